@@ -1,0 +1,56 @@
+"""The few input checks. Every message says what was expected, what came, and what to do."""
+
+import math
+from collections.abc import Iterable
+
+
+class BadRequest(ValueError):
+    """The caller asked for something that cannot be done. The command line prints it as one line and exits 2."""
+
+
+def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
+    """Build the error for a wrong value.
+
+    >>> str(bad("radius", expected="a number >= 0", got=-1, remedy="use 8/255"))
+    'radius: expected a number >= 0, got -1; use 8/255'
+    """
+    return BadRequest(f"{what}: expected {expected}, got {got}" + (f"; {remedy}" if remedy else ""))
+
+
+def number(value: float | str, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
+    """Read a finite number, also written as a fraction, and check that it lies in [low, high].
+
+    >>> number("8/255", "radius")
+    0.03137254901960784
+    """
+    try:
+        if isinstance(value, str) and "/" in value:
+            top, bottom = value.split("/")
+            result = float(top) / float(bottom)
+        else:
+            result = float(value)
+    except (ValueError, TypeError, ZeroDivisionError):
+        raise bad(what, expected="a number such as 0.1 or 8/255", got=repr(value)) from None
+    if not math.isfinite(result) or not low <= result <= high:
+        raise bad(what, expected=f"a finite number in [{low:g}, {high:g}]", got=value)
+    return result
+
+
+def count(value: int, what: str, *, low: int = 1, high: int | None = None) -> int:
+    """Check that a count is an integer in [low, high]."""
+    if isinstance(value, bool) or int(value) != value or value < low or (high is not None and value > high):
+        limit = f">= {low}" if high is None else f"in [{low}, {high}]"
+        raise bad(what, expected=f"an integer {limit}", got=value)
+    return int(value)
+
+
+def one_of(value: str, what: str, choices: Iterable[str]) -> str:
+    """Check that a name is known; list the known ones when it is not."""
+    names = list(choices)
+    if value not in names:
+        raise bad(what, expected="one of " + ", ".join(names), got=repr(value))
+    return value
+
+
+class CheckFailed(Exception):
+    """A check that was asked for came out false. Results are written; the command line exits 1."""

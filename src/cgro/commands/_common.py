@@ -1,0 +1,146 @@
+"""What commands share: option groups, parsing from one schema (flags and YAML), seeds, and text on the terminal."""
+
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cgro._check import BadRequest, bad, count
+from cgro.runs import Run, over_seeds, plain, summary
+
+NOT_STORED = ("out", "overwrite", "json")
+
+
+def option(default: Any, help: str, *, positional: bool = False) -> Any:
+    """A dataclass field with its help text."""
+    meta = {"help": help, "positional": positional}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+@dataclass(kw_only=True)
+class Output:
+    """Where results go."""
+
+    out: str | None = option(None, "run directory; default runs/COMMAND-TIME")
+    overwrite: bool = option(False, "delete a run that is already in --out")
+    json: bool = option(False, "print the summary as JSON on stdout, nothing else")
+
+
+@dataclass(kw_only=True)
+class Seeded:
+    """Where something is random."""
+
+    seed: int = option(0, "first seed")
+    seeds: int = option(1, "number of seeds: seed, seed+1, ...; each in DIR/seed-S")
+
+
+@dataclass(kw_only=True)
+class Computing:
+    """Where it computes."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    threads: int | None = option(None, "CPU threads; default: all cores")
+    precision: str = option("auto", "of attack gradients: auto, float32 or bfloat16; judged in float32 always")
+
+
+Config = TypeVar("Config")
+
+
+def stored(config: Any) -> dict[str, Any]:
+    """The settings that make the result, without those that say where it goes."""
+    return {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
+
+
+def parse(command: str, doc: str, config_class: type[Config], argv: Sequence[str]) -> Config:
+    """Read flags and YAML into a config dataclass.
+
+    Raises:
+        BadRequest: an unknown option or a value of the wrong type.
+    """
+    import argparse
+
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(
+        prog=f"cgro {command}", description=doc, exit_on_error=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--config", action="config", help="YAML file of these options, such as a run's config.yaml")
+    hints = typing.get_type_hints(config_class)
+    for f in fields(config_class):  # type: ignore[arg-type]
+        default = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
+        text = f.metadata.get("help", "") + ("" if default in (None, "", [], False) else f" (default: {default})")
+        if f.metadata.get("positional"):
+            many = typing.get_origin(hints[f.name]) is list
+            shape = {"nargs": "*", "type": str} if many else {"nargs": "?", "type": hints[f.name]}
+            parser.add_argument(f.name, default=default, help=text, **shape)
+        elif hints[f.name] is bool:
+            parser.add_argument("--" + f.name.replace("_", "-"), action="store_true", default=default, help=text)
+        else:
+            parser.add_argument("--" + f.name.replace("_", "-"), type=hints[f.name], default=default, help=text)
+    parser.add_argument("--command", type=str | None, default=None, help=argparse.SUPPRESS)
+    try:
+        values = parser.parse_args(list(argv)).as_dict()
+    except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+        line = " ".join(str(getattr(error, "message", None) or error).split())
+        raise BadRequest(f"cgro {command}: {line}; see cgro {command} --help") from None
+    values.pop("config", None)
+    if (written_for := values.pop("command", None)) not in (None, command):
+        raise bad("--config", expected=f"settings of cgro {command}", got=f"those of cgro {written_for}")
+    return config_class(**values)
+
+
+def for_seeds(command: str, config: Any, one: Callable[[Any, Path | None], Run]) -> Run:
+    """Run one seed in DIR, or several in DIR/seed-S with their mean and spread in DIR/summary.json.
+
+    Seeds that are already finished are not run again, so an interrupted call goes on where it was.
+    """
+    if count(config.seeds, "--seeds") == 1:
+        return one(config, config.out)
+    run = Run.start(config.out, command, stored(config), overwrite=config.overwrite)
+    parts = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        path = run.part(f"seed-{seed}")
+        done = Run(path)
+        if not done.finished:
+            done = one(replace(config, seed=seed, seeds=1, overwrite=False), path)
+        parts.append(done.summary)
+    verdicts = [p["verdict"]["label"] for p in parts if p["verdict"]]
+    common = max(set(verdicts), key=verdicts.count) if verdicts else None
+    verdict = common and {"label": common, "reason": f"{verdicts.count(common)} of {len(verdicts)} seeds: {common}", "per_seed": verdicts}
+    outcomes = [p["outcome"]["kind"] for p in parts]
+    worst = next((o for o in outcomes if o != "completed"), "completed")
+    run.finish(
+        summary(
+            command, seed=config.seed, threat=parts[0]["threat"],
+            outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
+            verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
+        )
+    )  # fmt: skip
+    return run
+
+
+def lines_of(result: Mapping[str, Any]) -> str:
+    """The verdict and every metric of a summary, for the terminal."""
+    lines = []
+    if result.get("verdict"):
+        lines += [f"{result['verdict']['label']}: {result['verdict']['reason']}", ""]
+    for key, m in result["metrics"].items():
+        if "mean" in m:
+            mean, sd = (("  n/a" if m[k] is None else f"{m[k]:.4f}") for k in ("mean", "sd"))
+            lines.append(f"  {key:34} {mean}  sd {sd}  ({len(m['per_seed'])} seeds)")
+        elif m.get("interval") and m.get("n"):
+            low, high = m["interval"]
+            lines.append(f"  {key:34} {m['value']:.4f}  [{low:.4f}, {high:.4f}]  n={m['n']}  {m['bound']}")
+        else:
+            lines.append(f"  {key:34} {plain(m.get('value'))}")
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """A remark to the person at the terminal: stderr, so that --json stays clean."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,99 @@
+"""Models and per-example losses. The only file that knows label conventions.
+
+A model maps (B, *S) to (B, C) logits with labels 0 .. C-1, or to (B,) scores with labels -1 and +1.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cgro._check import bad
+
+
+class Model(Protocol):
+    """Any callable (B, *S) -> (B, C) logits or (B,) scores; a `torch.nn.Module` is one. Inputs are in [0, 1]."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Return logits or scores."""
+        ...
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(outputs, y) -> (B,), larger is worse for the classifier."""
+
+
+def check_labels(outputs: Tensor, y: Tensor) -> None:
+    """Check that labels fit the outputs.
+
+    Raises:
+        BadRequest: outputs are neither (B, C) with C >= 2 nor (B,), or a label is out of range.
+    """
+    if outputs.ndim == 2 and outputs.shape[1] >= 2:
+        expected, fits = f"0 .. {outputs.shape[1] - 1}", (y >= 0) & (y < outputs.shape[1])
+        if y.is_floating_point():
+            raise bad("labels", expected="integers for (B, C) outputs", got=y.dtype)
+    elif outputs.ndim == 1:
+        expected, fits = "-1 or +1 for a model with (B,) scores", (y == 1) | (y == -1)
+    else:
+        raise bad(
+            "model output", expected="(B, C) logits with C >= 2, or (B,) scores", got=tuple(outputs.shape),
+            remedy="squeeze a single output" if outputs.ndim == 2 else "flatten to one row an example",
+        )
+    if y.shape != outputs.shape[:1]:
+        raise bad("labels", expected=f"shape ({outputs.shape[0]},)", got=tuple(y.shape))
+    if not bool(fits.all()):
+        wrong = sorted(set(y[~fits].tolist()))[:3]
+        raise bad("labels", expected=expected, got=", ".join(map(str, wrong)), remedy="relabel the data")
+
+
+def margin(outputs: Tensor, y: Tensor) -> Tensor:
+    """By how much the right answer wins: z_y - max_{j != y} z_j for logits, y f for scores. (B,)
+
+    Positive exactly when the prediction is right; a tie, sgn f = 0 and NaN count as wrong.
+
+    >>> margin(torch.tensor([[2.0, 5.0, 1.0]]), torch.tensor([1])), margin(torch.tensor([-3.0]), torch.tensor([1]))
+    (tensor([3.]), tensor([-3.]))
+    """
+    if outputs.ndim == 1:
+        return outputs * y
+    right = outputs.gather(1, y[:, None]).squeeze(1)
+    return right - outputs.scatter(1, y[:, None], -torch.inf).amax(1)
+
+
+def is_wrong(outputs: Tensor, y: Tensor) -> Tensor:
+    """Whether each example is misclassified. (B,) bool."""
+    return ~(margin(outputs, y) > 0)
+
+
+def predict(outputs: Tensor) -> Tensor:
+    """The predicted labels: argmax of logits, sign of scores (+1 at 0)."""
+    if outputs.ndim == 1:
+        return torch.where(outputs >= 0, 1, -1)
+    return outputs.argmax(1)
+
+
+def logistic(outputs: Tensor, y: Tensor) -> Tensor:
+    """log(1 + exp(-y f)) of (B,) scores; not softplus, which turns linear above 20.
+
+    >>> logistic(torch.tensor([0.0]), torch.tensor([1]))
+    tensor([0.6931])
+    """
+    return torch.logaddexp(outputs.new_zeros(()), -outputs * y)
+
+
+def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """-log softmax(z)_y of (B, C) logits."""
+    return F.cross_entropy(outputs, y, reduction="none")
+
+
+def default_loss(outputs: Tensor, y: Tensor) -> Tensor:
+    """The logistic loss for (B,) scores, cross-entropy for (B, C) logits."""
+    return logistic(outputs, y) if outputs.ndim == 1 else cross_entropy(outputs, y)
+
+
+def negative_margin(outputs: Tensor, y: Tensor) -> Tensor:
+    """-margin: the loss of Carlini and Wagner, whose gradient does not vanish for confident models."""
+    return -margin(outputs, y)

@@ -1,0 +1,291 @@
+"""The threat model: which perturbed inputs X' the adversary may choose. The only file that knows norms."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cgro._check import BadRequest, bad, number
+
+_EPS32 = 2.0**-23
+
+
+def parse_p(p: float | str) -> float:
+    """Read the order of the norm: 1, 2 or inf, also as a string.
+
+    >>> parse_p("inf")
+    inf
+    """
+    try:
+        value = float(p)
+    except (TypeError, ValueError):
+        value = math.nan
+    if value not in (1.0, 2.0, math.inf):
+        raise bad("p", expected="1, 2 or inf", got=repr(p))
+    return value
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The set {X' : ‖X' - X‖_p <= radius} ∩ box (the paper's delta is `radius`).
+
+    Args:
+        p: order of the norm: 1, 2 or inf (also the strings).
+        radius: >= 0, in units of the input; "8/255" is read as a fraction.
+        box: (low, high), the range of valid inputs; None for unbounded inputs (this also switches the range check off).
+
+    Raises:
+        BadRequest: p is none of the three, radius is negative or wider than the box (8 where 8/255 was meant).
+
+    Example:
+        >>> t = ThreatModel("inf", "8/255")
+        >>> t.project(torch.tensor([[1.2, 0.5]]), torch.tensor([[0.99, 0.5]]))
+        tensor([[1.0000, 0.5000]])
+    """
+
+    p: float
+    radius: float
+    box: tuple[float, float] | None = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "p", parse_p(self.p))
+        object.__setattr__(self, "radius", number(self.radius, "radius", low=0.0))
+        if self.box is None:
+            return
+        low, high = (float(b) for b in self.box)
+        if not low < high:
+            raise bad("box", expected="(low, high) with low < high", got=self.box)
+        object.__setattr__(self, "box", (low, high))
+        if self.p == math.inf and self.radius > high - low:
+            hint = f"did you mean {self.radius:g}/255?" if self.radius < 256 else "give it in units of the input"
+            raise bad("radius", expected=f"at most the width of the box, {high - low:g}", got=f"{self.radius:g}", remedy=hint)
+
+    def at(self, radius: float) -> "ThreatModel":
+        """The same threat with another radius."""
+        return replace(self, radius=radius)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `summary.json`; p is "inf" as text."""
+        return {"p": "inf" if self.p == math.inf else int(self.p), "radius": self.radius, "box": self.box}
+
+    def distance(self, x: Tensor, center: Tensor) -> Tensor:
+        """‖x - center‖_p per example, (B,), float64."""
+        delta = (x.double() - center.double()).flatten(1)
+        return torch.linalg.vector_norm(delta, ord=self.p, dim=1)
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse inputs that are not finite or not in the box.
+
+        Raises:
+            BadRequest: says the range that came and which conversion was probably forgotten.
+        """
+        if not x.is_floating_point():
+            raise bad("inputs", expected="floating point", got=x.dtype, remedy="divide images in 0..255 by 255")
+        if not x.numel():
+            return
+        low, high = (float(v) for v in torch.aminmax(x))
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise bad("inputs", expected="finite values", got=f"values in [{low:g}, {high:g}]", remedy="remove NaN and inf")
+        if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
+            return
+        remedy = "divide by 255" if low >= 0 and high > 2 else "move the normalization into the model, or give another box"
+        raise bad("inputs", expected=f"values in [{self.box[0]:g}, {self.box[1]:g}]", got=f"[{low:.3g}, {high:.3g}]", remedy=remedy)
+
+    def contains(self, x: Tensor, center: Tensor) -> Tensor:
+        """Whether each x is in the ball and the box, up to the rounding of float32 storage. (B,) bool.
+
+        Forming center + delta rounds every coordinate by at most 2^-24 of its size; the tolerance is twice that, in the
+        p-norm over the coordinates. It is a bound on rounding, not a margin to spend.
+        """
+        size = float(center.abs().max()) + self.radius if center.numel() else 0.0
+        n = center[0].numel() if len(center) else 1
+        unit = _EPS32 * max(size, 1e-30)
+        ok = self.distance(x, center) <= self.radius * (1 + _EPS32) + unit * (1 if self.p == math.inf else n ** (1 / self.p))
+        if self.box is not None:
+            flat = x.flatten(1)
+            ok &= ((flat >= self.box[0] - unit) & (flat <= self.box[1] + unit)).all(1)
+        return ok
+
+    def _room(self, center: Tensor) -> tuple[Tensor, Tensor]:
+        """How far each coordinate may go down and up before it leaves the box, both >= 0, (B, D)."""
+        flat = center.flatten(1)
+        if self.box is None:
+            unbounded = torch.full_like(flat, math.inf)
+            return unbounded, unbounded
+        return (flat - self.box[0]).clamp_min(0), (self.box[1] - flat).clamp_min(0)
+
+    def project(self, x: Tensor, center: Tensor) -> Tensor:
+        """The exact Euclidean projection onto ball and box together.
+
+        argmin_z ‖z - x‖_2 subject to ‖z - center‖_p <= radius and z in the box; `center` must lie in the box.
+        p = inf: two clamps. p = 2: z - center = clip(s v, -down, up), v = x - center, with the one s in (0, 1] that puts
+        it on the sphere. p = 1: |z - center| = clip(|v| - t, 0, room), with the one t >= 0. Both roots are exact: the
+        left sides are piecewise quadratic and linear, and the breakpoints are sorted.
+
+        Args:
+            x: (B, *S). center: (B, *S).
+
+        Returns:
+            (B, *S), in the dtype of x.
+        """
+        delta = (x - center).flatten(1)
+        down, up = self._room(center)
+        if self.p == math.inf:
+            moved = delta.clamp(-self.radius, self.radius)
+        else:
+            size, room = delta.abs(), torch.where(delta < 0, down, up)
+            if self.p == 2:
+                kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
+            else:
+                kept = _shrink_to_simplex(size, room, self.radius)
+            moved = torch.copysign(kept, delta)
+        return self._place(torch.minimum(torch.maximum(moved, -down), up), center)
+
+    def _place(self, delta: Tensor, center: Tensor) -> Tensor:
+        """center + delta, then clamped: the sum may round across the edge of the box."""
+        x = center + delta.view_as(center)
+        return x if self.box is None else x.clamp(*self.box)
+
+    def sample(self, center: Tensor, generator: torch.Generator) -> Tensor:
+        """A point drawn uniformly from the ball around each center, then clipped into the box.
+
+        p = inf: independent uniforms. p = 2: a Gaussian direction and a radius of law u^(1/D). p = 1: signed
+        exponentials over their sum with one more. Clipping towards the box moves every coordinate closer to the
+        center, so the point stays in the ball; for p = inf it is then no longer uniform on the intersection.
+        """
+        flat = center.flatten(1)
+        shape = flat.shape
+
+        def uniform(*size: int) -> Tensor:
+            return torch.rand(size, generator=generator, dtype=torch.float64).to(flat)
+
+        if self.p == math.inf:
+            delta = self.radius * (2 * uniform(*shape) - 1)
+        elif self.p == 2:
+            direction = torch.randn(shape, generator=generator, dtype=torch.float64).to(flat)
+            length = uniform(shape[0], 1) ** (1 / max(shape[1], 1))
+            delta = self.radius * length * direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        else:
+            tiny = torch.finfo(torch.float32).tiny
+            exponential = -uniform(shape[0], shape[1] + 1).clamp_min(tiny).log()
+            sign = torch.where(uniform(*shape) < 0.5, -1.0, 1.0).to(flat)
+            delta = self.radius * sign * exponential[:, :-1] / exponential.sum(1, keepdim=True)
+        down, up = self._room(center)
+        return self._place(torch.minimum(torch.maximum(delta, -down), up), center)
+
+    def steepest(self, gradient: Tensor, x: Tensor | None = None, size: float | None = None) -> Tensor:
+        """The step that increases a linear function most.
+
+        argmax_v <gradient, v> subject to ‖v‖_p <= size and, when x is given, x + v in the box.
+        p = inf: the signs, cut at the box. p = 2: clip(s g, -down, up) of norm `size`. p = 1: the budget is spent on
+        the coordinates of largest |g|, each as far as the box allows. With x the clean input and size the radius
+        this is the exact worst case of a linear model.
+
+        Args:
+            gradient: (B, *S). x: (B, *S) or None. size: default `radius`.
+
+        Returns:
+            v, (B, *S); zero where the gradient is zero.
+        """
+        size = self.radius if size is None else size
+        g = gradient.flatten(1)
+        if x is None or self.box is None:
+            room = torch.full_like(g, math.inf)
+        else:
+            down, up = self._room(x)
+            room = torch.where(g < 0, down, up)
+        magnitude = g.abs()
+        if self.p == math.inf:
+            v = torch.where(magnitude > 0, room.clamp_max(size), 0.0)
+        elif self.p == 2:
+            v = _scale_to_sphere(magnitude / magnitude.amax(1, keepdim=True).clamp_min(1e-30), room, size)
+        else:
+            v = _fill_largest(magnitude, room, size)
+        return torch.copysign(v, g).view_as(gradient)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The unit step that projected gradient ascent takes: sign(g) for inf, g/‖g‖_2 for 2, g/‖g‖_inf for 1.
+
+        For p = 1 and 2 it is a positive multiple of the gradient, so a fixed point of `project` after the step
+        is a stationary point, box or not. For p = 1 the vertex `steepest` is NOT used: with a box, projected
+        vertex steps oscillate around the optimum at a distance of the step size.
+        """
+        g = gradient.flatten(1)
+        if self.p == math.inf:
+            return gradient.sign()
+        order = 2 if self.p == 2 else math.inf
+        return (g / torch.linalg.vector_norm(g, ord=order, dim=1, keepdim=True).clamp_min(1e-30)).view_as(gradient)
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        """max over ‖v‖_p <= 1 of <gradient, v>: the l_1, l_2 or l_inf norm for p = inf, 2 or 1. (B,)"""
+        dual = {math.inf: 1, 2.0: 2, 1.0: math.inf}[self.p]
+        return torch.linalg.vector_norm(gradient.flatten(1), ord=dual, dim=1)
+
+
+def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
+    """Refuse a radius beyond the diameter of the box: every input would be allowed."""
+    if threat.box is None:
+        return
+    n = math.prod(shape)
+    diameter = (threat.box[1] - threat.box[0]) * (1.0 if threat.p == math.inf else n ** (1 / threat.p))
+    if threat.radius > diameter:
+        raise BadRequest(
+            f"radius: expected at most {diameter:g}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
+            f"got {threat.radius:g}; give it in units of the input in [0, 1]"
+        )
+
+
+def _scale_to_sphere(size: Tensor, room: Tensor, radius: float, largest_scale: float = math.inf) -> Tensor:
+    """min(s size, room) with the s <= largest_scale for which its l_2 norm is `radius`, or the largest one possible.
+
+    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s, with breakpoints
+    room / a; at each the two sums are running sums over the sorted breakpoints.
+    """
+    a, cap = size.double(), room.double()
+    ratio = torch.where(a > 0, cap / a.clamp_min(1e-300), math.inf)
+    ratio, order = ratio.sort(dim=1)
+    cap_sorted, a_sorted = cap.gather(1, order), a.gather(1, order)
+    clipped = torch.where(ratio.isinf(), 0.0, cap_sorted).square().cumsum(1)
+    free = (a_sorted.square().sum(1, keepdim=True) - a_sorted.square().cumsum(1)).clamp_min(0)
+    at_break = clipped + torch.where(ratio.isinf(), math.inf, ratio.square() * free)
+    n_clipped = (at_break <= radius**2).sum(1, keepdim=True)
+    before = (n_clipped - 1).clamp_min(0)
+    first = n_clipped == 0
+    fixed = torch.where(first, 0.0, clipped.gather(1, before))
+    rest = torch.where(first, a_sorted.square().sum(1, keepdim=True), free.gather(1, before))
+    scale = ((radius**2 - fixed).clamp_min(0) / rest).sqrt()
+    scale = torch.where((rest > 0) & (n_clipped < a.shape[1]), scale, math.inf).clamp_max(largest_scale)
+    moved = torch.minimum(torch.where(a > 0, a * scale, 0.0), cap)
+    return torch.nan_to_num(moved).to(size.dtype)
+
+
+def _shrink_to_simplex(size: Tensor, room: Tensor, radius: float) -> Tensor:
+    """clip(size - t, 0, room) with the smallest t >= 0 for which its sum is at most `radius`.
+
+    The sum falls piecewise linearly in t, with breakpoints size - room and size; it is evaluated at all of them by
+    running sums and the root is interpolated between the two neighbours.
+    """
+    a, cap = size.double(), room.double()
+    inside = torch.minimum(a, cap)
+    enough = inside.sum(1, keepdim=True) <= radius
+    upper = torch.where(cap.isinf(), -1.0, a - cap)  # leaves the cap; -1 stands for "free from t = 0 on"
+    start = upper.clamp_min(0)
+    points, order = torch.cat([start, a], 1).sort(dim=1)
+    slope = torch.cat([-torch.ones_like(a), torch.ones_like(a)], 1).gather(1, order).cumsum(1)
+    widths = points.diff(dim=1)
+    total = inside.sum(1, keepdim=True) + torch.cat([torch.zeros_like(a[:, :1]), (slope[:, :-1] * widths).cumsum(1)], 1)
+    left = ((total > radius).sum(1, keepdim=True) - 1).clamp_min(0)
+    falling = -slope.gather(1, left)
+    t = points.gather(1, left) + (total.gather(1, left) - radius) / falling.clamp_min(1.0)
+    t = torch.where(enough, 0.0, t)
+    return torch.minimum((a - t).clamp_min(0), cap).to(size.dtype)
+
+
+def _fill_largest(weight: Tensor, room: Tensor, budget: float) -> Tensor:
+    """Spend `budget` on the coordinates of largest weight, each up to its room; none where the weight is zero."""
+    weight_sorted, order = weight.sort(dim=1, descending=True, stable=True)
+    cap = torch.where(weight_sorted > 0, room.gather(1, order), 0.0).clamp_max(budget).double()
+    spent_before = cap.cumsum(1) - cap
+    amount = torch.minimum(cap, (budget - spent_before).clamp_min(0)).to(weight.dtype)
+    return torch.zeros_like(weight).scatter(1, order, amount)
