@@ -125,7 +125,9 @@ def _commit() -> str | None:
     git = ["git", "-C", str(here)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-        state = subprocess.run([*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True, timeout=5)
+        state = subprocess.run(
+            [*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True, timeout=5
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     if head.returncode:
@@ -256,7 +258,9 @@ class Run:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BadRequest(f"{self.path}: another process is working in it; wait, or choose another --out") from None
+                raise BadRequest(
+                    f"{self.path}: another process is working in it; wait, or choose another --out"
+                ) from None
             yield
 
     @property

@@ -111,7 +111,11 @@ def for_seeds(command: str, config: Any, one: Callable[[Any, Path | None], Run])
         parts.append(done.summary)
     verdicts = [p["verdict"]["label"] for p in parts if p["verdict"]]
     common = max(set(verdicts), key=verdicts.count) if verdicts else None
-    verdict = common and {"label": common, "reason": f"{verdicts.count(common)} of {len(verdicts)} seeds: {common}", "per_seed": verdicts}
+    verdict = common and {
+        "label": common,
+        "reason": f"{verdicts.count(common)} of {len(verdicts)} seeds: {common}",
+        "per_seed": verdicts,
+    }
     outcomes = [p["outcome"]["kind"] for p in parts]
     worst = next((o for o in outcomes if o != "completed"), "completed")
     run.finish(

@@ -6,9 +6,10 @@ never returns a point outside ball and box or one that is weaker than the clean 
 """
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal, Self
 
 import torch
@@ -67,8 +68,12 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
         outputs = model(x)
         value = loss(outputs.to(x.dtype), y).sum()
         if not value.requires_grad:
-            raise bad("model", expected="an output that is differentiable in the input", got="no gradient",
-                      remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack")
+            raise bad(
+                "model",
+                expected="an output that is differentiable in the input",
+                got="no gradient",
+                remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
+            )
         (gradient,) = torch.autograd.grad(value, x)
     return outputs.detach().to(x.dtype), gradient
 
@@ -158,7 +163,7 @@ class NoAttack(Attack):
     True
     """
 
-    threat: ThreatModel = ThreatModel("inf", 0.0, None)
+    threat: ThreatModel = field(default_factory=lambda: ThreatModel(math.inf, 0.0, None))
 
     def search(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator, best: "Best") -> None:
         """Nothing to do: the clean input is the best point."""
@@ -296,4 +301,6 @@ def _image_layout(x: Tensor) -> Tensor:
 
 def _require_finite(x: Tensor) -> None:
     if not bool(torch.isfinite(x).all()):
-        raise BadRequest("gradient: expected finite values, got NaN or inf; the loss overflows or has a singular point here")
+        raise BadRequest(
+            "gradient: expected finite values, got NaN or inf; the loss overflows or has a singular point here"
+        )

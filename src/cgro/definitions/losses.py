@@ -39,7 +39,9 @@ def check_labels(outputs: Tensor, y: Tensor) -> None:
         expected, fits = "-1 or +1 for a model with (B,) scores", (y == 1) | (y == -1)
     else:
         raise bad(
-            "model output", expected="(B, C) logits with C >= 2, or (B,) scores", got=tuple(outputs.shape),
+            "model output",
+            expected="(B, C) logits with C >= 2, or (B,) scores",
+            got=tuple(outputs.shape),
             remedy="squeeze a single output" if outputs.ndim == 2 else "flatten to one row an example",
         )
     if y.shape != outputs.shape[:1]:

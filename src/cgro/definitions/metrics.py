@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad, count, one_of
 from cgro.definitions.attacks import Attack, NoAttack, judge, untouched
-from cgro.definitions.losses import Model, check_labels, is_wrong, margin, predict
+from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_radius_fits
 
 Bound = Literal["lower", "upper", "exact"]
@@ -101,7 +101,13 @@ def _check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> None:
 
 
 def wrong_under(
-    model: Model, x: Tensor, y: Tensor, attack: Attack, *, batch: int = 256, generator: torch.Generator | None = None,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    batch: int = 256,
+    generator: torch.Generator | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
     """Which examples are wrong when clean or after the attack, (N,) bool. Only those that stand are attacked.
@@ -165,8 +171,7 @@ def robust_error(
 
 def clean_error(model: Model, x: Tensor, y: Tensor, *, batch: int = 1024) -> ErrorRate:
     """Clean error (Definition 3.1): the share with sgn f(X) != y. Same code path as the robust error."""
-    threat = replace(NoAttack().threat)
-    return replace(robust_error(model, x, y, NoAttack(threat), batch=batch), bound="exact")
+    return replace(robust_error(model, x, y, NoAttack(), batch=batch), bound="exact")
 
 
 def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[float]:
@@ -187,8 +192,15 @@ class DistanceBracket:
 
 
 def boundary_distance(
-    model: Model, x: Tensor, y: Tensor, attack: Attack, *, n_radii: int = 8, n_bisections: int = 20,
-    certified: Tensor | None = None, generator: torch.Generator | None = None,
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    n_radii: int = 8,
+    n_bisections: int = 20,
+    certified: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> DistanceBracket:
     """Bracket the distance to the boundary, min ‖X' - X‖_p over wrong X' (v1, Proposition 3.1).
 
@@ -286,7 +298,9 @@ FOUR = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_e
 
 
 def cgro_verdict(
-    errors: Mapping[str, ErrorRate], *, prediction_share: float | Sequence[float] | None = None,
+    errors: Mapping[str, ErrorRate],
+    *,
+    prediction_share: float | Sequence[float] | None = None,
     rule: VerdictRule = DEFAULT_RULE,
 ) -> Verdict:
     """Read Definition 3.4 on finite samples: which of DESIGN's labels does ONE point of training deserve?
@@ -307,14 +321,21 @@ def cgro_verdict(
         'cgro'
     """
     missing = [k for k in FOUR if k not in errors]
-    share = None if prediction_share is None else (
-        float(prediction_share) if isinstance(prediction_share, int | float) else max(prediction_share)
+    share = (
+        None
+        if prediction_share is None
+        else (float(prediction_share) if isinstance(prediction_share, int | float) else max(prediction_share))
     )
     if isinstance(prediction_share, Sequence) and rule.n_classes == 2 and len(prediction_share) > 2:
         rule = replace(rule, n_classes=len(prediction_share))
-    evidence: dict[str, Any] = {k: e.value for k, e in errors.items()} | {"prediction_share": share, "rule": asdict(rule)}
+    evidence: dict[str, Any] = {k: e.value for k, e in errors.items()} | {
+        "prediction_share": share,
+        "rule": asdict(rule),
+    }
     if share is not None and share >= rule.collapse_share:
-        return Verdict("collapsed", f"One class takes {share:.0%} of the predictions: the model answers a constant.", evidence)
+        return Verdict(
+            "collapsed", f"One class takes {share:.0%} of the predictions: the model answers a constant.", evidence
+        )
     if missing or min(errors[k].n for k in FOUR) < rule.min_n:
         lack = f"missing {', '.join(missing)}" if missing else f"fewer than {rule.min_n} examples in a set"
         return Verdict("too_little_evidence", f"Too little evidence: {lack}.", evidence)
@@ -347,14 +368,20 @@ def _sentence(
     c_train, c_test, r_train, r_test = (f"{errors[k].value:.1%}" for k in FOUR)
     width = f"{gap:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
     if label == "cgro":
-        return (f"Clean generalization and robust overfitting: the robust error is {r_train} on the training set and "
-                f"{r_test} on the test set, a gap of {width}, while the clean test error is {c_test}.")
+        return (
+            f"Clean generalization and robust overfitting: the robust error is {r_train} on the training set and "
+            f"{r_test} on the test set, a gap of {width}, while the clean test error is {c_test}."
+        )
     if label == "clean_overfitting":
         return f"Ordinary overfitting: the clean error alone goes from {c_train} on the training set to {c_test} on the test set."
     if label == "underfitting":
-        return (f"Underfitting: on its own training set the model errs on {c_train} of clean and {r_train} of attacked "
-                "examples, so there is nothing memorised to overfit.")
+        return (
+            f"Underfitting: on its own training set the model errs on {c_train} of clean and {r_train} of attacked "
+            "examples, so there is nothing memorised to overfit."
+        )
     if label == "robust":
         return f"Robust at this radius: robust test error {r_test}, only {width} above the training set's {r_train}."
-    return (f"Undecided: the robust gap is {width} and the clean test error {c_test}; the rule asks for a gap whose "
-            f"interval lies above {rule.min_gap:.0%}, or below it with all errors under {rule.good_enough:.0%}.")
+    return (
+        f"Undecided: the robust gap is {width} and the clean test error {c_test}; the rule asks for a gap whose "
+        f"interval lies above {rule.min_gap:.0%}, or below it with all errors under {rule.good_enough:.0%}."
+    )

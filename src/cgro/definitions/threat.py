@@ -59,7 +59,9 @@ class ThreatModel:
         object.__setattr__(self, "box", (low, high))
         if self.p == math.inf and self.radius > high - low:
             hint = f"did you mean {self.radius:g}/255?" if self.radius < 256 else "give it in units of the input"
-            raise bad("radius", expected=f"at most the width of the box, {high - low:g}", got=f"{self.radius:g}", remedy=hint)
+            raise bad(
+                "radius", expected=f"at most the width of the box, {high - low:g}", got=f"{self.radius:g}", remedy=hint
+            )
 
     def at(self, radius: float) -> "ThreatModel":
         """The same threat with another radius."""
@@ -86,11 +88,20 @@ class ThreatModel:
             return
         low, high = (float(v) for v in torch.aminmax(x))
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise bad("inputs", expected="finite values", got=f"values in [{low:g}, {high:g}]", remedy="remove NaN and inf")
+            raise bad(
+                "inputs", expected="finite values", got=f"values in [{low:g}, {high:g}]", remedy="remove NaN and inf"
+            )
         if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
             return
-        remedy = "divide by 255" if low >= 0 and high > 2 else "move the normalization into the model, or give another box"
-        raise bad("inputs", expected=f"values in [{self.box[0]:g}, {self.box[1]:g}]", got=f"[{low:.3g}, {high:.3g}]", remedy=remedy)
+        remedy = (
+            "divide by 255" if low >= 0 and high > 2 else "move the normalization into the model, or give another box"
+        )
+        raise bad(
+            "inputs",
+            expected=f"values in [{self.box[0]:g}, {self.box[1]:g}]",
+            got=f"[{low:.3g}, {high:.3g}]",
+            remedy=remedy,
+        )
 
     def contains(self, x: Tensor, center: Tensor) -> Tensor:
         """Whether each x is in the ball and the box, up to the rounding of float32 storage. (B,) bool.
@@ -101,7 +112,9 @@ class ThreatModel:
         size = float(center.abs().max()) + self.radius if center.numel() else 0.0
         n = center[0].numel() if len(center) else 1
         unit = _EPS32 * max(size, 1e-30)
-        ok = self.distance(x, center) <= self.radius * (1 + _EPS32) + unit * (1 if self.p == math.inf else n ** (1 / self.p))
+        ok = self.distance(x, center) <= self.radius * (1 + _EPS32) + unit * (
+            1 if self.p == math.inf else n ** (1 / self.p)
+        )
         if self.box is not None:
             flat = x.flatten(1)
             ok &= ((flat >= self.box[0] - unit) & (flat <= self.box[1] + unit)).all(1)
