@@ -1,0 +1,1 @@
+"""Run directories to figures. Reads runs only; no torch."""
