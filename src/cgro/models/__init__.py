@@ -1,0 +1,5 @@
+"""Networks by name, and any module of the user's."""
+
+from cgro.models.networks import NETWORKS, build, lenet, lenet5, mlp, n_parameters, require_outputs
+
+__all__ = ["NETWORKS", "build", "lenet", "lenet5", "mlp", "n_parameters", "require_outputs"]

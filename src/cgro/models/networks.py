@@ -1,0 +1,137 @@
+"""Networks of the paper's experiments. Inputs are in [0, 1]; normalization, where there is one, lives inside."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cgro._check import BadRequest, bad, count, resolve
+
+
+class Scores(nn.Module):
+    """Turns a (B, 1) output into (B,) scores, for binary tasks with labels -1 / +1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1) -> (B,)"""
+        return x.squeeze(1)
+
+
+def _head(n_inputs: int, n_outputs: int) -> list[nn.Module]:
+    return [nn.Linear(n_inputs, n_outputs)] + ([Scores()] if n_outputs == 1 else [])
+
+
+def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
+    """LeNet by width, as in Table 1: 5x5 convolutions with 2w and 4w channels, 64w hidden units.
+
+    Args:
+        shape: (C, H, W) of the input. n_outputs: classes, or 1 for (B,) scores. width: w; the paper's x1 .. x16.
+
+    Example:
+        >>> sum(p.numel() for p in lenet((1, 28, 28), 10, width=1).parameters())
+        13508
+    """
+    channels, height, wide = shape
+    w = count(width, "width")
+    flat = 4 * w * (height // 4) * (wide // 4)
+    return nn.Sequential(
+        nn.Conv2d(channels, 2 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(2 * w, 4 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(flat, 64 * w), nn.ReLU(), *_head(64 * w, n_outputs),
+    )  # fmt: skip
+
+
+def lenet5(shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
+    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: 6 and 16 channels, 120 and 84 hidden units."""
+    channels, height, wide = shape
+    h, w = (height // 2 - 4) // 2, (wide // 2 - 4) // 2
+    if h < 1 or w < 1:
+        raise bad("lenet5", expected="inputs of at least 12x12", got=f"{height}x{wide}", remedy="use lenet")
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(16 * h * w, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), *_head(84, n_outputs),
+    )  # fmt: skip
+
+
+def mlp(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequential:
+    """A ReLU network D - width - width/2 - outputs; the default clean model of Theorem 4.4 has width 64."""
+    n_inputs, half = int(torch.Size(shape).numel()), max(1, width // 2)
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(n_inputs, count(width, "width")), nn.ReLU(),
+        nn.Linear(width, half), nn.ReLU(), *_head(half, n_outputs),
+    )  # fmt: skip
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet": lenet, "lenet5": lenet5, "mlp": mlp}
+WITHOUT_WIDTH = ("lenet5",)
+
+
+def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | None = None, seed: int = 0) -> nn.Module:
+    """A freshly initialised network.
+
+    Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
+    here and given back as it was.
+
+    Args:
+        name: `lenet`, `lenet5`, `mlp`, or `package.module:name`, a class or function called as name(shape, n_outputs),
+            or with no argument if it takes none.
+        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores. width: for `lenet` and `mlp`.
+
+    Raises:
+        BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task.
+    """
+    with torch.random.fork_rng():
+        torch.random.manual_seed(seed)
+        model = _construct(name, shape, n_outputs, width)
+    if not isinstance(model, nn.Module):
+        raise bad("--model", expected="a torch.nn.Module", got=type(model).__name__)
+    require_outputs(model, shape, n_outputs, name)
+    return model
+
+
+def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module:
+    if ":" in name:
+        if width is not None:
+            raise bad("--width", expected="no width for a network of your own", got=width)
+        factory = resolve(name, "--model")
+        try:
+            return factory(shape, n_outputs) if _takes_arguments(factory) else factory()
+        except TypeError as error:
+            raise bad("--model", expected=f"{name}(shape, n_outputs) or {name}()", got=str(error)) from None
+    if name not in NETWORKS:
+        raise bad("--model", expected=f"one of {', '.join(NETWORKS)} or package.module:name", got=repr(name))
+    if width is None:
+        return NETWORKS[name](shape, n_outputs)
+    if name in WITHOUT_WIDTH:
+        raise bad("--width", expected=f"no width for {name}", got=width, remedy="use --model lenet")
+    return NETWORKS[name](shape, n_outputs, width=width)
+
+
+def _takes_arguments(factory: Callable[..., object]) -> bool:
+    import inspect
+
+    kinds = [p.kind for p in inspect.signature(factory).parameters.values()]
+    return any(k in (k.POSITIONAL_ONLY, k.POSITIONAL_OR_KEYWORD, k.VAR_POSITIONAL) for k in kinds)
+
+
+def require_outputs(model: nn.Module, shape: tuple[int, ...], n_outputs: int, name: str) -> None:
+    """Try the network on one blank input, before any work starts, and compare the shape of what comes out."""
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        with torch.no_grad():
+            out = model.eval()(torch.zeros(1, *shape))
+    except (RuntimeError, TypeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise BadRequest(f"{name}: expected a network for inputs of shape {shape}; it failed with: {line}") from None
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    expected = (1,) if n_outputs == 1 else (1, n_outputs)
+    if tuple(out.shape) != expected:
+        raise bad(f"{name} output", expected=f"shape {expected} for this task", got=tuple(out.shape),
+                  remedy="fit the last layer to the classes")  # fmt: skip
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters())
