@@ -63,7 +63,8 @@ def _call(name: str, argv: Sequence[str]) -> int:
             print(f"cgro {name}: {failed}", file=sys.stderr)
             return 1
         result = run.summary
-        print(json.dumps(result, indent=2) if config.json else f"{module.describe(result)}\n\n{run.path}")
+        text = json.dumps(result, indent=2) if config.json else module.describe(result)
+        print(text if config.json or run.path is None else f"{text}\n\n{run.path}")
         return 0
     except BadRequest as error:
         print(" ".join(f"cgro {name}: {error}".split()), file=sys.stderr)

@@ -325,3 +325,11 @@ class Run:
         path = self.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The answer of a command that was asked to look, not to keep: a summary without a directory."""
+
+    summary: dict[str, Any]
+    path: None = None

@@ -148,3 +148,11 @@ def lines_of(result: Mapping[str, Any]) -> str:
 def say(text: str) -> None:
     """A remark to the person at the terminal: stderr, so that --json stays clean."""
     print(text, file=sys.stderr)
+
+
+def set_up(config: Computing) -> None:
+    """Apply --threads to this process. Commands call it once; no library function touches global settings."""
+    import torch
+
+    if config.threads is not None:
+        torch.set_num_threads(count(config.threads, "--threads"))

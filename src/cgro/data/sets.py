@@ -41,6 +41,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(x, y) of some examples, as float32 in [0, 1], without converting the rest."""
+        raw = self.raw[rows]
+        return (raw.float() / 255 if raw.dtype == torch.uint8 else raw), self.y[rows]
+
     def head(self, n: int) -> "Split":
         """The first n examples (all if there are fewer)."""
         return Split(self.raw[:n], self.y[:n], self.index[:n])

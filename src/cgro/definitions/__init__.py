@@ -1,6 +1,6 @@
 """Section 3 of the paper: what is measured. Threat models, losses, attacks, errors and the verdict."""
 
-from cgro.definitions.attacks import FGSM, PGD, Attack, GradientAttack, NoAttack
+from cgro.definitions.attacks import FGSM, PGD, Attack, GradientAttack, NoAttack, attack_by_name
 from cgro.definitions.losses import (
     Loss,
     Model,
@@ -29,8 +29,32 @@ from cgro.definitions.metrics import (
 from cgro.definitions.threat import ThreatModel
 
 __all__ = [
-    "DEFAULT_RULE", "FGSM", "FOUR", "PGD", "Attack", "DistanceBracket", "ErrorRate", "GradientAttack", "Loss", "Model",
-    "NoAttack", "ThreatModel", "Verdict", "VerdictRule", "boundary_distance", "cgro_verdict", "clean_error",
-    "cross_entropy", "default_loss", "difference_interval", "logistic", "margin", "negative_margin", "predict",
-    "predicted_shares", "robust_error", "wrong_under",
-]  # fmt: skip
+    "DEFAULT_RULE",
+    "FGSM",
+    "FOUR",
+    "PGD",
+    "Attack",
+    "DistanceBracket",
+    "ErrorRate",
+    "GradientAttack",
+    "Loss",
+    "Model",
+    "NoAttack",
+    "ThreatModel",
+    "Verdict",
+    "VerdictRule",
+    "attack_by_name",
+    "boundary_distance",
+    "cgro_verdict",
+    "clean_error",
+    "cross_entropy",
+    "default_loss",
+    "difference_interval",
+    "logistic",
+    "margin",
+    "negative_margin",
+    "predict",
+    "predicted_shares",
+    "robust_error",
+    "wrong_under",
+]

@@ -7,6 +7,7 @@ never returns a point outside ball and box or one that is weaker than the clean 
 
 import contextlib
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -304,3 +305,19 @@ def _require_finite(x: Tensor) -> None:
         raise BadRequest(
             "gradient: expected finite values, got NaN or inf; the loss overflows or has a singular point here"
         )
+
+
+def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "float32") -> Attack:
+    """The attack that a name stands for: `none`, `fgsm`, `pgdK` (K steps) or `pgdKxR` (R restarts).
+
+    >>> attack_by_name("pgd50x10", ThreatModel("inf", 0.1)).n_restarts
+    10
+    """
+    if name == "none":
+        return NoAttack(threat.at(0.0))
+    if name == "fgsm":
+        return FGSM(threat, precision=precision)
+    match = re.fullmatch(r"pgd(\d+)(?:x(\d+))?", name)
+    if match is None or not int(match[1]) or match[2] == "0":
+        raise bad("attack", expected="none, fgsm, pgdK or pgdKxR, such as pgd10 or pgd50x10", got=repr(name))
+    return PGD(threat, n_steps=int(match[1]), n_restarts=int(match[2] or 1), precision=precision)

@@ -373,7 +373,7 @@ def _sentence(
             f"{r_test} on the test set, a gap of {width}, while the clean test error is {c_test}."
         )
     if label == "clean_overfitting":
-        return f"Ordinary overfitting: the clean error alone goes from {c_train} on the training set to {c_test} on the test set."
+        return f"Ordinary overfitting: the clean error is {c_train} on the training set and {c_test} on the test set."
     if label == "underfitting":
         return (
             f"Underfitting: on its own training set the model errs on {c_train} of clean and {r_train} of attacked "

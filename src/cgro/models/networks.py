@@ -17,7 +17,8 @@ class Scores(nn.Module):
 
 
 def _head(n_inputs: int, n_outputs: int) -> list[nn.Module]:
-    return [nn.Linear(n_inputs, n_outputs)] + ([Scores()] if n_outputs == 1 else [])
+    last = nn.Linear(n_inputs, n_outputs)
+    return [last, Scores()] if n_outputs == 1 else [last]
 
 
 def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
@@ -28,7 +29,7 @@ def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Seque
 
     Example:
         >>> sum(p.numel() for p in lenet((1, 28, 28), 10, width=1).parameters())
-        13508
+        13514
     """
     channels, height, wide = shape
     w = count(width, "width")

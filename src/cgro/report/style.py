@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,10 +13,10 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#666666",
 )  # fmt: skip
-TRAIN = {"linestyle": "--"}
-TEST = {"linestyle": "-"}
+TRAIN: dict[str, Any] = {"linestyle": "--"}
+TEST: dict[str, Any] = {"linestyle": "-"}
 
-_RC = {
+_RC: dict[Any, Any] = {
     "figure.dpi": 120, "savefig.dpi": 160, "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
     "legend.frameon": False, "lines.linewidth": 1.8, "svg.hashsalt": "cgro", "svg.fonttype": "none",

@@ -1,0 +1,222 @@
+"""Train a network, clean or adversarially, and judge it: the four errors over the epochs and the verdict.
+
+examples:
+  cgro train --data mnist5k --radius 0.2 --epochs 20 --out runs/mnist5k
+  cgro train --data mnist --model lenet --width 4 --radius 0.1 --attack pgd10 --epochs 2 --out runs/mnist
+  cgro train --data mnist5k --classes 3,8 --p 2 --radius 1.5 --seeds 3 --out runs/three-eight
+  cgro train --data digits --attack none --model my_package.networks:Net
+  cgro train --resume runs/mnist
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cgro._check import BadRequest, bad, number
+from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, option, set_up, stored
+from cgro.data import Dataset, load
+from cgro.definitions import (
+    DEFAULT_RULE,
+    FOUR,
+    PGD,
+    Attack,
+    ErrorRate,
+    ThreatModel,
+    attack_by_name,
+    cgro_verdict,
+    predict,
+)
+from cgro.models import build, n_parameters
+from cgro.report.training import adversarial_grid, learning_curves
+from cgro.runs import Run, dump_json, summary, write_atomic
+from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
+from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.engine import shares_on, training_attack
+from cgro.trajectory import Outcome, Trajectory
+
+
+@dataclass(kw_only=True)
+class Config(Output, Seeded, Computing):
+    """Options of `cgro train`."""
+
+    data: str = option("mnist5k", "data set; see cgro data")
+    classes: str | None = option(None, "task: all classes, or 3,8 (binary, first = -1), or even,odd")
+    n_train: int | None = option(None, "training examples; default all")
+    n_test: int | None = option(None, "test examples; default all")
+    validation: float = option(0.05, "share of the training set kept for selection")
+    model: str = option("lenet", "lenet, lenet5, mlp, or package.module:name")
+    width: int | None = option(None, "width of lenet or mlp")
+    p: str = option("inf", "norm of the threat: 1, 2 or inf")
+    radius: str = option("0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255")
+    attack: str = option("pgd10", "attack in training: none, fgsm, pgdK or pgdKxR")
+    step_size: str | None = option(None, "its step; default 2.5 * radius / steps")
+    robust_weight: float = option(1.0, "lambda: weight of the robust against the clean loss")
+    epochs: int = option(20, "passes over the training set")
+    batch_size: int = option(100, "examples a step")
+    optimizer: str = option("adam", "sgd, adam or adamw")
+    lr: float = option(0.001, "learning rate at the start")
+    momentum: float = option(0.9, "momentum of sgd")
+    weight_decay: float = option(0.0, "weight decay")
+    lr_drops: str = option("", "epochs after which lr drops, such as 15,25")
+    lr_factor: float = option(0.1, "factor of each drop")
+    radius_warmup: float = option(0.0, "epochs over which the radius grows from 0")
+    craft_mode: str = option("eval", "BatchNorm while attacking: eval, train or train_update_bn")
+    eval_attack: str = option("pgd20", "attack of the evaluation")
+    eval_every: int = option(1, "epochs between evaluations")
+    eval_n: int = option(1000, "examples of each part evaluated after an epoch")
+    final_n: int = option(10000, "examples of each part evaluated at the end")
+    resume: str | None = option(None, "an unfinished run to continue with its own settings")
+
+    def recipe(self) -> Recipe:
+        """The loop."""
+        drops = str(self.lr_drops).replace(",", " ").split()
+        if not all(d.isdigit() for d in drops):
+            raise bad("--lr-drops", expected="epochs such as 15,25", got=self.lr_drops)
+        own = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "lr_drops"}
+        weight = 0.0 if self.attack == "none" else self.robust_weight
+        return Recipe(**{**own, "robust_weight": weight, "lr_drops": tuple(int(d) for d in drops)})
+
+    def threat(self) -> ThreatModel:
+        """Norm, radius and the box of images."""
+        return ThreatModel(self.p, self.radius)  # type: ignore[arg-type]
+
+    def crafting(self) -> Attack:
+        """The attack in training."""
+        attack = attack_by_name(self.attack, self.threat(), precision=self.precision)
+        if self.step_size is None:
+            return attack
+        if not isinstance(attack, PGD):
+            raise bad("--step-size", expected="none for this attack", got=self.step_size)
+        return replace(attack, step_size=number(self.step_size, "--step-size", low=0.0))
+
+
+def run(config: Config) -> Run:
+    """Train and judge; one seed or several."""
+    if config.resume is not None:
+        config = _as_before(config)
+    set_up(config)
+    done = for_seeds("train", config, _one)
+    if config.seeds > 1:
+        learning_curves(done.path)
+    return done
+
+
+def _as_before(config: Config) -> Config:
+    """The settings of the run to resume; only where it computes may differ, and that is not changed either."""
+    before = Run.open(config.resume)
+    if before.finished:
+        raise BadRequest(f"{before.path}: nothing to resume, it is finished")
+    settings = before.config
+    if settings.pop("command") != "train":
+        raise bad("--resume", expected="a run of cgro train", got=before.path)
+    return Config(**{**settings, "out": str(before.path), "json": config.json})
+
+
+def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
+    """Data and network, checked against each other before any work."""
+    data = load(
+        config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test,
+        validation=config.validation, seed=config.seed,
+    )  # fmt: skip
+    model = build(config.model, data.shape, data.n_outputs, width=config.width, seed=config.seed)
+    return data, model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _one(config: Config, path: str | Path | None) -> Run:
+    recipe, attack = config.recipe(), training_attack(config.crafting(), config.recipe().robust_weight)
+    judged_by = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
+    evaluation = Evaluation(judged_by, config.eval_n, config.eval_every)
+    fabric = make_fabric(config.device)
+    data, model = prepare(config)
+    run = Run.start(path, "train", stored(config), overwrite=config.overwrite)
+    with run.locked():
+        indices = {k: getattr(data, k).index.tolist() for k in ("train", "validation", "test")}
+        write_atomic(run.path / "index_sets.json", dump_json(indices))
+        trajectory = fit(model, data, attack, recipe, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric)
+        outcome = trajectory.outcome
+        assert isinstance(outcome, Outcome)
+        if outcome.kind == "interrupted":
+            raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
+        result = judge(config, data, model, judged_by, trajectory, run)
+        learning_curves(run.path)
+        adversarial_grid(run.path)
+        run.finish(result)
+    return run
+
+
+def judge(
+    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, trajectory: Trajectory, run: Run
+) -> dict[str, Any]:
+    """The final evaluation, the verdict and the example images."""
+    device = next(model.parameters()).device
+    parts = {k: getattr(data, k).to(device) for k in ("train", "test")}
+    outcome, verdict, metrics = trajectory.outcome, None, {}
+    if outcome.kind in ("completed", "collapsed"):  # type: ignore[union-attr]
+        errors = {
+            k: e for part, s in parts.items() for k, e in errors_on(model, s, attack, config.final_n, part).items()
+        }
+        shares = shares_on(model, parts["test"], config.final_n)
+        verdict = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data)).to_dict()
+        metrics = metrics_of(errors, attack, config.eval_attack)
+        save_examples(model, data, attack, run)
+        metrics |= _selected(config, data, model, attack, run)
+    return summary(
+        "train", seed=config.seed, threat=config.threat().to_dict(), outcome=vars(outcome), verdict=verdict,
+        metrics=metrics, data=data.describe(), selected=trajectory.meta["selected"],
+        model={"name": config.model, "width": config.width, "n_parameters": n_parameters(model)},
+    )  # fmt: skip
+
+
+def rule_for(data: Dataset):
+    """The default rule with the number of classes of the task."""
+    return replace(DEFAULT_RULE, n_classes=max(2, data.n_outputs))
+
+
+def metrics_of(errors: dict[str, ErrorRate], attack: Attack, name: str) -> dict[str, Any]:
+    """Entries of `summary.json`: the strongest bound under the plain key, and each under its attack's name."""
+    metrics = {}
+    for key in FOUR:
+        if key in errors:
+            used = attack if key.startswith("robust") else None
+            metrics[key] = errors[key].to_dict(used)
+            if used is not None:
+                metrics[f"{key}@{name}"] = errors[key].to_dict(used)
+    return metrics
+
+
+def _selected(config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, run: Run) -> dict[str, Any]:
+    """Test errors of the checkpoint that was selected on validation robust error, beside those of the last one."""
+    path = run.path / "checkpoints" / SELECTED
+    if not path.exists():
+        return {}
+    load_checkpoint(path, model)
+    test = data.test.to(next(model.parameters()).device)
+    errors = errors_on(model, test, attack, config.final_n, "test")
+    load_checkpoint(checkpoint_of(run), model)
+    return {f"{k}@selected_on_validation": e.to_dict(attack if "robust" in k else None) for k, e in errors.items()}
+
+
+def save_examples(model: torch.nn.Module, data: Dataset, attack: Attack, run: Run, n: int = 8) -> None:
+    """Keep some test images, their adversarial versions and the predictions, for the figures."""
+    device = next(model.parameters()).device
+    x, y = data.test.head(n).x.to(device), data.test.y[:n].to(device)
+    x_adv = attack(model, x, y)
+    with torch.no_grad():
+        before, after = predict(model(x)), predict(model(x_adv))
+    arrays = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
+    named: dict[str, Any] = {k: v.cpu().numpy() for k, v in arrays.items()}
+    with run.file("examples.npz").open("wb") as file:
+        np.savez(file, classes=np.array(data.classes), binary=np.array(data.n_outputs == 1), **named)
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Outcome, verdict and the numbers."""
+    head = (
+        ""
+        if result["outcome"]["kind"] == "completed"
+        else f"{result['outcome']['kind']}: {result['outcome']['reason']}\n"
+    )
+    return head + lines_of(result)

@@ -1,0 +1,103 @@
+"""Figures of a training run: learning curves with the robust gap, and adversarial images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cgro.report.style import BLUE, GREY, ORANGE, RED, TEST, TRAIN, figure
+from cgro.runs import Run
+
+
+def _curves(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Epochs and (seeds, epochs) arrays of each error, of one run or of all its seeds."""
+    parts = sorted(folder.glob("seed-*")) or [folder]
+    rows = [[r for r in Run(part).rows() if "robust_error/test" in r] for part in parts]
+    length = min(len(r) for r in rows)
+    epochs = np.array([r["epoch"] for r in rows[0][:length]])
+    keys = [k for k in rows[0][0] if k.split("/")[0] in ("clean_error", "robust_error")] if length else []
+    return epochs, {k: np.array([[r[k] for r in seed[:length]] for seed in rows]) for k in keys}
+
+
+def learning_curves(folder: Path) -> Path | None:
+    """Clean and robust error on train and test against the epoch; the robust gap is shaded.
+
+    Over several seeds the lines are means and the thin bars one standard deviation.
+    """
+    epochs, curves = _curves(folder)
+    if not len(epochs):
+        return None
+    path = folder / "figures" / "learning_curves"
+    with figure(path) as drawing:
+        axes = drawing.subplots()
+        for kind, color in (("robust", RED), ("clean", BLUE)):
+            for part, style in (("train", TRAIN), ("test", TEST)):
+                values = 100 * curves[f"{kind}_error/{part}"]
+                axes.plot(epochs, values.mean(0), color=color, label=f"{kind} error, {part}", **style)
+                if len(values) > 1:
+                    axes.errorbar(epochs, values.mean(0), values.std(0, ddof=1), fmt="none", color=color, linewidth=0.8)
+        low, high = (100 * curves[f"robust_error/{part}"].mean(0) for part in ("train", "test"))
+        axes.fill_between(epochs, low, high, where=high >= low, color=ORANGE, alpha=0.25, linewidth=0)
+        axes.annotate(
+            f"robust gap {high[-1] - low[-1]:.1f} points", (epochs[-1], (low[-1] + high[-1]) / 2),
+            xytext=(-8, 0), textcoords="offset points", ha="right", va="center", fontsize=9,
+        )  # fmt: skip
+        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title=_title(folder))
+        axes.legend(ncols=2, fontsize=9)
+    return path.with_suffix(".png")
+
+
+def _title(folder: Path) -> str:
+    config = Run(folder).config
+    seeds = config.get("seeds", 1)
+    norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(config["p"])]
+    what = "standard training" if config["attack"] == "none" else "adversarial training"
+    return f"{config['data']}: {what}, {norm} radius {config['radius']}" + (f", {seeds} seeds" if seeds > 1 else "")
+
+
+def adversarial_grid(folder: Path) -> Path | None:
+    """Test images, the perturbation (blue lowers, red raises a pixel), and the attacked images with predictions."""
+    source = folder / "examples.npz"
+    if not source.exists():
+        return None
+    with np.load(source, allow_pickle=False) as arrays:
+        a = {k: arrays[k] for k in arrays.files}
+    names = [str(c) for c in a["classes"]]
+    label = (lambda k: names[(int(k) + 1) // 2]) if bool(a["binary"]) else (lambda k: names[int(k)])
+    n, delta = len(a["x"]), a["x_adv"] - a["x"]
+    scale = float(np.abs(delta).max()) or 1.0
+    path = folder / "figures" / "adversarial_examples"
+    with figure(path, width=1.15 * n + 0.8, height=4.1) as drawing:
+        grid = drawing.subplots(3, n, squeeze=False)
+        for i in range(n):
+            rows = (
+                (_image(a["x"][i]), f"{label(a['prediction'][i])}", a["prediction"][i] == a["y"][i], None),
+                (_flat(delta[i]), "", True, scale),
+                (_image(a["x_adv"][i]), f"{label(a['prediction_adv'][i])}", a["prediction_adv"][i] == a["y"][i], None),
+            )
+            for row, (image, text, right, limit) in enumerate(rows):
+                axes = grid[row][i]
+                look = (
+                    {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+                    if limit
+                    else {"cmap": "gray", "vmin": 0, "vmax": 1}
+                )
+                axes.imshow(image, **look)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.grid(False)
+                for side in axes.spines.values():
+                    side.set(visible=True, color=GREY if right else RED, linewidth=0.8 if right else 2.2)
+                axes.set_title(text + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED)
+        for row, text in enumerate(("clean", f"change\n(at most {scale:.3g})", "attacked")):
+            grid[row][0].set_ylabel(text, fontsize=9)
+        drawing.suptitle("Predictions before and after the attack, test images", fontsize=11)
+    return path.with_suffix(".png")
+
+
+def _image(x: np.ndarray) -> np.ndarray:
+    return x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)
+
+
+def _flat(delta: np.ndarray) -> np.ndarray:
+    """The channel mean of a perturbation."""
+    return delta.mean(0)

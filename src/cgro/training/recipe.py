@@ -1,0 +1,93 @@
+"""What training minimises, and how learning rate and radius move over the epochs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cgro._check import bad, count, number, one_of
+from cgro.definitions import Model, default_loss
+
+CraftMode = Literal["eval", "train", "train_update_bn"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Full description of a training loop, apart from data, network, attack and seed. Plain values.
+
+    Args:
+        epochs, batch_size: passes over the training set; examples a step (a last, smaller batch is used).
+        optimizer: sgd, adam or adamw. lr: at the start. momentum: of sgd. weight_decay: as torch defines it.
+        lr_drops: epochs after which lr is multiplied by `lr_factor`.
+        robust_weight: the paper's lambda in [0, 1]: (1 - lambda) clean loss + lambda robust loss.
+        radius_warmup: epochs over which the radius grows linearly from 0; 0 for none.
+        craft_mode: mode of BatchNorm and dropout while the attack runs: `eval`; `train` (batch statistics, buffers
+            left alone); `train_update_bn` (as many published loops: each attack step updates the running averages).
+    """
+
+    epochs: int = 20
+    batch_size: int = 100
+    optimizer: str = "adam"
+    lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    lr_drops: tuple[int, ...] = ()
+    lr_factor: float = 0.1
+    robust_weight: float = 1.0
+    radius_warmup: float = 0.0
+    craft_mode: CraftMode = "eval"
+
+    def __post_init__(self) -> None:
+        count(self.epochs, "epochs")
+        count(self.batch_size, "batch_size")
+        one_of(self.optimizer, "optimizer", ("sgd", "adam", "adamw"))
+        one_of(self.craft_mode, "craft_mode", ("eval", "train", "train_update_bn"))
+        number(self.lr, "lr", low=0.0)
+        number(self.momentum, "momentum", low=0.0, high=1.0)
+        number(self.weight_decay, "weight_decay", low=0.0)
+        number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
+        number(self.radius_warmup, "radius_warmup", low=0.0)
+        if any(not 0 < e < self.epochs for e in self.lr_drops):
+            raise bad("lr_drops", expected=f"epochs between 1 and {self.epochs - 1}", got=list(self.lr_drops))
+        if self.radius_warmup > self.epochs:
+            raise bad("radius_warmup", expected=f"at most the {self.epochs} epochs", got=self.radius_warmup)
+
+    def lr_at(self, epoch: int) -> float:
+        """The learning rate in epoch 0, 1, ...
+
+        >>> [Recipe(epochs=4, lr=1.0, lr_drops=(2,)).lr_at(e) for e in range(4)]
+        [1.0, 1.0, 0.1, 0.1]
+        """
+        return self.lr * self.lr_factor ** sum(epoch >= drop for drop in self.lr_drops)
+
+    def radius_fraction(self, progress: float) -> float:
+        """The share of the full radius after `progress` epochs.
+
+        >>> [Recipe(radius_warmup=2).radius_fraction(t) for t in (0.5, 2, 7)]
+        [0.25, 1.0, 1.0]
+        """
+        return min(1.0, progress / self.radius_warmup) if self.radius_warmup else 1.0
+
+    def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser over all trainable parameters."""
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        if not parameters:
+            raise bad("model", expected="trainable parameters", got="none")
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, self.lr, weight_decay=self.weight_decay)
+
+
+def mixed_loss(model: Model, x: Tensor, x_adv: Tensor | None, y: Tensor, robust_weight: float) -> Tensor:
+    """(1/B) sum_i [ (1 - lambda) L(f(X_i), y_i) + lambda L(f(X'_i), y_i) ], the objective of Section 5 on a batch.
+
+    Terms of weight 0 are not computed, so lambda = 1 is the usual adversarial training and 0 standard training.
+    """
+    total = x.new_zeros(())
+    if robust_weight < 1:
+        total = total + (1 - robust_weight) * default_loss(model(x), y).mean()
+    if x_adv is not None and robust_weight > 0:
+        total = total + robust_weight * default_loss(model(x_adv), y).mean()
+    return total
