@@ -145,7 +145,7 @@ def load(
     The test part is the same for every seed: the official one (or a fixed fifth), in a fixed shuffled order.
 
     Args:
-        name: `mnist5k`, `digits` or `mnist`.
+        name: `mnist5k`, `digits`, `mnist` or `cifar10`.
         classes: None for all; "3,8" or "even,odd" for a binary task with labels -1 (first listed) and +1.
         n_train, n_test: at most so many examples; None for all.
         validation: share of the training part, in [0, 1).

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import struct
 import zlib
@@ -109,7 +110,42 @@ def mnist() -> Raw:
     return Raw(x[:, None].copy(), y.astype(np.int64), test, str(folder / "mnist"), _digest(*contents), "MNIST")
 
 
-SOURCES: dict[str, Callable[[], Raw]] = {"mnist5k": mnist5k, "digits": digits, "mnist": mnist}
+def _parquet_images(path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray, bytes, bool]:
+    """(N, 3, H, W) pixels, labels, the file's bytes, and whether any image is JPEG, from Hugging Face's layout."""
+    try:
+        import pyarrow
+        import pyarrow.parquet as pq
+        from PIL import Image
+    except ImportError as error:
+        raise bad("cifar10", expected="pillow and pyarrow", got=str(error), remedy="pip install 'cgro[data]'") from None
+    try:
+        content = path.read_bytes()
+        table = pq.read_table(pyarrow.BufferReader(content))
+        encoded = table.column("img").combine_chunks().field("bytes").to_pylist()
+        labels = table.column("label").to_numpy().astype(np.int64)
+    except FileNotFoundError:
+        raise BadRequest(f"{path}: expected a file, found none; {remedy}") from None
+    except (OSError, KeyError, pyarrow.ArrowException) as error:
+        line = " ".join(str(error).split())
+        raise BadRequest(f"{path}: expected parquet with columns img, label, got {line}; fetch it again") from None
+    images = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
+    jpeg = any(e[:2] == b"\xff\xd8" for e in encoded)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels, content, jpeg
+
+
+def cifar10() -> Raw:
+    """CIFAR-10, 50,000 + 10,000 images, from `$CGRO_DATA/cifar10/{train,test}.parquet` in Hugging Face's layout."""
+    folder = data_folder()
+    remedy = "set CGRO_DATA to a folder with cifar10/train.parquet and cifar10/test.parquet"
+    if folder is None:
+        raise bad("cifar10", expected="CGRO_DATA to name a folder", got="no CGRO_DATA", remedy=remedy)
+    parts = [_parquet_images(folder / "cifar10" / f"{part}.parquet", remedy) for part in ("train", "test")]
+    (x, y, train_bytes, jpeg), (x_test, y_test, test_bytes, jpeg_test) = parts
+    note = "CIFAR-10 (JPEG mirror)" if jpeg or jpeg_test else "CIFAR-10"
+    return Raw(x, y, (x_test, y_test), str(folder / "cifar10"), _digest(train_bytes, test_bytes), note)
+
+
+SOURCES: dict[str, Callable[[], Raw]] = {"mnist5k": mnist5k, "digits": digits, "mnist": mnist, "cifar10": cifar10}
 
 
 def read(name: str) -> Raw:

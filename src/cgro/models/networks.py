@@ -3,22 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cgro._check import BadRequest, bad, count, resolve
-
-
-class Scores(nn.Module):
-    """Turns a (B, 1) output into (B,) scores, for binary tasks with labels -1 / +1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 1) -> (B,)"""
-        return x.squeeze(1)
-
-
-def _head(n_inputs: int, n_outputs: int) -> list[nn.Module]:
-    last = nn.Linear(n_inputs, n_outputs)
-    return [last, Scores()] if n_outputs == 1 else [last]
+from cgro.models.head import head
+from cgro.models.resnet import preactresnet
 
 
 def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
@@ -37,7 +26,7 @@ def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Seque
     return nn.Sequential(
         nn.Conv2d(channels, 2 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(2 * w, 4 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(flat, 64 * w), nn.ReLU(), *_head(64 * w, n_outputs),
+        nn.Flatten(), nn.Linear(flat, 64 * w), nn.ReLU(), *head(64 * w, n_outputs),
     )  # fmt: skip
 
 
@@ -50,7 +39,7 @@ def lenet5(shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(16 * h * w, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), *_head(84, n_outputs),
+        nn.Flatten(), nn.Linear(16 * h * w, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), *head(84, n_outputs),
     )  # fmt: skip
 
 
@@ -59,11 +48,13 @@ def mlp(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequen
     n_inputs, half = int(torch.Size(shape).numel()), max(1, width // 2)
     return nn.Sequential(
         nn.Flatten(), nn.Linear(n_inputs, count(width, "width")), nn.ReLU(),
-        nn.Linear(width, half), nn.ReLU(), *_head(half, n_outputs),
+        nn.Linear(width, half), nn.ReLU(), *head(half, n_outputs),
     )  # fmt: skip
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet": lenet, "lenet5": lenet5, "mlp": mlp}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "lenet": lenet, "lenet5": lenet5, "mlp": mlp, "preactresnet": preactresnet,
+}  # fmt: skip
 WITHOUT_WIDTH = ("lenet5",)
 
 
@@ -74,9 +65,9 @@ def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | Non
     here and given back as it was.
 
     Args:
-        name: `lenet`, `lenet5`, `mlp`, or `package.module:name`, a class or function called as name(shape, n_outputs),
+        name: `lenet`, `lenet5`, `mlp`, `preactresnet`, or `package.module:name`, a class or function called as name(shape, n_outputs),
             or with no argument if it takes none.
-        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores. width: for `lenet` and `mlp`.
+        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores. width: not for `lenet5`.
 
     Raises:
         BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task.
