@@ -1,15 +1,32 @@
 """Section 3 of the paper: what is measured. Threat models, losses, attacks, errors and the verdict."""
 
-from cgro.definitions.attacks import FGSM, PGD, Attack, GradientAttack, NoAttack, attack_by_name
+from cgro.definitions.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    Attack,
+    AutoAttack,
+    Ensemble,
+    GradientAttack,
+    NoAttack,
+    Square,
+    TargetedAPGD,
+    attack_by_name,
+    standard_ensemble,
+)
+from cgro.definitions.draws import Draws
+from cgro.definitions.evaluation import Record, survey
 from cgro.definitions.losses import (
     Loss,
     Model,
     cross_entropy,
     default_loss,
+    dlr,
     logistic,
     margin,
     negative_margin,
     predict,
+    targeted_dlr,
 )
 from cgro.definitions.metrics import (
     DEFAULT_RULE,
@@ -29,17 +46,24 @@ from cgro.definitions.metrics import (
 from cgro.definitions.threat import ThreatModel
 
 __all__ = [
+    "APGD",
     "DEFAULT_RULE",
     "FGSM",
     "FOUR",
     "PGD",
     "Attack",
+    "AutoAttack",
     "DistanceBracket",
+    "Draws",
+    "Ensemble",
     "ErrorRate",
     "GradientAttack",
     "Loss",
     "Model",
     "NoAttack",
+    "Record",
+    "Square",
+    "TargetedAPGD",
     "ThreatModel",
     "Verdict",
     "VerdictRule",
@@ -50,11 +74,15 @@ __all__ = [
     "cross_entropy",
     "default_loss",
     "difference_interval",
+    "dlr",
     "logistic",
     "margin",
     "negative_margin",
     "predict",
     "predicted_shares",
     "robust_error",
+    "standard_ensemble",
+    "survey",
+    "targeted_dlr",
     "wrong_under",
 ]

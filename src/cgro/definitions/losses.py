@@ -99,3 +99,49 @@ def default_loss(outputs: Tensor, y: Tensor) -> Tensor:
 def negative_margin(outputs: Tensor, y: Tensor) -> Tensor:
     """-margin: the loss of Carlini and Wagner, whose gradient does not vanish for confident models."""
     return -margin(outputs, y)
+
+
+def dlr(outputs: Tensor, y: Tensor) -> Tensor:
+    """Difference of logits ratio: -(z_y - max_{j != y} z_j) / (z_(1) - z_(3)) (Croce and Hein, ICML 2020).
+
+    z_(k) is the k-th largest logit. Neither a shift nor a positive factor of the logits changes it. Of two logits
+    every function with both properties is constant on each side of the boundary, so its gradient says nothing: for two
+    classes and for (B,) scores it is the negative margin, whose direction of ascent no factor changes.
+
+    >>> z = torch.tensor([[4.0, 3.0, 2.0, 0.0]])
+    >>> dlr(z, torch.tensor([0])), dlr(100 * z - 7, torch.tensor([0]))
+    (tensor([-0.5000]), tensor([-0.5000]))
+    """
+    if outputs.ndim == 1 or outputs.shape[1] < 3:
+        return -margin(outputs, y)
+    top = outputs.topk(3, dim=1).values
+    return -margin(outputs, y) / (top[:, 0] - top[:, 2]).clamp_min(_TINY)
+
+
+def targeted_dlr(outputs: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2) for a target class t != y (Croce and Hein, ICML 2020).
+
+    Of three logits, where z_(4) is missing and z_y - z_t over z_(1) - z_(3) would be constant for the last target, the
+    mean is that of z_(2) and z_(3). For two classes and for (B,) scores it is the negative margin (see `dlr`).
+
+    >>> targeted_dlr(torch.tensor([[4.0, 3.0, 2.0, 0.0]]), torch.tensor([0]), torch.tensor([2]))
+    tensor([-0.6667])
+    """
+    if outputs.ndim == 1 or outputs.shape[1] < 3:
+        return -margin(outputs, y)
+    top = outputs.topk(min(4, outputs.shape[1]), dim=1).values
+    right, target = (outputs.gather(1, labels[:, None]).squeeze(1) for labels in (y, targets))
+    return (target - right) / (top[:, 0] - top[:, -2:].mean(1)).clamp_min(_TINY)
+
+
+def most_likely_others(outputs: Tensor, y: Tensor, n: int) -> Tensor:
+    """The n most likely classes other than y, most likely first. (B, n) int64; (B, 1) of -y for scores."""
+    if outputs.ndim == 1:
+        return -y[:, None]
+    return outputs.scatter(1, y[:, None], -torch.inf).topk(n, dim=1).indices
+
+
+_TINY = 1e-12
+
+LOSSES: dict[str, Loss] = {"default": default_loss, "dlr": dlr, "margin": negative_margin}
+"""Losses by name: a name, unlike a function, prints the same in every process."""

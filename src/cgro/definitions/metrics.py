@@ -83,7 +83,8 @@ def require_eval(model: Model) -> None:
         raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
 
 
-def _outputs(model: Model, x: Tensor, y: Tensor) -> Tensor:
+def judged(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    """The outputs that count, checked: labels that fit, finite values."""
     outputs = judge(model, x)
     check_labels(outputs, y)
     if not bool(torch.isfinite(outputs).all()):
@@ -91,7 +92,8 @@ def _outputs(model: Model, x: Tensor, y: Tensor) -> Tensor:
     return outputs
 
 
-def _check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> None:
+def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> None:
+    """Refuse train mode, no examples, and labels that do not match."""
     require_eval(model)
     count(batch, "batch")
     if not len(x):
@@ -120,7 +122,7 @@ def wrong_under(
     Raises:
         BadRequest: see `robust_error`.
     """
-    _check_set(model, x, y, batch)
+    check_set(model, x, y, batch)
     attack.threat.check_input(x)
     require_radius_fits(attack.threat, x.shape[1:])
     generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
@@ -128,13 +130,13 @@ def wrong_under(
     with untouched(model, x.device):
         for first in range(0, len(x), batch):
             part = slice(first, first + batch)
-            wrong[part] = is_wrong(_outputs(model, x[part], y[part]), y[part])
+            wrong[part] = is_wrong(judged(model, x[part], y[part]), y[part])
             rows = first + torch.nonzero(~wrong[part]).squeeze(1)
             if len(rows) and attack.threat.radius > 0:
                 x_adv = attack(model, x[rows], y[rows], generator=generator)
                 if not bool(attack.threat.contains(x_adv, x[rows]).all()):
                     raise BadRequest(f"{attack!r} returned points outside its own threat model; project them first")
-                wrong[rows] = is_wrong(_outputs(model, x_adv, y[rows]), y[rows])
+                wrong[rows] = is_wrong(judged(model, x_adv, y[rows]), y[rows])
             if progress:
                 progress(min(first + batch, len(x)))
     return wrong
@@ -226,7 +228,7 @@ def boundary_distance(
     """
     require_eval(model)
     upper = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-    upper[is_wrong(_outputs(model, x, y), y)] = 0.0
+    upper[is_wrong(judged(model, x, y), y)] = 0.0
     generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
     for k in range(1, n_radii + 1):
         rows = torch.nonzero(upper.isinf()).squeeze(1)

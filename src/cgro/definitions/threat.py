@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, number
+from cgro.definitions.draws import Draws, draws_for
 
 _EPS32 = 2.0**-23
 
@@ -160,7 +161,7 @@ class ThreatModel:
         x = center + delta.view_as(center)
         return x if self.box is None else x.clamp(*self.box)
 
-    def sample(self, center: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, center: Tensor, generator: torch.Generator | Draws) -> Tensor:
         """A point drawn uniformly from the ball around each center, then clipped into the box.
 
         p = inf: independent uniforms. p = 2: a Gaussian direction and a radius of law u^(1/D). p = 1: signed
@@ -168,24 +169,20 @@ class ThreatModel:
         center, so the point stays in the ball; for p = inf it is then no longer uniform on the intersection.
         """
         flat = center.flatten(1)
-        shape = flat.shape
-
-        def uniform(*size: int) -> Tensor:
-            return torch.rand(size, generator=generator, dtype=torch.float64).to(flat)
-
+        n = flat.shape[1]
+        draws = draws_for(generator, len(center), center.device)
         if self.p == math.inf:
-            delta = self.radius * (2 * uniform(*shape) - 1)
+            delta = self.radius * (2 * draws.uniform(n) - 1)
         elif self.p == 2:
-            direction = torch.randn(shape, generator=generator, dtype=torch.float64).to(flat)
-            length = uniform(shape[0], 1) ** (1 / max(shape[1], 1))
+            direction = draws.normal(n)
+            length = draws.uniform(1) ** (1 / max(n, 1))
             delta = self.radius * length * direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-30)
         else:
-            tiny = torch.finfo(torch.float32).tiny
-            exponential = -uniform(shape[0], shape[1] + 1).clamp_min(tiny).log()
-            sign = torch.where(uniform(*shape) < 0.5, -1.0, 1.0).to(flat)
+            exponential = -torch.log1p(-draws.uniform(n + 1))
+            sign = torch.where(draws.uniform(n) < 0.5, -1.0, 1.0)
             delta = self.radius * sign * exponential[:, :-1] / exponential.sum(1, keepdim=True)
         down, up = self._room(center)
-        return self._place(torch.minimum(torch.maximum(delta, -down), up), center)
+        return self._place(torch.minimum(torch.maximum(delta.to(flat), -down), up), center)
 
     def steepest(self, gradient: Tensor, x: Tensor | None = None, size: float | None = None) -> Tensor:
         """The step that increases a linear function most.

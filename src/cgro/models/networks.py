@@ -65,8 +65,8 @@ def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | Non
     here and given back as it was.
 
     Args:
-        name: `lenet`, `lenet5`, `mlp`, `preactresnet`, or `package.module:name`, a class or function called as name(shape, n_outputs),
-            or with no argument if it takes none.
+        name: `lenet`, `lenet5`, `mlp`, `preactresnet`, or `package.module:name`, a class or function
+            called as name(shape, n_outputs), or with no argument if it takes none.
         shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores. width: not for `lenet5`.
 
     Raises:

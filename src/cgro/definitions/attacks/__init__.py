@@ -1,0 +1,32 @@
+"""Attacks: the promises (base), along the gradient (gradient, pgd, apgd), by queries (square), together (ensemble)."""
+
+from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
+from cgro.definitions.attacks.base import Attack, Best, NoAttack, judge, untouched
+from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
+from cgro.definitions.attacks.gradient import FGSM, GradientAttack, Precision, bfloat16_pays, loss_gradient
+from cgro.definitions.attacks.names import ATTACK_NAMES, attack_by_name
+from cgro.definitions.attacks.pgd import PGD
+from cgro.definitions.attacks.reference import AutoAttack
+from cgro.definitions.attacks.square import Square
+
+__all__ = [
+    "APGD",
+    "ATTACK_NAMES",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "AutoAttack",
+    "Best",
+    "Ensemble",
+    "GradientAttack",
+    "NoAttack",
+    "Precision",
+    "Square",
+    "TargetedAPGD",
+    "attack_by_name",
+    "bfloat16_pays",
+    "judge",
+    "loss_gradient",
+    "standard_ensemble",
+    "untouched",
+]

@@ -1,0 +1,196 @@
+"""Attacks: searches for the X' of a threat model at which a model is wrong.
+
+What a search finds bounds the robust error from below. An attack owns no model, no mode, no device and no global random
+state: it leaves parameters, buffers, modes, gradients and the global generators bit-equal, also when it raises, and it
+never returns a point outside ball and box or one that is weaker than the clean input.
+"""
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad
+from cgro.definitions.draws import Draws, draws_for
+from cgro.definitions.losses import Model, check_labels, margin
+from cgro.definitions.threat import ThreatModel, require_radius_fits
+
+
+@contextlib.contextmanager
+def untouched(model: Model, device: torch.device) -> Iterator[None]:
+    """Restore a module's buffers, modes, gradients and frozen flags, and the global random state, whatever happens.
+
+    Parameters themselves are not copied: attacks differentiate by the input alone and change none.
+    """
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [m.training for m in modules]
+    buffers = [(b, b.detach().clone()) for m in modules for b in m.buffers(recurse=False)]
+    parameters = [p for m in modules for p in m.parameters(recurse=False)]
+    flags = [(p, p.requires_grad, p.grad) for p in parameters]
+    buffers += [(p.grad, p.grad.clone()) for p in parameters if p.grad is not None]
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        try:
+            yield
+        finally:
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+            for parameter, required, gradient in flags:
+                parameter.requires_grad_(required).grad = gradient
+
+
+def judge(model: Model, x: Tensor) -> Tensor:
+    """The outputs that count: no gradients, no autocast, in the precision of x and the weights."""
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return model(x)
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """A frozen value that maps (model, x, y) to x_adv. `repr` prints every parameter.
+
+    Subclasses say how to search; what every attack promises is kept here, in one place.
+
+    Args:
+        threat: where x_adv may lie.
+    """
+
+    threat: ThreatModel
+
+    @property
+    def exact(self) -> bool:
+        """Whether the attack provably minimises the margin over the threat model."""
+        return False
+
+    def at(self, radius: float) -> Self:
+        """The same attack at another radius."""
+        return replace(self, threat=self.threat.at(radius))
+
+    @property
+    def name(self) -> str:
+        """What per-example results call it, and what its random streams are named after."""
+        return type(self).__name__.lower()
+
+    @property
+    def parts(self) -> "tuple[Attack, ...]":
+        """The attacks it is made of, in the order in which they are tried; itself unless it is an ensemble."""
+        return (self,)
+
+    def __call__(
+        self, model: Model, x: Tensor, y: Tensor, *, generator: torch.Generator | Draws | None = None
+    ) -> Tensor:
+        """Search an adversarial example for each input.
+
+        Args:
+            model: (B, *S) -> (B, C) or (B,).
+            x: (B, *S) clean inputs in the box.
+            y: (B,) labels.
+            generator: source of all randomness, or one stream an example; None means a fresh one seeded 0.
+
+        Returns:
+            (B, *S): of all points that were visited, x included, one of lowest margin.
+
+        Raises:
+            BadRequest: inputs out of range, labels that do not fit, outputs or gradients that are not finite.
+        """
+        return self.find(model, x, y, generator=generator).x
+
+    def find(
+        self, model: Model, x: Tensor, y: Tensor, *, generator: torch.Generator | Draws | None = None,
+        until_wrong: bool = False,
+    ) -> "Best":  # fmt: skip
+        """As calling it, with the margins and steps beside the points.
+
+        Args:
+            until_wrong: evaluation, not training: an example is left alone at the first point at which it is wrong,
+                so margins of wrong examples are not the lowest ones.
+        """
+        self.threat.check_input(x)
+        require_radius_fits(self.threat, x.shape[1:])
+        draws = draws_for(generator, len(x), x.device)
+        if not len(x):
+            return Best(x, torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
+        with untouched(model, x.device):
+            clean = judge(model, x)
+            check_labels(clean, y)
+            if not bool(torch.isfinite(clean).all()):
+                raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+            best = Best(x, margin(clean, y), until_wrong=until_wrong)
+            if self.threat.radius > 0:
+                self.search(model, x, y, draws, best)
+        return best
+
+    @abstractmethod
+    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: "Best") -> None:
+        """Look for points of low margin and offer them to `best`, judged. Rows of x, y, draws and best agree."""
+
+
+class Best:
+    """The point of lowest margin seen so far, per example, and when the example was first wrong.
+
+    Args:
+        x: (B, *S). margins: (B,). until_wrong: take nothing more for an example that is wrong.
+    """
+
+    def __init__(self, x: Tensor, margins: Tensor, *, until_wrong: bool = False) -> None:
+        self.x = x.detach().clone()
+        self.margins = margins.detach().clone()
+        self.until_wrong = until_wrong
+        self.step = torch.where(self.margins > 0, -1, 0)
+
+    def offer(self, x: Tensor, margins: Tensor, rows: Tensor | None = None, step: int | Tensor = 0) -> None:
+        """Take over the points whose margin is lower.
+
+        Args:
+            rows: which examples they belong to; None means all.
+            step: number of the step that found them, or one an example.
+        """
+        known = self.margins if rows is None else self.margins[rows]
+        better = margins < known
+        if self.until_wrong:
+            better &= known > 0
+        taken = torch.nonzero(better).squeeze(1)
+        if not len(taken):
+            return
+        mine = taken if rows is None else rows[taken]
+        newly = (self.step[mine] < 0) & ~(margins[taken] > 0)
+        self.step[mine[newly]] = step[taken[newly]] if isinstance(step, Tensor) else step
+        self.x[mine] = x[taken]
+        self.margins[mine] = margins[taken]
+
+    def standing(self) -> Tensor:
+        """The rows that are still classified correctly."""
+        return torch.nonzero(self.margins > 0).squeeze(1)
+
+    def active(self, *, first: bool) -> Tensor:
+        """The rows that a restart works on: those that stand, or all in the first restart of a training attack."""
+        everything = first and not self.until_wrong
+        return torch.arange(len(self.x), device=self.x.device) if everything else self.standing()
+
+
+@dataclass(frozen=True)
+class NoAttack(Attack):
+    """Returns the input: standard training and clean error in the same code path.
+
+    >>> x = torch.rand(2, 3)
+    >>> bool((NoAttack()(lambda v: v, x, torch.tensor([0, 1])) == x).all())
+    True
+    """
+
+    threat: ThreatModel = field(default_factory=lambda: ThreatModel(math.inf, 0.0, None))
+
+    @property
+    def name(self) -> str:
+        """What per-example results call it."""
+        return "none"
+
+    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
+        """Nothing to do: the clean input is the best point."""

@@ -1,0 +1,142 @@
+"""What attacks along the gradient share: the gradient, its precision, and how iterates are judged. FGSM."""
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad, one_of
+from cgro.definitions.attacks.base import Attack, Best, judge
+from cgro.definitions.draws import Draws
+from cgro.definitions.losses import LOSSES, Loss, Model, margin
+from cgro.definitions.threat import ThreatModel
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether this device multiplies bfloat16 faster than float32 (native instructions, not emulation)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    native = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(test() for test in native if test is not None)
+
+
+def low_precision(precision: Precision, x: Tensor) -> bool:
+    """Whether a search at x runs in bfloat16."""
+    if x.dtype != torch.float32:
+        return False
+    return precision == "bfloat16" or (precision == "auto" and bfloat16_pays(x.device))
+
+
+def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """The outputs at x and the gradient of each example's loss by its input.
+
+    Raises:
+        BadRequest: the output does not depend differentiably on the input.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        outputs = model(x)
+        value = loss(outputs.to(x.dtype), y).sum()
+        if not value.requires_grad:
+            raise bad(
+                "model",
+                expected="an output that is differentiable in the input",
+                got="no gradient",
+                remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
+            )
+        (gradient,) = torch.autograd.grad(value, x)
+    return outputs.detach().to(x.dtype), gradient
+
+
+def image_layout(x: Tensor) -> Tensor:
+    """Channels last, which convolutions prefer on CPUs and tensor cores."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+def require_finite(finite: Tensor) -> None:
+    """Checked once a search, not once a step: reading a flag back makes a GPU wait."""
+    if not bool(finite):
+        raise bad(
+            "gradient", expected="finite values", got="NaN or inf", remedy="the loss overflows or is singular here"
+        )
+
+
+@dataclass(frozen=True)
+class GradientAttack(Attack):
+    """What attacks along the gradient share.
+
+    Args:
+        loss: (outputs, y) -> (B,), increased by the search, or a name: `dlr`, `margin` or `default`. None means
+            `default`: cross-entropy for (B, C) outputs and logistic for (B,) scores.
+        precision: of the gradients alone. `auto` takes bfloat16 where the device multiplies it natively. Points
+            are always judged in the precision of the input.
+    """
+
+    _: KW_ONLY
+    loss: Loss | str | None = None
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        one_of(self.precision, "precision", ("float32", "bfloat16", "auto"))
+        if isinstance(self.loss, str):
+            one_of(self.loss, "loss", LOSSES)
+
+    def in_low_precision(self, x: Tensor) -> bool:
+        """Whether gradients at x are taken in bfloat16."""
+        return low_precision(self.precision, x)
+
+    def crafting(self, x: Tensor) -> torch.autocast:
+        """The context in which gradients are taken. One context a search: the weights are cast once."""
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.in_low_precision(x))
+
+    @property
+    def objective(self) -> Loss:
+        """The loss that the search increases."""
+        return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss or LOSSES["default"]
+
+    def admit(
+        self, model: Model, x: Tensor, y: Tensor, margins: Tensor, best: Best, rows: Tensor | None, step: int
+    ) -> None:
+        """Offer an iterate with the margins its forward pass gave.
+
+        In bfloat16 these margins only nominate: an evaluation judges the examples that look wrong at once, in
+        float32, so that one that is wrong can be left alone.
+        """
+        if not self.in_low_precision(x):
+            best.offer(x, margins, rows, step)
+        elif best.until_wrong:
+            known = best.margins if rows is None else best.margins[rows]
+            suspects = torch.nonzero(~(margins > 0) & (known > 0)).squeeze(1)
+            if len(suspects):
+                mine = suspects if rows is None else rows[suspects]
+                best.offer(x[suspects], margin(judge(model, x[suspects]), y[suspects]), mine, step)
+
+    def farthest(self, threat: ThreatModel, x: Tensor, gradient: Tensor) -> Tensor | None:
+        """X + argmax <gradient, v> for p = 1 and 2, the step of infinite length, which makes linear models exact."""
+        return None if threat.p == math.inf else threat.project(x + threat.steepest(gradient, x), x)
+
+
+@dataclass(frozen=True)
+class FGSM(GradientAttack):
+    """The worst point of the linearised loss: X + argmax_v <grad L, v> over ball and box (Goodfellow et al., 2015).
+
+    For p = inf this is X + radius * sign(grad L), cut at the box. Exact for linear models with (B,) scores.
+
+    Example:
+        >>> w = torch.tensor([[1.0, -2.0]])
+        >>> x = torch.tensor([[0.5, 0.5]])
+        >>> FGSM(ThreatModel("inf", 0.1))(lambda v: (v * w).sum(1), x, torch.tensor([1]))
+        tensor([[0.4000, 0.6000]])
+    """
+
+    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
+        """One step."""
+        with self.crafting(x):
+            _, gradient = loss_gradient(model, x, y, self.objective)
+        require_finite(torch.isfinite(gradient).all())
+        x_adv = self.threat.project(x + self.threat.steepest(gradient, x), x)
+        best.offer(x_adv, margin(judge(model, x_adv), y))

@@ -1,0 +1,102 @@
+"""Projected gradient ascent."""
+
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad, count, number
+from cgro.definitions.attacks.base import Best, judge
+from cgro.definitions.attacks.gradient import GradientAttack, image_layout, loss_gradient, require_finite
+from cgro.definitions.draws import Draws
+from cgro.definitions.losses import Model, margin
+
+
+@dataclass(frozen=True)
+class PGD(GradientAttack):
+    """Projected gradient ascent on the loss (Madry et al., 2018), best iterate kept.
+
+    X_(k+1) = Proj_(ball and box) ( X_k + step_size * direction(grad L(f(X_k), y)) ), from a uniform random point of
+    the ball or from X. For p = 1 and 2, where steps of fixed length only creep towards the boundary's optimum, the last
+    step is also tried at infinite length, X + argmax <grad, v>: so linear models are solved exactly. Restarts after the
+    first go on with the examples that still stand. The result is a lower bound on the robust error: failing to find
+    a point proves nothing.
+
+    Args:
+        threat: where x_adv may lie.
+        n_steps: gradient steps a restart.
+        step_size: in units of the input; None means 2.5 * radius / n_steps.
+        n_restarts: number of starts.
+        random_start: start at a random point of the ball; otherwise at X.
+
+    Raises:
+        BadRequest: no steps, no restarts, a negative step, several restarts from the same point.
+
+    Example:
+        >>> from cgro.definitions import ThreatModel
+        >>> w = torch.tensor([[1.0, -2.0]])
+        >>> attack = PGD(ThreatModel(1, 0.2), n_steps=20)
+        >>> attack(lambda v: (v * w).sum(1), torch.tensor([[0.5, 0.5]]), torch.tensor([1]))
+        tensor([[0.5000, 0.7000]])
+    """
+
+    _: KW_ONLY
+    n_steps: int
+    step_size: float | None = None
+    n_restarts: int = 1
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count(self.n_steps, "n_steps")
+        count(self.n_restarts, "n_restarts")
+        if self.step_size is not None:
+            number(self.step_size, "step_size", low=0.0)
+        if self.n_restarts > 1 and not self.random_start:
+            raise bad("n_restarts", expected="1 without a random start", got=self.n_restarts, remedy="set random_start")
+
+    @property
+    def step(self) -> float:
+        """The step size in force, in units of the input."""
+        return 2.5 * self.threat.radius / self.n_steps if self.step_size is None else float(self.step_size)
+
+    @property
+    def name(self) -> str:
+        """pgdK or pgdKxR."""
+        return f"pgd{self.n_steps}" + (f"x{self.n_restarts}" if self.n_restarts > 1 else "")
+
+    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
+        """All restarts. Restarts after the first go on with the examples that still stand."""
+        for restart in range(self.n_restarts):
+            rows = best.active(first=restart == 0)
+            if not len(rows):
+                return
+            whole = len(rows) == len(x)
+            part = (x, y) if whole else (x[rows], y[rows])
+            own = draws.rows(rows)
+            start = self.threat.sample(part[0], own) if self.random_start else part[0]
+            draws.position = own.position
+            self._ascend(model, start, *part, best, None if whole else rows, restart * (self.n_steps + 1))
+
+    def _ascend(
+        self, model: Model, start: Tensor, x: Tensor, y: Tensor, best: Best, rows: Tensor | None, clock: int
+    ) -> None:
+        x, current = image_layout(x), image_layout(start)
+        crafted = Best(current, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
+        gradient, finite = torch.zeros_like(current), torch.ones((), dtype=torch.bool, device=x.device)
+        with self.crafting(x):
+            for step in range(self.n_steps):
+                outputs, gradient = loss_gradient(model, current, y, self.objective)
+                crafted.offer(current, margin(outputs, y), None, step)
+                finite = finite & torch.isfinite(gradient).all()
+                current = self.threat.project(current + self.step * self.threat.direction(gradient), x)
+        require_finite(finite)
+        finals = [current, self.farthest(self.threat, x, gradient)]
+        if self.in_low_precision(x):
+            # bfloat16 margins only nominate a candidate; float32 decides.
+            finals.append(crafted.x)
+        else:
+            best.offer(crafted.x, crafted.margins, rows, clock + crafted.step)
+        for candidate in finals:
+            if candidate is not None:
+                best.offer(candidate, margin(judge(model, candidate), y), rows, clock + self.n_steps)

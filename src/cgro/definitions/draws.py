@@ -1,0 +1,89 @@
+"""Random numbers that belong to examples: what one example draws does not hang on its neighbours in the batch."""
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad
+
+_GAMMA, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _mix(z: Tensor) -> Tensor:
+    """SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014), in int64 wrapping; overwrites z."""
+    for shift, factor in ((30, _FIRST), (27, _SECOND)):
+        z ^= (z >> shift) & (2 ** (64 - shift) - 1)
+        z *= factor
+    z ^= (z >> 31) & (2**33 - 1)
+    return z
+
+
+class Draws:
+    """One stream of random numbers for each example: the k-th number is mix(key + k * gamma), nothing is carried.
+
+    So examples may be dropped, batched or taken up later, and each goes on with its own numbers.
+
+    Args:
+        keys: (B,) int64, one an example. position: numbers already drawn from each stream.
+
+    Example:
+        >>> draws = Draws.of(0, "start", torch.arange(5))
+        >>> some = draws.rows(torch.tensor([3, 1]))
+        >>> bool((draws.uniform(4)[[3, 1]] == some.uniform(4)).all())
+        True
+    """
+
+    def __init__(self, keys: Tensor, position: int = 0) -> None:
+        self.keys, self.position = keys, position
+
+    @classmethod
+    def of(cls, seed: int, purpose: str, index: Tensor) -> "Draws":
+        """Streams named by a seed, a purpose and the examples' positions in their data set."""
+        digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
+        base = int.from_bytes(digest[:8], "big", signed=True)
+        return cls(_mix(_mix(index.long() * _GAMMA) + base))
+
+    @classmethod
+    def from_generator(cls, generator: torch.Generator, n: int) -> "Draws":
+        """Streams for the next n examples of a generator. On CPUs cutting n into batches changes nothing."""
+        return cls(torch.randint(2**62, (n,), generator=generator, device=generator.device))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows(self, rows: Tensor) -> "Draws":
+        """The streams of some examples, where they stand."""
+        return Draws(self.keys[rows], self.position)
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same streams on a device."""
+        return Draws(self.keys.to(device), self.position)
+
+    def uniform(self, n: int) -> Tensor:
+        """(B, n) float64, uniform on the multiples of 2^-53 in [0, 1)."""
+        steps = torch.arange(self.position + 1, self.position + n + 1, device=self.keys.device)
+        self.position += n
+        bits = _mix(self.keys[:, None] + steps * _GAMMA)
+        return ((bits >> 11) & (2**53 - 1)).double().mul_(2.0**-53)
+
+    def normal(self, n: int) -> Tensor:
+        """(B, n) float64, standard normal (Box and Muller, 1958)."""
+        half = (n + 1) // 2
+        length = (-2 * torch.log1p(-self.uniform(half))).sqrt()
+        angle = 2 * math.pi * self.uniform(half)
+        return torch.cat([length * angle.cos(), length * angle.sin()], 1)[:, :n]
+
+    def integers(self, high: int, n: int) -> Tensor:
+        """(B, n) int64 in 0 .. high - 1."""
+        return (self.uniform(n) * high).long()
+
+
+def draws_for(source: "torch.Generator | Draws | None", n: int, device: torch.device) -> Draws:
+    """The streams of n examples; None means a fresh generator seeded 0."""
+    if isinstance(source, Draws):
+        if len(source) != n:
+            raise bad("draws", expected=f"{n} streams, one an example", got=len(source))
+        return source.to(device)
+    return Draws.from_generator(source or torch.Generator(device).manual_seed(0), n).to(device)

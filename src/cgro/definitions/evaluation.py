@@ -1,0 +1,143 @@
+"""The evaluation of an attack, example by example: what broke it and when. It can be stopped and taken up again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cgro._check import BadRequest, bad
+from cgro.definitions.attacks import Attack
+from cgro.definitions.draws import Draws
+from cgro.definitions.losses import Model, margin
+from cgro.definitions.metrics import Bound, ErrorRate, check_set, judged
+
+STANDING, CLEAN = -1, 0
+
+
+@dataclass
+class Record:
+    """What is known of each example, on the CPU. Plain tensors, so that it can be stored at any moment.
+
+    Args:
+        attacks: names in the order tried.
+        index: (N,) int64 positions in the data set; they name the random streams.
+        tried: (N,) int64, how many of the attacks an example has been through; -1 before the clean one.
+        by: (N,) int64, -1 for an example that stands, 0 for one that is wrong when clean, k for one that the k-th
+            attack broke. step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
+        margin: (N,) float32, of x_adv. x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
+    """
+
+    attacks: tuple[str, ...]
+    index: Tensor
+    tried: Tensor
+    by: Tensor
+    step: Tensor
+    margin: Tensor
+    x_adv: Tensor
+
+    @classmethod
+    def fresh(cls, attack: Attack, x: Tensor, index: Tensor) -> "Record":
+        """Nothing is known yet."""
+        names, minus = tuple(part.name for part in attack.parts), torch.full((len(x),), -1)
+        stored = torch.full((len(x),), torch.inf)
+        return cls(names, index.cpu(), minus, minus.clone(), minus.clone(), stored, x.detach().cpu().clone())
+
+    @property
+    def wrong(self) -> Tensor:
+        """(N,) bool."""
+        return self.by != STANDING
+
+    @property
+    def complete(self) -> bool:
+        """Whether every example is wrong or has been through every attack."""
+        return bool((self.wrong | (self.tried >= len(self.attacks))).all())
+
+    def error(self, bound: Bound = "lower") -> ErrorRate:
+        """The robust error that the record proves.
+
+        Raises:
+            BadRequest: the evaluation is unfinished.
+        """
+        if not self.complete:
+            raise bad("record", expected="a complete evaluation", got="an unfinished one", remedy="call survey again")
+        return ErrorRate(int(self.wrong.sum()), len(self.by), bound)
+
+    def broken_by(self) -> dict[str, int]:
+        """How many examples each attack broke, `clean` first."""
+        return {name: int((self.by == k).sum()) for k, name in enumerate(("clean", *self.attacks))}
+
+
+def survey(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    batch: int = 256,
+    seed: int = 0,
+    index: Tensor | None = None,
+    record: Record | None = None,
+    saved: Callable[[Record], object] | None = None,
+) -> Record:
+    """Robust error example by example: each attack of an ensemble meets the examples that still stand, and no others.
+
+    An example is done at the first wrong point. Its random numbers come from (seed, attack, index) alone, so neither
+    the batch nor an interruption changes them; results are equal up to the rounding of the model's own sums.
+
+    Args:
+        model: in eval mode. x: (N, *S) inputs in the box. y: (N,) labels.
+        attack: any; an ensemble is taken apart.
+        batch: examples at a time; affects speed and memory only. seed: of the random streams.
+        index: (N,) positions in the data set; None means 0 .. N-1.
+        record: an unfinished record to go on with. saved: called with the record after every batch.
+
+    Returns:
+        The complete record. A lower bound: what is not broken may still be breakable.
+
+    Raises:
+        BadRequest: see `robust_error`; a record of other attacks or examples.
+
+    Example:
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> x, y = torch.tensor([[0.30], [0.45], [0.60], [0.80]]), torch.tensor([-1, -1, 1, 1])
+        >>> record = survey(lambda v: v[:, 0] - 0.5, x, y, PGD(ThreatModel("inf", 0.11), n_steps=5))
+        >>> record.error().value, record.broken_by()
+        (0.5, {'clean': 0, 'pgd5': 2})
+    """
+    check_set(model, x, y, batch)
+    attack.threat.check_input(x)
+    index = torch.arange(len(x)) if index is None else index.cpu()
+    record = Record.fresh(attack, x, index) if record is None else record
+    if record.attacks != tuple(a.name for a in attack.parts) or not torch.equal(record.index, index):
+        raise bad("record", expected=f"one of {[a.name for a in attack.parts]} on these examples", got=record.attacks)
+    for k in range(len(attack.parts) + 1):
+        rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
+        for some in rows.split(batch):
+            here = some.to(x.device)
+            if k == 0:
+                _note(
+                    record, 0, some, margin(judged(model, x[here], y[here]), y[here]), x[here], torch.zeros(len(some))
+                )
+            elif attack.threat.radius > 0:
+                _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, some)
+            record.tried[some] = k
+            if saved:
+                saved(record)
+    return record
+
+
+def _try(model: Model, x: Tensor, y: Tensor, part: Attack, seed: int, record: Record, k: int, rows: Tensor) -> None:
+    """One attack on one batch. Its output is not trusted: it is checked and judged anew."""
+    found = part.find(model, x, y, generator=Draws.of(seed, part.name, record.index[rows]), until_wrong=True)
+    if not bool(part.threat.contains(found.x, x).all()):
+        raise BadRequest(f"{part!r} returned points outside its own threat model; project them first")
+    _note(record, k, rows, margin(judged(model, found.x, y), y), found.x, found.step)
+
+
+def _note(record: Record, k: int, rows: Tensor, margins: Tensor, x_adv: Tensor, step: Tensor) -> None:
+    margins = margins.cpu().float()
+    lower, broken = margins < record.margin[rows], ~(margins > 0)
+    taken = lower | broken
+    record.margin[rows[taken]], record.x_adv[rows[taken]] = margins[taken], x_adv.cpu()[taken]
+    record.by[rows[broken]], record.step[rows[broken]] = k, step.cpu()[broken].long()
