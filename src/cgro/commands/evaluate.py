@@ -1,9 +1,11 @@
 """Measure clean and robust errors of a run's network, or of a checkpoint of your own.
 
-For a run the results are added to its summary under their own keys, and the verdict is read anew.
+For a run the results are added to its summary under their own keys, and the verdict is read anew. What happened to
+each example is in evaluations/*.npz beside them; an evaluation that was killed goes on from there.
 
 examples:
   cgro evaluate runs/mnist5k --attack pgd50x10
+  cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --save-examples
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
 """
 
@@ -14,13 +16,14 @@ from typing import Any
 import torch
 
 from cgro._check import bad, one_of
-from cgro.commands import train
+from cgro.commands import _records, train
 from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
+from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import n_parameters
 from cgro.runs import Run, Unsaved, summary
-from cgro.training import errors_on, make_fabric
+from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
 from cgro.training.engine import shares_on
 
@@ -32,9 +35,10 @@ class Config(Output, Computing):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
-    attack: str = option("pgd20", "none, fgsm, pgdK or pgdKxR")
+    attack: str = option("pgd20", ", ".join(ATTACK_NAMES))
     parts: str = option("train,test", "parts to evaluate")
     n: int = option(10000, "examples of each part, at most")
+    save_examples: bool = option(False, "store adversarial examples, and judge them again after rounding to 8 bits")
     selected: bool = option(False, "the checkpoint selected on validation robust error instead of the last")
     data: str = option("mnist5k", "data set of a bare checkpoint")
     classes: str | None = option(None, "task of a bare checkpoint")
@@ -55,10 +59,13 @@ def run(config: Config) -> Run | Unsaved:
         return _evaluate_run(config, parts)
     settings = _training_settings(config)
     data, model = train.prepare(settings)
-    load_weights(model, read_weights(Path(config.target)), Path(config.target))
-    errors, shares = _measure(config, settings, data, model, parts)
+    path = Path(config.target)
+    load_weights(model, read_weights(path), path)
+    attack_by_name(config.attack, settings.threat())
     done = Run.start(config.out, "evaluate", stored(config), overwrite=config.overwrite)
-    done.finish(_summary(config, settings, data, model, errors, shares))
+    with done.locked():
+        measured = _measure(config, settings, data, model, parts, done.path / "evaluations", path)
+        done.finish(_summary(config, settings, data, model, measured))
     return done
 
 
@@ -82,11 +89,12 @@ def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
     data, model = train.prepare(settings)
     path = checkpoint_of(source, selected=config.selected)
     load_weights(model, read_weights(path), path)
-    errors, shares = _measure(config, settings, data, model, parts)
-    result = _summary(config, settings, data, model, errors, shares)
     suffix = f"@{config.attack}" + (f"@{settings.p}:{settings.radius}" if changed else "")
     suffix += "@selected_on_validation" if config.selected else ""
     with source.locked():
+        folder = source.path / "evaluations" / suffix[1:].replace("/", "_").replace(":", "_")
+        measured = _measure(config, settings, data, model, parts, folder, path)
+        result = _summary(config, settings, data, model, measured)
         source.write_summary(_merged(before, result, suffix, own_point=not changed and not config.selected))
     return Unsaved(result) if config.out is None else _kept(config, result)
 
@@ -97,24 +105,41 @@ def _kept(config: Config, result: dict[str, Any]) -> Run:
     return done
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """Errors, the shares of the predictions, and per part what broke how many examples."""
+
+    errors: dict[str, ErrorRate]
+    shares: list[float]
+    examples: dict[str, Any]
+
+
 def _measure(
-    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, parts: list[str]
-) -> tuple[dict[str, ErrorRate], list[float]]:
+    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, parts: list[str], folder: Path,
+    checkpoint: Path,
+) -> "_Measured":  # fmt: skip
     device = make_fabric(config.device).device
     model = model.to(device).eval()
     attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
     errors: dict[str, ErrorRate] = {}
+    examples: dict[str, Any] = {}
     for part in parts:
         if not len(getattr(data, part)):
             raise bad("--parts", expected="parts with examples", got=part)
-        errors |= errors_on(model, getattr(data, part).to(device), attack, config.n, part)
-    return errors, shares_on(model, data.test.to(device), config.n)
+        split, keep = getattr(data, part).to(device).head(config.n), config.save_examples
+        record = _records.recorded(model, split, attack, folder / f"{part}.npz", checkpoint, keep_examples=keep)
+        errors[f"clean_error/{part}"] = ErrorRate(record.broken_by()["clean"], len(split), "exact")
+        errors[f"robust_error/{part}"] = record.error("exact" if attack.exact else "lower")
+        examples[part] = {"broken_by": record.broken_by(), "n": len(split)}
+        if keep:
+            examples[part] |= {"rounded_to_8_bits": _records.rounded(model, split, attack, record)}
+    return _Measured(errors, shares_on(model, data.test.to(device), config.n), examples)
 
 
 def _summary(
-    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, errors: dict[str, ErrorRate],
-    shares: list[float],
-) -> dict[str, Any]:  # fmt: skip
+    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, measured: "_Measured"
+) -> dict[str, Any]:
+    errors, shares = measured.errors, measured.shares
     attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
     complete = set(FOUR) <= set(errors)
     verdict = cgro_verdict(errors, prediction_share=shares, rule=train.rule_for(data)) if complete else None
@@ -123,7 +148,7 @@ def _summary(
         "evaluate", seed=settings.seed, threat=settings.threat().to_dict(),
         outcome={"kind": "completed", "reason": f"{config.attack} on {config.parts}"},
         verdict=verdict and verdict.to_dict(), metrics=train.metrics_of(errors, attack, config.attack),
-        data=data.describe(), model=network,
+        data=data.describe(), model=network, evaluations={config.attack: measured.examples},
     )  # fmt: skip
 
 
@@ -141,7 +166,9 @@ def _merged(before: dict[str, Any], result: dict[str, Any], suffix: str, *, own_
         errors = {k: ErrorRate(metrics[k]["wrong"], metrics[k]["n"], metrics[k]["bound"]) for k in FOUR}
         rule = VerdictRule(**verdict["evidence"]["rule"])
         verdict = cgro_verdict(errors, prediction_share=verdict["evidence"]["prediction_share"], rule=rule).to_dict()
-    return {**before, "metrics": metrics, "verdict": verdict}
+    (examples,) = result["evaluations"].values()
+    evaluations = before.get("evaluations", {}) | {suffix[1:]: examples}
+    return {**before, "metrics": metrics, "verdict": verdict, "evaluations": evaluations}
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from cgro.definitions import (
     cgro_verdict,
     predict,
 )
+from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import build, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.runs import Run, dump_json, summary, write_atomic
@@ -51,7 +52,7 @@ class Config(Output, Seeded, Computing):
     width: int | None = option(None, "width of lenet, mlp or preactresnet (base width)")
     p: str = option("inf", "norm of the threat: 1, 2 or inf")
     radius: str = option("0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255")
-    attack: str = option("pgd10", "attack in training: none, fgsm, pgdK or pgdKxR")
+    attack: str = option("pgd10", "attack in training: " + ", ".join(ATTACK_NAMES))
     step_size: str | None = option(None, "its step; default 2.5 * radius / steps")
     robust_weight: float = option(1.0, "lambda: weight of the robust against the clean loss")
     epochs: int = option(20, "passes over the training set")

@@ -262,7 +262,7 @@ class _Climb:
 
     def _offer(self, x: Tensor, outputs: Tensor, y: Tensor, rows: Tensor, step: int) -> None:
         if self.best is not None:
-            self.attack.admit(self.model, x, y, margin(outputs, y), self.best, rows, step)
+            self.attack.admit(self.model, x, y, outputs, self.best, rows, step)
 
     def _standing(self, rows: Tensor) -> Tensor | None:
         """Which rows to go on with, once enough of them fell; None for all."""

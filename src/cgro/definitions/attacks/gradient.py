@@ -31,6 +31,14 @@ def low_precision(precision: Precision, x: Tensor) -> bool:
     return precision == "bfloat16" or (precision == "auto" and bfloat16_pays(x.device))
 
 
+def doubt(outputs: Tensor) -> Tensor:
+    """How far a margin of bfloat16 outputs may lie from that of float32: two roundings, 2^-8 each, of the largest. (B,)
+
+    What the layers before add is not in it; it decides only which points float32 looks at.
+    """
+    return 2.0**-7 * outputs.abs().flatten(1).amax(1) if outputs.ndim == 2 else 2.0**-7 * outputs.abs()
+
+
 def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """The outputs at x and the gradient of each example's loss by its input.
 
@@ -99,18 +107,19 @@ class GradientAttack(Attack):
         return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss or LOSSES["default"]
 
     def admit(
-        self, model: Model, x: Tensor, y: Tensor, margins: Tensor, best: Best, rows: Tensor | None, step: int
+        self, model: Model, x: Tensor, y: Tensor, outputs: Tensor, best: Best, rows: Tensor | None, step: int
     ) -> None:
-        """Offer an iterate with the margins its forward pass gave.
+        """Offer an iterate with the outputs of its forward pass.
 
-        In bfloat16 these margins only nominate: an evaluation judges the examples that look wrong at once, in
-        float32, so that one that is wrong can be left alone.
+        In bfloat16 these only nominate: an evaluation judges the examples that may be wrong at once, in float32,
+        so that one that is wrong can be left alone.
         """
+        margins = margin(outputs, y)
         if not self.in_low_precision(x):
             best.offer(x, margins, rows, step)
         elif best.until_wrong:
             known = best.margins if rows is None else best.margins[rows]
-            suspects = torch.nonzero(~(margins > 0) & (known > 0)).squeeze(1)
+            suspects = torch.nonzero(~(margins > doubt(outputs)) & (known > 0)).squeeze(1)
             if len(suspects):
                 mine = suspects if rows is None else rows[suspects]
                 best.offer(x[suspects], margin(judge(model, x[suspects]), y[suspects]), mine, step)

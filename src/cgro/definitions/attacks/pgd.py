@@ -91,12 +91,11 @@ class PGD(GradientAttack):
                 finite = finite & torch.isfinite(gradient).all()
                 current = self.threat.project(current + self.step * self.threat.direction(gradient), x)
         require_finite(finite)
-        finals = [current, self.farthest(self.threat, x, gradient)]
-        if self.in_low_precision(x):
-            # bfloat16 margins only nominate a candidate; float32 decides.
-            finals.append(crafted.x)
-        else:
-            best.offer(crafted.x, crafted.margins, rows, clock + crafted.step)
-        for candidate in finals:
+        # bfloat16 margins only nominate a candidate; float32 decides.
+        low = self.in_low_precision(x)
+        best.offer(
+            crafted.x, margin(judge(model, crafted.x), y) if low else crafted.margins, rows, clock + crafted.step
+        )
+        for candidate in (current, self.farthest(self.threat, x, gradient)):
             if candidate is not None:
                 best.offer(candidate, margin(judge(model, candidate), y), rows, clock + self.n_steps)

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from cgro._check import bad, count, number, one_of
 from cgro.definitions.attacks.base import Attack, Best, judge
-from cgro.definitions.attacks.gradient import Precision, low_precision
+from cgro.definitions.attacks.gradient import Precision, doubt, low_precision
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries after which the area of the square is halved. Andriushchenko et al. (2020), Section 4.1, for 10,000."""
+DRAW_AHEAD = 512
+"""Random numbers drawn at once. Affects speed only; no source."""
 COMPACT_EVERY = 50
 """Queries between two looks at who still stands. Affects speed only; no source."""
 
@@ -84,11 +86,13 @@ class _Walk:
 
     def __init__(self, attack: Square, model: Model, best: Best, x: Tensor, y: Tensor, draws: Draws) -> None:
         self.attack, self.model, self.best, self.threat = attack, model, best, attack.threat
-        self.shape, self.low = x.shape[1:], low_precision(attack.precision, x)
+        self.shape, self.low_bits = x.shape[1:], low_precision(attack.precision, x)
         self.x = x if x.ndim == 4 else x.reshape(len(x), 1, -1, 1)
         self.rows = best.active(first=True)
         self.x, self.y, self.draws = self.x[self.rows], y[self.rows], draws.rows(self.rows)
         self.current, self.margins = self._start(), torch.full_like(best.margins[self.rows], torch.inf)
+        self.low_end, self.high_end = (self.threat.project(self.x + s * self.threat.radius, self.x) for s in (-1, 1))
+        self.drawn, self.used = self.draws.uniform(0), 0
         self._consider(self.current, 0)
 
     def _start(self) -> Tensor:
@@ -107,8 +111,17 @@ class _Walk:
             if not bool(stays.all()):
                 self.rows, self.x, self.y = self.rows[stays], self.x[stays], self.y[stays]
                 self.current, self.margins = self.current[stays], self.margins[stays]
-                self.draws = self.draws.rows(torch.nonzero(stays).squeeze(1))
+                self.low_end, self.high_end = self.low_end[stays], self.high_end[stays]
+                self.draws, self.drawn = self.draws.rows(torch.nonzero(stays).squeeze(1)), self.drawn[stays]
         return len(self.rows) > 0
+
+    def _next(self, n: int) -> Tensor:
+        """The next n uniform numbers of each example, drawn many at a time."""
+        if self.used + n > self.drawn.shape[1]:
+            rest = self.drawn[:, self.used :]
+            self.drawn, self.used = torch.cat([rest, self.draws.uniform(DRAW_AHEAD)], 1), 0
+        self.used += n
+        return self.drawn[:, self.used - n : self.used]
 
     def ask(self, query: int) -> None:
         """One query an example."""
@@ -121,7 +134,7 @@ class _Walk:
         _, _, height, width = self.x.shape
         wide = max(1, min(width, round((area * height * width) ** 0.5)))
         high = max(1, min(height, round(area * height * width / wide)))
-        place = self.draws.uniform(2) * torch.tensor([height - high + 1, width - wide + 1], device=self.x.device)
+        place = self._next(2) * torch.tensor([height - high + 1, width - wide + 1], device=self.x.device)
         top, left = place.long().unbind(1)
         i = torch.arange(height, device=self.x.device) - top[:, None]
         j = torch.arange(width, device=self.x.device) - left[:, None]
@@ -130,9 +143,8 @@ class _Walk:
 
     def _flip(self, area: float) -> Tensor:
         inside, _, _ = self._windows(area)
-        signs = torch.where(self.draws.uniform(self.x.shape[1]) < 0.5, -1.0, 1.0).to(self.x)[:, :, None, None]
-        moved = self.threat.project(self.x + self.threat.radius * signs, self.x)
-        return torch.where(inside, moved, self.current)
+        signs = (self._next(self.x.shape[1]) < 0.5)[:, :, None, None]
+        return torch.where(inside, torch.where(signs, self.low_end, self.high_end), self.current)
 
     def _shift(self, area: float) -> Tensor:
         """Mass of two windows and what is unused goes to the first, on its old direction plus a random bump."""
@@ -143,7 +155,7 @@ class _Walk:
         unused = (radius**p - mass.sum((1, 2, 3), keepdim=True)).clamp_min(0)
         n_channels = self.x.shape[1]
         available = ((mass * (into | out)).sum((2, 3), keepdim=True) + unused / n_channels) ** (1 / p)
-        signs = torch.where(self.draws.uniform(n_channels) < 0.5, -1.0, 1.0).to(self.x)[:, :, None, None]
+        signs = torch.where(self._next(n_channels) < 0.5, -1.0, 1.0).to(self.x)[:, :, None, None]
         bump = _unit(signs * self._bump(into, high, wide), p) + _unit(delta * into, p)
         return self.threat.project(
             self.x + torch.where(into, _unit(bump, p) * available, delta * ~(into | out)), self.x
@@ -151,7 +163,7 @@ class _Walk:
 
     def _bump(self, inside: Tensor, high: int, wide: int) -> Tensor:
         """Two halves of opposite sign, each highest in its middle; which way they lie is drawn."""
-        upright = self.draws.uniform(1)[:, :, None, None] < 0.5
+        upright = self._next(1)[:, :, None, None] < 0.5
         rows = inside.cumsum(2).to(self.x) * inside
         columns = inside.cumsum(3).to(self.x) * inside
         along, across = torch.where(upright, rows, columns), torch.where(upright, columns, rows)
@@ -165,17 +177,18 @@ class _Walk:
     def _consider(self, candidate: Tensor, step: int) -> None:
         """Keep what lowers the margin; judge in float32 what bfloat16 calls wrong."""
         points = candidate.view(-1, *self.shape)
-        margins = margin(self._query(points), self.y)
+        outputs = self._query(points)
+        margins = margin(outputs, self.y)
         lower = margins < self.margins
         self.current = torch.where(lower.view(-1, 1, 1, 1), candidate, self.current)
         self.margins = torch.where(lower, margins, self.margins)
-        if not self.low:
+        if not self.low_bits:
             self.best.offer(points, margins, self.rows, step)
         elif self.best.until_wrong:
-            self._confirm(torch.nonzero(lower & ~(margins > 0)).squeeze(1), step)
+            self._confirm(torch.nonzero(lower & ~(margins > doubt(outputs))).squeeze(1), step)
 
     def _query(self, points: Tensor) -> Tensor:
-        if not self.low:
+        if not self.low_bits:
             return judge(self.model, points)
         with torch.no_grad(), torch.autocast(points.device.type, dtype=torch.bfloat16):
             return self.model(points).to(points.dtype)
@@ -187,5 +200,5 @@ class _Walk:
 
     def finish(self, step: int) -> None:
         """Judge where bfloat16 arrived."""
-        if self.low:
+        if self.low_bits:
             self._confirm(torch.arange(len(self.rows), device=self.x.device), step)

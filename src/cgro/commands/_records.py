@@ -1,0 +1,85 @@
+"""Per-example results of an evaluation on disk: plain arrays, from which a killed evaluation goes on."""
+
+import hashlib
+import io
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cgro.data import Split
+from cgro.definitions import Attack, Record, predict, survey
+from cgro.definitions.attacks import judge
+from cgro.runs import write_atomic
+
+SAVE_EVERY = 10.0
+"""Seconds between two saves of an unfinished evaluation."""
+
+
+def recorded(
+    model: torch.nn.Module, split: Split, attack: Attack, path: Path, checkpoint: Path, *, keep_examples: bool
+) -> Record:
+    """The evaluation of a part, taken up where the file at `path` ends; a file of something else is replaced.
+
+    Args:
+        path: of the .npz. checkpoint: the weights, whose bytes identify the evaluation with attack and examples.
+        keep_examples: whether the adversarial examples are stored too.
+    """
+    identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
+    record = _load(path, identity, split, keep_examples)
+    last = time.monotonic()
+
+    def save(record: Record, *, force: bool = False) -> None:
+        nonlocal last
+        if force or time.monotonic() - last > SAVE_EVERY:
+            _store(path, record, identity, split, keep_examples)
+            last = time.monotonic()
+
+    fresh = record or Record.fresh(attack, split.x, split.index)
+    try:
+        return survey(model, split.x, split.y, attack, index=split.index, record=fresh, saved=save)
+    finally:
+        save(fresh, force=True)
+
+
+def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:
+    names = ("index", "tried", "by", "step", "margin", "wrong") + (("x_adv",) if keep_examples else ())
+    arrays: dict[str, Any] = {k: getattr(record, k).numpy() for k in names}
+    content = io.BytesIO()
+    np.savez(content, attacks=np.array(record.attacks), identity=np.array(identity), y=split.y.cpu().numpy(), **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content.getvalue())
+
+
+def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Record | None:
+    """What is stored of this very evaluation, or None."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, OSError, zipfile.BadZipFile):
+        return None
+    if str(arrays.get("identity")) != identity or (keep_examples and "x_adv" not in arrays):
+        return None
+    known = {k: torch.from_numpy(arrays[k]) for k in ("index", "tried", "by", "step", "margin")}
+    x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu()
+    return Record(tuple(str(name) for name in arrays["attacks"]), **known, x_adv=x_adv)
+
+
+def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record, batch: int = 256) -> dict[str, int]:
+    """What becomes of the examples that an attack broke when they are stored with 8 bits a channel.
+
+    Rounding moves a pixel by up to 1/510, which can leave the ball, or make the answer right again.
+    """
+    broken = torch.nonzero(record.by > 0).squeeze(1)
+    counts = {"broken": len(broken), "wrong_after_rounding": 0, "in_ball_after_rounding": 0}
+    for rows in broken.split(batch):
+        x, y = (v.to(split.y.device) for v in split.batch(rows.to(split.y.device)))
+        x_adv = (record.x_adv[rows] * 255).round().div(255).to(x)
+        counts["wrong_after_rounding"] += int((predict(judge(model, x_adv)) != y).sum())
+        counts["in_ball_after_rounding"] += int(attack.threat.contains(x_adv, x).sum())
+    return counts
