@@ -228,7 +228,8 @@ def truth(a: argparse.Namespace) -> None:
             [oracles.hidden_layer_worst_case(model, u, int(v), p, radius, (0.0, 1.0)) <= 0 for u, v in zip(x, y)]
         )
         attacks: list[Attack] = [PGD(threat, n_steps=20), PGD(threat, n_steps=50, n_restarts=10), APGD(threat),
-                                 APGD(threat, loss="dlr"), TargetedAPGD(threat), Square(threat), standard_ensemble(threat)]  # fmt: skip
+                                 APGD(threat, loss="dlr"), TargetedAPGD(threat), Square(threat),
+                                 standard_ensemble(threat)]  # fmt: skip
         for attack in attacks:
             wrong = survey(model, x, y, attack).wrong.numpy()
             assert not (wrong & ~exact).any(), "an attack broke what cannot be broken: the oracle is wrong"

@@ -25,6 +25,29 @@ class LinearScore(nn.Module):
         return x.flatten(1) @ self.w + self.b
 
 
+class HiddenScores(nn.Module):
+    """f(x) = c + a . relu(W x + b), (B,) scores; few enough units to try every activation pattern."""
+
+    def __init__(self, n: int, n_units: int, seed: int) -> None:
+        super().__init__()
+        g = torch.Generator().manual_seed(seed)
+        self.w = nn.Parameter(2 * torch.randn(n_units, n, generator=g))
+        self.b = nn.Parameter(-(self.w.detach() * torch.rand(n_units, n, generator=g)).sum(1))
+        self.a = nn.Parameter(torch.randn(n_units, generator=g))
+        self.c = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x.flatten(1) @ self.w.T + self.b) @ self.a + self.c
+
+
+def hidden_scores(n: int = 6, n_units: int = 6, seed: int = 0) -> HiddenScores:
+    """The network whose robust error the tests know exactly, its bias set so that both answers occur."""
+    model = HiddenScores(n, n_units, seed).eval()
+    with torch.no_grad():
+        model.c.copy_(-model(points(200, n)[0]).median())
+    return model
+
+
 def linear_logits(n: int = 6, n_classes: int = 3, seed: int = 0) -> nn.Module:
     """A linear classifier with (B, C) logits."""
     g = torch.Generator().manual_seed(seed)

@@ -1,8 +1,10 @@
 """Slow truths by other means than the package's: constrained optimisers, linear programs, duality."""
 
+import itertools
 import math
 
 import numpy as np
+import torch
 from scipy.optimize import linprog, minimize, minimize_scalar
 
 
@@ -61,3 +63,56 @@ def linear_worst_case(g: np.ndarray, x: np.ndarray, p: float, radius: float, box
         return float((g * v - mu / 2 * v**2).sum() + mu / 2 * radius**2)
 
     return float(minimize_scalar(dual, bounds=(-20, 20), method="bounded", options={"xatol": 1e-12}).fun)
+
+
+def hidden_layer_worst_case(
+    model: torch.nn.Module, x: torch.Tensor, y: int, p: float, radius: float, box: tuple[float, float]
+) -> float:
+    """min y f(x + v) over ball and box for f = c + a . relu(W x + b), one convex problem for each activation pattern.
+
+    On a pattern s in {0, 1}^h, where (2s - 1) (W z + b) >= 0, the network is affine. Patterns that interval bounds rule
+    out are skipped. v = up - down with up, down >= 0, which makes the l_1 norm linear; p = 2 by SLSQP from points
+    that a linear program over the circumscribed l_1 ball gives.
+    """
+    w, b, a, c = (t.detach().double().numpy() for t in (model.w, model.b, model.a, model.c))
+    x0, best = x.double().numpy(), math.inf
+    low, high = np.maximum(-radius, box[0] - x0), np.minimum(radius, box[1] - x0)
+    middle, half = w @ (x0 + (low + high) / 2) + b, np.abs(w) @ ((high - low) / 2)
+    choices = [[1] if m > r else [0] if m < -r else [0, 1] for m, r in zip(middle, half)]
+    for pattern in itertools.product(*choices):
+        on = np.array(pattern)
+        sign, g = 2 * on - 1, y * (a * on) @ w
+        constant = y * (float((a * on) @ (w @ x0 + b)) + float(c))
+        piece = _affine_piece(g, -sign[:, None] * w, sign * (w @ x0 + b), low, high, p, radius)
+        best = min(best, constant + piece)
+    return best
+
+
+def _affine_piece(
+    g: np.ndarray, rows: np.ndarray, limits: np.ndarray, low: np.ndarray, high: np.ndarray, p: float, radius: float
+) -> float:
+    """min g . v subject to rows v <= limits, low <= v <= high and ||v||_p <= radius; inf if there is none."""
+    n, split = len(g), np.hstack([rows, -rows])
+    bounds = [(0, h) for h in high] + [(0, -v) for v in low]
+    if p != math.inf:
+        split = np.vstack([split, np.ones(2 * n)])
+        limits = np.append(limits, radius if p == 1 else radius * math.sqrt(n))
+    found = linprog(np.concatenate([g, -g]), A_ub=split, b_ub=limits, bounds=bounds)
+    if found.status != 0:
+        return math.inf
+    if p != 2:
+        return float(found.fun)
+    direction, limits, ends = found.x[:n] - found.x[n:], limits[:-1], [math.inf]
+    for scale in (1.0, 0.3):
+        v = scale * direction * min(1.0, radius / max(float(np.linalg.norm(direction)), 1e-12))
+        result = minimize(
+            lambda v: g @ v, v, jac=lambda v: g, bounds=list(zip(low, high)), method="SLSQP",
+            constraints=[
+                {"type": "ineq", "fun": lambda v: limits - rows @ v, "jac": lambda v: -rows},
+                {"type": "ineq", "fun": lambda v: radius**2 - v @ v, "jac": lambda v: -2 * v},
+            ],
+            options={"ftol": 1e-12, "maxiter": 300},
+        )  # fmt: skip
+        if (rows @ result.x <= limits + 1e-7).all() and np.linalg.norm(result.x) <= radius * (1 + 1e-7):
+            ends.append(float(result.fun))
+    return min(ends)

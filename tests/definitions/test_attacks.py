@@ -11,10 +11,14 @@ from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, li
 from torch import Tensor, nn
 
 from cgro.definitions import (
+    APGD,
     FGSM,
     PGD,
     Attack,
+    Ensemble,
     NoAttack,
+    Square,
+    TargetedAPGD,
     ThreatModel,
     attack_by_name,
     margin,
@@ -33,6 +37,12 @@ def attacks(threat: ThreatModel) -> list[Attack]:
         PGD(threat, n_steps=3),
         PGD(threat, n_steps=2, n_restarts=3, loss=negative_margin),
         PGD(threat, n_steps=2, random_start=False, precision="bfloat16"),
+        APGD(threat, n_steps=8),
+        APGD(threat, n_steps=6, n_restarts=2, loss="dlr", precision="bfloat16"),
+        TargetedAPGD(threat, n_steps=6),
+        Square(threat, n_queries=12),
+        Square(threat, n_queries=6, precision="bfloat16"),
+        Ensemble(threat, (APGD(threat, n_steps=4), TargetedAPGD(threat, n_steps=4), Square(threat, n_queries=4))),
     ]
 
 
@@ -197,7 +207,7 @@ def test_same_generator_same_points_and_default_is_seed_zero() -> None:
     assert not torch.equal(a, b)
 
 
-@pytest.mark.parametrize("change", [{"n_steps": 9}, {"step_size": 0.001}, {"n_restarts": 4}, {"random_start": False},
+@pytest.mark.parametrize("change", [{"n_steps": 9}, {"step_size": 0.001}, {"random_start": False},
                                     {"loss": lambda o, y: -margin(o, y).clamp_min(-1e-3)}, {"precision": "bfloat16"}])  # fmt: skip
 def test_every_option_of_pgd_has_an_effect(change: dict) -> None:
     g = torch.Generator().manual_seed(0)
@@ -244,7 +254,7 @@ def test_names_stand_for_attacks() -> None:
     assert attack_by_name("none", threat).threat.radius == 0
     assert isinstance(attack_by_name("fgsm", threat), FGSM)
     for name in ("pgd", "pgd0", "pgd5x0", "autoatack"):
-        with pytest.raises(ValueError, match="pgdK"):
+        with pytest.raises(ValueError, match="none, fgsm, pgdK, .*ensemble, autoattack"):
             attack_by_name(name, threat)
 
 

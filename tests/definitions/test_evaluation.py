@@ -1,0 +1,182 @@
+"""survey: the same answers in any batch and after any interruption, and exact bookkeeping."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tests.cases import busy_network, images, linear_logits
+from torch import Tensor
+
+from cgro.definitions import (
+    APGD,
+    PGD,
+    Attack,
+    Draws,
+    Ensemble,
+    Record,
+    Square,
+    TargetedAPGD,
+    ThreatModel,
+    margin,
+    robust_error,
+    survey,
+)
+
+THREAT = ThreatModel("inf", 0.02)
+PARTS = (PGD(THREAT, n_steps=2, n_restarts=2), APGD(THREAT, n_steps=10), TargetedAPGD(THREAT, n_steps=6),
+         Square(THREAT, n_queries=30))  # fmt: skip
+TOGETHER = Ensemble(THREAT, PARTS)
+
+
+def case(n: int = 60) -> tuple[torch.nn.Module, Tensor, Tensor]:
+    model = busy_network().eval()
+    x = images(n)[0]
+    y = model(x).argmax(1)
+    y[:3] = (y[:3] + 1) % 3
+    return model, x, y
+
+
+def same(a: Record, b: Record) -> bool:
+    exact = all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("by", "step", "tried", "index"))
+    return exact and torch.allclose(a.x_adv, b.x_adv, atol=1e-6) and torch.allclose(a.margin, b.margin, atol=1e-5)
+
+
+def test_the_batch_changes_nothing() -> None:
+    model, x, y = case(25)
+    records = [survey(model, x, y, TOGETHER, batch=b) for b in (25, 7, 1)]
+    assert 5 < int(records[0].wrong.sum()) < 23
+    assert same(records[0], records[1])
+    assert same(records[0], records[2])
+
+
+def test_a_part_of_the_examples_gives_that_part_of_the_answer() -> None:
+    model, x, y = case()
+    rows = torch.arange(0, 60, 7)
+    whole, part = survey(model, x, y, TOGETHER), survey(model, x[rows], y[rows], TOGETHER, index=rows)
+    assert torch.equal(part.by, whole.by[rows])
+
+
+def test_every_interruption_resumes_to_the_same_record() -> None:
+    model, x, y = case(24)
+    whole, calls = survey(model, x, y, TOGETHER, batch=12), []
+    survey(model, x, y, TOGETHER, batch=12, saved=lambda r: calls.append(1))
+    for stop in range(1, len(calls) + 1):
+        seen: list[int] = []
+
+        def interrupt(record: Record, seen: list[int] = seen, stop: int = stop) -> None:
+            seen.append(1)
+            if len(seen) == stop:
+                raise KeyboardInterrupt
+
+        record = Record.fresh(TOGETHER, x, torch.arange(24))
+        with pytest.raises(KeyboardInterrupt):
+            survey(model, x, y, TOGETHER, batch=12, record=record, saved=interrupt)
+        assert same(survey(model, x, y, TOGETHER, batch=7, record=record), whole), stop
+
+
+def test_bookkeeping_agrees_with_the_points() -> None:
+    model, x, y = case()
+    record = survey(model, x, y, TOGETHER)
+    with torch.no_grad():
+        margins = margin(model(record.x_adv), y)
+    torch.testing.assert_close(record.margin, margins, atol=1e-5, rtol=0)
+    assert torch.equal(record.wrong, ~(margins > 0))
+    assert bool(THREAT.contains(record.x_adv, x).all())
+    assert sum(record.broken_by().values()) == int(record.wrong.sum()) == record.error().wrong
+    assert int((record.by == 0).sum()) == 3
+    assert bool((record.step[~record.wrong] == -1).all())
+    assert bool((record.step[record.wrong] >= 0).all())
+    assert bool((record.tried[~record.wrong] == len(PARTS)).all())
+
+
+def test_the_recorded_attack_breaks_the_example_alone_and_those_before_do_not() -> None:
+    model, x, y = case()
+    record = survey(model, x, y, TOGETHER)
+    for k, part in enumerate(PARTS, 1):
+        alone = survey(model, x, y, part)
+        assert bool(alone.wrong[record.by == k].all()), part
+        assert not bool(alone.wrong[(record.by > k) | (record.by == -1)].any()), part
+
+
+def test_steps_are_those_at_which_the_point_was_first_wrong() -> None:
+    """One coordinate, one direction: APGD moves by 2 * radius at once, so step 1 is the first that can break."""
+    model = lambda v: v[:, 0] - 0.5  # noqa: E731
+    x, y = torch.tensor([[0.59], [0.9], [0.4]]), torch.tensor([1, 1, 1])
+    record = survey(model, x, y, APGD(ThreatModel("inf", 0.095), n_steps=5), index=torch.tensor([1, 2, 3]))
+    assert record.by.tolist() == [1, -1, 0]
+    assert record.step.tolist()[1:] == [-1, 0]
+    assert record.step[0] in (0, 1)
+
+
+def test_only_standing_examples_are_attacked() -> None:
+    seen: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counting(Attack):
+        def search(self, model, x, y, draws, best) -> None:
+            seen.append(len(x))
+
+    model, x, y = case()
+    survey(model, x, y, Ensemble(THREAT, (PARTS[0], Counting(THREAT))))
+    assert seen == [60 - int(survey(model, x, y, PARTS[0]).wrong.sum())]
+
+
+def test_survey_equals_robust_error_where_nothing_is_random() -> None:
+    model, x, y = case()
+    attack = PGD(THREAT, n_steps=5, random_start=False)
+    assert survey(model, x, y, attack).error() == robust_error(model, x, y, attack)
+
+
+def test_seed_has_an_effect_and_purposes_are_independent() -> None:
+    model, x, y = case()
+    attack = APGD(THREAT, n_steps=3)
+    assert not torch.equal(survey(model, x, y, attack).x_adv, survey(model, x, y, attack, seed=1).x_adv)
+
+
+def test_an_unfinished_or_foreign_record_is_refused() -> None:
+    model, x, y = case(5)
+    fresh = Record.fresh(TOGETHER, x, torch.arange(5))
+    with pytest.raises(ValueError, match="complete"):
+        fresh.error()
+    with pytest.raises(ValueError, match="record"):
+        survey(model, x, y, PARTS[0], record=fresh)
+    with pytest.raises(ValueError, match="record"):
+        survey(model, x, y, TOGETHER, record=fresh, index=torch.arange(1, 6))
+
+
+def test_an_attack_that_leaves_the_ball_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Leaving(Attack):
+        def search(self, model, x, y, draws, best) -> None:
+            best.offer(x + 0.5, best.margins - 1)
+
+    x = images(5)[0] * 0.4
+    model = linear_logits(64).eval()
+    with pytest.raises(ValueError, match="outside its own threat model"):
+        survey(model, x, model(x).argmax(1), Leaving(THREAT))
+
+
+def test_draws_are_uniform_normal_and_belong_to_examples() -> None:
+    draws = Draws.of(0, "test", torch.arange(200))
+    u = draws.uniform(500)
+    assert abs(float(u.mean()) - 0.5) < 5 * (1 / 12 / u.numel()) ** 0.5
+    counts = torch.histc(u, 20, 0, 1)
+    assert float(((counts - 5000) ** 2 / 5000).sum()) < 60
+    assert abs(float(torch.corrcoef(u[:2])[0, 1])) < 0.25
+    z = draws.normal(501)
+    assert z.shape == (200, 501)
+    assert abs(float(z.mean())) < 5 / z.numel() ** 0.5
+    assert abs(float(z.var()) - 1) < 5 * (2 / z.numel()) ** 0.5
+    k = draws.integers(3, 300)
+    assert k.unique().tolist() == [0, 1, 2]
+    assert not torch.equal(u, Draws.of(1, "test", torch.arange(200)).uniform(500))
+    assert not torch.equal(u, Draws.of(0, "other", torch.arange(200)).uniform(500))
+
+
+def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
+    whole = Draws.from_generator(torch.Generator().manual_seed(3), 40)
+    g = torch.Generator().manual_seed(3)
+    cut = [Draws.from_generator(g, n).keys for n in (1, 7, 20, 12)]
+    assert torch.equal(whole.keys, torch.cat(cut))
+    with pytest.raises(ValueError, match="one an example"):
+        PARTS[0](*case(5), generator=whole)
