@@ -107,3 +107,48 @@ def test_without_a_folder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("CGRO_DATA", raising=False)
     with pytest.raises(ValueError, match="--data mnist5k"):
         load("mnist")
+
+
+def parquet(folder: Path, kind: str) -> np.ndarray:
+    """CIFAR-10 in miniature, in Hugging Face's layout."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    (folder / "cifar10").mkdir()
+    for part in ("train", "test"):
+        rows = []
+        for image in pixels:
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, kind)
+            rows.append({"bytes": buffer.getvalue(), "path": None})
+        table = pa.table({"img": pa.array(rows), "label": pa.array([k % 10 for k in range(20)])})
+        pq.write_table(table, folder / "cifar10" / f"{part}.parquet")
+    return pixels
+
+
+@pytest.mark.parametrize(("kind", "note"), [("PNG", "CIFAR-10"), ("JPEG", "CIFAR-10 (JPEG mirror)")])
+def test_cifar10_from_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, note: str) -> None:
+    monkeypatch.setenv("CGRO_DATA", str(tmp_path))
+    pixels = parquet(tmp_path, kind)
+    raw = sources.cifar10()
+    assert (raw.note, raw.x.shape, raw.y.tolist()) == (note, (20, 3, 32, 32), [k % 10 for k in range(20)])
+    assert np.array_equal(raw.x, pixels.transpose(0, 3, 1, 2)) == (kind == "PNG")
+
+
+def test_cifar10_missing_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CGRO_DATA", raising=False)
+    with pytest.raises(ValueError, match="CGRO_DATA"):
+        load("cifar10")
+    monkeypatch.setenv("CGRO_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=r"found none; set CGRO_DATA"):
+        load("cifar10")
+    parquet(tmp_path, "PNG")
+    path = tmp_path / "cifar10" / "test.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="fetch it again") as caught:
+        load("cifar10")
+    assert "\n" not in str(caught.value)

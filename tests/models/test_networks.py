@@ -58,3 +58,17 @@ def test_bad_networks_are_refused_before_work(name: str, width: int | None, word
     with pytest.raises(ValueError, match=words) as caught:
         build(name, shape, 10, width=width)
     assert "\n" not in str(caught.value)
+
+
+def test_preactresnet_has_the_standard_count_and_standardizes_inside() -> None:
+    """11.17 million parameters at base width 64: PreActResNet-18 with a last BatchNorm."""
+    assert n_parameters(build("preactresnet", (3, 32, 32), 10, width=64)) == 11172170
+    small = build("preactresnet", (3, 32, 32), 10, width=2).eval()
+    x = torch.rand(2, 3, 32, 32)
+    by_hand = (x - torch.tensor([0.4914, 0.4822, 0.4465]).view(3, 1, 1)) / torch.tensor([0.2471, 0.2435, 0.2616]).view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(small[0](x), by_hand)
+    assert all(not name.startswith("0.") for name in small.state_dict())
+    with pytest.raises(ValueError, match="8x8"):
+        build("preactresnet", (3, 4, 4), 10)

@@ -85,5 +85,5 @@ def draws_for(source: "torch.Generator | Draws | None", n: int, device: torch.de
     if isinstance(source, Draws):
         if len(source) != n:
             raise bad("draws", expected=f"{n} streams, one an example", got=len(source))
-        return source.to(device)
+        return source if source.keys.device == device else source.to(device)
     return Draws.from_generator(source or torch.Generator(device).manual_seed(0), n).to(device)

@@ -143,17 +143,18 @@ class ThreatModel:
         Returns:
             (B, *S), in the dtype of x.
         """
+        if self.p == math.inf:
+            # Without reshaping, which would copy images in channels_last layout at every step of an attack.
+            near = (x - center).clamp(-self.radius, self.radius) + center
+            return near if self.box is None else near.clamp(*self.box)
         delta = (x - center).flatten(1)
         down, up = self._room(center)
-        if self.p == math.inf:
-            moved = delta.clamp(-self.radius, self.radius)
+        size, room = delta.abs(), torch.where(delta < 0, down, up)
+        if self.p == 2:
+            kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
         else:
-            size, room = delta.abs(), torch.where(delta < 0, down, up)
-            if self.p == 2:
-                kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
-            else:
-                kept = _shrink_to_simplex(size, room, self.radius)
-            moved = torch.copysign(kept, delta)
+            kept = _shrink_to_simplex(size, room, self.radius)
+        moved = torch.copysign(kept, delta)
         return self._place(torch.minimum(torch.maximum(moved, -down), up), center)
 
     def _place(self, delta: Tensor, center: Tensor) -> Tensor:

@@ -206,7 +206,7 @@ class APGD(GradientAttack):
         if not len(rows):
             return
         own, clock = draws.rows(rows), number * (self.n_steps + 1)
-        center, labels = image_layout(x[rows]), torch.stack([y, targets], 1)[rows]
+        center, labels = image_layout(x[rows], model), torch.stack([y, targets], 1)[rows]
         stages = RADII if self.threat.p == 1 else ((1.0, 1.0),)
         start = self.threat.at(stages[0][0] * self.threat.radius).sample(center, own)
         draws.position, done = own.position, 0
@@ -231,16 +231,17 @@ class _Climb:
     def run(self, center: Tensor, labels: Tensor, rows: Tensor, start: Tensor, n_steps: int, clock: int) -> Tensor:
         """Ascend from `start`, offer every iterate, and return the points of highest loss."""
         kind = _Sparse if self.threat.p == 1 else _Halving
-        ascent = kind(self.threat, center, image_layout(start), n_steps)
+        ascent = kind(self.threat, center, start, n_steps)
         here, reached = torch.arange(len(rows), device=rows.device), ascent.x.clone()
         nominees = Best(ascent.x, torch.full_like(ascent.value, math.inf))
-        finite = torch.ones((), dtype=torch.bool, device=rows.device)
+        finite, low = torch.ones((), dtype=torch.bool, device=rows.device), self.attack.in_low_precision(center)
         with self.attack.crafting(center):
             for step in range(n_steps + 1):
                 outputs, gradient = self._gradient(ascent.x, labels[here])
                 finite = finite & torch.isfinite(gradient).all()
                 self._offer(ascent.x, outputs, labels[here, 0], rows[here], clock + step)
-                nominees.offer(ascent.x, margin(outputs, labels[here, 0]), here, clock + step)
+                if low:
+                    nominees.offer(ascent.x, margin(outputs, labels[here, 0]), here, clock + step)
                 ascent.observe(self.loss(outputs, *labels[here].unbind(1)).detach(), gradient)
                 if step == n_steps:
                     break

@@ -115,7 +115,7 @@ class Attack(ABC):
         """
         self.threat.check_input(x)
         require_radius_fits(self.threat, x.shape[1:])
-        draws = draws_for(generator, len(x), x.device)
+        draws = draws_for(generator, len(x), x.device).rows(torch.arange(len(x), device=x.device))
         if not len(x):
             return Best(x, torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
         with untouched(model, x.device):
@@ -157,10 +157,15 @@ class Best:
         better = margins < known
         if self.until_wrong:
             better &= known > 0
+        if rows is None:
+            self.step = torch.where((self.step < 0) & better & ~(margins > 0), step, self.step)
+            self.x = torch.where(better.view(-1, *[1] * (x.ndim - 1)), x, self.x)
+            self.margins = torch.where(better, margins, self.margins)
+            return
         taken = torch.nonzero(better).squeeze(1)
         if not len(taken):
             return
-        mine = taken if rows is None else rows[taken]
+        mine = rows[taken]
         newly = (self.step[mine] < 0) & ~(margins[taken] > 0)
         self.step[mine[newly]] = step[taken[newly]] if isinstance(step, Tensor) else step
         self.x[mine] = x[taken]

@@ -60,9 +60,13 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
     return outputs.detach().to(x.dtype), gradient
 
 
-def image_layout(x: Tensor) -> Tensor:
-    """Channels last, which convolutions prefer on CPUs and tensor cores."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+def image_layout(x: Tensor, model: Model) -> Tensor:
+    """Channels last where the model's weights are: faster there, and unsafe elsewhere (`view` in a forward pass)."""
+    if x.ndim != 4 or not isinstance(model, torch.nn.Module):
+        return x
+    weights = (p for p in model.parameters() if p.ndim == 4 and not p.is_contiguous())
+    last = any(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
 def require_finite(finite: Tensor) -> None:

@@ -81,7 +81,7 @@ class PGD(GradientAttack):
     def _ascend(
         self, model: Model, start: Tensor, x: Tensor, y: Tensor, best: Best, rows: Tensor | None, clock: int
     ) -> None:
-        x, current = image_layout(x), image_layout(start)
+        x, current = image_layout(x, model), image_layout(start, model)
         crafted = Best(current, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
         gradient, finite = torch.zeros_like(current), torch.ones((), dtype=torch.bool, device=x.device)
         with self.crafting(x):
@@ -89,7 +89,8 @@ class PGD(GradientAttack):
                 outputs, gradient = loss_gradient(model, current, y, self.objective)
                 crafted.offer(current, margin(outputs, y), None, step)
                 finite = finite & torch.isfinite(gradient).all()
-                current = self.threat.project(current + self.step * self.threat.direction(gradient), x)
+                moved = torch.add(current, self.threat.direction(gradient), alpha=self.step)
+                current = self.threat.project(moved, x)
         require_finite(finite)
         # bfloat16 margins only nominate a candidate; float32 decides.
         low = self.in_low_precision(x)

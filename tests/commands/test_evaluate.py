@@ -1,0 +1,109 @@
+"""cgro evaluate with the strong attacks: keys, per-example files, rounding to 8 bits, kill and resume."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgro.cli import main
+
+TINY = ["--data", "digits", "--n-train", "120", "--n-test", "60", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
+        "--attack", "pgd2", "--eval-attack", "pgd3", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluate") / "run"
+    assert main(["train", *TINY, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "run"))
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_results_stand_under_their_own_key_with_a_row_an_example(run: Path) -> None:
+    assert main(["evaluate", str(run), "--attack", "apgd", "--parts", "test"]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    stored = arrays(run / "evaluations" / "apgd" / "test.npz")
+    entry = summary["metrics"]["robust_error/test@apgd"]
+    assert (entry["wrong"], entry["n"], entry["bound"]) == (int(stored["wrong"].sum()), 60, "lower")
+    assert summary["metrics"]["robust_error/test"]["value"] >= entry["value"]
+    assert sum(summary["evaluations"]["apgd"]["test"]["broken_by"].values()) == entry["wrong"]
+    assert stored["index"].tolist() == json.loads((run / "index_sets.json").read_text())["test"]
+    assert "x_adv" not in stored
+    assert np.array_equal(stored["wrong"], stored["margin"] <= 0)
+
+
+def test_saved_examples_are_judged_again_after_rounding(run: Path) -> None:
+    arguments = ["evaluate", str(run), "--attack", "pgd3", "--parts", "test"]
+    assert main(arguments) == 0
+    assert main([*arguments, "--save-examples"]) == 0
+    stored = arrays(run / "evaluations" / "pgd3" / "test.npz")
+    counts = json.loads((run / "summary.json").read_text())["evaluations"]["pgd3"]["test"]["rounded_to_8_bits"]
+    assert stored["x_adv"].shape == (60, 1, 8, 8)
+    assert counts["broken"] == int((stored["by"] > 0).sum()) > 0
+    assert 0 <= counts["wrong_after_rounding"] <= counts["broken"]
+    # Sixteenths plus 0.1 are no multiples of 1/255, so rounding leaves the ball somewhere in almost every image.
+    assert counts["in_ball_after_rounding"] < counts["broken"]
+
+
+def test_a_finished_evaluation_is_not_run_again_and_a_changed_one_is(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cgro.definitions import PGD
+
+    asked: list[int] = []
+    search = PGD.search
+    monkeypatch.setattr(PGD, "search", lambda self, *a: (asked.append(self.n_steps), search(self, *a))[1])
+    arguments = ["evaluate", str(run), "--attack", "pgd3", "--parts", "test"]
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert asked == [3]
+    assert main([*arguments, "--n", "50"]) == 0
+    assert asked == [3, 3]
+    (run / "evaluations" / "pgd3" / "test.npz").write_bytes(b"PK cut short")
+    assert main([*arguments, "--n", "50"]) == 0
+    assert asked == [3, 3, 3]
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_result(run: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    arguments = ["--attack", "apgd-t", "--parts", "test", "--threads", "1"]
+    code = "import cgro.commands._records as r; r.SAVE_EVERY = 0.0; import sys; from cgro.cli import main; main(sys.argv[1:])"
+    process = subprocess.Popen([sys.executable, "-c", code, "evaluate", str(run), *arguments], stdout=subprocess.DEVNULL)
+    file = run / "evaluations" / "apgd-t" / "test.npz"
+    waited = time.monotonic()
+    while not file.exists() and process.poll() is None and time.monotonic() - waited < 60:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    part = arrays(file)
+    assert (part["tried"] < 1).any(), "killed too late to show anything"
+    for path in (run, other):
+        assert main(["evaluate", str(path), *arguments]) == 0
+    a, b = (arrays(path / "evaluations" / "apgd-t" / "test.npz") for path in (run, other))
+    assert [k for k in a if not np.array_equal(a[k], b[k])] == []
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [("autoatack", "one of none, fgsm, pgdK, pgdKxR, apgd, apgd-dlr, apgd-t, square, ensemble, autoattack")],
+)
+def test_bad_requests(run: Path, attack: str, words: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", str(run), "--attack", attack]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
