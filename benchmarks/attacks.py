@@ -4,6 +4,7 @@ Steps, each stored apart (benchmarks/results/attacks-*.json):
   python benchmarks/attacks.py pgd RUN --n 1000 --peers SITE          same start, and random starts over 5 seeds
   python benchmarks/attacks.py apgd RUN --n 1000                      APGD-CE and APGD-T against pyautoattack's
   python benchmarks/attacks.py ensemble RUN --n 1000                  the ensemble against AutoAttack standard
+  python benchmarks/attacks.py fab RUN --n 300                        what FAB-T adds after APGD-CE and APGD-T
   python benchmarks/attacks.py speed --peers SITE                     PGD-10 examples/s, with the floor
   python benchmarks/attacks.py truth                                  attack error / exact error
 
@@ -29,6 +30,7 @@ from cgro.definitions import (
     PGD,
     Attack,
     AutoAttack,
+    Ensemble,
     Square,
     TargetedAPGD,
     ThreatModel,
@@ -162,6 +164,19 @@ def ensemble(a: argparse.Namespace) -> None:
     against(a, pairs, config, model, x, y)
 
 
+def fab(a: argparse.Namespace) -> None:
+    """FAB-T by pyautoattack, and the attack in its place, each on what APGD-CE and APGD-T left standing."""
+    config, model, x, y = network(a.run, a.n)
+    ours = standard_ensemble(config.threat(), precision=a.precision)
+    first = Ensemble(config.threat(), ours.attacks[:2])
+    left = ~survey(model, x, y, first, batch=a.batch).wrong
+    results: dict[str, Any] = {"left standing": int(left.sum())}
+    for attack in (ours.attacks[2], AutoAttack(config.threat(), version="fab-t")):
+        record, seconds = timed(lambda attack=attack: survey(model, x[left], y[left], attack, batch=a.batch))
+        results[attack.name] = {"adds": int(record.wrong.sum()), "seconds": seconds}
+    store(f"fab-{config.data}", {"about": about(config, len(x)), "results": results})
+
+
 def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int, low: bool) -> None:
     """The passes that PGD cannot do without: forward and input gradient, and one judgement in float32."""
     x = x.contiguous(memory_format=torch.channels_last)
@@ -243,7 +258,7 @@ def truth(a: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["pgd", "apgd", "ensemble", "speed", "truth"])
+    parser.add_argument("step", choices=["pgd", "apgd", "ensemble", "fab", "speed", "truth"])
     parser.add_argument("run", nargs="?")
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=10)

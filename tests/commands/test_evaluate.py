@@ -83,7 +83,9 @@ def test_a_killed_evaluation_goes_on_to_the_same_result(run: Path, tmp_path: Pat
     other = Path(shutil.copytree(run, tmp_path / "other"))
     arguments = ["--attack", "apgd-t", "--parts", "test", "--threads", "1"]
     code = "import cgro.commands._records as r; r.SAVE_EVERY = 0.0; import sys; from cgro.cli import main; main(sys.argv[1:])"
-    process = subprocess.Popen([sys.executable, "-c", code, "evaluate", str(run), *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "evaluate", str(run), *arguments], stdout=subprocess.DEVNULL
+    )
     file = run / "evaluations" / "apgd-t" / "test.npz"
     waited = time.monotonic()
     while not file.exists() and process.poll() is None and time.monotonic() - waited < 60:

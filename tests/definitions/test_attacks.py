@@ -257,6 +257,22 @@ def test_models_that_view_their_input_work_and_channels_last_weights_get_channel
         assert not all(seen)
 
 
+def test_auto_precision_is_bfloat16_where_the_device_has_it_and_the_network_is_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cgro.definitions.attacks import gradient
+
+    x, attack = images()[0], PGD(THREATS[0], n_steps=1, precision="auto")
+    large, small = busy_network(), linear_logits(64)
+    for native in (True, False):
+        monkeypatch.setattr(gradient, "bfloat16_pays", lambda device, native=native: native)
+        assert attack.in_low_precision(large, x) is native
+        assert attack.in_low_precision(linear_logits(2**18), x) is native
+        assert not attack.in_low_precision(small, x)
+        assert not attack.in_low_precision(large, x.double())
+    assert replace(attack, precision="bfloat16").in_low_precision(small, x)
+
+
 def test_float64_and_radius_zero_and_empty_batches() -> None:
     model, (x, y) = LinearScore().double(), points(6)
     x = x.double()

@@ -234,8 +234,9 @@ class _Climb:
         ascent = kind(self.threat, center, start, n_steps)
         here, reached = torch.arange(len(rows), device=rows.device), ascent.x.clone()
         nominees = Best(ascent.x, torch.full_like(ascent.value, math.inf))
-        finite, low = torch.ones((), dtype=torch.bool, device=rows.device), self.attack.in_low_precision(center)
-        with self.attack.crafting(center):
+        finite = torch.ones((), dtype=torch.bool, device=rows.device)
+        low = self.attack.in_low_precision(self.model, center)
+        with self.attack.crafting(self.model, center):
             for step in range(n_steps + 1):
                 outputs, gradient = self._gradient(ascent.x, labels[here])
                 finite = finite & torch.isfinite(gradient).all()
@@ -278,7 +279,7 @@ class _Climb:
         """Judge what bfloat16 nominated, and the step of infinite length."""
         if self.best is None:
             return
-        if self.attack.in_low_precision(center):
+        if self.attack.in_low_precision(self.model, center):
             self.best.offer(nominees.x, margin(judge(self.model, nominees.x), y), rows, nominees.step)
         if len(here) and (candidate := self.attack.farthest(self.threat, center[here], gradient)) is not None:
             self.best.offer(candidate, margin(judge(self.model, candidate), y[here]), rows[here], step)

@@ -84,19 +84,20 @@ class PGD(GradientAttack):
         x, current = image_layout(x, model), image_layout(start, model)
         crafted = Best(current, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
         gradient, finite = torch.zeros_like(current), torch.ones((), dtype=torch.bool, device=x.device)
-        with self.crafting(x):
+        with self.crafting(model, x):
             for step in range(self.n_steps):
                 outputs, gradient = loss_gradient(model, current, y, self.objective)
                 crafted.offer(current, margin(outputs, y), None, step)
                 finite = finite & torch.isfinite(gradient).all()
                 moved = torch.add(current, self.threat.direction(gradient), alpha=self.step)
                 current = self.threat.project(moved, x)
+            if low := self.in_low_precision(model, x):
+                with torch.no_grad():
+                    crafted.offer(current, margin(model(current).to(x.dtype), y), None, self.n_steps)
         require_finite(finite)
-        # bfloat16 margins only nominate a candidate; float32 decides.
-        low = self.in_low_precision(x)
-        best.offer(
-            crafted.x, margin(judge(model, crafted.x), y) if low else crafted.margins, rows, clock + crafted.step
-        )
-        for candidate in (current, self.farthest(self.threat, x, gradient)):
+        # bfloat16 margins only nominate one candidate; float32 decides.
+        margins = margin(judge(model, crafted.x), y) if low else crafted.margins
+        best.offer(crafted.x, margins, rows, clock + crafted.step)
+        for candidate in (None if low else current, self.farthest(self.threat, x, gradient)):
             if candidate is not None:
                 best.offer(candidate, margin(judge(model, candidate), y), rows, clock + self.n_steps)

@@ -86,7 +86,7 @@ class _Walk:
 
     def __init__(self, attack: Square, model: Model, best: Best, x: Tensor, y: Tensor, draws: Draws) -> None:
         self.attack, self.model, self.best, self.threat = attack, model, best, attack.threat
-        self.shape, self.low_bits = x.shape[1:], low_precision(attack.precision, x)
+        self.shape, self.low_bits = x.shape[1:], low_precision(attack.precision, model, x)
         self.x = x if x.ndim == 4 else x.reshape(len(x), 1, -1, 1)
         self.rows = best.active(first=True)
         self.x, self.y, self.draws = self.x[self.rows], y[self.rows], draws.rows(self.rows)
