@@ -16,6 +16,7 @@ COMMANDS = {
     "data": "which data sets are available, and where they were found",
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
+    "dynamics": "the three stages of Section 5, simulated exactly on patch data",
 }
 
 _HELP = """usage: cgro COMMAND [options]
