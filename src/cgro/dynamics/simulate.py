@@ -243,7 +243,8 @@ def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict
 def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: float = 1.05) -> float:
     """The largest step size that does not diverge for one seed, by bisection over the same time eta * t.
 
-    Measured, not derived: it holds for this seed and this stretch of training, at least as long as stage I takes.
+    Measured, not derived: it holds for this seed and this stretch of training, at least as long as stage I takes. Stable
+    means that no margin leaves the reachable range; to follow the gradient flow closely takes smaller steps.
 
     Args:
         setting: one that diverges by step `n_steps`.
@@ -259,7 +260,7 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
 
     def holds(lr: float) -> bool:
         batch, _ = _place(replace(setting, lr=lr), [seed], "auto")
-        steps = min(int(np.ceil(time / lr)), 20_000)
+        steps = min(int(np.ceil(time / lr)), 500 if setting.full_ball else 20_000)
         for _ in range(20):
             batch.advance(max(steps // 20, 1), compiled=has_compiler() and not setting.full_ball)
             if _diverged(batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0]).any():

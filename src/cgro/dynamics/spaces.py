@@ -247,10 +247,10 @@ SPACES: dict[str, Callable[[Setting, Sequence[int]], Batch]] = {"direct": direct
 def cheapest(setting: Setting) -> str:
     """The exact back end with fewer multiplications a step: n^2 m in Gram form, 2 n d m in direct form.
 
-    Beyond the memory that vectors need (1 GiB a seed) it is the law, where that is allowed.
+    Where vectors would need more than 64 MiB a seed it is the law, if the noise patches allow it.
     """
     d, n = setting.data.patch_dim, setting.n_noise
-    if 8.0 * d * (n + setting.n_filters) > 2.0**30 and n <= d - setting.data.n_signals:
+    if 8.0 * d * (n + setting.n_filters) > 2.0**26 and n <= d - setting.data.n_signals:
         return "law"
     return "gram" if n <= 2 * d else "direct"
 

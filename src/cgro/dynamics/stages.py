@@ -109,7 +109,7 @@ def _unreadable(curve: Array, name: str) -> str:
 def _growth_end(t: Array, rate: Array, signal: Array) -> Boundary:
     peak = int(rate.argmax())
     below = np.nonzero(rate[peak:] < rate[peak] / 2)[0]
-    if rate[peak] <= 0:
+    if signal.max() <= signal[0]:
         return Boundary(None, "the signal never grows")
     if not len(below):
         return Boundary(None, "signal growth never falls below half its peak: train longer")

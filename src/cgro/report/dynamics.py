@@ -135,18 +135,20 @@ def filters_gif(folder: Path, n_frames: int = 48) -> Path:
 
     run = Run.open(folder)
     steps, values = _columns(run)
-    limits, frames = _limits(run, values), []
+    (strength, wide, high), frames = _limits(run, values), []
+    drawing = Figure(figsize=(4.4, 3.6), dpi=90)
+    canvas = FigureCanvasAgg(drawing)
+    axes = drawing.add_axes((0.15, 0.15, 0.82, 0.75))
+    points = axes.scatter([], [], s=16, color=PURPLE, alpha=0.75)
+    axes.set(xlim=(-wide, wide), ylim=(-0.08 * high, high), xlabel=r"signal $\alpha\langle w_r, w^*\rangle$",
+             ylabel=r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$")  # fmt: skip
+    axes.grid(alpha=0.25)
     for t in np.r_[0, np.geomspace(1, steps[-1], n_frames - 1)]:
         at = int(np.abs(steps - t).argmin())
-        drawing = Figure(figsize=(4.4, 3.6), dpi=90, layout="constrained")
-        canvas = FigureCanvasAgg(drawing)
-        axes = drawing.add_subplot()
-        _scatter(axes, values, at, limits)
-        axes.set(xlabel=r"signal $\alpha\langle w_r, w^*\rangle$", ylabel=r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$")
+        points.set_offsets(np.stack([strength * values["filter_signal"][at], values["filter_noise"][at]], 1))
         axes.set_title(f"step {steps[at]:.0f}   " + _stage_name(run.summary["stages"] or {}, steps[at]), fontsize=10)
-        axes.grid(alpha=0.25)
         canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(64))
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64))
     buffer = io.BytesIO()
     durations = [120] * (len(frames) - 1) + [1500]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
