@@ -3,9 +3,9 @@
     python benchmarks/calibrate_table2.py --threads 1
 
 Knobs: radius_ratio and robust_weight. Targets: mean clean test accuracy 98.5% and mean robust test accuracy 17.5% over
-seeds 10000 .. 10199, 20,000 unseen examples a seed. Newton's method; the same seeds at every point, so that the differences
-that make its Jacobian are smooth. Two knobs meet two targets: the fit is a description, no evidence for the theory. The
-check is on seeds 0 .. 99, which the fit never saw.
+seeds 10000 .. 10199, 20,000 unseen examples a seed. Newton's method; the same seeds at every point, so that the
+differences that make its Jacobian are smooth. Two knobs meet two targets: the fit is a description, no evidence for the
+theory. The check is on seeds 0 .. 99, which the fit never saw.
 """
 
 import argparse

@@ -7,13 +7,14 @@ import pytest
 from cgro.cli import main
 from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
 from cgro.dynamics import PRESETS, theorem_radius_ratio
+from cgro.report.dynamics import filters_gif
 from cgro.runs import Run
 
 FAST = {"patch_dim": 20, "n_train": 5, "n_filters": 6, "n_steps": 200, "n_test": 100, "threads": 1}
 
 
 def test_summary_has_the_schema_and_what_the_issue_adds(tmp_path):
-    result = run(Config(**FAST, seeds=3, seed=4, out=str(tmp_path / "r"), gif=True)).summary
+    result = run(Config(**FAST, seeds=3, seed=4, out=str(tmp_path / "r"))).summary
     assert result["command"] == "dynamics"
     assert result["preset"] == "theorem"
     assert result["calibrated"] is False
@@ -26,7 +27,8 @@ def test_summary_has_the_schema_and_what_the_issue_adds(tmp_path):
     assert {"signal_learned", "noise_learned", "theory"} <= set(result)
     assert set(result["theory"]["signal_growth_end"]) >= {"predicted", "measured"}
     drawn = {p.name for p in (tmp_path / "r" / "figures").iterdir()}
-    assert drawn == {"stages.png", "stages.svg", "filters.png", "filters.svg", "filters.gif"}
+    assert drawn == {"stages.png", "stages.svg", "filters.png", "filters.svg"}
+    assert filters_gif(tmp_path / "r", n_frames=3).read_bytes()[:6] == b"GIF89a"
     assert len(Run.open(tmp_path / "r").rows()) > 50
 
 
@@ -43,7 +45,9 @@ def test_a_seed_alone_equals_the_seed_in_a_batch(tmp_path):
 
 
 def test_table2_says_that_it_is_calibrated(tmp_path, capsys):
-    assert main(["dynamics", "--preset", "table2", "--n-steps", "50", "--threads", "1", "--out", str(tmp_path / "r")]) == 0
+    assert (
+        main(["dynamics", "--preset", "table2", "--n-steps", "50", "--threads", "1", "--out", str(tmp_path / "r")]) == 0
+    )
     shown = capsys.readouterr().out
     assert "CALIBRATED" in shown
     assert "no evidence" in shown
@@ -60,7 +64,20 @@ def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
 
 
 def test_divergence_is_a_result_and_explains_itself(tmp_path, capsys):
-    args = ["dynamics", "--patch-dim", "20", "--lr", "50", "--n-steps", "100", "--threads", "1", "--out", str(tmp_path / "r"), "--json"]
+    args = [
+        "dynamics",
+        "--patch-dim",
+        "20",
+        "--lr",
+        "50",
+        "--n-steps",
+        "100",
+        "--threads",
+        "1",
+        "--out",
+        str(tmp_path / "r"),
+        "--json",
+    ]
     assert main(args) == 0
     outcome = json.loads(capsys.readouterr().out)["outcome"]
     assert outcome["kind"] == "diverged"
@@ -97,7 +114,8 @@ def test_scales_follow_the_dimension_unless_given():
     ("args", "word"),
     [
         (["--preset", "best"], "--preset"), (["--n-patches", "1"], "n_patches"), (["--patch-dim", "0"], "patch_dim"),
-        (["--n-train", "0"], "n_train"), (["--noise-std", "-1"], "noise_std"), (["--activation-power", "1"], "activation_power"),
+        (["--n-train", "0"], "n_train"), (["--noise-std", "-1"], "noise_std"),
+        (["--activation-power", "1"], "activation_power"),
         (["--radius", "-1"], "--radius"), (["--radius", "1", "--radius-ratio", "1"], "both"),
         (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust_weight"),
         (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),

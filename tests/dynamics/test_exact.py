@@ -30,7 +30,7 @@ CASES = {
 
 
 def worst_loss_by_search(setting, network, sample):
-    """max over |x - alpha| <= delta of each example's loss: a grid of signal strengths that has the end points and 0."""
+    """max over |x - alpha| <= delta of each example's loss, on a grid that holds the end points and 0."""
     low, high = setting.strength - setting.radius, setting.strength + setting.radius
     grid = np.r_[np.linspace(low, high, 401), 0.0] if low < 0 else np.linspace(low, high, 401)
     grid = [low] if setting.adversary == "transfer" else grid

@@ -35,7 +35,9 @@ def test_attack_stays_in_the_ball_and_never_helps_the_network(p):
     bank = batch.bank()
     x_adv = attack(setting, batch.rule, bank, batch.x, batch.y, 20)
     for s in range(2):
-        inside = ThreatModel(p[1:], setting.radius, None).contains(torch.from_numpy(x_adv[s]), torch.from_numpy(batch.x[s]))
+        inside = ThreatModel(p[1:], setting.radius, None).contains(
+            torch.from_numpy(x_adv[s]), torch.from_numpy(batch.x[s])
+        )
         assert inside.all()
     before, after = (batch.y * scores(batch.rule, bank, x) for x in (batch.x, x_adv))
     assert (after <= before).all()

@@ -72,8 +72,8 @@ def test_stops_when_memorised_and_below_a_loss():
     [
         {"data": PatchData(30, 3)}, {"data": PatchData(30, n_signals=2)}, {"data": PatchData(30, balanced=True)},
         {"data": PatchData(30, noise_std=0.5)}, {"data": PatchData(30, signal_strength=2.0)}, {"n_train": 7},
-        {"n_filters": 10}, {"activation_power": 2.0}, {"activation": "halves"}, {"init_std": 0.11}, {"radius_ratio": 0.9},
-        {"robust_weight": 0.4}, {"lr": 0.05}, {"adversary": "l2"}, {"batch_size": 3},
+        {"n_filters": 10}, {"activation_power": 2.0}, {"activation": "halves"}, {"init_std": 0.11}, {"radius_ratio":
+        0.9}, {"robust_weight": 0.4}, {"lr": 0.05}, {"adversary": "l2"}, {"batch_size": 3},
     ],
 )  # fmt: skip
 def test_every_parameter_has_an_effect(change):
@@ -107,7 +107,8 @@ def test_law_reaches_a_million_dimensions():
         (lambda: Setting(n_train=0), "n_train"), (lambda: Setting(activation_power=1.9), "activation_power"),
         (lambda: Setting(radius_ratio=-0.1), "radius_ratio"), (lambda: Setting(robust_weight=1.1), "robust_weight"),
         (lambda: Setting(robust_weight=float("nan")), "robust_weight"), (lambda: Setting(lr=0.0), "lr"),
-        (lambda: Setting(lr=-1.0), "lr"), (lambda: Setting(init_std=0.0), "saddle"), (lambda: Setting(batch_size=31), "batch_size"),
+        (lambda: Setting(lr=-1.0), "lr"), (lambda: Setting(init_std=0.0), "saddle"),
+        (lambda: Setting(batch_size=31), "batch_size"),
         (lambda: Setting(adversary="nobody"), "adversary"), (lambda: Setting(activation="halves", n_filters=5), "even"),
         (lambda: simulate(SMALL, seeds=[]), "seeds"), (lambda: simulate(SMALL, n_steps=0), "n_steps"),
         (lambda: simulate(SMALL, backend="magic"), "backend"),

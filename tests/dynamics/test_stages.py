@@ -16,8 +16,12 @@ def planted(t1=30.0, t2=4_000.0, t3=20_000.0, gain=6.0, rise=1.0):
     """The signal relaxes with rate falling to a half at t1; noise grows linearly from t2 on; resistance comes at t3."""
     signal = rise * np.tanh(STEPS / t1 * np.arccosh(np.sqrt(2)))  # rate sech^2: half at t1
     noise = gain * np.clip((STEPS - t2) / (t3 - t2), 0, 1)
-    wrong = np.where(STEPS < t3, 0.5, 0.0)
-    values = {"signal_margin": signal[:, None], "noise_learned": noise[:, None, None], "robust_error/train": wrong[:, None]}
+    wrong = np.where(t3 > STEPS, 0.5, 0.0)
+    values = {
+        "signal_margin": signal[:, None],
+        "noise_learned": noise[:, None, None],
+        "robust_error/train": wrong[:, None],
+    }
     return Trajectory(STEPS, values, Outcome("completed", "", int(STEPS[-1])))
 
 

@@ -31,8 +31,12 @@ def some_covariance(m, seed=0):
 @pytest.mark.parametrize("threshold", [-0.5, 0.05, 2.0])
 def test_radial_against_sampling(q, n_patches, threshold):
     covariance = some_covariance(5)
-    found = probability_correct(threshold, covariance, activation_power=q, noise_std=0.6, n_patches=n_patches, n_directions=40_000)
-    assert found == pytest.approx(sampled(threshold, covariance, q, 0.6, n_patches), abs=0.006)  # 4 standard errors each
+    found = probability_correct(
+        threshold, covariance, activation_power=q, noise_std=0.6, n_patches=n_patches, n_directions=40_000
+    )
+    assert found == pytest.approx(
+        sampled(threshold, covariance, q, 0.6, n_patches), abs=0.006
+    )  # 4 standard errors each
 
 
 def test_closed_form_for_parallel_filters_against_quadrature():
@@ -43,7 +47,9 @@ def test_closed_form_for_parallel_filters_against_quadrature():
     inside = lambda g: norm.pdf(g) * (0.4 + c * (0.8 * g) ** 3 > 0)  # noqa: E731
     edge = -((0.4 / c) ** (1 / 3)) / 0.8
     assert found == pytest.approx(quad(inside, edge, 12)[0], abs=1e-9)
-    radial = probability_correct(0.4, covariance, activation_power=3, noise_std=0.8, method="radial", n_directions=40_000)
+    radial = probability_correct(
+        0.4, covariance, activation_power=3, noise_std=0.8, method="radial", n_directions=40_000
+    )
     assert radial == pytest.approx(found, abs=0.005)
 
 
@@ -78,7 +84,9 @@ def test_gaussian_is_right_for_many_alike_and_wrong_for_one():
     many, one = np.eye(400) * 0.5, np.eye(1)
     t = math.sqrt(noise_variance(many, 3, 1.0))
     kwargs = {"activation_power": 3, "noise_std": 1.0}
-    assert probability_correct(t, many, method="gaussian", **kwargs) == pytest.approx(sampled(t, many, 3, 1.0, 2, 20_000), abs=0.015)
+    assert probability_correct(t, many, method="gaussian", **kwargs) == pytest.approx(
+        sampled(t, many, 3, 1.0, 2, 20_000), abs=0.015
+    )
     exact, wrong = (probability_correct(1.0, one, method=m, **kwargs) for m in ("closed", "gaussian"))
     assert abs(exact - wrong) > 0.2
 
@@ -95,7 +103,9 @@ def test_unseen_margins_against_the_network_on_real_examples():
         rng = np.random.default_rng(0)
         y, group = 2 * rng.integers(0, 2, 60_000) - 1, np.zeros(60_000, int)
         rule = rule_of(Setting(data, n_filters=4, activation=form))
-        drawn = unseen_margins(rule, w.T[:1], w[:, 1:] @ w[:, 1:].T, 0.8 * rng.standard_normal((60_000, 2, 4)), y, group)[0]
+        drawn = unseen_margins(
+            rule, w.T[:1], w[:, 1:] @ w[:, 1:].T, 0.8 * rng.standard_normal((60_000, 2, 4)), y, group
+        )[0]
         assert ks_2samp(drawn, real).statistic < 1.95 * (2 / 60_000) ** 0.5  # exceeded once in a thousand
         assert ks_2samp(drawn * 1.1, real).statistic > 1.95 * (2 / 60_000) ** 0.5
 

@@ -42,9 +42,11 @@ def test_worst_strength_is_the_minimum_of_a_fine_grid(activation, power, radius)
     for seed in range(6):
         net = network(activation, power, seed)
         for y, worst in zip((1.0, -1.0), net.worst_strength(w, 1.0, radius), strict=True):
+
             def margin(x, y=y, net=net):
                 with torch.no_grad():
                     return y * net((x * y)[:, None, None] * w)  # one patch, strength x
+
             grid = torch.linspace(1 - radius, 1 + radius, 2001, dtype=torch.float64)
             found = float(margin(torch.tensor([worst], dtype=torch.float64)))
             assert found <= float(margin(grid).min()) + 1e-12

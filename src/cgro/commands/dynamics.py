@@ -1,4 +1,4 @@
-"""The three stages of adversarial training on patch data (Section 5): simulated exactly, read off, compared with theory.
+"""The three stages of adversarial training on patch data (Section 5), simulated exactly and compared with theory.
 
 examples:
   cgro dynamics --preset theorem --seeds 10 --out runs/theorem
@@ -9,8 +9,9 @@ examples:
   cgro dynamics --adversary l2 --radius-ratio 0.3 --n-steps 5000
   cgro dynamics --sweep radius_ratio=0.5:2:16,robust_weight=0.1:0.9:9 --seeds 2
 
-presets: theorem has the scales of Theorem 5.9 (delta < alpha). table2 is CALIBRATED to the paper's Table 2 (two knobs fitted
-to two targets, delta > alpha, outside the theorem): it is no evidence for the theory. control is theorem with robust weight 0.
+presets: theorem has the scales of Theorem 5.9 (delta < alpha). table2 is CALIBRATED to the paper's Table 2 (two knobs
+fitted to two targets, delta > alpha, outside the theorem): it is no evidence for the theory. control is theorem with
+robust weight 0.
 """
 
 import os
@@ -25,10 +26,19 @@ from cgro.commands._common import Output, Seeded, lines_of, option, stored
 from cgro.data.patches import PatchData
 from cgro.definitions import ErrorRate, cgro_verdict
 from cgro.dynamics import (
-    CALIBRATED, PRESETS, Setting, compare, detect_stages, extinction_ratio, full_ball_errors, onset_ratio, simulate,
-    summarize_stages, theorem_radius_ratio, unseen_errors,
+    CALIBRATED,
+    PRESETS,
+    Setting,
+    compare,
+    detect_stages,
+    extinction_ratio,
+    full_ball_errors,
+    onset_ratio,
+    simulate,
+    summarize_stages,
+    theorem_radius_ratio,
+    unseen_errors,
 )  # fmt: skip
-from cgro.dynamics.simulate import Backend
 from cgro.runs import Run, summary
 from cgro.trajectory import Outcome, Trajectory
 
@@ -40,10 +50,11 @@ TRAINING = (
 SWEEPABLE = tuple(k for k in DATA + TRAINING if k not in ("activation", "adversary"))
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
-    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the noise "
-    "of an unseen example does not depend on its label, so its attacked margin is a coin flip: robust test error 1/2.",
-    "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack turns "
-    "the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
+    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
+    "noise of an unseen example does not depend on its label, so its attacked margin is a coin flip: robust test error "
+    "1/2.",
+    "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack "
+    "turns the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
     "control": "control: standard training. The signal alone separates the data, so the noise is never memorised.",
 }
 
@@ -62,7 +73,7 @@ class Config(Output, Seeded):
     n_filters: int | None = option(None, "m")
     activation_power: float | None = option(None, "q >= 2")
     activation: str | None = option(None, "odd: sign(z)|z|^q; halves: signed ReLU^q")
-    init_std: float | None = option(None, "standard deviation of the initial filters")
+    init_std: float | None = option(None, "standard deviation of the initial filters; default 0.094 / alpha")
     radius: float | None = option(None, "delta, in units of the input")
     radius_ratio: float | None = option(None, "delta / alpha, instead of --radius")
     robust_weight: float | None = option(None, "lambda in [0, 1]; 0 is standard training")
@@ -107,7 +118,7 @@ def setting_of(config: Config) -> Setting:
         training["radius_ratio"] = number(config.radius, "--radius", low=0.0) / float(data.signal_strength)  # type: ignore[arg-type]
     elif "patch_dim" in given and config.preset not in CALIBRATED:
         training.setdefault("radius_ratio", theorem_radius_ratio(data.patch_dim))
-    training.setdefault("lr", None)
+    training = {"lr": None, "init_std": None, **training}
     return replace(base, data=data, **training)
 
 
@@ -125,7 +136,7 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
 
 
 def rows_of(trained: Trajectory) -> list[dict[str, Any]]:
-    """One row a record: per-seed lists; noise quantities as mean, least and largest over examples; filters of one seed."""
+    """One row a record: lists over seeds; noise as mean, least and largest over examples; filters of one seed."""
     by_seed = (
         "signal_component", "signal_learned", "signal_margin", "loss", "clean_error/train", "clean_error/test",
         "robust_error/train", "robust_error/test",
@@ -138,7 +149,8 @@ def rows_of(trained: Trajectory) -> list[dict[str, Any]]:
             **{k: trained[k][at] for k in by_seed},
             "noise_component": trained["noise_component"][at].max((1, 2)),
             "noise_learned": noise.mean(1), "noise_learned_min": noise.min(1), "noise_learned_max": noise.max(1),
-            "clean_margin_min": trained["clean_margin"][at].min(1), "robust_margin_min": trained["robust_margin"][at].min(1),
+            "clean_margin_min": trained["clean_margin"][at].min(1),
+            "robust_margin_min": trained["robust_margin"][at].min(1),
             "filter_signal": trained["filter_signal"][at, 0].round(6),
             "filter_noise": trained["filter_noise"][at, 0].round(6),
         })  # fmt: skip
@@ -171,10 +183,16 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str
     seeds, n = trained.meta["seeds"], setting.n_train
     counts = {k: n * len(seeds) if "train" in k else config.n_test * len(seeds) for k in errors}
     pooled = {k: ErrorRate(round(float(v.mean()) * counts[k]), counts[k]) for k, v in errors.items() if "@" not in k}
-    threat = {"p": "inf" if ball == "linf" else 2, "radius": setting.radius, "box": None, "adversary": setting.adversary}
+    threat = {
+        "p": "inf" if ball == "linf" else 2,
+        "radius": setting.radius,
+        "box": None,
+        "adversary": setting.adversary,
+    }
     return summary(
         "dynamics", seed=config.seed, threat=threat, outcome=outcome_of(trained.outcome),
-        verdict=cgro_verdict(pooled).to_dict(), metrics={k: _metric(v, *attacks.get(k, (None, "exact"))) for k, v in errors.items()},
+        verdict=cgro_verdict(pooled).to_dict(),
+        metrics={k: _metric(v, *attacks.get(k, (None, "exact"))) for k, v in errors.items()},
         preset=config.preset, calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset],
         n_seeds=len(seeds), stages=stages,
         signal_learned=_spread(trained.final("signal_learned")), signal_margin=_spread(trained.final("signal_margin")),

@@ -168,7 +168,7 @@ class PatchData:
         directions = self.signal_directions.to(filters)
         signal = filters @ directions.T @ directions
         basis = torch.linalg.svd(sample.noise.to(filters).flatten(0, 1), full_matrices=False)
-        keep = basis.S > basis.S.max() * 1e-12
+        keep = basis.S.max() * 1e-12 < basis.S
         basis = basis.Vh[keep]
         memorized = filters @ basis.T @ basis
         return Decomposition(signal, memorized, filters - signal - memorized)

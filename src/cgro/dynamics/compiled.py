@@ -14,10 +14,7 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reasso
 
 @_jit
 def _slope(z, power, odd, sign):  # p(z) of rule.Rule
-    if odd:
-        size = abs(z)
-    else:
-        size = z if z > 0.0 else 0.0
+    size = abs(z) if odd else z if z > 0.0 else 0.0
     if power == 2.0:
         p = size
     elif power == 3.0:
@@ -27,6 +24,33 @@ def _slope(z, power, odd, sign):  # p(z) of rule.Rule
     else:
         p = size ** (power - 1.0)
     return p if odd else sign * p
+
+
+@_jit
+def _noise_of_row(z, power, odd, signs):
+    """sum_r phi(z_r) of one patch; z (m,) becomes p(z). One branch a row: each loop then runs in vector registers."""
+    total = 0.0
+    if odd and power == 3.0:
+        for r in range(z.shape[0]):
+            p = z[r] * z[r]
+            total += z[r] * p
+            z[r] = p
+    elif odd and power == 2.0:
+        for r in range(z.shape[0]):
+            p = abs(z[r])
+            total += z[r] * p
+            z[r] = p
+    elif odd and power == 4.0:
+        for r in range(z.shape[0]):
+            p = abs(z[r]) * z[r] * z[r]
+            total += z[r] * p
+            z[r] = p
+    else:
+        for r in range(z.shape[0]):
+            p = _slope(z[r], power, odd, signs[r])
+            total += z[r] * p
+            z[r] = p
+    return total
 
 
 @_jit
@@ -50,7 +74,7 @@ def _worst(mine, other, low, high, power, transfer):
     margin = _signal_margin(high, mine, other, power)
     if margin < best:
         x, best = high, margin
-    if low < 0.0 < high and 0.0 < best:
+    if low < 0.0 < high and best > 0.0:
         x = 0.0
     return x
 
@@ -79,10 +103,7 @@ def step_in_place(u, z, y, group, weights, power, strength, radius, robust_weigh
     for i in range(n_train):
         noise = 0.0
         for j in range(i * per, (i + 1) * per):
-            for r in range(m):
-                p = _slope(z[j, r], power, odd, signs[r])
-                noise += z[j, r] * p
-                z[j, r] = p
+            noise += _noise_of_row(z[j], power, odd, signs)
         noise *= y[i]
         k, c = group[i], 0 if y[i] > 0 else 1
         scale = lr * weights[i] / n_train

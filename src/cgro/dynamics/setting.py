@@ -11,6 +11,7 @@ from cgro.models.patch_cnn import Activation, second_layer
 
 Adversary = Literal["restricted", "transfer", "l2", "linf"]
 ADVERSARIES = ("restricted", "transfer", "l2", "linf")
+REFERENCE_STRENGTH = 100**0.249  # of the presets
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Setting:
         n_filters: m.
         activation_power: q >= 2.
         activation: "odd" or "halves", as in PatchCNN.
-        init_std: of each filter coordinate; keep alpha * init_std well below 1, or stage I is over before it begins.
+        init_std: of each filter coordinate; None means 0.094 / alpha: much more would end stage I before it begins.
         radius_ratio: delta / alpha >= 0.
         robust_weight: lambda in [0, 1]; 0 is standard training.
         lr: eta; None means 0.3 / alpha^2, below the stability limit of q = 3 (for larger q take less).
@@ -48,7 +49,7 @@ class Setting:
     n_filters: int = 48
     activation_power: float = 3.0
     activation: Activation = "odd"
-    init_std: float = 0.03
+    init_std: float | None = None
     radius_ratio: float = 1.0
     robust_weight: float = 0.5
     lr: float | None = None
@@ -66,7 +67,9 @@ class Setting:
         number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
         one_of(self.adversary, "adversary", ADVERSARIES)
         count(self.attack_steps, "attack_steps")
-        if number(self.init_std, "init_std", low=0.0) == 0:
+        init_std = 0.03 * REFERENCE_STRENGTH / self.strength if self.init_std is None else self.init_std
+        object.__setattr__(self, "init_std", number(init_std, "init_std", low=0.0))
+        if self.init_std == 0:
             raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
         if self.batch_size is not None:
             count(self.batch_size, "batch_size", high=self.n_train)
@@ -124,7 +127,7 @@ PRESETS = {
     "table2": replace(_THEOREM, radius_ratio=TABLE2_RADIUS_RATIO, robust_weight=TABLE2_ROBUST_WEIGHT),
     "control": replace(_THEOREM, robust_weight=0.0),
 }
-"""theorem: the scales of Theorem 5.9, delta < alpha. table2: calibrated to the paper's Table 2, delta > alpha, outside the
-theorem, and no evidence for it. control: theorem with standard training."""
+"""theorem: the scales of Theorem 5.9, delta < alpha. table2: calibrated to the paper's Table 2, delta > alpha, outside
+the theorem, and no evidence for it. control: theorem with standard training."""
 
 CALIBRATED = frozenset({"table2"})

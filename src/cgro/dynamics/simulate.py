@@ -58,8 +58,8 @@ def simulate(
     w_r <- w_r - eta grad (1/N) sum_i [ (1-lambda) loss(X_i) + lambda max_{X'} loss(X') ]; the inner maximum is a closed
     form for the adversary along w*, projected gradient for the full balls. What the numbers do not say: test errors
     along the way are means over `n_test` unseen examples a seed (the same ones at every record), not exact
-    probabilities (`probability_correct` gives those); under "l2" and "linf" `robust_error/*` still speaks of the adversary
-    along w*, exactly, and the full ball is judged by `full_ball_errors`.
+    probabilities (`probability_correct` gives those); under "l2" and "linf" `robust_error/*` still speaks of the
+    adversary along w*, exactly, and the full ball is judged by `full_ball_errors`.
 
     Args:
         setting: data, network, adversary, step size.
@@ -89,7 +89,7 @@ def simulate(
     Example:
         >>> from cgro.dynamics import PRESETS
         >>> run = simulate(PRESETS["theorem"], n_steps=100, n_test=10)
-        >>> run.final("signal_margin")[0] > 1 > run.final("noise_learned").mean()  # stage I is over, III has not begun
+        >>> bool(run.final("signal_margin")[0] > 1 > run.final("noise_learned").mean())  # stage I is over, III is not
         True
     """
     one_of(backend, "backend", ("auto", *SPACES))
@@ -234,8 +234,8 @@ def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict
             stable = largest_stable_lr(setting, seed, at)
         result.append(Outcome(
             "diverged",
-            f"lr {setting.lr:g} overshoots: a margin left [-{DIVERGED_MARGIN:g}, {DIVERGED_MARGIN:g}] by step {at}; the "
-            f"largest stable lr is about {stable:.3g}", at,
+            f"lr {setting.lr:g} overshoots: a margin left [-{DIVERGED_MARGIN:g}, {DIVERGED_MARGIN:g}] by step {at}; "
+            f"the largest stable lr is about {stable:.3g}", at,
         ))  # fmt: skip
     return tuple(result)
 
@@ -243,8 +243,8 @@ def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict
 def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: float = 1.05) -> float:
     """The largest step size that does not diverge for one seed, by bisection over the same time eta * t.
 
-    Measured, not derived: it holds for this seed and this stretch of training, at least as long as stage I takes. Stable
-    means that no margin leaves the reachable range; to follow the gradient flow closely takes smaller steps.
+    Measured, not derived: it holds for this seed and this stretch of training, at least as long as stage I takes.
+    Stable means that no margin leaves the reachable range; to follow the gradient flow closely takes smaller steps.
 
     Args:
         setting: one that diverges by step `n_steps`.

@@ -98,18 +98,23 @@ class Direct(Batch):
         self.noise_t = np.ascontiguousarray(self.noise.transpose(0, 2, 1))
 
     def activations(self) -> Array:
+        """Z."""
         return self.noise @ self.filters
 
     def covariance(self) -> Array:
+        """W W^T off the signal."""
         return self.filters.transpose(0, 2, 1) @ self.filters
 
     def move(self, coefficients: Array) -> None:
+        """Take a step."""
         self.filters += self.noise_t @ coefficients
 
     def change_of_activations(self, coefficients: Array) -> Array:
+        """G c."""
         return self.noise @ (self.noise_t @ coefficients)
 
     def compiled_steps(self, n_steps: int, s: int, weights: Array) -> None:
+        """Compiled loops."""
         from cgro.dynamics.compiled import direct_steps
 
         direct_steps(
@@ -128,20 +133,25 @@ class Gram(Batch):
     start_cov: Array
 
     def activations(self) -> Array:
+        """Z."""
         return self.start + self.gram @ self.coefficients
 
     def covariance(self) -> Array:
+        """W W^T off the signal."""
         cross = self.start.transpose(0, 2, 1) @ self.coefficients
         grown = self.coefficients.transpose(0, 2, 1) @ self.gram @ self.coefficients
         return self.start_cov + cross + cross.transpose(0, 2, 1) + grown
 
     def move(self, coefficients: Array) -> None:
+        """Take a step."""
         self.coefficients += coefficients
 
     def change_of_activations(self, coefficients: Array) -> Array:
+        """G c."""
         return self.gram @ coefficients
 
     def compiled_steps(self, n_steps: int, s: int, weights: Array) -> None:
+        """Compiled loops."""
         from cgro.dynamics.compiled import gram_steps
 
         gram_steps(
@@ -173,7 +183,14 @@ def rule_of(setting: Setting) -> Rule:
 
 def _shared(setting: Setting, seeds: Sequence[int], y: Array, group: Array, u: Array) -> dict[str, Any]:
     rngs = [np.random.default_rng([s, 0x5D]) for s in seeds]
-    return dict(y=y, group=group, u=u, rule=rule_of(setting), batch_rng=rngs, batch_size=setting.batch_size)
+    return {
+        "y": y,
+        "group": group,
+        "u": u,
+        "rule": rule_of(setting),
+        "batch_rng": rngs,
+        "batch_size": setting.batch_size,
+    }
 
 
 def direct(setting: Setting, seeds: Sequence[int]) -> Direct:
@@ -211,7 +228,7 @@ def law(setting: Setting, seeds: Sequence[int]) -> Gram:
     if n > free:
         raise bad("backend 'law'", expected=f"at most {free} noise patches (d - {setting.data.n_signals})", got=n,
                   remedy="use direct or gram")  # fmt: skip
-    std, init = float(setting.data.noise_std), setting.init_std  # type: ignore[arg-type]
+    std, init = float(setting.data.noise_std), float(setting.init_std)  # type: ignore[arg-type]
     parts: list[tuple[Array, ...]] = []
     for seed in seeds:
         rng = np.random.default_rng([seed, 0xD])
@@ -253,4 +270,3 @@ def cheapest(setting: Setting) -> str:
     if 8.0 * d * (n + setting.n_filters) > 2.0**26 and n <= d - setting.data.n_signals:
         return "law"
     return "gram" if n <= 2 * d else "direct"
-

@@ -1,4 +1,4 @@
-"""Reading the three stages of Theorem 5.9 off a trajectory, each boundary with its evidence or the reason it is missing."""
+"""Reading the three stages of Theorem 5.9 off a trajectory: each boundary with its evidence, or why it is missing."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +10,7 @@ from cgro.dynamics.rule import Array
 from cgro.trajectory import Trajectory
 
 MIN_GAIN = 0.5  # of mean V since stage I: Theta(1) growth, read as half a unit of margin
-# A curve that rises, and perhaps settles a little lower, varies by at most twice its range; a shuffled one by many times.
+# A curve that rises, and perhaps settles a little lower, varies by at most twice its range; a shuffled one, many times.
 MAX_VARIATION = 3.0
 
 
@@ -60,8 +60,8 @@ def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
 
     With s = d(alpha^q U)/dt and n = d(mean_i V_i)/dt: stage I ends where s falls below half its maximum after its peak;
     memorisation starts at the first later step with n at half its maximum or above; it ends where robust training
-    accuracy is 100% from then on. The last two also need mean V to have gained at least 0.5 since stage I. A boundary is
-    interpolated in the logarithm of the step, so it is no finer than the records. It says nothing about causes.
+    accuracy is 100% from then on. The last two also need mean V to have gained at least 0.5 since stage I. A boundary
+    is interpolated in the logarithm of the step, so it is no finer than the records. It says nothing about causes.
 
     Args:
         trajectory: with `signal_margin` (R, S), `noise_learned` (R, S, N) and `robust_error/train` (R, S).
@@ -115,7 +115,9 @@ def _growth_end(t: Array, rate: Array, signal: Array) -> Boundary:
         return Boundary(None, "signal growth never falls below half its peak: train longer")
     step = _crossing(t, rate, peak + int(below[0]), rate[peak] / 2)
     reached = np.interp(step, t, signal)
-    return Boundary(step, f"signal growth peaks at step {t[peak]:.0f} and has halved here, at alpha^q U = {reached:.3g}")
+    return Boundary(
+        step, f"signal growth peaks at step {t[peak]:.0f} and has halved here, at alpha^q U = {reached:.3g}"
+    )
 
 
 def _memorization_start(t: Array, rate: Array, after: float) -> Boundary:
@@ -145,7 +147,7 @@ def _crossing(t: Array, rate: Array, at: int, level: float) -> float:
 
 
 def summarize_stages(found: tuple[Stages, ...]) -> dict[str, dict]:
-    """Each boundary over seeds: {mean, sd, per_seed, n_found, reason}, in steps; mean null unless every seed found it."""
+    """Each boundary over seeds: {mean, sd, per_seed, n_found, reason} in steps; no mean unless every seed found it."""
     result = {}
     for name in BOUNDARIES:
         boundaries = [getattr(stages, name) for stages in found]

@@ -76,8 +76,8 @@ def final_signal(setting: Setting) -> float | None:
         M*; None for delta <= alpha or lambda = 0.
 
     Example:
-        >>> round(final_signal(Setting(radius_ratio=1.566, robust_weight=0.325)), 3)
-        2.065
+        >>> round(final_signal(Setting(radius_ratio=2.0, robust_weight=0.25)), 6)  # kappa = 1: ln(3) / 2
+        0.549306
     """
     kappa, share = setting.radius_ratio - 1, setting.robust_weight
     if kappa <= 0 or share == 0:

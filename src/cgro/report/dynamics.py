@@ -172,7 +172,8 @@ def _stage_name(stages: dict[str, Any], step: float) -> str:
 def phase_diagram(folder: Path) -> Path:
     """Robust test accuracy over the sweep, with the predicted boundaries drawn on it.
 
-    Solid: onset of memorisation, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are grey.
+    Solid: onset of memorisation, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are
+    grey.
     """
     run = Run.open(folder)
     rows, axes_values = run.rows(), run.summary["sweep"]
@@ -215,14 +216,30 @@ def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
         shown = (("clean_error/test", BLUE, "clean test", "-"), ("robust_error/train", GREEN, "robust training", "--"),
                  ("robust_error/test", RED, "robust test", "-"))  # fmt: skip
         for key, color, label, style in shown:
-            _band(axes, x, 100 * (1 - np.array([row[key] for row in rows], float)), color, label, linestyle=style, marker="o", markersize=3)
+            _band(
+                axes,
+                x,
+                100 * (1 - np.array([row[key] for row in rows], float)),
+                color,
+                label,
+                linestyle=style,
+                marker="o",
+                markersize=3,
+            )
         for key, style in (("onset_ratio", "-"), ("extinction_ratio", "--")):
             limits = [row[key] for row in rows]
-            ahead = [row["radius_over_strength"] - float(v) for row, v in zip(rows, limits, strict=True) if v is not None]
+            ahead = [
+                row["radius_over_strength"] - float(v) for row, v in zip(rows, limits, strict=True) if v is not None
+            ]
             if len(ahead) == len(x) and min(ahead) < 0 < max(ahead):
                 at = int(np.nonzero(np.diff(np.sign(ahead)))[0][0])
                 share = ahead[at] / (ahead[at] - ahead[at + 1])
-                axes.axvline(x[at] + share * (x[at + 1] - x[at]), color=ORANGE, linestyle=style, label="predicted " + key.split("_")[0])
+                axes.axvline(
+                    x[at] + share * (x[at + 1] - x[at]),
+                    color=ORANGE,
+                    linestyle=style,
+                    label="predicted " + key.split("_")[0],
+                )
         axes.set(xlabel=AXIS_NAMES[name], ylabel="accuracy (%)", ylim=(-3, 103))
         drawing.legend(loc="outside lower center", ncols=3)
         axes.set_title(f"{run.summary['preset']}, {run.summary['n_seeds']} seeds, range shaded")
