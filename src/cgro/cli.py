@@ -70,6 +70,10 @@ def _call(name: str, argv: Sequence[str]) -> int:
     except BadRequest as error:
         print(" ".join(f"cgro {name}: {error}".split()), file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that cannot be written
+        what = f"{error.strerror or error}: {error.filename or 'output'}"
+        print(f"cgro {name}: {what}; free space or change --out", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"cgro {name}: interrupted; {stop or 'the same command with the same --out resumes it'}", file=sys.stderr)
         return 130

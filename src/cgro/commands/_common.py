@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cgro._check import BadRequest, bad, count
 from cgro.runs import Run, over_seeds, plain, summary
@@ -44,7 +44,9 @@ class Computing:
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int | None = option(None, "CPU threads; default: all cores")
-    precision: str = option("auto", "of attack gradients: auto, float32 or bfloat16; judged in float32 always")
+    precision: Literal["auto", "float32", "bfloat16"] = option(
+        "auto", "of attack gradients: auto, float32 or bfloat16; judged in float32 always"
+    )
 
 
 Config = TypeVar("Config")

@@ -17,7 +17,7 @@ from cgro._check import bad, one_of
 from cgro.commands import train
 from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
 from cgro.data import Dataset
-from cgro.definitions import FOUR, ErrorRate, attack_by_name, cgro_verdict
+from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
 from cgro.models import n_parameters
 from cgro.runs import Run, Unsaved, summary
 from cgro.training import errors_on, make_fabric
@@ -102,7 +102,7 @@ def _measure(
 ) -> tuple[dict[str, ErrorRate], list[float]]:
     device = make_fabric(config.device).device
     model = model.to(device).eval()
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)  # type: ignore[arg-type]
+    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
     errors: dict[str, ErrorRate] = {}
     for part in parts:
         if not len(getattr(data, part)):
@@ -115,19 +115,20 @@ def _summary(
     config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, errors: dict[str, ErrorRate],
     shares: list[float],
 ) -> dict[str, Any]:  # fmt: skip
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)  # type: ignore[arg-type]
+    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
     complete = set(FOUR) <= set(errors)
     verdict = cgro_verdict(errors, prediction_share=shares, rule=train.rule_for(data)) if complete else None
+    network = {"name": settings.model, "width": settings.width, "n_parameters": n_parameters(model)}
     return summary(
         "evaluate", seed=settings.seed, threat=settings.threat().to_dict(),
         outcome={"kind": "completed", "reason": f"{config.attack} on {config.parts}"},
         verdict=verdict and verdict.to_dict(), metrics=train.metrics_of(errors, attack, config.attack),
-        data=data.describe(), model={"name": settings.model, "width": settings.width, "n_parameters": n_parameters(model)},
+        data=data.describe(), model=network,
     )  # fmt: skip
 
 
 def _merged(before: dict[str, Any], result: dict[str, Any], suffix: str, *, own_point: bool) -> dict[str, Any]:
-    """The run's summary with the new numbers; a plain robust key keeps the strongest bound computed on those examples."""
+    """The run's summary with the new numbers; a plain robust key keeps the strongest bound on those examples."""
     metrics = dict(before["metrics"])
     for key, value in result["metrics"].items():
         if "@" not in key:
@@ -138,7 +139,7 @@ def _merged(before: dict[str, Any], result: dict[str, Any], suffix: str, *, own_
     verdict = before["verdict"]
     if own_point and verdict and set(FOUR) <= set(metrics):
         errors = {k: ErrorRate(metrics[k]["wrong"], metrics[k]["n"], metrics[k]["bound"]) for k in FOUR}
-        rule = train.VerdictRule(**verdict["evidence"]["rule"])
+        rule = VerdictRule(**verdict["evidence"]["rule"])
         verdict = cgro_verdict(errors, prediction_share=verdict["evidence"]["prediction_share"], rule=rule).to_dict()
     return {**before, "metrics": metrics, "verdict": verdict}
 

@@ -10,23 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, set_up, stored
 from cgro.runs import Run, summary
 
 # Few images, many epochs and a radius warm-up: chosen, over seeds 0-4, to show robust overfitting on two cores. It is
 # a demonstration of the phenomenon, not evidence of how often it occurs.
 DEMONSTRATION: dict[str, Any] = {
     "data": "mnist5k", "n_train": 500, "model": "lenet", "width": 4, "p": "inf", "radius": "0.2", "attack": "pgd7",
-    "epochs": 40, "batch_size": 50, "lr": 0.002, "radius_warmup": 10.0, "eval_attack": "pgd20", "eval_n": 300,
-    "eval_every": 2,
+    "epochs": 60, "lr_drops": "50", "batch_size": 50, "lr": 0.002, "radius_warmup": 10.0,
+    "eval_attack": "pgd20", "eval_n": 300, "eval_every": 4,
 }  # fmt: skip
 
 
 @dataclass(kw_only=True)
 class Config(Output, Seeded, Computing):
     """Options of `cgro quickstart`."""
-
-    epochs: int = option(DEMONSTRATION["epochs"], "epochs of the image run")
 
 
 def run(config: Config) -> Run:
@@ -51,7 +49,7 @@ def _images(config: Config, whole: Run) -> dict[str, Any]:
     """Adversarial training on real digits."""
     part = Run(whole.part("images"))
     if not part.finished:
-        own = {"seed": config.seed, "device": config.device, "precision": config.precision, "epochs": config.epochs}
+        own = {"seed": config.seed, "device": config.device, "precision": config.precision}
         train.run(train.Config(**{**DEMONSTRATION, **own}, out=str(part.path)))
     return part.summary
 

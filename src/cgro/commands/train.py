@@ -106,7 +106,7 @@ def run(config: Config) -> Run:
 
 def _as_before(config: Config) -> Config:
     """The settings of the run to resume; only where it computes may differ, and that is not changed either."""
-    before = Run.open(config.resume)
+    before = Run.open(config.resume or "")
     if before.finished:
         raise BadRequest(f"{before.path}: nothing to resume, it is finished")
     settings = before.config

@@ -16,7 +16,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, count, number, one_of
+from cgro._check import bad, count, number, one_of
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 from cgro.definitions.threat import ThreatModel, require_radius_fits
 
@@ -25,13 +25,16 @@ Precision = Literal["float32", "bfloat16", "auto"]
 
 @contextlib.contextmanager
 def untouched(model: Model, device: torch.device) -> Iterator[None]:
-    """Restore a module's buffers and modes and the global random state on leaving, also through an exception.
+    """Restore a module's buffers, modes, gradients and frozen flags, and the global random state, whatever happens.
 
-    Parameters and their gradients need no restoring: attacks call `torch.autograd.grad` on the input alone.
+    Parameters themselves are not copied: attacks differentiate by the input alone and change none.
     """
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
     modes = [m.training for m in modules]
     buffers = [(b, b.detach().clone()) for m in modules for b in m.buffers(recurse=False)]
+    parameters = [p for m in modules for p in m.parameters(recurse=False)]
+    flags = [(p, p.requires_grad, p.grad) for p in parameters]
+    buffers += [(p.grad, p.grad.clone()) for p in parameters if p.grad is not None]
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         try:
@@ -42,6 +45,8 @@ def untouched(model: Model, device: torch.device) -> Iterator[None]:
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
+            for parameter, required, gradient in flags:
+                parameter.requires_grad_(required).grad = gradient
 
 
 def judge(model: Model, x: Tensor) -> Tensor:
@@ -216,8 +221,8 @@ class FGSM(GradientAttack):
         """One step."""
         with self.crafting(x):
             _, gradient = loss_gradient(model, x, y, self.loss or default_loss)
+        _require_finite(torch.isfinite(gradient).all())
         x_adv = self.threat.project(x + self.threat.steepest(gradient, x), x)
-        _require_finite(x_adv)
         best.offer(x_adv, margin(judge(model, x_adv), y))
 
 
@@ -226,8 +231,10 @@ class PGD(GradientAttack):
     """Projected gradient ascent on the loss (Madry et al., 2018), best iterate kept.
 
     X_(k+1) = Proj_(ball and box) ( X_k + step_size * direction(grad L(f(X_k), y)) ), from a uniform random point of
-    the ball or from X. Restarts after the first go on with the examples that still stand. The result is a lower
-    bound on the robust error: failing to find a point proves nothing.
+    the ball or from X. For p = 1 and 2, where steps of fixed length only creep towards the boundary's optimum, the last
+    step is also tried at infinite length, X + argmax <grad, v>: so linear models are solved exactly. Restarts after the
+    first go on with the examples that still stand. The result is a lower bound on the robust error: failing to find
+    a point proves nothing.
 
     Args:
         threat: where x_adv may lie.
@@ -280,19 +287,24 @@ class PGD(GradientAttack):
     def _ascend(self, model: Model, start: Tensor, x: Tensor, y: Tensor, best: Best, rows: Tensor | None) -> None:
         current, loss = _image_layout(start), self.loss or default_loss
         crafted = Best(current, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
+        gradient, finite = torch.zeros_like(current), torch.ones((), dtype=torch.bool, device=x.device)
         with self.crafting(x):
             for _ in range(self.n_steps):
                 outputs, gradient = loss_gradient(model, current, y, loss)
                 crafted.offer(current, margin(outputs, y))
+                finite = finite & torch.isfinite(gradient).all()
                 current = self.threat.project(current + self.step * self.threat.direction(gradient), x)
-            _require_finite(current)
-        last = margin(judge(model, current), y)
+        _require_finite(finite)
+        finals = [current]
+        if self.threat.p != math.inf:
+            finals.append(self.threat.project(x + self.threat.steepest(gradient, x), x))
         if self.in_low_precision(x):
-            # bfloat16 margins only nominate a candidate; float32 decides between it and the last iterate.
-            best.offer(crafted.x, margin(judge(model, crafted.x), y), rows)
+            # bfloat16 margins only nominate a candidate; float32 decides.
+            finals.append(crafted.x)
         else:
             best.offer(crafted.x, crafted.margins, rows)
-        best.offer(current, last, rows)
+        for candidate in finals:
+            best.offer(candidate, margin(judge(model, candidate), y), rows)
 
 
 def _image_layout(x: Tensor) -> Tensor:
@@ -300,10 +312,11 @@ def _image_layout(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
-def _require_finite(x: Tensor) -> None:
-    if not bool(torch.isfinite(x).all()):
-        raise BadRequest(
-            "gradient: expected finite values, got NaN or inf; the loss overflows or has a singular point here"
+def _require_finite(finite: Tensor) -> None:
+    """Checked once a search, not once a step: reading a flag back makes a GPU wait."""
+    if not bool(finite):
+        raise bad(
+            "gradient", expected="finite values", got="NaN or inf", remedy="the loss overflows or is singular here"
         )
 
 

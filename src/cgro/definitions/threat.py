@@ -133,8 +133,8 @@ class ThreatModel:
 
         argmin_z ‖z - x‖_2 subject to ‖z - center‖_p <= radius and z in the box; `center` must lie in the box.
         p = inf: two clamps. p = 2: z - center = clip(s v, -down, up), v = x - center, with the one s in (0, 1] that
-        puts it on the sphere. p = 1: |z - center| = clip(|v| - t, 0, room), with the one t >= 0. Both roots are exact: the
-        left sides are piecewise quadratic and linear, and the breakpoints are sorted.
+        puts it on the sphere. p = 1: |z - center| = clip(|v| - t, 0, room), with the one t >= 0. Both roots are exact:
+        the left sides are piecewise quadratic and linear, and the breakpoints are sorted.
 
         Args:
             x: (B, *S). center: (B, *S).
