@@ -194,6 +194,10 @@ class RobustMemorizer(nn.Module):
         centers = self.centers(torch.arange(self.n_memorized))
         return Balls(centers, self.inner, self.gap, self.low, self.high, self.depth)
 
+    def balls_threshold(self) -> float:
+        """p = 2: the threshold t of the squared distance."""
+        return self.inner**2 + self._error()
+
     def near(self, x: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
         """Pairs (row of x, memorised point) that hold every one with distance < margin + inner + ramp: the active set.
 
@@ -211,7 +215,7 @@ class RobustMemorizer(nn.Module):
         if self.threat.p == 1:
             return (delta.abs().sum(1) - self.inner).clamp_min(0)
         squares = sawtooth_excess(flat, self.low, self.high, self.depth)
-        return ((delta**2).sum(1) + squares[rows] - self.inner**2 - self._error()).clamp_min(0)
+        return ((delta**2).sum(1) + squares[rows] - self.balls_threshold()).clamp_min(0)
 
     def indicators(self, x: Tensor) -> Tensor:
         """All soft indicators, (B, M) float64: the full structured pass, which looks at every point."""
