@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from cgro.definitions import ThreatModel
 
 THREATS = [
-    ThreatModel(p, radius, box)
-    for p, radius in ((math.inf, 0.1), (2, 0.4), (1, 0.7))
-    for box in ((0.0, 1.0), None)
+    ThreatModel(p, radius, box) for p, radius in ((math.inf, 0.1), (2, 0.4), (1, 0.7)) for box in ((0.0, 1.0), None)
 ]
 
 
@@ -42,7 +40,12 @@ def busy_network(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(256, 3)
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(256, 3),
         )
 
 

@@ -13,7 +13,9 @@ def _bounds(center: np.ndarray, box: tuple[float, float] | None) -> list[tuple[f
 def project(x: np.ndarray, center: np.ndarray, p: float, radius: float, box: tuple[float, float] | None) -> np.ndarray:
     """argmin ‖z - x‖^2 over ball and box by SLSQP, in z = center + a - b with a, b >= 0 (which makes l_1 linear)."""
     n, v = len(x), x - center
-    low, high = (np.array([b[k] if b[k] is not None else s * np.inf for b in _bounds(center, box)]) for k, s in ((0, -1), (1, 1)))
+    low, high = (
+        np.array([b[k] if b[k] is not None else s * np.inf for b in _bounds(center, box)]) for k, s in ((0, -1), (1, 1))
+    )
 
     def split(ab: np.ndarray) -> np.ndarray:
         return ab[:n] - ab[n:]
@@ -26,9 +28,13 @@ def project(x: np.ndarray, center: np.ndarray, p: float, radius: float, box: tup
     cap = np.concatenate([np.minimum(high, radius), np.minimum(-low, radius)])
     start = np.zeros(2 * n)
     result = minimize(
-        lambda ab: ((split(ab) - v) ** 2).sum(), start, bounds=[(0, c) for c in cap], constraints=norm,
+        lambda ab: ((split(ab) - v) ** 2).sum(),
+        start,
+        bounds=[(0, c) for c in cap],
+        constraints=norm,
         jac=lambda ab: np.concatenate([2 * (split(ab) - v), -2 * (split(ab) - v)]),
-        method="SLSQP", options={"ftol": 1e-15, "maxiter": 500},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 500},
     )
     return center + split(result.x)
 
@@ -37,7 +43,10 @@ def linear_worst_case(g: np.ndarray, x: np.ndarray, p: float, radius: float, box
     """max <g, v> over ‖v‖_p <= radius with x + v in the box: a linear program (p = 1, inf), Lagrange duality (p = 2)."""
     n, bounds = len(g), _bounds(x, box)
     if p == math.inf:
-        limits = [(max(-radius, low if low is not None else -radius), min(radius, high if high is not None else radius)) for low, high in bounds]
+        limits = [
+            (max(-radius, low if low is not None else -radius), min(radius, high if high is not None else radius))
+            for low, high in bounds
+        ]
         return float(-linprog(-g, bounds=limits).fun)
     if p == 1:
         up = [(0, radius if high is None else high) for _, high in bounds]

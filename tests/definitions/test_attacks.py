@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from tests import oracles
+from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points
 from torch import Tensor, nn
 
 from cgro.definitions import (
@@ -20,8 +22,6 @@ from cgro.definitions import (
     robust_error,
 )
 from cgro.definitions.attacks import Best
-from tests import oracles
-from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
 
@@ -145,7 +145,11 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)
 def test_output_is_allowed_and_no_weaker_than_the_input(threat: ThreatModel) -> None:
-    for model, (x, y) in ((busy_network().eval(), images(20)), (LinearScore(), points(20)), (RaisesAt(0).eval(), images(9, 4))):
+    for model, (x, y) in (
+        (busy_network().eval(), images(20)),
+        (LinearScore(), points(20)),
+        (RaisesAt(0).eval(), images(9, 4)),
+    ):
         for attack in attacks(threat):
             with torch.no_grad():
                 x_adv = attack(model, x, y)

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 from scipy.stats import binomtest
+from tests import oracles
+from tests.cases import THREATS, LinearScore, busy_network, images, points
 
 from cgro.definitions import (
     FOUR,
@@ -19,8 +21,6 @@ from cgro.definitions import (
     predicted_shares,
     robust_error,
 )
-from tests import oracles
-from tests.cases import THREATS, LinearScore, busy_network, images, points
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 10), (10, 100), (37, 37), (500, 1000)])
@@ -139,7 +139,8 @@ def test_verdict_needs_enough_examples_and_sees_collapse() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"min_gap": 0.5}, {"gap_ratio": 99.0}, {"chance_fraction": 0.01}, {"min_n": 5000}, {"collapse_share": 0.0}]
+    "change",
+    [{"min_gap": 0.5}, {"gap_ratio": 99.0}, {"chance_fraction": 0.01}, {"min_n": 5000}, {"collapse_share": 0.0}],
 )
 def test_every_threshold_of_the_rule_has_an_effect(change: dict) -> None:
     errors = four(0, 0.02, 0.005, 0.30)

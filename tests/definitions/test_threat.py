@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cgro.definitions import ThreatModel
 from tests import oracles
 from tests.cases import THREATS, points
+
+from cgro.definitions import ThreatModel
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
 
@@ -104,8 +104,15 @@ def test_dual_norm_is_the_value_of_the_steepest_step() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((3, 0.1), "1, 2 or inf"), (("inf", -0.1), "radius"), (("inf", 8), "8/255"), (("inf", float("nan")), "radius"),
-     (("inf", "8/0"), "radius"), ((2, 0.1, (1.0, 0.0)), "box"), (("two", 0.1), "1, 2 or inf")],
+    [
+        ((3, 0.1), "1, 2 or inf"),
+        (("inf", -0.1), "radius"),
+        (("inf", 8), "8/255"),
+        (("inf", float("nan")), "radius"),
+        (("inf", "8/0"), "radius"),
+        ((2, 0.1, (1.0, 0.0)), "box"),
+        (("two", 0.1), "1, 2 or inf"),
+    ],
 )
 def test_bad_requests_say_what_was_expected(arguments: tuple, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -114,8 +121,12 @@ def test_bad_requests_say_what_was_expected(arguments: tuple, words: str) -> Non
 
 def test_range_check_names_the_remedy() -> None:
     threat = ThreatModel("inf", "8/255")
-    for x, words in ((torch.rand(2, 3) * 255, "divide by 255"), (torch.randn(2, 3) * 2, "normalization"),
-                     (torch.tensor([[float("nan")]]), "finite"), (torch.ones(2, 3, dtype=torch.uint8), "255")):
+    for x, words in (
+        (torch.rand(2, 3) * 255, "divide by 255"),
+        (torch.randn(2, 3) * 2, "normalization"),
+        (torch.tensor([[float("nan")]]), "finite"),
+        (torch.ones(2, 3, dtype=torch.uint8), "255"),
+    ):
         with pytest.raises(ValueError, match=words):
             threat.check_input(x)
     ThreatModel("inf", 0.1, None).check_input(torch.randn(2, 3) * 100)

@@ -232,8 +232,9 @@ class PGD(GradientAttack):
 
     X_(k+1) = Proj_(ball and box) ( X_k + step_size * direction(grad L(f(X_k), y)) ), from a uniform random point of
     the ball or from X. For p = 1 and 2, where steps of fixed length only creep towards the boundary's optimum, the last
-    step is also tried at infinite length, X + argmax <grad, v>: so linear models are solved exactly. Restarts after the first go on with the examples that still stand. The result is a lower
-    bound on the robust error: failing to find a point proves nothing.
+    step is also tried at infinite length, X + argmax <grad, v>: so linear models are solved exactly. Restarts after the
+    first go on with the examples that still stand. The result is a lower bound on the robust error: failing to find
+    a point proves nothing.
 
     Args:
         threat: where x_adv may lie.
@@ -314,7 +315,9 @@ def _image_layout(x: Tensor) -> Tensor:
 def _require_finite(finite: Tensor) -> None:
     """Checked once a search, not once a step: reading a flag back makes a GPU wait."""
     if not bool(finite):
-        raise bad("gradient", expected="finite values", got="NaN or inf", remedy="the loss overflows or is singular here")
+        raise bad(
+            "gradient", expected="finite values", got="NaN or inf", remedy="the loss overflows or is singular here"
+        )
 
 
 def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "float32") -> Attack:

@@ -1,0 +1,32 @@
+# Each target works alone on a fresh machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export CGRO_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: quickstart test lint clean
+
+quickstart: $(VENV)/.base
+	$(BIN)/cgro quickstart --out runs/quickstart --overwrite
+
+# One thread a worker: the tests run in two processes, and their networks are tiny.
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+$(VENV)/.base: pyproject.toml constraints.txt tools/install.sh
+	sh tools/install.sh $(PYTHON) $(VENV) data
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt tools/install.sh
+	sh tools/install.sh $(PYTHON) $(VENV) dev
+	touch $(VENV)/.base $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache

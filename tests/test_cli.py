@@ -1,0 +1,224 @@
+"""The command line from outside: exit codes, one line for a bad request, the schema, kill and resume, quickstart."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cgro.cli import COMMANDS, main
+from cgro.models import build
+from cgro.runs import Run, dump_json, write_atomic
+
+GOLDEN = Path(__file__).parent / "golden"
+TINY = ["--data", "digits", "--n-train", "120", "--n-test", "100", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
+        "--attack", "pgd2", "--eval-attack", "pgd3", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
+
+
+def cgro(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """The installed command in a process of its own."""
+    command = [sys.executable, "-m", "cgro.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def shape_of(value: object) -> object:
+    """A summary with its values replaced by the names of their types: what the schema promises."""
+    if isinstance(value, dict):
+        return {k: shape_of(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [shape_of(v) for v in value[:1]]
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tiny") / "run"
+    assert main(["train", *TINY, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def copy(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def test_summary_schema_is_the_golden_one(tiny_run: Path) -> None:
+    """A change of the schema needs a new SCHEMA number and a new golden file, made on purpose."""
+    found = shape_of(json.loads((tiny_run / "summary.json").read_text()))
+    assert found == json.loads((GOLDEN / "train_summary_shape.json").read_text())
+
+
+def test_a_run_directory_holds_what_the_design_says(tiny_run: Path) -> None:
+    names = {str(p.relative_to(tiny_run)) for p in tiny_run.rglob("*") if p.is_file()} - {".lock"}
+    assert names == {
+        "config.yaml", "environment.json", "metrics.jsonl", "summary.json", "index_sets.json", "examples.npz",
+        "checkpoints/last.safetensors", "checkpoints/best_validation.safetensors",
+        *(f"figures/{n}.{kind}" for n in ("learning_curves", "adversarial_examples") for kind in ("png", "svg")),
+    }  # fmt: skip
+    environment = json.loads((tiny_run / "environment.json").read_text())
+    assert {"versions", "commit", "machine", "threads", "seed", "schema"} <= set(environment)
+    assert {"clean_error/train", "robust_error/test", "seconds"} <= set(Run(tiny_run).rows()[0])
+
+
+def test_config_makes_the_same_run_again(tiny_run: Path, tmp_path: Path) -> None:
+    assert main(["train", "--config", str(tiny_run / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
+    a, b = ((d / "checkpoints" / "last.safetensors").read_bytes() for d in (tiny_run, tmp_path / "again"))
+    assert a == b
+    assert (tiny_run / "summary.json").read_text() == (tmp_path / "again" / "summary.json").read_text()
+
+
+def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
+    done = cgro("train", *TINY, "--out", tmp_path / "r", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert done.stderr == ""
+
+
+def test_several_seeds_have_mean_and_spread(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["train", *TINY, "--seeds", "2", "--seed", "5", "--out", str(tmp_path / "r")]
+    assert main(arguments) == 0
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert (tmp_path / "r" / "seed-6" / "summary.json").exists()
+    assert len(summary["metrics"]["robust_error/test"]["per_seed"]) == 2
+    assert (tmp_path / "r" / "figures" / "learning_curves.png").exists()
+    assert "2 seeds" in capsys.readouterr().out
+
+
+def test_evaluate_adds_to_a_run(copy: Path, tiny_run: Path) -> None:
+    before = Run(tiny_run).summary["metrics"]
+    assert main(["evaluate", str(copy), "--attack", "pgd10x2", "--device", "cpu"]) == 0
+    after = Run(copy).summary
+    added = after["metrics"]["robust_error/test@pgd10x2"]
+    assert set(before) < set(after["metrics"])
+    assert after["metrics"]["robust_error/test"]["wrong"] == max(added["wrong"], before["robust_error/test"]["wrong"])
+    assert main(["evaluate", str(copy), "--attack", "pgd3", "--radius", "0.3", "--parts", "test", "--selected"]) == 0
+    again = Run(copy).summary["metrics"]
+    assert again["robust_error/test"] == after["metrics"]["robust_error/test"]
+    assert "robust_error/test@pgd3@inf:0.3@selected_on_validation" in again
+
+
+def test_evaluate_a_foreign_checkpoint(tmp_path: Path) -> None:
+    torch.save(build("mlp", (1, 8, 8), 10, seed=3).state_dict(), tmp_path / "w.pt")
+    arguments = ["evaluate", str(tmp_path / "w.pt"), "--data", "digits", "--model", "mlp", "--attack", "fgsm"]
+    assert main([*arguments, "--radius", "8/255", "--out", str(tmp_path / "r")]) == 0
+    assert Run(tmp_path / "r").summary["threat"]["radius"] == pytest.approx(8 / 255)
+
+
+BAD = [
+    (["trian"], "expected one of"),
+    (["train", "--epoch-count", "3"], "--help"),
+    (["train", "--epochs", "three"], "epochs"),
+    (["train", "--epochs", "0"], "epochs"),
+    (["train", "--radius", "8"], "8/255"),
+    (["train", "--p", "3"], "1, 2 or inf"),
+    (["train", "--data", "imagenet"], "mnist5k"),
+    (["train", "--model", "resnet"], "lenet"),
+    (["train", "--attack", "pgd"], "pgdK"),
+    (["train", "--classes", "3,33"], "33"),
+    (["train", "--seeds", "0"], "--seeds"),
+    (["train", "--lr-drops", "x"], "--lr-drops"),
+    (["train", "--device", "cuda:7"], "--device"),
+    (["train", "--precision", "half"], "precision"),
+    (["train", "--config", "no-such-file.yaml"], "no-such-file"),
+    (["train", "--attack", "fgsm", "--step-size", "0.1"], "--step-size"),
+    (["train", "--resume", "nowhere"], "run directory"),
+    (["evaluate"], "TARGET"),
+    (["evaluate", "nowhere.pt", "--radius", "0.1"], "found none"),
+    (["evaluate", "nowhere.pt"], "--radius"),
+    (["data", "imagenet"], "mnist5k"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_requests_are_one_line_and_exit_two(
+    arguments: list, words: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_refusals_of_a_run_directory(copy: Path, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    for arguments, words in (
+        (["train", *TINY, "--out", str(copy)], "--overwrite"),
+        (["train", "--resume", str(copy)], "nothing to resume"),
+        (["evaluate", str(copy), "--p", "7"], "1, 2 or inf"),
+        (["evaluate", str(copy), "--parts", "dev"], "train, validation, test"),
+    ):
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err
+    checkpoint = copy / "checkpoints" / "last.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert main(["evaluate", str(copy)]) == 2
+    assert "truncated" in capsys.readouterr().err
+    write_atomic(copy / "environment.json", dump_json({"schema": 99}))
+    assert main(["evaluate", str(copy)]) == 2
+    assert "schema" in capsys.readouterr().err
+
+
+def test_help_of_every_command_has_examples(capsys: pytest.CaptureFixture) -> None:
+    assert main([]) == 0
+    top = capsys.readouterr().out
+    for name in COMMANDS:
+        assert name in top
+        assert main([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "examples:" in text
+        assert "--out" in text
+
+
+def test_sigkill_and_resume_give_the_same_bits(tmp_path: Path) -> None:
+    """A real process, killed without warning after its first checkpoint, then resumed by the command."""
+    arguments = ["--data", "digits", "--model", "lenet", "--width", "2", "--epochs", "12", "--attack", "pgd3",
+                 "--eval-attack", "pgd3", "--eval-n", "50", "--threads", "1", "--device", "cpu", "--seed", "1"]  # fmt: skip
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "cgro.cli", "train", *arguments, "--out", str(killed)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = killed / "checkpoints" / "last.safetensors"
+    while not checkpoint.exists():
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.005)
+    time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "summary.json").exists()
+    assert cgro("train", "--resume", killed).returncode == 0
+    assert cgro("train", *arguments, "--out", whole).returncode == 0
+    for name in ("last.safetensors", "best_validation.safetensors"):
+        assert (killed / "checkpoints" / name).read_bytes() == (whole / "checkpoints" / name).read_bytes()
+    assert (killed / "summary.json").read_text() == (whole / "summary.json").read_text()
+
+
+def test_ctrl_c_saves_and_exits_130(tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    command = [sys.executable, "-m", "cgro.cli", "train", "--data", "digits", "--epochs", "500", "--attack", "pgd2",
+               "--eval-attack", "pgd2", "--device", "cpu", "--out", str(out)]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (out / "checkpoints" / "last.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in text
+    assert text.count("\n") == 1
+
+
+def test_data_lists_what_is_here(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CGRO_DATA", raising=False)
+    assert main(["data"]) == 0
+    text = capsys.readouterr().out
+    assert "4000 train, 1000 test" in text
+    assert "mnist      not found" in text
+    assert main(["data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["digits"]["n_test"] == 359

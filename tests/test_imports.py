@@ -1,0 +1,86 @@
+"""The layers of the design: imports point down only, folders on one floor never import one another."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "cgro"
+FLOORS = {
+    "__init__": 0, "_check": 0, "_progress": 0, "runs": 0, "trajectory": 0,
+    "definitions": 1, "data": 1, "models": 1, "report": 1,
+    "representation": 2, "dynamics": 2, "training": 2, "flatness": 2,
+    "diagnosis": 3, "commands": 4, "experiments": 5, "cli": 6,
+}  # fmt: skip
+WITHOUT_TORCH = ("_check", "_progress", "runs", "trajectory", "report", "cli")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(text: str) -> set[str]:
+    """Full names of the modules that a source file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def faults(where: str, text: str) -> list[str]:
+    """What a file of room `where` imports against the rules."""
+    found = []
+    for name in imports(text):
+        first, *rest = name.split(".")
+        if first == "torch" and where in WITHOUT_TORCH:
+            found.append(f"{where} imports torch")
+        if first != "cgro" or not rest:
+            continue
+        target = rest[0] if rest[0] in FLOORS else "__init__"
+        upward = FLOORS[target] > FLOORS[where]
+        sideways = target != where and FLOORS[target] == FLOORS[where] > 0
+        if (upward or sideways) and where != "cli":
+            found.append(f"{where} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    assert room(path) in FLOORS, f"give {room(path)} a floor"
+    assert not faults(room(path), path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [("definitions", "from cgro.training import fit"), ("data", "import cgro.models.networks"),
+     ("training", "def f():\n    from cgro.dynamics import simulate"), ("report", "import torch"),
+     ("runs", "from torch import Tensor")],
+)  # fmt: skip
+def test_planted_imports_are_caught(where: str, text: str) -> None:
+    assert faults(where, text)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from cgro.cli import main; main(['--help']); print(sorted(m for m in sys.modules if m in ('torch', 'numpy', 'jsonargparse', 'matplotlib', 'yaml')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_importing_everything_prints_nothing_and_changes_no_global_state() -> None:
+    modules = [".".join(("cgro", *p.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+               for p in SOURCE.rglob("*.py") if p.name != "__main__.py"]  # fmt: skip
+    code = (
+        "import torch, importlib\n"
+        "before = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()\n"
+        f"[importlib.import_module(m) for m in {modules!r}]\n"
+        "assert torch.equal(before[0], torch.get_rng_state())\n"
+        "assert before[1:] == (torch.get_num_threads(), torch.get_default_dtype())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

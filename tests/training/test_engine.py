@@ -1,0 +1,246 @@
+"""The engine: what it minimises, that it can be resumed to the same bits, and that failures are values."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cgro.data import Dataset, load
+from cgro.definitions import PGD, NoAttack, ThreatModel
+from cgro.models import build, lenet
+from cgro.runs import Run
+from cgro.training import Evaluation, Recipe, fit
+from cgro.training.checkpoint import LAST, load_checkpoint, read_weights, save_checkpoint
+from cgro.training.engine import _Loop, derive_seed, make_fabric
+from cgro.training.recipe import mixed_loss
+from cgro.trajectory import Outcome, Trajectory
+
+THREAT = ThreatModel("inf", 0.1)
+ATTACK = PGD(THREAT, n_steps=2)
+EVALUATION = Evaluation(ATTACK, n=40)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", n_train=60, n_test=40, validation=0.05)
+
+
+def small(seed: int = 0) -> nn.Module:
+    return build("mlp", (1, 8, 8), 10, width=16, seed=seed)
+
+
+def noisy() -> nn.Module:
+    """BatchNorm and dropout, whose state a resumed run must carry."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 10)
+        )
+
+
+def run_of(path: Path) -> Run:
+    return Run.start(path, "train", {"seed": 0})
+
+
+def train(model: nn.Module, data: Dataset, recipe: Recipe, **more: object) -> Trajectory:
+    return fit(model, data, more.pop("attack", ATTACK), recipe, evaluation=more.pop("evaluation", EVALUATION), **more)
+
+
+def test_one_step_of_gradient_descent_by_hand(digits: Dataset) -> None:
+    """robust_weight 0.3, one full batch, plain SGD: weights must equal theta - lr * gradient of the mixed objective."""
+    model, twin = small(), small()
+    recipe = Recipe(epochs=1, batch_size=60, optimizer="sgd", lr=0.1, momentum=0.0, robust_weight=0.3)
+    x, y = digits.train.x, digits.train.y
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(derive_seed(0, "order", 0)))
+    g = torch.Generator().manual_seed(derive_seed(0, "attack", 0, 0))
+    x_adv = ATTACK(twin.eval(), x[order], y[order], generator=g)
+    loss = nn.functional.cross_entropy
+    (0.7 * loss(twin(x[order]), y[order]) + 0.3 * loss(twin(x_adv), y[order])).backward()
+    train(model, digits, recipe)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q - 0.1 * q.grad, atol=1e-6, rtol=1e-5)
+
+
+def test_mixed_loss_skips_what_has_no_weight() -> None:
+    calls = []
+
+    def model(v: torch.Tensor) -> torch.Tensor:
+        calls.append(v)
+        return v
+
+    x, y = torch.rand(2, 3), torch.tensor([0, 1])
+    for weight, n in ((0.0, 1), (1.0, 1), (0.5, 2)):
+        calls.clear()
+        mixed_loss(model, x, x, y, weight)
+        assert len(calls) == n
+
+
+def test_standard_training_is_the_same_code_path(digits: Dataset) -> None:
+    a, b = small(), small()
+    recipe = Recipe(epochs=2, robust_weight=0.0)
+    train(a, digits, recipe)
+    train(b, digits, Recipe(epochs=2, robust_weight=1.0), attack=NoAttack())
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 7, 11])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_interrupted_and_resumed_is_bit_equal(digits: Dataset, tmp_path: Path, optimizer: str, stop_after: int) -> None:
+    """Stopped in the middle of an epoch or between two, then resumed: the final checkpoint has the same bytes."""
+    recipe = Recipe(
+        epochs=3, batch_size=16, optimizer=optimizer, lr=0.01, lr_drops=(2,), radius_warmup=2.0, craft_mode="train"
+    )
+    whole = train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"))
+
+    steps = 0
+    original = _Loop._train_step
+
+    def counting(self: _Loop, *arguments: object) -> object:
+        nonlocal steps
+        steps += 1
+        self.stop_requested = steps == stop_after
+        return original(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Loop, "_train_step", counting)
+        first = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    assert isinstance(first.outcome, Outcome)
+    assert first.outcome.kind == "interrupted"
+    second = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    for name in (LAST, "best_validation.safetensors"):
+        cut, undisturbed = ((tmp_path / d / "checkpoints" / name).read_bytes() for d in ("cut", "whole"))
+        assert cut == undisturbed
+    assert second["robust_error/test"].tolist() == whole["robust_error/test"].tolist()
+    assert [r["epoch"] for r in Run(tmp_path / "cut").rows()] == [1, 2, 3]
+    assert Run(tmp_path / "cut").rows()[0]["train_loss"] == Run(tmp_path / "whole").rows()[0]["train_loss"]
+
+
+def test_global_random_state_is_left_alone(digits: Dataset) -> None:
+    before = torch.get_rng_state()
+    train(noisy(), digits, Recipe(epochs=1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_probe_observes_and_changes_nothing(digits: Dataset) -> None:
+    a, b = small(), small()
+    train(a, digits, Recipe(epochs=2))
+    t = train(
+        b, digits, Recipe(epochs=2), probes=[lambda s: {"norm": float(next(s.model.parameters()).detach().norm())}]
+    )
+    assert len(t["norm"]) == 2
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 3}, {"batch_size": 7}, {"optimizer": "sgd"}, {"optimizer": "adamw", "weight_decay": 0.5}, {"lr": 0.1},
+     {"weight_decay": 0.1}, {"lr_drops": (1,)}, {"robust_weight": 0.5}, {"radius_warmup": 2.0},
+     {"craft_mode": "train"}, {"craft_mode": "train_update_bn"}],
+)  # fmt: skip
+def test_every_option_of_the_recipe_has_an_effect(digits: Dataset, change: dict) -> None:
+    a, b = noisy(), noisy()
+    base = {"epochs": 2, "batch_size": 30}
+    train(a, digits, Recipe(**base))
+    train(b, digits, Recipe(**{**base, **change}))
+    assert any(not torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_sgd_options_have_an_effect(digits: Dataset) -> None:
+    results = []
+    for more in ({}, {"momentum": 0.0}, {"lr_drops": (1,)}, {"lr_drops": (1,), "lr_factor": 0.5}):
+        model = small()
+        train(model, digits, Recipe(epochs=2, optimizer="sgd", **more))
+        results.append(next(model.parameters()).detach().clone())
+    assert all(not torch.equal(a, b) for i, a in enumerate(results) for b in results[:i])
+
+
+def test_craft_mode_decides_who_updates_batchnorm(digits: Dataset) -> None:
+    """One step on one batch: one update of the running averages, or one more for each pass of the attack."""
+    updates = {}
+    for mode in ("eval", "train", "train_update_bn"):
+        model = noisy()
+        train(model, digits, Recipe(epochs=1, batch_size=60, craft_mode=mode))
+        updates[mode] = int(model[2].num_batches_tracked)
+    assert updates["eval"] == updates["train"] == 1
+    assert updates["train_update_bn"] > 1
+
+
+def test_divergence_nan_and_collapse_are_outcomes(digits: Dataset) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    diverged = train(linear, digits, Recipe(epochs=3, batch_size=10, optimizer="sgd", lr=1e4)).outcome
+    assert (diverged.kind, diverged.step) == ("diverged", 1)
+    assert "lower lr" in diverged.reason
+
+    class Explodes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) * (torch.nan if self.training else 1.0)
+
+    broken = train(Explodes(), digits, Recipe(epochs=2)).outcome
+    assert (broken.kind, broken.step) == ("non_finite", 1)
+    constant = small()
+    with torch.no_grad():
+        constant[-1].weight.zero_()
+        constant[-1].bias.copy_(torch.eye(10)[3] * 9)
+    collapsed = train(constant, digits, Recipe(epochs=1, lr=1e-9)).outcome
+    assert collapsed.kind == "collapsed"
+    assert "one class since the start" in collapsed.reason
+
+
+def test_selection_is_on_validation_only(digits: Dataset, tmp_path: Path) -> None:
+    t = train(small(), digits, Recipe(epochs=6, lr=0.01), run=run_of(tmp_path / "r"))
+    rows = Run(tmp_path / "r").rows()
+    best = min(rows, key=lambda r: (r["robust_error/validation"], r["clean_error/validation"], r["epoch"]))
+    assert t.meta["selected"]["epoch"] == best["epoch"]
+
+
+def test_checkpoints_refuse_damage_and_strangers(tmp_path: Path) -> None:
+    path, model = tmp_path / "c.safetensors", small()
+    save_checkpoint(path, model, torch.optim.Adam(model.parameters()), {"epoch": 4})
+    assert load_checkpoint(path, small(1))["epoch"] == 4
+    for stranger, words in ((lenet((1, 8, 8), 10), "missing"), (build("mlp", (1, 8, 8), 10, width=32), "other shape")):
+        with pytest.raises(ValueError, match=words):
+            load_checkpoint(path, stranger)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="truncated"):
+        load_checkpoint(path, model)
+
+
+class Evil:
+    """A pickle that would run code when loaded."""
+
+    def __reduce__(self) -> tuple:
+        return print, ("executed",)
+
+
+def test_foreign_checkpoints_are_tensors_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = small()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "good.pt")
+    assert set(read_weights(tmp_path / "good.pt")) == set(model.state_dict())
+    torch.save({"state_dict": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ValueError, match="refused"):
+        read_weights(tmp_path / "evil.pt")
+    assert "executed" not in capsys.readouterr().out
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="state dict"):
+        read_weights(tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="found none"):
+        read_weights(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"lr": math.nan}, {"robust_weight": 1.5}, {"optimizer": "lion"},
+                                    {"craft_mode": "both"}, {"lr_drops": (9,), "epochs": 5}, {"radius_warmup": 99}])  # fmt: skip
+def test_bad_recipes(change: dict) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Recipe(**change)
+
+
+def test_bad_devices() -> None:
+    for device in ("tpu", "cuda:99", "cpu0"):
+        with pytest.raises(ValueError, match="--device"):
+            make_fabric(device)
