@@ -16,6 +16,9 @@ COMMANDS = {
     "data": "which data sets are available, and where they were found",
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
+    "separation": "distance between the classes, and the largest admissible radius",
+    "memorize": "the robust memoriser of Theorem 4.4 on your data, with a certificate",
+    "lower-bound": "Theorem 4.7: what robust generalization costs, floor and construction",
 }
 
 _HELP = """usage: cgro COMMAND [options]

@@ -197,7 +197,7 @@ def small_margin_points(memorizer: RobustMemorizer) -> Tensor:
     return ~(clean_margin(memorizer, memorizer.points(every), memorizer.y, memorizer.threat) > 0)
 
 
-def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, *, batch: int = 8) -> Tensor:
+def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, *, batch: int = 16) -> Tensor:
     """Certified y F on training balls by interval arithmetic through the expanded network, layer by layer. (n,)
 
     Independent of `certify`: it knows nothing of distances or supports. For `box` and `compact` exactly 1, unless

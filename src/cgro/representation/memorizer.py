@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, number, one_of
 from cgro.definitions.losses import Model, check_labels
+from cgro.definitions.metrics import require_eval
 from cgro.definitions.threat import ThreatModel
 from cgro.representation.indicators import (
     DEFAULT_VARIANT,
@@ -96,7 +97,8 @@ class RobustMemorizer(nn.Module):
         ramp: float | None = None, memorize: Tensor | None = None, separation: Separation | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.clean_model, self.threat = clean_model, threat
+        require_eval(clean_model)
+        self.clean_model, self.threat, self.training = clean_model, threat, False
         self.variant = one_of(variant or DEFAULT_VARIANT[threat.p], "variant", LAYERS)
         if NORM_OF[self.variant] != threat.p:
             raise bad("variant", expected=f"one for p = {threat.p:g}", got=variant, remedy="leave it out")
@@ -405,6 +407,7 @@ class HardMemorizer(nn.Module):
 
     def __init__(self, memorizer: RobustMemorizer, radius: float | None = None) -> None:
         super().__init__()
+        self.training = False
         self.inner, self.radius = memorizer, memorizer.threat.radius if radius is None else radius
 
     def forward(self, x: Tensor) -> Tensor:
