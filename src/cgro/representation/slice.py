@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cgro.representation.memorizer import HardMemorizer, RobustMemorizer
 
-N_GRID = 220
+N_GRID = 121
 
 
 def plane_through(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
