@@ -22,6 +22,8 @@ WIDER = 1.5
 FEASIBILITY = 1e-9
 AGREEMENT = 1e-6
 TIME_LIMIT = 120.0
+REFUTED = -0.1
+"""A point this far on the wrong side settles the question: the search ends, and its value is a counterexample's."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,16 @@ class _Program:
         kinds = highspy.HighsVarType
         lp.integrality_ = [kinds.kInteger if i else kinds.kContinuous for i in self.integer]
         solver = highspy.Highs()
+        solver.silent()
         for name, value in (("output_flag", False), ("primal_feasibility_tolerance", FEASIBILITY), ("threads", 1),
                             ("mip_feasibility_tolerance", FEASIBILITY), ("mip_rel_gap", 0.0),
-                            ("time_limit", TIME_LIMIT)):  # fmt: skip
+                            ("time_limit", TIME_LIMIT), ("objective_target", REFUTED)):  # fmt: skip
             solver.setOptionValue(name, value)
         solver.passModel(lp)
         solver.run()
         info = solver.getInfo()
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        answers = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kObjectiveTarget)
+        if solver.getModelStatus() not in answers:
             raise BadRequest(f"HiGHS: expected an optimum, got {solver.modelStatusToString(solver.getModelStatus())} "
                              "within 120 s; verify fewer or smaller networks")  # fmt: skip
         value = float(info.objective_function_value)
@@ -97,7 +101,7 @@ def _highs() -> Any:
 def least_over_ball(
     layers: Sequence[Layer], center: Tensor, threat: ThreatModel, objective: Tensor
 ) -> Optimum:
-    """min of <objective, F(x)> over ball and box, exactly, by mixed-integer programming.
+    """min of <objective, F(x)> over ball and box by mixed-integer programming; exact unless it is below `REFUTED`.
 
     Args:
         layers: ReLU between them. center: (D,). threat: p = 1 or inf. objective: (n_out,) weights of the outputs.
