@@ -26,8 +26,8 @@ IMAGES: dict[str, Any] = {
     "epochs": 60, "lr_drops": "50", "batch_size": 50, "lr": 0.002, "radius_warmup": 10.0,
     "eval_attack": "pgd20", "eval_n": 300, "eval_every": 4,
 }  # fmt: skip
-PRESET_SEEDS = 2
-MEMORIZE = {"data": "mnist5k", "classes": "3,8", "p": "inf", "radius": "0.1"}
+STAGES: dict[str, Any] = {"seeds": 2}
+MEMORIZE: dict[str, Any] = {"data": "mnist5k", "classes": "3,8", "p": "inf", "radius": "0.1"}
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     images = _part(whole, "images", train, {**IMAGES, **where, "seed": config.seed})
     told = {"images": images["verdict"]["reason"]}
     for preset in ("theorem", "table2"):
-        own = {"preset": preset, "seed": config.seed, "seeds": PRESET_SEEDS, "threads": config.threads}
+        own = {**STAGES, "preset": preset, "seed": config.seed, "threads": config.threads}
         told[preset] = _stages(_part(whole, preset, dynamics, own))
     told["memorize"] = _certificate(_part(whole, "memorize", memorize, {**MEMORIZE, **where, "seed": config.seed}))
     whole.finish(
@@ -73,14 +73,14 @@ def _percent(metric: Mapping[str, Any]) -> str:
 
 def _stages(result: Mapping[str, Any]) -> str:
     """What the simulated training shows, in a sentence."""
-    errors = {
-        k: _percent(result["metrics"][k]) for k in ("clean_error/test", "robust_error/train", "robust_error/test")
-    }
+    clean, train_error, test_error = (
+        _percent(result["metrics"][k]) for k in ("clean_error/test", "robust_error/train", "robust_error/test")
+    )
     calibrated = " (settings calibrated to the paper's Table 2: no evidence for it)" if result["calibrated"] else ""
     found = [name for name, stage in result["stages"].items() if stage["mean"] is not None]
     return (
-        f"Patch data{calibrated}: robust error {errors['robust_error/train']} on the training set, "
-        f"{errors['robust_error/test']} on unseen examples, clean {errors['clean_error/test']}; "
+        f"Patch data{calibrated}: robust error {train_error} on the training set, "
+        f"{test_error} on unseen examples, clean {clean}; "
         f"{len(found)} of {len(result['stages'])} stage boundaries found in every seed."
     )
 
