@@ -20,8 +20,9 @@ from cgro.dynamics.unseen import unseen_margins
 from cgro.trajectory import Outcome, Trajectory
 
 Backend = Literal["auto", "direct", "gram", "law"]
-# A step below 2 / curvature moves the margin of a correct example by at most 2 / (1 - p) <= 4, p = sigmoid(-margin): five
-# times that in one step is an overshoot. The margin itself may grow large: near delta = alpha only a part rho^q of it counts.
+# A step below 2 / curvature moves the margin of a correct example by at most 2 / (1 - p) <= 4, p = sigmoid(-margin):
+# five times that in one step is an overshoot. The margin itself may grow large: near delta = alpha only a part rho^q
+# of it counts.
 OVERSHOOT = 20.0
 
 
@@ -220,7 +221,7 @@ def _ended(rows: list[dict[str, Array]], grid: Array, stop_when: str, loss_below
 
 
 def overshoots(clean_margin: Array, steps: Array) -> Array:
-    """Whether, since the record before, a margin moved by more than a stable step can, on average. (R, S, N) -> (R, S)"""
+    """Whether a margin moved, on average since the record before, further than a stable step can. (R, S, N), (R, S)"""
     moved = np.abs(np.diff(clean_margin, axis=0)) / np.diff(steps)[:, None, None]
     return np.concatenate([np.zeros((1, clean_margin.shape[1]), bool), ~(moved < OVERSHOOT).all(2)])
 
@@ -238,8 +239,8 @@ def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict
             stable = largest_stable_lr(setting, seed, at)
         result.append(Outcome(
             "diverged",
-            f"lr {setting.lr:g} overshoots: a margin moved by more than {OVERSHOOT:g} in a step by step {at}; the largest "
-            f"stable lr is about {stable:.3g}", at,
+            f"lr {setting.lr:g} overshoots: a margin moved by over {OVERSHOOT:g} in a step by step {at}; the "
+            f"largest stable lr is about {stable:.3g}", at,
         ))  # fmt: skip
     return tuple(result)
 
