@@ -17,6 +17,7 @@ from cgro.data.patches import PatchData
 from cgro.dynamics import PRESETS, Setting, final_signal, simulate, unseen_errors
 from cgro.runs import environment, plain
 
+SHOWN = ("clean_error/test", "robust_error/test", "robust_error/train", "signal_margin", "noise_learned", "seconds")
 SEEDS, RESULT = range(10), Path(__file__).parent / "results" / "open_questions.json"
 
 
@@ -55,8 +56,7 @@ def main() -> None:
     result = {}
     for name, (setting, n_steps) in questions.items():
         result[name] = plain(measure(setting, n_steps))
-        print(name, {k: np.round(np.mean(v), 4) for k, v in result[name].items() if k not in ("outcome",) and v is not None},
-              result[name]["outcome"], flush=True)  # fmt: skip
+        print(name, {k: np.round(np.mean(result[name][k]), 4) for k in SHOWN}, flush=True)
         RESULT.write_text(json.dumps({"answers": result, "environment": environment(0)}, indent=1) + "\n")
 
 

@@ -102,7 +102,7 @@ def simulate(
     if compiled and not has_compiler():
         raise bad("compiled", expected="numba and scipy", got="neither or one", remedy="pip install 'cgro[fast]'")
     compiled = has_compiler() if compiled is None else compiled
-    batch, backend = _place(setting, seeds, backend)
+    batch, placed = _place(setting, seeds, backend)
     grid = record_steps(n_steps, n_records)
     rows, done = [], 0
     normals = _test_normals(setting, seeds, n_test)
@@ -118,7 +118,7 @@ def simulate(
     steps = grid[: len(rows)]
     values = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     meta = {
-        "setting": setting.to_dict(), "seeds": list(seeds), "backend": backend, "compiled": compiled,
+        "setting": setting.to_dict(), "seeds": list(seeds), "backend": placed, "compiled": compiled,
         "signal": batch.u, "covariance": batch.covariance(), "batch": batch,
     }  # fmt: skip
     return Trajectory(steps, values, _outcomes(setting, seeds, steps, values, ended), meta)
@@ -155,9 +155,9 @@ def unseen_errors(run: Trajectory, n_test: int = 20_000) -> dict[str, Array]:
     """
     setting, seeds = Setting.from_dict(run.meta["setting"]), run.meta["seeds"]
     rule, errors = rule_of(setting), {"clean": [], "robust": []}
-    for seed, *parts in zip(seeds, run.meta["signal"], run.meta["covariance"], strict=True):
+    for seed, u, covariance in zip(seeds, run.meta["signal"], run.meta["covariance"], strict=True):
         (draws,) = _test_normals(setting, [seed], n_test, stream=0xF17A1)
-        wrong = ~(unseen_margins(rule, *parts, *draws) > 0)
+        wrong = ~(unseen_margins(rule, u, covariance, *draws) > 0)
         errors["clean"].append(wrong[0].mean())
         errors["robust"].append(wrong.any(0).mean())
     return {key: np.array(value) for key, value in errors.items()}
@@ -183,7 +183,7 @@ def observe(batch: Batch, normals: Sequence[tuple[Array, Array, Array]]) -> dict
     signal = rule.class_signal(u)
     by_example = (y[:, :, None, None] * z.reshape(*y.shape, -1, z.shape[-1])).max(-1)
     by_filter = (np.repeat(y, z.shape[1] // y.shape[1], 1)[..., None] * z).max(1)
-    test = np.array([unseen_margins(rule, *parts, *draws) for *parts, draws in zip(u, batch.covariance(), normals)])
+    test = np.array([unseen_margins(rule, w, k, *draws) for w, k, draws in zip(u, batch.covariance(), normals)])
     wrong = ~(test > 0)
     learned = signal.mean((1, 2))
     return {
@@ -261,7 +261,7 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
         A step size that does not overshoot.
     """
     # Divergence strikes while the signal first reaches order 1/alpha; this much time holds stage I for usual starts.
-    time = max(float(setting.lr) * n_steps, 400 * 0.3 / setting.strength**2)  # type: ignore[arg-type]
+    time = max(setting.lr * n_steps, 400 * 0.3 / setting.strength**2)
 
     def holds(lr: float) -> bool:
         batch, _ = _place(replace(setting, lr=lr), [seed], "auto")
@@ -273,7 +273,7 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
         return not overshoots(np.stack(margins), steps).any()
 
     with np.errstate(all="ignore"):
-        high = float(setting.lr)  # type: ignore[arg-type]
+        high = setting.lr
         low = high / 2
         while not holds(low):
             high, low = low, low / 2
