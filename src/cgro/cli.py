@@ -17,6 +17,9 @@ COMMANDS = {
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
     "dynamics": "the three stages of Section 5, simulated exactly on patch data",
+    "separation": "distance between the classes, and the largest admissible radius",
+    "memorize": "the robust memoriser of Theorem 4.4 on your data, with a certificate",
+    "lower-bound": "Theorem 4.7: what robust generalization costs, floor and construction",
 }
 
 _HELP = """usage: cgro COMMAND [options]
