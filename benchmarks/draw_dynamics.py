@@ -70,10 +70,10 @@ def full_ball() -> None:
                     linestyle=style,
                     marker="o",
                     markersize=4,
-                    label=f"trained against {label}, {part}",
+                    label=f"attack in training: {label}; {part}",
                 )
             right.plot(x, [np.mean(c["noise_learned"]) for c in mine], color=color, marker="o", markersize=4,
-                       label=f"trained against {label}")  # fmt: skip
+                       label=f"attack in training: {label}")  # fmt: skip
         left.set(xlabel="radius / signal strength", ylabel="error under the full l2 ball (%)", ylim=(-3, 103))
         right.set(xlabel="radius / signal strength", ylabel=r"noise learned, mean $V_i$")
         left.legend(fontsize=7)
