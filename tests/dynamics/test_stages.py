@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cgro.dynamics import PRESETS, Stage, compare, detect_stages, simulate, summarize_stages, unseen_errors
+from cgro.dynamics import (
+    PRESETS, Stage, compare, detect_stages, probability_correct, simulate, summarize_stages, unseen_errors,
+)  # fmt: skip
 from cgro.dynamics.stages import BOUNDARIES
 from cgro.trajectory import Outcome, Trajectory
 
@@ -118,6 +120,16 @@ def test_table2_is_near_the_paper_and_its_plateau_and_end_are_predicted(runs):
     rows = compare(PRESETS["table2"], run, [s.signal_growth_end.step for s in detect_stages(run)])
     assert rows["final_signal"]["measured"] == pytest.approx(rows["final_signal"]["predicted"], rel=0.005)
     assert rows["plateau"]["measured"] == pytest.approx(rows["plateau"]["predicted"], rel=0.02)
+
+
+def test_probability_of_a_correct_answer_agrees_with_sampling_on_trained_networks(runs):
+    run, setting = runs["table2"], PRESETS["table2"]
+    errors, kwargs = unseen_errors(run), {"activation_power": 3, "noise_std": setting.data.noise_std}
+    for s, covariance in enumerate(run.meta["covariance"]):
+        learned = run.final("signal_learned")[s]
+        for kind, strength in (("clean", setting.strength), ("robust", setting.strength - setting.radius)):
+            found = probability_correct(strength**3 * learned, covariance, n_directions=20_000, **kwargs)
+            assert 1 - found == pytest.approx(errors[kind][s], abs=0.013)  # 3.5 standard errors of 20,000 each at most
 
 
 def test_standard_training_memorises_nothing(runs):

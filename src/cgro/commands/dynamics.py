@@ -115,7 +115,7 @@ def setting_of(config: Config) -> Setting:
     if config.radius is not None:
         if "radius_ratio" in training:
             raise bad("--radius", expected="one of --radius and --radius-ratio", got="both")
-        training["radius_ratio"] = number(config.radius, "--radius", low=0.0) / float(data.signal_strength)  # type: ignore[arg-type]
+        training["radius_ratio"] = number(config.radius, "--radius", low=0.0) / data.signal_strength
     elif "patch_dim" in given and config.preset not in CALIBRATED:
         training.setdefault("radius_ratio", theorem_radius_ratio(data.patch_dim))
     training = {"lr": None, "init_std": None, **training}
@@ -166,7 +166,9 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str
         test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}
     errors |= {"clean_error/test": test["clean"], "robust_error/test": test["robust"]}
     restricted = "along the signal direction, closed form"
-    attacks = dict.fromkeys(("robust_error/train", "robust_error/test"), (restricted, "exact"))
+    attacks: dict[str, tuple[str, str]] = dict.fromkeys(
+        ("robust_error/train", "robust_error/test"), (restricted, "exact")
+    )
     ball = config.full_ball or (setting.adversary if setting.full_ball else None)
     if ball:
         found = full_ball_errors(

@@ -75,8 +75,8 @@ class PatchData:
 
     patch_dim: int
     n_patches: int = 2
-    signal_strength: float | None = None
-    noise_std: float | None = None
+    signal_strength: float = None  # type: ignore[assignment]  # always a number after __post_init__
+    noise_std: float = None  # type: ignore[assignment]
     n_signals: int = 1
     signal_position: int | Literal["random"] = "random"
     balanced: bool = False

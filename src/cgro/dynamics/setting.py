@@ -49,10 +49,10 @@ class Setting:
     n_filters: int = 48
     activation_power: float = 3.0
     activation: Activation = "odd"
-    init_std: float | None = None
+    init_std: float = None  # type: ignore[assignment]  # always a number after __post_init__
     radius_ratio: float = 1.0
     robust_weight: float = 0.5
-    lr: float | None = None
+    lr: float = None  # type: ignore[assignment]
     adversary: Adversary = "restricted"
     batch_size: int | None = None
     attack_steps: int = 10
@@ -73,7 +73,7 @@ class Setting:
             raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
         if self.batch_size is not None:
             count(self.batch_size, "batch_size", high=self.n_train)
-        lr = 0.3 / self.data.signal_strength**2 if self.lr is None else self.lr  # type: ignore[operator]
+        lr = 0.3 / self.data.signal_strength**2 if self.lr is None else self.lr
         if number(lr, "lr", low=0.0) == 0:
             raise bad("lr", expected="> 0", got=0)
         object.__setattr__(self, "lr", float(lr))
@@ -81,7 +81,7 @@ class Setting:
     @property
     def strength(self) -> float:
         """alpha."""
-        return float(self.data.signal_strength)  # type: ignore[arg-type]
+        return self.data.signal_strength
 
     @property
     def radius(self) -> float:

@@ -20,8 +20,10 @@ from cgro.dynamics.unseen import unseen_margins
 from cgro.trajectory import Outcome, Trajectory
 
 Backend = Literal["auto", "direct", "gram", "law"]
-# Gradient descent on the logistic loss needs a time of order exp(M) to reach a margin M: only an overshoot gets here.
-DIVERGED_MARGIN = 200.0
+# A step below 2 / curvature moves the margin of a correct example by at most 2 / (1 - p) <= 4, p = sigmoid(-margin):
+# five times that in one step is an overshoot. The margin itself may grow large: near delta = alpha only a part rho^q
+# of it counts.
+OVERSHOOT = 20.0
 
 
 @cache
@@ -100,7 +102,7 @@ def simulate(
     if compiled and not has_compiler():
         raise bad("compiled", expected="numba and scipy", got="neither or one", remedy="pip install 'cgro[fast]'")
     compiled = has_compiler() if compiled is None else compiled
-    batch, backend = _place(setting, seeds, backend)
+    batch, placed = _place(setting, seeds, backend)
     grid = record_steps(n_steps, n_records)
     rows, done = [], 0
     normals = _test_normals(setting, seeds, n_test)
@@ -111,12 +113,12 @@ def simulate(
             done = int(step)
             rows.append(observe(batch, normals))
             update(done, f"signal margin {rows[-1]['signal_margin'].mean():.2f}")
-            if ended := _ended(rows, stop_when, loss_below):
+            if ended := _ended(rows, grid, stop_when, loss_below):
                 break
     steps = grid[: len(rows)]
     values = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     meta = {
-        "setting": setting.to_dict(), "seeds": list(seeds), "backend": backend, "compiled": compiled,
+        "setting": setting.to_dict(), "seeds": list(seeds), "backend": placed, "compiled": compiled,
         "signal": batch.u, "covariance": batch.covariance(), "batch": batch,
     }  # fmt: skip
     return Trajectory(steps, values, _outcomes(setting, seeds, steps, values, ended), meta)
@@ -153,9 +155,9 @@ def unseen_errors(run: Trajectory, n_test: int = 20_000) -> dict[str, Array]:
     """
     setting, seeds = Setting.from_dict(run.meta["setting"]), run.meta["seeds"]
     rule, errors = rule_of(setting), {"clean": [], "robust": []}
-    for seed, *parts in zip(seeds, run.meta["signal"], run.meta["covariance"], strict=True):
+    for seed, u, covariance in zip(seeds, run.meta["signal"], run.meta["covariance"], strict=True):
         (draws,) = _test_normals(setting, [seed], n_test, stream=0xF17A1)
-        wrong = ~(unseen_margins(rule, *parts, *draws) > 0)
+        wrong = ~(unseen_margins(rule, u, covariance, *draws) > 0)
         errors["clean"].append(wrong[0].mean())
         errors["robust"].append(wrong.any(0).mean())
     return {key: np.array(value) for key, value in errors.items()}
@@ -181,7 +183,7 @@ def observe(batch: Batch, normals: Sequence[tuple[Array, Array, Array]]) -> dict
     signal = rule.class_signal(u)
     by_example = (y[:, :, None, None] * z.reshape(*y.shape, -1, z.shape[-1])).max(-1)
     by_filter = (np.repeat(y, z.shape[1] // y.shape[1], 1)[..., None] * z).max(1)
-    test = np.array([unseen_margins(rule, *parts, *draws) for *parts, draws in zip(u, batch.covariance(), normals)])
+    test = np.array([unseen_margins(rule, w, k, *draws) for w, k, draws in zip(u, batch.covariance(), normals)])
     wrong = ~(test > 0)
     learned = signal.mean((1, 2))
     return {
@@ -202,10 +204,12 @@ def observe(batch: Batch, normals: Sequence[tuple[Array, Array, Array]]) -> dict
     }
 
 
-def _ended(rows: list[dict[str, Array]], stop_when: str, loss_below: float) -> str:
+def _ended(rows: list[dict[str, Array]], grid: Array, stop_when: str, loss_below: float) -> str:
     """Why to stop here, or nothing."""
-    last = rows[-1]
-    if _diverged(last["clean_margin"]).all():
+    last, n = rows[-1], len(rows)
+    if not np.isfinite(last["clean_margin"]).all(1).any():
+        return "all seeds diverged"
+    if n > 1 and overshoots(np.stack([r["clean_margin"] for r in rows[-2:]]), grid[n - 2 : n])[1].all():
         return "all seeds diverged"
     if (last["loss"] < loss_below).all():
         return f"the loss is below {loss_below:g} in all seeds"
@@ -216,13 +220,14 @@ def _ended(rows: list[dict[str, Array]], stop_when: str, loss_below: float) -> s
     return ""
 
 
-def _diverged(clean_margin: Array) -> Array:
-    """Whether a seed's run has left what gradient descent can reach. (..., N) -> (...)"""
-    return ~(np.abs(clean_margin) < DIVERGED_MARGIN).all(-1)
+def overshoots(clean_margin: Array, steps: Array) -> Array:
+    """Whether a margin moved, on average since the record before, further than a stable step can. (R, S, N), (R, S)"""
+    moved = np.abs(np.diff(clean_margin, axis=0)) / np.diff(steps)[:, None, None]
+    return np.concatenate([np.zeros((1, clean_margin.shape[1]), bool), ~(moved < OVERSHOOT).all(2)])
 
 
 def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict[str, Array], ended: str):
-    bad_at = _diverged(values["clean_margin"])
+    bad_at = overshoots(values["clean_margin"], steps)
     result, stable = [], None
     for s, seed in enumerate(seeds):
         if not bad_at[:, s].any():
@@ -234,8 +239,8 @@ def _outcomes(setting: Setting, seeds: Sequence[int], steps: Array, values: dict
             stable = largest_stable_lr(setting, seed, at)
         result.append(Outcome(
             "diverged",
-            f"lr {setting.lr:g} overshoots: a margin left [-{DIVERGED_MARGIN:g}, {DIVERGED_MARGIN:g}] by step {at}; "
-            f"the largest stable lr is about {stable:.3g}", at,
+            f"lr {setting.lr:g} overshoots: a margin moved by over {OVERSHOOT:g} in a step by step {at}; the "
+            f"largest stable lr is about {stable:.3g}", at,
         ))  # fmt: skip
     return tuple(result)
 
@@ -244,7 +249,7 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
     """The largest step size that does not diverge for one seed, by bisection over the same time eta * t.
 
     Measured, not derived: it holds for this seed and this stretch of training, at least as long as stage I takes.
-    Stable means that no margin leaves the reachable range; to follow the gradient flow closely takes smaller steps.
+    Stable means that no step overshoots; to follow the gradient flow closely takes smaller steps.
 
     Args:
         setting: one that diverges by step `n_steps`.
@@ -253,22 +258,22 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
         accuracy: ratio of the two ends at which the bisection stops.
 
     Returns:
-        A step size at which no margin left the reachable range.
+        A step size that does not overshoot.
     """
     # Divergence strikes while the signal first reaches order 1/alpha; this much time holds stage I for usual starts.
-    time = max(float(setting.lr) * n_steps, 400 * 0.3 / setting.strength**2)  # type: ignore[arg-type]
+    time = max(setting.lr * n_steps, 400 * 0.3 / setting.strength**2)
 
     def holds(lr: float) -> bool:
         batch, _ = _place(replace(setting, lr=lr), [seed], "auto")
-        steps = min(int(np.ceil(time / lr)), 500 if setting.full_ball else 20_000)
-        for _ in range(20):
-            batch.advance(max(steps // 20, 1), compiled=has_compiler() and not setting.full_ball)
-            if _diverged(batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0]).any():
-                return False
-        return True
+        steps = record_steps(min(int(np.ceil(time / lr)), 500 if setting.full_ball else 20_000), 100)
+        margins = [batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0]]
+        for n in np.diff(steps):
+            batch.advance(int(n), compiled=has_compiler() and not setting.full_ball)
+            margins.append(batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0])
+        return not overshoots(np.stack(margins), steps).any()
 
     with np.errstate(all="ignore"):
-        high = float(setting.lr)  # type: ignore[arg-type]
+        high = setting.lr
         low = high / 2
         while not holds(low):
             high, low = low, low / 2

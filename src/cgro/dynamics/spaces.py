@@ -175,7 +175,7 @@ def rule_of(setting: Setting) -> Rule:
     """The constants of a step for a setting."""
     return Rule(
         power=float(setting.activation_power), strength=setting.strength, radius=setting.radius,
-        robust_weight=float(setting.robust_weight), lr=float(setting.lr),  # type: ignore[arg-type]
+        robust_weight=float(setting.robust_weight), lr=setting.lr,
         odd=setting.activation == "odd", signs=second_layer(setting.n_filters, setting.activation).numpy(),
         transfer=setting.adversary == "transfer",
     )  # fmt: skip
@@ -228,7 +228,7 @@ def law(setting: Setting, seeds: Sequence[int]) -> Gram:
     if n > free:
         raise bad("backend 'law'", expected=f"at most {free} noise patches (d - {setting.data.n_signals})", got=n,
                   remedy="use direct or gram")  # fmt: skip
-    std, init = float(setting.data.noise_std), float(setting.init_std)  # type: ignore[arg-type]
+    std, init = setting.data.noise_std, setting.init_std
     parts: list[tuple[Array, ...]] = []
     for seed in seeds:
         rng = np.random.default_rng([seed, 0xD])

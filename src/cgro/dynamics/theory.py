@@ -7,6 +7,7 @@ hidden constants to those of the leading term; each function says what was left 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ def growth_end(setting: Setting, largest_start: float, learned: float = 1.0) -> 
     if drive <= 0 or largest_start <= 0:
         return math.inf
     if q == 2:
-        return math.log(max(learned / (a * largest_start), 1.0)) / (float(setting.lr) * drive)  # type: ignore[arg-type]
-    return 1.0 / (float(setting.lr) * (q / 2) * (q - 2) * drive * largest_start ** (q - 2))  # type: ignore[arg-type]
+        return math.log(max(learned / (a * largest_start), 1.0)) / (setting.lr * drive)
+    return 1.0 / (setting.lr * (q / 2) * (q - 2) * drive * largest_start ** (q - 2))
 
 
 def plateau(setting: Setting) -> float | None:
@@ -119,9 +120,9 @@ def onset_ratio(setting: Setting, seeds: Sequence[int] = (0,)) -> float:
     start = batch.activations()
     per = start.shape[1] // batch.y.shape[1]
     v = (np.repeat(batch.y, per, 1)[..., None] * start).max(2)
-    square = (setting.data.patch_dim - setting.data.n_signals) * float(setting.data.noise_std) ** 2  # type: ignore[arg-type]
+    square = (setting.data.patch_dim - setting.data.n_signals) * setting.data.noise_std**2
     noise = np.median(square * np.maximum(v, 1e-300) ** (q - 2), axis=1)
-    batch.advance(round(400 * 0.3 / a**2 / float(setting.lr)) or 1, compiled=False)  # type: ignore[arg-type]
+    batch.advance(round(400 * 0.3 / a**2 / setting.lr) or 1, compiled=False)
     learned = a * batch.u.max((1, 2))
     rho = (noise / (setting.n_train * a**2 * np.maximum(learned, 1e-300) ** (q - 2))) ** (1 / q)
     return float(np.clip(1 - rho.mean(), 0.0, 1.0))
@@ -149,6 +150,6 @@ def compare(setting: Setting, run: Trajectory, growth_ends: Sequence[float | Non
     return rows
 
 
-def _row(predicted: float, measured: float | None, statement: str) -> dict:
+def _row(predicted: Any, measured: Any, statement: str) -> dict[str, Any]:
     measured = None if measured is None else float(measured)
     return {"predicted": float(predicted), "measured": measured, "statement": statement}
