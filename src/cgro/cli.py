@@ -73,6 +73,9 @@ def _call(name: str, argv: Sequence[str]) -> int:
     except BadRequest as error:
         print(" ".join(f"cgro {name}: {error}".split()), file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of our output, `head` say, has had enough
+        sys.stdout = None
+        return 0
     except OSError as error:  # a full disk, a folder that cannot be written
         what = f"{error.strerror or error}: {error.filename or 'output'}"
         print(f"cgro {name}: {what}; free space or change --out", file=sys.stderr)

@@ -24,7 +24,8 @@ from cgro._check import bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Output, Seeded, lines_of, option, stored
 from cgro.data.patches import PatchData
-from cgro.definitions import ErrorRate, cgro_verdict
+from cgro.definitions import FOUR, ErrorRate, cgro_verdict
+from cgro.definitions.metrics import Bound
 from cgro.dynamics import (
     CALIBRATED,
     PRESETS,
@@ -48,6 +49,7 @@ TRAINING = (
     "adversary", "batch_size",
 )  # fmt: skip
 SWEEPABLE = tuple(k for k in DATA + TRAINING if k not in ("activation", "adversary"))
+FULL_BALL_EXAMPLES = 500  # unseen examples a seed under the full ball: 240 gradient steps each
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
@@ -157,46 +159,66 @@ def rows_of(trained: Trajectory) -> list[dict[str, Any]]:
     return rows
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """An error of each seed, the examples behind each, what attacked, and what the number proves."""
+
+    values: np.ndarray
+    n: int
+    attack: str | None = None
+    bound: Bound = "exact"
+
+    def pooled(self) -> ErrorRate:
+        """Over all seeds."""
+        return ErrorRate(round(float(self.values.sum()) * self.n), self.n * len(self.values), self.bound)
+
+    def metric(self) -> dict[str, Any]:
+        """An entry of the schema: one seed as a counted error, several as mean and spread."""
+        if len(self.values) == 1:
+            return {**self.pooled().to_dict(), "attack": self.attack}
+        return {**_spread(self.values), "bound": self.bound, "attack": self.attack}
+
+
+def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | None) -> dict[str, _Measured]:
+    """The four errors, and those under a full ball by their own names."""
+    restricted = "along the signal direction, closed form"
+    if all(o.ok for o in trained.outcome):  # type: ignore[union-attr]
+        test, n_test = unseen_errors(trained, config.n_test), config.n_test
+    else:
+        test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.meta["n_test"]
+    errors = {
+        "clean_error/train": _Measured(trained.final("clean_error/train"), setting.n_train),
+        "clean_error/test": _Measured(test["clean"], n_test),
+        "robust_error/train": _Measured(trained.final("robust_error/train"), setting.n_train, restricted),
+        "robust_error/test": _Measured(test["robust"], n_test, restricted),
+    }
+    if ball is None:
+        return errors
+    n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
+    found = full_ball_errors(trained.meta["batch"], setting, p=ball, n_test=n_ball["test"], seeds=trained.meta["seeds"])
+    for part, values in found.items():
+        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
+        if setting.full_ball:
+            errors[f"{key}@signal"] = errors[key]
+            errors[key] = _Measured(np.maximum(values, errors[key].values), n_ball[part], attack, "lower")
+        else:
+            errors[f"{key}@{ball}"] = _Measured(values, n_ball[part], attack, "lower")
+    return errors
+
+
 def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str, Any]:
     """The summary of a run."""
-    errors = {k: trained.final(k) for k in ("clean_error/train", "robust_error/train")}
-    if all(o.ok for o in trained.outcome):  # type: ignore[union-attr]
-        test = unseen_errors(trained, config.n_test)
-    else:
-        test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}
-    errors |= {"clean_error/test": test["clean"], "robust_error/test": test["robust"]}
-    restricted = "along the signal direction, closed form"
-    attacks: dict[str, tuple[str, str]] = dict.fromkeys(
-        ("robust_error/train", "robust_error/test"), (restricted, "exact")
-    )
     ball = config.full_ball or (setting.adversary if setting.full_ball else None)
-    if ball:
-        found = full_ball_errors(
-            trained.meta["batch"], setting, p=ball, n_test=min(config.n_test, 500), seeds=trained.meta["seeds"]
-        )
-        for part, value in found.items():
-            key = f"robust_error/{part}"
-            if setting.full_ball:
-                errors[f"{key}@signal"], attacks[f"{key}@signal"] = errors[key], (restricted, "exact")
-                value = np.maximum(value, errors[key])
-            name = key if setting.full_ball else f"{key}@{ball}"
-            errors[name], attacks[name] = value, (f"full {ball} ball, pgd40 with 6 restarts", "lower")
+    errors = _errors(config, setting, trained, ball)
     stages = summarize_stages(detect_stages(trained)) if len(trained.steps) >= 8 else None
-    seeds, n = trained.meta["seeds"], setting.n_train
-    counts = {k: n * len(seeds) if "train" in k else config.n_test * len(seeds) for k in errors}
-    pooled = {k: ErrorRate(round(float(v.mean()) * counts[k]), counts[k]) for k, v in errors.items() if "@" not in k}
-    threat = {
-        "p": "inf" if ball == "linf" else 2,
-        "radius": setting.radius,
-        "box": None,
-        "adversary": setting.adversary,
-    }
+    p = "inf" if ball == "linf" else 2
+    threat = {"p": p, "radius": setting.radius, "box": None, "adversary": setting.adversary}
     return summary(
         "dynamics", seed=config.seed, threat=threat, outcome=outcome_of(trained.outcome),
-        verdict=cgro_verdict(pooled).to_dict(),
-        metrics={k: _metric(v, *attacks.get(k, (None, "exact"))) for k, v in errors.items()},
+        verdict=cgro_verdict({k: errors[k].pooled() for k in FOUR}).to_dict(),
+        metrics={k: e.metric() for k, e in errors.items()},
         preset=config.preset, calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset],
-        n_seeds=len(seeds), stages=stages,
+        n_seeds=len(trained.meta["seeds"]), stages=stages,
         signal_learned=_spread(trained.final("signal_learned")), signal_margin=_spread(trained.final("signal_margin")),
         noise_learned=_spread(trained.final("noise_learned").mean(1)),
         theory=compare(setting, trained, stages["signal_growth_end"]["per_seed"]) if stages else {},
@@ -216,14 +238,6 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
         "mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "per_seed": values.tolist(),
     }  # fmt: skip
-
-
-def _metric(values: np.ndarray, attack: str | None, bound: str) -> dict[str, Any]:
-    """A metric of the schema: the numbers over seeds (one seed: its value), what attacked and what it proves."""
-    extra = {"bound": bound, "attack": attack}
-    if len(values) == 1:
-        return {"value": float(values[0]), "wrong": None, "n": None, "interval": None, **extra}
-    return {**_spread(values), **extra}
 
 
 def parse_sweep(text: str) -> dict[str, list[float]]:

@@ -118,7 +118,7 @@ def simulate(
     steps = grid[: len(rows)]
     values = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
     meta = {
-        "setting": setting.to_dict(), "seeds": list(seeds), "backend": placed, "compiled": compiled,
+        "setting": setting.to_dict(), "seeds": list(seeds), "n_test": n_test, "backend": placed, "compiled": compiled,
         "signal": batch.u, "covariance": batch.covariance(), "batch": batch,
     }  # fmt: skip
     return Trajectory(steps, values, _outcomes(setting, seeds, steps, values, ended), meta)
