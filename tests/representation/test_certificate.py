@@ -10,6 +10,7 @@ from cgro._check import BadRequest
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel, margin
 from cgro.models import build
+from cgro.models.networks import Scores
 from cgro.representation import (
     HardMemorizer,
     RobustMemorizer,
@@ -114,7 +115,7 @@ def test_milp_agrees_and_finds_planted_faults():
     from cgro.representation.verify import verify_balls
 
     g = torch.Generator().manual_seed(0)
-    x, y = torch.rand(10, 16, generator=g, dtype=torch.float64), torch.arange(10) % 2 * 2 - 1
+    x, y = torch.rand(10, 16, generator=g), torch.arange(10) % 2 * 2 - 1
     model = build("mlp", (16,), 1, width=4, seed=0).eval().requires_grad_(False)
     m = RobustMemorizer(model, x, y, ThreatModel("inf", 0.35 * separation(x, y, "inf").value))
     some, layers = torch.tensor([0, 3]), m.expand()
@@ -187,7 +188,7 @@ def test_linear_relaxation_is_sound_and_exact_for_linear_networks(p, n_classes):
     assert gap.mean() < 0.1 * margin(net(x), y).abs().mean()
     w = torch.randn(1 if n_classes == 1 else 3, 6, generator=g)
     rows = w * y[:, None] if n_classes == 1 else w[y] - w[(y + 1) % 3]
-    truth = (rows * (x - threat.steepest(rows, x))).sum(1)
+    truth = (rows * (x + threat.steepest(-rows, x))).sum(1)
     if n_classes == 1:
         assert torch.allclose(certified_margin([dense_layer(w)], x, y, threat).float(), truth, atol=1e-5)
     else:
@@ -230,7 +231,7 @@ def test_bracket_holds_and_shows_the_masked_gradient(digits):
 def test_naive_pgd_is_blind_inside_a_support_and_the_joint_attack_is_not():
     """f_clean is right everywhere; x lies on the slope of a support of the other class, off f_clean's gradient."""
     x, y = torch.tensor([[0.2, 0.2], [0.8, 0.8]]), torch.tensor([-1, 1])
-    flat = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)).eval().requires_grad_(False)
+    flat = nn.Sequential(nn.Linear(2, 1), Scores()).eval().requires_grad_(False)
     flat[0].weight.zero_()  # type: ignore[union-attr]
     flat[0].bias.fill_(0.3)  # type: ignore[union-attr]
     m = RobustMemorizer(flat, x, y, ThreatModel("inf", 0.1))

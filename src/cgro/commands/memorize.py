@@ -190,8 +190,7 @@ def _clean_train_error(memorizer: RobustMemorizer, certificate: Certificate) -> 
     """A certified ball contains its center: no evaluation is needed where all are certified."""
     if certificate.holds:
         return ErrorRate(0, len(certificate.margin))
-    every = torch.arange(len(memorizer.y))
-    x = memorizer.points(every).float().view(-1, *memorizer.shape)
+    x = memorizer.shaped(memorizer.points(torch.arange(len(memorizer.y))))
     return clean_error(memorizer, x, memorizer.y)
 
 

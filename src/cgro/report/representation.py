@@ -22,7 +22,7 @@ def decision_regions(folder: Path) -> Path | None:
     norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(threat["p"])]
     path = folder / "figures" / "decision_regions"
     titles = (("clean", r"$f_{clean}$"), ("hard", r"$f_S$ (Lemma 4.5)"), ("network", "F, the ReLU network"))
-    with figure(path, width=10.0, height=3.9) as drawing:
+    with figure(path, width=10.0, height=3.6) as drawing:
         panels = drawing.subplots(1, 3, sharex=True, sharey=True)
         for axes, (name, title) in zip(panels, titles, strict=True):
             _regions(axes, a, name)

@@ -107,6 +107,6 @@ def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> dict[str,
             write_atomic(folder / f"ball-{i}.vnnlib", vnnlib(memorizer, i).encode())
         n_properties = len(chosen)
     x = memorizer.points(chosen)
-    own = memorizer(x.float().view(-1, *memorizer.shape)).double().view(len(x), -1)
+    own = memorizer(memorizer.shaped(x)).double().view(len(x), -1)
     difference = float((run_onnx(model, x) - own).abs().max())
     return {"onnx": "export/network.onnx", "opset": OPSET, "n_properties": n_properties, "max_difference": difference}

@@ -115,7 +115,7 @@ class RobustMemorizer(nn.Module):
         self.classes = self._classes(self.y)
         self._neighbours = Neighbours(self.centers(torch.arange(self.n_memorized)).float(), threat.p)
         self._lowered: list[Layer] | None = None
-        self.scale = self._logit_scale(x) if self.n_classes > 2 or not self.binary else 1.0
+        self.scale = self._logit_scale() if self.n_classes > 2 or not self.binary else 1.0
 
     def _require_task(self, x: Tensor) -> None:
         if self.threat.box is not None and x.dtype != torch.uint8:
@@ -123,8 +123,7 @@ class RobustMemorizer(nn.Module):
         if len(x) != len(self.y):
             raise bad("labels", expected=f"{len(x)}, one a point", got=len(self.y))
         with torch.no_grad():
-            sample = (x[:2].float() / 255) if x.dtype == torch.uint8 else x[:2]
-            outputs = self.clean_model(sample)
+            outputs = self.clean_model(self.shaped(x[:2] / 255 if x.dtype == torch.uint8 else x[:2]))
         self.binary = outputs.ndim == 1
         self.n_classes = 2 if self.binary else outputs.shape[1]
         check_labels(outputs[:1].expand(len(self.y), *outputs.shape[1:]), self.y)
@@ -155,7 +154,7 @@ class RobustMemorizer(nn.Module):
     def _error(self) -> float:
         return sawtooth_error(self._flat.shape[1], self.low, self.high, self.depth)
 
-    def _logit_scale(self, x: Tensor) -> float:
+    def _logit_scale(self) -> float:
         """A power of two above |f_clean|: over the box by intervals, or 64 times that on the data (then it clips)."""
         try:
             box = torch.full((1, self._flat.shape[1]), 1.0, dtype=torch.float64)
@@ -163,8 +162,7 @@ class RobustMemorizer(nn.Module):
             top = max(float(-low.min()), float(high.max()))
         except BadRequest:
             with torch.no_grad():
-                part = x[:256].float() / 255 if x.dtype == torch.uint8 else x[:256]
-                top = 64 * float(self.clean_model(part).abs().max())
+                top = 64 * float(self.clean_model(self.shaped(self.points(torch.arange(len(x))[:256]))).abs().max())
         return 2.0 ** math.ceil(math.log2(max(top, 1.0)))
 
     @property
@@ -181,6 +179,12 @@ class RobustMemorizer(nn.Module):
     def reach(self) -> Tensor:
         """(M,) radius of each support: outside it the indicator is 0."""
         return self.inner + self.ramp
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """Inputs in the shape and precision of the clean model: (B, D) float64 -> (B, *S)."""
+        model = self.clean_model
+        first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+        return x.to(torch.float32 if first is None else first.dtype).view(-1, *self.shape)
 
     def points(self, positions: Tensor) -> Tensor:
         """Training points as float64, (n, D)."""
