@@ -68,7 +68,9 @@ def test_construction_is_certified_on_every_ball_and_as_small_as_stated(radius, 
         size = sum(a.n_nonzero for a in layers)
         assert size <= 5 * (grid_side(radius) - 1) * (dim - 1) + 3 * runs + 2
         g = torch.Generator().manual_seed(seed)
-        inside = family.points + family.radius * (2 * torch.rand(family.points.shape, generator=g, dtype=torch.float64) - 1)
+        inside = family.points + family.radius * (
+            2 * torch.rand(family.points.shape, generator=g, dtype=torch.float64) - 1
+        )
         assert (evaluate(layers, inside)[:, 0].sign() == family.labels).all()
 
 

@@ -1,7 +1,7 @@
 """Exact distances between many points, compiled: nearest point of another class, and all pairs within reach.
 
-A pair is abandoned as soon as its running distance exceeds what is asked for. Coordinates are sorted by falling variance,
-so for p = inf most pairs of images are settled by the first chunk of pixels.
+A pair is abandoned as soon as its running distance exceeds what is asked for. Coordinates are sorted by falling
+variance, so for p = inf most pairs of images are settled by the first chunk of pixels.
 """
 
 import math
