@@ -123,9 +123,13 @@ def describe(result: dict[str, Any]) -> str:
     lines += ["", f"The floor passes the memoriser of N = {result['n_points']:,} points {where}."]
     for b in result["built"][-2:]:
         random, easy = b["random"], b["checkerboard"]["parameters"]
-        lines.append(f"Built at D = {b['dim']}: random labelling {random['parameters']:,} parameters, checkerboard {easy:,}; "
-                     f"y f >= {random['least_margin']:g} on all {random['m']} balls")  # fmt: skip
+        lines.append(
+            f"Built at D = {b['dim']}: random labelling {random['parameters']:,} parameters, checkerboard {easy:,}; "
+            f"y f >= {random['least_margin']:g} on all {random['m']} balls"
+        )
     for t in result["toy"][-3:]:
-        lines.append(f"Toy at D = {t['dim']}: clean error {t['clean_test']:g}, robust training error "
-                     f"{t['robust_train']:g}, robust test error {t['robust_test']:.3f} (expected {t['expected']:.3f})")  # fmt: skip
+        lines.append(
+            f"Toy at D = {t['dim']}: clean error {t['clean_test']:g}, robust training error {t['robust_train']:g}, "
+            f"robust test error {t['robust_test']:.3f} (expected {t['expected']:.3f})"
+        )
     return "\n".join([*lines, "", "Assumptions:", *(f"  - {a}" for a in result["assumptions"])])
