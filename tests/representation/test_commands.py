@@ -8,6 +8,8 @@ import pytest
 from cgro import cli
 from cgro._check import CheckFailed
 from cgro.commands import lower_bound, memorize, separation
+from cgro.data import load
+from cgro.definitions import ThreatModel
 from cgro.runs import Run
 
 SMALL = {"data": "digits", "classes": "3,8", "n_train": 24, "n_test": 20, "clean_epochs": 3}
@@ -35,7 +37,7 @@ def test_memorize_writes_the_summary_that_the_issue_lists(tmp_path):
 
 @pytest.mark.parametrize(("change", "value"), [
     ("p", "2"), ("p", "1"), ("variant", "compact"), ("memorize", "small-margin"), ("ramp", 0.01),
-    ("clean_radius", "0.4"), ("clean_epochs", 9), ("eval_n", 5), ("n_train", 30), ("seed", 1),
+    ("clean_epochs", 9), ("eval_n", 5), ("n_train", 30), ("seed", 1),
 ])  # fmt: skip
 def test_every_option_has_an_effect(tmp_path, change, value):
     def result(name: str, **more):
@@ -46,6 +48,14 @@ def test_every_option_has_an_effect(tmp_path, change, value):
     if change == "ramp":
         gaps = [json.loads((tmp_path / n / "summary.json").read_text())["certificate"]["min_margin"] for n in "ab"]
         assert gaps == [1.0, 1.0], "a narrower ramp is certified as well; its effect is on the shells"
+
+
+def test_clean_radius_trains_another_network():
+    data = load("digits", classes="3,8", n_train=24)
+    make = {"data": "digits", "classes": "3,8", "clean_epochs": 3}
+    threat = ThreatModel("inf", 0.02)
+    plain, hard = (memorize._clean_model(memorize.Config(**make, clean_radius=r), data, threat) for r in ("0", "0.2"))
+    assert any(bool((a != b).any()) for a, b in zip(plain.parameters(), hard.parameters(), strict=True))
 
 
 def test_ten_classes_and_solver_and_files(tmp_path):
@@ -85,7 +95,9 @@ def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):
 
 def test_separation_warns_of_the_impossible(tmp_path, capsys):
     out = str(tmp_path / "run")
-    assert cli.main(["separation", "--data", "digits", "--classes", "3,8", "--radius", "0.6", "--out", out, "--json"]) == 0
+    assert (
+        cli.main(["separation", "--data", "digits", "--classes", "3,8", "--radius", "0.6", "--out", out, "--json"]) == 0
+    )
     captured = capsys.readouterr()
     assert "warning" in captured.err
     result = json.loads(captured.out)
