@@ -162,7 +162,8 @@ def law() -> None:
 
 def law_row(name: str, memorizer: RobustMemorizer) -> dict[str, Any]:
     count = memorizer.parameters_of()
-    assert count.total is not None and count.formula is not None
+    assert count.total is not None
+    assert count.formula is not None
     tail = count.memorizer - _branch(memorizer)
     return {
         "data": name, "variant": memorizer.variant, "n": memorizer.n_memorized, "dim": memorizer.dim,
@@ -192,7 +193,7 @@ def speed() -> None:
                 fake = Separation(ThreatModel(p, 1.0, None).p, 10.0 * radius, (0, 1), np.full(n, 10.0 * radius), None)  # type: ignore[arg-type]
                 memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius), separation=fake)  # type: ignore[arg-type]
                 memorizer(queries[:8])
-                active = best_of(lambda m=memorizer: m.memory(queries), 3) / len(queries)
+                active = best_of(lambda m=memorizer, q=queries: m.memory(q), 3) / len(queries)
                 few = queries[:2]
                 full = best_of(lambda m=memorizer, few=few: m.indicators(few), 1) / len(few)
                 flat = data.train.x[:n].flatten(1).numpy()
@@ -204,7 +205,8 @@ def speed() -> None:
                 rows.append({
                     "n": n, "p": p, "radius": radius, "ms_active": 1e3 * active, "ms_full": 1e3 * full,
                     "ms_sklearn_brute": 1e3 * peer, "speedup_over_full": full / active,
-                    "speedup_over_sklearn": peer / active, "threads": torch.get_num_threads(), "n_queries": len(queries),
+                    "speedup_over_sklearn": peer / active, "threads": torch.get_num_threads(),
+                    "n_queries": len(queries),
                     "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
                 })  # fmt: skip
                 print(json.dumps(rows[-1]), flush=True)

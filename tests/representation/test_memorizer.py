@@ -124,7 +124,9 @@ def test_formula_equals_the_measured_non_zeros_in_a_hundred_cases_and_more():
         for p, variant in VARIANTS:
             for n_classes in (1, 3):
                 for box in ((0.0, 1.0), None):
-                    m, *_ = case(p, variant, n=4 + 3 * seed, dim=2 + (5 * seed) % 11, n_classes=n_classes, seed=seed, box=box)
+                    m, *_ = case(
+                        p, variant, n=4 + 3 * seed, dim=2 + (5 * seed) % 11, n_classes=n_classes, seed=seed, box=box
+                    )
                     count = m.parameters_of()
                     assert count.total == count.formula, (p, variant, n_classes, box, seed)
                     n_cases += 1

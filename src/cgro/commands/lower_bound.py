@@ -121,9 +121,15 @@ def describe(result: dict[str, Any]) -> str:
         lines.append(f"{r['dim']:4} {floor:>12} {r['log2_construction']:14.1f} {r['log2_memorizer']:11.1f} {1.0:8.1f}")
     where = f"from D = {result['crossing']} on" if result["crossing"] else "nowhere in this range"
     lines += ["", f"The floor passes the memoriser of N = {result['n_points']:,} points {where}."]
-    lines += [f"Built at D = {b['dim']}: random labelling {b['random']['parameters']:,} parameters, checkerboard "
-              f"{b['checkerboard']['parameters']:,}; y f >= {b['random']['least_margin']:g} on all {b['random']['m']} balls"
-              for b in result["built"][-2:]]  # fmt: skip
-    lines += [f"Toy at D = {t['dim']}: clean error {t['clean_test']:g}, robust training error {t['robust_train']:g}, robust "
-              f"test error {t['robust_test']:.3f} (expected {t['expected']:.3f})" for t in result["toy"][-3:]]  # fmt: skip
+    for b in result["built"][-2:]:
+        random, easy = b["random"], b["checkerboard"]["parameters"]
+        lines.append(
+            f"Built at D = {b['dim']}: random labelling {random['parameters']:,} parameters, checkerboard {easy:,}; "
+            f"y f >= {random['least_margin']:g} on all {random['m']} balls"
+        )
+    for t in result["toy"][-3:]:
+        lines.append(
+            f"Toy at D = {t['dim']}: clean error {t['clean_test']:g}, robust training error {t['robust_train']:g}, "
+            f"robust test error {t['robust_test']:.3f} (expected {t['expected']:.3f})"
+        )
     return "\n".join([*lines, "", "Assumptions:", *(f"  - {a}" for a in result["assumptions"])])

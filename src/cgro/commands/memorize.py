@@ -1,4 +1,4 @@
-"""The robust memoriser of Theorem 4.4 on your data: an explicit ReLU network, with a certificate on every training ball.
+"""The robust memoriser of Theorem 4.4 on your data: an explicit ReLU network, certified on every training ball.
 
 examples:
   cgro memorize --data mnist5k --classes 3,8 --p inf --radius 0.1
@@ -31,7 +31,9 @@ from cgro.representation import (
 from cgro.representation.slice import save_slice
 from cgro.runs import Run, summary
 
-N_INTERVAL = 4  # training balls that are also propagated through the expanded network: the check is independent, not cheap
+N_INTERVAL = (
+    4  # training balls that are also propagated through the expanded network: the check is independent, not cheap
+)
 EXPANDED = 20_000_000  # non-zeros up to which it is written out for that
 
 
@@ -106,7 +108,9 @@ def _require(certificate: Certificate, checks: dict[str, Any]) -> None:
     """Exit 1 after the results are written: a false certificate, or a solver that disagrees with it."""
     if not certificate.holds:
         n_bad = int((certificate.margin <= 0).sum())
-        raise CheckFailed(f"{n_bad} of {len(certificate.margin)} training balls are not certified; try a smaller --ramp")
+        raise CheckFailed(
+            f"{n_bad} of {len(certificate.margin)} training balls are not certified; try a smaller --ramp"
+        )
     if checks.get("interval") and not checks["interval"]["agrees"]:
         raise CheckFailed(f"interval propagation disagrees with the certificate: {checks['interval']['least']}")
     if checks.get("milp") and not checks["milp"]["agrees"]:
@@ -190,8 +194,7 @@ def _clean_train_error(memorizer: RobustMemorizer, certificate: Certificate) -> 
     """A certified ball contains its center: no evaluation is needed where all are certified."""
     if certificate.holds:
         return ErrorRate(0, len(certificate.margin))
-    every = torch.arange(len(memorizer.y))
-    x = memorizer.points(every).float().view(-1, *memorizer.shape)
+    x = memorizer.shaped(memorizer.points(torch.arange(len(memorizer.y))))
     return clean_error(memorizer, x, memorizer.y)
 
 
@@ -203,7 +206,12 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, A
     """Independent checks of the certificate, and the files for verifiers of others."""
     checks: dict[str, Any] = {}
     some = torch.linspace(0, len(memorizer.y) - 1, min(N_INTERVAL, len(memorizer.y))).long().unique()
-    if memorizer.variant in ("box", "compact") and config.memorize == "all" and config.ramp is None and _fits(memorizer):
+    if (
+        memorizer.variant in ("box", "compact")
+        and config.memorize == "all"
+        and config.ramp is None
+        and _fits(memorizer)
+    ):
         least = float(interval_check(memorizer, some).min())
         checks["interval"] = {"n": len(some), "least": least, "agrees": least >= 1.0}
     if config.export:
@@ -232,4 +240,3 @@ def describe(result: dict[str, Any]) -> str:
         f"separation {result['separation']:.6g}; radii below {result['max_radius']:.6g} are possible", "",
         lines_of(result),
     ])  # fmt: skip
-

@@ -1,4 +1,4 @@
-"""How far apart are the classes (Assumption 4.2)? Exact distances, the largest admissible radius, the pair that sets it.
+"""How far apart are the classes (Assumption 4.2)? Exact distances, the largest radius, the pair that sets it.
 
 examples:
   cgro separation --data mnist5k --classes 3,8
@@ -64,7 +64,7 @@ def _summary(
 ) -> dict[str, Any]:
     admissible = None if radius is None else 2 * radius < rows[0]["separation"]
     if admissible is False:
-        say(f"warning: radius {radius:g} is at or beyond half the separation, {rows[0]['max_radius']:.6g}: the balls of "
+        say(f"warning: radius {radius:g} is not below half the separation, {rows[0]['max_radius']:.6g}: the balls of "
             "two classes meet, no classifier is right on all of them")  # fmt: skip
     threat = None if radius is None else ThreatModel(orders[0], radius, None).to_dict()
     return summary(

@@ -22,14 +22,14 @@ def decision_regions(folder: Path) -> Path | None:
     norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(threat["p"])]
     path = folder / "figures" / "decision_regions"
     titles = (("clean", r"$f_{clean}$"), ("hard", r"$f_S$ (Lemma 4.5)"), ("network", "F, the ReLU network"))
-    with figure(path, width=10.0, height=3.9) as drawing:
+    with figure(path, width=10.0, height=3.6) as drawing:
         panels = drawing.subplots(1, 3, sharex=True, sharey=True)
         for axes, (name, title) in zip(panels, titles, strict=True):
             _regions(axes, a, name)
             axes.contour(a["s"], a["t"], a["ball"].astype(float), levels=[0.5], colors="black", linewidths=0.9)
             for point, label in zip(a["corners"], a["labels"], strict=True):
                 axes.plot(*point, marker="o", color="white", markeredgecolor="black", markersize=5)
-                axes.annotate(f"{label:+d}" if bool(a["binary"]) else str(label), point, xytext=(5, 5),
+                axes.annotate(f"{label:+d}" if bool(a["binary"]) else str(label), point, xytext=(9, 9),
                               textcoords="offset points", fontsize=9)  # fmt: skip
             axes.set(title=title, xlabel="first direction (input units)", aspect="equal")
             axes.grid(visible=False)
@@ -72,8 +72,8 @@ def hierarchy(folder: Path) -> Path | None:
         axes.plot(dims, log10("log2_clean"), color=GREEN, linestyle=":", label="clean: 2 parameters, error 0")
         if result["crossing"] is not None:
             axes.axvline(result["crossing"], color=GREY, linewidth=0.9)
-            axes.annotate(f"D = {result['crossing']}", (result["crossing"], axes.get_ylim()[1]), xytext=(4, -14),
-                          textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
+            axes.annotate(f"the floor passes the memoriser at D = {result['crossing']}", (result["crossing"], 0),
+                          xytext=(6, 12), textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
         axes.set(
             xlabel="dimension D", ylabel=r"$\log_{10}$ of non-zero parameters",
             title=rf"Cheap to memorise, expensive to generalise ($\delta$ = {result['threat']['radius']:g})",

@@ -1,7 +1,7 @@
 """Certificates of the memoriser: y F >= margin on every training ball, and what follows away from them.
 
-Letters as in docs/representation.md. A: no support of another class meets the ball of a training point. A': any ramp, the
-overlaps summed. B: points that are not memorised, by a certified bound on the clean model.
+Letters as in docs/representation.md. A: no support of another class meets the ball of a training point. A': any ramp,
+the overlaps summed. B: points that are not memorised, by a certified bound on the clean model.
 """
 
 import math
@@ -27,7 +27,7 @@ class Certificate:
     """What is certified of y F over every ball B_p(x_i, radius) of the training set.
 
     Args:
-        margin: (N,) lower bounds of y F; for logits of half the margin, (F_y - max F_j) / 2, which is the same on balls.
+        margin: (N,) lower bounds of y F; for logits of half the margin, (F_y - max F_j) / 2, the same on balls.
         threat: norm, radius and box. n_parameters: non-zeros of the network. generic_parameters: the stated bound.
         method: letters and arithmetic. n_memorized: points that the network remembers.
     """
@@ -167,9 +167,7 @@ def _own_value(m: RobustMemorizer, radius: float) -> Tensor:
     return own
 
 
-def _with_unmemorised(
-    m: RobustMemorizer, margin: Tensor, met: Tensor, threat: ThreatModel
-) -> tuple[Tensor, str]:
+def _with_unmemorised(m: RobustMemorizer, margin: Tensor, met: Tensor, threat: ThreatModel) -> tuple[Tensor, str]:
     """Certificate B for the points that the network does not remember."""
     rest = torch.ones(len(m.y), dtype=torch.bool)
     rest[m.memorized] = False

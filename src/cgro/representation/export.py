@@ -84,7 +84,9 @@ def vnnlib(memorizer: RobustMemorizer, position: int) -> str:
         low, high = low.clamp_min(m.threat.box[0]), high.clamp_max(m.threat.box[1])
     n_out = 1 if m.binary else m.n_classes
     lines = [f"; training point {position}, label {label}, l_inf ball of radius {m.threat.radius!r}"]
-    lines += [f"(declare-const X_{j} Real)" for j in range(m.dim)] + [f"(declare-const Y_{j} Real)" for j in range(n_out)]
+    lines += [f"(declare-const X_{j} Real)" for j in range(m.dim)] + [
+        f"(declare-const Y_{j} Real)" for j in range(n_out)
+    ]
     for j, (a, b) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
         lines += [f"(assert (>= X_{j} {a:.17g}))", f"(assert (<= X_{j} {b:.17g}))"]
     if m.binary:
@@ -96,7 +98,7 @@ def vnnlib(memorizer: RobustMemorizer, position: int) -> str:
 
 
 def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> dict[str, Any]:
-    """Write `network.onnx` and, for p = inf, `ball-I.vnnlib` of some training points; report the replayed difference."""
+    """Write `network.onnx` and, for p = inf, `ball-I.vnnlib` of some balls; report the replayed difference."""
     layers = memorizer.expand()
     model = to_onnx(layers)
     write_atomic(folder / "network.onnx", model)
@@ -107,6 +109,6 @@ def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> dict[str,
             write_atomic(folder / f"ball-{i}.vnnlib", vnnlib(memorizer, i).encode())
         n_properties = len(chosen)
     x = memorizer.points(chosen)
-    own = memorizer(x.float().view(-1, *memorizer.shape)).double().view(len(x), -1)
+    own = memorizer(memorizer.shaped(x)).double().view(len(x), -1)
     difference = float((run_onnx(model, x) - own).abs().max())
     return {"onnx": "export/network.onnx", "opset": OPSET, "n_properties": n_properties, "max_difference": difference}

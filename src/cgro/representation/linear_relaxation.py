@@ -59,9 +59,7 @@ def _least(coefficients: Tensor, x: Tensor, threat: ThreatModel, *, exact: bool)
     return value - threat.radius * norms
 
 
-def certified_margin(
-    layers: Sequence[Layer], x: Tensor, y: Tensor, threat: ThreatModel, *, batch: int = 64
-) -> Tensor:
+def certified_margin(layers: Sequence[Layer], x: Tensor, y: Tensor, threat: ThreatModel, *, batch: int = 64) -> Tensor:
     """A lower bound of the margin over the threat model: y f for scores, min over j of f_y - f_j for logits. (B,)
 
     Each ReLU is put between two lines, and the linear bound that results is minimised over ball and box exactly.

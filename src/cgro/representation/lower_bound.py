@@ -200,7 +200,7 @@ def robust_network(family: Family, *, projection: Tensor | None = None) -> list[
 
 
 def family_margins(layers: list[Layer], family: Family) -> Tensor:
-    """Certified y f on every ball of the family, by interval propagation; l_inf balls, which contain the others. (m,)"""
+    """Certified y f on every ball of the family, by intervals; l_inf balls contain the others. (m,)"""
     low, high = propagate_intervals(layers, family.points - family.radius, family.points + family.radius)[-1]
     return torch.where(family.labels > 0, low[:, 0], -high[:, 0])
 
@@ -211,4 +211,4 @@ def expected_unseen(radius: float, dim: int, n: int) -> float:
     >>> round(expected_unseen(0.2, 6, 300), 3)
     0.29
     """
-    return math.exp(n * math.log1p(-float(grid_side(radius)) ** -(dim - 1)))
+    return math.exp(n * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))

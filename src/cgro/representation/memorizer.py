@@ -65,7 +65,7 @@ class RobustMemorizer(nn.Module):
 
     Scores: F = ReLU(c - B I) - ReLU(-c - B I) + m_+ - m_-, with c = f_clean clipped to [-1, 1], m_+- the sums of the
     soft indicators of either label, I = m_+ + m_- and B = 1 + 2^-10. Logits, one against rest:
-    F_k = ReLU(f_k / s - B I) - ReLU(-f_k / s - B I) + m_k - sum_(j != k) m_j, with s a power of two, s >= |f| on the box.
+    F_k = ReLU(f_k / s - B I) - ReLU(-f_k / s - B I) + m_k - sum_(j != k) m_j, s a power of two >= |f| on the box.
     Outside the supports, F is f_clean (clipped, divided by s): the same prediction.
 
     `forward` evaluates it in structured form on the indicators that are not 0, which is exact. What it does NOT say:
@@ -115,7 +115,8 @@ class RobustMemorizer(nn.Module):
         self.classes = self._classes(self.y)
         self._neighbours = Neighbours(self.centers(torch.arange(self.n_memorized)).float(), threat.p)
         self._lowered: list[Layer] | None = None
-        self.scale = self._logit_scale(x) if self.n_classes > 2 or not self.binary else 1.0
+        self._expanded: list[Layer] | None = None
+        self.scale = self._logit_scale() if self.n_classes > 2 or not self.binary else 1.0
 
     def _require_task(self, x: Tensor) -> None:
         if self.threat.box is not None and x.dtype != torch.uint8:
@@ -123,8 +124,7 @@ class RobustMemorizer(nn.Module):
         if len(x) != len(self.y):
             raise bad("labels", expected=f"{len(x)}, one a point", got=len(self.y))
         with torch.no_grad():
-            sample = (x[:2].float() / 255) if x.dtype == torch.uint8 else x[:2]
-            outputs = self.clean_model(sample)
+            outputs = self.clean_model(self.shaped(x[:2] / 255 if x.dtype == torch.uint8 else x[:2]))
         self.binary = outputs.ndim == 1
         self.n_classes = 2 if self.binary else outputs.shape[1]
         check_labels(outputs[:1].expand(len(self.y), *outputs.shape[1:]), self.y)
@@ -155,7 +155,7 @@ class RobustMemorizer(nn.Module):
     def _error(self) -> float:
         return sawtooth_error(self._flat.shape[1], self.low, self.high, self.depth)
 
-    def _logit_scale(self, x: Tensor) -> float:
+    def _logit_scale(self) -> float:
         """A power of two above |f_clean|: over the box by intervals, or 64 times that on the data (then it clips)."""
         try:
             box = torch.full((1, self._flat.shape[1]), 1.0, dtype=torch.float64)
@@ -163,8 +163,8 @@ class RobustMemorizer(nn.Module):
             top = max(float(-low.min()), float(high.max()))
         except BadRequest:
             with torch.no_grad():
-                part = x[:256].float() / 255 if x.dtype == torch.uint8 else x[:256]
-                top = 64 * float(self.clean_model(part).abs().max())
+                some = self.shaped(self.points(torch.arange(min(256, len(self.y)))))
+                top = 64 * float(self.clean_model(some).abs().max())
         return 2.0 ** math.ceil(math.log2(max(top, 1.0)))
 
     @property
@@ -181,6 +181,12 @@ class RobustMemorizer(nn.Module):
     def reach(self) -> Tensor:
         """(M,) radius of each support: outside it the indicator is 0."""
         return self.inner + self.ramp
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """Inputs in the shape and precision of the clean model: (B, D) float64 -> (B, *S)."""
+        model = self.clean_model
+        first = next(iter(_parameters(model)), None)
+        return x.to(torch.float32 if first is None else first.dtype).view(-1, *self.shape)
 
     def points(self, positions: Tensor) -> Tensor:
         """Training points as float64, (n, D)."""
@@ -274,13 +280,16 @@ class RobustMemorizer(nn.Module):
         if n_nonzero > limit:
             raise bad("network", expected=f"at most {limit:,} non-zeros to write out", got=f"{n_nonzero:,}",
                       remedy="memorise fewer points, or evaluate it in structured form")  # fmt: skip
+        if self._expanded is not None:
+            return self._expanded
         labels, each = self.classes[self.memorized], torch.arange(self.n_memorized)
-        ones, none = torch.ones(self.n_memorized), torch.zeros(self.n_classes, dtype=torch.float64)
+        ones, none = torch.ones(self.n_memorized), torch.zeros(self.n_classes)
         memory = [*LAYERS[self.variant](self.balls()), sparse_layer(labels, each, ones, none, self.n_memorized)]
         clean = self.lowered_clean()
         tail = _score_tail() if self.binary else _logit_tail(self.n_classes)
         last = [then(clean[-1], tail.entry), *tail.before] if self.binary else [_rescaled(clean[-1], self.scale)]
-        return [*side_by_side([[*clean[:-1], *last], memory]), *tail.after]
+        self._expanded = [*side_by_side([[*clean[:-1], *last], memory]), *tail.after]
+        return self._expanded
 
     def to_sequential(self, *, limit: int = DENSE_LIMIT) -> nn.Sequential:
         """The expanded network from `nn.Linear` and `nn.ReLU`, float64, on flat inputs; small N only.
@@ -307,8 +316,7 @@ class RobustMemorizer(nn.Module):
         try:
             clean = self.lowered_clean()
         except BadRequest:
-            modules = self.clean_model if isinstance(self.clean_model, nn.Module) else nn.Module()
-            n_clean = sum(q.numel() for q in modules.parameters())
+            n_clean = sum(q.numel() for q in _parameters(self.clean_model))
             return Parameters(None, None, generic, branch + self.n_memorized, n_clean, None)
         n_clean = sum(layer.n_nonzero for layer in clean)
         depth_clean = len(clean) - 1 + (2 if self.binary else 1)
@@ -327,6 +335,11 @@ class RobustMemorizer(nn.Module):
             return 16 + changed + 2 * max(0, wait_memory) + max(0, wait_clean)
         pads = c * max(0, wait_memory) + 2 * c * max(0, wait_clean)
         return last.n_nonzero + 2 * c * (1 + c) + c + c * (2 + c) + pads
+
+
+def _parameters(model: object) -> list[Tensor]:
+    """Those of a module; a plain function has none."""
+    return list(model.parameters()) if isinstance(model, nn.Module) else []
 
 
 def _entry_change(last: Layer, entry: Layer) -> int:
@@ -373,7 +386,7 @@ def _score_tail() -> _Tail:
 
 
 def _rescaled(last: Layer, scale: float) -> Layer:
-    """The clean logits over `scale`, and their negatives: what ReLU lets through is their positive and negative part."""
+    """The clean logits over `scale`, and their negatives: ReLU lets through the positive and the negative part."""
     eye = torch.eye(len(last.bias), dtype=torch.float64) / scale
     return then(last, dense_layer(torch.cat([eye, -eye])))
 

@@ -1,7 +1,7 @@
 """Exact distances between many points, compiled: nearest point of another class, and all pairs within reach.
 
-A pair is abandoned as soon as its running distance exceeds what is asked for. Coordinates are sorted by falling variance,
-so for p = inf most pairs of images are settled by the first chunk of pixels.
+A pair is abandoned as soon as its running distance exceeds what is asked for. Coordinates are sorted by falling
+variance, so for p = inf most pairs of images are settled by the first chunk of pixels.
 """
 
 import math
@@ -21,7 +21,7 @@ _KIND = {math.inf: 0, 1.0: 1, 2.0: 2}
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
 def _distance(a, b, kind, limit):  # pragma: no cover - compiled
-    """max |a - b|, sum |a - b| or sum (a - b)^2; any value above `limit` may stand for a larger one."""
+    """max |a - b|, sum |a - b| or sum (a - b)^2; any value >= `limit` may stand for a larger one."""
     total = 0.0
     for first in range(0, a.size, CHUNK):
         last = min(first + CHUNK, a.size)
@@ -38,7 +38,7 @@ def _distance(a, b, kind, limit):  # pragma: no cover - compiled
             for j in range(first, last):
                 part += (a[j] - b[j]) * (a[j] - b[j])
             total += part
-        if total > limit:
+        if total >= limit:
             return total
     return total
 
@@ -58,12 +58,12 @@ def _nearest_rows(points, labels, first, last, kind, best):  # pragma: no cover 
 
 @numba.njit(nogil=True, cache=True)
 def _pairs_within(queries, points, limit, kind, rows, cols):  # pragma: no cover - compiled
-    """Write the pairs with distance <= limit[k]; the return value may exceed the room, then the caller enlarges it."""
+    """Write the pairs with distance < limit[k]; the return value may exceed the room, then the caller enlarges it."""
     found = 0
     for tile in range(0, len(points), TILE):
         for q in range(len(queries)):
             for k in range(tile, min(tile + TILE, len(points))):
-                if _distance(queries[q], points[k], kind, limit[k]) <= limit[k]:
+                if _distance(queries[q], points[k], kind, limit[k]) < limit[k]:
                     if found < rows.size:
                         rows[found], cols[found] = q, k
                     found += 1

@@ -40,9 +40,7 @@ class Layer:
         return torch.sparse.mm(self.weight, x.T.to(self.bias)).T + self.bias
 
 
-def sparse_layer(
-    rows: Tensor, cols: Tensor, values: Tensor, bias: Tensor, n_in: int
-) -> Layer:
+def sparse_layer(rows: Tensor, cols: Tensor, values: Tensor, bias: Tensor, n_in: int) -> Layer:
     """A layer from its non-zero entries."""
     keep = values != 0
     index = torch.stack([rows[keep], cols[keep]])
@@ -73,7 +71,7 @@ def stack(layers: Sequence[Layer], *, shared_input: bool) -> Layer:
 
 
 def side_by_side(branches: Sequence[list[Layer]]) -> list[Layer]:
-    """Networks on the same input as one; the shorter ones carry their outputs on by ReLU(z) = z, so these must be >= 0."""
+    """Networks on the same input as one; shorter ones carry their outputs on by ReLU(z) = z: they must be >= 0."""
     depth = max(map(len, branches))
     padded = []
     for branch in branches:
@@ -192,7 +190,7 @@ def lower(model: nn.Module, shape: Sequence[int], *, limit: int = DENSE_LIMIT) -
 
     if any(m.training for m in model.modules()):
         raise bad("clean model", expected="eval mode", got="train mode", remedy="call model.eval() first")
-    parts = [copy.deepcopy(m).double().cpu() for m in _modules_in_order(model)]
+    parts: list[nn.Module] = [copy.deepcopy(m).double().cpu() for m in _modules_in_order(model)]
     layers: list[Layer] = []
     now, pending = torch.Size(shape), False
     with torch.no_grad():

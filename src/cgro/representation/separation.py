@@ -48,7 +48,7 @@ class Separation:
             raise BadRequest(f"data: points {i} and {k} are equal and have different labels; remove one of them")
         if (2 + slack) * radius >= self.value:
             raise bad(
-                "radius", expected=f"less than {self.max_radius:.6g}, half the l_{self.p:g} separation {self.value:.6g}",
+                "radius", expected=f"below {self.max_radius:.6g}, half the l_{self.p:g} separation {self.value:.6g}",
                 got=f"{radius:g}", remedy=f"points {self.pair[0]} and {self.pair[1]} have different labels",
             )  # fmt: skip
 

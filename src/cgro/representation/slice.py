@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cgro.definitions import margin
 from cgro.representation.memorizer import HardMemorizer, RobustMemorizer
 
 N_GRID = 121
@@ -24,22 +25,21 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tens
     return a, u, v / v.norm()
 
 
-def _corners(memorizer: RobustMemorizer) -> Tensor | None:
-    """A memorised point, its nearest neighbour of another class, and one more of the first class; None if degenerate."""
+def _corners(memorizer: RobustMemorizer) -> tuple[Tensor, Tensor] | None:
+    """Three memorised points (corners, positions) where f_clean is least sure, of two classes; None if degenerate."""
     m = memorizer
     if m.n_memorized < 3 or m.dim < 2:
         return None
-    i = int(m.separation.nearest[m.memorized.numpy()].argmin())
-    centers = m.centers(torch.arange(m.n_memorized))
-    labels = m.classes[m.memorized]
-    distance = (centers - centers[i]).norm(dim=1)
-    other, same = labels != labels[i], (labels == labels[i]) & (distance > 1e-9)
-    if not bool(other.any()) or not bool(same.any()):
+    kept = m.memorized[:: max(1, m.n_memorized // 5000)]
+    with torch.no_grad():
+        sure = margin(m.clean_model(m.shaped(m.points(kept))), m.y[kept])
+    order = kept[sure.argsort()]
+    other = order[m.classes[order] != m.classes[order[0]]]
+    if not len(other):
         return None
-    k = int(torch.where(other, distance, torch.inf).argmin())
-    j = int(torch.where(same, distance, torch.inf).argmin())
-    corners = torch.stack([centers[i], centers[k], centers[j]])
-    return corners if float(torch.linalg.matrix_rank(corners[1:] - corners[0])) == 2 else None
+    chosen = torch.stack([order[0], other[0], order[order != other[0]][1]])
+    corners = m.points(chosen)
+    return (corners, chosen) if int(torch.linalg.matrix_rank(corners[1:] - corners[0])) == 2 else None
 
 
 def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
@@ -47,10 +47,10 @@ def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
 
     The plane leaves the box where coordinates add up beyond it; there the answers are shown as not valid.
     """
-    corners = _corners(memorizer)
-    if corners is None:
+    found = _corners(memorizer)
+    if found is None:
         return False
-    m = memorizer
+    m, (corners, chosen) = memorizer, found
     origin, u, v = plane_through(*corners)
     flat = torch.stack([(corners - origin) @ u, (corners - origin) @ v], 1)
     room = 0.35 * float((flat.max(0).values - flat.min(0).values).max())
@@ -60,7 +60,7 @@ def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
     result: dict[str, np.ndarray] = {"s": s.numpy(), "t": t.numpy(), "corners": flat.numpy()}
     with torch.no_grad():
         for name, model in answers.items():
-            parts = [model(part.float().view(-1, *m.shape)) for part in grid.split(4096)]
+            parts = [model(m.shaped(part)) for part in grid.split(4096)]
             out = torch.cat(parts)
             score = out if out.ndim == 1 else out.argmax(1)
             result[name] = score.view(N_GRID, N_GRID).numpy()
@@ -69,8 +69,7 @@ def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
     delta = grid[rows] - m.centers(kept)
     inside[rows[torch.linalg.vector_norm(delta, ord=m.threat.p, dim=1) <= m.threat.radius]] = True
     result["ball"] = inside.view(N_GRID, N_GRID).numpy()
-    nearest = [int((m.centers(torch.arange(m.n_memorized)) - corner).abs().sum(1).argmin()) for corner in corners]
-    result["labels"] = m.y[m.memorized[nearest]].numpy()
+    result["labels"] = m.y[chosen].numpy()
     result["images"] = corners.view(3, *m.shape).numpy()
     result["binary"] = np.array(m.binary)
     np.savez_compressed(path, **result)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""An independent judge: mixed-integer programming (HiGHS) on the expanded network, its counterexamples replayed in ONNX.
+"""An independent judge: mixed-integer programming (HiGHS) on the expanded network; counterexamples replayed in ONNX.
 
-The encoding is the standard one of Tjeng, Xiao and Tedrake (2019). It reads only the expanded layers: it knows nothing of
-distances, supports or certificates.
+The encoding is the standard one of Tjeng, Xiao and Tedrake (2019). It reads only the expanded layers: it knows nothing
+of distances, supports or certificates.
 """
 
 from collections.abc import Sequence
@@ -94,13 +94,13 @@ def _highs() -> Any:
     try:
         import highspy
     except ImportError:
-        raise BadRequest("--verify milp: expected the package highspy, found none; pip install 'cgro[certify]'") from None
+        raise BadRequest(
+            "--verify milp: expected the package highspy, found none; pip install 'cgro[certify]'"
+        ) from None
     return highspy
 
 
-def least_over_ball(
-    layers: Sequence[Layer], center: Tensor, threat: ThreatModel, objective: Tensor
-) -> Optimum:
+def least_over_ball(layers: Sequence[Layer], center: Tensor, threat: ThreatModel, objective: Tensor) -> Optimum:
     """min of <objective, F(x)> over ball and box by mixed-integer programming; exact unless it is below `REFUTED`.
 
     Args:
