@@ -21,7 +21,7 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 
 $(VENV)/.base: pyproject.toml constraints.txt tools/install.sh
-	sh tools/install.sh $(PYTHON) $(VENV) data,fast
+	sh tools/install.sh $(PYTHON) $(VENV) data
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt tools/install.sh

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cgro.dynamics import (
-    PRESETS, Stage, compare, detect_stages, probability_correct, simulate, summarize_stages, unseen_errors,
+    PRESETS,
+    Stage,
+    compare,
+    detect_stages,
+    probability_correct,
+    simulate,
+    summarize_stages,
+    unseen_errors,
 )  # fmt: skip
 from cgro.dynamics.stages import BOUNDARIES
 from cgro.trajectory import Outcome, Trajectory

@@ -1,4 +1,4 @@
-"""The step of `rule` in compiled loops around one or two matrix products; needs numba and scipy (`cgro[fast]`).
+"""The step of `rule` in compiled loops around one or two matrix products. scipy is there for numba's matrix product.
 
 The functions hold no interpreter lock, so seeds can run in threads. Arrays are changed in place.
 """

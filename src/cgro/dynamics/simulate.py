@@ -4,8 +4,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -26,12 +24,6 @@ Backend = Literal["auto", "direct", "gram", "law"]
 OVERSHOOT = 20.0
 
 
-@cache
-def has_compiler() -> bool:
-    """Whether the compiled step can be used (numba, and scipy for its matrix product)."""
-    return find_spec("numba") is not None and find_spec("scipy") is not None
-
-
 def record_steps(n_steps: int, n_records: int) -> Array:
     """0, then steps 1 .. n_steps spaced evenly in the logarithm, without repetition.
 
@@ -47,7 +39,7 @@ def simulate(
     seeds: Sequence[int] = (0,),
     n_steps: int = 50_000,
     backend: Backend = "auto",
-    compiled: bool | None = None,
+    compiled: bool = True,
     threads: int = 1,
     n_records: int = 240,
     n_test: int = 2_000,
@@ -69,7 +61,7 @@ def simulate(
         n_steps: steps of gradient descent.
         backend: "direct" (vectors), "gram" (coefficients; cost independent of d), "law" (the Gram matrix drawn from
             its law; no vector of length d), or "auto" for the cheapest exact one.
-        compiled: use the compiled loops; None means when they are installed.
+        compiled: take steps in compiled loops; False for the slower numpy form of the same step, their oracle.
         threads: seeds run at once (compiled loops only).
         n_records: records, evenly in the logarithm of the step.
         n_test: unseen examples a seed for the test errors along the way.
@@ -99,9 +91,6 @@ def simulate(
         raise bad("seeds", expected="at least one", got=0)
     for value, what in ((n_steps, "n_steps"), (n_records, "n_records"), (n_test, "n_test"), (threads, "threads")):
         count(value, what)
-    if compiled and not has_compiler():
-        raise bad("compiled", expected="numba and scipy", got="neither or one", remedy="pip install 'cgro[fast]'")
-    compiled = has_compiler() if compiled is None else compiled
     batch, placed = _place(setting, seeds, backend)
     grid = record_steps(n_steps, n_records)
     rows, done = [], 0
@@ -268,7 +257,7 @@ def largest_stable_lr(setting: Setting, seed: int, n_steps: int, *, accuracy: fl
         steps = record_steps(min(int(np.ceil(time / lr)), 500 if setting.full_ball else 20_000), 100)
         margins = [batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0]]
         for n in np.diff(steps):
-            batch.advance(int(n), compiled=has_compiler() and not setting.full_ball)
+            batch.advance(int(n), compiled=not setting.full_ball)
             margins.append(batch.rule.margins(batch.u, batch.activations(), batch.y, batch.group)[0])
         return not overshoots(np.stack(margins), steps).any()
 
