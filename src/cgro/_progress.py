@@ -4,9 +4,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
+Update = Callable[..., None]
+"""update(done, note=""): how many are done, and a short remark."""
+
 
 @contextlib.contextmanager
-def progress(total: int, label: str) -> Iterator[Callable[[int, str], None]]:
+def progress(total: int, label: str) -> Iterator[Update]:
     """Yield `update(done, note)`; `done` counts from the beginning, `note` is short text beside the bar.
 
     >>> with progress(10, "epochs") as update:

@@ -16,6 +16,10 @@ COMMANDS = {
     "data": "which data sets are available, and where they were found",
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
+    "dynamics": "the three stages of Section 5, simulated exactly on patch data",
+    "separation": "distance between the classes, and the largest admissible radius",
+    "memorize": "the robust memoriser of Theorem 4.4 on your data, with a certificate",
+    "lower-bound": "Theorem 4.7: what robust generalization costs, floor and construction",
 }
 
 _HELP = """usage: cgro COMMAND [options]
@@ -68,6 +72,13 @@ def _call(name: str, argv: Sequence[str]) -> int:
         return 0
     except BadRequest as error:
         print(" ".join(f"cgro {name}: {error}".split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, `head` say, has had enough
+        sys.stdout = None
+        return 0
+    except OSError as error:  # a full disk, a folder that cannot be written
+        what = f"{error.strerror or error}: {error.filename or 'output'}"
+        print(f"cgro {name}: {what}; free space or change --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"cgro {name}: interrupted; {stop or 'the same command with the same --out resumes it'}", file=sys.stderr)

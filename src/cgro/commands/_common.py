@@ -1,5 +1,6 @@
 """What commands share: option groups, parsing from one schema (flags and YAML), seeds, and text on the terminal."""
 
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -88,12 +89,23 @@ def parse(command: str, doc: str, config_class: type[Config], argv: Sequence[str
     try:
         values = parser.parse_args(list(argv)).as_dict()
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        line = " ".join(str(getattr(error, "message", None) or error).split())
-        raise BadRequest(f"cgro {command}: {line}; see cgro {command} --help") from None
+        raise BadRequest(f"{_plainly(str(error), hints)}; see cgro {command} --help") from None
     values.pop("config", None)
     if (written_for := values.pop("command", None)) not in (None, command):
         raise bad("--config", expected=f"settings of cgro {command}", got=f"those of cgro {written_for}")
     return config_class(**values)
+
+
+def _plainly(message: str, hints: Mapping[str, Any]) -> str:
+    """The parser's message in our words where it is about a value: which option, what was expected, what came."""
+    key, given = re.search(r'Parser key "(\w+)"', message), re.search(r"Given value: (.*)", message)
+    if not (key and given and key[1] in hints):
+        return " ".join(message.split())
+    hint = hints[key[1]]
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    names = [getattr(kind, "__name__", str(kind)) for kind in typing.get_args(hint) or (hint,)]
+    expected = "one of " + ", ".join(map(str, choices)) if choices else " or ".join(n for n in names if n != "NoneType")
+    return f"--{key[1].replace('_', '-')}: expected {expected}, got {given[1].strip()!r}"
 
 
 def for_seeds(command: str, config: Any, one: Callable[[Any, Path | None], Run]) -> Run:

@@ -20,9 +20,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, count
-from cgro._progress import progress
+from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
-from cgro.definitions import Attack, ErrorRate, NoAttack, clean_error, predicted_shares, robust_error
+from cgro.definitions import Attack, ErrorRate, NoAttack, clean_error, predicted_shares, wrong_under
 from cgro.runs import Run
 from cgro.training.checkpoint import LAST, SELECTED, load_checkpoint, save_checkpoint
 from cgro.training.recipe import Recipe, mixed_loss
@@ -70,13 +70,22 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def errors_on(model: nn.Module, split: Split, attack: Attack, n: int, part: str) -> dict[str, ErrorRate]:
-    """Clean and robust error on the first n examples of a part, under the keys of `summary.json`."""
+def errors_on(
+    model: nn.Module, split: Split, attack: Attack, n: int, part: str, *, show: bool = True
+) -> dict[str, ErrorRate]:
+    """Clean and robust error on the first n examples of a part, under the keys of `summary.json`.
+
+    `show` draws a progress bar; training, which has its own, switches it off.
+    """
     x, y = split.head(n).x, split.y[:n]
     generator = torch.Generator(x.device).manual_seed(0)
+    bar = progress(len(x), f"attacking {part}") if show else contextlib.nullcontext()
+    with bar as update:
+        wrong = wrong_under(model, x, y, attack, generator=generator, progress=update)
+    bound = "exact" if attack.exact else "lower"
     return {
         f"clean_error/{part}": clean_error(model, x, y),
-        f"robust_error/{part}": robust_error(model, x, y, attack, generator=generator),
+        f"robust_error/{part}": ErrorRate(int(wrong.sum()), len(x), bound),
     }
 
 
@@ -165,10 +174,9 @@ class _Loop:
         save_checkpoint(path, self.plain, self.optimizer.optimizer, state)
 
     def run_all(self) -> Trajectory:
-        with self._interrupt_after_step(), progress(self.recipe.epochs, "training") as update:
+        with self._interrupt_after_step(), progress(self.recipe.epochs * self.n_steps, "training") as update:
             while self.epoch < self.recipe.epochs:
-                update(self.epoch, self._note())
-                failure = self._epoch()
+                failure = self._epoch(update)
                 self._save()
                 if failure:
                     return self._result(failure)
@@ -176,7 +184,7 @@ class _Loop:
                     return self._result(Outcome("interrupted", "stopped on request; resumable", self.epoch))
         return self._result(self._ending())
 
-    def _epoch(self) -> Outcome | None:
+    def _epoch(self, update: Update) -> Outcome | None:
         """The rest of the current epoch; an interrupt leaves `step` in the middle of it."""
         started, attacking = time.perf_counter(), 0.0
         order = torch.randperm(len(self.train), generator=self._generator("order", self.epoch, device="cpu"))
@@ -186,6 +194,7 @@ class _Loop:
             rows = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size].to(self.fabric.device)
             loss, seconds = self._train_step(*self.train.batch(rows), step)
             attacking += seconds
+            update(self.epoch * self.n_steps + step + 1, self._note())
             self.loss_sum += loss * len(rows)
             self.step = step + 1
             if not math.isfinite(loss):
@@ -243,7 +252,7 @@ class _Loop:
         row: dict[str, Any] = {}
         for part, split in self.parts.items():
             if len(split):
-                errors = errors_on(self.plain, split, self.evaluation.attack, self.evaluation.n, part)
+                errors = errors_on(self.plain, split, self.evaluation.attack, self.evaluation.n, part, show=False)
                 row |= {k: e.value for k, e in errors.items()}
         row["prediction_share"] = max(shares_on(self.plain, self.parts["test"], self.evaluation.n))
         for probe in self.probes:

@@ -1,0 +1,242 @@
+"""The robust memoriser of Theorem 4.4 on your data: an explicit ReLU network, certified on every training ball.
+
+examples:
+  cgro memorize --data mnist5k --classes 3,8 --p inf --radius 0.1
+  cgro memorize --classes even,odd --p 2 --radius 1.0 --seeds 5
+  cgro memorize --classes 3,8 --radius 0.05 --clean-radius 0.05 --memorize small-margin
+  cgro memorize --data digits --classes 3,8 --radius 0.05 --n-train 40 --export --verify milp
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, option, set_up, stored
+from cgro.data import Dataset, load
+from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, cgro_verdict, clean_error, predicted_shares
+from cgro.models import build
+from cgro.report.representation import decision_regions
+from cgro.representation import (
+    Certificate,
+    RobustMemorizer,
+    bracket,
+    certify,
+    interval_check,
+    small_margin_points,
+    train_clean_model,
+)
+from cgro.representation.slice import save_slice
+from cgro.runs import Run, summary
+
+N_INTERVAL = (
+    4  # training balls that are also propagated through the expanded network: the check is independent, not cheap
+)
+EXPANDED = 20_000_000  # non-zeros up to which it is written out for that
+
+
+@dataclass(kw_only=True)
+class Config(Output, Seeded, Computing):
+    """Options of `cgro memorize`."""
+
+    data: str = option("mnist5k", "data set")
+    classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes, one against rest")
+    n_train: int | None = option(None, "training points; default: all")
+    n_test: int | None = option(None, "test points; default: all")
+    p: str = option("inf", "norm: 1, 2 or inf")
+    radius: str = option("0.1", "radius of the balls, such as 0.1 or 8/255")
+    variant: str | None = option(None, "box or compact (inf), lean (1), shared (2); default: the norm's first")
+    ramp: float | None = option(None, "width on which indicators fall to 0; default: as wide as certificate A allows")
+    memorize: str = option("all", "all, or small-margin: only points the clean model is not certified on")
+    clean_model: str | None = option(None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32")
+    clean_radius: str = option("0", "train the default clean model adversarially at this radius")
+    clean_epochs: int = option(15, "epochs of the default clean model")
+    eval_n: int = option(1000, "test points in the bracket on the robust error, at most")
+    export: bool = option(False, "write the network as ONNX and properties as VNN-LIB into DIR/export (small N)")
+    verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
+    verify_n: int = option(10, "training balls to solve")
+
+
+def run(config: Config) -> Run:
+    """Build, certify and measure, one seed or several."""
+    set_up(config)
+    one_of(config.memorize, "--memorize", ("all", "small-margin"))
+    one_of(config.verify, "--verify", ("none", "milp"))
+    for name in ("eval_n", "verify_n", "clean_epochs"):
+        count(getattr(config, name), "--" + name.replace("_", "-"))
+    if config.clean_model is not None and number(config.clean_radius, "--clean-radius", low=0) > 0:
+        raise bad("--clean-radius", expected="0 with a clean model of your own", got=config.clean_radius)
+    return for_seeds("memorize", config, _one)
+
+
+def _one(config: Config, path: str | Path | None) -> Run:
+    threat = ThreatModel(config.p, config.radius)  # type: ignore[arg-type]
+    data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
+    memorizer = _memorizer(config, data, threat)
+    run = Run.start(path, "memorize", stored(config), overwrite=config.overwrite)
+    with run.locked():
+        exact = memorizer.pixels is not None
+        certificate = certify(memorizer, exact=exact)
+        metrics, verdict, notes = _measure(config, data, memorizer, certificate)
+        checks = _checks(config, run, memorizer)
+        points = memorizer.parameters_of(measure=_fits(memorizer))
+        separation = memorizer.separation
+        run.write_rows([{"point": i, "margin": v} for i, v in enumerate(certificate.margin.tolist())])
+        if save_slice(memorizer, run.file("slice.npz")):
+            decision_regions(run.path)
+        run.finish(
+            summary(
+                "memorize", seed=config.seed, threat=threat.to_dict(),
+                outcome={"kind": "completed", "reason": "certified" if certificate.holds else "NOT certified"},
+                verdict=verdict, metrics=metrics, data=data.describe(), certificate=certificate.to_dict(),
+                parameters={
+                    "total": points.total if points.total is not None else points.formula,
+                    "memorizer": points.memorizer, "clean": points.clean, "formula": points.formula,
+                    "generic": points.generic, "dense": points.dense, "measured": points.total is not None,
+                },
+                separation=separation.value, max_radius=separation.max_radius,
+                separation_pair=list(separation.pair), variant=memorizer.variant, checks=checks, notes=notes,
+            )
+        )  # fmt: skip
+    _require(certificate, checks)
+    return run
+
+
+def _require(certificate: Certificate, checks: dict[str, Any]) -> None:
+    """Exit 1 after the results are written: a false certificate, or a solver that disagrees with it."""
+    if not certificate.holds:
+        n_bad = int((certificate.margin <= 0).sum())
+        raise CheckFailed(
+            f"{n_bad} of {len(certificate.margin)} training balls are not certified; try a smaller --ramp"
+        )
+    if checks.get("interval") and not checks["interval"]["agrees"]:
+        raise CheckFailed(f"interval propagation disagrees with the certificate: {checks['interval']['least']}")
+    if checks.get("milp") and not checks["milp"]["agrees"]:
+        raise CheckFailed(f"the MILP solver disagrees with the certificate: {checks['milp']['least']}")
+
+
+def _memorizer(config: Config, data: Dataset, threat: ThreatModel) -> RobustMemorizer:
+    raw, y = data.train.raw, data.train.y
+    clean = _clean_model(config, data, threat)
+
+    def make(**more: Any) -> RobustMemorizer:
+        return RobustMemorizer(clean, raw, y, threat, variant=config.variant, ramp=config.ramp, **more)
+
+    whole = make()
+    if config.memorize == "all":
+        return whole
+    return make(memorize=small_margin_points(whole), separation=whole.separation)
+
+
+def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn.Module:
+    if config.clean_model is None:
+        model = build("mlp", data.shape, data.n_outputs, seed=config.seed)
+        radius = number(config.clean_radius, "--clean-radius", low=0)
+        against = threat.at(radius) if radius > 0 else None
+        return train_clean_model(
+            model, data.train.x, data.train.y, seed=config.seed, threat=against, epochs=config.clean_epochs
+        )
+    if ":" in config.clean_model:
+        model = build(config.clean_model, data.shape, data.n_outputs, seed=config.seed)
+    else:
+        model = _from_run(config.clean_model, data)
+    return model.eval().requires_grad_(False)
+
+
+def _from_run(path: str, data: Dataset) -> torch.nn.Module:
+    """The last network of a run of `cgro train`, which must have been trained for the same task."""
+    from cgro.commands import train
+    from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+
+    source = Run.open(path)
+    settings = source.config
+    if settings["command"] != "train":
+        raise bad("--clean-model", expected="a run of cgro train", got=f"a run of cgro {settings['command']}")
+    known = {f.name for f in fields(train.Config)}
+    trained = train.Config(**{k: v for k, v in settings.items() if k in known})
+    if (trained.data, trained.classes) != (data.name, ",".join(data.classes) if data.n_outputs == 1 else None):
+        raise bad("--clean-model", expected=f"a network for {data.name}, classes {','.join(data.classes)}",
+                  got=f"one for {trained.data}, classes {trained.classes or 'all'}")  # fmt: skip
+    model = build(trained.model, data.shape, data.n_outputs, width=trained.width, seed=trained.seed)
+    file = checkpoint_of(source)
+    load_weights(model, read_weights(file), file)
+    return model
+
+
+def _measure(
+    config: Config, data: Dataset, memorizer: RobustMemorizer, certificate: Certificate
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """The errors of F beside those of the clean model, and the verdict on F."""
+    test, train = data.test, data.train
+    part = test.head(config.eval_n)
+    found = bracket(memorizer, part.x, part.y, generator=torch.Generator().manual_seed(config.seed))
+    n_open = int((~(certificate.margin > 0)).sum())
+    certified = ErrorRate(n_open, len(train), "exact" if n_open == 0 else "upper")
+    errors = {
+        "clean_error/train": _clean_train_error(memorizer, certificate),
+        "clean_error/test": clean_error(memorizer, test.x, test.y),
+        "robust_error/train": ErrorRate(0, len(train), "exact" if n_open == 0 else "lower"),
+        "robust_error/test": found.lower,
+    }
+    metrics = {k: e.to_dict() for k, e in errors.items()}
+    metrics["robust_error/train@certified"] = certified.to_dict()
+    metrics |= found.metrics("test")
+    metrics["clean_error/test@clean_model"] = clean_error(memorizer.clean_model, test.x, test.y).to_dict()
+    shares = predicted_shares(memorizer, part.x)
+    rule = replace(DEFAULT_RULE, n_classes=max(2, data.n_outputs))
+    verdict = cgro_verdict(errors, prediction_share=shares, rule=rule)
+    return metrics, verdict.to_dict(), [found.reason] if found.reason else []
+
+
+def _clean_train_error(memorizer: RobustMemorizer, certificate: Certificate) -> ErrorRate:
+    """A certified ball contains its center: no evaluation is needed where all are certified."""
+    if certificate.holds:
+        return ErrorRate(0, len(certificate.margin))
+    x = memorizer.shaped(memorizer.points(torch.arange(len(memorizer.y))))
+    return clean_error(memorizer, x, memorizer.y)
+
+
+def _fits(memorizer: RobustMemorizer) -> bool:
+    return memorizer.parameters_of(measure=False).generic <= EXPANDED
+
+
+def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, Any]:
+    """Independent checks of the certificate, and the files for verifiers of others."""
+    checks: dict[str, Any] = {}
+    some = torch.linspace(0, len(memorizer.y) - 1, min(N_INTERVAL, len(memorizer.y))).long().unique()
+    if (
+        memorizer.variant in ("box", "compact")
+        and config.memorize == "all"
+        and config.ramp is None
+        and _fits(memorizer)
+    ):
+        least = float(interval_check(memorizer, some).min())
+        checks["interval"] = {"n": len(some), "least": least, "agrees": least >= 1.0}
+    if config.export:
+        from cgro.representation.export import export
+
+        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n)
+    if config.verify == "milp":
+        from cgro.representation.verify import verify_balls
+
+        chosen = torch.linspace(0, len(memorizer.y) - 1, min(config.verify_n, len(memorizer.y))).long().unique()
+        checks["milp"] = verify_balls(memorizer, chosen)
+    return checks
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Certificate, bracket and parameters."""
+    if "certificate" not in result:
+        return lines_of(result)
+    c, q = result["certificate"], result["parameters"]
+    state = "holds" if c["holds"] else "DOES NOT HOLD"
+    return "\n".join([
+        f"certificate {state}: y F >= {c['min_margin']:.6g} on all {c['n']} training balls ({c['method']}); "
+        f"{c['n_memorized']} points memorised",
+        f"parameters: {q['total']:,} non-zero; {q['memorizer']:,} for memory (generic {q['generic']:,}), "
+        f"{q['clean']:,} in the clean model" if q["total"] else f"parameters: {q['memorizer']:,} for memory",
+        f"separation {result['separation']:.6g}; radii below {result['max_radius']:.6g} are possible", "",
+        lines_of(result),
+    ])  # fmt: skip

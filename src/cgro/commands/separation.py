@@ -1,0 +1,87 @@
+"""How far apart are the classes (Assumption 4.2)? Exact distances, the largest radius, the pair that sets it.
+
+examples:
+  cgro separation --data mnist5k --classes 3,8
+  cgro separation --data mnist --p 2 --radius 1.5
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cgro._check import bad, number
+from cgro._progress import progress
+from cgro.commands._common import Output, option, say, stored
+from cgro.data import load
+from cgro.definitions import ThreatModel
+from cgro.definitions.threat import parse_p
+from cgro.representation import separation
+from cgro.runs import Run, summary
+
+
+@dataclass(kw_only=True)
+class Config(Output):
+    """Options of `cgro separation`."""
+
+    data: str = option("mnist5k", "data set")
+    classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes")
+    n_train: int | None = option(None, "training points; default: all")
+    p: str = option("inf", "norms, separated by commas: 1, 2, inf")
+    radius: str | None = option(None, "a radius to judge, such as 8/255")
+    seed: int = option(0, "seed of the cut of the training part")
+    threads: int | None = option(None, "CPU threads; default: all cores")
+
+
+def run(config: Config) -> Run:
+    """Measure the separation in every norm asked for."""
+    orders = [parse_p(p.strip()) for p in config.p.split(",")]
+    radius = None if config.radius is None else number(config.radius, "radius", low=0.0)
+    if radius is not None and len(orders) > 1:
+        raise bad("--radius", expected="one norm to judge it in", got=f"--p {config.p}")
+    data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
+    done = Run.start(config.out, "separation", stored(config), overwrite=config.overwrite)
+    rows = []
+    for p in orders:
+        with progress(len(data.train), f"distances, l_{p:g}") as update:
+            found = separation(
+                data.train.raw, data.train.y, p, threads=config.threads, update=lambda n, update=update: update(n, "")
+            )
+        i, k = found.pair
+        rows.append({
+            "p": p, "separation": found.value, "max_radius": found.max_radius, "pair": [i, k],
+            "pair_index": [int(data.train.index[j]) for j in found.pair],
+            "pair_labels": [int(data.train.y[j]) for j in found.pair],
+            "quantiles": np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
+        })  # fmt: skip
+    done.write_rows(rows)
+    done.finish(_summary(config, data.describe(), rows, radius, orders))
+    return done
+
+
+def _summary(
+    config: Config, data: dict[str, object], rows: list[dict[str, Any]], radius: float | None, orders: list[float]
+) -> dict[str, Any]:
+    admissible = None if radius is None else 2 * radius < rows[0]["separation"]
+    if admissible is False:
+        say(f"warning: radius {radius:g} is not below half the separation, {rows[0]['max_radius']:.6g}: the balls of "
+            "two classes meet, no classifier is right on all of them")  # fmt: skip
+    threat = None if radius is None else ThreatModel(orders[0], radius, None).to_dict()
+    return summary(
+        "separation", seed=config.seed, threat=threat,
+        outcome={"kind": "completed", "reason": "exact distances"}, verdict=None, metrics={}, data=data,
+        separation={f"{r['p']:g}": r["separation"] for r in rows},
+        max_radius={f"{r['p']:g}": r["max_radius"] for r in rows}, admissible=admissible, norms=rows,
+    )  # fmt: skip
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Separation and largest radius in each norm."""
+    lines = ["norm    separation   largest radius   pair (positions in the source)"]
+    for row in result["norms"]:
+        i, k = row["pair_index"]
+        labels = " and ".join(map(str, row["pair_labels"]))
+        lines.append(
+            f"l_{row['p']!s:5} {row['separation']:11.6g}   below {row['max_radius']:.6g}   {i}, {k} (labels {labels})"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,182 @@
+"""Patch data (Definition 5.1): one signal patch, all others noise orthogonal to the signal."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad, count, number, one_of
+
+
+@dataclass(frozen=True)
+class PatchSample:
+    """Examples of the patch model and the parts they were made of.
+
+    Args:
+        x: (B, P, d) inputs.
+        y: (B,) labels in {-1, +1}, in the dtype of x.
+        signal_position: (B,) which patch carries the signal.
+        signal_index: (B,) which of the signal directions it carries.
+        noise: (B, P-1, d) the noise patches in their order, each orthogonal to every signal direction.
+    """
+
+    x: Tensor
+    y: Tensor
+    signal_position: Tensor
+    signal_index: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A filter bank in three mutually orthogonal parts; they add up to it.
+
+    Args:
+        signal: (m, d) in the span of the signal directions.
+        memorized: (m, d) in the span of the training noise patches.
+        rest: (m, d) orthogonal to both; gradient descent leaves this part as it was initialised.
+    """
+
+    signal: Tensor
+    memorized: Tensor
+    rest: Tensor
+
+
+@dataclass(frozen=True)
+class PatchData:
+    """Patch data: X = (X[1], ..., X[P]), X[signal] = alpha y w*, X[j] ~ N(0, sigma^2 (I - w* w*^T)) elsewhere.
+
+    y is uniform on {-1, +1} and ‖w*‖_2 = 1 (Definition 5.1). With several signal directions an example carries one of
+    them, chosen uniformly, and the noise is orthogonal to all. The noise does not depend on the label: on an unseen
+    example it carries no information about y.
+
+    Args:
+        patch_dim: d, coordinates of a patch.
+        n_patches: P >= 2.
+        signal_strength: alpha > 0; None means d^0.249, the scale of the theorem without its logarithms.
+        noise_std: sigma > 0, of one coordinate; None means d^-0.509.
+        n_signals: number of orthonormal signal directions; the first coordinate axes are taken, which loses nothing:
+            the model is invariant under rotations.
+        signal_position: 0 .. P-1, or "random" for a uniform position in each example.
+        balanced: give both classes the same number of examples (one more of +1 when odd).
+
+    Raises:
+        BadRequest: a size, strength or standard deviation that is not positive, or no room for the noise.
+
+    Example:
+        >>> data = PatchData(patch_dim=4, signal_strength=2.0, signal_position=0)
+        >>> sample = data.sample(3, torch.Generator().manual_seed(0))
+        >>> bool((sample.x[:, 0] @ data.signal_directions[0] == 2 * sample.y).all())
+        True
+        >>> float((sample.noise @ data.signal_directions.T).abs().max())
+        0.0
+    """
+
+    patch_dim: int
+    n_patches: int = 2
+    signal_strength: float = None  # type: ignore[assignment]  # always a number after __post_init__
+    noise_std: float = None  # type: ignore[assignment]
+    n_signals: int = 1
+    signal_position: int | Literal["random"] = "random"
+    balanced: bool = False
+
+    def __post_init__(self) -> None:
+        count(self.patch_dim, "patch_dim", low=2)
+        count(self.n_patches, "n_patches", low=2)
+        count(self.n_signals, "n_signals", high=self.patch_dim - 1)
+        tiny = 1e-300
+        strength = self.patch_dim**0.249 if self.signal_strength is None else self.signal_strength
+        object.__setattr__(self, "signal_strength", _positive(strength, "signal_strength", tiny))
+        std = self.patch_dim**-0.509 if self.noise_std is None else self.noise_std
+        object.__setattr__(self, "noise_std", _positive(std, "noise_std", tiny))
+        if isinstance(self.signal_position, str):
+            one_of(self.signal_position, "signal_position", ("random",))
+        else:
+            count(self.signal_position, "signal_position", low=0, high=self.n_patches - 1)
+
+    @property
+    def signal_directions(self) -> Tensor:
+        """w*, (n_signals, d), orthonormal rows, float64."""
+        return torch.eye(self.n_signals, self.patch_dim, dtype=torch.float64)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """(P, d)."""
+        return self.n_patches, self.patch_dim
+
+    def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> PatchSample:
+        """Draw n independent examples.
+
+        Args:
+            n: number of examples.
+            generator: source of all randomness.
+            dtype: of x and y.
+
+        Returns:
+            The examples with their parts.
+        """
+        count(n, "n")
+        k, p = self.n_signals, self.n_patches
+        y = self._labels(n, generator)
+        which = torch.randint(k, (n,), generator=generator)
+        noise = torch.randn(n, p - 1, self.patch_dim, generator=generator, dtype=torch.float64) * self.noise_std
+        noise[..., :k] = 0.0  # the exact projection onto the complement of the first k axes
+        if self.signal_position == "random":
+            position = torch.randint(p, (n,), generator=generator)
+        else:
+            position = torch.full((n,), int(self.signal_position))
+        others = torch.arange(p - 1).expand(n, -1)
+        others = others + (others >= position[:, None])
+        x = torch.zeros(n, p, self.patch_dim, dtype=torch.float64)
+        x.scatter_(1, others[..., None].expand_as(noise), noise)
+        x[torch.arange(n), position] = (self.signal_strength * y)[:, None] * self.signal_directions[which]
+        return PatchSample(x.to(dtype), y.to(dtype), position, which, noise.to(dtype))
+
+    def _labels(self, n: int, generator: torch.Generator) -> Tensor:
+        if self.balanced:
+            y = torch.ones(n, dtype=torch.float64)
+            y[: n // 2] = -1.0
+            return y[torch.randperm(n, generator=generator)]
+        return 2.0 * torch.randint(2, (n,), generator=generator).double() - 1.0
+
+    def decompose(self, filters: Tensor, sample: PatchSample) -> Decomposition:
+        """Split filters into signal, memorised noise and the rest of their initial value.
+
+        w_r = sum_k <w_r, w*_k> w*_k + (projection onto the training noise patches) + rest.
+
+        Args:
+            filters: (m, d).
+            sample: the training examples.
+
+        Returns:
+            Three (m, d) parts that add up to `filters`.
+
+        Raises:
+            BadRequest: filters of another dimension.
+
+        Example:
+            >>> data = PatchData(patch_dim=5)
+            >>> sample = data.sample(2, torch.Generator().manual_seed(0))
+            >>> filters = data.signal_directions + 3 * sample.noise[0]
+            >>> parts = data.decompose(filters, sample)
+            >>> bool(torch.allclose(parts.memorized, 3 * sample.noise[0])), float(parts.rest.norm()) < 1e-12
+            (True, True)
+        """
+        if filters.ndim != 2 or filters.shape[1] != self.patch_dim:
+            raise bad("filters", expected=f"shape (m, {self.patch_dim})", got=tuple(filters.shape))
+        directions = self.signal_directions.to(filters)
+        signal = filters @ directions.T @ directions
+        basis = torch.linalg.svd(sample.noise.to(filters).flatten(0, 1), full_matrices=False)
+        keep = basis.S.max() * 1e-12 < basis.S
+        basis = basis.Vh[keep]
+        memorized = filters @ basis.T @ basis
+        return Decomposition(signal, memorized, filters - signal - memorized)
+
+
+def _positive(value: float, what: str, tiny: float) -> float:
+    """A finite number above zero."""
+    try:
+        return number(value, what, low=tiny)
+    except ValueError:
+        raise bad(what, expected="a finite number > 0", got=value) from None

@@ -1,0 +1,142 @@
+"""The probability that an unseen example is classified correctly, from the signal learned and the filters."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+
+from cgro._check import bad, count, one_of
+from cgro.dynamics.rule import Array, Rule
+
+
+def unseen_margins(rule: Rule, u: Array, covariance: Array, normals: Array, y: Array, group: Array) -> Array:
+    """Clean and robust margins of unseen examples of one seed, (2, T).
+
+    Args:
+        rule: the network and adversary.
+        u: (K, m) signal components. covariance: (m, m) <w_r, w_s> off the signal.
+        normals: (T, P-1, m) normal with the standard deviation of a noise coordinate.
+        y: (T,). group: (T,).
+    """
+    z = normals @ root(covariance)
+    noise = y * (z * rule.slope(z)).sum((1, 2))
+    signal, column = rule.class_signal(u), (y < 0).astype(int)
+    robust = rule.signal_margin(rule.worst_strength(signal), signal)
+    clean = rule.signal_margin(rule.strength, signal)
+    return np.stack([clean[group, column] + noise, robust[group, column] + noise])
+
+
+def root(covariance: Array) -> Array:
+    """The symmetric square root, continuous in the matrix; NaN where the matrix is not finite."""
+    if not np.isfinite(covariance).all():
+        return np.full(covariance.shape, np.nan)
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+
+
+def probability_correct(
+    threshold: float,
+    covariance: Array,
+    *,
+    activation_power: float,
+    noise_std: float,
+    n_patches: int = 2,
+    method: Literal["auto", "closed", "radial", "gaussian"] = "auto",
+    n_directions: int = 4096,
+    seed: int = 0,
+) -> float:
+    """P[ y f(X) > 0 ] for an unseen example whose signal patch contributes `threshold`, odd form.
+
+    P[ t + V > 0 ], V = y sum_j sum_r phi(<w_r, xi_j>). t = alpha^q U gives clean accuracy, t = phi(alpha - delta) U the
+    attacked one. V is symmetric, so at t = 0 the answer is 1/2 whatever the filters have learned.
+
+    `closed`: all filters parallel and P = 2, so that V is a monotone function of one Gaussian:
+    Phi( sign(t) (|t| / c)^(1/q) / sigma ) with c = |sum_r phi(s_r)|, s_r the signed lengths. `radial`: V is homogeneous
+    of degree q in the k = (P-1) m Gaussian coordinates, so given a direction its law is that of a power of a chi_k
+    variable, integrated in closed form; directions are averaged, in pairs +-. `gaussian`: V taken as normal with its
+    exact variance, right when many filters and patches contribute alike, and only then.
+
+    Args:
+        threshold: t.
+        covariance: (m, m) <w_r, w_s> off the signal.
+        activation_power: q.
+        noise_std: sigma.
+        n_patches: P.
+        method: "auto" takes `closed` where it is exact, else `radial`.
+        n_directions: of `radial`; the standard error is below 0.5 / sqrt(n_directions).
+        seed: of the directions.
+
+    Returns:
+        A probability.
+
+    Raises:
+        BadRequest: `closed` where it is not exact; sizes out of range.
+
+    Example:
+        >>> round(probability_correct(1.0, np.eye(1), activation_power=3, noise_std=1.0), 4)  # Phi(1)
+        0.8413
+    """
+    one_of(method, "method", ("auto", "closed", "radial", "gaussian"))
+    count(n_patches, "n_patches", low=2)
+    count(n_directions, "n_directions")
+    if not np.isfinite(threshold) or not np.isfinite(covariance).all():
+        raise bad("threshold and covariance", expected="finite numbers", got="NaN or inf")
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, 0.0)
+    parallel = n_patches == 2 and values[:-1].sum() <= 1e-14 * values[-1]
+    if method == "closed" and not parallel:
+        raise bad("method", expected="closed only for parallel filters and 2 patches", got="others", remedy="radial")
+    q = float(activation_power)
+    if parallel and method in ("auto", "closed"):
+        lengths = vectors[:, -1] * math.sqrt(values[-1])
+        c = abs(float((np.sign(lengths) * np.abs(lengths) ** q).sum()))
+        at = math.inf if c == 0 and threshold else (abs(threshold) / c) ** (1 / q) / noise_std if threshold else 0.0
+        return _normal_cdf(math.copysign(at, threshold))
+    if method == "gaussian":
+        return _normal_cdf(threshold / math.sqrt(noise_variance(covariance, q, noise_std, n_patches)))
+    half = vectors * np.sqrt(values)
+    rng = np.random.default_rng(seed)
+    normals = rng.standard_normal((n_directions, n_patches - 1, len(covariance)))
+    normals /= np.sqrt((normals**2).sum((1, 2), keepdims=True))
+    z = noise_std * normals @ half.T
+    size = np.abs((z * np.abs(z) ** (q - 1)).sum((1, 2)))
+    reach = (abs(threshold) / np.maximum(size, 1e-300)) ** (1 / q)
+    k = torch.tensor((n_patches - 1) * len(covariance) / 2, dtype=torch.float64)
+    inside = torch.special.gammainc(k, torch.from_numpy(reach**2 / 2)).mean().item()
+    return 0.5 + math.copysign(0.5 * inside, threshold) if threshold else 0.5
+
+
+def noise_variance(covariance: Array, power: float, noise_std: float, n_patches: int = 2) -> float:
+    """Var V = (P-1) sum_{r,s} E[ phi(z_r) phi(z_s) ], z normal with covariance sigma^2 <w_r, w_s>, odd form.
+
+    q = 3: E = 9 K_rr K_ss K_rs + 6 K_rs^3. Otherwise by quadrature over the angle in polar coordinates.
+
+    Example:
+        >>> noise_variance(np.eye(1), 3, 1.0)  # E z^6
+        15.0
+    """
+    k = noise_std**2 * covariance
+    diagonal = np.diag(k)
+    if power == 3:
+        pairs = 9 * np.outer(diagonal, diagonal) * k + 6 * k**3
+        return float((n_patches - 1) * pairs.sum())
+    scale = np.sqrt(diagonal)
+    rho = np.clip(k / np.outer(scale, scale), -1.0, 1.0)
+    return float((n_patches - 1) * (np.outer(scale, scale) ** power * _odd_moment(rho, power)).sum())
+
+
+def _odd_moment(rho: Array, power: float, n: int = 400) -> Array:
+    """E[ phi(a) phi(b) ] of standard normals with correlation rho: polar quadrature of the angular part.
+
+    With a = R cos t, b = R cos(t - arccos rho) the radius integrates to E R^(2q) = 2^q Gamma(q+1).
+    """
+    angle = (np.arange(n) + 0.5) * 2 * np.pi / n
+    cosine = np.cos(angle)
+    shifted = np.cos(angle - np.arccos(rho)[..., None])
+    moment = (cosine * np.abs(cosine) ** (power - 1) * shifted * np.abs(shifted) ** (power - 1)).mean(-1)
+    return 2.0**power * math.gamma(power + 1) * moment
+
+
+def _normal_cdf(t: float) -> float:
+    return 0.5 * math.erfc(-t / math.sqrt(2))

@@ -1,0 +1,123 @@
+"""The two-layer patch network of Section 5, with its closed forms."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cgro._check import bad, count, number, one_of
+
+Activation = Literal["odd", "halves"]
+
+
+class PatchCNN(nn.Module):
+    """The two-layer convolution f_W(X) = sum_r sum_j a_r phi(<w_r, X[j]>); only the filters w_r are trained.
+
+    `odd`: phi(z) = sign(z)|z|^q and a_r = 1. `halves`: phi(z) = ReLU(z)^q and a_r = +1 for the first half of the
+    filters, -1 for the second. For odd q the odd form equals halves with the filters w and -w tied in pairs.
+
+    Args:
+        patch_dim: d.
+        n_filters: m; even for `halves`.
+        activation_power: q >= 2; any real number.
+        activation: "odd" or "halves".
+        init_std: standard deviation of each coordinate at the start.
+        generator: source of the initial filters.
+
+    Raises:
+        BadRequest: q < 2, no filters, an odd number of filters for `halves`.
+
+    Example:
+        >>> net = PatchCNN(2, 1, generator=torch.Generator())
+        >>> _ = net.filters.data.copy_(torch.tensor([[2.0, 0.0]]))
+        >>> net(torch.tensor([[[1.0, 5.0], [-0.5, 0.0]]], dtype=torch.float64)).tolist()  # 2^3 + (-1)^3
+        [7.0]
+    """
+
+    signs: Tensor
+
+    def __init__(
+        self,
+        patch_dim: int,
+        n_filters: int,
+        *,
+        activation_power: float = 3,
+        activation: Activation = "odd",
+        init_std: float = 0.03,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        count(patch_dim, "patch_dim")
+        count(n_filters, "n_filters")
+        self.activation_power = number(activation_power, "activation_power", low=2.0)
+        self.activation = one_of(activation, "activation", ("odd", "halves"))
+        start = torch.randn(n_filters, patch_dim, generator=generator, dtype=torch.float64)
+        self.filters = nn.Parameter(number(init_std, "init_std", low=0.0) * start)
+        self.register_buffer("signs", second_layer(n_filters, activation))
+
+    def response(self, z: Tensor) -> Tensor:
+        """phi(z), before the second layer."""
+        if self.activation == "odd":
+            return z * z.abs() ** (self.activation_power - 1)
+        return z.clamp_min(0) ** self.activation_power
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P, d) -> (B,) scores."""
+        if x.ndim != 3 or x.shape[2] != self.filters.shape[1]:
+            raise bad("x", expected=f"shape (B, P, {self.filters.shape[1]})", got=tuple(x.shape))
+        return (self.response(x @ self.filters.T) @ self.signs).sum(1)
+
+    def input_gradient(self, x: Tensor) -> Tensor:
+        """The gradient of each score by its input in closed form: sum_r a_r phi'(<w_r, X[j]>) w_r, (B, P, d)."""
+        z, q = x @ self.filters.T, self.activation_power
+        slope = z.abs() ** (q - 1) if self.activation == "odd" else z.clamp_min(0) ** (q - 1)
+        return (q * slope * self.signs) @ self.filters
+
+    def class_signal(self, direction: Tensor) -> tuple[float, float]:
+        """y f of the patch y w*, for y = +1 and y = -1: (U_+, U_-). Equal, and called U, in the odd form."""
+        u = self.filters.detach() @ direction.to(self.filters)
+        return float(self.response(u) @ self.signs), -float(self.response(-u) @ self.signs)
+
+    def worst_strength(self, direction: Tensor, signal_strength: float, radius: float) -> tuple[float, float]:
+        """The signal strength that the adversary along w* leaves, for y = +1 and y = -1, in closed form.
+
+        argmin over |x - alpha| <= delta of y f(y x w*). In x it is x^q U_y for x >= 0 and -|x|^q U_{-y} for x < 0:
+        monotone on both sides of zero, so the minimum is an end point or, when inside, x = 0.
+
+        Args:
+            direction: w*, (d,), unit.
+            signal_strength: alpha.
+            radius: delta >= 0.
+
+        Returns:
+            The two minimisers.
+
+        Example:
+            >>> net = PatchCNN(2, 3, generator=torch.Generator())
+            >>> _ = net.filters.data.abs_()
+            >>> net.worst_strength(torch.tensor([1.0, 0.0]), 3.0, 1.0)
+            (2.0, 2.0)
+        """
+        low, high = signal_strength - number(radius, "radius", low=0.0), signal_strength + radius
+        candidates = [low, high] + ([0.0] if low < 0 < high else [])
+        plus, minus = self.class_signal(direction)
+        q = self.activation_power
+
+        def worst(mine: float, other: float) -> float:
+            return min(candidates, key=lambda x: x**q * mine if x >= 0 else -(abs(x) ** q) * other)
+
+        return worst(plus, minus), worst(minus, plus)
+
+
+def second_layer(n_filters: int, activation: Activation) -> Tensor:
+    """a_r: all ones for `odd`; +1 then -1, half each, for `halves`. (m,) float64.
+
+    Raises:
+        BadRequest: an odd number of filters for `halves`.
+    """
+    signs = torch.ones(n_filters, dtype=torch.float64)
+    if activation == "halves":
+        if n_filters % 2:
+            raise bad("n_filters", expected="an even number, half of each sign", got=n_filters)
+        signs[n_filters // 2 :] = -1.0
+    return signs

@@ -1,0 +1,214 @@
+"""Theorem 4.7, without tricks: a worst-case family, a counting floor for every robust network, and one that is robust.
+
+The counting argument below is our derivation (Warren's theorem, layer by layer), not the paper's text; its constant is
+explicit. It says that SOME labelling of the grid is hard, and names none.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cgro._check import BadRequest, bad, count, number
+from cgro.representation.network import Layer, dense_layer, propagate_intervals
+
+SLACK = 1e-9
+LARGEST_GRID = 2**16
+
+
+def grid_side(radius: float) -> int:
+    """k, the largest integer with 1 / (k - 1) > 2 radius: neighbours on the grid are more than 2 radius apart.
+
+    >>> grid_side(0.1), grid_side(0.2)
+    (5, 3)
+    """
+    number(radius, "radius", low=1e-6)
+    if radius >= 0.5:
+        raise bad("radius", expected="below 1/2, or no two grid points fit into the box", got=f"{radius:g}")
+    k = math.ceil(1 / (2 * radius)) + 1
+    while 1 / (k - 1) <= 2 * radius:
+        k -= 1
+    return k
+
+
+def binary_entropy(share: float) -> float:
+    """H(a) in bits.
+
+    >>> binary_entropy(0.5), binary_entropy(0.0)
+    (1.0, 0.0)
+    """
+    return 0.0 if share in (0, 1) else -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+
+
+def _log2_growth(log2_w: float, n_layers: int, log2_m: float, dim: int) -> float:
+    """log2 of [ L + L W log2(2 e m L) + W log2(e (D + W + 1)(W + 1) / W) ] for W = 2^log2_w, safe for huge m."""
+    log2_sum = max(log2_w, 0.0) + math.log2(2.0 ** min(0.0, log2_w) + (dim + 1) * 2.0 ** -max(log2_w, 0.0))
+    shape = math.log2(math.e) + log2_sum + math.log2(1 + 2.0**-log2_w)
+    per_weight = n_layers * (math.log2(2 * math.e * n_layers) + log2_m) + shape
+    return log2_w + math.log2(per_weight + n_layers * 2.0**-log2_w)
+
+
+def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1) -> float | None:
+    """log2 of the parameters that a robust network must exceed on the worst labelling (Theorem 4.7, counted).
+
+    The m = k^(D-1) grid points need m labels. At most 2^G(W) labellings are realised by networks with W non-zero
+    parameters in L weight layers, G = L + L W log2(2 e m L) + W log2(e (D+W+1)(W+1)/W); each is within error a of at
+    most 2^(H(a) m) others. While G + H(a) m < m some labelling has robust error above a for every such network, in
+    any l_p norm. It does not say which labelling, nor anything about a data set such as MNIST.
+
+    Args:
+        radius: of the threat. dim: D >= 2. n_layers: L. error: a in [0, 1/2).
+
+    Returns:
+        log2 of the largest such W, or None where the argument is vacuous (not even W = 1).
+
+    Example:
+        >>> [round(log2_floor(0.1, d), 1) for d in (5, 10, 20, 50, 784)]
+        [2.9, 13.5, 35.7, 104.0, 1804.3]
+    """
+    count(dim, "dim", low=2)
+    count(n_layers, "n_layers")
+    number(error, "error", low=0.0, high=0.4999999)
+    log2_m = (dim - 1) * math.log2(grid_side(radius))
+    budget = log2_m + math.log2(1 - binary_entropy(error))
+    if _log2_growth(0.0, n_layers, log2_m, dim) >= budget:
+        return None
+    low, high = 0.0, log2_m
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _log2_growth(middle, n_layers, log2_m, dim) < budget else (low, middle)
+    return low
+
+
+def log2_construction(radius: float, dim: int) -> float:
+    """log2 of the parameters of the round-project-interpolate network on a random labelling: 5 (k-1)(D-1) + 1.5 m.
+
+    >>> 3.9 < log2_construction(0.2, 3) < 6
+    True
+    """
+    k = grid_side(radius)
+    log2_m, linear = (dim - 1) * math.log2(k), 5 * (k - 1) * (dim - 1)
+    return log2_m + math.log2(1.5 + linear * 2.0**-log2_m)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The points (s, 1/2 + eta phi(s)), s in a grid of k^(D-1), labelled phi(s); clean error 0 with 2 parameters.
+
+    Args:
+        points: (m, D) float64. labels: (m,) -1 / +1. digits: (m, D-1) grid positions 0 .. k-1. radius, side: delta, k.
+    """
+
+    points: Tensor
+    labels: Tensor
+    digits: Tensor
+    radius: float
+    side: int
+
+
+def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, seed: int = 0) -> Family:
+    """Build the family with given or random labels, eta = radius / 2, so that the classes are > 2 radius apart.
+
+    Args:
+        radius: delta. dim: D. labels: (k^(D-1),) or None for random ones from `seed`.
+
+    Raises:
+        BadRequest: a grid of more than 65,536 points, labels that do not fit.
+
+    Example:
+        >>> f = worst_case_family(0.2, 3)
+        >>> len(f.points), bool(((f.points[:, -1] - 0.5).sign() == f.labels).all())
+        (9, True)
+    """
+    k = grid_side(radius)
+    if (dim - 1) * math.log2(k) > math.log2(LARGEST_GRID):
+        raise bad("dim", expected=f"a grid of at most {LARGEST_GRID} points", got=f"{k}^{dim - 1}")
+    m = k ** (dim - 1)
+    digits = torch.arange(m)[:, None] // k ** torch.arange(dim - 1) % k
+    if labels is None:
+        labels = 2 * torch.randint(0, 2, (m,), generator=torch.Generator().manual_seed(seed)) - 1
+    if labels.shape != (m,) or not bool((labels.abs() == 1).all()):
+        raise bad("labels", expected=f"{m} values -1 or +1", got=tuple(labels.shape))
+    last = 0.5 + radius / 2 * labels.double()
+    return Family(torch.cat([digits.double() / (k - 1), last[:, None]], 1), labels, digits, radius, k)
+
+
+def checkerboard(radius: float, dim: int) -> Tensor:
+    """The labelling (-1)^(sum of digits): looks hard, and is realised with 8 (k-1)(D-1) + O(1) parameters."""
+    k = grid_side(radius)
+    digits = torch.arange(k ** (dim - 1))[:, None] // k ** torch.arange(dim - 1) % k
+    return 1 - 2 * (digits.sum(1) % 2)
+
+
+def _interpolation(values: Tensor) -> tuple[Tensor, Tensor, float, float]:
+    """A zigzag of slopes +-1 with the sign of values[i] at i and size >= 1/2: kinks, slope changes, offset, slope.
+
+    It crosses 0 midway between runs of equal sign and turns in the middle of each inner run.
+    """
+    change = torch.nonzero(values[1:] != values[:-1]).squeeze(1).double() + 0.5
+    first = float(values[0])
+    if not len(change):
+        return change, change, first, 0.0
+    kinks = (change[1:] + change[:-1]) / 2
+    slope = -first
+    turns = 2 * first * (-1.0) ** torch.arange(len(kinks), dtype=torch.float64)
+    return kinks, turns, -slope * float(change[0]), slope
+
+
+def robust_network(family: Family, *, projection: Tensor | None = None) -> list[Layer]:
+    """Round, project, interpolate: a network that is right on every ball of the family, 5 weight layers.
+
+    v_jt = ReLU(1 - ReLU(1 - (x_j - a_t)/w)) is 1 exactly if the digit is at least t, anywhere in the ball; the index
+    sum_j c_j sum_t v_jt is then an integer, and a zigzag through the labels along the index has their sign.
+    5 (k-1)(D-1) + 3 (runs) + O(1) parameters, runs of equal labels along the index.
+
+    Args:
+        family: points and labels. projection: (D-1,) integer weights c; None takes k^j, which tells all points apart.
+
+    Raises:
+        BadRequest: the projection maps points of different labels to one index.
+
+    Example:
+        >>> f = worst_case_family(0.2, 3)
+        >>> float(family_margins(robust_network(f), f).min())
+        0.5
+    """
+    k, n = family.side, family.digits.shape[1]
+    weights = k ** torch.arange(n) if projection is None else projection
+    index = family.digits @ weights
+    values = torch.zeros(int(index.max()) + 1, dtype=torch.float64)
+    values[index] = family.labels.double()
+    if not bool((values[index] == family.labels).all()):
+        raise BadRequest("projection: expected one label an index, got different labels on one; use k^j")
+    known = torch.nonzero(values).squeeze(1)
+    values = values[known[(torch.arange(len(values))[:, None] >= known).sum(1).clamp_min(1) - 1]]
+    h, inner = 1 / (k - 1), family.radius * (1 + SLACK)
+    start, width = torch.arange(k - 1, dtype=torch.float64) * h + inner, h - 2 * inner
+    rows, column = torch.arange(n * (k - 1)), torch.arange(n).repeat_interleave(k - 1)
+    steps = torch.zeros(n * (k - 1), n + 1, dtype=torch.float64)
+    steps[rows, column] = -1 / width
+    eye = torch.eye(n * (k - 1), dtype=torch.float64)
+    kinks, turns, offset, slope = _interpolation(values)
+    lines = torch.cat([torch.zeros(1, dtype=torch.float64), -kinks])
+    return [
+        dense_layer(steps, 1 + start.repeat(n) / width), dense_layer(-eye, torch.ones(len(eye))),
+        dense_layer(weights.double().repeat_interleave(k - 1)[None]),
+        dense_layer(torch.ones(len(lines), 1, dtype=torch.float64), lines),
+        dense_layer(torch.cat([torch.tensor([slope], dtype=torch.float64), turns])[None], torch.tensor([offset])),
+    ]  # fmt: skip
+
+
+def family_margins(layers: list[Layer], family: Family) -> Tensor:
+    """Certified y f on every ball of the family, by intervals; l_inf balls contain the others. (m,)"""
+    low, high = propagate_intervals(layers, family.points - family.radius, family.points + family.radius)[-1]
+    return torch.where(family.labels > 0, low[:, 0], -high[:, 0])
+
+
+def expected_unseen(radius: float, dim: int, n: int) -> float:
+    """(1 - 1/m)^N: the expected robust test error of the memoriser that saw N draws from the family.
+
+    >>> round(expected_unseen(0.2, 6, 300), 3)
+    0.29
+    """
+    return math.exp(n * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))

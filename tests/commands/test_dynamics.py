@@ -1,0 +1,135 @@
+"""`cgro dynamics` from its configuration to the summary and the figures."""
+
+import json
+
+import pytest
+
+from cgro.cli import main
+from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
+from cgro.dynamics import PRESETS, theorem_radius_ratio
+from cgro.report.dynamics import filters_gif
+from cgro.runs import Run
+
+FAST = {"patch_dim": 20, "n_train": 5, "n_filters": 6, "n_steps": 200, "n_test": 100, "threads": 1}
+
+
+def test_summary_has_the_schema_and_what_the_issue_adds(tmp_path):
+    result = run(Config(**FAST, seeds=3, seed=4, out=str(tmp_path / "r"))).summary
+    assert result["command"] == "dynamics"
+    assert result["preset"] == "theorem"
+    assert result["calibrated"] is False
+    for name in ("signal_growth_end", "memorization_start", "memorization_end"):
+        assert set(result["stages"][name]) == {"mean", "sd", "per_seed", "n_found", "reason"}
+        assert len(result["stages"][name]["per_seed"]) == 3
+    for name in ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test"):
+        assert len(result["metrics"][name]["per_seed"]) == 3
+        assert 0 <= result["metrics"][name]["mean"] <= 1
+    assert {"signal_learned", "noise_learned", "theory"} <= set(result)
+    assert set(result["theory"]["signal_growth_end"]) >= {"predicted", "measured"}
+    drawn = {p.name for p in (tmp_path / "r" / "figures").iterdir()}
+    assert drawn == {"stages.png", "stages.svg", "filters.png", "filters.svg"}
+    assert filters_gif(tmp_path / "r", n_frames=3).read_bytes()[:6] == b"GIF89a"
+    assert len(Run.open(tmp_path / "r").rows()) > 50
+
+
+def test_one_seed_writes_values(tmp_path):
+    result = run(Config(**FAST, out=str(tmp_path / "r"))).summary
+    assert 0 <= result["metrics"]["robust_error/test"]["value"] <= 1
+    assert result["metrics"]["robust_error/test"]["bound"] == "exact"
+
+
+def test_a_seed_alone_equals_the_seed_in_a_batch(tmp_path):
+    many = run(Config(**FAST, seeds=3, out=str(tmp_path / "many"))).summary
+    one = run(Config(**FAST, seed=2, out=str(tmp_path / "one"))).summary
+    assert many["signal_learned"]["per_seed"][2] == one["signal_learned"]["mean"]
+
+
+def test_table2_says_that_it_is_calibrated(tmp_path, capsys):
+    assert (
+        main(["dynamics", "--preset", "table2", "--n-steps", "50", "--threads", "1", "--out", str(tmp_path / "r")]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "CALIBRATED" in shown
+    assert "no evidence" in shown
+    assert Run.open(tmp_path / "r").summary["calibrated"] is True
+
+
+def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
+    result = run(Config(**FAST, full_ball="l2", out=str(tmp_path / "r"))).summary
+    assert result["metrics"]["robust_error/test@l2"]["bound"] == "lower"
+    result = run(Config(**{**FAST, "n_steps": 20}, adversary="linf", out=str(tmp_path / "s"))).summary
+    assert result["metrics"]["robust_error/test"]["bound"] == "lower"
+    assert result["metrics"]["robust_error/test@signal"]["bound"] == "exact"
+    assert result["metrics"]["robust_error/test"]["value"] >= result["metrics"]["robust_error/test@signal"]["value"]
+
+
+def test_divergence_is_a_result_and_explains_itself(tmp_path, capsys):
+    args = [
+        "dynamics",
+        "--patch-dim",
+        "20",
+        "--lr",
+        "50",
+        "--n-steps",
+        "100",
+        "--threads",
+        "1",
+        "--out",
+        str(tmp_path / "r"),
+        "--json",
+    ]
+    assert main(args) == 0
+    outcome = json.loads(capsys.readouterr().out)["outcome"]
+    assert outcome["kind"] == "diverged"
+    assert "largest stable lr" in outcome["reason"]
+
+
+@pytest.mark.parametrize("sweep", ["radius_ratio=0.9:1.6:3", "radius_ratio=0.9:2.2:3,robust_weight=0.3:0.6:2"])
+def test_sweep_writes_a_row_a_cell_and_resumes(tmp_path, sweep):
+    config = Config(**FAST, sweep=sweep, seeds=2, out=str(tmp_path / "r"))
+    done = run(config)
+    rows = done.rows()
+    assert (tmp_path / "r" / "figures" / "phase.png").exists()
+    assert all(row["onset_ratio"] <= 1 < row["extinction_ratio"] for row in rows)
+    (tmp_path / "r" / "summary.json").unlink()  # as if interrupted after the first cell
+    done.write_rows([{**rows[0], "signal_margin": [99.0, 99.0]}])
+    again = run(config).rows()
+    assert again[0]["signal_margin"] == [99.0, 99.0]
+    assert again[1:] == rows[1:]
+
+
+def test_scales_follow_the_dimension_unless_given():
+    setting = setting_of(Config(patch_dim=400))
+    assert setting.strength == pytest.approx(400**0.249)
+    assert setting.radius_ratio == pytest.approx(theorem_radius_ratio(400))
+    assert setting.lr == pytest.approx(0.3 / setting.strength**2)
+    assert setting_of(Config(signal_strength=2.0, radius=3.0)).radius_ratio == 1.5
+    assert setting_of(Config(preset="table2", patch_dim=50)).radius_ratio == PRESETS["table2"].radius_ratio
+    assert setting_of(Config(preset="table2", robust_weight=0)).robust_weight == 0
+    for name, preset in PRESETS.items():
+        assert setting_of(Config(preset=name)) == preset
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--preset", "best"], "--preset"), (["--n-patches", "1"], "n_patches"), (["--patch-dim", "0"], "patch_dim"),
+        (["--n-train", "0"], "n_train"), (["--noise-std", "-1"], "noise_std"),
+        (["--activation-power", "1"], "activation_power"),
+        (["--radius", "-1"], "--radius"), (["--radius", "1", "--radius-ratio", "1"], "both"),
+        (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust_weight"),
+        (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),
+        (["--sweep", "n_train=0:5:2"], "n_train"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):
+    assert main(["dynamics", *args, "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert word in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r" / "summary.json").exists()
+
+
+def test_sweep_of_three_parameters_is_refused():
+    with pytest.raises(ValueError, match="one or two"):
+        parse_sweep("n_train=1:2:2,lr=1:2:2,n_filters=1:2:2")

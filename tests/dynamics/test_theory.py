@@ -1,0 +1,97 @@
+"""Predictions against equations solved otherwise and against the simulator."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+from scipy.optimize import brentq
+
+from cgro.data.patches import PatchData
+from cgro.dynamics import PRESETS, Setting, extinction_ratio, final_signal, growth_end, onset_ratio, plateau, simulate
+
+BEYOND = PRESETS["table2"]
+
+
+def test_growth_end_is_the_blow_up_time_of_its_equation():
+    setting, u0 = Setting(radius_ratio=0.5, robust_weight=0.4, activation_power=4), 0.02
+    a, x = setting.strength, setting.strength - setting.radius
+    rate = setting.lr * (4 / 2) * (0.6 * a**4 + 0.4 * x**4)
+    predicted = growth_end(setting, u0)
+    ode = solve_ivp(lambda t, u: rate * u**3, (0, 0.999 * predicted), [u0], rtol=1e-10, atol=1e-14)
+    # du/dt = c u^3 from u0 is u0 / sqrt(1 - 2 c u0^2 t): at 0.999 of the blow-up time it has grown by sqrt(1000).
+    assert ode.y[0, -1] == pytest.approx(u0 * math.sqrt(1000), rel=1e-3)
+
+
+def test_growth_end_at_power_two_is_exponential_growth():
+    setting, u0 = Setting(radius_ratio=1.0, robust_weight=0.5, activation_power=2), 1e-3
+    rate = setting.lr * 0.5 * setting.strength**2
+    assert u0 * math.exp(rate * growth_end(setting, u0)) == pytest.approx(1 / setting.strength)
+
+
+def test_growth_never_ends_where_the_adversary_wins_from_the_start():
+    assert growth_end(Setting(radius_ratio=3.0, robust_weight=0.9), 0.1) == math.inf
+
+
+@pytest.mark.parametrize("ratio", [1.2, 1.566, 1.9])
+@pytest.mark.parametrize("weight", [0.1, 0.325, 0.5])
+def test_plateau_and_end_are_roots_of_the_gradient(ratio, weight):
+    setting = replace(BEYOND, radius_ratio=ratio, robust_weight=weight)
+    k = (ratio - 1) ** 3
+    sigmoid = lambda t: 1 / (1 + math.exp(-t))  # noqa: E731
+    root = brentq(lambda m: (1 - weight) * sigmoid(-m) - weight * k * sigmoid(k * m), 0, 100)
+    assert plateau(setting) == pytest.approx(root, rel=1e-9)
+    v = 200.0  # memorised: both pulls are exponential
+    pull = lambda m: (1 - weight) * math.exp(-m) - weight * k * math.exp(k * m)  # noqa: E731
+    assert final_signal(setting) == pytest.approx(brentq(pull, 0, v), rel=1e-9)
+
+
+def test_no_plateau_below_the_signal_strength():
+    for setting in (PRESETS["theorem"], PRESETS["control"], replace(BEYOND, robust_weight=0.0)):
+        assert plateau(setting) is None
+        assert final_signal(setting) is None
+
+
+def test_extinction_is_where_the_final_signal_vanishes():
+    limit = extinction_ratio(0.4, 3)
+    assert final_signal(replace(BEYOND, robust_weight=0.4, radius_ratio=limit - 1e-6)) > 0
+    assert final_signal(replace(BEYOND, robust_weight=0.4, radius_ratio=limit + 1e-6)) == 0
+    assert extinction_ratio(0.0, 3) == math.inf
+    assert final_signal(replace(BEYOND, robust_weight=1.0)) == 0
+
+
+def test_the_signal_dies_beyond_extinction_in_the_simulator():
+    limit = extinction_ratio(0.5, 3)
+    short = {"seeds": range(3), "n_steps": 40_000, "n_test": 100, "n_records": 20}
+    ends = [simulate(replace(BEYOND, robust_weight=0.5, radius_ratio=r * limit), **short) for r in (0.85, 1.1)]
+    assert ends[0].final("signal_margin").min() > 0.2
+    assert ends[1].final("signal_margin").max() < 0.1
+
+
+def test_onset_separates_memorising_from_not():
+    base = replace(PRESETS["theorem"], n_train=20, n_filters=32)
+    rho = 1 - onset_ratio(base, range(4))
+    assert 0.01 < rho < 0.2
+    gains = []
+    for factor in (2.0, 0.5):
+        run = simulate(replace(base, radius_ratio=1 - factor * rho), seeds=range(4), n_records=10, n_test=10)
+        gains.append(run.final("noise_learned").mean())
+    assert gains[0] < 0.5 < gains[1]
+
+
+def test_onset_at_power_two_needs_no_start():
+    """q = 2: rho_c^2 = |xi|^2 / (N alpha^2), in closed form."""
+    setting = Setting(PatchData(50, signal_strength=3.0, noise_std=0.1), n_train=10, n_filters=4, activation_power=2)
+    assert 1 - onset_ratio(setting) == pytest.approx(math.sqrt(49 * 0.01 / (10 * 9)))
+    assert onset_ratio(replace(setting, robust_weight=0.0)) == 1.0
+
+
+def test_final_signal_scales_as_the_inverse_power():
+    """U = M* / alpha^q: two signal strengths, equal ratios."""
+    us = []
+    for a in (2.5, 4.0):
+        setting = replace(BEYOND, data=PatchData(100, signal_strength=a), n_train=10, n_filters=16, lr=0.3 / a**2,
+                          init_std=0.0944 / a)  # fmt: skip
+        us.append(simulate(setting, n_steps=120_000, n_records=5, n_test=10).final("signal_learned")[0])
+    assert np.log(us[1] / us[0]) / np.log(4.0 / 2.5) == pytest.approx(-3, abs=0.02)

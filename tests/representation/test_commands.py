@@ -1,0 +1,123 @@
+"""The three commands, from settings to summary and exit code."""
+
+import json
+import math
+
+import pytest
+
+from cgro import cli
+from cgro._check import CheckFailed
+from cgro.commands import lower_bound, memorize, separation
+from cgro.data import load
+from cgro.definitions import ThreatModel
+from cgro.runs import Run
+
+SMALL = {"data": "digits", "classes": "3,8", "n_train": 24, "n_test": 20, "clean_epochs": 3}
+
+
+def test_memorize_writes_the_summary_that_the_issue_lists(tmp_path):
+    run = memorize.run(memorize.Config(**SMALL, radius="0.1", out=str(tmp_path / "run")))
+    result = run.summary
+    c, q = result["certificate"], result["parameters"]
+    assert c == {"holds": True, "min_margin": 1.0, "n": 24, "n_memorized": 24, "method": c["method"]}
+    assert q["total"] == q["formula"]
+    assert q["generic"] == 6 * 24 * 64 + 24
+    assert q["memorizer"] + q["clean"] == q["formula"]
+    assert result["max_radius"] == result["separation"] / 2
+    m = result["metrics"]
+    assert m["robust_error/train@certified"]["value"] == 0
+    assert m["clean_error/test"]["value"] == m["clean_error/test@clean_model"]["value"]
+    assert m["robust_error/test"]["bound"] == "lower"
+    assert m["robust_error/test@certified"]["bound"] == "upper"
+    assert m["robust_error/test"]["value"] <= m["robust_error/test@certified"]["value"]
+    assert result["checks"]["interval"] == {"n": 4, "least": 1.0, "agrees": True}
+    assert (run.path / "figures" / "decision_regions.png").exists()
+    assert "certificate holds" in memorize.describe(result)
+
+
+@pytest.mark.parametrize(("change", "value"), [
+    ("p", "2"), ("p", "1"), ("variant", "compact"), ("memorize", "small-margin"), ("ramp", 0.01),
+    ("clean_epochs", 9), ("eval_n", 5), ("n_train", 30), ("seed", 1),
+])  # fmt: skip
+def test_every_option_has_an_effect(tmp_path, change, value):
+    def result(name: str, **more):
+        run = memorize.run(memorize.Config(**{**SMALL, "radius": "0.02", **more}, out=str(tmp_path / name)))
+        return {k: v for k, v in run.summary.items() if k != "seed"}, run.rows()
+
+    assert result("a") != result("b", **{change: value}) or change == "ramp"
+    if change == "ramp":
+        gaps = [json.loads((tmp_path / n / "summary.json").read_text())["certificate"]["min_margin"] for n in "ab"]
+        assert gaps == [1.0, 1.0], "a narrower ramp is certified as well; its effect is on the shells"
+
+
+def test_clean_radius_trains_another_network():
+    data = load("digits", classes="3,8", n_train=24)
+    make = {"data": "digits", "classes": "3,8", "clean_epochs": 3}
+    threat = ThreatModel("inf", 0.02)
+    plain, hard = (memorize._clean_model(memorize.Config(**make, clean_radius=r), data, threat) for r in ("0", "0.2"))
+    assert any(bool((a != b).any()) for a, b in zip(plain.parameters(), hard.parameters(), strict=True))
+
+
+def test_ten_classes_and_solver_and_files(tmp_path):
+    pytest.importorskip("highspy")
+    pytest.importorskip("onnxruntime")
+    config = memorize.Config(data="digits", n_train=9, n_test=10, classes="0,1,2", radius="0.05", clean_epochs=2,
+                             export=True, verify="milp", verify_n=2, out=str(tmp_path / "run"))  # fmt: skip
+    run = memorize.run(config)
+    checks = run.summary["checks"]
+    assert checks["milp"]["agrees"]
+    assert checks["milp"]["least"] == pytest.approx(1.0, abs=1e-6)
+    assert checks["export"]["max_difference"] < 1e-4
+    assert sorted(f.suffix for f in (run.path / "export").iterdir()) == [".onnx", ".vnnlib", ".vnnlib"]
+
+
+def test_a_false_certificate_is_written_and_then_fails(tmp_path):
+    config = memorize.Config(**SMALL, radius="0.2", ramp=30.0, out=str(tmp_path / "run"))
+    with pytest.raises(CheckFailed, match="not certified"):
+        memorize.run(config)
+    assert not Run.open(tmp_path / "run").summary["certificate"]["holds"]
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["memorize", "--data", "digits", "--classes", "3,8", "--radius", "0.9"], ["separation", "points", "below"]),
+    (["memorize", "--data", "digits", "--classes", "3,8", "--verify", "cplex"], ["milp"]),
+    (["memorize", "--clean-model", "nowhere"], ["run directory"]),
+    (["lower-bound", "--dims", "5"], ["first:last"]),
+    (["lower-bound", "--radius", "0.6"], ["1/2"]),
+    (["separation", "--p", "3"], ["1, 2 or inf"]),
+])  # fmt: skip
+def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):
+    assert cli.main([*argv, "--out", str(tmp_path / "run")]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert all(w in text for w in words), text
+
+
+def test_separation_warns_of_the_impossible(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    assert (
+        cli.main(["separation", "--data", "digits", "--classes", "3,8", "--radius", "0.6", "--out", out, "--json"]) == 0
+    )
+    captured = capsys.readouterr()
+    assert "warning" in captured.err
+    result = json.loads(captured.out)
+    assert result["admissible"] is False
+    both = separation.run(separation.Config(data="digits", classes="3,8", p="1,2,inf", out=str(tmp_path / "all")))
+    assert list(both.summary["separation"]) == ["1", "2", "inf"]
+    assert "l_inf" in separation.describe(both.summary)
+
+
+def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
+    run = lower_bound.run(lower_bound.Config(radius="0.2", dims="2:18", toy_points=60, out=str(tmp_path / "run")))
+    result = run.summary
+    assert result["crossing"] == 17
+    assert [r["dim"] for r in run.rows()] == list(range(2, 19))
+    assert all(b["certified"] for b in result["built"])
+    assert all(t["exact"] for t in result["toy"])
+    text = lower_bound.describe(result)
+    assert "our derivation" in text
+    assert "vacuous" in text
+    assert (run.path / "figures" / "hierarchy.svg").exists()
+    floors = [r["log2_floor"] for r in run.rows() if r["log2_floor"] is not None]
+    assert all(math.isfinite(f) for f in floors)
+    assert all(r["log2_floor"] is None or r["log2_floor"] < r["log2_construction"] for r in run.rows())

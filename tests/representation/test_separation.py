@@ -1,0 +1,109 @@
+"""Exact distances against a slow second implementation."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from cgro._check import BadRequest
+from cgro.representation.neighbours import Neighbours
+from cgro.representation.separation import separation
+
+NORMS = [math.inf, 1.0, 2.0]
+
+
+def exact_table(x: torch.Tensor, y: torch.Tensor, p: float) -> list[int]:
+    """Nearest opposite point in Python integers; squares for p = 2."""
+    rows, labels = x.flatten(1).tolist(), y.tolist()
+    result = []
+    for a, s in zip(rows, labels, strict=True):
+        found = []
+        for b, t in zip(rows, labels, strict=True):
+            if s != t:
+                d = [abs(u - v) for u, v in zip(a, b, strict=True)]
+                found.append(max(d) if p == math.inf else sum(d) if p == 1 else sum(v * v for v in d))
+        result.append(min(found))
+    return result
+
+
+@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pixels_are_compared_in_integers(p, threads):
+    g = torch.Generator().manual_seed(int(min(p, 9)))
+    x = torch.randint(0, 256, (90, 1, 13, 11), generator=g).to(torch.uint8)
+    y = torch.randint(0, 3, (90,), generator=g)
+    found = separation(x, y, p, threads=threads)
+    table = exact_table(x, y, p)
+    assert found.exact is not None
+    assert found.exact.tolist() == table
+    i, k = found.pair
+    assert y[i] != y[k]
+    assert i == int(np.argmin(table))
+    assert found.squared_or_plain(i) == Fraction(min(table), 255 if p != 2 else 255**2)
+    from_floats = separation(x.float() / 255, y, p)
+    assert from_floats.exact is not None
+    assert from_floats.exact.tolist() == table
+
+
+def test_blocks_and_tiles_do_not_lose_a_pair():
+    """More rows than a block and a tile; the one close pair sits far apart in the order."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (700, 70), generator=g).to(torch.uint8)
+    x[650] = x[3]
+    x[650, 69] ^= 7
+    y = torch.arange(700) % 2
+    y[650], y[3] = 1, 0
+    for p in NORMS:
+        found = separation(x, y, p)
+        assert found.pair == (3, 650)
+        d = torch.cdist(x.double(), x.double(), p=p)
+        d[y[:, None] == y[None]] = math.inf
+        nearest = d.min(1).values / 255
+        assert torch.allclose(torch.from_numpy(found.nearest), nearest, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_floats_are_rounded_down(p):
+    g = torch.Generator().manual_seed(4)
+    x, y = torch.rand(40, 37, generator=g, dtype=torch.float64), torch.arange(40) % 2
+    found = separation(x, y, p)
+    for i in range(40):
+        rows = [[abs(Fraction(float(a)) - Fraction(float(b))) for a, b in zip(x[i], x[k], strict=True)]
+                for k in range(40) if y[k] != y[i]]  # fmt: skip
+        if p == 2:
+            truth = min(sum(v * v for v in row) for row in rows)
+            assert Fraction(float(found.nearest[i])) ** 2 <= truth
+            assert float(found.nearest[i]) ** 2 >= float(truth) * (1 - 1e-13)
+        else:
+            truth = min(max(row) if p == math.inf else sum(row) for row in rows)
+            assert Fraction(float(found.nearest[i])) <= truth
+            assert float(found.nearest[i]) >= float(truth) * (1 - 1e-13)
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_active_pairs_hold_every_pair_within_reach(p):
+    g = torch.Generator().manual_seed(1)
+    points, queries = torch.rand(600, 150, generator=g), torch.rand(33, 150, generator=g)
+    queries[:20] = points[:20] + 0.05 * torch.randn(20, 150, generator=g)
+    d = torch.cdist(queries.double(), points.double(), p=p)
+    reach = d.flatten().kthvalue(9000).values * (0.5 + torch.rand(600, generator=g, dtype=torch.float64))
+    rows, cols = Neighbours(points, p).within(queries, reach.numpy())
+    found = torch.zeros(33, 600, dtype=torch.bool)
+    found[rows, cols] = True
+    assert (found >= (d <= reach)).all()
+    assert not (found & (d > reach * 1.001 + 1e-3)).any(), "exceeds by rounding only"
+    assert len(rows) > 4 * 33 + 1024, "the buffer was enlarged"
+
+
+def test_requests_that_cannot_be_done():
+    x = torch.rand(4, 2)
+    with pytest.raises(BadRequest, match="two classes"):
+        separation(x, torch.ones(4), 2)
+    with pytest.raises(BadRequest, match="one a point"):
+        separation(x, torch.ones(3), 2)
+    with pytest.raises(BadRequest, match="NaN"):
+        separation(torch.full((4, 2), torch.nan), torch.arange(4), 2)
+    with pytest.raises(BadRequest, match="1, 2 or inf"):
+        separation(x, torch.arange(4), 3)
