@@ -11,7 +11,7 @@ from cgro._check import BadRequest
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel, margin
 from cgro.models import build
-from cgro.models.networks import Scores
+from cgro.models.head import Scores
 from cgro.representation import (
     HardMemorizer,
     RobustMemorizer,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad
-from cgro.models.networks import Scores
+from cgro.models.head import Scores
 
 DENSE_LIMIT = 50_000_000
 """Entries of the largest dense matrix we make: 400 MB in float64."""
