@@ -144,7 +144,7 @@ def against(
             "broken_by": mine.broken_by(), "seconds": {"ours": seconds, "theirs": theirs_seconds},
             "precision": a.precision, "time_ratio": theirs_seconds / seconds,
         }  # fmt: skip
-        store(f"{a.step}-{config.data}-{a.precision}", {"about": about(config, len(x)), "results": results})
+        store(f"{a.step}-{config.data}-{a.precision}-n{len(x)}", {"about": about(config, len(x)), "results": results})
 
 
 def apgd(a: argparse.Namespace) -> None:

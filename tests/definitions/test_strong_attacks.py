@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests import oracles
 from tests.cases import THREATS, LinearScore, busy_network, hidden_scores, images, linear_logits, points
-from tests.definitions.test_attacks import IDS, leaves_everything_alone, prepared
+from tests.definitions.test_attacks import IDS, leaves_everything_alone, prepared, same, state_of
 from torch import Tensor
 
 from cgro.definitions import (
@@ -251,6 +251,24 @@ class TestAutoAttack:
         bound = (free - 0.02 * (w[self.y][:, None] - w[None]).abs().sum(2)).scatter(1, self.y[:, None], torch.inf)
         assert not bool((ours & (bound > 0).all(1)).any())
         assert bool((ours | ~wrong).all())
+
+    @pytest.mark.parametrize("attack", [AutoAttack, APGD, TargetedAPGD, Square, standard_ensemble])
+    def test_an_interruption_leaves_everything_alone_too(self, attack) -> None:
+        class Interrupted(torch.nn.Sequential):
+            calls = 0
+
+            def forward(self, x: Tensor) -> Tensor:
+                self.calls += 1
+                if self.calls == 4:
+                    raise KeyboardInterrupt
+                return super().forward(x)
+
+        model = prepared(Interrupted(*linear_logits(64, 5)), train=True)
+        before, trace = state_of(model), sys.gettrace()
+        with pytest.raises(KeyboardInterrupt):
+            attack(self.threat)(model, self.x, self.y)
+        assert same(before, state_of(model))
+        assert sys.gettrace() is trace
 
     def test_leaves_the_process_as_it_was(self) -> None:
         trace = lambda *_: None  # noqa: E731

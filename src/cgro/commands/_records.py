@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import judge
@@ -34,15 +35,17 @@ def recorded(
 
     def save(record: Record, *, force: bool = False) -> None:
         nonlocal last
+        show(int((record.wrong | (record.tried >= len(record.attacks))).sum()), f"{record.error_so_far:.1%} wrong")
         if force or time.monotonic() - last > SAVE_EVERY:
             _store(path, record, identity, split, keep_examples)
             last = time.monotonic()
 
     fresh = record or Record.fresh(attack, split.x, split.index)
-    try:
-        return survey(model, split.x, split.y, attack, index=split.index, record=fresh, saved=save)
-    finally:
-        save(fresh, force=True)
+    with progress(len(split), path.stem) as show:
+        try:
+            return survey(model, split.x, split.y, attack, index=split.index, record=fresh, saved=save)
+        finally:
+            save(fresh, force=True)
 
 
 def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:

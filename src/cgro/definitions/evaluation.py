@@ -53,6 +53,11 @@ class Record:
         """Whether every example is wrong or has been through every attack."""
         return bool((self.wrong | (self.tried >= len(self.attacks))).all())
 
+    @property
+    def error_so_far(self) -> float:
+        """The share known to be wrong."""
+        return float(self.wrong.double().mean())
+
     def error(self, bound: Bound = "lower") -> ErrorRate:
         """The robust error that the record proves.
 

@@ -52,6 +52,9 @@ class _Logits(torch.nn.Module):
 class AutoAttack(Attack):
     """AutoAttack (Croce and Hein, ICML 2020) by the package pyautoattack. Needs four classes and the box [0, 1].
 
+    The package does not say at which step an example fell: records show step 0. It seeds one generator a batch, so
+    unlike our own attacks its numbers depend on the batch.
+
     Args:
         version: `standard`, or one of its parts `apgd-ce`, `apgd-t`, `fab-t`, `square`, as the
             standard version runs it.
