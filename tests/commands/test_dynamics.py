@@ -117,7 +117,7 @@ def test_scales_follow_the_dimension_unless_given():
         (["--n-train", "0"], "n_train"), (["--noise-std", "-1"], "noise_std"),
         (["--activation-power", "1"], "activation_power"),
         (["--radius", "-1"], "--radius"), (["--radius", "1", "--radius-ratio", "1"], "both"),
-        (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust_weight"),
+        (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust-weight"),
         (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),
         (["--sweep", "n_train=0:5:2"], "n_train"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
     ],

@@ -92,7 +92,7 @@ def toy(folder: Path, rows: Sequence[Mapping[str, Any]], n_points: int) -> Path:
         axes.plot(dims, [100 * r["robust_test"] for r in rows], "o", color=RED, label="one draw, exact")
         axes.plot(dims, [0] * len(dims), color=BLUE, linestyle="--", label="clean test and robust training error")
         axes.set(xlabel="dimension D", ylabel="error (%)", title=f"The exact toy at N = {n_points}", ylim=(-3, 103))
-        axes.legend(fontsize=9, loc="center right")
+        axes.legend(fontsize=9, loc="upper left")
     return path.with_suffix(".png")
 
 

@@ -132,7 +132,8 @@ def to_sequential(layers: Sequence[Layer], *, limit: int = DENSE_LIMIT) -> nn.Se
                   remedy="take fewer points, or evaluate it in structured form")  # fmt: skip
     modules: list[nn.Module] = []
     for number, layer in enumerate(layers):
-        linear = nn.utils.skip_init(nn.Linear, layer.weight.shape[1], layer.weight.shape[0], dtype=torch.float64)
+        n_out, n_in = layer.weight.shape
+        linear: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, dtype=torch.float64)  # type: ignore[assignment]
         with torch.no_grad():
             linear.weight.copy_(layer.weight.to_dense())
             linear.bias.copy_(layer.bias)

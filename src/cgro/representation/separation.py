@@ -108,7 +108,7 @@ def separation(
     pixels, labels = as_pixels(x), y.cpu().numpy()
     flat = (x if pixels is None else pixels).flatten(1).cpu().numpy()
     points = flat.astype(np.float64 if pixels is None else np.float32)
-    raw = nearest_opposite(points, labels, order, threads=threads, update=update)
+    raw = nearest_opposite(points, labels, order, integers=pixels is not None, threads=threads, update=update)
     distance = np.sqrt(raw) if order == 2 else raw
     if pixels is None:
         # A sum of D terms, each of two roundings: relative error below (D + 3) 2^-53, and the square root one more.
