@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -121,3 +123,11 @@ def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
     floors = [r["log2_floor"] for r in run.rows() if r["log2_floor"] is not None]
     assert all(math.isfinite(f) for f in floors)
     assert all(r["log2_floor"] is None or r["log2_floor"] < r["log2_construction"] for r in run.rows())
+
+
+def test_json_stays_clean_beside_the_solver(tmp_path):
+    """HiGHS prints a greeting from C: it must not reach stdout."""
+    command = [sys.executable, "-m", "cgro.cli", "memorize", "--data", "digits", "--classes", "3,8", "--n-train", "12",
+               "--radius", "0.05", "--verify", "milp", "--verify-n", "1", "--out", str(tmp_path / "r"), "--json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["checks"]["milp"]["agrees"] is True

@@ -30,7 +30,8 @@ def decision_regions(folder: Path) -> Path | None:
             for point, label in zip(a["corners"], a["labels"], strict=True):
                 axes.plot(*point, marker="o", color="white", markeredgecolor="black", markersize=5)
                 axes.annotate(f"{label:+d}" if bool(a["binary"]) else str(label), point, xytext=(9, 9),
-                              textcoords="offset points", fontsize=9)  # fmt: skip
+                              textcoords="offset points", fontsize=9,
+                              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})  # fmt: skip
             axes.set(title=title, xlabel="first direction (input units)", aspect="equal")
             axes.grid(visible=False)
         panels[0].set_ylabel("second direction (input units)")
@@ -71,9 +72,9 @@ def hierarchy(folder: Path) -> Path | None:
                   label=f"CGRO: memoriser of N = {result['n_points']:,} points")  # fmt: skip
         axes.plot(dims, log10("log2_clean"), color=GREEN, linestyle=":", label="clean: 2 parameters, error 0")
         if result["crossing"] is not None:
-            axes.axvline(result["crossing"], color=GREY, linewidth=0.9)
+            axes.axvline(result["crossing"], ymax=0.5, color=GREY, linewidth=0.9)
             axes.annotate(f"the floor passes the memoriser at D = {result['crossing']}", (result["crossing"], 0),
-                          xytext=(6, 12), textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
+                          xytext=(6, 6), textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
         axes.set(
             xlabel="dimension D", ylabel=r"$\log_{10}$ of non-zero parameters",
             title=rf"Cheap to memorise, expensive to generalise ($\delta$ = {result['threat']['radius']:g})",

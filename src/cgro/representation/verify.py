@@ -4,7 +4,10 @@ The encoding is the standard one of Tjeng, Xiao and Tedrake (2019). It reads onl
 of distances, supports or certificates.
 """
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,8 +75,8 @@ class _Program:
         lp.a_matrix_.value_ = np.array([v for r in self.rows for v in r[3]])
         kinds = highspy.HighsVarType
         lp.integrality_ = [kinds.kInteger if i else kinds.kContinuous for i in self.integer]
-        solver = highspy.Highs()
-        solver.silent()
+        with _without_banner():
+            solver = highspy.Highs()
         for name, value in (("output_flag", False), ("primal_feasibility_tolerance", FEASIBILITY), ("threads", 1),
                             ("mip_feasibility_tolerance", FEASIBILITY), ("mip_rel_gap", 0.0),
                             ("time_limit", TIME_LIMIT), ("objective_target", REFUTED)):  # fmt: skip
@@ -88,6 +91,20 @@ class _Program:
         value = float(info.objective_function_value)
         bound = float(info.mip_dual_bound) if any(self.integer) else value
         return value, bound, np.array(solver.getSolution().col_value)
+
+
+@contextlib.contextmanager
+def _without_banner() -> Iterator[None]:
+    """HiGHS greets on file descriptor 1 when a solver is made, before any option can be set: --json must stay clean."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _highs() -> Any:
