@@ -1,5 +1,6 @@
 """APGD, targeted APGD, Square and the ensemble against exact answers; every option; the reference adapter."""
 
+import importlib.util
 import math
 import sys
 from dataclasses import replace
@@ -232,10 +233,9 @@ def test_more_targets_than_classes_a_constant_model_and_radius_zero() -> None:
         assert torch.equal(attack.at(0.0)(busy_network().eval(), x, y), x)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pyautoattack") is None, reason="needs the extra `autoattack`")
 class TestAutoAttack:
     """The adapter to the published package."""
-
-    package = pytest.importorskip("pyautoattack")
 
     def setup_class(self) -> None:
         self.model, self.threat = linear_logits(64, 5).eval(), ThreatModel("inf", 0.02)
