@@ -91,13 +91,23 @@ class PGD(GradientAttack):
                 finite = finite & torch.isfinite(gradient).all()
                 moved = torch.add(current, self.threat.direction(gradient), alpha=self.step)
                 current = self.threat.project(moved, x)
-            if low := self.in_low_precision(model, x):
-                with torch.no_grad():
-                    crafted.offer(current, margin(model(current).to(x.dtype), y), None, self.n_steps)
         require_finite(finite)
-        # bfloat16 margins only nominate one candidate; float32 decides.
-        margins = margin(judge(model, crafted.x), y) if low else crafted.margins
-        best.offer(crafted.x, margins, rows, clock + crafted.step)
-        for candidate in (None if low else current, self.farthest(self.threat, x, gradient)):
-            if candidate is not None:
-                best.offer(candidate, margin(judge(model, candidate), y), rows, clock + self.n_steps)
+        last = margin(judge(model, current), y)
+        best.offer(current, last, rows, clock + self.n_steps)
+        self._nominated(model, x, y, crafted, last, best, rows, clock)
+        if (vertex := self.farthest(self.threat, x, gradient)) is not None:
+            best.offer(vertex, margin(judge(model, vertex), y), rows, clock + self.n_steps)
+
+    def _nominated(
+        self, model: Model, x: Tensor, y: Tensor, crafted: Best, last: Tensor, best: Best, rows: Tensor | None, clock: int
+    ) -> None:  # fmt: skip
+        """Offer the lowest of the iterates before the last. bfloat16 margins only nominate it, where it may be lower."""
+        if not self.in_low_precision(model, x):
+            best.offer(crafted.x, crafted.margins, rows, clock + crafted.step)
+            return
+        mine = torch.nonzero(crafted.margins < last).squeeze(1)
+        if len(mine):
+            kept = mine if rows is None else rows[mine]
+            best.offer(
+                crafted.x[mine], margin(judge(model, crafted.x[mine]), y[mine]), kept, clock + crafted.step[mine]
+            )
