@@ -5,6 +5,7 @@ examples:
   cgro separation --data mnist --p 2 --radius 1.5
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,7 @@ def run(config: Config) -> Run:
             )
         i, k = found.pair
         rows.append({
-            "p": p, "separation": found.value, "max_radius": found.max_radius, "pair": [i, k],
+            "p": p if p == math.inf else int(p), "separation": found.value, "max_radius": found.max_radius, "pair": [i, k],
             "pair_index": [int(data.train.index[j]) for j in found.pair],
             "pair_labels": [int(data.train.y[j]) for j in found.pair],
             "quantiles": np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
