@@ -126,22 +126,24 @@ def pgd(a: argparse.Namespace) -> None:
     store(f"pgd-{config.data}", {"about": about(config, len(x)), "steps": a.steps, "results": results})
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    started = time.perf_counter()
-    return call(), time.perf_counter() - started
+def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[Any, float]:
+    started = clock()
+    return call(), clock() - started
 
 
 def against(
     a: argparse.Namespace, pairs: dict[str, tuple[Attack, Attack]], config: Any, m: Any, x: Any, y: Any
 ) -> None:
-    """Ours and the reference on the same examples, stored after each pair."""
+    """Ours and the reference on the same examples, stored after each pair. CPU time: neighbours do not count."""
     results = {}
     for name, (ours, theirs) in pairs.items():
-        mine, seconds = timed(lambda ours=ours: survey(m, x, y, ours, batch=a.batch))
+        mine, seconds = timed(lambda ours=ours: survey(m, x, y, ours, batch=a.batch), time.process_time)
         print(name, "ours", int(mine.wrong.sum()), mine.broken_by(), round(seconds, 1), flush=True)
-        reference, theirs_seconds = timed(lambda theirs=theirs: survey(m, x, y, theirs, batch=len(x)))
+        reference, theirs_seconds = timed(
+            lambda theirs=theirs: survey(m, x, y, theirs, batch=len(x)), time.process_time
+        )
         results[name] = compared(mine.wrong.numpy(), reference.wrong.numpy()) | {
-            "broken_by": mine.broken_by(), "seconds": {"ours": seconds, "theirs": theirs_seconds},
+            "broken_by": mine.broken_by(), "cpu_seconds": {"ours": seconds, "theirs": theirs_seconds},
             "precision": a.precision, "time_ratio": theirs_seconds / seconds,
         }  # fmt: skip
         store(f"{a.step}-{config.data}-{a.precision}-n{len(x)}", {"about": about(config, len(x)), "results": results})
@@ -193,7 +195,7 @@ def speed(a: argparse.Namespace) -> None:
         fast = build(name, shape, 10, width=width).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))
         y = model(x).argmax(1)
-        threat = ThreatModel("inf", 0.1 if name == "lenet" else "8/255")  # type: ignore[arg-type]
+        threat = ThreatModel("inf", 0.1 if name == "lenet" else "8/255")
         step, steps = 2.5 * threat.radius / 10, 10
         calls: dict[str, Callable[[], Any]] = {}
         for precision in ("float32", "bfloat16"):
@@ -229,31 +231,67 @@ def rates(seconds: dict[str, list[float]], batch: int) -> dict[str, Any]:
     return result
 
 
-def truth(a: argparse.Namespace) -> None:
-    """One hidden layer, 6 units, every activation pattern solved; error of each attack over the exact error."""
-    from tests import oracles
-    from tests.cases import hidden_scores, points
+def every_attack(threat: ThreatModel) -> list[Attack]:
+    return [PGD(threat, n_steps=20), PGD(threat, n_steps=50, n_restarts=10), APGD(threat), APGD(threat, loss="dlr"),
+            TargetedAPGD(threat), Square(threat), standard_ensemble(threat)]  # fmt: skip
 
-    results = {}
+
+def called(attack: Attack) -> str:
+    return "ensemble" if len(attack.parts) > 1 else attack.name
+
+
+def against_exact(model: nn.Module, x: Tensor, y: Tensor, exact: np.ndarray, threat: ThreatModel) -> dict[str, Any]:
+    rows = {}
+    for attack in every_attack(threat):
+        wrong = survey(model, x, y, attack).wrong.numpy()
+        assert not (wrong & ~exact).any(), "an attack broke what cannot be broken: the oracle is wrong"
+        rows[called(attack)] = {"attack": wrong.mean(), "ratio": wrong.sum() / exact.sum()}
+    return {"exact": exact.mean(), "attacks": rows}
+
+
+def truth(a: argparse.Namespace) -> None:
+    """Error of each attack over the exact error: a linear model in closed form, one hidden layer (6 units) with every
+    activation pattern solved; and the memoriser of Theorem 4.4, exact on its training points, bracketed on others."""
+    from tests import oracles
+    from tests.cases import LinearScore, hidden_scores, points
+
+    results: dict[str, Any] = {}
     for p, radius in ((float("inf"), 0.12), (2.0, 0.25), (1.0, 0.4)):
-        threat, rows = ThreatModel(p, radius), {}
-        model, (x, y) = hidden_scores(), points(a.n)
-        y = torch.where(model(x) > 0, 1, -1)
+        threat, (x, y) = ThreatModel(p, radius), points(a.n)
+        linear, hidden = LinearScore().eval(), hidden_scores()
+        y = torch.where(linear(x) > 0, 1, -1)
+        gradients = (-y[:, None] * linear.w).detach().double().numpy()
+        reach = [oracles.linear_worst_case(g, u.double().numpy(), p, radius, (0.0, 1.0)) for g, u in zip(gradients, x)]
+        exact = (y * linear(x)).detach().double().numpy() <= np.array(reach)
+        results[f"linear, p={p:g}"] = against_exact(linear, x, y, exact, threat)
+        y = torch.where(hidden(x) > 0, 1, -1)
         exact = np.array(
-            [oracles.hidden_layer_worst_case(model, u, int(v), p, radius, (0.0, 1.0)) <= 0 for u, v in zip(x, y)]
+            [oracles.hidden_layer_worst_case(hidden, u, int(v), p, radius, (0.0, 1.0)) <= 0 for u, v in zip(x, y)]
         )
-        attacks: list[Attack] = [PGD(threat, n_steps=20), PGD(threat, n_steps=50, n_restarts=10), APGD(threat),
-                                 APGD(threat, loss="dlr"), TargetedAPGD(threat), Square(threat),
-                                 standard_ensemble(threat)]  # fmt: skip
-        for attack in attacks:
-            wrong = survey(model, x, y, attack).wrong.numpy()
-            assert not (wrong & ~exact).any(), "an attack broke what cannot be broken: the oracle is wrong"
-            rows["ensemble" if len(attack.parts) > 1 else attack.name] = {
-                "attack": wrong.mean(),
-                "ratio": wrong.sum() / exact.sum(),
-            }
-        results[f"p={p:g} radius={radius}"] = {"exact": exact.mean(), "attacks": rows}
-    store("truth", {"n": a.n, "results": results})
+        results[f"one hidden layer, p={p:g}"] = against_exact(hidden, x, y, exact, threat)
+    store("truth", {"n": a.n, "results": results | {"memoriser, p=inf, radius 0.1": memoriser()}})
+
+
+def memoriser(n: int = 100) -> dict[str, Any]:
+    """Training points are certified, so every attack must find nothing there; test points lie in a bracket."""
+    from cgro.data import load
+    from cgro.representation import RobustMemorizer, bracket, certify, train_clean_model
+
+    data, threat = load("mnist5k", classes="3,8", n_train=300), ThreatModel("inf", 0.1)
+    clean = train_clean_model(build("mlp", data.shape, data.n_outputs), data.train.x, data.train.y, seed=0)
+    built = RobustMemorizer(clean, data.train.raw, data.train.y, threat)
+    assert certify(built, exact=True).holds
+    part = data.test.head(n)
+    edges = bracket(built, part.x, part.y)
+    rows = {
+        called(attack): {
+            "training points": survey(built, data.train.x[:n], data.train.y[:n], attack).error().value,
+            "test points": survey(built, part.x, part.y, attack).error().value,
+        }
+        for attack in every_attack(threat)
+    }
+    exact = {"training points": 0.0, "test points": [edges.lower.value, edges.upper.value if edges.upper else None]}
+    return {"n": n, "exact": exact, "attacks": rows}
 
 
 def main() -> None:

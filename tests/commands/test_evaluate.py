@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cgro.cli import main
+from cgro.models import build
 
 TINY = ["--data", "digits", "--n-train", "120", "--n-test", "60", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
         "--attack", "pgd2", "--eval-attack", "pgd3", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
@@ -102,10 +104,85 @@ def test_a_killed_evaluation_goes_on_to_the_same_result(run: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("attack", "words"),
-    [("autoatack", "one of none, fgsm, pgdK, pgdKxR, apgd, apgd-dlr, apgd-t, square, ensemble, autoattack")],
+    [("autoatack", "one of none, fgsm, fgsm-rs, pgdK, pgdKxR, apgd, apgd-dlr, apgd-t, square, ensemble, autoattack")],
 )
 def test_bad_requests(run: Path, attack: str, words: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["evaluate", str(run), "--attack", attack]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def with_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluate") / "epochs"
+    assert main(["train", *TINY, "--epochs", "4", "--keep-every", "2", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_budget_leaves_a_lower_bound_that_a_second_call_completes(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock.append(clock[-1] + 1.0) or clock[-1])
+    arguments = ["evaluate", str(run), "--attack", "apgd", "--parts", "test"]
+    assert main([*arguments, "--budget", "2s"]) == 0
+    assert "the same command goes on" in capsys.readouterr().out
+    monkeypatch.setattr(time, "monotonic", real)
+    entry = json.loads((run / "summary.json").read_text())
+    early, complete = entry["metrics"]["robust_error/test@apgd"], entry["evaluations"]["apgd"]["test"]["complete"]
+    assert (early["bound"], complete) == ("lower", False)
+    assert main(arguments) == 0
+    entry = json.loads((run / "summary.json").read_text())
+    assert entry["evaluations"]["apgd"]["test"]["complete"]
+    assert entry["metrics"]["robust_error/test@apgd"]["value"] > early["value"]
+
+
+def test_the_curve_over_kept_checkpoints_is_that_of_each_alone(with_epochs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(with_epochs, tmp_path / "run"))
+    assert main(["evaluate", str(run), "--attack", "apgd", "--parts", "test", "--n", "40", "--per-epoch"]) == 0
+    (curves,) = json.loads((run / "summary.json").read_text())["curves"].values()
+    assert [(r["epoch"], r["complete"]) for r in curves["test"]] == [(2, True), (4, True)]
+    assert (run / "figures" / "robust_error_by_epoch.svg").exists()
+    for row in curves["test"]:
+        weights = run / "checkpoints" / f"epoch-{row['epoch']:04d}.safetensors"
+        words = ["--data", "digits", "--model", "mlp", "--radius", "0.1", "--attack", "apgd", "--device", "cpu"]
+        out = tmp_path / f"alone-{row['epoch']}"
+        assert main(["evaluate", str(weights), *words, "--parts", "test", "--n", "40", "--out", str(out)]) == 0
+        alone = json.loads((out / "summary.json").read_text())["metrics"]["robust_error/test"]
+        assert row["wrong"] >= alone["wrong"]
+        assert row["wrong"] <= alone["wrong"] + 2
+        assert sum(row["broken_by"].values()) == row["wrong"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--budget", "soon"], "90s, 10m or 2h"),
+        (["--per-epoch"], "--keep-every"),
+        (["--per-epoch", "--selected"], "--out"),
+    ],
+)
+def test_bad_budgets_and_epochs_are_one_line(
+    run: Path, capsys: pytest.CaptureFixture, words: list[str], told: str
+) -> None:
+    assert main(["evaluate", str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_constant_model_is_called_collapsed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = build("mlp", (1, 8, 8), 10)
+    with torch.no_grad():
+        model[-1].weight.zero_()
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    words = ["--data", "digits", "--model", "mlp", "--radius", "0.1", "--attack", "pgd2", "--device", "cpu"]
+    assert main(["evaluate", str(tmp_path / "w.pt"), *words, "--out", str(tmp_path / "out")]) == 0
+    assert "collapsed: One class takes 100% of the predictions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "flatness"])
+def test_a_target_that_does_not_exist_is_said_so(command: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([command, "runs/nowhere"]) == 2
+    assert "runs/nowhere, which does not exist" in capsys.readouterr().err

@@ -147,6 +147,18 @@ def test_the_guard_mends_a_faulty_search(fault: str) -> None:
     assert leaves_everything_alone(model, lambda: Inside(THREATS[0])(model, x, y))
 
 
+@pytest.mark.parametrize("kind", [PGD, APGD])
+def test_a_bfloat16_search_that_only_finds_stronger_points_returns_the_input(kind: type) -> None:
+    """Clean inputs are first looked at in bfloat16; none may be lost to a point that is no weaker."""
+    x, y = images(20)
+    model = busy_network().eval()
+    attack = kind(ThreatModel("inf", 0.1), n_steps=5, loss=margin, precision="bfloat16")
+    with torch.no_grad():
+        before, after = margin(model(x), y), margin(model(attack(model, x, y)), y)
+    assert bool((after <= before).all())
+    assert float((after == before).float().mean()) > 0.2
+
+
 def test_an_attack_that_leaves_the_ball_is_refused() -> None:
     x, y = images()
     with pytest.raises(ValueError, match="outside its own threat model"):
@@ -294,7 +306,7 @@ def test_names_stand_for_attacks() -> None:
     assert attack_by_name("none", threat).threat.radius == 0
     assert isinstance(attack_by_name("fgsm", threat), FGSM)
     for name in ("pgd", "pgd0", "pgd5x0", "autoatack"):
-        with pytest.raises(ValueError, match="none, fgsm, pgdK, .*ensemble, autoattack"):
+        with pytest.raises(ValueError, match="none, fgsm, fgsm-rs, pgdK, .*ensemble, autoattack"):
             attack_by_name(name, threat)
 
 

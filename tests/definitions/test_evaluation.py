@@ -180,3 +180,33 @@ def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
     assert torch.equal(whole.keys, torch.cat(cut))
     with pytest.raises(ValueError, match="one an example"):
         PARTS[0](*case(5), generator=whole)
+
+
+def test_given_points_count_where_they_are_allowed_and_wrong() -> None:
+    """Points that broke the model break it again, without a step; points outside the ball, or of no harm, do nothing."""
+    model, x, y = case(24)
+    alone = survey(model, x, y, TOGETHER)
+    again = survey(model, x, y, TOGETHER, given=[x, x + 0.3, alone.x_adv], stages=1)
+    assert torch.equal(again.wrong, alone.wrong)
+    counts = again.broken_by()
+    assert counts["given"] == int(alone.wrong.sum()) - counts["clean"] > 0
+    assert survey(model, x, y, TOGETHER, given=[x]).broken_by() == alone.broken_by()
+
+
+def test_stopped_and_staged_surveys_prove_less_and_go_on() -> None:
+    model, x, y = case(24)
+    whole, asked = survey(model, x, y, TOGETHER, batch=6), [0]
+
+    def over() -> bool:
+        asked[0] += 1
+        return asked[0] > 6
+
+    record = survey(model, x, y, TOGETHER, batch=6, stop=over)
+    assert not record.complete
+    assert record.so_far.wrong < whole.so_far.wrong
+    with pytest.raises(ValueError, match="unfinished"):
+        record.error()
+    for stages in (1, 2, None):
+        survey(model, x, y, TOGETHER, batch=6, record=record, stages=stages)
+        assert int(record.tried[~record.wrong].min()) == (4 if stages is None else stages)
+    assert same(record, whole)

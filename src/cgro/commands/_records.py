@@ -2,14 +2,17 @@
 
 import hashlib
 import io
+import re
 import time
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from cgro._check import bad
 from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
@@ -20,14 +23,31 @@ SAVE_EVERY = 10.0
 """Seconds between two saves of an unfinished evaluation."""
 
 
+def budget(text: str | None) -> Callable[[], bool]:
+    """Whether a time such as 90s, 10m or 2h, counted from now, is over; None never is.
+
+    Raises:
+        BadRequest: another text.
+    """
+    if text is None:
+        return lambda: False
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or not float(match[1]):
+        raise bad("--budget", expected="a time such as 90s, 10m or 2h", got=repr(text))
+    end = time.monotonic() + float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    return lambda: time.monotonic() > end
+
+
 def recorded(
-    model: torch.nn.Module, split: Split, attack: Attack, path: Path, checkpoint: Path, *, keep_examples: bool
-) -> Record:
+    model: torch.nn.Module, split: Split, attack: Attack, path: Path, checkpoint: Path, *, keep_examples: bool,
+    stop: Callable[[], bool] | None = None, given: Sequence[torch.Tensor] = (), stages: int | None = None,
+) -> Record:  # fmt: skip
     """The evaluation of a part, taken up where the file at `path` ends; a file of something else is replaced.
 
     Args:
         path: of the .npz. checkpoint: the weights, whose bytes identify the evaluation with attack and examples.
         keep_examples: whether the adversarial examples are stored too.
+        stop, given, stages: see `survey`.
     """
     identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
     record = _load(path, identity, split, keep_examples)
@@ -35,7 +55,7 @@ def recorded(
 
     def save(record: Record, *, force: bool = False) -> None:
         nonlocal last
-        show(int((record.wrong | (record.tried >= len(record.attacks))).sum()), f"{record.error_so_far:.1%} wrong")
+        show(int((record.wrong | (record.tried >= len(record.attacks))).sum()), f"{record.so_far.value:.1%} wrong")
         if force or time.monotonic() - last > SAVE_EVERY:
             _store(path, record, identity, split, keep_examples)
             last = time.monotonic()
@@ -43,7 +63,10 @@ def recorded(
     fresh = record or Record.fresh(attack, split.x, split.index)
     with progress(len(split), path.stem) as show:
         try:
-            return survey(model, split.x, split.y, attack, index=split.index, record=fresh, saved=save)
+            return survey(
+                model, split.x, split.y, attack, index=split.index, record=fresh, saved=save, given=given,
+                stages=stages, stop=stop,
+            )  # fmt: skip
         finally:
             save(fresh, force=True)
 

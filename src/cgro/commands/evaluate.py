@@ -1,11 +1,14 @@
 """Measure clean and robust errors of a run's network, or of a checkpoint of your own.
 
 For a run the results are added to its summary under their own keys, and the verdict is read anew. What happened to
-each example is in evaluations/*.npz beside them; an evaluation that was killed goes on from there.
+each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on from
+there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first attack, then all
+with the next, each warmed by what broke its neighbour.
 
 examples:
   cgro evaluate runs/mnist5k --attack pgd50x10
   cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --save-examples
+  cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --per-epoch --budget 10m
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
 """
 
@@ -18,14 +21,15 @@ import torch
 from cgro._check import bad, one_of
 from cgro.commands import _records, train
 from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.commands._epochs import curve
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
 from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import n_parameters
+from cgro.report.training import robust_error_by_epoch
 from cgro.runs import Run, Unsaved, summary
-from cgro.training import make_fabric
+from cgro.training import make_fabric, shares_on
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
-from cgro.training.engine import shares_on
 
 PARTS = ("train", "validation", "test")
 
@@ -39,6 +43,8 @@ class Config(Output, Computing):
     parts: str = option("train,test", "parts to evaluate")
     n: int = option(10000, "examples of each part, at most")
     save_examples: bool = option(False, "store adversarial examples, and judge them again after rounding to 8 bits")
+    per_epoch: bool = option(False, "every checkpoint that the run kept: the curve of robust error against the epoch")
+    budget: str | None = option(None, "stop after so long, such as 90s, 10m or 2h, with what is proved until then")
     selected: bool = option(False, "the checkpoint selected on validation robust error instead of the last")
     data: str = option("mnist5k", "data set of a bare checkpoint")
     classes: str | None = option(None, "task of a bare checkpoint")
@@ -52,11 +58,16 @@ class Config(Output, Computing):
 def run(config: Config) -> Run | Unsaved:
     """Evaluate a run or a checkpoint."""
     set_up(config)
+    _records.budget(config.budget)
     if config.target is None:
         raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro evaluate --help")
+    if not Path(config.target).exists():
+        raise bad("TARGET", expected="a run directory or a checkpoint", got=f"{config.target}, which does not exist")
     parts = [one_of(p.strip(), "--parts", PARTS) for p in config.parts.split(",")]
     if Path(config.target).is_dir():
         return _evaluate_run(config, parts)
+    if config.per_epoch:
+        raise bad("--per-epoch", expected="a run of cgro train", got=config.target)
     settings = _training_settings(config)
     data, model = train.prepare(settings)
     path = Path(config.target)
@@ -87,6 +98,8 @@ def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
     changed = (config.p or settings.p, config.radius or settings.radius) != (settings.p, settings.radius)
     settings.p, settings.radius = config.p or settings.p, config.radius or settings.radius
     data, model = train.prepare(settings)
+    if config.per_epoch:
+        return _per_epoch(config, source, settings, data, model, parts)
     path = checkpoint_of(source, selected=config.selected)
     load_weights(model, read_weights(path), path)
     suffix = f"@{config.attack}" + (f"@{settings.p}:{settings.radius}" if changed else "")
@@ -97,6 +110,29 @@ def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
         result = _summary(config, settings, data, model, measured)
         source.write_summary(_merged(before, result, suffix, own_point=not changed and not config.selected))
     return Unsaved(result) if config.out is None else _kept(config, result)
+
+
+def _per_epoch(
+    config: Config, source: Run, settings: train.Config, data: Dataset, model: torch.nn.Module, parts: list[str]
+) -> Unsaved:
+    """The curves are added to the run's summary under `curves`, and drawn."""
+    if config.out or config.selected or config.save_examples:
+        raise bad("--per-epoch", expected="no --out, --selected or --save-examples", got="one of them",
+                  remedy="it adds to the run and keeps its examples")  # fmt: skip
+    device, stop = make_fabric(config.device).device, _records.budget(config.budget)
+    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
+    name = f"{config.attack}@{settings.p}:{settings.radius}"
+    with source.locked():
+        curves = {}
+        for part in parts:
+            split = getattr(data, part).to(device).head(config.n)
+            folder = source.path / "evaluations" / name.replace("/", "_").replace(":", "_") / part
+            curves[part] = curve(source, model.to(device).eval(), split, attack, folder, stop)
+        before = source.summary
+        known = before.get("curves", {})
+        source.write_summary({**before, "curves": known | {name: known.get(name, {}) | curves}})
+        robust_error_by_epoch(source.path)
+    return Unsaved({**before, "metrics": {}, "verdict": None, "curves": {name: curves}})
 
 
 def _kept(config: Config, result: dict[str, Any]) -> Run:
@@ -120,17 +156,23 @@ def _measure(
 ) -> "_Measured":  # fmt: skip
     device = make_fabric(config.device).device
     model = model.to(device).eval()
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
+    attack, stop = (
+        attack_by_name(config.attack, settings.threat(), precision=config.precision),
+        _records.budget(config.budget),
+    )
     errors: dict[str, ErrorRate] = {}
     examples: dict[str, Any] = {}
     for part in parts:
         if not len(getattr(data, part)):
             raise bad("--parts", expected="parts with examples", got=part)
         split, keep = getattr(data, part).to(device).head(config.n), config.save_examples
-        record = _records.recorded(model, split, attack, folder / f"{part}.npz", checkpoint, keep_examples=keep)
+        record = _records.recorded(
+            model, split, attack, folder / f"{part}.npz", checkpoint, keep_examples=keep, stop=stop
+        )
         errors[f"clean_error/{part}"] = ErrorRate(record.broken_by()["clean"], len(split), "exact")
-        errors[f"robust_error/{part}"] = record.error("exact" if attack.exact else "lower")
-        examples[part] = {"broken_by": record.broken_by(), "n": len(split)}
+        done = record.complete
+        errors[f"robust_error/{part}"] = record.error("exact" if attack.exact else "lower") if done else record.so_far
+        examples[part] = {"broken_by": record.broken_by(), "n": len(split), "complete": done}
         if keep:
             examples[part] |= {"rounded_to_8_bits": _records.rounded(model, split, attack, record)}
     return _Measured(errors, shares_on(model, data.test.to(device), config.n), examples)
@@ -172,5 +214,17 @@ def _merged(before: dict[str, Any], result: dict[str, Any], suffix: str, *, own_
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The numbers."""
-    return lines_of(result)
+    """The numbers, and what a budget left undone."""
+    lines = [lines_of(result)] if result["metrics"] else []
+    for name, curves in result.get("curves", {}).items():
+        if result["metrics"]:
+            continue
+        for part, rows in curves.items():
+            lines.append(f"robust error, {part}, {name}, n={rows[0]['n']} (lower bounds)")
+            lines += [f"  epoch {r['epoch']:4}  {r['value']:.4f}  [{r['interval'][0]:.4f}, {r['interval'][1]:.4f}]"
+                      + ("" if r["complete"] else "  unfinished") for r in rows]  # fmt: skip
+    unfinished = [f"{part} by {name}" for name, parts in result.get("evaluations", {}).items()
+                  for part, entry in parts.items() if not entry.get("complete", True)]  # fmt: skip
+    if unfinished and result["metrics"]:
+        lines.append(f"unfinished, the time was over: {', '.join(unfinished)}; the same command goes on")
+    return "\n".join(lines)

@@ -1,6 +1,6 @@
 """The evaluation of an attack, example by example: what broke it and when. It can be stopped and taken up again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,9 @@ from cgro.definitions.attacks import Attack
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin
 from cgro.definitions.metrics import Bound, ErrorRate, check_set, judged
+from cgro.definitions.threat import ThreatModel
 
-STANDING, CLEAN = -1, 0
+GIVEN, STANDING, CLEAN = -2, -1, 0
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Record:
         index: (N,) int64 positions in the data set; they name the random streams.
         tried: (N,) int64, how many of the attacks an example has been through; -1 before the clean one.
         by: (N,) int64, -1 for an example that stands, 0 for one that is wrong when clean, k for one that the k-th
-            attack broke. step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
+            attack broke, -2 for one that a given point broke. step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
         margin: (N,) float32, of x_adv. x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
     """
 
@@ -54,9 +55,9 @@ class Record:
         return bool((self.wrong | (self.tried >= len(self.attacks))).all())
 
     @property
-    def error_so_far(self) -> float:
-        """The share known to be wrong."""
-        return float(self.wrong.double().mean())
+    def so_far(self) -> ErrorRate:
+        """What is proved at this moment: examples that were not tried yet count as right, so it is a lower bound."""
+        return ErrorRate(int(self.wrong.sum()), len(self.by), "lower")
 
     def error(self, bound: Bound = "lower") -> ErrorRate:
         """The robust error that the record proves.
@@ -69,8 +70,10 @@ class Record:
         return ErrorRate(int(self.wrong.sum()), len(self.by), bound)
 
     def broken_by(self) -> dict[str, int]:
-        """How many examples each attack broke, `clean` first."""
-        return {name: int((self.by == k).sum()) for k, name in enumerate(("clean", *self.attacks))}
+        """How many examples each attack broke, `clean` first; `given` counts points that came from elsewhere."""
+        counts = {name: int((self.by == k).sum()) for k, name in enumerate(("clean", *self.attacks))}
+        given = int((self.by == GIVEN).sum())
+        return counts | ({"given": given} if given else {})
 
 
 def survey(
@@ -84,6 +87,9 @@ def survey(
     index: Tensor | None = None,
     record: Record | None = None,
     saved: Callable[[Record], object] | None = None,
+    given: Sequence[Tensor] = (),
+    stages: int | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Record:
     """Robust error example by example: each attack of an ensemble meets the examples that still stand, and no others.
 
@@ -96,9 +102,12 @@ def survey(
         batch: examples at a time; affects speed and memory only. seed: of the random streams.
         index: (N,) positions in the data set; None means 0 .. N-1.
         record: an unfinished record to go on with. saved: called with the record after every batch.
+        given: (N, *S) points each, judged before any attack: those that broke a similar model, say.
+        stages: go no further than the clean inputs (0) or the first so many attacks; None means all.
+        stop: asked before every batch; True ends the survey where it is, to be gone on with later.
 
     Returns:
-        The complete record. A lower bound: what is not broken may still be breakable.
+        The record, complete unless it was stopped. A lower bound: what is not broken may still be breakable.
 
     Raises:
         BadRequest: see `robust_error`; a record of other attacks or examples.
@@ -116,20 +125,39 @@ def survey(
     record = Record.fresh(attack, x, index) if record is None else record
     if record.attacks != tuple(a.name for a in attack.parts) or not torch.equal(record.index, index):
         raise bad("record", expected=f"one of {[a.name for a in attack.parts]} on these examples", got=record.attacks)
-    for k in range(len(attack.parts) + 1):
+    last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
+    for k in range(last + 1):
         rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
         for some in rows.split(batch):
+            if stop is not None and stop():
+                return record
             here = some.to(x.device)
             if k == 0:
-                _note(
-                    record, 0, some, margin(judged(model, x[here], y[here]), y[here]), x[here], torch.zeros(len(some))
-                )
+                clean = margin(judged(model, x[here], y[here]), y[here])
+                _note(record, 0, some, clean, x[here], torch.zeros(len(some)))
             elif attack.threat.radius > 0:
-                _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, some)
+                _judge_given(model, x, y, given, attack.threat, record, some)
+                standing = some[~record.wrong[some]]
+                if len(standing):
+                    here = standing.to(x.device)
+                    _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, standing)
             record.tried[some] = k
             if saved:
                 saved(record)
     return record
+
+
+def _judge_given(
+    model: Model, x: Tensor, y: Tensor, given: Sequence[Tensor], threat: ThreatModel, record: Record, rows: Tensor
+) -> None:
+    """Points of others on the examples that stand. Those outside the threat model are passed over."""
+    for points in given:
+        rows = rows[~record.wrong[rows]]
+        if len(rows):
+            here, x_adv = rows.to(x.device), points[rows].to(x)
+            margins = margin(judged(model, x_adv, y[here]), y[here])
+            margins = torch.where(threat.contains(x_adv, x[here]), margins, torch.inf)
+            _note(record, GIVEN, rows, margins, x_adv, torch.zeros(len(rows)))
 
 
 def _try(model: Model, x: Tensor, y: Tensor, part: Attack, seed: int, record: Record, k: int, rows: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -48,6 +49,12 @@ class ThreatModel:
     p: float
     radius: float
     box: tuple[float, float] | None = (0.0, 1.0)
+
+    if TYPE_CHECKING:  # what the constructor reads; the fields are numbers
+
+        def __init__(
+            self, p: float | str, radius: float | str, box: tuple[float, float] | None = (0.0, 1.0)
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", parse_p(self.p))

@@ -119,14 +119,28 @@ class Attack(ABC):
         if not len(x):
             return Best(x, torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
         with untouched(model, x.device):
-            clean = judge(model, x)
+            clean, doubt = self.first_look(model, x, sure=until_wrong or self.threat.radius == 0)
             check_labels(clean, y)
             if not bool(torch.isfinite(clean).all()):
                 raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
-            best = Best(x, margin(clean, y), until_wrong=until_wrong)
+            margins = margin(clean, y)
+            best = Best(x, margins if doubt is None else torch.full_like(margins, math.inf), until_wrong=until_wrong)
             if self.threat.radius > 0:
                 self.search(model, x, y, draws, best)
+            if doubt is not None:
+                self.second_look(model, x, y, margins - doubt, best)
         return best
+
+    def first_look(self, model: Model, x: Tensor, *, sure: bool) -> tuple[Tensor, Tensor | None]:
+        """Outputs at the clean inputs, and how far their margins may be off; None for not at all, as if `sure`."""
+        return judge(model, x), None
+
+    @staticmethod
+    def second_look(model: Model, x: Tensor, y: Tensor, at_least: Tensor, best: "Best") -> None:
+        """Judge the clean inputs that may be no stronger than what the search found."""
+        rows = torch.nonzero(at_least <= best.margins).squeeze(1)
+        if len(rows):
+            best.offer(x[rows], margin(judge(model, x[rows]), y[rows]), rows)
 
     @abstractmethod
     def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: "Best") -> None:

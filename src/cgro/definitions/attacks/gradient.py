@@ -45,6 +45,10 @@ def _is_large(model: Model) -> bool:
     return any(p.ndim == 4 for p in parameters) or sum(p.numel() for p in parameters) >= MIN_PARAMETERS
 
 
+INNER_LAYERS = 4.0
+"""Factor on `doubt` for what the layers before the last add. A choice; what was measured: docs/decisions.md."""
+
+
 def doubt(outputs: Tensor) -> Tensor:
     """How far a margin of bfloat16 outputs may lie from that of float32: two roundings, 2^-8 each, of the largest. (B,)
 
@@ -118,6 +122,14 @@ class GradientAttack(Attack):
     def crafting(self, model: Model, x: Tensor) -> torch.autocast:
         """The context in which gradients are taken. One context a search: the weights are cast once."""
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.in_low_precision(model, x))
+
+    def first_look(self, model: Model, x: Tensor, *, sure: bool) -> tuple[Tensor, Tensor | None]:
+        """In bfloat16 where the gradients are: the search makes most clean inputs matter no more."""
+        if sure or not self.in_low_precision(model, x):
+            return judge(model, image_layout(x, model)), None
+        with torch.no_grad(), self.crafting(model, x):
+            outputs = model(image_layout(x, model)).to(x.dtype)
+        return outputs, INNER_LAYERS * doubt(outputs)
 
     @property
     def objective(self) -> Loss:

@@ -13,12 +13,15 @@ from cgro.definitions.attacks.square import Square
 from cgro.definitions.threat import ThreatModel
 
 ATTACK_NAMES = (
-    "none", "fgsm", "pgdK", "pgdKxR", "apgd", "apgd-dlr", "apgd-t", "square", "ensemble", "autoattack",
+    "none", "fgsm", "fgsm-rs", "pgdK", "pgdKxR", "apgd", "apgd-dlr", "apgd-t", "square", "ensemble", "autoattack",
 )  # fmt: skip
+
+FAST_STEP = 1.25
+"""Step of `fgsm-rs` in radii: Wong, Rice and Kolter, "Fast is better than free" (ICLR 2020), 10/255 at 8/255."""
 
 
 def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "float32") -> Attack:
-    """The attack that a name stands for; pgdK has K steps and pgdKxR also R restarts.
+    """The attack that a name stands for; pgdK has K steps, pgdKxR also R restarts; fgsm-rs starts at random.
 
     >>> attack_by_name("pgd50x10", ThreatModel("inf", 0.1)).n_restarts
     10
@@ -26,6 +29,7 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "fl
     fixed = {
         "none": lambda: NoAttack(threat.at(0.0)),
         "fgsm": lambda: FGSM(threat, precision=precision),
+        "fgsm-rs": lambda: PGD(threat, n_steps=1, step_size=FAST_STEP * threat.radius, precision=precision),
         "apgd": lambda: APGD(threat, precision=precision),
         "apgd-dlr": lambda: APGD(threat, loss="dlr", precision=precision),
         "apgd-t": lambda: TargetedAPGD(threat, precision=precision),
