@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cgro import runs
+from cgro._check import BadRequest
 from cgro.runs import Run, dump_json, over_seeds, plain, summary, write_atomic
 
 CONFIG = {"seed": 3, "radius": "8/255", "parts": ("a", "b")}
@@ -105,3 +106,23 @@ def test_spread_over_seeds() -> None:
     assert list(m) == ["e"]
     assert m["e"]["sd"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
     assert over_seeds([{"metrics": {"e": {"value": None}}}])["e"] == {"mean": None, "sd": None, "per_seed": [None]}
+
+
+def test_a_finished_run_has_its_figures_whenever_it_is_killed(tmp_path: Path) -> None:
+    """Killed while it draws a run is unfinished; the figures see the summary that is to come."""
+    run, seen = Run.start(tmp_path / "r", "train", {"seed": 0}), []
+    result = summary("train", seed=0, threat=None, outcome={}, verdict=None, metrics={})
+
+    def dies(path: Path) -> None:
+        seen.append(Run(path).result)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(result, dies)
+    assert not run.finished
+    with pytest.raises(BadRequest, match="unfinished"):
+        _ = run.summary
+    run.finish(result, lambda path: seen.append(Run(path).finished))
+    assert seen == [result, False]
+    assert run.finished
+    assert not list(run.path.glob(".summary*"))

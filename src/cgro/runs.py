@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,8 +35,12 @@ from cgro import __version__
 from cgro._check import BadRequest, bad
 
 SCHEMA = 1
+DRAFT = ".summary.draft.json"
 SUMMARY_KEYS = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
-PACKAGES = ("cgro", "torch", "numpy", "lightning-fabric", "safetensors", "mlxtend", "scikit-learn")
+PACKAGES = (
+    "cgro", "torch", "numpy", "lightning-fabric", "safetensors", "mlxtend", "scikit-learn", "pillow", "timm",
+    "huggingface_hub",
+)  # fmt: skip
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -288,6 +292,12 @@ class Run:
             raise BadRequest(f"{self.path}: unfinished; run its command again with --out {self.path} to resume it")
         return read_json(self.path / "summary.json")
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """The summary for those who draw it: also that of a run which is about to be finished."""
+        draft = self.path / DRAFT
+        return read_json(draft) if not self.finished and draft.exists() else self.summary
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`; a last line cut short by a kill is left out."""
         path = self.path / "metrics.jsonl"
@@ -307,10 +317,19 @@ class Run:
         lines = (json.dumps(plain(row), allow_nan=False) for row in rows)
         write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines).encode())
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Write `summary.json`, which marks the run as finished. Missing schema keys are an error of ours."""
+    def finish(self, result: Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
+        """Write `summary.json`, which marks the run as finished. Missing schema keys are an error of ours.
+
+        Args:
+            draw: makes the figures, called with the directory before the summary is in place: a finished run has all of
+                its figures, whenever it is killed. It finds the summary under `Run.result`.
+        """
         assert set(SUMMARY_KEYS) <= set(result), set(SUMMARY_KEYS) - set(result)
+        if draw is not None:
+            write_atomic(self.path / DRAFT, dump_json(result))
+            draw(self.path)
         self.write_summary(result)
+        (self.path / DRAFT).unlink(missing_ok=True)
 
     def write_summary(self, result: Mapping[str, Any]) -> None:
         """Replace the summary, for commands that add results to a finished run."""

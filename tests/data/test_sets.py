@@ -144,10 +144,16 @@ def test_cifar10_missing_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="CGRO_DATA"):
         load("cifar10")
     monkeypatch.setenv("CGRO_DATA", str(tmp_path))
+    (tmp_path / "cifar10").mkdir()
     with pytest.raises(ValueError, match=r"found none; set CGRO_DATA"):
         load("cifar10")
+    (tmp_path / "cifar10").rmdir()
     parquet(tmp_path, "PNG")
     path = tmp_path / "cifar10" / "test.parquet"
+    aside = path.rename(tmp_path / "aside")
+    with pytest.raises(ValueError, match=r"found none for test .*set CGRO_DATA"):
+        load("cifar10")
+    aside.rename(path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match="fetch it again") as caught:
         load("cifar10")

@@ -1,8 +1,13 @@
 """The engine: what it minimises, that it can be resumed to the same bits, and that failures are values."""
 
+import copy
+import importlib.util
 import math
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,9 +16,9 @@ from cgro.data import Dataset, load
 from cgro.definitions import PGD, NoAttack, ThreatModel
 from cgro.models import build, lenet
 from cgro.runs import Run
-from cgro.training import Evaluation, Recipe, fit
-from cgro.training.checkpoint import LAST, load_checkpoint, read_weights, save_checkpoint
-from cgro.training.engine import _Loop, derive_seed, make_fabric
+from cgro.training import Evaluation, Recipe, engine, fit, make_fabric
+from cgro.training.checkpoint import LAST, kept_epochs, load_checkpoint, read_weights, save_checkpoint
+from cgro.training.engine import _Loop, derive_seed
 from cgro.training.recipe import mixed_loss
 from cgro.trajectory import Outcome, Trajectory
 
@@ -90,7 +95,14 @@ def test_standard_training_is_the_same_code_path(digits: Dataset) -> None:
 def test_interrupted_and_resumed_is_bit_equal(digits: Dataset, tmp_path: Path, optimizer: str, stop_after: int) -> None:
     """Stopped in the middle of an epoch or between two, then resumed: the final checkpoint has the same bytes."""
     recipe = Recipe(
-        epochs=3, batch_size=16, optimizer=optimizer, lr=0.01, lr_drops=(2,), radius_warmup=2.0, craft_mode="train"
+        epochs=3,
+        batch_size=16,
+        optimizer=optimizer,
+        lr=0.01,
+        lr_drops=(2,),
+        radius_warmup=2.0,
+        craft_mode="train",
+        augment="crop1-flip",
     )
     whole = train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"))
 
@@ -137,7 +149,9 @@ def test_a_probe_observes_and_changes_nothing(digits: Dataset) -> None:
     "change",
     [{"epochs": 3}, {"batch_size": 7}, {"optimizer": "sgd"}, {"optimizer": "adamw", "weight_decay": 0.5}, {"lr": 0.1},
      {"weight_decay": 0.1}, {"lr_drops": (1,)}, {"robust_weight": 0.5}, {"radius_warmup": 2.0},
-     {"craft_mode": "train"}, {"craft_mode": "train_update_bn"}],
+     {"craft_mode": "train"}, {"craft_mode": "train_update_bn"}, {"schedule": "cosine"}, {"schedule": "one-cycle"},
+     {"schedule": "cyclic"}, {"clip": 0.1},
+     {"augment": "crop1-flip"}],
 )  # fmt: skip
 def test_every_option_of_the_recipe_has_an_effect(digits: Dataset, change: dict) -> None:
     a, b = noisy(), noisy()
@@ -234,7 +248,9 @@ def test_foreign_checkpoints_are_tensors_or_refused(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"lr": math.nan}, {"robust_weight": 1.5}, {"optimizer": "lion"},
-                                    {"craft_mode": "both"}, {"lr_drops": (9,), "epochs": 5}, {"radius_warmup": 99}])  # fmt: skip
+                                    {"craft_mode": "both"}, {"lr_drops": (9,), "epochs": 5}, {"radius_warmup": 99},
+                                    {"schedule": "linear"}, {"schedule": "cosine", "lr_drops": (2,)}, {"clip": -1},
+                                    {"patience": -1}, {"augment": "rotate"}])  # fmt: skip
 def test_bad_recipes(change: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         Recipe(**change)
@@ -244,3 +260,135 @@ def test_bad_devices() -> None:
     for device in ("tpu", "cuda:99", "cpu0"):
         with pytest.raises(ValueError, match="--device"):
             make_fabric(device)
+
+
+@pytest.mark.parametrize("name", ["cosine", "one-cycle"])
+def test_schedules_against_torch(name: str) -> None:
+    """torch counts steps and peaks one step early: on a fine grid the difference is a step's slope."""
+    total, lr = 20_000, 0.3
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    if name == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+    else:
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=total)
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    recipe = Recipe(epochs=5, lr=lr, schedule=name)
+    ours = [recipe.lr_at(5 * k / total) for k in range(total)]
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=lr * math.pi / 2 / (0.3 * total))
+
+
+def test_the_triangle_as_its_authors_interpolate_it() -> None:
+    times = np.linspace(0, 5, 36)[:-1]
+    recipe = Recipe(epochs=5, lr=0.3, schedule="cyclic")
+    np.testing.assert_allclose([recipe.lr_at(t) for t in times], np.interp(times, [0, 2, 5], [0, 0.3, 0]), rtol=1e-9)
+
+
+def test_clipping_bounds_the_step(digits: Dataset) -> None:
+    model, before = small(), small()
+    train(model, digits, Recipe(epochs=1, batch_size=60, optimizer="sgd", lr=1.0, momentum=0.0, clip=0.01))
+    moved = sum(
+        float((p - q).detach().square().sum()) for p, q in zip(model.parameters(), before.parameters(), strict=True)
+    )
+    assert moved**0.5 == pytest.approx(0.01, rel=1e-3)
+
+
+def test_patience_stops_on_validation_error_also_after_a_resume(digits: Dataset, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=30, lr=1e-9, patience=2)
+    outcome = train(small(), digits, recipe, run=run_of(tmp_path / "r")).outcome
+    assert (outcome.kind, outcome.step) == ("stopped", 3)
+    assert "since epoch 1" in outcome.reason
+    again = train(small(), digits, recipe, run=run_of(tmp_path / "r"))
+    assert again.outcome == outcome
+    with pytest.raises(ValueError, match="validation"):
+        train(small(), load("digits", n_train=60, n_test=40), recipe)
+
+
+def test_checkpoints_are_kept_every_k_epochs(digits: Dataset, tmp_path: Path) -> None:
+    run, models = run_of(tmp_path / "r"), []
+    probe = lambda s: models.append(copy.deepcopy(s.model)) or {}  # noqa: E731
+    train(noisy(), digits, Recipe(epochs=5), run=run, evaluation=Evaluation(ATTACK, 20, keep_every=2), probes=[probe])
+    kept = kept_epochs(run)
+    assert list(kept) == [2, 4]
+    for epoch, path in kept.items():
+        twin = noisy()
+        assert load_checkpoint(path, twin)["epoch"] == epoch
+        state = models[epoch - 1].state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in twin.state_dict().items())
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("at", ["_evaluate", "_select", "_save"])
+def test_killed_around_an_evaluation_repeats_no_step(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Killed as epoch 2 is judged or its result saved: resumed, every step is taken once, and the bits are the same."""
+    recipe = Recipe(epochs=3, batch_size=16)
+    train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"))
+    steps, train_step, part, alive = [], _Loop._train_step, getattr(_Loop, at), [True]
+
+    def counting(self: _Loop, x: torch.Tensor, y: torch.Tensor, step: int) -> object:
+        steps.append((self.epoch, step))
+        return train_step(self, x, y, step)
+
+    def killing(self: _Loop, *arguments: object) -> object:
+        if self.epoch == 2 and alive:
+            alive.clear()
+            raise Killed
+        return part(self, *arguments)
+
+    monkeypatch.setattr(_Loop, "_train_step", counting)
+    monkeypatch.setattr(_Loop, at, killing)
+    with pytest.raises(Killed):
+        train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    assert len(steps) == len(set(steps)) == 12
+    for name in (LAST, "best_validation.safetensors"):
+        cut, undisturbed = ((tmp_path / d / "checkpoints" / name).read_bytes() for d in ("cut", "whole"))
+        assert cut == undisturbed
+
+
+def test_work_is_saved_within_an_epoch(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", 0.0)
+    seen, original = [], _Loop._train_step
+
+    def looking(self: _Loop, *arguments: object) -> object:
+        path = tmp_path / "r" / "checkpoints" / LAST
+        seen.append(load_checkpoint(path, small())["step"] if path.exists() else None)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(_Loop, "_train_step", looking)
+    train(small(), digits, Recipe(epochs=1, batch_size=20), run=run_of(tmp_path / "r"))
+    assert seen == [None, 1, 2]
+
+
+def test_bfloat16_training_steps_differ_and_judging_does_not(digits: Dataset) -> None:
+    """The forward pass of the step is cast; weights, gradients and every evaluation stay float32."""
+    rows = {}
+    for precision in ("float32", "bfloat16"):
+        model = small()
+        t = train(model, digits, Recipe(epochs=2), fabric=make_fabric("cpu", precision=precision))
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        rows[precision] = t["train_loss"].tolist()
+    assert rows["float32"] != rows["bfloat16"]
+    assert rows["float32"] == pytest.approx(rows["bfloat16"], rel=0.02)
+
+
+def test_curves_are_sent_to_trackers(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for wandb: one row an epoch, in the run's name; a tracker that is not installed is refused."""
+    calls: list[object] = []
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(
+        __spec__=object(), init=lambda **k: calls.append(k["id"]) or types.SimpleNamespace(
+            log=lambda row, step: calls.append((step, row["robust_error/test"])))))  # fmt: skip
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "wandb" else None)
+    fabric = make_fabric("cpu", track="wandb", folder=tmp_path / "mine")
+    t = train(small(), digits, Recipe(epochs=2), fabric=fabric)
+    assert calls == ["mine", (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
+    with pytest.raises(ValueError, match=r"cgro\[track\]"):
+        make_fabric("cpu", track="tensorboard")

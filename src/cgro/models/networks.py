@@ -1,13 +1,16 @@
 """Networks of the paper's experiments. Inputs are in [0, 1]; normalization, where there is one, lives inside."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from cgro._check import BadRequest, bad, count, resolve
 from cgro.models.head import head
-from cgro.models.resnet import preactresnet
+from cgro.models.other import Logits, from_timm
+from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 
 
 def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
@@ -53,21 +56,25 @@ def mlp(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequen
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "lenet": lenet, "lenet5": lenet5, "mlp": mlp, "preactresnet": preactresnet,
+    "lenet": lenet, "lenet5": lenet5, "mlp": mlp, "resnet9": resnet9, "preactresnet": preactresnet,
 }  # fmt: skip
 WITHOUT_WIDTH = ("lenet5",)
+WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+KINDS = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
 
 
 def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | None = None, seed: int = 0) -> nn.Module:
     """A freshly initialised network.
 
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
-    here and given back as it was.
+    here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
+    `Logits`; the keys of its checkpoints stay its own.
 
     Args:
-        name: `lenet`, `lenet5`, `mlp`, `preactresnet`, or `package.module:name`, a class or function
-            called as name(shape, n_outputs), or with no argument if it takes none.
-        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores. width: not for `lenet5`.
+        name: `lenet`, `lenet5`, `mlp`, `resnet9`, `preactresnet`, `wrn-D-W`, `timm:NAME`, or `package.module:name`,
+            a class or function called as name(shape, n_outputs), or with no argument if it takes none.
+        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores.
+        width: of lenet, mlp, resnet9 and preactresnet; the others have none, or have it in their name.
 
     Raises:
         BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task.
@@ -77,50 +84,74 @@ def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | Non
         model = _construct(name, shape, n_outputs, width)
     if not isinstance(model, nn.Module):
         raise bad("--model", expected="a torch.nn.Module", got=type(model).__name__)
-    require_outputs(model, shape, n_outputs, name)
+    out = _blank_output(model, shape, name)
+    if hasattr(out, "logits"):
+        model = Logits(model, scores=n_outputs == 1)
+        out = _blank_output(model, shape, name)
+    _require_shape(out, n_outputs, name)
     return model
 
 
 def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module:
-    if ":" in name:
-        if width is not None:
-            raise bad("--width", expected="no width for a network of your own", got=width)
-        factory = resolve(name, "--model")
-        try:
-            return factory(shape, n_outputs) if _takes_arguments(factory) else factory()
-        except TypeError as error:
-            raise bad("--model", expected=f"{name}(shape, n_outputs) or {name}()", got=str(error)) from None
-    if name not in NETWORKS:
-        raise bad("--model", expected=f"one of {', '.join(NETWORKS)} or package.module:name", got=repr(name))
-    if width is None:
-        return NETWORKS[name](shape, n_outputs)
-    if name in WITHOUT_WIDTH:
-        raise bad("--width", expected=f"no width for {name}", got=width, remedy="use --model lenet")
-    return NETWORKS[name](shape, n_outputs, width=width)
+    wide = WIDE.fullmatch(name)
+    if name not in NETWORKS and ":" not in name and wide is None:
+        raise bad("--model", expected=f"one of {KINDS}", got=repr(name))
+    if width is not None and (name not in NETWORKS or name in WITHOUT_WIDTH):
+        kind = "a network of your own" if ":" in name and not name.startswith("timm:") else name
+        raise bad("--width", expected=f"no width for {kind}", got=width, remedy="leave it out")
+    if name in NETWORKS:
+        return NETWORKS[name](shape, n_outputs, **({} if width is None else {"width": width}))
+    if wide is not None:
+        return wide_resnet(shape, n_outputs, depth=int(wide[1]), widen=int(wide[2]))
+    if name.startswith("timm:"):
+        return from_timm(name.removeprefix("timm:"), shape, n_outputs)
+    factory = resolve(name, "--model")
+    try:
+        return factory(shape, n_outputs) if _takes_arguments(factory) else factory()
+    except TypeError as error:
+        raise bad("--model", expected=f"{name}(shape, n_outputs) or {name}()", got=str(error)) from None
 
 
 def _takes_arguments(factory: Callable[..., object]) -> bool:
     import inspect
 
+    if getattr(factory, "__init__", None) is nn.Module.__init__:  # a class without a constructor of its own
+        return False
     kinds = [p.kind for p in inspect.signature(factory).parameters.values()]
     return any(k in (k.POSITIONAL_ONLY, k.POSITIONAL_OR_KEYWORD, k.VAR_POSITIONAL) for k in kinds)
 
 
-def require_outputs(model: nn.Module, shape: tuple[int, ...], n_outputs: int, name: str) -> None:
-    """Try the network on one blank input, before any work starts, and compare the shape of what comes out."""
+def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> Any:
+    """What the network returns for one black image, in evaluation mode; its modes and buffers are left as they were."""
     modes = [(m, m.training) for m in model.modules()]
     try:
         with torch.no_grad():
-            out = model.eval()(torch.zeros(1, *shape))
-    except (RuntimeError, TypeError, ValueError) as error:
-        line = str(error).splitlines()[0]
+            return model.eval()(torch.zeros(1, *shape))
+    except Exception as error:  # a network of the user's: whatever it raises, it does not fit these images
+        line = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadRequest(f"{name}: expected a network for inputs of shape {shape}; it failed with: {line}") from None
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def require_outputs(model: nn.Module, shape: tuple[int, ...], n_outputs: int, name: str) -> None:
+    """Try the network on one blank input, before any work starts, and compare the shape of what comes out.
+
+    Raises:
+        BadRequest: it fails, returns no tensor, or other than (B, classes), or (B,) scores for a binary task.
+    """
+    _require_shape(_blank_output(model, shape, name), n_outputs, name)
+
+
+def _require_shape(out: Any, n_outputs: int, name: str) -> None:
+    task = "(B,) scores for the 2 classes" if n_outputs == 1 else f"{n_outputs} logits for the {n_outputs} classes"
+    if not isinstance(out, torch.Tensor):
+        raise bad(f"{name} output", expected=f"a tensor of {task}", got=type(out).__name__,
+                  remedy="return the logits alone, or an object with .logits")  # fmt: skip
     expected = (1,) if n_outputs == 1 else (1, n_outputs)
     if tuple(out.shape) != expected:
-        raise bad(f"{name} output", expected=f"shape {expected} for this task", got=tuple(out.shape),
+        raise bad(f"{name} output", expected=f"shape {expected}, {task} of this task", got=tuple(out.shape),
                   remedy="fit the last layer to the classes")  # fmt: skip
 
 

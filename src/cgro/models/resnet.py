@@ -1,4 +1,4 @@
-"""Residual networks with pre-activation (He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016)."""
+"""Residual networks: PreActResNet-18, wide residual networks, and the small ResNet-9. All standardize inside."""
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,19 @@ class Standardize(nn.Module):
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
 
+def standardized(name: str, shape: tuple[int, ...], width: int) -> list[nn.Module]:
+    """The first layers of each network here: standardization and a 3x3 convolution to `width` channels.
+
+    Raises:
+        BadRequest: images below 8x8, which three halvings leave without pixels.
+    """
+    channels, height, wide = shape
+    if min(height, wide) < 8:
+        raise bad(name, expected="inputs of at least 8x8", got=f"{height}x{wide}", remedy="use lenet")
+    mean, std = (CIFAR10_MEAN, CIFAR10_STD) if channels == 3 else ((0.5,) * channels, (0.25,) * channels)
+    return [Standardize(mean, std), nn.Conv2d(channels, count(width, "width"), 3, padding=1, bias=False)]
+
+
 class PreActBlock(nn.Module):
     """x -> shortcut(relu(bn(x)) or x) + conv(relu(bn(conv(relu(bn(x)))))); 1x1 shortcut where the shape changes."""
 
@@ -44,8 +57,20 @@ class PreActBlock(nn.Module):
         return kept + self.conv2(torch.relu(self.bn2(self.conv1(activated))))
 
 
+def _stages(n_inputs: int, widths: tuple[int, ...], n_blocks: int) -> list[nn.Module]:
+    """Stages of blocks, each but the first at half the resolution, then BatchNorm, ReLU and average pooling."""
+    layers: list[nn.Module] = []
+    for stage, width in enumerate(widths):
+        for block in range(n_blocks):
+            layers.append(PreActBlock(n_inputs, width, 2 if stage and not block else 1))
+            n_inputs = width
+    return [*layers, nn.BatchNorm2d(n_inputs), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+
 def preactresnet(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequential:
     """PreActResNet-18 by base width: four stages of two blocks with w, 2w, 4w, 8w channels, then average pooling.
+
+    He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016.
 
     Args:
         shape: (C, H, W), at least 8x8. n_outputs: classes, or 1 for (B,) scores. width: w; 64 is the standard network.
@@ -54,16 +79,95 @@ def preactresnet(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> 
         >>> sum(p.numel() for p in preactresnet((3, 32, 32), 10).parameters())
         11172170
     """
-    channels, height, wide = shape
-    if min(height, wide) < 8:
-        raise bad("preactresnet", expected="inputs of at least 8x8", got=f"{height}x{wide}", remedy="use lenet")
-    w = count(width, "width")
-    mean, std = (CIFAR10_MEAN, CIFAR10_STD) if channels == 3 else ((0.5,) * channels, (0.25,) * channels)
-    layers: list[nn.Module] = [Standardize(mean, std), nn.Conv2d(channels, w, 3, padding=1, bias=False)]
-    n_inputs = w
-    for stage in range(4):
-        for stride in (1 if stage == 0 else 2, 1):
-            layers.append(PreActBlock(n_inputs, w * 2**stage, stride))
-            n_inputs = w * 2**stage
-    layers += [nn.BatchNorm2d(n_inputs), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers, *head(n_inputs, n_outputs))
+    first = standardized("preactresnet", shape, width)
+    return nn.Sequential(
+        *first, *_stages(width, (width, 2 * width, 4 * width, 8 * width), 2), *head(8 * width, n_outputs)
+    )
+
+
+def wide_resnet(shape: tuple[int, ...], n_outputs: int, *, depth: int, widen: int) -> nn.Sequential:
+    """WRN-d-k without dropout: a convolution to 16 channels, three stages of (d - 4) / 6 blocks with 16k, 32k, 64k.
+
+    Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, with their initial weights: convolutions
+    N(0, 2 / (9 C_out)) (fan-out), of 1x1 N(0, 2 / C_out); the last bias is 0.
+
+    Args:
+        shape: (C, H, W), at least 8x8. n_outputs: classes, or 1 for (B,) scores.
+        depth: d, 6n + 4: layers with weights. widen: k.
+
+    Raises:
+        BadRequest: a depth that is not 6n + 4.
+
+    Example:
+        >>> sum(p.numel() for p in wide_resnet((3, 32, 32), 10, depth=34, widen=10).parameters())  # "46.2 million"
+        46160474
+    """
+    name = f"wrn-{depth}-{widen}"
+    if depth < 10 or (depth - 4) % 6:
+        raise bad(name, expected="a depth of 6n + 4: 10, 16, 22, 28, 34, ...", got=depth)
+    k = count(widen, f"{name}: width")
+    stages = _stages(16, (16 * k, 32 * k, 64 * k), (depth - 4) // 6)
+    model = nn.Sequential(*standardized(name, shape, 16), *stages, *head(64 * k, n_outputs))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    return model
+
+
+class Residual(nn.Module):
+    """x -> x + f(x)"""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
+        return x + self.body(x)
+
+
+class Scaled(nn.Module):
+    """x -> factor * x, with a constant factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, kept."""
+        return self.factor * x
+
+
+def _conv_bn_relu(n_inputs: int, n_outputs: int) -> list[nn.Module]:
+    conv = nn.Conv2d(n_inputs, n_outputs, 3, padding=1, bias=False)
+    return [conv, nn.BatchNorm2d(n_outputs), nn.ReLU()]
+
+
+LOGIT_SCALE = 0.125
+"""Of ResNet-9's logits; from its source."""
+
+
+def resnet9(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequential:
+    """ResNet-9 by base width: conv-BN-ReLU with w, 2w, 4w, 8w channels, residual pairs after the second and the last.
+
+    David Page, "How to Train Your ResNet" (2018), the network `net` of cifar10-fast: max pooling by 2 after each
+    but the first, over what is left at the end, a last layer without bias, logits times 1/8.
+
+    Args:
+        shape: (C, H, W), at least 8x8. n_outputs: classes, or 1 for (B,) scores. width: w; 64 is the standard network.
+
+    Example:
+        >>> sum(p.numel() for p in resnet9((3, 32, 32), 10).parameters())
+        6573120
+    """
+    w = width
+    layers: list[nn.Module] = [*standardized("resnet9", shape, w), nn.BatchNorm2d(w), nn.ReLU()]
+    for n_inputs, n_channels, paired in ((w, 2 * w, True), (2 * w, 4 * w, False), (4 * w, 8 * w, True)):
+        layers += [*_conv_bn_relu(n_inputs, n_channels), nn.MaxPool2d(2)]
+        if paired:
+            pair = (*_conv_bn_relu(n_channels, n_channels), *_conv_bn_relu(n_channels, n_channels))
+            layers.append(Residual(*pair))
+    last, *scores = head(8 * w, n_outputs, bias=False)
+    return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), last, Scaled(LOGIT_SCALE), *scores)

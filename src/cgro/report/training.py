@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREY, ORANGE, RED, TEST, TRAIN, figure
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure
 from cgro.runs import Run
 
 
@@ -43,6 +43,28 @@ def learning_curves(folder: Path) -> Path | None:
         )  # fmt: skip
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title=_title(folder))
         axes.legend(ncols=2, fontsize=9)
+    return path.with_suffix(".png")
+
+
+def robust_error_by_epoch(folder: Path) -> Path | None:
+    """The robust error of every kept checkpoint by each attack that was tried on all of them; unfinished ones are hollow."""
+    curves = Run(folder).summary.get("curves", {})
+    if not curves:
+        return None
+    path = folder / "figures" / "robust_error_by_epoch"
+    with figure(path) as drawing:
+        axes = drawing.subplots()
+        for (name, parts), color in zip(curves.items(), (RED, BLUE, GREEN, PURPLE, ORANGE), strict=False):
+            for part, rows in parts.items():
+                epochs, values = [r["epoch"] for r in rows], np.array([100 * r["value"] for r in rows])
+                low, high = (np.array([100 * r["interval"][k] for r in rows]) for k in (0, 1))
+                axes.plot(epochs, values, color=color, label=f"{name}, {part}", **(TRAIN if part == "train" else TEST))
+                axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
+                for complete, face in ((True, color), (False, "white")):
+                    chosen = [k for k, r in enumerate(rows) if r["complete"] == complete]
+                    axes.plot([epochs[k] for k in chosen], values[chosen], "o", color=color, markerfacecolor=face)
+        axes.set(xlabel="epoch", ylabel="robust error, lower bound (%)", ylim=(0, None), title=_title(folder))
+        axes.legend(fontsize=9)
     return path.with_suffix(".png")
 
 

@@ -16,6 +16,17 @@ from cgro.runs import Run, write_atomic
 LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
 
 
+def epoch_file(epoch: int) -> str:
+    """The name of a checkpoint that is kept after an epoch: weights only."""
+    return f"epoch-{epoch:04d}.safetensors"
+
+
+def kept_epochs(run: Run) -> dict[int, Path]:
+    """The checkpoints that a run kept, by epoch, in order."""
+    found = sorted((run.path / "checkpoints").glob("epoch-*.safetensors"))
+    return {int(path.stem.removeprefix("epoch-")): path for path in found}
+
+
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, state: Mapping[str, Any]
 ) -> None:

@@ -12,52 +12,29 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, count
+from cgro._check import bad
 from cgro._progress import Update, progress
-from cgro.data import Dataset, Split
-from cgro.definitions import Attack, ErrorRate, NoAttack, clean_error, predicted_shares, wrong_under
+from cgro.data import Dataset, augmentation_by_name
+from cgro.definitions import Attack, NoAttack
 from cgro.runs import Run
-from cgro.training.checkpoint import LAST, SELECTED, load_checkpoint, save_checkpoint
+from cgro.training.checkpoint import LAST, SELECTED, epoch_file, load_checkpoint, save_checkpoint
+from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.recipe import Recipe, mixed_loss
 from cgro.trajectory import Outcome, Probe, Trajectory
 
 COLLAPSE_SHARE = 0.99
 DIVERGED_FACTOR = 10.0
 """A mean training loss above this many times that of guessing is called divergence. A choice, without a source."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The separate evaluation after an epoch, on the first examples of each part (fixed and recorded).
-
-    Args:
-        attack: judged errors are lower bounds by this attack. n: at most so many examples of each part.
-        every: epochs between evaluations; the last epoch is always evaluated.
-    """
-
-    attack: Attack
-    n: int = 1000
-    every: int = 1
-
-    def __post_init__(self) -> None:
-        count(self.n, "n")
-        count(self.every, "every")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a probe sees after an epoch."""
-
-    model: nn.Module
-    data: Dataset
-    epoch: int
+SECONDS_BETWEEN_SAVES = 300.0
+"""At most so much work is lost to a kill; when a checkpoint is written changes no bit of the result. A choice."""
+CURVES = ("robust_error/train", "robust_error/test", "clean_error/test")
+"""Drawn in the terminal while training runs."""
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -68,30 +45,6 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     """
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def errors_on(
-    model: nn.Module, split: Split, attack: Attack, n: int, part: str, *, show: bool = True
-) -> dict[str, ErrorRate]:
-    """Clean and robust error on the first n examples of a part, under the keys of `summary.json`.
-
-    `show` draws a progress bar; training, which has its own, switches it off.
-    """
-    x, y = split.head(n).x, split.y[:n]
-    generator = torch.Generator(x.device).manual_seed(0)
-    bar = progress(len(x), f"attacking {part}") if show else contextlib.nullcontext()
-    with bar as update:
-        wrong = wrong_under(model, x, y, attack, generator=generator, progress=update)
-    bound = "exact" if attack.exact else "lower"
-    return {
-        f"clean_error/{part}": clean_error(model, x, y),
-        f"robust_error/{part}": ErrorRate(int(wrong.sum()), len(x), bound),
-    }
-
-
-def shares_on(model: nn.Module, split: Split, n: int) -> list[float]:
-    """The share of predictions that each class takes on the first n examples."""
-    return predicted_shares(model, split.head(n).x)
 
 
 def fit(
@@ -113,7 +66,7 @@ def fit(
         attack: crafts the training examples; `NoAttack` or robust_weight 0 is standard training.
         recipe: the loop. evaluation: train and test errors after an epoch. seed: of order, attack and dropout.
         run: where rows and checkpoints go; a run that has a checkpoint is resumed from it.
-        fabric: device and precision; None means one CPU.
+        fabric: device, precision and trackers; None means one CPU in float32.
         probes: further observers, called with a `Snapshot`; they must change nothing.
 
     Returns:
@@ -121,7 +74,7 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: a checkpoint of another network, a full disk.
+        BadRequest: a checkpoint of another network, a full disk, patience without a validation part.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     return _Loop(model, data, attack, recipe, evaluation, seed, run, fabric, probes).run_all()
@@ -145,6 +98,9 @@ class _Loop:
         self.attack, self.recipe, self.evaluation = attack, recipe, evaluation
         self.seed, self.run, self.fabric, self.probes = seed, run, fabric, probes
         self.data = data
+        if recipe.patience and not len(data.validation):
+            raise bad("patience", expected="a validation part", got="none", remedy="set --validation 0.05")
+        self.augmentation = augmentation_by_name(recipe.augment)
         self.train = data.train.to(fabric.device)
         self.parts = {k: getattr(data, k).to(fabric.device) for k in ("validation", "test")} | {"train": self.train}
         self.plain = model.to(fabric.device)
@@ -154,7 +110,7 @@ class _Loop:
         self.rows: list[dict[str, Any]] = []
         self.epoch, self.step, self.loss_sum = 0, 0, 0.0
         self.selected: dict[str, Any] | None = None
-        self.stop_requested = False
+        self.stop_requested, self.saved_at = False, time.monotonic()
         self._resume()
 
     def _resume(self) -> None:
@@ -166,6 +122,7 @@ class _Loop:
         self.rows = [row for row in self.run.rows() if row["epoch"] <= self.epoch]
 
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
         if not self.run:
             return
         self.run.write_rows(self.rows)
@@ -175,7 +132,7 @@ class _Loop:
 
     def run_all(self) -> Trajectory:
         with self._interrupt_after_step(), progress(self.recipe.epochs * self.n_steps, "training") as update:
-            while self.epoch < self.recipe.epochs:
+            while self.epoch < self.recipe.epochs and not self._out_of_patience():
                 failure = self._epoch(update)
                 self._save()
                 if failure:
@@ -185,31 +142,37 @@ class _Loop:
         return self._result(self._ending())
 
     def _epoch(self, update: Update) -> Outcome | None:
-        """The rest of the current epoch; an interrupt leaves `step` in the middle of it."""
+        """The rest of the current epoch and its evaluation; an interrupt leaves `step` in the middle of it."""
         started, attacking = time.perf_counter(), 0.0
         order = torch.randperm(len(self.train), generator=self._generator("order", self.epoch, device="cpu"))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr_at(self.epoch)
         for step in range(self.step, self.n_steps):
             rows = order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size].to(self.fabric.device)
-            loss, seconds = self._train_step(*self.train.batch(rows), step)
+            x, y = self.train.batch(rows)
+            x = self.augmentation(x, generator=self._generator("augment", self.epoch, step, device=x.device))
+            loss, seconds = self._train_step(x, y, step)
             attacking += seconds
-            update(self.epoch * self.n_steps + step + 1, self._note())
+            update(self.epoch * self.n_steps + step + 1, self._note(), self._curves())
             self.loss_sum += loss * len(rows)
             self.step = step + 1
             if not math.isfinite(loss):
                 return self._explain_non_finite(step)
             if self.stop_requested:
                 return None
-        mean_loss = self.loss_sum / len(self.train)
-        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
-        row = {"epoch": self.epoch, "train_loss": mean_loss, "lr": self.recipe.lr_at(self.epoch - 1)}
-        row["radius"] = self._threat_radius(self.epoch)
+            if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES or self.step == self.n_steps:
+                self._save()
+        row = {"epoch": self.epoch + 1, "train_loss": self.loss_sum / len(self.train), "lr": self._lr(self.n_steps - 1)}
         row |= {"seconds": time.perf_counter() - started, "attack_seconds": attacking}
+        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
+        row["radius"] = self._threat_radius(self.epoch)
         return self._finish_epoch(row)
+
+    def _lr(self, step: int) -> float:
+        return self.recipe.lr_at(self.epoch + step / self.n_steps)
 
     def _train_step(self, x: Tensor, y: Tensor, step: int) -> tuple[float, float]:
         started = time.perf_counter()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(step)
         x_adv = self._craft(x, y, step) if self.recipe.robust_weight > 0 else None
         seconds = time.perf_counter() - started
         self.model.train()
@@ -219,6 +182,8 @@ class _Loop:
             loss = mixed_loss(self.model, x, x_adv, y, self.recipe.robust_weight)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
+            if self.recipe.clip:
+                self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.clip)
             self.optimizer.step()
         return float(loss.detach()), seconds
 
@@ -241,10 +206,15 @@ class _Loop:
             reason = (f"training loss {row['train_loss']:.3g} in epoch {self.epoch}, more than {DIVERGED_FACTOR:g} "
                       f"times that of guessing ({guessing:.2f}); lower lr (now {row['lr']:g})")  # fmt: skip
             return Outcome("diverged", reason, self.epoch)
+        if self.run and self.evaluation.keep_every and self.epoch % self.evaluation.keep_every == 0:
+            kept = self.run.file("checkpoints", epoch_file(self.epoch))
+            save_checkpoint(kept, self.plain, None, {"epoch": self.epoch})
         last = self.epoch == self.recipe.epochs
         if last or self.epoch % self.evaluation.every == 0:
             row |= self._evaluate()
         self.rows.append(row)
+        numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
+        self.fabric.log_dict(numbers, step=self.epoch)
         return None
 
     def _evaluate(self) -> dict[str, Any]:
@@ -270,9 +240,15 @@ class _Loop:
             if self.run:
                 save_checkpoint(self.run.file("checkpoints", SELECTED), self.plain, None, self.selected)
 
+    def _out_of_patience(self) -> bool:
+        if not self.recipe.patience or self.selected is None:
+            return False
+        after = [r for r in self.rows if "robust_error/validation" in r and r["epoch"] > self.selected["epoch"]]
+        return len(after) >= self.recipe.patience
+
     def _explain_non_finite(self, step: int) -> Outcome:
         reason = (f"the loss was NaN or infinite in epoch {self.epoch + 1}, step {step + 1}; lower lr (now "
-                  f"{self.recipe.lr_at(self.epoch):g}) or warm the radius up")  # fmt: skip
+                  f"{self._lr(step):g}) or warm the radius up")  # fmt: skip
         return Outcome("non_finite", reason, self.epoch + 1)
 
     def _ending(self) -> Outcome:
@@ -283,6 +259,10 @@ class _Loop:
             reason = (f"the network has answered one class since {since}: the constant solution; warm the radius up, "
                       "train longer, lower lr, or widen the network")  # fmt: skip
             return Outcome("collapsed", reason, self.epoch)
+        if self.epoch < self.recipe.epochs and self.selected:
+            reason = (f"no lower validation robust error in {self.recipe.patience} evaluations since epoch "
+                      f"{self.selected['epoch']}")  # fmt: skip
+            return Outcome("stopped", reason, self.epoch)
         return Outcome("completed", f"{self.recipe.epochs} epochs", self.epoch)
 
     def _result(self, outcome: Outcome) -> Trajectory:
@@ -291,11 +271,11 @@ class _Loop:
         return Trajectory.from_rows(rows, "epoch", outcome, {"selected": self.selected})
 
     def _note(self) -> str:
-        row = self.rows[-1] if self.rows else {}
-        names = ("robust_error/train", "robust_error/test")
-        text = ", ".join(f"{k.split('/')[1]} {row[k]:.0%}" for k in names if k in row)
-        alarm = "  stuck at a constant" if row.get("prediction_share", 0) >= COLLAPSE_SHARE else ""
-        return (f"robust error: {text}" if text else "") + alarm
+        stuck = bool(self.rows) and self.rows[-1].get("prediction_share", 0) >= COLLAPSE_SHARE
+        return "stuck at a constant" if stuck else ""
+
+    def _curves(self) -> dict[str, list[float]]:
+        return {key.replace("_", " ").replace("/", ", "): [r[key] for r in self.rows if key in r] for key in CURVES}
 
     def _generator(self, *purpose: str | int, device: Any) -> torch.Generator:
         return torch.Generator(device).manual_seed(derive_seed(self.seed, *purpose))
@@ -322,20 +302,3 @@ class _Loop:
 def training_attack(attack: Attack, robust_weight: float) -> Attack:
     """The attack that training needs: none at all when its weight is 0."""
     return attack if robust_weight > 0 else NoAttack(attack.threat.at(0.0))
-
-
-def make_fabric(device: str) -> Fabric:
-    """Fabric on `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        BadRequest: a device that is not here.
-    """
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
-        raise BadRequest(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
-    available = torch.cuda.device_count()
-    if kind == "cuda" and int(number or 0) >= available:
-        raise BadRequest(f"--device: expected one of {available} CUDA devices, got {device!r}; use --device auto")
-    if kind == "auto":
-        kind = "cuda" if available else "cpu"
-    return Fabric(accelerator=kind, devices=[int(number or 0)] if kind == "cuda" else 1)

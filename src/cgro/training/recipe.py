@@ -1,5 +1,6 @@
 """What training minimises, and how learning rate and radius move over the epochs."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,9 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from cgro._check import bad, count, number, one_of
+from cgro.data import augmentation_by_name
 from cgro.definitions import Model, default_loss
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
+SCHEDULES = ("steps", "cosine", "one-cycle", "cyclic")
+CYCLIC_PEAK = 0.4
+"""Share of the run at which `cyclic` peaks: Wong, Rice and Kolter, "Fast is better than free" (ICLR 2020), their code."""
+ONE_CYCLE_PEAK, ONE_CYCLE_START, ONE_CYCLE_END = 0.3, 1 / 25, 1 / 25e4
+"""`one-cycle`: where it peaks, and first and last value as shares of lr; the defaults of torch's OneCycleLR."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +25,15 @@ class Recipe:
 
     Args:
         epochs, batch_size: passes over the training set; examples a step (a last, smaller batch is used).
-        optimizer: sgd, adam or adamw. lr: at the start. momentum: of sgd. weight_decay: as torch defines it.
-        lr_drops: epochs after which lr is multiplied by `lr_factor`.
+        optimizer: sgd, adam or adamw. momentum: of sgd. weight_decay: as torch defines it.
+        lr: at the start, or at the peak of a cycle.
+        schedule: `steps` (constant, multiplied by `lr_factor` after each epoch in `lr_drops`); `cosine` (lr to 0);
+            `one-cycle` (Smith and Topin, 2018: up over 30% of the run and down, along cosines); `cyclic` (a triangle:
+            up over 40% and down to 0).
+        clip: largest l_2 norm of the weights' gradient, in a step; 0 for no clipping.
+        patience: stop after so many evaluations in a row without a lower VALIDATION robust error; 0 for never.
         robust_weight: the paper's lambda in [0, 1]: (1 - lambda) clean loss + lambda robust loss.
+        augment: what is done to a batch before it is attacked: `none`, or parts such as `crop-flip-cutout8`.
         radius_warmup: epochs over which the radius grows linearly from 0; 0 for none.
         craft_mode: mode of BatchNorm and dropout while the attack runs: `eval`; `train` (batch statistics, buffers
             left alone); `train_update_bn` (as many published loops: each attack step updates the running averages).
@@ -32,9 +45,13 @@ class Recipe:
     lr: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 0.0
+    schedule: str = "steps"
     lr_drops: tuple[int, ...] = ()
     lr_factor: float = 0.1
+    clip: float = 0.0
+    patience: int = 0
     robust_weight: float = 1.0
+    augment: str = "none"
     radius_warmup: float = 0.0
     craft_mode: CraftMode = "eval"
 
@@ -42,24 +59,41 @@ class Recipe:
         count(self.epochs, "epochs")
         count(self.batch_size, "batch_size")
         one_of(self.optimizer, "optimizer", ("sgd", "adam", "adamw"))
+        one_of(self.schedule, "schedule", SCHEDULES)
+        augmentation_by_name(self.augment)
         one_of(self.craft_mode, "craft_mode", ("eval", "train", "train_update_bn"))
         number(self.lr, "lr", low=0.0)
         number(self.momentum, "momentum", low=0.0, high=1.0)
         number(self.weight_decay, "weight_decay", low=0.0)
         number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
         number(self.radius_warmup, "radius_warmup", low=0.0)
+        number(self.clip, "clip", low=0.0)
+        count(self.patience, "patience", low=0)
+        if self.lr_drops and self.schedule != "steps":
+            raise bad("lr_drops", expected=f"none with schedule {self.schedule}", got=list(self.lr_drops))
         if any(not 0 < e < self.epochs for e in self.lr_drops):
             raise bad("lr_drops", expected=f"epochs between 1 and {self.epochs - 1}", got=list(self.lr_drops))
         if self.radius_warmup > self.epochs:
             raise bad("radius_warmup", expected=f"at most the {self.epochs} epochs", got=self.radius_warmup)
 
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate in epoch 0, 1, ...
+    def lr_at(self, time: float) -> float:
+        """The learning rate after `time` epochs, 0 <= time < epochs.
 
-        >>> [Recipe(epochs=4, lr=1.0, lr_drops=(2,)).lr_at(e) for e in range(4)]
+        >>> [Recipe(epochs=4, lr=1.0, lr_drops=(2,)).lr_at(t) for t in (0, 1.9, 2, 3)]
         [1.0, 1.0, 0.1, 0.1]
+        >>> [Recipe(epochs=10, lr=1.0, schedule="cyclic").lr_at(t) for t in (0, 2, 4)]
+        [0.0, 0.5, 1.0]
         """
-        return self.lr * self.lr_factor ** sum(epoch >= drop for drop in self.lr_drops)
+        done = time / self.epochs
+        if self.schedule == "steps":
+            return self.lr * self.lr_factor ** sum(time >= drop for drop in self.lr_drops)
+        if self.schedule == "cosine":
+            return self.lr * _along_cosine(1.0, 0.0, done)
+        if self.schedule == "cyclic":
+            return self.lr * (done / CYCLIC_PEAK if done < CYCLIC_PEAK else (1 - done) / (1 - CYCLIC_PEAK))
+        if done < ONE_CYCLE_PEAK:
+            return self.lr * _along_cosine(ONE_CYCLE_START, 1.0, done / ONE_CYCLE_PEAK)
+        return self.lr * _along_cosine(1.0, ONE_CYCLE_END, (done - ONE_CYCLE_PEAK) / (1 - ONE_CYCLE_PEAK))
 
     def radius_fraction(self, progress: float) -> float:
         """The share of the full radius after `progress` epochs.
@@ -78,6 +112,10 @@ class Recipe:
             return torch.optim.SGD(parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(parameters, self.lr, weight_decay=self.weight_decay)
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def mixed_loss(model: Model, x: Tensor, x_adv: Tensor | None, y: Tensor, robust_weight: float) -> Tensor:

@@ -1,0 +1,195 @@
+"""Our engine beside the loop that most code has: float32, NCHW, the attack's float32 gradients. Ratio, and final errors.
+
+  python benchmarks/training.py speed --threads 2     seconds a step, share of the attack, ratio of medians in one run
+  python benchmarks/training.py errors --seeds 3      the same short recipe by both: do the final errors agree?
+  python benchmarks/training.py memory                WRN-34-10 and PreActResNet-18: parameters, one step's peak memory
+
+CIFAR-10, PreActResNet of base width 16, batch 64, PGD-7 at 8/255 (step 2/255), SGD: the recipe `small-cifar10`.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cgro.data import load
+from cgro.definitions import PGD, ThreatModel
+from cgro.models import build, n_parameters
+from cgro.runs import dump_json, environment, write_atomic
+from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
+
+SHAPE, THREAT, STEP = (3, 32, 32), ThreatModel("inf", "8/255"), 2 / 255
+
+
+def store(name: str, value: Any, threads: int) -> None:
+    cpu, load_average = Path("/proc/cpuinfo"), Path("/proc/loadavg")
+    words = set(cpu.read_text().split()) if cpu.exists() else set()
+    about = environment(0) | {
+        "threads": threads, "cpu_flags": [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in words],
+        "load_average": load_average.read_text().split()[:3] if load_average.exists() else None,
+    }  # fmt: skip
+    write_atomic(
+        Path(__file__).parent / "results" / f"training-{name}.json", dump_json({"environment": about, **value})
+    )
+    print(dump_json(value).decode())
+
+
+def common_attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """PGD-7 as it is usually written."""
+    x_adv = x + torch.empty_like(x).uniform_(-THREAT.radius, THREAT.radius)
+    x_adv = x_adv.clamp(0, 1)
+    for _ in range(7):
+        x_adv.requires_grad_()
+        loss = nn.functional.cross_entropy(model(x_adv), y)
+        gradient = torch.autograd.grad(loss, x_adv)[0]
+        x_adv = x_adv.detach() + STEP * gradient.sign()
+        x_adv = torch.min(torch.max(x_adv, x - THREAT.radius), x + THREAT.radius).clamp(0, 1)
+    return x_adv
+
+
+def common_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
+    started = time.perf_counter()
+    model.eval()
+    x_adv = common_attack(model, x, y)
+    attack = time.perf_counter() - started
+    model.train()
+    loss = nn.functional.cross_entropy(model(x_adv), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return attack
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
+
+
+def ours(
+    data: Any, precision: str, epochs: int, seed: int, width: int = 16, drop: int = 0, step: str = "float32"
+) -> tuple[nn.Module, Any]:
+    model = build("preactresnet", SHAPE, 10, width=width, seed=seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    recipe = Recipe(epochs=epochs, batch_size=64, optimizer="sgd", lr=0.05, weight_decay=5e-4,
+                    lr_drops=(drop,) if drop else ())  # fmt: skip
+    attack = PGD(THREAT, n_steps=7, step_size=STEP, precision=precision)  # type: ignore[arg-type]
+    evaluation = Evaluation(PGD(THREAT, n_steps=1), n=1, every=epochs)
+    fabric = make_fabric("cpu", precision=step)
+    return model, fit(model, data, attack, recipe, evaluation=evaluation, seed=seed, fabric=fabric)
+
+
+def common(data: Any, epochs: int, seed: int, width: int = 16, drop: int = 0) -> tuple[nn.Module, float]:
+    model = build("preactresnet", SHAPE, 10, width=width, seed=seed)
+    optimizer, attacking = sgd(model), 0.0
+    torch.manual_seed(seed)
+    for epoch in range(epochs):
+        optimizer.param_groups[0]["lr"] = 0.005 if drop and epoch >= drop else 0.05
+        for rows in torch.randperm(len(data.train)).split(64):
+            attacking += common_step(model, optimizer, *data.train.batch(rows))
+    return model, attacking
+
+
+def clocked(call: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.perf_counter()
+    value = call()
+    return time.perf_counter() - started, value
+
+
+def speed(a: argparse.Namespace) -> None:
+    """One pass over n examples by each, in turn; the first round is not counted."""
+    data = load("cifar10", n_train=a.n, n_test=10)
+    calls = {"ours": ("auto", "float32"), "ours, step too in bfloat16": ("auto", "bfloat16"),
+             "ours in float32": ("float32", "float32"), "common": None}  # fmt: skip
+    seconds: dict[str, list[float]] = {k: [] for k in calls}
+    shares: dict[str, list[float]] = {k: [] for k in seconds}
+    for repeat in range(a.repeats + 1):
+        for name, how in calls.items():
+            if how:
+                _, (_, t) = clocked(lambda how=how: ours(data, how[0], 1, 0, step=how[1]))
+                taken, attacking = float(t["seconds"][0]), float(t["attack_seconds"][0])
+            else:
+                taken, (_, attacking) = clocked(lambda: common(data, 1, 0))
+            if repeat:
+                seconds[name].append(taken)
+                shares[name].append(attacking / taken)
+    base = np.array(seconds["common"])
+    ratios = {k: base / np.array(v) for k, v in seconds.items() if k != "common"}
+    store("speed", {
+        "n": a.n, "repeats": a.repeats,
+        "epoch_of_5000_seconds": {k: statistics.median(v) * 5000 / a.n for k, v in seconds.items()},
+        "attack_share": {k: statistics.median(v) for k, v in shares.items()},
+        "common_over": {k: {"median": np.median(r), "min": r.min(), "max": r.max()} for k, r in ratios.items()},
+    }, a.threads)  # fmt: skip
+
+
+def errors(a: argparse.Namespace) -> None:
+    """Both loops on the same examples from the same weights; judged by PGD-20 in float32."""
+    judge, rows = PGD(THREAT, n_steps=20), []
+    for seed in range(a.seeds):
+        data = load("cifar10", n_train=a.n, n_test=a.n_test, seed=seed)
+        loops = (("ours", partial(ours, data, "auto")), ("common", partial(common, data)),
+                 ("ours, step too in bfloat16", partial(ours, data, "auto", step="bfloat16")))  # fmt: skip
+        for name, call in loops:
+            model = call(a.epochs, seed, a.width, a.epochs // 2)[0].eval()
+            found = {k: e.value for part in ("train", "test")
+                     for k, e in errors_on(model, getattr(data, part), judge, a.n_test, part).items()}  # fmt: skip
+            rows.append({"seed": seed, "loop": name, **found})
+            print(rows[-1], flush=True)
+    keys = [k for k in rows[0] if "/" in k]
+    names = list(dict.fromkeys(r["loop"] for r in rows))
+    by = {n: {k: np.array([r[k] for r in rows if r["loop"] == n]) for k in keys} for n in names}
+    table = {n: {k: {"mean": v.mean(), "minus_common": (v - by["common"][k]).mean(),
+                     "se": (v - by["common"][k]).std(ddof=1) / len(v) ** 0.5} for k, v in by[n].items()}
+             for n in names}  # fmt: skip
+    settings = {k: getattr(a, k) for k in ("n", "n_test", "epochs", "width", "seeds")}
+    store("errors", {"settings": settings, "rows": rows, "table": table}, a.threads)
+
+
+def memory(a: argparse.Namespace) -> None:
+    """One adversarial step (PGD-10) on one batch; the peak is that of the whole process, so networks grow."""
+    result = {}
+    for name, width, batch in (("preactresnet", 64, 128), ("wrn-34-10", None, 16)):
+        model = build(name, SHAPE, 10, width=width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x, y = torch.rand(batch, *SHAPE), torch.arange(batch) % 10
+        seconds, _ = clocked(lambda m=model, x=x, y=y: one_step(m, x, y))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        result[f"{name}, batch {batch}"] = {
+            "parameters": n_parameters(model),
+            "peak_GiB_of_the_process": peak,
+            "seconds": seconds,
+        }
+        print(result, flush=True)
+    store("memory", result, a.threads)
+
+
+def one_step(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    x_adv = PGD(THREAT, n_steps=10, precision="auto")(model.eval(), x, y)
+    model.train()
+    optimizer = sgd(model)
+    nn.functional.cross_entropy(model(x_adv), y).backward()
+    optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=["speed", "errors", "memory"])
+    parser.add_argument("--n", type=int, default=640)
+    parser.add_argument("--n-test", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    a = parser.parse_args()
+    torch.set_num_threads(a.threads)
+    globals()[a.step](a)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Augmentation of a batch on its device: random crop, horizontal flip, cutout, as training on CIFAR-10 uses them."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from cgro._check import bad, count
+
+NAME = re.compile(r"(?=\w)(crop(?P<crop>[1-9]\d*)?)?((^|-)(?P<flip>flip))?((^|-)cutout(?P<cutout>[1-9]\d*))?")
+STANDARD_CROP = 4
+"""Pixels of padding in the usual recipe for CIFAR-10 (He et al., 2016)."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Crop, then flip, then cutout, each example with draws of its own.
+
+    out[b, :, i, j] = padded[b, :, i + dy_b, j' + dx_b], j' = W - 1 - j where flipped, 0 inside b's cutout square.
+    dy_b, dx_b are uniform on 0 .. 2 crop, the flip has probability 1/2, and the centre of the square is uniform on the
+    image, so that the border cuts some squares off (DeVries and Taylor, 2017).
+
+    Everything filled in is black, 0 in [0, 1]; where normalization comes first, as in some published code, it is the
+    mean colour instead.
+
+    Args:
+        crop: pixels of black padding on each side before an image of the old size is cut out; 0: no crop.
+        flip: mirror left and right with probability 1/2.
+        cutout: side of the black square in pixels; 0: none.
+
+    Raises:
+        BadRequest: a negative size; when called, images smaller than crop or cutout, a generator on another device.
+
+    Example:
+        >>> x = torch.rand(2, 3, 8, 8)
+        >>> torch.equal(Augmentation(crop=0, flip=False)(x, generator=torch.Generator()), x)
+        True
+        >>> black = Augmentation(crop=0, flip=False, cutout=1)(x, generator=torch.Generator()) == 0
+        >>> black.sum((1, 2, 3)).tolist()  # one pixel of three channels in each image
+        [3, 3]
+    """
+
+    crop: int = STANDARD_CROP
+    flip: bool = True
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        count(self.crop, "crop", low=0)
+        count(self.cutout, "cutout", low=0)
+
+    def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            x: (B, C, H, W), uint8 or floating point; not changed.
+            generator: source of all randomness, on the device of x.
+
+        Returns:
+            (B, C, H, W), in the dtype and memory format of x; every value is one of x's, or 0.
+        """
+        self._check(x, generator)
+        out = self._cropped(x, generator) if self.crop else x
+        if self.flip:
+            flipped = torch.randint(2, (len(x), 1, 1, 1), generator=generator, device=x.device).bool()
+            out = torch.where(flipped, out.flip(3), out)
+        if self.cutout:
+            out = out.masked_fill(self._squares(x, generator)[:, None], 0)
+        last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        return out.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+    def _cropped(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        n, _, height, width = x.shape
+        windows = pad(x, [self.crop] * 4).unfold(2, height, 1).unfold(3, width, 1)
+        shift = torch.randint(2 * self.crop + 1, (2, n), generator=generator, device=x.device)
+        return windows[torch.arange(n, device=x.device), :, shift[0], shift[1]]
+
+    def _squares(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, H, W), true inside the square [centre - cutout // 2, centre - cutout // 2 + cutout) of each image."""
+        n, _, *sides = x.shape
+        inside = []
+        for side in sides:
+            start = torch.randint(side, (n, 1), generator=generator, device=x.device) - self.cutout // 2
+            place = torch.arange(side, device=x.device)
+            inside.append((place >= start) & (place < start + self.cutout))
+        return inside[0][:, :, None] & inside[1][:, None, :]
+
+    def _check(self, x: Tensor, generator: torch.Generator) -> None:
+        if x.ndim != 4:
+            raise bad("augmentation", expected="images of shape (B, C, H, W)", got=tuple(x.shape))
+        if max(self.crop + 1, self.cutout) > min(x.shape[2:]):
+            raise bad("augmentation", expected=f"images larger than crop {self.crop}, at least cutout {self.cutout}",
+                      got=f"{x.shape[2]}x{x.shape[3]}", remedy="use smaller sizes or none")  # fmt: skip
+        if generator.device.type != x.device.type:
+            raise bad("generator", expected=f"on {x.device}", got=generator.device)
+
+
+def augmentation_by_name(name: str) -> Augmentation:
+    """`none`, or the parts in their order joined by "-": crop or cropN (default 4), flip, cutoutN.
+
+    Raises:
+        BadRequest: another name, another order, or a size 0.
+
+    Example:
+        >>> augmentation_by_name("crop-flip-cutout8")
+        Augmentation(crop=4, flip=True, cutout=8)
+    """
+    if name == "none":
+        return Augmentation(crop=0, flip=False)
+    found = NAME.fullmatch(name)
+    if found is None:
+        raise bad("augmentation", expected="none, or parts such as crop-flip, crop2-flip-cutout8, flip", got=repr(name))
+    crop = int(found["crop"] or STANDARD_CROP) if name.startswith("crop") else 0
+    return Augmentation(crop, found["flip"] is not None, int(found["cutout"] or 0))

@@ -1,0 +1,93 @@
+"""Where training runs: device, precision of its forward passes, and trackers of its curves. All through Fabric."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from lightning_fabric.plugins import MixedPrecision
+
+from cgro._check import BadRequest, bad, one_of
+
+PRECISIONS = ("float32", "bfloat16")
+TRACKERS = ("none", "tensorboard", "wandb")
+
+
+def make_fabric(device: str, *, precision: str = "float32", track: str = "none", folder: Path | None = None) -> Fabric:
+    """Fabric on `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Args:
+        precision: of the training step's forward pass; `bfloat16` casts its products (weights stay float32).
+        track: none, tensorboard or wandb. folder: of the run, where trackers write.
+
+    Raises:
+        BadRequest: a device that is not here, a tracker that is not installed.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
+        raise BadRequest(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    available = torch.cuda.device_count()
+    if kind == "cuda" and int(number or 0) >= available:
+        raise BadRequest(f"--device: expected one of {available} CUDA devices, got {device!r}; use --device auto")
+    if kind == "auto":
+        kind = "cuda" if available else "cpu"
+    one_of(precision, "--train-precision", PRECISIONS)
+    return Fabric(
+        accelerator=kind, devices=[int(number or 0)] if kind == "cuda" else 1,
+        plugins=MixedPrecision("bf16-mixed", device=kind) if precision == "bfloat16" else None,
+        loggers=_trackers(track, folder),
+    )  # fmt: skip
+
+
+def _trackers(name: str, folder: Path | None) -> list[Logger]:
+    if one_of(name, "--track", TRACKERS) == "none":
+        return []
+    packages = ("tensorboard", "tensorboardX") if name == "tensorboard" else ("wandb",)
+    if not any(importlib.util.find_spec(package) for package in packages):
+        raise bad(f"--track {name}", expected=f"package {name}", got="none", remedy="pip install 'cgro[track]'")
+    folder = folder or Path(".")
+    if name == "tensorboard":
+        return [TensorBoardLogger(folder, name="tensorboard", version="")]
+    return [WandbLogger(folder)]
+
+
+class WandbLogger(Logger):
+    """Weights & Biases; Fabric itself ships none. The project is `cgro`, the run's name that of its directory.
+
+    Args:
+        folder: the run directory. Its name is the id too, so that a resumed run goes on in the same curves.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._run = folder, None
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return "cgro"
+
+    @property
+    def version(self) -> str:
+        """The run."""
+        return self.folder.name
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """A row; the service is asked for at the first one."""
+        if self._run is None:
+            wandb = importlib.import_module("wandb")
+            self._run = wandb.init(
+                project=self.name, name=self.version, id=self.version, resume="allow", dir=str(self.folder)
+            )
+        self._run.log(dict(metrics), step=step)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The settings are in the run directory."""
+
+    def finalize(self, status: str) -> None:
+        """Close the run."""
+        if self._run is not None:
+            self._run.finish()

@@ -1,0 +1,68 @@
+"""`cgro train` beyond the engine: what a resumed run must find again, and recipes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cgro.commands import train
+from cgro.commands._common import parse
+from cgro.runs import Run
+
+SMALL = train.Config(data="digits", n_train=60, n_test=40, epochs=2, model="mlp", width=8, attack="pgd2",
+                     eval_attack="pgd2", final_n=40)  # fmt: skip
+
+
+def parsed(*words: str) -> train.Config:
+    return parse("train", "", train.Config, words, train.RECIPES)
+
+
+def test_recipes_are_defaults_that_flags_override() -> None:
+    config = parsed("--recipe", "rice2020", "--epochs", "120", "--width=8")
+    assert (config.epochs, config.width, config.lr, config.lr_drops) == (120, 8, 0.1, "100,150")
+    assert parsed("--recipe=fast2020").schedule == "cyclic"
+    for name in train.RECIPES:
+        replace(parsed("--recipe", name)).recipe()
+    with pytest.raises(ValueError, match="one of rice2020"):
+        parsed("--recipe", "rice2021")
+
+
+def test_rice2020_divides_the_rate_where_the_paper_says() -> None:
+    recipe = parsed("--recipe", "rice2020").recipe()
+    assert [round(recipe.lr_at(e), 6) for e in (99, 100, 149, 150)] == [0.1, 0.01, 0.01, 0.001]
+    assert parsed("--recipe", "rice2020").crafting().step == pytest.approx(2 / 255)
+
+
+def test_data_that_changed_since_the_start_are_refused(tmp_path: Path) -> None:
+    out = str(tmp_path / "r")
+    train.run(replace(SMALL, out=out))
+    (tmp_path / "r" / "summary.json").unlink()
+    used = json.loads((tmp_path / "r" / "index_sets.json").read_text())
+    (tmp_path / "r" / "index_sets.json").write_text(json.dumps({**used, "sha256": "0" * 64}))
+    with pytest.raises(ValueError, match="other contents"):
+        train.run(replace(SMALL, out=out))
+
+
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    """A real SIGKILL between two saves, then `--resume` in another process."""
+    train.run(replace(SMALL, epochs=6, out=str(tmp_path / "whole")))
+    script = (
+        "import os, signal, sys; from cgro.commands import train; from cgro.training import engine; import dataclasses;"
+        "step = engine._Loop._train_step; count = [0];\n"
+        "def dying(self, *a):\n"
+        "    count[0] += 1\n"
+        "    if count[0] == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self, *a)\n"
+        "engine._Loop._train_step = dying\n"
+        f"train.run(train.Config(**{{**{vars(SMALL)!r}, 'epochs': 6, 'out': {str(tmp_path / 'cut')!r}}}))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -9
+    assert not Run(tmp_path / "cut").finished
+    train.run(train.Config(resume=str(tmp_path / "cut")))
+    for name in ("last", "best_validation"):
+        whole, cut = (tmp_path / d / "checkpoints" / f"{name}.safetensors" for d in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes()
+    assert Run(tmp_path / "whole").summary["metrics"] == Run(tmp_path / "cut").summary["metrics"]

@@ -1,0 +1,37 @@
+"""The tutorial's file and commands, as they stand in the docs."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "own_data_and_network.md"
+
+
+def block(language: str) -> str:
+    """The first block of code in a language."""
+    found = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_file_of_20_lines_trains_from_the_command_line(tmp_path: Path) -> None:
+    code = block("python")
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 20
+    (tmp_path / "mine.py").write_text(code)
+    commands = [shlex.split(line) for line in block("sh").splitlines()]
+    assert {name for name, *_ in commands} == {"cgro"}
+    code = (
+        f"from cgro.cli import main\nprint([main(c[1:]) for c in {commands!r}])"  # one process: importing torch is slow
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("[0, 0, 0]\n")
+    assert "1x16x16 float32; mine:data\nclasses    row (" in done.stdout
+    result = json.loads((tmp_path / "runs" / "mine" / "summary.json").read_text())
+    assert result["data"]["classes"] == ["row", "column", "diagonal"]
+    assert result["model"]["n_parameters"] == 25 * 16 + 16 + 144 * 3 + 3
+    assert result["metrics"]["clean_error/test"]["value"] < 0.25
+    assert result["metrics"]["robust_error/test@pgd10"]["n"] == 100
