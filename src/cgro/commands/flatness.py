@@ -1,0 +1,337 @@
+"""How flat the loss is around training and test images, by radius and over epochs; the bound; the memory probe.
+
+Numbers are added to each run (flatness/*.json, its summary, figures); several runs, such as seeds, are also compared
+in --out. Every number is a lower bound from a search. What was measured before is not measured again.
+
+examples:
+  cgro flatness runs/mnist
+  cgro flatness runs/cifar --radii 4/255,8/255,16/255 --n 512 --memory
+  cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
+  cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
+"""
+
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cgro._check import bad, count, one_of
+from cgro._progress import progress
+from cgro.commands import train
+from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.data import Dataset, Split
+from cgro.definitions import PGD, Draws, ThreatModel
+from cgro.flatness import (
+    Flatness,
+    Search,
+    attacked,
+    first_order,
+    flatness,
+    gap_bound,
+    in_between,
+    memory_score,
+    rank_correlation,
+)  # fmt: skip
+from cgro.flatness.monitor import name
+from cgro.flatness.search import parse_radii
+from cgro.report.flatness import draw, gaps
+from cgro.runs import Run, Unsaved, dump_json, summary, write_atomic
+from cgro.training import make_fabric
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+
+PARTS = ("train", "test", "between")
+MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
+"""Of the training radius: inside it, at it, and outside."""
+CHUNK = 64
+"""Examples between two saves."""
+
+
+@dataclass(kw_only=True)
+class Config(Output, Computing):
+    """Options of `cgro flatness`."""
+
+    targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)  # noqa: RUF009
+    radii: str | None = option(None, "increasing, such as 0.05,0.1,0.2; default: 1/4 to 3 times the training radius")
+    per_epoch: bool = option(False, "every checkpoints/epoch-*.safetensors of a run as well")
+    parts: str = option("train,test", "train, test, between (midpoints of training images of one class)")
+    n: int = option(128, "examples of each part, at most")
+    n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius")
+    n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
+    n_restarts: int = option(1, "starts; those after the first are random")
+    memory: bool = option(False, "attacked margins and flip radii, train against test (PGD-20 at the training radius)")
+    data: str = option("mnist5k", "data set of a bare checkpoint")
+    classes: str | None = option(None, "task of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint")
+    width: int | None = option(None, "its width")
+    p: str = option("inf", "norm of a bare checkpoint's threat")
+    radius: str | None = option(None, "training radius of a bare checkpoint")
+    seed: int = option(0, "seed that cut the parts of a bare checkpoint's data")
+
+    def search(self) -> Search:
+        """How long to look."""
+        return Search(self.n_steps, self.n_loss_steps, self.n_restarts)
+
+
+def run(config: Config) -> Run | Unsaved:
+    """Measure each target; compare several."""
+    set_up(config)
+    config.search()
+    count(config.n, "--n")
+    if not config.targets:
+        raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro flatness --help")
+    for part in _parts(config):
+        one_of(part, "--parts", PARTS)
+    targets = [_target(config, path) for path in _expanded(config.targets)]
+    for target in targets:  # refused before any work
+        _names(config, target.settings)
+    own = config.out is not None or len(targets) > 1 or targets[0].run is None
+    done = Run.start(config.out, "flatness", stored(config), overwrite=config.overwrite) if own else None
+    results = [_measured(config, target, done) for target in targets]
+    if done is None:
+        return Unsaved(results[0])
+    with done.locked():
+        curves = [r["flatness"] for r in results]
+        write_atomic(done.path / "flatness" / "curves.json", dump_json(curves))
+        draw(done.path)
+        done.finish(_compared(config, targets[0].settings, results))
+    return done
+
+
+def _parts(config: Config) -> list[str]:
+    return [part.strip() for part in config.parts.split(",")]
+
+
+def _expanded(paths: list[str]) -> list[Path]:
+    """Folders of several seeds stand for their parts."""
+    return [part for path in paths for part in (sorted(Path(path).glob("seed-*")) or [Path(path)])]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A network's settings and its checkpoints: label -> path, the one that counts last."""
+
+    settings: train.Config
+    run: Run | None
+    checkpoints: dict[str, Path]
+
+
+def _target(config: Config, path: Path) -> _Target:
+    if not path.exists():
+        raise bad("TARGET", expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
+    if not path.is_dir():
+        if config.radius is None:
+            raise bad("--radius", expected="the training radius, such as 0.1 or 8/255", got="none")
+        if config.per_epoch:
+            raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
+        names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
+        return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
+    source, known = Run.open(path), {f.name for f in fields(train.Config)}
+    if source.summary["command"] != "train" or "data" not in source.summary:
+        raise bad(str(path), expected="one run of cgro train", got=source.summary["command"])
+    checkpoints = {p.stem: p for p in sorted((path / "checkpoints").glob("epoch-*.safetensors"))}
+    if config.per_epoch and not checkpoints:
+        raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
+                  remedy="train with checkpoints every k epochs, or leave --per-epoch out")  # fmt: skip
+    settings = train.Config(**{k: v for k, v in source.config.items() if k in known})
+    return _Target(settings, source, (checkpoints if config.per_epoch else {}) | {"last": checkpoint_of(source)})
+
+
+def _names(config: Config, settings: train.Config) -> list[str]:
+    """The radii as they stand in keys."""
+    if config.radii is not None:
+        names = [name(r) for r in config.radii.split(",")]
+    else:
+        top, slash, bottom = str(settings.radius).partition("/")
+        names = [f"{float(top) * m:g}{slash}{bottom}" for m in MULTIPLES]
+    if not settings.threat().radius > 0:
+        raise bad(
+            "radius", expected="a training radius above 0", got=settings.radius, remedy="is it standard training?"
+        )
+    ThreatModel(settings.p, parse_radii(names)[-1])
+    return names
+
+
+def _measured(config: Config, target: _Target, own: Run | None) -> dict[str, Any]:
+    """All checkpoints of one target; recorded into its run."""
+    data, model = train.prepare(target.settings)
+    device = make_fabric(config.device).device
+    model = model.to(device).eval()
+    home = target.run or own
+    assert home is not None
+    with home.locked():
+        found = {}
+        for label, path in target.checkpoints.items():
+            load_weights(model, read_weights(path), path)
+            found[label] = {
+                part: _part(config, target.settings, model, examples, home.path / "flatness", f"{label} {part}")
+                for part, examples in _examples(config, data, device)
+            }
+        curves = _curves(config, target, data, found)
+        result = _summary(config, target.settings, data, curves, list(found.values())[-1])
+        if config.memory:
+            result["metrics"] |= _memory(config, target.settings, model, data, device)
+        if target.run:
+            write_atomic(home.path / "flatness" / "curves.json", dump_json([curves]))
+            before = home.summary
+            metrics = {**before["metrics"], **result["metrics"]}
+            home.write_summary({**before, "metrics": metrics, "flatness": curves})
+            draw(home.path)
+    return result
+
+
+def _examples(config: Config, data: Dataset, device: torch.device) -> Iterator[tuple[str, Split]]:
+    for part in _parts(config):
+        if part == "between":
+            x, y = in_between(data.train.x, data.train.y, torch.Generator().manual_seed(0), config.n)
+            split = Split(x, y, torch.arange(len(y)))
+        else:
+            split = getattr(data, part).head(config.n)
+        if not len(split):
+            raise bad("--parts", expected="parts with examples", got=part)
+        yield part, split.to(device)
+
+
+def _part(
+    config: Config, settings: train.Config, model: torch.nn.Module, split: Split, folder: Path, label: str
+) -> Flatness:
+    """One checkpoint on one part, taken up where its file ends; the file's name says what was measured."""
+    radii, search = parse_radii(_names(config, settings)), config.search()
+    what = hashlib.sha256(repr((radii, settings.p, search, split.index.tolist(), label.split()[-1])).encode())
+    for key, value in sorted(model.state_dict().items()):
+        what.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    file = folder / f"{what.hexdigest()[:16]}.npz"
+    parts = _load(file, radii)
+    done = sum(len(p.loss) for p in parts)
+    with progress(len(split), f"flatness {label}") as update:
+        for first in range(done, len(split), CHUNK):
+            here = torch.arange(first, min(first + CHUNK, len(split)), device=split.y.device)
+            draws = Draws.of(0, "flatness", split.index[here])
+            x, y = split.batch(here)
+            parts.append(flatness(model, x, y, radii, p=settings.p, search=search, batch=CHUNK, generator=draws))
+            _store(file, Flatness.joined(parts))
+            update(int(here[-1]) + 1)
+    return Flatness.joined(parts)
+
+
+def _store(file: Path, found: Flatness) -> None:
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {k: getattr(found, k).numpy() for k in ("gradient", "rise", "loss", "slope")}
+    np.savez(content, **arrays)
+    write_atomic(file, content.getvalue())
+
+
+def _load(file: Path, radii: tuple[float, ...]) -> list[Flatness]:
+    """What is stored, or nothing; a damaged file is measured again."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return [Flatness(radii, **{k: torch.from_numpy(arrays[k]) for k in arrays.files})]
+    except (FileNotFoundError, ValueError, OSError, TypeError, zipfile.BadZipFile):
+        return []
+
+
+def _curves(config: Config, target: _Target, data: Dataset, found: dict[str, dict[str, Flatness]]) -> dict[str, Any]:
+    """Plain values of everything, for the figures."""
+    s, names = target.settings, _names(config, target.settings)
+    rows = [
+        {
+            "label": label, "epoch": int(label[6:]) if label.startswith("epoch-") else None,
+            "parts": {
+                part: {
+                    "n": len(f.loss), "loss": float(f.loss.mean()), "slope": float(f.slope.mean()),
+                    "gradient": [f.average("gradient", k).to_dict() for k in range(len(names))],
+                    "rise": [f.average("loss", k).to_dict() for k in range(len(names))],
+                }
+                for part, f in parts.items()
+            },
+        }
+        for label, parts in found.items()
+    ]  # fmt: skip
+    return {
+        "data": data.name, "note": data.note, "model": s.model, "width": s.width, "p": s.p, "seed": s.seed,
+        "radii": parse_radii(names), "names": names, "training_radius": s.threat().radius, "training_name": s.radius,
+        "n_train": len(data.train), "dim": math.prod(data.shape), "search": repr(config.search()), "checkpoints": rows,
+    }  # fmt: skip
+
+
+def _summary(
+    config: Config, settings: train.Config, data: Dataset, curves: dict[str, Any], last: dict[str, Flatness]
+) -> dict[str, Any]:
+    metrics = {
+        f"flatness/{measure}/{part}@{radius}": {**f.average(measure, k).to_dict(), "attack": curves["search"]}
+        for measure in ("gradient", "loss")
+        for part, f in last.items()
+        for k, radius in enumerate(curves["names"])
+    }
+    sentences = []
+    at = [k for k, r in enumerate(curves["radii"]) if math.isclose(r, curves["training_radius"], rel_tol=1e-6)]
+    if at and {"train", "test"} <= set(last):
+        bound = gap_bound(last["train"], last["test"], at[0], n=curves["n_train"], dim=curves["dim"])
+        slope = first_order(last["test"], at[0])
+        curves |= {
+            "bound": {**vars(bound), "vacuous": bound.vacuous},
+            "first_order": {**vars(slope), "ratio": slope.ratio},
+        }
+        sentences = [
+            bound.sentence,
+            f"Proposition 6.4: radius * E|grad| = {slope.product:.3g}, measured rise {slope.rise:.3g}",
+        ]
+    return summary(
+        "flatness", seed=settings.seed, threat=settings.threat().to_dict(),
+        outcome={"kind": "completed", "reason": "; ".join(sentences) or "measured"}, verdict=None, metrics=metrics,
+        data=data.describe(), flatness=curves,
+    )  # fmt: skip
+
+
+def _memory(
+    config: Config, settings: train.Config, model: torch.nn.Module, data: Dataset, device: torch.device
+) -> dict[str, Any]:
+    attack, found = PGD(settings.threat(), n_steps=20), {}
+    for part in ("train", "test"):
+        split = getattr(data, part).head(config.n).to(device)
+        found[part] = attacked(model, split.x, split.y, attack)
+    score = memory_score(found["train"], found["test"])
+    metrics: dict[str, Any] = {
+        "memory/score": {"value": score.value, "interval": list(score.interval), "n": config.n, "bound": None},
+        "memory/ranking": {"value": score.ranking, "n": config.n},
+    }
+    for part, a in found.items():
+        value = float(a.flip.median())
+        metrics[f"memory/flip_radius/{part}"] = {
+            "value": value,
+            "n": len(a.flip),
+            "bound": "upper",
+            "attack": repr(attack),
+        }
+    return metrics
+
+
+def _compared(config: Config, settings: train.Config, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Over the targets: means of every metric, and the rank correlation of gap and global flatness."""
+    first, curves = results[0], [r["flatness"] for r in results]
+    if len(results) == 1:
+        return first
+    keys = set.intersection(*(set(r["metrics"]) for r in results))
+    metrics = {}
+    for key in (k for k in first["metrics"] if k in keys):
+        values = [r["metrics"][key]["value"] for r in results]
+        metrics[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "per_seed": values}
+    correlation, points = None, gaps(curves)
+    if points is not None:
+        correlation = rank_correlation(points[0], points[1], np.random.default_rng(0)).to_dict()
+    return {**first, "metrics": metrics, "flatness": curves, "correlation": correlation}
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The numbers, the bound in one line, and the correlation."""
+    tail = f"\n\n{result['outcome']['reason']}"
+    if c := result.get("correlation"):
+        interval = "none" if c["interval"] is None else "[{:.2f}, {:.2f}]".format(*c["interval"])
+        tail += f"\nrank correlation of robust gap and global flatness: {c['value']:.2f}, 95% {interval}, {c['n_seeds']} runs"
+    return lines_of(result) + tail
