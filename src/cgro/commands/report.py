@@ -1,0 +1,79 @@
+"""One HTML file about one or several runs, to send to a colleague: verdict, curves, examples, numbers, lint. No network.
+
+Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs show what they hold.
+
+examples:
+  cgro report runs/mnist5k --out report.html
+  cgro report runs/baseline runs/awp --out compared.html
+  cgro report runs/mnist5k --json
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cgro._check import BadRequest, bad
+from cgro.commands import diagnose
+from cgro.commands._common import option
+from cgro.report import page
+from cgro.runs import Run, Unsaved, write_atomic
+
+
+@dataclass(kw_only=True)
+class Config:
+    """Options of `cgro report`."""
+
+    runs: list[str] = option([], "run directories", positional=True)  # noqa: RUF009
+    out: str = option("report.html", "the file to write")
+    overwrite: bool = option(False, "replace a file that is there")
+    json: bool = option(False, "print the machine-readable cards on stdout, nothing else; writes no file")
+    lint_n: int = option(128, "test examples of the evaluation lint of training runs; 0 leaves it out")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+
+
+def run(config: Config) -> Unsaved:
+    """Write the page."""
+    if not config.runs:
+        raise bad("RUN", expected="one or more run directories", got="none", remedy="see cgro report --help")
+    out = Path(config.out)
+    if not config.json and out.exists() and not config.overwrite:
+        raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
+    runs = [Run.open(path) for path in config.runs]
+    cards = [page.card(one, _diagnosis(one, config)) for one in runs]
+    if not config.json:
+        write_atomic(out, page.html(cards, [page.examples(one) for one in runs]).encode())
+    return Unsaved({"report": None if config.json else str(out), "runs": cards})
+
+
+def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
+    """What the run holds, or what its curves give; of several seeds the first of the most common label."""
+    if run.summary["command"] == "diagnose":
+        return run.summary["diagnoses"][0]
+    if run.summary["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
+        return None
+    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device)
+    seeds = diagnose.of_run(settings, run.path)[1]
+    labels = [d.label for d in seeds]
+    label, n = Counter(labels).most_common(1)[0]
+    chosen = labels.index(label)
+    found = seeds[chosen].to_dict()
+    if len(seeds) > 1:
+        told = f"{n} of {len(seeds)} seeds: {label.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
+        found["findings"] = [told, *found["findings"]]
+    return found
+
+
+def _ordinal(k: int) -> str:
+    """As people count.
+
+    >>> [_ordinal(k) for k in (1, 2, 3, 4, 11, 22)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    return f"{k}" + ("th" if k % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th"))
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Where the page is, and the verdicts."""
+    lines = [f"{card['name']}: {card['verdict']['label']}: {card['verdict']['reason']}" for card in result["runs"]]
+    return "\n".join([*lines, "", str(result["report"])])

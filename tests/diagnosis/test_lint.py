@@ -1,0 +1,163 @@
+"""The lint on a real trained network wrapped in every bad way, on planted masking, and on models that deserve no warning."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cgro._check import BadRequest
+from cgro.data import load
+from cgro.definitions import PGD, ThreatModel
+from cgro.diagnosis import lint, masked
+from cgro.diagnosis.lint import Check
+from cgro.models import build
+from cgro.models.resnet import Standardize
+from cgro.representation import RobustMemorizer
+from cgro.training import Evaluation, Recipe, fit
+
+THREAT = ThreatModel("inf", 0.1)
+Trained = tuple[nn.Module, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    """An adversarially trained digits network, with dropout and BatchNorm: real, in seconds."""
+    data = load("digits", n_train=1000)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            Standardize((0.1307,), (0.3081,)),
+            nn.Flatten(),
+            nn.Linear(64, 64),
+            nn.BatchNorm1d(64),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(64, 10),
+        )
+    recipe = Recipe(epochs=6, batch_size=50, lr=0.005)
+    fit(net, data, PGD(THREAT, n_steps=3), recipe, evaluation=Evaluation(PGD(THREAT, n_steps=2), n=50, every=6))
+    return net.eval(), data.test.x[:128], data.test.y[:128]
+
+
+def warned(checks: list[Check]) -> set[str]:
+    return {c.name for c in checks if c.status == "WARN"}
+
+
+class Wrapped(nn.Module):
+    def __init__(self, net: nn.Module, before=lambda v: v, after=lambda v: v) -> None:
+        super().__init__()
+        self.net, self.before, self.after = net, before, after
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.net(self.before(x)))
+
+
+def twice(v: Tensor) -> Tensor:
+    return (v - 0.1307) / 0.3081
+
+
+def test_a_network_used_well_passes(trained: Trained) -> None:
+    checks = lint(*trained, THREAT)
+    assert warned(checks) == set()
+    assert len(checks) == 14
+    assert all(c.finding and c.meaning and c.remedy for c in checks)
+
+
+def test_the_model_is_left_as_it_was(trained: Trained) -> None:
+    net, x, y = trained
+    net.train()
+    before, rng = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
+    assert "mode" in warned(lint(net, x, y, THREAT))
+    assert all(m.training for m in net.modules())
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert torch.equal(rng, torch.get_rng_state())
+    net.eval()
+
+
+def test_inputs_in_the_wrong_range(trained: Trained) -> None:
+    net, x, y = trained
+    assert "input range" in warned(lint(net, x * 255, y, THREAT))
+    assert "input range" in warned(lint(net, twice(x), y, THREAT))
+    assert "input range" in warned(lint(net, x / 255, y, THREAT))
+    assert "normalization" in warned(lint(Wrapped(net, lambda v: v / 255), x, y, THREAT))
+
+
+def test_normalised_twice(trained: Trained) -> None:
+    net, x, y = trained
+    checks = lint(Wrapped(net, twice), x, y, THREAT)
+    found = next(c for c in checks if c.name == "normalization")
+    assert found.status == "WARN"
+    assert "normalised twice" in found.finding
+    forgotten = lint(Wrapped(net, lambda v: v * 0.3081 + 0.1307), x, y, THREAT)
+    found = next(c for c in forgotten if c.name == "normalization")
+    assert "not normalised at all" in found.finding
+
+
+def test_radius_in_pixels(trained: Trained) -> None:
+    net, x, y = trained
+    with pytest.raises(BadRequest, match="did you mean 8/255"):
+        ThreatModel("inf", 8)
+    assert "radius" in warned(lint(net, x, y, ThreatModel("inf", 8, None)))
+    assert {"radius", "input range"} <= warned(lint(net, x, y, ThreatModel("inf", 8, (0, 255))))
+    assert "radius" in warned(lint(net, x, y, ThreatModel("inf", 8 / 255 / 255)))
+
+
+@pytest.mark.parametrize("before", [lambda v: (v * 15).round() / 15, lambda v: v.detach(), lambda v: (v > 0.5).float()])
+def test_preprocessing_without_a_derivative(trained: Trained, before) -> None:
+    net, x, y = trained
+    checks = lint(Wrapped(net, before), x, y, THREAT)
+    assert {"gradients", "transfer"} <= warned(checks)
+    assert masked(checks)
+
+
+def test_clipped_logits(trained: Trained) -> None:
+    net, x, y = trained
+    checks = lint(Wrapped(net, after=lambda z: z.clamp(-1, 1) + 1e-3 * z.detach()), x, y, THREAT)
+    assert "gradients" in warned(checks)
+    assert masked(checks)
+
+
+def test_saturated_logits_hide_the_loss_but_not_the_margin(trained: Trained) -> None:
+    net, x, y = trained
+    found = next(c for c in lint(Wrapped(net, after=lambda z: 1e4 * z), x, y, THREAT) if c.name == "gradients")
+    assert found.status == "WARN"
+    assert "saturated" in found.finding
+
+
+def test_probabilities_random_models_and_heads(trained: Trained) -> None:
+    net, x, y = trained
+    assert "classes and loss" in warned(lint(Wrapped(net, after=lambda z: z.softmax(1)), x, y, THREAT))
+    padded = Wrapped(net, after=lambda z: torch.cat([z, z.new_full((len(z), 990), -50.0)], 1))
+    assert "classes and loss" in warned(lint(padded, x, y, THREAT))
+    random = Wrapped(net, lambda v: v + 0.05 * torch.randn_like(v))
+    assert "determinism" in warned(lint(random, x, y, THREAT))
+
+
+def test_planted_masking_is_called_so(trained: Trained) -> None:
+    """A staircase hides the slope but not the weakness: gradients point nowhere, Square and transfer still break it."""
+    net, x, y = trained
+    stairs = Wrapped(net, lambda v: (v * 20).floor() / 20 + 1e-6 * torch.sin(1e4 * v))
+    checks = lint(stairs, x, y, THREAT)
+    assert masked(checks)
+    assert {"order of attacks", "transfer"} & warned(checks)
+
+
+def test_the_memoriser_is_called_masked_and_a_robust_linear_model_is_not() -> None:
+    data = load("mnist5k", classes="3,8", n_train=100)
+    clean = build("mlp", data.shape, 1, width=16).eval()
+    network = RobustMemorizer(clean, data.train.x, data.train.y, THREAT)
+    assert masked(lint(network, data.train.x, data.train.y, THREAT, n=60))
+    x, y = data.train.x[:100], data.train.y[:100]
+    w = torch.stack([x[y == 1].mean(0) - x[y == -1].mean(0)]).flatten()
+    scores = lambda v: v.flatten(1) @ w - float((x.flatten(1) @ w).mean())  # noqa: E731
+    checks = lint(scores, x, y, ThreatModel("inf", 0.02))
+    assert not masked(checks)
+    assert warned(checks) == set()
+
+
+def test_bad_requests(trained: Trained) -> None:
+    net, x, y = trained
+    with pytest.raises(BadRequest, match="at least one"):
+        lint(net, x[:0], y[:0], THREAT)
+    with pytest.raises(BadRequest, match="labels"):
+        lint(net, x, y + 5, THREAT)
