@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export CGRO_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint clean reproduce-smoke reproduction
 
 quickstart: $(VENV)/.base
 	$(BIN)/cgro quickstart --out runs/quickstart --overwrite
@@ -19,6 +19,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# Every table and figure at the smallest scale; `make test` runs it too, as a test.
+reproduce-smoke: $(VENV)/.base
+	$(BIN)/cgro reproduce all --scale smoke --out runs/reproduce-smoke
+
+# docs/reproduction.md from results/SCALE/ARTIFACT.
+reproduction: $(VENV)/.base
+	$(BIN)/python -m cgro.report.reproduction results docs/reproduction.md
 
 $(VENV)/.base: pyproject.toml constraints.txt tools/install.sh
 	sh tools/install.sh $(PYTHON) $(VENV) data

@@ -56,7 +56,7 @@ def clean_model(data: Dataset, seed: int, threat: ThreatModel | None = None, epo
 def one_result(task: str, p: str, seed: int, n_eval: int = 400) -> dict[str, Any]:
     start = time.perf_counter()
     data = load("mnist5k", classes=task, seed=seed)
-    threat = ThreatModel(p, RADII[task][p])  # type: ignore[arg-type]
+    threat = ThreatModel(p, RADII[task][p])
     model = clean_model(data, seed)
     memorizer = RobustMemorizer(model, data.train.raw, data.train.y, threat)
     certificate = certify(memorizer, exact=True)
@@ -93,7 +93,7 @@ def mnist(p: str, radius: float) -> None:
     found = separation(data.train.raw, data.train.y, p)
     seconds = time.perf_counter() - start
     print(p, found.value, found.pair, seconds, flush=True)
-    row = one_mnist(data, model, ThreatModel(p, radius), found, seconds)  # type: ignore[arg-type]
+    row = one_mnist(data, model, ThreatModel(p, radius), found, seconds)
     print(json.dumps(row), flush=True)
     store(f"mnist_{p}", [row])
 
@@ -134,7 +134,7 @@ def law() -> None:
             y = torch.arange(len(x)) % 2 * 2 - 1
             found = separation(x, y, p)
             memorizer = RobustMemorizer(
-                build("mlp", (dim,), 1).eval(), x, y, ThreatModel(p, 0.3 * found.value), variant=variant,  # type: ignore[arg-type]
+                build("mlp", (dim,), 1).eval(), x, y, ThreatModel(p, 0.3 * found.value), variant=variant,
                 separation=found,
             )  # fmt: skip
             rows.append(law_row("random", memorizer))
@@ -142,7 +142,7 @@ def law() -> None:
         for n in (50, 100, 200, 400, 766):
             x, y = data.train.raw[:n], data.train.y[:n]
             memorizer = RobustMemorizer(
-                build("mlp", data.shape, 1).eval(), x, y, ThreatModel(p, RADII["3,8"][p]), variant=variant  # type: ignore[arg-type]
+                build("mlp", data.shape, 1).eval(), x, y, ThreatModel(p, RADII["3,8"][p]), variant=variant
             )  # fmt: skip
             rows.append(law_row("mnist5k", memorizer))
         print(variant, len(rows), flush=True)
@@ -189,8 +189,8 @@ def speed() -> None:
             x, y = data.train.raw[:n], data.train.y[:n]
             for p, radius in (("inf", 0.1), ("2", 0.7), ("1", 4.0)):
                 # Any ramp does for a timing; the widest that certificate A could allow makes the active set largest.
-                fake = Separation(ThreatModel(p, 1.0, None).p, 10.0 * radius, (0, 1), np.full(n, 10.0 * radius), None)  # type: ignore[arg-type]
-                memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius), separation=fake)  # type: ignore[arg-type]
+                fake = Separation(ThreatModel(p, 1.0, None).p, 10.0 * radius, (0, 1), np.full(n, 10.0 * radius), None)
+                memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius), separation=fake)
                 memorizer(queries[:8])
                 active = best_of(lambda m=memorizer, q=queries: m.memory(q), 3) / len(queries)
                 few = queries[:2]
@@ -230,7 +230,7 @@ def support() -> None:
         for radius in radii:
             for n in (100, 400, 766):
                 x, y = base.train.raw[:n], base.train.y[:n]
-                memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius))  # type: ignore[arg-type]
+                memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius))
                 part = base.test.head(150)
                 found = bracket(memorizer, part.x, part.y, n_restarts=1)
                 assert found.upper is not None

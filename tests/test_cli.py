@@ -129,9 +129,15 @@ BAD = [
     (["train", "--attack", "fgsm", "--step-size", "0.1"], "--step-size"),
     (["train", "--resume", "nowhere"], "run directory"),
     (["evaluate"], "TARGET"),
-    (["evaluate", "nowhere.pt", "--radius", "0.1"], "found none"),
-    (["evaluate", "nowhere.pt"], "--radius"),
+    (["evaluate", "nowhere.pt", "--radius", "0.1"], "does not exist"),
+    (["evaluate", __file__], "--radius"),
     (["data", "imagenet"], "mnist5k"),
+    (["data", "no/such:thing"], "Hugging Face"),
+    (["data", "nowhere.npz"], "expected a file, got none"),
+    (["data", "./nowhere"], "folder of class folders"),
+    (["data", "no_such_module:function"], "importable"),
+    (["train", "--data", "./nowhere", "--out", "x"], "folder of class folders"),
+    (["train", "--model", "wrn-33-1", "--out", "x"], "6n + 4"),
 ]
 
 
@@ -214,11 +220,18 @@ def test_ctrl_c_saves_and_exits_130(tmp_path: Path) -> None:
     assert text.count("\n") == 1
 
 
-def test_data_lists_what_is_here(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_lists_what_is_here(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
     monkeypatch.delenv("CGRO_DATA", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert main(["data"]) == 0
     text = capsys.readouterr().out
     assert "4000 train, 1000 test" in text
     assert "mnist      not found" in text
     assert main(["data", "digits", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["digits"]["n_test"] == 359
+    found = json.loads(capsys.readouterr().out)["data"]["digits"]
+    assert (found["n_test"], found["shape"], found["stored_as"]) == (359, [1, 8, 8], "float32")
+    assert sum(found["n_by_class"]["test"].values()) == 359

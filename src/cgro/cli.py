@@ -13,14 +13,21 @@ from cgro import __version__
 
 COMMANDS = {
     "quickstart": "the phenomenon on real digits, in pictures, in three minutes",
+    "report": "one HTML file about one or several runs: verdict, curves, examples, numbers, lint",
     "data": "which data sets are available, and where they were found",
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
+    "diagnose": "does MY model overfit robustly? a run, checkpoints, curves or a training log",
     "dynamics": "the three stages of Section 5, simulated exactly on patch data",
     "separation": "distance between the classes, and the largest admissible radius",
     "memorize": "the robust memoriser of Theorem 4.4 on your data, with a certificate",
+    "flatness": "how flat the loss is around training and test images; the bound; the memory probe",
     "lower-bound": "Theorem 4.7: what robust generalization costs, floor and construction",
+    "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
+
+ELSEWHERE = {"reproduce": "cgro.experiments.reproduce"}
+"""Commands that call commands live a floor above them."""
 
 _HELP = """usage: cgro COMMAND [options]
 
@@ -59,8 +66,8 @@ def _call(name: str, argv: Sequence[str]) -> int:
     try:
         from cgro.commands._common import parse
 
-        module = importlib.import_module(f"cgro.commands.{name.replace('-', '_')}")
-        config = parse(name, module.__doc__ or "", module.Config, argv)
+        module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
+        config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
         try:
             run = module.run(config)
         except CheckFailed as failed:

@@ -74,7 +74,7 @@ def test_construction_is_certified_on_every_ball_and_as_small_as_stated(radius, 
         assert (evaluate(layers, inside)[:, 0].sign() == family.labels).all()
 
 
-def test_prototype_size_is_matched():
+def test_a_known_labelling_costs_51_parameters():
     """k = 3, D - 1 = 3, 7 runs: the notes give 51 parameters."""
     labels = torch.tensor([1, 1, 1, -1, -1, 1, 1, 1, 1, -1, 1, 1, -1, -1, 1] + [1] * 12)
     family = worst_case_family(0.2, 4, labels)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cgro._check import BadRequest, bad, count
+from cgro._check import BadRequest, bad, count, one_of
 from cgro.runs import Run, over_seeds, plain, summary
 
 NOT_STORED = ("out", "overwrite", "json")
@@ -58,11 +58,17 @@ def stored(config: Any) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
 
 
-def parse(command: str, doc: str, config_class: type[Config], argv: Sequence[str]) -> Config:
+def parse(
+    command: str, doc: str, config_class: type[Config], argv: Sequence[str],
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:  # fmt: skip
     """Read flags and YAML into a config dataclass.
 
+    Args:
+        recipes: named settings; `--recipe NAME` makes them the defaults, which flags and YAML override.
+
     Raises:
-        BadRequest: an unknown option or a value of the wrong type.
+        BadRequest: an unknown option or recipe, or a value of the wrong type.
     """
     import argparse
 
@@ -86,14 +92,27 @@ def parse(command: str, doc: str, config_class: type[Config], argv: Sequence[str
         else:
             parser.add_argument("--" + f.name.replace("_", "-"), type=hints[f.name], default=default, help=text)
     parser.add_argument("--command", type=str | None, default=None, help=argparse.SUPPRESS)
+    if recipes:
+        parser.add_argument("--recipe", type=str | None, default=None, help="defaults from: " + ", ".join(recipes))
+        if (name := _value_of("--recipe", argv)) is not None:
+            parser.set_defaults(**recipes[one_of(name, "--recipe", recipes)])
     try:
         values = parser.parse_args(list(argv)).as_dict()
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
         raise BadRequest(f"{_plainly(str(error), hints)}; see cgro {command} --help") from None
-    values.pop("config", None)
+    for name in ("config", "recipe"):
+        values.pop(name, None)
     if (written_for := values.pop("command", None)) not in (None, command):
         raise bad("--config", expected=f"settings of cgro {command}", got=f"those of cgro {written_for}")
     return config_class(**values)
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    """What a flag is given, before the parser has seen it."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        if word == flag or word.startswith(flag + "="):
+            return following if word == flag else word.removeprefix(flag + "=")
+    return None
 
 
 def _plainly(message: str, hints: Mapping[str, Any]) -> str:
@@ -108,10 +127,13 @@ def _plainly(message: str, hints: Mapping[str, Any]) -> str:
     return f"--{key[1].replace('_', '-')}: expected {expected}, got {given[1].strip()!r}"
 
 
-def for_seeds(command: str, config: Any, one: Callable[[Any, Path | None], Run]) -> Run:
+def for_seeds(
+    command: str, config: Any, one: Callable[[Any, Path | None], Run], draw: Callable[[Path], object] | None = None
+) -> Run:
     """Run one seed in DIR, or several in DIR/seed-S with their mean and spread in DIR/summary.json.
 
-    Seeds that are already finished are not run again, so an interrupted call goes on where it was.
+    Seeds that are already finished are not run again, so an interrupted call goes on where it was. `draw` makes the
+    figures over seeds.
     """
     if count(config.seeds, "--seeds") == 1:
         return one(config, config.out)
@@ -137,7 +159,8 @@ def for_seeds(command: str, config: Any, one: Callable[[Any, Path | None], Run])
             command, seed=config.seed, threat=parts[0]["threat"],
             outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
             verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
-        )
+        ),
+        draw,
     )  # fmt: skip
     return run
 

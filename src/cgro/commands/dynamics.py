@@ -16,6 +16,8 @@ robust weight 0.
 
 import os
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,8 +134,7 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
         threads=config.threads or os.cpu_count() or 1, label=f"dynamics: {config.preset}",
     )  # fmt: skip
     whole.write_rows(rows_of(trained))
-    whole.finish(result_of(config, setting, trained))
-    _draw(config, whole)
+    whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
 
 
@@ -281,9 +282,9 @@ def _sweep(config: Config, whole: Run, axes: dict[str, list[float]]) -> Run:
             "dynamics", seed=config.seed, threat=None, outcome=outcome, verdict=None, metrics={}, preset=config.preset,
             calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset], sweep=axes,
             n_seeds=config.seeds, stages=None, signal_learned=None, noise_learned=None, theory={},
-        )
+        ),
+        partial(_draw, config),
     )  # fmt: skip
-    _draw(config, whole)
     return whole
 
 
@@ -308,17 +309,17 @@ def _cell(config: Config, setting: Setting, cell: dict[str, float]) -> dict[str,
     }  # fmt: skip
 
 
-def _draw(config: Config, whole: Run) -> None:
+def _draw(config: Config, path: Path) -> None:
     """The figures, from the run directory alone."""
     from cgro.report import dynamics as report
 
     if config.sweep:
-        report.phase_diagram(whole.path)
+        report.phase_diagram(path)
         return
-    report.stages_figure(whole.path)
-    report.filters_figure(whole.path)
+    report.stages_figure(path)
+    report.filters_figure(path)
     if config.gif:
-        report.filters_gif(whole.path)
+        report.filters_gif(path)
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -71,11 +71,9 @@ def run(config: Config) -> Run:
             grid_side=k, n_layers=config.layers, error=config.error, n_points=config.n_points,
             crossing=above[0] if above else None, assumptions=list(ASSUMPTIONS), built=built, toy=toys,
             table=[rows[i] for i in sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, len(rows) - 1})],
-        )
+        ),
+        lambda path: (hierarchy(path), toys and toy_figure(path, toys, config.toy_points)),
     )  # fmt: skip
-    hierarchy(done.path)
-    if toys:
-        toy_figure(done.path, toys, config.toy_points)
     wrong = [b["dim"] for b in built if not b["certified"]] + [t["dim"] for t in toys if not t["exact"]]
     if wrong:
         raise CheckFailed(f"the construction or the toy is not certified at D = {', '.join(map(str, wrong))}")

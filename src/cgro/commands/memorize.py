@@ -72,7 +72,7 @@ def run(config: Config) -> Run:
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
-    threat = ThreatModel(config.p, config.radius)  # type: ignore[arg-type]
+    threat = ThreatModel(config.p, config.radius)
     data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
     memorizer = _memorizer(config, data, threat)
     run = Run.start(path, "memorize", stored(config), overwrite=config.overwrite)

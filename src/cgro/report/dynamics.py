@@ -48,7 +48,7 @@ def stages_figure(folder: Path) -> Path:
     """
     run = Run.open(folder)
     steps, values = _columns(run)
-    result, path = run.summary, run.path / "figures" / "stages.png"
+    result, path = run.result, run.path / "figures" / "stages.png"
     keep = steps >= 1
     steps = steps[keep]
     with figure(path, 7.6, 4.6) as drawing:
@@ -96,7 +96,7 @@ def filters_figure(folder: Path) -> Path:
     run = Run.open(folder)
     steps, values = _columns(run)
     path = run.path / "figures" / "filters.png"
-    wanted = _four_times(run.summary["stages"] or {}, steps)
+    wanted = _four_times(run.result["stages"] or {}, steps)
     limits = _limits(run, values)
     with figure(path, 9.6, 2.9) as drawing:
         panels = drawing.subplots(1, len(wanted), sharex=True, sharey=True)
@@ -118,7 +118,7 @@ def _four_times(stages: dict[str, Any], steps: np.ndarray) -> list[int]:
 
 def _limits(run: Run, values: dict[str, np.ndarray]) -> tuple[float, float, float]:
     """alpha, and half the width of both axes."""
-    strength = float(run.summary["setting"]["data"]["signal_strength"])
+    strength = float(run.result["setting"]["data"]["signal_strength"])
     wide = 1.1 * strength * np.nanmax(np.abs(values["filter_signal"]))
     return strength, wide, 1.1 * np.nanmax(np.abs(values["filter_noise"]))
 
@@ -146,7 +146,7 @@ def filters_gif(folder: Path, n_frames: int = 48) -> Path:
     for t in np.r_[0, np.geomspace(1, steps[-1], n_frames - 1)]:
         at = int(np.abs(steps - t).argmin())
         points.set_offsets(np.stack([strength * values["filter_signal"][at], values["filter_noise"][at]], 1))
-        axes.set_title(f"step {steps[at]:.0f}   " + _stage_name(run.summary["stages"] or {}, steps[at]), fontsize=10)
+        axes.set_title(f"step {steps[at]:.0f}   " + _stage_name(run.result["stages"] or {}, steps[at]), fontsize=10)
         canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64))
     buffer = io.BytesIO()
@@ -176,7 +176,7 @@ def phase_diagram(folder: Path) -> Path:
     grey.
     """
     run = Run.open(folder)
-    rows, axes_values = run.rows(), run.summary["sweep"]
+    rows, axes_values = run.rows(), run.result["sweep"]
     path = run.path / "figures" / "phase.png"
     names, good = list(axes_values), ("completed", "stopped")
     accuracy = np.array(
@@ -204,13 +204,13 @@ def phase_diagram(folder: Path) -> Path:
             drawing.legend(loc="outside lower center", ncols=2)
         axes.grid(False)
         axes.set(xlabel=AXIS_NAMES[names[0]], ylabel=AXIS_NAMES[names[1]])
-        axes.set_title(f"{run.summary['preset']}, {run.summary['n_seeds']} seeds a cell")
+        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds a cell")
     return path
 
 
 def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
     """A sweep of one parameter: four accuracies' two test curves, and the signal learned."""
-    x = np.array(run.summary["sweep"][name], float)
+    x = np.array(run.result["sweep"][name], float)
     with figure(path, 6.8, 4.4) as drawing:
         axes = drawing.add_subplot()
         shown = (("clean_error/test", BLUE, "clean test", "-"), ("robust_error/train", GREEN, "robust training", "--"),
@@ -242,4 +242,4 @@ def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
                 )
         axes.set(xlabel=AXIS_NAMES[name], ylabel="accuracy (%)", ylim=(-3, 103))
         drawing.legend(loc="outside lower center", ncols=3)
-        axes.set_title(f"{run.summary['preset']}, {run.summary['n_seeds']} seeds, range shaded")
+        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds, range shaded")

@@ -54,7 +54,7 @@ def _regions(axes: Any, a: Mapping[str, np.ndarray], name: str) -> None:
 def hierarchy(folder: Path) -> Path | None:
     """Parameters against D on a log scale: clean, CGRO (upper bound, N marked), robust (floor and construction)."""
     run = Run(folder)
-    rows, result = run.rows(), run.summary
+    rows, result = run.rows(), run.result
     if not rows:
         return None
     dims = np.array([r["dim"] for r in rows])

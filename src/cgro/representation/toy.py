@@ -38,7 +38,7 @@ def toy(radius: float, dim: int, n_points: int = 300, *, p: float | str = "inf",
     m = len(family.points)
     draws = torch.randint(0, m, (n_points,), generator=torch.Generator().manual_seed(seed + 1)).unique()
     x, y = family.points[draws], family.labels[draws]
-    memorizer = RobustMemorizer(_clean, x, y, ThreatModel(p, radius))  # type: ignore[arg-type]
+    memorizer = RobustMemorizer(_clean, x, y, ThreatModel(p, radius))
     certificate = certify(memorizer)
     flipped = family.points.clone()
     flipped[:, -1] = 1 - flipped[:, -1]

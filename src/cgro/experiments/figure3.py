@@ -1,0 +1,118 @@
+"""Figure 3: flatness of the loss against the radius, training and test images: flat inside, sharp outside?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cgro.experiments import networks
+from cgro.experiments.artifact import Findings, Table, cell, copied, per_seed
+from cgro.experiments.claims import Claim, Sample, above, unjudged
+from cgro.experiments.jobs import HERE, Home, Job, Scale
+
+NAME = "figure3"
+TITLE = "Figure 3: flatness against the radius"
+PAPER: dict[str, Any] = {"inside": "flat", "outside": "sharp", "kink": 1.25}
+CAPTIONS = {
+    "cifar10": "CIFAR-10: gradient norm and rise of the loss in the ball against its radius, training and test images.",
+    "mnist": "MNIST, LeNet-5 trained at 0.1: the same.",
+}
+MEASURES = {"gradient": "max gradient norm", "rise": "max rise of the loss"}
+NO_KINK = (
+    "the curves bend gently and have no corner at the training radius: training images are flatter than test images inside it, and "
+    "the difference closes outside, but 'flat inside, sharp outside' overstates what the network shows"
+)
+SEARCH: dict[Scale, dict[str, Any]] = {
+    "smoke": {"n": 16, "n_steps": 3, "n_loss_steps": 2}, "cpu": {"n": 256}, "gpu": {"n": 1024}, "paper": {"n": 1024},
+}  # fmt: skip
+
+
+def _by_radius(scale: Scale, name: str, trained: list[Job]) -> Job:
+    settings = {"targets": [HERE + job.name for job in trained], "memory": True, **SEARCH[scale]}
+    return Job(f"flatness-{name}", "flatness", settings, 150.0 * len(trained) if scale == "cpu" else 15.0)
+
+
+def measured(scale: Scale) -> dict[str, Job]:
+    """Radii from a quarter to three times the training radius, at the end of training."""
+    return {
+        "cifar10": _by_radius(scale, "cifar10", networks.widest(scale)),
+        "mnist": _by_radius(scale, "mnist", networks.lenet5(scale)),
+    }
+
+
+def jobs(scale: Scale) -> list[Job]:
+    """Networks and their flatness."""
+    return [*networks.widest(scale), *networks.lenet5(scale), *measured(scale).values()]
+
+
+def last_curves(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The curves of each run at its last checkpoint."""
+    curves = result["flatness"] if isinstance(result["flatness"], list) else [result["flatness"]]
+    return [{**{k: c[k] for k in ("radii", "names", "training_radius", "seed", "data", "search")},
+             "parts": {part: {"loss": p["loss"], **{m: [v["value"] for v in p[m]] for m in MEASURES}}
+                       for part, p in c["checkpoints"][-1]["parts"].items()},
+             "bound": c.get("bound"), "first_order": c.get("first_order")} for c in curves]  # fmt: skip
+
+
+def run(scale: Scale, home: Home) -> Findings:
+    """Curves of every seed."""
+    home.finished([*networks.widest(scale), *networks.lenet5(scale)])
+    results = {k: home.make(job).summary for k, job in measured(scale).items()}
+    memory = {data: {k.removeprefix("memory/"): per_seed(r, k) for k in r["metrics"] if k.startswith("memory/")}
+              for data, r in results.items()}  # fmt: skip
+    return {"scale": scale, "data": {k: last_curves(r) for k, r in results.items()}, "memory": memory}
+
+
+def _at(curve: Mapping[str, Any], part: str, measure: str, times: float) -> float:
+    """A measure at a multiple of the training radius; radius 0 is where nothing has risen."""
+    radii, values = [0.0, *curve["radii"]], curve["parts"][part][measure]
+    values = [0.0 if measure == "rise" else values[0], *values]
+    near = min(range(len(radii)), key=lambda i: abs(radii[i] - times * curve["training_radius"]))
+    return values[near]
+
+
+def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
+    """Inside: training images flatter than test images; outside: steeper than inside by a visible factor."""
+    claims = []
+    for data, curves in findings["data"].items():
+        for measure, words in MEASURES.items():
+            ratio = [_at(c, "test", measure, 1.0) / max(_at(c, "train", measure, 1.0), 1e-12) for c in curves]
+            claims.append(above(
+                f"figure3/{data}_{measure}_train", f"{data}: at the training radius the loss is flatter around training than around test "
+                f"images ({words}, test over train)", Sample.of(ratio), limit=1.0, paper="flatter", unit=" times",
+            ))  # fmt: skip
+            kink = [_kink(c, measure) for c in curves]
+            claims.append(above(
+                f"figure3/{data}_{measure}_kink", f"{data}: {paper['inside']} inside the training radius, {paper['outside']} outside (read "
+                f"as: slope of the {words} on training images from 1 to 1.5 radii over that from 0.5 to 1, above {paper['kink']:g})",
+                Sample.of(kink), limit=paper["kink"], paper="flat inside, sharp outside", unit=" times", why=NO_KINK,
+            ))  # fmt: skip
+    return unjudged(claims, networks.STAND_IN) if findings["scale"] == "smoke" else claims
+
+
+def _kink(curve: Mapping[str, Any], measure: str) -> float:
+    inside, at, outside = (_at(curve, "train", measure, t) for t in (0.5, 1.0, 1.5))
+    return (outside - at) / max(at - inside, 1e-12)
+
+
+def tables(findings: Findings) -> list[Table]:
+    """Both measures at multiples of the radius."""
+    rows = []
+    for data, curves in findings["data"].items():
+        for measure, words in MEASURES.items():
+            for part in ("train", "test"):
+                cells = [cell([_at(c, part, measure, t) for c in curves], 3) for t in (0.5, 1.0, 1.5, 2.0, 3.0)]
+                rows.append([data, words, part, *cells])
+    columns = ["data", "measure", "part", *(f"{t:g} radii" for t in (0.5, 1.0, 1.5, 2.0, 3.0))]
+    caption = "Mean (sd) over seeds; lower bounds: maxima found by a search."
+    probe = [[data, name, cell(values, 4)] for data, own in findings["memory"].items() for name, values in own.items()]
+    words = "The memory probe on the same images: attacked margins and flip radii, training against test (PGD-20)."
+    return [
+        {"name": "flatness", "caption": caption, "columns": columns, "rows": rows},
+        {"name": "memory", "caption": words, "columns": ["data", "what", "mean (sd)"], "rows": probe},
+    ]
+
+
+def draw(findings: Findings, folder: Path, home: Home) -> None:
+    """The figures of `cgro flatness`."""
+    for data, job in measured(findings["scale"]).items():
+        copied(home, job.name, "flatness_by_radius", folder, data)

@@ -1,0 +1,139 @@
+"""The trained networks of Section 6, named once: Figures 1, 3, 4, the bound and Table 1 read the same runs.
+
+The paper does not print its training recipes beyond attack and radius; those here are ours, or Rice, Wong and Kolter's
+(ICML 2020), from whom Figure 1 is drawn. `smoke` puts mnist5k in the place of MNIST and CIFAR-10: it runs the machinery.
+"""
+
+from typing import Any
+
+from cgro.commands.train import RECIPES
+from cgro.experiments.jobs import HERE, Job, Scale
+
+STAND_IN = "stand-in data and tiny networks: smoke tests the machinery"
+SEEDS: dict[Scale, range] = {"smoke": range(2), "cpu": range(3), "gpu": range(3), "paper": range(3)}
+
+_MNIST: dict[Scale, dict[str, Any]] = {
+    "smoke": {
+        "data": "mnist5k", "n_train": 200, "n_test": 200, "epochs": 2, "attack": "pgd2", "eval_attack": "pgd2",
+        "eval_n": 50, "final_n": 100,
+    },
+    # 5,000 images and 40 epochs for every width: equal steps (1,900), so that only the width differs.
+    "cpu": {
+        "data": "mnist", "n_train": 5000, "epochs": 40, "attack": "pgd10", "step_size": "0.05", "eval_attack": "pgd20",
+        "eval_every": 5, "eval_n": 500, "final_n": 4000,
+    },
+    "gpu": {
+        "data": "mnist", "epochs": 60, "attack": "pgd20", "step_size": "0.03", "eval_attack": "pgd50",
+        "eval_every": 5, "eval_n": 1000, "lr_drops": "45",
+    },
+    "paper": {
+        "data": "mnist", "epochs": 100, "attack": "pgd40", "step_size": "0.01", "eval_attack": "pgd50",
+        "eval_every": 5, "eval_n": 1000, "lr_drops": "75",
+    },
+}  # fmt: skip
+MNIST_WIDTHS: dict[Scale, tuple[int, ...]] = {
+    "smoke": (1, 2), "cpu": (1, 4, 8, 12, 16), "gpu": (1, 2, 4, 8, 12, 16), "paper": (1, 8, 12, 16),
+}  # fmt: skip
+_MNIST_SECONDS = {1: 90, 2: 110, 4: 150, 8: 260, 12: 440, 16: 700}
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "": {}, "-warm": {"radius_warmup": 10.0}, "-sgd": {"optimizer": "sgd", "lr": 0.05},
+    "-sgd-warm": {"optimizer": "sgd", "lr": 0.05, "radius_warmup": 10.0},
+}  # fmt: skip
+PLATEAU_WIDTHS = (1, 2)
+"""Widths at which the constant solution is looked into: with and without warm-up, Adam and SGD."""
+
+_SMALL = RECIPES["small-cifar10"]
+_CIFAR: dict[Scale, dict[str, Any]] = {
+    "smoke": _SMALL | {
+        "data": "mnist5k", "n_train": 120, "n_test": 150, "radius": "0.1", "attack": "pgd2", "step_size": "0.05",
+        "epochs": 4, "lr_drops": "2", "batch_size": 40, "eval_attack": "pgd2", "eval_n": 40, "final_n": 100,
+        "keep_every": 1,
+    },
+    "cpu": _SMALL | {"keep_every": 2, "eval_every": 2, "final_n": 4000},
+    # One GPU: the whole mirror, 60 epochs with the drops at half and three quarters, as Rice et al. have them.
+    "gpu": RECIPES["rice2020"] | {
+        "epochs": 60, "lr_drops": "30,45", "craft_mode": "eval", "keep_every": 3, "eval_every": 3, "eval_n": 2000,
+        "train_precision": "bfloat16",
+    },
+    "paper": RECIPES["rice2020"] | {"model": "", "width": None, "keep_every": 10, "eval_every": 5, "eval_n": 2000},
+}  # fmt: skip
+CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
+    "smoke": (1, 2, 3), "cpu": (4, 8, 16), "gpu": (16, 32, 64), "paper": (1, 5, 10),
+}  # fmt: skip
+_CIFAR_SECONDS = {4: 240, 8: 420, 16: 900}
+PAPER_WIDTHS = (1, 5, 10)
+"""Of the WRN-34 in Table 1; ours stand beside them in the same order."""
+
+
+def mnist(scale: Scale, width: int, variant: str = "") -> list[Job]:
+    """LeNet of a width against l_inf 0.3, every seed; a variant is "", "-warm", "-sgd" or "-sgd-warm"."""
+    own = _MNIST[scale] | {"model": "lenet", "width": width, "radius": "0.3"} | _VARIANTS[variant]
+    if "radius_warmup" in own:
+        own["radius_warmup"] = min(own["radius_warmup"], own["epochs"] / 2)
+    return _seeds(scale, f"mnist-x{width}{variant}", own, _MNIST_SECONDS[width])
+
+
+def lenet5(scale: Scale) -> list[Job]:
+    """LeNet-5 against l_inf 0.1 for 20 epochs, the network of Figure 3 on MNIST (v1)."""
+    epochs = {"epochs": _MNIST["smoke"]["epochs"] if scale == "smoke" else 20}
+    own = {k: v for k, v in _MNIST[scale].items() if k not in ("step_size", "lr_drops")}
+    return _seeds(scale, "mnist-lenet5", own | epochs | {"model": "lenet5", "radius": "0.1"}, 100)
+
+
+def cifar(scale: Scale, width: int) -> list[Job]:
+    """PreActResNet-18 (paper: WRN-34) of a width against l_inf 8/255, every seed, with kept checkpoints."""
+    own = _CIFAR[scale] | ({"model": f"wrn-34-{width}"} if scale == "paper" else {"width": width})
+    return _seeds(scale, f"cifar10-{'wrn-34-' if scale == 'paper' else 'w'}{width}", own, _CIFAR_SECONDS.get(width, 60))
+
+
+def widest(scale: Scale) -> list[Job]:
+    """The networks that Figures 1, 3, 4 and the bound look at."""
+    return cifar(scale, CIFAR_WIDTHS[scale][-1])
+
+
+def folder(jobs: list[Job]) -> str:
+    """Where all seeds of a network are, as a setting of another job."""
+    return HERE + jobs[0].name.rsplit("/", 1)[0]
+
+
+def first_drop(scale: Scale) -> int:
+    """The epoch after which the learning rate first drops."""
+    return int(str(_CIFAR[scale]["lr_drops"]).split(",")[0])
+
+
+def after_drop(scale: Scale) -> int:
+    """The first kept epoch after the drop."""
+    keep = _CIFAR[scale]["keep_every"]
+    return (first_drop(scale) // keep + 1) * keep
+
+
+def at_epoch(scale: Scale, job: Job, epoch: int) -> Job:
+    """The test errors of a kept checkpoint, on as many images as at the end."""
+    s = job.settings
+    settings = {
+        "target": f"{HERE}{job.name}/checkpoints/epoch-{epoch:04d}.safetensors", "attack": s["eval_attack"],
+        "parts": "test", "n": s.get("final_n", 10000), "data": s["data"], "model": s["model"], "width": s["width"],
+        "radius": s["radius"], "seed": s["seed"],
+    }  # fmt: skip
+    return Job(f"evaluations/{_flat(job)}-epoch-{epoch}", "evaluate", settings, 40 if scale == "cpu" else 5)
+
+
+def ensemble(scale: Scale, job: Job) -> Job:
+    """The strong ensemble beside PGD, on fewer images: it costs a hundred times as much."""
+    n = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}[scale]
+    settings = {
+        "target": HERE + job.name,
+        "attack": "apgd" if scale == "smoke" else "ensemble",
+        "parts": "test",
+        "n": n,
+    }
+    return Job(f"evaluations/{_flat(job)}-ensemble", "evaluate", settings, 200 if scale == "cpu" else 5)
+
+
+def _flat(job: Job) -> str:
+    return job.name.replace("/", "-")
+
+
+def _seeds(scale: Scale, name: str, settings: dict[str, Any], seconds: float) -> list[Job]:
+    seconds = seconds if scale == "cpu" else 4.0
+    return [Job(f"{name}/seed-{seed}", "train", {**settings, "seed": seed}, seconds) for seed in SEEDS[scale]]

@@ -1,0 +1,187 @@
+"""`cgro reproduce all --scale smoke` once, and then everything about it: page, resumption, planted claims, bad input."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cgro.cli import main
+from cgro.experiments import cost, table2, theorem47
+from cgro.experiments.claims import NOT_REPRODUCED
+from cgro.experiments.jobs import Home
+from cgro.experiments.reproduce import ARTIFACTS, store_networks
+from cgro.report import reproduction
+from cgro.runs import Run
+
+ALL = ["reproduce", "all", "--scale", "smoke", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything at smoke: about three minutes."""
+    path = tmp_path_factory.mktemp("smoke") / "all"
+    assert main([*ALL, "--out", str(path), "--store", str(path.parent / "results")]) == 0
+    return path
+
+
+def test_every_artifact_has_results_and_the_page_shows_them(smoke: Path) -> None:
+    page, text = (smoke / "index.html").read_text(), (smoke / "index.md").read_text()
+    for name, artifact in ARTIFACTS.items():
+        result = Run(smoke / name).summary
+        assert artifact.TITLE in page
+        assert artifact.TITLE in text
+        assert result["claims"]
+        assert result["provenance"]
+        assert all(p["torch"] and p["machine"] for p in result["provenance"])
+        assert {f["file"] for f in result["figures"]} == {f"figures/{k}.svg" for k in artifact.CAPTIONS}, name
+        for file in ("config.yaml", "environment.json", "findings.json"):
+            assert (smoke / name / file).exists()
+    assert 'src="data:image/svg' in page
+    assert str(smoke) not in text
+
+
+def test_the_store_has_small_files_and_no_path_of_this_machine(smoke: Path) -> None:
+    root = smoke.parent / "results" / "smoke"
+    files = [p for p in root.rglob("*") if p.is_file()]
+    assert {p.suffix for p in files} <= {".json", ".yaml", ".svg", ".csv", ".jsonl"}
+    assert max(p.stat().st_size for p in files) < 400_000
+    assert not [p for p in files if str(smoke).encode() in p.read_bytes()]
+    assert not (root / "runs").exists()  # of real scales only
+    assert "@/cifar10-w3/seed-0" in (root / "figure3" / "config.yaml").read_text()
+    home = Home(smoke, planned=ARTIFACTS["figure1"].jobs("smoke"))
+    store_networks(root.parent / "cpu", home)
+    stored = root.parent / "cpu" / "runs"
+    assert (stored / "cifar10-w3" / "seed-0" / "metrics.jsonl").exists()
+    assert not (stored / "evaluations").exists()
+    text = reproduction.document(root.parent, root.parent / "page.md")
+    assert "](smoke/table1/figures/mnist.svg)" in text
+
+
+def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()}
+    monkeypatch.setattr(Home, "_account", lambda *_: pytest.fail("a job was made again"))
+    assert main([*ALL, "--out", str(smoke)]) == 0
+    assert {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()} == before
+
+
+def test_a_planted_claim_exits_1_and_is_named(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(smoke, out)
+    monkeypatch.setattr(theorem47, "PAPER", {**theorem47.PAPER, "growth": "linear"})
+    assert main([*ALL[:1], "theorem47", *ALL[2:], "--out", str(out)]) == 1
+    assert "theorem47/floor" in capsys.readouterr().err
+    assert "NOT REPRODUCED" in (out / "index.md").read_text()
+    claims = {c["name"]: c["verdict"] for c in Run(out / "theorem47").summary["claims"]}
+    assert claims["theorem47/floor"] == NOT_REPRODUCED
+
+
+def test_killed_again_and_again_it_ends_in_the_same_page(smoke: Path, tmp_path: Path) -> None:
+    out, names = tmp_path / "killed", "hierarchy,figure1"
+    command = [sys.executable, "-m", "cgro.cli", "reproduce", names, *ALL[2:], "--out", str(out)]
+    for seconds in (9.0, 12.0, 15.0):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    assert main(["reproduce", names, *ALL[2:], "--out", str(out)]) == 0
+    chosen = tmp_path / "undisturbed"
+    for name in names.split(","):
+        shutil.copytree(smoke / name, chosen / name)
+        assert (out / name / "findings.json").read_bytes() == (chosen / name / "findings.json").read_bytes()
+    pages = [reproduction.page(reproduction.results_of(folder), folder) for folder in (out, chosen)]
+    assert pages[0] == pages[1]
+    assert (out / "index.md").read_text().endswith(pages[0])
+
+
+def test_a_slice_stops_resumable(tmp_path: Path) -> None:
+    out = tmp_path / "slice"
+    assert main(["reproduce", "table2", *ALL[2:], "--out", str(out), "--minutes", "0.001"]) == 130
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not (out / "summary.json").exists()
+
+
+def test_runs_made_with_other_settings_are_refused(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(smoke, tmp_path / "copy")
+    monkeypatch.setitem(table2.SEEDS, "smoke", 4)
+    assert main(["reproduce", "table2", *ALL[2:], "--out", str(tmp_path / "copy")]) == 2
+    assert "seeds 4, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["whole", "artifact", "run"])
+def test_results_of_another_version_are_refused(
+    smoke: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(smoke, out)
+    path = {"whole": out, "artifact": out / "theorem47", "run": out / "runs" / "lower-bound-0.1"}[
+        damage
+    ] / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 0}))
+    assert main(["reproduce", "theorem47", *ALL[2:], "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "expected run schema 1, got 0" in error
+    assert sum(line.startswith("cgro reproduce:") for line in error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["table9"], "expected one of table2"), (["--scale", "big"], "expected one of smoke, cpu, gpu, paper"),
+        (["table2", "--minutes", "-1"], "--minutes"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(args: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["reproduce", *args, "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert word in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_missing_data_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("CGRO_DATA", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    assert main(["reproduce", "figure1", "--scale", "cpu", "--out", str(tmp_path / "r")]) == 2
+    assert "cifar10" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("scale", "word"), [("gpu", "got none; what fits: smoke"), ("paper", "more than --max-hours 168")]
+)
+def test_a_scale_that_does_not_fit_says_its_cost(
+    scale: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(cost, "check_data", lambda jobs: None)
+    monkeypatch.setattr("cgro.experiments.reproduce.check_data", lambda jobs: None)
+    monkeypatch.setattr(cost.train, "seconds_per_example", lambda config, batch: 2.0)
+    assert main(["reproduce", "table1", "--scale", scale, "--device", "cpu", "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert word in error
+    assert "years" in error
+    assert "cpu (about 5.5 h)" in error
+
+
+def test_a_directory_of_something_else_is_refused(smoke: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["reproduce", "table2", "--scale", "cpu", "--out", str(smoke)]) == 2
+    assert "of cgro reproduce smoke" in capsys.readouterr().err
+
+
+def test_the_time_left_counts_down(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["reproduce", "theorem47", *ALL[2:], "--out", str(tmp_path / "r")]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
+    assert [line.split("]")[0] for line in lines] == ["[1/2", "[2/2"]
+    assert all("left" in line for line in lines)
