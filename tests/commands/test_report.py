@@ -119,7 +119,7 @@ def test_in_a_real_browser(runs: list[str], page: str, tmp_path: Path) -> None:
         chart = tab.locator("svg.plot").first
         chart.focus()
         tab.keyboard.press("ArrowLeft")
-        assert tab.locator(".chart output").first.text_content().startswith("Epoch ")
+        assert tab.locator(".chart output").first.text_content().startswith("epoch ")
         tab.locator(".chart input").first.uncheck()
         assert chart.locator(".line").first.evaluate("e => e.style.display") == "none"
         tab.locator("input[type=range]").first.evaluate("e => { e.value = 40; e.dispatchEvent(new Event('input')); }")

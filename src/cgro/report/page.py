@@ -22,7 +22,7 @@ PROVES = {
     "lower": "at least this: an attack found these examples", "upper": "at most this: all others are certified",
     "exact": "exactly this, on these examples",
 }  # fmt: skip
-WIDE, HIGH, LEFT, BOTTOM = 720, 300, 46, 34
+WIDE, HIGH, LEFT, BOTTOM = 720, 320, 52, 52
 
 # CIFAR-10, l_inf 8/255, PGD-10, 200 epochs: Rice, Wong and Kolter, ICML 2020. Robust test error in %.
 REFERENCES = {
