@@ -49,7 +49,8 @@ _CIFAR: dict[Scale, dict[str, Any]] = {
         "epochs": 4, "lr_drops": "2", "batch_size": 40, "eval_attack": "pgd2", "eval_n": 40, "final_n": 100,
         "keep_every": 1,
     },
-    "cpu": _SMALL | {"keep_every": 2, "eval_every": 2, "final_n": 4000},
+    # The recipe's two phases, 12 epochs each instead of 15: nine networks in an afternoon.
+    "cpu": _SMALL | {"epochs": 24, "lr_drops": "12", "keep_every": 2, "eval_every": 2, "final_n": 4000},
     # One GPU: the whole mirror, 60 epochs with the drops at half and three quarters, as Rice et al. have them.
     "gpu": RECIPES["rice2020"] | {
         "epochs": 60, "lr_drops": "30,45", "craft_mode": "eval", "keep_every": 3, "eval_every": 3, "eval_n": 2000,
