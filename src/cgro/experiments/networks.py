@@ -37,10 +37,8 @@ MNIST_WIDTHS: dict[Scale, tuple[int, ...]] = {
 _MNIST_SECONDS = {1: 90, 2: 110, 4: 150, 8: 260, 12: 440, 16: 700}
 _VARIANTS: dict[str, dict[str, Any]] = {
     "": {}, "-warm": {"radius_warmup": 10.0}, "-sgd": {"optimizer": "sgd", "lr": 0.05},
-    "-sgd-warm": {"optimizer": "sgd", "lr": 0.05, "radius_warmup": 10.0},
+    "-sgd-warm": {"optimizer": "sgd", "lr": 0.05, "radius_warmup": 10.0}, "-long": {},
 }  # fmt: skip
-PLATEAU_WIDTHS = (1, 2)
-"""Widths at which the constant solution is looked into: with and without warm-up, Adam and SGD."""
 
 _SMALL = RECIPES["small-cifar10"]
 _CIFAR: dict[Scale, dict[str, Any]] = {
@@ -67,10 +65,13 @@ PAPER_WIDTHS = (1, 5, 10)
 
 
 def mnist(scale: Scale, width: int, variant: str = "") -> list[Job]:
-    """LeNet of a width against l_inf 0.3, every seed; a variant is "", "-warm", "-sgd" or "-sgd-warm"."""
+    """LeNet of a width against l_inf 0.3, every seed; a variant is "", "-warm", "-sgd", "-sgd-warm", or "-long": thrice so, at one rate."""
     own = _MNIST[scale] | {"model": "lenet", "width": width, "radius": "0.3"} | _VARIANTS[variant]
     if "radius_warmup" in own:
         own["radius_warmup"] = min(own["radius_warmup"], own["epochs"] / 2)
+    if variant == "-long":
+        own |= {k: 3 * own[k] for k in ("epochs", "eval_every") if k in own}
+        own.pop("lr_drops", None)
     return _seeds(scale, f"mnist-x{width}{variant}", own, _MNIST_SECONDS[width])
 
 
@@ -110,29 +111,28 @@ def after_drop(scale: Scale) -> int:
 
 def at_epoch(scale: Scale, job: Job, epoch: int) -> Job:
     """The test errors of a kept checkpoint, on as many images as at the end."""
+    file, n = f"epoch-{epoch:04d}", job.settings.get("final_n", 10000)
+    return _evaluation(job, file, f"epoch-{epoch}", job.settings["eval_attack"], n, 40 if scale == "cpu" else 5)
+
+
+def beside(scale: Scale, job: Job) -> dict[str, Job]:
+    """PGD and the strong ensemble on the same test images, few of them: the ensemble costs a hundred times as much."""
+    n = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}[scale]
+    strong = "apgd" if scale == "smoke" else "ensemble"
+    return {
+        "pgd": _evaluation(job, "last", "pgd", job.settings["eval_attack"], n, 3),
+        "ensemble": _evaluation(job, "last", "ensemble", strong, n, job.seconds / 7 if scale == "cpu" else 5),
+    }
+
+
+def _evaluation(job: Job, checkpoint: str, label: str, attack: str, n: int, seconds: float) -> Job:
+    """Of a checkpoint and not of its run: the run keeps the numbers it ended with."""
     s = job.settings
     settings = {
-        "target": f"{HERE}{job.name}/checkpoints/epoch-{epoch:04d}.safetensors", "attack": s["eval_attack"],
-        "parts": "test", "n": s.get("final_n", 10000), "data": s["data"], "model": s["model"], "width": s["width"],
-        "radius": s["radius"], "seed": s["seed"],
+        "target": f"{HERE}{job.name}/checkpoints/{checkpoint}.safetensors", "attack": attack, "parts": "test", "n": n,
+        **{k: s[k] for k in ("data", "model", "width", "radius", "seed") if k in s},
     }  # fmt: skip
-    return Job(f"evaluations/{_flat(job)}-epoch-{epoch}", "evaluate", settings, 40 if scale == "cpu" else 5)
-
-
-def ensemble(scale: Scale, job: Job) -> Job:
-    """The strong ensemble beside PGD, on fewer images: it costs a hundred times as much."""
-    n = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}[scale]
-    settings = {
-        "target": HERE + job.name,
-        "attack": "apgd" if scale == "smoke" else "ensemble",
-        "parts": "test",
-        "n": n,
-    }
-    return Job(f"evaluations/{_flat(job)}-ensemble", "evaluate", settings, 200 if scale == "cpu" else 5)
-
-
-def _flat(job: Job) -> str:
-    return job.name.replace("/", "-")
+    return Job(f"evaluations/{job.name.replace('/', '-')}-{label}", "evaluate", settings, seconds)
 
 
 def _seeds(scale: Scale, name: str, settings: dict[str, Any], seconds: float) -> list[Job]:
