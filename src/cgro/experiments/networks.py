@@ -17,10 +17,10 @@ _MNIST: dict[Scale, dict[str, Any]] = {
         "data": "mnist5k", "n_train": 200, "n_test": 200, "epochs": 2, "attack": "pgd2", "eval_attack": "pgd2",
         "eval_n": 50, "final_n": 100,
     },
-    # 2,000 images, 40 epochs and batches of 50 for every width: equal steps (1,520), so that only the width differs.
+    # 1,000 images, 40 epochs and batches of 50 for every width: equal steps (760), so that only the width differs.
     "cpu": {
-        "data": "mnist", "n_train": 2000, "epochs": 40, "batch_size": 50, "attack": "pgd10", "step_size": "0.05",
-        "eval_attack": "pgd20", "eval_every": 10, "eval_n": 500, "final_n": 2000,
+        "data": "mnist", "n_train": 1000, "epochs": 40, "batch_size": 50, "attack": "pgd10", "step_size": "0.05",
+        "eval_attack": "pgd20", "eval_every": 10, "eval_n": 250, "final_n": 2000,
     },
     "gpu": {
         "data": "mnist", "epochs": 60, "attack": "pgd20", "step_size": "0.03", "eval_attack": "pgd50",
