@@ -142,7 +142,6 @@ def figure3_found() -> dict[str, Any]:
     return {
         "scale": "cpu",
         "data": {"cifar10": _curves(), "mnist": _curves()},
-        "memory": {"mnist": {"score": spread(0.5)}},
     }
 
 

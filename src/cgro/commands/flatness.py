@@ -1,11 +1,11 @@
-"""How flat the loss is around training and test images, by radius and over epochs; the bound; the memory probe.
+"""How flat the loss is around training and test images, by radius and over epochs; the bound.
 
 Numbers are added to each run (flatness/*.json, its summary, figures); several runs, such as seeds, are also compared
 in --out. Every number is a lower bound from a search. What was measured before is not measured again.
 
 examples:
   cgro flatness runs/mnist
-  cgro flatness runs/cifar --radii 4/255,8/255,16/255 --n 512 --memory
+  cgro flatness runs/cifar --radii 4/255,8/255,16/255 --n 512
   cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
 """
@@ -27,16 +27,14 @@ from cgro._progress import progress
 from cgro.commands import train
 from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
 from cgro.data import Dataset, Split
-from cgro.definitions import PGD, Draws, ThreatModel
+from cgro.definitions import Draws, ThreatModel
 from cgro.flatness import (
     Flatness,
     Search,
-    attacked,
     first_order,
     flatness,
     gap_bound,
     in_between,
-    memory_score,
     rank_correlation,
 )  # fmt: skip
 from cgro.flatness.monitor import name
@@ -65,7 +63,6 @@ class Config(Output, Computing):
     n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius")
     n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
     n_restarts: int = option(1, "starts; those after the first are random")
-    memory: bool = option(False, "attacked margins and flip radii, train against test (PGD-20 at the training radius)")
     data: str = option("mnist5k", "data set of a bare checkpoint")
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint")
@@ -175,8 +172,6 @@ def _measured(config: Config, target: _Target, own: Run | None) -> dict[str, Any
             }
         curves = _curves(config, target, data, found)
         result = _summary(config, target.settings, data, curves, list(found.values())[-1])
-        if config.memory:
-            result["metrics"] |= _memory(config, target.settings, model, data, device)
         if target.run:
             write_atomic(home.path / "flatness" / "curves.json", dump_json([curves]))
             before = home.summary
@@ -287,29 +282,6 @@ def _summary(
         outcome={"kind": "completed", "reason": "; ".join(sentences) or "measured"}, verdict=None, metrics=metrics,
         data=data.describe(), flatness=curves,
     )  # fmt: skip
-
-
-def _memory(
-    config: Config, settings: train.Config, model: torch.nn.Module, data: Dataset, device: torch.device
-) -> dict[str, Any]:
-    attack, found = PGD(settings.threat(), n_steps=20), {}
-    for part in ("train", "test"):
-        split = getattr(data, part).head(config.n).to(device)
-        found[part] = attacked(model, split.x, split.y, attack)
-    score = memory_score(found["train"], found["test"])
-    metrics: dict[str, Any] = {
-        "memory/score": {"value": score.value, "interval": list(score.interval), "n": config.n, "bound": None},
-        "memory/ranking": {"value": score.ranking, "n": config.n},
-    }
-    for part, a in found.items():
-        value = float(a.flip.median())
-        metrics[f"memory/flip_radius/{part}"] = {
-            "value": value,
-            "n": len(a.flip),
-            "bound": "upper",
-            "attack": repr(attack),
-        }
-    return metrics
 
 
 def _compared(config: Config, settings: train.Config, results: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell, copied, per_seed
+from cgro.experiments.artifact import Findings, Table, cell, copied
 from cgro.experiments.claims import Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
 
@@ -27,7 +27,7 @@ SEARCH: dict[Scale, dict[str, Any]] = {
 
 
 def _by_radius(scale: Scale, name: str, trained: list[Job]) -> Job:
-    settings = {"targets": [HERE + job.name for job in trained], "memory": True, **SEARCH[scale]}
+    settings = {"targets": [HERE + job.name for job in trained], **SEARCH[scale]}
     return Job(f"flatness-{name}", "flatness", settings, 150.0 * len(trained) if scale == "cpu" else 15.0)
 
 
@@ -57,9 +57,7 @@ def run(scale: Scale, home: Home) -> Findings:
     """Curves of every seed."""
     home.finished([*networks.widest(scale), *networks.lenet5(scale)])
     results = {k: home.make(job).summary for k, job in measured(scale).items()}
-    memory = {data: {k.removeprefix("memory/"): per_seed(r, k) for k in r["metrics"] if k.startswith("memory/")}
-              for data, r in results.items()}  # fmt: skip
-    return {"scale": scale, "data": {k: last_curves(r) for k, r in results.items()}, "memory": memory}
+    return {"scale": scale, "data": {k: last_curves(r) for k, r in results.items()}}
 
 
 def _at(curve: Mapping[str, Any], part: str, measure: str, times: float) -> float:
@@ -104,12 +102,7 @@ def tables(findings: Findings) -> list[Table]:
                 rows.append([data, words, part, *cells])
     columns = ["data", "measure", "part", *(f"{t:g} radii" for t in (0.5, 1.0, 1.5, 2.0, 3.0))]
     caption = "Mean (sd) over seeds; lower bounds: maxima found by a search."
-    probe = [[data, name, cell(values, 4)] for data, own in findings["memory"].items() for name, values in own.items()]
-    words = "The memory probe on the same images: attacked margins and flip radii, training against test (PGD-20)."
-    return [
-        {"name": "flatness", "caption": caption, "columns": columns, "rows": rows},
-        {"name": "memory", "caption": words, "columns": ["data", "what", "mean (sd)"], "rows": probe},
-    ]
+    return [{"name": "flatness", "caption": caption, "columns": columns, "rows": rows}]
 
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,6 +146,40 @@ def memorized_by_margin(clean: Mapping[str, Tensor], margins: Mapping[str, Tenso
     for group in ("near", "far"):
         result[f"memory_{group}"] = result[f"stands/train/{group}"] - result[f"stands/test/{group}"]
     return result
+
+
+def by_quarter(indicator: Mapping[str, Tensor], margins: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """Who is memorised, without a threshold: the share that stands, train minus test, by quarters of an indicator.
+
+    Quarters are cut within each part, lowest values first: a network that has learnt the training images gives them other
+    values than test images, but hardly another order. Use this where `memorized_by_margin` finds mu = 1, as the margins
+    of standard networks on images are smaller than any radius of interest.
+
+    Args:
+        indicator: {"train", "test"} -> (N,), such as flip radii under the clean network; inf is largest.
+        margins: {"train", "test"} -> (N,) attacked margins of the robust network.
+
+    Returns:
+        Four entries {train, test, memory, interval}: shares, their difference, its 95% normal interval.
+
+    Example:
+        >>> flips = {k: torch.arange(8.0) for k in ("train", "test")}
+        >>> found = by_quarter(flips, {"train": torch.ones(8), "test": torch.arange(8.0) - 3.5})
+        >>> [row["memory"] for row in found]
+        [1.0, 1.0, 0.0, 0.0]
+    """
+    stands = {}
+    for part, values in indicator.items():
+        if len(values) != len(margins[part]) or len(values) < 4:
+            raise bad("indicator", expected="4 examples or more, one value for each margin", got=len(values))
+        order = torch.argsort(values, stable=True)
+        stands[part] = [(margins[part][rows] > 0).double() for rows in torch.tensor_split(order, 4)]
+    rows = []
+    for train, test in zip(stands["train"], stands["test"], strict=True):
+        a, b = float(train.mean()), float(test.mean())
+        half = Z95 * math.sqrt(a * (1 - a) / len(train) + b * (1 - b) / len(test))
+        rows.append({"train": a, "test": b, "memory": a - b, "interval": [a - b - half, a - b + half]})
+    return rows
 
 
 def influence(

@@ -1,0 +1,256 @@
+"""Does a network act from memory inside its training balls (Lemma 4.5), and whom does it remember?
+
+Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning curves.
+With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With --influence K: K
+networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for itself.
+
+examples:
+  cgro memory runs/mnist
+  cgro memory runs/mnist --clean runs/mnist-standard --n 2000
+  cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
+"""
+
+import io
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgro._check import bad, count
+from cgro._progress import progress
+from cgro.commands import train
+from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.data import Dataset, Split
+from cgro.definitions import Attack, Model, NoAttack, attack_by_name
+from cgro.flatness import (
+    Attacked,
+    RealStages,
+    attacked,
+    by_quarter,
+    influence,
+    memorized_by_margin,
+    memory_score,
+    real_stages,
+    spearman,
+)
+from cgro.models import build
+from cgro.report.memory import draw
+from cgro.runs import Run, dump_json, summary, write_atomic
+from cgro.training import Evaluation, fit, make_fabric
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights, save_checkpoint
+from cgro.training.engine import training_attack
+
+PARTS = ("train", "test")
+CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
+SHARE = 0.7
+"""Of the examples in each training for the influence: Feldman and Zhang's (NeurIPS 2020)."""
+
+
+@dataclass(kw_only=True)
+class Config(Output, Computing):
+    """Options of `cgro memory`."""
+
+    target: str | None = option(None, "a run of cgro train", positional=True)
+    clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
+    attack: str = option("pgd20", "at the radius of training; see cgro evaluate")
+    n: int = option(1000, "examples of each part, at most")
+    influence: int = option(0, "networks trained anew on subsets, 12 or more; 0: none")
+
+
+def run(config: Config) -> Run:
+    """Probe one run."""
+    set_up(config)
+    count(config.n, "--n", low=4)
+    if config.influence and count(config.influence, "--influence") < 2:
+        raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
+    source = _trained(config.target, "TARGET")
+    settings = _settings(source)
+    if not settings.threat().radius > 0 or settings.attack == "none":
+        raise bad("TARGET", expected="a run of adversarial training", got=f"{source.path}, standard training",
+                  remedy="name it as --clean")  # fmt: skip
+    clean = _clean_run(config, source)
+    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
+    done = Run.start(config.out, "memory", stored(config), overwrite=config.overwrite)
+    with done.locked():
+        data, model = train.prepare(settings)
+        found = _probed(config, source, model, data, attack)
+        flips = _flips(_probed(config, clean, train.prepare(_settings(clean))[1], data, attack)) if clean else None
+        gains = _influence(config, settings, data, done) if config.influence else None
+        write_atomic(done.path / "examples.npz", _examples(found, flips, gains, data, config.n))
+        result = _summary(config, settings, data, attack, found, flips, gains, _stages(source))
+        write_atomic(done.path / "memory.json", dump_json(result["memory"]))
+        draw(done.path)
+        done.finish(result)
+    return done
+
+
+def _trained(path: str | None, name: str) -> Run:
+    if path is None or not Path(path).is_dir():
+        raise bad(name, expected="a run of cgro train", got=path or "none", remedy="see cgro memory --help")
+    source = Run.open(path)
+    if source.summary["command"] != "train" or "data" not in source.summary:
+        raise bad(name, expected="one run of cgro train", got=path, remedy="name its seed-S part")
+    return source
+
+
+def _settings(source: Run) -> train.Config:
+    known = {f.name for f in fields(train.Config)}
+    return train.Config(**{k: v for k, v in source.config.items() if k in known})
+
+
+def _clean_run(config: Config, source: Run) -> Run | None:
+    """The standard network: one that learnt the same examples, or its boundary says nothing of them."""
+    if config.clean is None:
+        return None
+    clean = _trained(config.clean, "--clean")
+    if _settings(clean).attack != "none":
+        raise bad("--clean", expected="a run of cgro train --attack none", got=f"{clean.path}, adversarial training")
+    used = [run.path / "index_sets.json" for run in (source, clean)]
+    if used[0].read_bytes() != used[1].read_bytes():
+        raise bad("--clean", expected=f"the examples of {source.path}", got=f"others in {clean.path}",
+                  remedy="train it with the same --data, --n-train, --validation and --seed")  # fmt: skip
+    return clean
+
+
+def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, attack: Attack) -> dict[str, Attacked]:
+    """Both parts under attack, by the run's last network."""
+    path = checkpoint_of(source)
+    load_weights(model, read_weights(path), path)
+    device = make_fabric(config.device).device
+    model, found = model.to(device).eval(), {}
+    with progress(len(PARTS), f"attacking {source.path}") as update:
+        for k, part in enumerate(PARTS):
+            split = getattr(data, part).head(config.n).to(device)
+            found[part] = attacked(model, split.x, split.y, attack)
+            update(k + 1)
+    return found
+
+
+def _flips(found: dict[str, Attacked]) -> dict[str, Tensor]:
+    return {part: a.flip for part, a in found.items()}
+
+
+def _influence(config: Config, settings: train.Config, data: Dataset, done: Run) -> Tensor:
+    """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
+    part = data.train.head(config.n)
+    recipe, crafting = settings.recipe(), training_attack(settings.crafting(), settings.recipe().robust_weight)
+    fabric = make_fabric(config.device, precision=settings.train_precision)
+    rarely = Evaluation(NoAttack(settings.threat()), n=100, every=settings.epochs)
+
+    def network(rows: Tensor, k: int) -> Model:
+        path = done.path / "networks" / f"{k:03d}.safetensors"
+        model = build(settings.model, data.shape, data.n_outputs, width=settings.width, seed=settings.seed + k)
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if path.exists():
+            load_weights(model, read_weights(path), path)
+        else:
+            own = replace(data, train=Split(part.raw[rows], part.y[rows], part.index[rows]))
+            trajectory = fit(model, own, crafting, recipe, evaluation=rarely, seed=settings.seed + k, fabric=fabric)
+            if trajectory.outcome.kind == "interrupted":  # type: ignore[union-attr]
+                raise KeyboardInterrupt(f"finished networks are kept; the same command with --out {done.path} goes on")
+            save_checkpoint(path, model, None, {"epoch": settings.epochs})
+        update(k + 1)
+        return model.to(fabric.device).eval()
+
+    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
+    generator = torch.Generator().manual_seed(settings.seed)
+    with progress(config.influence, "networks on subsets") as update:
+        x, y = part.to(fabric.device).batch(torch.arange(len(part), device=fabric.device))
+        return influence(network, x, y, attack, generator, n_models=config.influence, share=SHARE)
+
+
+def _stages(source: Run) -> RealStages | None:
+    rows = [r for r in source.rows() if all(r.get(k) is not None for k in CURVES)]
+    if len(rows) < 2:
+        return None
+    return real_stages([r["epoch"] for r in rows], *([r[k] for r in rows] for k in CURVES))
+
+
+def _examples(
+    found: dict[str, Attacked], flips: dict[str, Tensor] | None, gains: Tensor | None, data: Dataset, n: int
+) -> bytes:
+    """Per example: position in the source, margin, flip radii, influence."""
+    arrays: dict[str, Any] = {}
+    for part, a in found.items():
+        arrays |= {f"{part}/index": getattr(data, part).index[:n], f"{part}/margin": a.margin, f"{part}/flip": a.flip}
+        if flips:
+            arrays[f"{part}/clean_flip"] = flips[part]
+    if gains is not None:
+        arrays["train/influence"] = gains
+    content = io.BytesIO()
+    np.savez(content, **{k: v.numpy() for k, v in arrays.items()})
+    return content.getvalue()
+
+
+def _summary(
+    config: Config, settings: train.Config, data: Dataset, attack: Attack, found: dict[str, Attacked],
+    flips: dict[str, Tensor] | None, gains: Tensor | None, stages: RealStages | None,
+) -> dict[str, Any]:  # fmt: skip
+    score = memory_score(found["train"], found["test"])
+    metrics: dict[str, Any] = {
+        "memory/score": {
+            "value": score.value,
+            "interval": list(score.interval),
+            "n": len(found["train"].margin),
+            "bound": None,
+        },
+        "memory/ranking": {"value": score.ranking},
+    }
+    more: dict[str, Any] = {
+        "radius": settings.threat().radius,
+        "stages": stages and {**vars(stages), "ordered": stages.ordered},
+    }
+    margins = {part: a.margin for part, a in found.items()}
+    for part, a in found.items():
+        flip = {"value": float(a.flip.median()), "n": len(a.flip), "bound": "upper", "attack": repr(attack)}
+        metrics[f"memory/flip_radius/{part}"] = flip
+    if flips:
+        more["quarters"] = by_quarter(flips, margins)
+        by_margin = memorized_by_margin(flips, margins, settings.threat().radius)
+        metrics["memory/mu"] = {"value": by_margin["mu"]}
+        metrics |= {f"memory/quarter_{k + 1}": {"value": row["memory"], "interval": row["interval"], "n": len(flips["train"]) // 4,
+                    "bound": None} for k, row in enumerate(more["quarters"])}  # fmt: skip
+        metrics |= {
+            f"memory/rank/clean_flip_and_margin/{part}": {"value": _rank(flips[part], margins[part])} for part in PARTS
+        }
+    if gains is not None:
+        metrics["memory/influence"] = {"value": float(gains.nanmean()), "n": int(gains.isfinite().sum())}
+        for name, other in {"flip": found["train"].flip, **({"clean_flip": flips["train"]} if flips else {})}.items():
+            metrics[f"memory/rank/influence_and_{name}"] = {"value": _rank(gains, other[: len(gains)])}
+        by_flip = flips["train"] if flips else found["train"].flip
+        order = torch.argsort(by_flip[: len(gains)], stable=True)
+        more["influence"] = [float(gains[rows].nanmean()) for rows in torch.tensor_split(order, 4)]
+    return summary(
+        "memory", seed=settings.seed, threat=settings.threat().to_dict(), verdict=None, metrics=metrics,
+        outcome={"kind": "completed", "reason": _sentence(metrics, more)}, data=data.describe(), memory=more,
+        model={"name": settings.model, "width": settings.width},
+    )  # fmt: skip
+
+
+def _rank(a: Tensor, b: Tensor) -> float:
+    """Spearman's correlation over the entries that both have."""
+    known = ~(a.isnan() | b.isnan())
+    return spearman(a[known].numpy(), b[known].numpy())
+
+
+def _sentence(metrics: dict[str, Any], more: dict[str, Any]) -> str:
+    low, _ = metrics["memory/score"]["interval"]
+    text = "margins are larger around training images" if low > 0 else "margins do not tell training from test images"
+    if "quarters" in more:
+        first, last = (more["quarters"][k]["memory"] for k in (0, -1))
+        text += f"; memory holds {first:.0%} of the quarter nearest to the clean boundary, {last:.0%} of the farthest"
+    if more["stages"]:
+        text += (
+            "; the stages come in the theorem's order"
+            if more["stages"]["ordered"]
+            else "; the stages do not come in order"
+        )
+    return text
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The numbers and what they say."""
+    return f"{lines_of(result)}\n\n{result['outcome']['reason']}"

@@ -1,0 +1,61 @@
+"""The memory probe: attacked margins, and who is remembered."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from cgro.report.style import BLUE, GREEN, GREY, RED, TEST, TRAIN, figure
+from cgro.runs import read_json
+
+LOOK: dict[str, dict[str, Any]] = {"train": {"color": BLUE, **TRAIN}, "test": {"color": RED, **TEST}}
+QUARTERS = ("nearest", "2nd", "3rd", "farthest")
+
+
+def draw(folder: Path) -> Path:
+    """Margins as cumulative shares; with a clean network, the share that stands by quarter; with retraining, influence."""
+    found = read_json(folder / "memory.json")
+    panels = [_margins, *([_quarters] if "quarters" in found else []), *([_influence] if "influence" in found else [])]
+    path = folder / "figures" / "memory"
+    with np.load(folder / "examples.npz", allow_pickle=False) as arrays:
+        examples = dict(arrays)
+    with figure(path, width=1.2 + 3.6 * len(panels), height=3.8) as drawing:
+        for axes, panel in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            panel(axes, found, examples)
+        drawing.suptitle(f"Memory in the balls of radius {found['radius']:.3g}", fontsize=11, fontweight="bold")
+    return path.with_suffix(".png")
+
+
+def _margins(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+    """Left of 0 an example has fallen: the curves' height there is the robust error."""
+    for part, look in LOOK.items():
+        values = np.sort(examples[f"{part}/margin"])
+        axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", label=part, **look)
+    low, high = np.percentile(np.concatenate([examples[f"{p}/margin"] for p in LOOK]), (1, 99))
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="-.")
+    axes.set(xlabel="attacked margin (logits)", ylabel="share of examples below", xlim=(low, high), ylim=(0, 1))
+    axes.legend(fontsize=9)
+
+
+def _quarters(axes: Axes, found: dict[str, Any], _: dict[str, np.ndarray]) -> None:
+    place = np.arange(4)
+    for part, look in LOOK.items():
+        axes.plot(place, [row[part] for row in found["quarters"]], marker="o", label=part, **look)
+    memory = np.array([row["memory"] for row in found["quarters"]])
+    ends = np.array([row["interval"] for row in found["quarters"]])
+    axes.bar(place, memory, 0.5, color=GREEN, alpha=0.35, label="memory: train - test")
+    axes.errorbar(place, memory, [memory - ends[:, 0], ends[:, 1] - memory], fmt="none", color=GREEN, capsize=3)
+    axes.set(
+        xlabel="quarter by distance to the clean boundary", ylabel="share that stands", ylim=(min(0, ends.min()), 1.02)
+    )
+    axes.set_xticks(place, QUARTERS)
+    axes.legend(fontsize=8)
+
+
+def _influence(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
+    by = "clean_flip" if "train/clean_flip" in examples else "flip"
+    axes.bar(np.arange(4), found["influence"], 0.5, color=GREEN, alpha=0.6)
+    whose = "the clean boundary" if by == "clean_flip" else "the boundary"
+    axes.set(xlabel=f"quarter by distance to {whose}", ylabel="P[stands | trained on] - P[stands | left out]")
+    axes.set_xticks(np.arange(4), QUARTERS)

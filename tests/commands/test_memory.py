@@ -1,0 +1,97 @@
+"""cgro memory: keys, figure, the standard network beside, influence that resumes, bad requests."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgro.cli import main
+from cgro.commands import memory as command
+
+TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp", "--epochs", "12", "--radius", "0.1",
+        "--eval-attack", "pgd2", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A robust network, a standard one on the same examples, and one on others."""
+    out = tmp_path_factory.mktemp("memory")
+    for name, more in (("robust", ["--attack", "pgd2"]), ("clean", ["--attack", "none"]),
+                       ("other", ["--attack", "none", "--seed", "5"])):  # fmt: skip
+        assert main(["train", *TINY, *more, "--out", str(out / name)]) == 0
+    return out
+
+
+def test_the_probe_alone(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "alone"
+    assert main(["memory", str(trained / "robust"), "--n", "30", "--out", str(out)]) == 0
+    result = json.loads((out / "summary.json").read_text())
+    score = result["metrics"]["memory/score"]
+    assert score["interval"][0] <= score["value"] <= score["interval"][1]
+    assert "quarters" not in result["memory"]
+    assert "memory/mu" not in result["metrics"]
+    assert set(result["memory"]["stages"]) >= {"clean_learned", "memorized", "parted", "ordered"}
+    assert (out / "figures" / "memory.png").exists()
+    with np.load(out / "examples.npz") as arrays:
+        assert arrays["train/margin"].shape == (30,)
+        margins = {part: arrays[f"{part}/margin"] for part in ("train", "test")}
+    assert score["value"] == pytest.approx(margins["train"].mean() - margins["test"].mean())
+    assert (trained / "robust" / "summary.json").read_text().count("memory") == 0
+
+
+def test_who_is_remembered_and_influence_that_resumes(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked = tmp_path / "who", []
+    fit = command.fit
+    monkeypatch.setattr(command, "fit", lambda *a, **k: asked.append(len(a[1].train)) or fit(*a, **k))
+    words = [
+        "memory",
+        str(trained / "robust"),
+        "--clean",
+        str(trained / "clean"),
+        "--influence",
+        "3",
+        "--out",
+        str(out),
+    ]
+    assert main(words) == 0
+    result, first = json.loads((out / "summary.json").read_text()), (out / "examples.npz").read_bytes()
+    n_train = 80
+    assert asked == [round(0.7 * n_train)] * 3
+    assert [len(q["interval"]) for q in result["memory"]["quarters"]] == [2] * 4
+    with np.load(out / "examples.npz") as arrays:
+        gains, flips = arrays["train/influence"], arrays["train/clean_flip"]
+        stands = arrays["train/margin"] > 0
+    assert gains.shape == flips.shape == (n_train,)
+    assert np.nanmin(gains) >= -1
+    assert np.nanmax(gains) <= 1
+    nearest = np.argsort(flips, kind="stable")[: n_train // 4]
+    assert result["memory"]["quarters"][0]["train"] == pytest.approx(stands[nearest].mean())
+    assert result["metrics"]["memory/influence"]["value"] == pytest.approx(np.nanmean(gains))
+
+    (out / "summary.json").unlink()
+    (out / "networks" / "002.safetensors").unlink()
+    assert main(words) == 0
+    assert len(asked) == 4
+    assert (out / "examples.npz").read_bytes() == first
+
+
+def test_bad_requests(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    robust, clean, other = (str(trained / name) for name in ("robust", "clean", "other"))
+    for words, said in (
+        ([], "a run of cgro train"),
+        ([str(tmp_path)], "expected a run directory"),
+        ([clean], "adversarial training"),
+        ([robust, "--clean", robust], "--attack none"),
+        ([robust, "--clean", other], "the examples of"),
+        ([robust, "--influence", "1"], "2 networks or more"),
+        ([robust, "--n", "2"], "--n"),
+        ([robust, "--attack", "nothing"], "nothing"),
+    ):
+        assert main(["memory", *words, "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
