@@ -40,7 +40,7 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import judge, loss_gradient
 from cgro.definitions.losses import default_loss
-from cgro.models import build
+from cgro.models import build, fast_layout
 from cgro.runs import Run, dump_json, environment, write_atomic
 from cgro.training.checkpoint import checkpoint_of, load_checkpoint
 
@@ -192,7 +192,7 @@ def speed(a: argparse.Namespace) -> None:
     results = {}
     for name, shape, width, batch in (("lenet", (1, 28, 28), 8, 256), ("preactresnet", (3, 32, 32), 16, 64)):
         model = build(name, shape, 10, width=width).eval()
-        fast = build(name, shape, 10, width=width).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fast = fast_layout(build(name, shape, 10, width=width).eval())
         x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0))
         y = model(x).argmax(1)
         threat = ThreatModel("inf", 0.1 if name == "lenet" else "8/255")

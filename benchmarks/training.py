@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel
-from cgro.models import build, n_parameters
+from cgro.models import build, fast_layout, n_parameters
 from cgro.runs import dump_json, environment, write_atomic
 from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
 
@@ -75,7 +75,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 def ours(
     data: Any, precision: str, epochs: int, seed: int, width: int = 16, drop: int = 0, step: str = "float32"
 ) -> tuple[nn.Module, Any]:
-    model = build("preactresnet", SHAPE, 10, width=width, seed=seed).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = fast_layout(build("preactresnet", SHAPE, 10, width=width, seed=seed))
     recipe = Recipe(epochs=epochs, batch_size=64, optimizer="sgd", lr=0.05, weight_decay=5e-4,
                     lr_drops=(drop,) if drop else ())  # fmt: skip
     attack = PGD(THREAT, n_steps=7, step_size=STEP, precision=precision)  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def memory(a: argparse.Namespace) -> None:
     """One adversarial step (PGD-10) on one batch; the peak is that of the whole process, so networks grow."""
     result = {}
     for name, width, batch in (("preactresnet", 64, 128), ("wrn-34-10", None, 16)):
-        model = build(name, SHAPE, 10, width=width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = fast_layout(build(name, SHAPE, 10, width=width))
         x, y = torch.rand(batch, *SHAPE), torch.arange(batch) % 10
         seconds, _ = clocked(lambda m=model, x=x, y=y: one_step(m, x, y))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -13,6 +13,7 @@ from cgro.experiments import (
     figure3,
     figure4,
     hierarchy,
+    memory,
     table1,
     table2,
     theorem44,
@@ -161,8 +162,26 @@ def bound_found() -> dict[str, Any]:
     return {"scale": "cpu", "data": {"cifar10": copy.deepcopy(part), "mnist": part}}
 
 
+def memory_found() -> dict[str, Any]:
+    train, test = [99.0, 99.0, 100.0, 100.0], [60.0, 80.0, 95.0, 99.0]
+
+    def shares(row: list[float]) -> list[list[float]]:
+        return [[(v - 0.5 * s) / 100 for v in row] for s in range(3)]
+
+    part = {
+        "metrics": {"score": spread(1.0, 0.1), "ranking": spread(0.7, 0.01), "mu": spread(0.9, 0.01)},
+        "quarters": {"train": shares(train), "test": shares(test),
+                     "memory": [[(a - b + s) / 100 for a, b in zip(train, test, strict=True)] for s in range(3)]},
+        "stages": [{"clean_learned": 2, "generalized": 4, "memorized": 10, "parted": 6, "ordered": True}] * 3,
+    }  # fmt: skip
+    influence = {"quarters": [0.3, 0.2, 0.1, 0.0], "n_networks": 16, "data": "mnist", "influence": 0.15,
+                 "rank/influence_and_clean_flip": -0.5}  # fmt: skip
+    return {"scale": "cpu", "data": {"cifar10": copy.deepcopy(part), "mnist": part}, "influence": influence}
+
+
 TRUE: dict[Any, dict[str, Any]] = {
     table1: table1_found("paper"), figure2ab: table1_found("paper"), table2: table2_found(), figure1: figure1_found(),
     figure2c: figure2c_found(), figure3: figure3_found(), figure4: figure4_found(), bound: bound_found(),
     theorem44: theorem44_found(), theorem47: theorem47_found(), hierarchy: hierarchy_found(),
+    memory: memory_found(),
 }  # fmt: skip

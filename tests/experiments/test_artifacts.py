@@ -15,6 +15,7 @@ from cgro.experiments import (
     figure3,
     figure4,
     hierarchy,
+    memory,
     table1,
     table2,
     theorem44,
@@ -41,6 +42,9 @@ WRONG_PAPER: list[tuple[Any, dict[str, Any], str]] = [
     (theorem47, {**theorem47.PAPER, "growth": "linear"}, "theorem47/floor"),
     (theorem47, {**theorem47.PAPER, "robust_test_limit": 0.0}, "theorem47/toy"),
     (hierarchy, {"order": ("floor", "memorizer", "clean")}, "hierarchy/order"),
+    (memory, {**memory.PAPER, "score": "below 0"}, "memory/mnist_score"),
+    (memory, {**memory.PAPER, "who": "far from the boundary"}, "memory/cifar10_who"),
+    (memory, {**memory.PAPER, "ordered": False}, "memory/cifar10_stages"),
 ]  # fmt: skip
 
 
@@ -91,6 +95,10 @@ def shuffled(artifact: Any) -> tuple[dict[str, Any], str]:
         part = found["data"]["mnist"]
         part["bound"], part["gap"] = part["gap"], part["bound"]
         return found, "bound/mnist"
+    if artifact is memory:
+        for rows in found["data"]["mnist"]["quarters"].values():
+            rows[:] = [row[::-1] for row in rows]
+        return found, "memory/mnist_who"
     if artifact is theorem44:
         for task in found["tasks"].values():
             task["clean_error"] = task["robust_low"]
@@ -117,7 +125,7 @@ def test_a_vacuous_bound_is_partly() -> None:
     assert "vacuous" in verdicts["bound/mnist"].reason
 
 
-@pytest.mark.parametrize("artifact", [figure1, figure3, figure4, table1, bound], ids=lambda a: a.NAME)
+@pytest.mark.parametrize("artifact", [figure1, figure3, figure4, table1, bound, memory], ids=lambda a: a.NAME)
 def test_smoke_judges_nothing_that_was_trained(artifact: Any) -> None:
     claims = artifact.check({**TRUE[artifact], "scale": "smoke"}, artifact.PAPER)
     assert {c.verdict for c in claims} == {UNTESTED}
@@ -159,5 +167,5 @@ def test_every_job_is_a_valid_request(scale: Any) -> None:
         config = job.module().Config(**job.settings)
         if job.command == "train":
             config.recipe()
-            assert config.crafting().threat.radius > 0
+            assert config.crafting().threat.radius == (0 if config.attack == "none" else config.threat().radius)
             attack_by_name(config.eval_attack, config.threat())

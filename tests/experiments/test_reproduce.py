@@ -12,8 +12,8 @@ import pytest
 from cgro.cli import main
 from cgro.experiments import cost, table2, theorem47
 from cgro.experiments.claims import NOT_REPRODUCED
-from cgro.experiments.jobs import Home
-from cgro.experiments.reproduce import ARTIFACTS, store_networks
+from cgro.experiments.jobs import KEPT, Home
+from cgro.experiments.reproduce import ARTIFACTS
 from cgro.report import reproduction
 from cgro.runs import Run
 
@@ -52,13 +52,36 @@ def test_the_store_has_small_files_and_no_path_of_this_machine(smoke: Path) -> N
     assert not [p for p in files if str(smoke).encode() in p.read_bytes()]
     assert not (root / "runs").exists()  # of real scales only
     assert "@/cifar10-w3/seed-0" in (root / "figure3" / "config.yaml").read_text()
-    home = Home(smoke, planned=ARTIFACTS["figure1"].jobs("smoke"))
-    store_networks(root.parent / "cpu", home)
-    stored = root.parent / "cpu" / "runs"
-    assert (stored / "cifar10-w3" / "seed-0" / "metrics.jsonl").exists()
-    assert not (stored / "evaluations").exists()
     text = reproduction.document(root.parent, root.parent / "page.md")
     assert "](smoke/table1/figures/mnist.svg)" in text
+
+
+def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_network_back(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned, store = ARTIFACTS["figure1"].jobs("smoke"), tmp_path / "store"
+    Home(smoke, planned=planned, store=store).keep(planned)
+    files = [p for p in store.rglob("*") if p.is_file()]
+    assert {p.name for p in files} == {*KEPT}
+    assert not [p for p in files if str(smoke).encode() in p.read_bytes()]
+
+    elsewhere = Home(tmp_path / "elsewhere", planned=planned, store=store)
+    monkeypatch.setattr(Home, "_make_here", lambda _, job: pytest.fail(f"{job.name} was made again"))
+    assert elsewhere.missing() == []
+    assert ARTIFACTS["figure1"].run("smoke", elsewhere) == ARTIFACTS["figure1"].run("smoke", Home(smoke))
+
+    evaluation = next(job for job in planned if job.command == "evaluate" and job.settings["seed"] == 1)
+    trained = next(job for job in planned if job.command == "train" and job.settings["seed"] == 1)
+    (store / "runs" / evaluation.name / "summary.json").unlink()
+    assert elsewhere.missing() == [trained, evaluation]
+    made: list[str] = []
+    monkeypatch.setattr(Home, "_make_here", lambda _, job: made.append(job.name))
+    elsewhere.make(evaluation)
+    assert made == [trained.name, evaluation.name]
+
+    config = store / "runs" / trained.name / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 4", "epochs: 5"))
+    assert elsewhere.found(trained) is None
 
 
 def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:

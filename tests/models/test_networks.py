@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cgro.models import NETWORKS, Logits, build, n_parameters, wide_resnet
-from cgro.models.resnet import CIFAR10_MEAN, CIFAR10_STD
+from cgro.models import NETWORKS, Logits, build, fast_layout, n_parameters, wide_resnet
+from cgro.models.resnet import CIFAR10_MEAN, CIFAR10_STD, PreActBlock
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "wrn-10-1"])
@@ -19,6 +19,38 @@ def test_shapes_and_seeds(name: str, n_outputs: int) -> None:
     assert a(torch.rand(3, 1, 28, 28)).shape == ((3,) if n_outputs == 1 else (3, 10))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
+
+
+def in_channels_last(module: nn.Module) -> bool:
+    return any(
+        p.ndim == 4 and not p.is_contiguous() and p.is_contiguous(memory_format=torch.channels_last)
+        for p in module.parameters()
+    )
+
+
+def test_the_layout_that_corrupts_memory_is_avoided() -> None:
+    """oneDNN 6035; the condition is tested, as the fault itself takes the process down (or not, which is worse)."""
+
+    def strided(n_inputs: int, size: int = 1, stride: int = 2) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, n_inputs, 3), nn.Conv2d(n_inputs, 32, size, stride=stride))
+
+    for narrow in (1, 4, 8, 15):
+        assert not in_channels_last(fast_layout(strided(narrow)))
+    for safe in (strided(16), strided(4, stride=1), strided(4, size=3)):
+        assert in_channels_last(fast_layout(safe))
+    for width in (1, 2, 4, 16):
+        assert in_channels_last(fast_layout(build("preactresnet", (3, 32, 32), 10, width=width)))
+
+
+def test_a_shortcut_is_a_strided_1x1_convolution() -> None:
+    block = PreActBlock(5, 7, stride=2).eval()
+    with torch.no_grad():
+        x = torch.randn(2, 5, 9, 9)
+        activated = torch.relu(block.bn1(x))
+        assert block.shortcut is not None
+        kept = nn.functional.conv2d(activated, block.shortcut.weight, stride=2)
+        expected = kept + block.conv2(torch.relu(block.bn2(block.conv1(activated))))
+        assert torch.allclose(block(x), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("w", [1, 4, 16])

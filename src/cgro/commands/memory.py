@@ -36,7 +36,7 @@ from cgro.flatness import (
     real_stages,
     spearman,
 )
-from cgro.models import build
+from cgro.models import build, fast_layout
 from cgro.report.memory import draw
 from cgro.runs import Run, dump_json, summary, write_atomic
 from cgro.training import Evaluation, fit, make_fabric
@@ -142,13 +142,13 @@ def _influence(config: Config, settings: train.Config, data: Dataset, done: Run)
 
     def network(rows: Tensor, k: int) -> Model:
         path = done.path / "networks" / f"{k:03d}.safetensors"
-        model = build(settings.model, data.shape, data.n_outputs, width=settings.width, seed=settings.seed + k)
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        seed = settings.seed + k
+        model = fast_layout(build(settings.model, data.shape, data.n_outputs, width=settings.width, seed=seed))
         if path.exists():
             load_weights(model, read_weights(path), path)
         else:
             own = replace(data, train=Split(part.raw[rows], part.y[rows], part.index[rows]))
-            trajectory = fit(model, own, crafting, recipe, evaluation=rarely, seed=settings.seed + k, fabric=fabric)
+            trajectory = fit(model, own, crafting, recipe, evaluation=rarely, seed=seed, fabric=fabric)
             if trajectory.outcome.kind == "interrupted":  # type: ignore[union-attr]
                 raise KeyboardInterrupt(f"finished networks are kept; the same command with --out {done.path} goes on")
             save_checkpoint(path, model, None, {"epoch": settings.epochs})

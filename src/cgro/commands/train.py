@@ -35,7 +35,7 @@ from cgro.definitions import (
     predict,
 )
 from cgro.definitions.attacks import ATTACK_NAMES
-from cgro.models import KINDS, build, n_parameters
+from cgro.models import KINDS, build, fast_layout, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.runs import Run, dump_json, read_json, summary, write_atomic
 from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric, shares_on
@@ -153,7 +153,7 @@ def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
         validation=config.validation, seed=config.seed,
     )  # fmt: skip
     model = build(config.model, data.shape, data.n_outputs, width=config.width, seed=config.seed)
-    return data, model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return data, fast_layout(model)
 
 
 def _one(config: Config, path: str | Path | None) -> Run:

@@ -95,8 +95,8 @@ def provenance(home: Home, jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Which machine, versions and commit made the runs; runs that agree in these are one row."""
     rows: dict[str, dict[str, Any]] = {}
     for job in jobs:
-        run = Run(home.runs / job.name)
-        if not run.finished:
+        run = home.found(job)
+        if run is None:
             continue
         e = read_json(run.path / "environment.json")
         source = run.summary.get("provenance")

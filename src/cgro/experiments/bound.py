@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cgro.experiments import networks
+from cgro.experiments import figure3, networks
 from cgro.experiments.artifact import Findings, Table, cell
 from cgro.experiments.claims import PARTLY, REPRODUCED, Claim, Sample, above, holds, unjudged
-from cgro.experiments.figure3 import last_curves, measured
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import bound_bars
 
@@ -23,15 +22,14 @@ VACUOUS = (
 
 def jobs(scale: Scale) -> list[Job]:
     """Those of Figure 3."""
-    return [*networks.widest(scale), *networks.lenet5(scale), *measured(scale).values()]
+    return figure3.jobs(scale)
 
 
 def run(scale: Scale, home: Home) -> Findings:
     """Both sides of the bound and of the proposition, every seed."""
-    home.finished([*networks.widest(scale), *networks.lenet5(scale)])
     found: Findings = {"scale": scale, "data": {}}
-    for data, job in measured(scale).items():
-        curves = [c for c in last_curves(home.make(job).summary) if c["bound"]]
+    for data, own in figure3.measured(scale).items():
+        curves = [c for c in figure3.last_curves(home, own) if c["bound"]]
         found["data"][data] = {
             **{k: [c["bound"][k] for c in curves] for k in ("bound", "gap", "robust_loss", "factor", "vacuous")},
             **{k: [c["first_order"][k] for c in curves] for k in ("product", "rise", "ratio")},

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell, copied
+from cgro.experiments.artifact import Findings, Table, cell
 from cgro.experiments.claims import Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
+from cgro.report.flatness import by_radius
 
 NAME = "figure3"
 TITLE = "Figure 3: flatness against the radius"
@@ -26,13 +27,13 @@ SEARCH: dict[Scale, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def _by_radius(scale: Scale, name: str, trained: list[Job]) -> Job:
-    settings = {"targets": [HERE + job.name for job in trained], **SEARCH[scale]}
-    return Job(f"flatness-{name}", "flatness", settings, 150.0 * len(trained) if scale == "cpu" else 15.0)
+def _by_radius(scale: Scale, name: str, trained: list[Job]) -> list[Job]:
+    return [Job(f"flatness-{name}/seed-{job.settings['seed']}", "flatness", {"targets": [HERE + job.name], **SEARCH[scale]},
+                150.0 if scale == "cpu" else 5.0) for job in trained]  # fmt: skip
 
 
-def measured(scale: Scale) -> dict[str, Job]:
-    """Radii from a quarter to three times the training radius, at the end of training."""
+def measured(scale: Scale) -> dict[str, list[Job]]:
+    """Radii from a quarter to three times the training radius, at the end of training, by seed."""
     return {
         "cifar10": _by_radius(scale, "cifar10", networks.widest(scale)),
         "mnist": _by_radius(scale, "mnist", networks.lenet5(scale)),
@@ -41,12 +42,13 @@ def measured(scale: Scale) -> dict[str, Job]:
 
 def jobs(scale: Scale) -> list[Job]:
     """Networks and their flatness."""
-    return [*networks.widest(scale), *networks.lenet5(scale), *measured(scale).values()]
+    own = [job for part in measured(scale).values() for job in part]
+    return [*networks.widest(scale), *networks.lenet5(scale), *own]
 
 
-def last_curves(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def last_curves(home: Home, jobs: list[Job]) -> list[dict[str, Any]]:
     """The curves of each run at its last checkpoint."""
-    curves = result["flatness"] if isinstance(result["flatness"], list) else [result["flatness"]]
+    curves = [run.summary["flatness"] for run in home.finished(jobs).values()]
     return [{**{k: c[k] for k in ("radii", "names", "training_radius", "seed", "data", "search")},
              "parts": {part: {"loss": p["loss"], **{m: [v["value"] for v in p[m]] for m in MEASURES}}
                        for part, p in c["checkpoints"][-1]["parts"].items()},
@@ -55,9 +57,7 @@ def last_curves(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def run(scale: Scale, home: Home) -> Findings:
     """Curves of every seed."""
-    home.finished([*networks.widest(scale), *networks.lenet5(scale)])
-    results = {k: home.make(job).summary for k, job in measured(scale).items()}
-    return {"scale": scale, "data": {k: last_curves(r) for k, r in results.items()}}
+    return {"scale": scale, "data": {k: last_curves(home, own) for k, own in measured(scale).items()}}
 
 
 def _at(curve: Mapping[str, Any], part: str, measure: str, times: float) -> float:
@@ -106,6 +106,8 @@ def tables(findings: Findings) -> list[Table]:
 
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """The figures of `cgro flatness`."""
-    for data, job in measured(findings["scale"]).items():
-        copied(home, job.name, "flatness_by_radius", folder, data)
+    """The figure of `cgro flatness`, over seeds."""
+    for data, own in measured(findings["scale"]).items():
+        runs = [run for run in map(home.found, own) if run is not None]
+        if runs:
+            by_radius(folder / data, [run.summary["flatness"] for run in runs])

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell, copied
+from cgro.experiments.artifact import Findings, Table, cell
 from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED, Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
+from cgro.flatness import rank_correlation
+from cgro.report.flatness import gaps, over_training
 
 NAME = "figure4"
 TITLE = "Figure 4: flatness over training"
@@ -20,29 +24,26 @@ SEARCH: dict[Scale, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def measured(scale: Scale) -> Job:
-    """Every kept checkpoint of the widest CIFAR-10 networks, at the training radius."""
-    trained = networks.widest(scale)
-    settings = {"targets": [HERE + j.name for j in trained], "per_epoch": True, "radii": trained[0].settings["radius"]}
-    return Job(
-        "flatness-epochs", "flatness", {**settings, **SEARCH[scale]}, 200.0 * len(trained) if scale == "cpu" else 20.0
-    )
+def measured(scale: Scale) -> list[Job]:
+    """Every kept checkpoint of the widest CIFAR-10 networks, at the training radius, by seed."""
+    return [Job(f"flatness-epochs/seed-{job.settings['seed']}", "flatness",
+                {"targets": [HERE + job.name], "per_epoch": True, "radii": job.settings["radius"], **SEARCH[scale]},
+                300.0 if scale == "cpu" else 8.0) for job in networks.widest(scale)]  # fmt: skip
 
 
 def jobs(scale: Scale) -> list[Job]:
     """The same networks as Figures 1 and 3."""
-    return [*networks.widest(scale), measured(scale)]
+    return [*networks.widest(scale), *measured(scale)]
 
 
 def run(scale: Scale, home: Home) -> Findings:
     """Flatness by epoch and seed, and the rank correlation with its interval."""
-    home.finished(networks.widest(scale))
-    result = home.make(measured(scale)).summary
-    curves = result["flatness"] if isinstance(result["flatness"], list) else [result["flatness"]]
+    curves = [run.summary["flatness"] for run in home.finished(measured(scale)).values()]
     rows = [[r for r in c["checkpoints"] if r["epoch"] is not None] for c in curves]
+    points = gaps(curves)
     found: Findings = {
         "scale": scale, "epochs": [r["epoch"] for r in rows[0]], "after": networks.after_drop(scale),
-        "correlation": result.get("correlation"),
+        "correlation": points and rank_correlation(*points, np.random.default_rng(0)).to_dict(),
     }  # fmt: skip
     for name, part in (("local", "train"), ("global", "test")):
         found[name] = [[r["parts"][part]["gradient"][0]["value"] for r in own] for own in rows]
@@ -107,5 +108,7 @@ def tables(findings: Findings) -> list[Table]:
 
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """The figure of `cgro flatness`."""
-    copied(home, measured(findings["scale"]).name, "flatness_over_training", folder, "training")
+    """The figure of `cgro flatness --per-epoch`, over seeds."""
+    runs = [run for run in map(home.found, measured(findings["scale"])) if run is not None]
+    if runs:
+        over_training(folder / "training", [run.summary["flatness"] for run in runs])

@@ -1,9 +1,13 @@
-"""Named calls of commands, shared between artifacts, each made once below DIR/runs and taken up where it was cut."""
+"""Named calls of commands, shared between artifacts, each made once below DIR/runs and taken up where it was cut.
+
+What a store holds counts as made: results on trained networks are committed as small files, so that another machine, or
+another day, goes on where this one stopped. Networks themselves are not stored; one that is needed again is trained again.
+"""
 
 import importlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +21,10 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 HERE = "@/"
 """At the head of a setting: the folder of runs, so that one job can name what another made."""
 PASSED_ON = ("device", "threads")
+STORED = ("train", "evaluate", "flatness", "memory")
+"""Commands whose results are kept in the store: dear, and all that artifacts read of them are these files."""
+SECONDS = "seconds.json"
+KEPT = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json")
 
 
 @dataclass(frozen=True)
@@ -54,13 +62,13 @@ class Home:
 
     Args:
         path: DIR. where: settings such as the device, given to every command that knows them.
-        planned: jobs of the whole call, for the time left. after: called when a job has been made.
+        planned: jobs of the whole call, for the time left, and for what a job needs. store: folder of committed results.
     """
 
     path: Path
     where: Mapping[str, Any] = field(default_factory=dict)
     planned: list[Job] = field(default_factory=list)
-    after: Callable[[], None] = lambda: None
+    store: Path | None = None
     _spent: float = 0.0
     _expected: float = 0.0
 
@@ -79,15 +87,18 @@ class Home:
 
         return {k: fill(v) for k, v in job.settings.items()}
 
-    def done(self, job: Job) -> bool:
-        """Whether it is finished, with these settings and by this version.
+    def found(self, job: Job) -> Run | None:
+        """Its finished run with these settings, here or in the store.
 
         Raises:
-            BadRequest: what is there was made with other settings, or by another version.
+            BadRequest: what is here was made with other settings, or by another version.
         """
+        return self._here(job) or self._stored(job)
+
+    def _here(self, job: Job) -> Run | None:
         run = Run(self.runs / job.name)
         if not run.finished:
-            return False
+            return None
         run.check_version()
         there = run.config
         for key, value in plain(self.settings_of(job)).items():
@@ -95,7 +106,30 @@ class Home:
                 raise BadRequest(
                     f"{run.path}: expected a run with {key} {value}, got {there.get(key)}; choose another --out"
                 )
-        return True
+        return run
+
+    def _stored(self, job: Job) -> Run | None:
+        """Paths stand there as they stand in jobs; one with other settings is as if it were not there."""
+        if self.store is None or job.command not in STORED:
+            return None
+        run = Run(self.store / "runs" / job.name)
+        if not run.finished:
+            return None
+        run.check_version()
+        there = run.config
+        return run if all(there.get(k) == v for k, v in plain(dict(job.settings)).items()) else None
+
+    def missing(self) -> list[Job]:
+        """Planned jobs to be made, with the networks that are needed for them and are not here."""
+        own = [job for job in self.planned if self.found(job) is None]
+        return unique(j for job in own for j in (*self._needed(job), job))
+
+    def _needed(self, job: Job) -> list[Job]:
+        """What it names and is not here: a stored result has no network."""
+        words = [w for v in job.settings.values() for w in (v if isinstance(v, list | tuple) else [v])]
+        named = {str(w).removeprefix(HERE) for w in words if str(w).startswith(HERE)}
+        return [j for j in self.planned if self._here(j) is None
+                and any(name == j.name or name.startswith(f"{j.name}/") for name in named)]  # fmt: skip
 
     def finished(self, jobs: Iterable[Job]) -> dict[str, Run]:
         """Make the jobs that are not there, and return all."""
@@ -103,9 +137,14 @@ class Home:
 
     def make(self, job: Job) -> Run:
         """Make one job, or take it up where it was cut."""
-        run = Run(self.runs / job.name)
-        if self.done(job):
+        if (run := self.found(job)) is not None:
             return run
+        for needed in self._needed(job):
+            self._make_here(needed)
+        return self._make_here(job)
+
+    def _make_here(self, job: Job) -> Run:
+        run = Run(self.runs / job.name)
         say(self._line(job))
         module, started = job.module(), time.monotonic()
         known = {f.name for f in fields(module.Config)}
@@ -116,18 +155,30 @@ class Home:
         except CheckFailed as failed:  # written all the same, and a claim will say so
             say(f"  {failed}")
         self._account(job, time.monotonic() - started)
-        self.after()
+        self.keep([job])
         return run
+
+    def keep(self, jobs: Iterable[Job]) -> None:
+        """Copy the finished ones among them to the store."""
+        for job in jobs:
+            if self.store is not None and job.command in STORED and Run(self.runs / job.name).finished:
+                for name in KEPT:
+                    if (source := self.runs / job.name / name).exists():
+                        self.copy(source, self.store / "runs" / job.name / name)
+
+    def copy(self, source: Path, target: Path) -> None:
+        """A small file for the store: our folder is written as @, as in the settings of a job."""
+        write_atomic(target, source.read_bytes().replace(str(self.runs).encode() + b"/", HERE.encode()))
 
     def _account(self, job: Job, seconds: float) -> None:
         self._spent, self._expected = self._spent + seconds, self._expected + job.seconds
-        path = self.path / "seconds.json"
-        known = read_json(path) if path.exists() else {}
-        write_atomic(path, dump_json({**known, job.name: round(seconds, 1)}))
+        stored = [self.store] if self.store and job.command in STORED else []
+        for folder in (self.path, *stored):
+            write_atomic(folder / SECONDS, dump_json({**_known(folder), job.name: round(seconds, 1)}))
 
     def _line(self, job: Job) -> str:
         """Which job of how many, and the time left at the pace of this call."""
-        open_jobs = [j for j in self.planned if not Run(self.runs / j.name).finished]
+        open_jobs = [j for j in self.planned if self.found(j) is None]
         pace = self._spent / self._expected if self._expected > 30 else 1.0
         left = pace * sum(j.seconds for j in open_jobs)
         n = len(self.planned)
@@ -135,9 +186,12 @@ class Home:
 
     def seconds(self, jobs: Sequence[Job]) -> float:
         """What the finished jobs took, in the calls that finished them."""
-        path = self.path / "seconds.json"
-        known = read_json(path) if path.exists() else {}
+        known = {**(_known(self.store) if self.store else {}), **_known(self.path)}
         return sum(known.get(job.name, 0.0) for job in jobs)
+
+
+def _known(folder: Path) -> dict[str, float]:
+    return read_json(folder / SECONDS) if (folder / SECONDS).exists() else {}
 
 
 def _clear_if_empty(path: Path) -> None:

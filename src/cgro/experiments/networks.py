@@ -82,6 +82,22 @@ def lenet5(scale: Scale) -> list[Job]:
     return _seeds(scale, "mnist-lenet5", own | epochs | {"model": "lenet5", "radius": "0.1"}, 100)
 
 
+def few(scale: Scale) -> list[Job]:
+    """LeNet x4 on 600 MNIST images against l_inf 0.1: it memorises within a minute, so it can be trained many times."""
+    own = _MNIST["smoke" if scale == "smoke" else "cpu"] | {"model": "lenet", "width": 4, "radius": "0.1"}
+    if scale != "smoke":
+        own |= {"n_train": 600, "attack": "pgd7", "step_size": "0.03", "epochs": 32, "eval_every": 2}
+    return _seeds(scale, "mnist-few", own, 60)
+
+
+def standard(jobs: list[Job]) -> list[Job]:
+    """The same networks on the same examples, trained without an attack."""
+    return [Job(f"standard/{j.name}", "train",
+                {**{k: v for k, v in j.settings.items() if k not in ("step_size", "keep_every")}, "attack": "none",
+                 "eval_every": j.settings["epochs"], "eval_n": 200, "final_n": 500}, j.seconds / 6)
+            for j in jobs]  # fmt: skip
+
+
 def cifar(scale: Scale, width: int) -> list[Job]:
     """PreActResNet-18 (paper: WRN-34) of a width against l_inf 8/255, every seed, with kept checkpoints."""
     own = _CIFAR[scale] | ({"model": f"wrn-34-{width}"} if scale == "paper" else {"width": width})

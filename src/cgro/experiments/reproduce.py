@@ -6,11 +6,12 @@ claim is not reproduced.
 examples:
   cgro reproduce all --scale smoke
   cgro reproduce table2,figure2c --scale cpu --out runs/theory
-  cgro reproduce theory --scale cpu --store results
+  cgro reproduce all --scale cpu --store results             (what is committed there is not made again)
   cgro reproduce figure1 --scale gpu --minutes 9              (again and again: slices of at most ten minutes)
   cgro reproduce table1 --scale paper                         (says what it costs before it starts)
 
-artifacts: table1, table2, figure1, figure2ab, figure2c, figure3, figure4, bound, theorem44, theorem47, hierarchy.
+artifacts: table1, table2, figure1, figure2ab, figure2c, figure3, figure4, bound, theorem44, theorem47, hierarchy,
+  memory.
 groups: all, theory (no training of images), trained, figure2.
 scales: smoke (ten minutes, tests the machinery), cpu (two cores, under six hours), gpu, paper.
 """
@@ -34,6 +35,7 @@ from cgro.experiments import (
     figure3,
     figure4,
     hierarchy,
+    memory,
     table1,
     table2,
     theorem44,
@@ -44,10 +46,10 @@ from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
 from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
 from cgro.report import reproduction
-from cgro.runs import Run, summary, write_atomic
+from cgro.runs import Run, summary
 
 THEORY: tuple[Any, ...] = (table2, figure2c, theorem47, hierarchy, theorem44)
-TRAINED: tuple[Any, ...] = (table1, figure2ab, figure1, figure3, figure4, bound)
+TRAINED: tuple[Any, ...] = (table1, figure2ab, figure1, figure3, figure4, bound, memory)
 ARTIFACTS: dict[str, Artifact] = {a.NAME: a for a in (*THEORY, *TRAINED)}
 GROUPS = {
     "all": tuple(ARTIFACTS), "theory": tuple(a.NAME for a in THEORY), "trained": tuple(a.NAME for a in TRAINED),
@@ -63,7 +65,9 @@ class Config(Output, Computing):
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")
     max_hours: float = option(168.0, "refuse gpu and paper when their estimate is above")
-    store: str | None = option(None, "also copy results to STORE/SCALE, small files to commit")
+    store: str | None = option(
+        None, "keep results in STORE/SCALE, small files to commit, and take finished ones from there"
+    )
 
 
 def run(config: Config) -> Run:
@@ -76,11 +80,10 @@ def run(config: Config) -> Run:
     path = Path(config.out or f"runs/reproduce-{scale}")
     taken_up = _there(path, scale) and not config.overwrite
     where = {k: getattr(config, k) for k in PASSED_ON if getattr(config, k) not in (None, "auto")}
-    home = Home(path, where, planned)
-    if config.store:
-        target = Path(config.store) / scale
-        home.after = lambda: store_networks(target, home)
-    missing = planned if config.overwrite else [job for job in planned if not home.done(job)]
+    stored = Path(config.store) / scale if config.store and scale != "smoke" else None
+    home = Home(path, where, planned, stored)
+    home.keep([] if config.overwrite else planned)
+    missing = planned if config.overwrite else home.missing()
     if missing:
         check_commands(missing)
         check_data(missing)
@@ -168,26 +171,12 @@ def _publish(config: Config, whole: Run, home: Home) -> None:
 
 
 def _store(target: Path, whole: Run, results: Sequence[dict[str, Any]], home: Home) -> None:
-    """Copy artifacts and, but for smoke, what every finished training run says of itself; our folder is written as @."""
+    """Copy artifacts, small files all."""
     for result in results:
         source = whole.path / result["artifact"]
         shutil.rmtree(target / result["artifact"], ignore_errors=True)
         for file in sorted(p for p in source.rglob("*") if p.is_file()):
-            _copy(file, target / result["artifact"] / file.relative_to(source), home)
-    store_networks(target, home)
-
-
-def store_networks(target: Path, home: Home) -> None:
-    """Settings, environment, curves and summary of the finished training runs."""
-    for job in home.planned if target.name != "smoke" else []:
-        source = home.runs / job.name
-        if job.command == "train" and Run(source).finished:
-            for name in ("config.yaml", "environment.json", "metrics.jsonl", "summary.json"):
-                _copy(source / name, target / "runs" / job.name / name, home)
-
-
-def _copy(source: Path, target: Path, home: Home) -> None:
-    write_atomic(target, source.read_bytes().replace(str(home.runs).encode() + b"/", b"@/"))
+            home.copy(file, target / result["artifact"] / file.relative_to(source))
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Networks by name, and any module of the user's."""
 
-from cgro.models.networks import KINDS, NETWORKS, build, lenet, lenet5, mlp, n_parameters, require_outputs
+from cgro.models.networks import KINDS, NETWORKS, build, fast_layout, lenet, lenet5, mlp, n_parameters, require_outputs
 from cgro.models.other import Logits
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 
@@ -9,6 +9,7 @@ __all__ = [
     "NETWORKS",
     "Logits",
     "build",
+    "fast_layout",
     "lenet",
     "lenet5",
     "mlp",

@@ -155,6 +155,20 @@ def _require_shape(out: Any, n_outputs: int, name: str) -> None:
                   remedy="fit the last layer to the classes")  # fmt: skip
 
 
+def fast_layout(model: nn.Module) -> nn.Module:
+    """The same module with weights in channels_last, unless training in that layout would corrupt memory.
+
+    oneDNN (issue 6035; torch 2.13, CPUs) writes past its workspace in the weight gradient of a 1x1 convolution with a
+    stride whose input has fewer channels than a register block, 8 with AVX2 and 16 with AVX-512: crashes, hangs, or wrong
+    weights without a word. Such modules keep the layout they have. Ours have none: `PreActBlock` takes every other pixel.
+    """
+    unsafe = any(
+        isinstance(m, nn.Conv2d) and set(m.kernel_size) == {1} and max(m.stride) > 1 and m.in_channels // m.groups < 16
+        for m in model.modules()
+    )
+    return model if unsafe else model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def n_parameters(model: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(p.numel() for p in model.parameters())

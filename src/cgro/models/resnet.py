@@ -40,7 +40,10 @@ def standardized(name: str, shape: tuple[int, ...], width: int) -> list[nn.Modul
 
 
 class PreActBlock(nn.Module):
-    """x -> shortcut(relu(bn(x)) or x) + conv(relu(bn(conv(relu(bn(x)))))); 1x1 shortcut where the shape changes."""
+    """x -> shortcut(relu(bn(x)) or x) + conv(relu(bn(conv(relu(bn(x)))))); 1x1 shortcut where the shape changes.
+
+    The shortcut's stride is taken before its convolution: equal, and safe in channels_last (`fast_layout` says why).
+    """
 
     def __init__(self, n_inputs: int, n_outputs: int, stride: int) -> None:
         super().__init__()
@@ -48,12 +51,13 @@ class PreActBlock(nn.Module):
         self.conv1 = nn.Conv2d(n_inputs, n_outputs, 3, stride=stride, padding=1, bias=False)
         self.conv2 = nn.Conv2d(n_outputs, n_outputs, 3, padding=1, bias=False)
         changes = stride != 1 or n_inputs != n_outputs
-        self.shortcut = nn.Conv2d(n_inputs, n_outputs, 1, stride=stride, bias=False) if changes else None
+        self.shortcut = nn.Conv2d(n_inputs, n_outputs, 1, bias=False) if changes else None
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/stride, W/stride)"""
         activated = torch.relu(self.bn1(x))
-        kept = x if self.shortcut is None else self.shortcut(activated)
+        kept = x if self.shortcut is None else self.shortcut(activated[..., :: self.stride, :: self.stride])
         return kept + self.conv2(torch.relu(self.bn2(self.conv1(activated))))
 
 

@@ -21,10 +21,10 @@ MEASURES = (("gradient", r"max $\|\nabla_x L\|$ in the ball"), ("rise", "max ris
 def draw(folder: Path) -> list[Path]:
     """All figures that a run with flatness/curves.json supports."""
     curves = read_json(folder / "flatness" / "curves.json")
-    drawn = [by_radius(folder, curves)]
+    drawn = [by_radius(folder / "figures" / "flatness_by_radius", curves)]
     if all(len(_epochs(c)) > 1 for c in curves):
         drawn.append(by_epoch(folder, curves))
-        drawn.append(over_training(folder, curves))
+        drawn.append(over_training(folder / "figures" / "flatness_over_training", curves))
     return drawn
 
 
@@ -80,12 +80,11 @@ def _mark(axes: Axes, curve: dict[str, Any]) -> None:
     axes.axvline(curve["training_radius"], color=GREY, linewidth=1, linestyle="-.", label="training radius")
 
 
-def by_radius(folder: Path, curves: list[dict[str, Any]]) -> Path:
+def by_radius(path: Path, curves: list[dict[str, Any]]) -> Path:
     """Figure 3: both measures against the radius, train and test, at the last checkpoint; bars: 95%, or runs' spread.
 
     Logarithmic, as beyond the training radius both grow by an order of magnitude and hide what is inside.
     """
-    path = folder / "figures" / "flatness_by_radius"
     last = [c["checkpoints"][-1] for c in curves]
     with figure(path, width=9.6, height=4.0) as drawing:
         for axes, (measure, label) in zip(drawing.subplots(1, 2), MEASURES, strict=True):
@@ -129,9 +128,8 @@ def by_epoch(folder: Path, curves: list[dict[str, Any]]) -> Path:
     return path.with_suffix(".png")
 
 
-def over_training(folder: Path, curves: list[dict[str, Any]]) -> Path:
+def over_training(path: Path, curves: list[dict[str, Any]]) -> Path:
     """Figure 4: local and global flatness over training; the robust gap against global flatness over checkpoints."""
-    path = folder / "figures" / "flatness_over_training"
     k, points = training_index(curves[0]), gaps(curves)
     with figure(path, width=9.6, height=4.0) as drawing:
         left, right = drawing.subplots(1, 2)
