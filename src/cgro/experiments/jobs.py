@@ -5,12 +5,15 @@ another day, goes on where this one stopped. Networks themselves are not stored;
 """
 
 import importlib
+import json
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import yaml
 
 from cgro._check import BadRequest, CheckFailed
 from cgro.commands._common import say
@@ -168,7 +171,15 @@ class Home:
 
     def copy(self, source: Path, target: Path) -> None:
         """A small file for the store: our folder is written as @, as in the settings of a job."""
-        write_atomic(target, source.read_bytes().replace(str(self.runs).encode() + b"/", HERE.encode()))
+        data = source.read_bytes()
+        if source.suffix == ".yaml":  # a word that begins with @ needs quotes there
+            data = yaml.safe_dump(
+                json.loads(self._named(json.dumps(yaml.safe_load(data)).encode())), sort_keys=False
+            ).encode()
+        write_atomic(target, self._named(data))
+
+    def _named(self, data: bytes) -> bytes:
+        return data.replace(str(self.runs).encode() + b"/", HERE.encode())
 
     def _account(self, job: Job, seconds: float) -> None:
         self._spent, self._expected = self._spent + seconds, self._expected + job.seconds
