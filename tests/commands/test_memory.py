@@ -38,6 +38,9 @@ def test_the_probe_alone(trained: Path, tmp_path: Path) -> None:
         margins = {part: arrays[f"{part}/margin"] for part in ("train", "test")}
     assert score["value"] == pytest.approx(margins["train"].mean() - margins["test"].mean())
     assert (trained / "robust" / "summary.json").read_text().count("memory") == 0
+    # Arguments without a flag come from the file as well.
+    assert main(["memory", "--config", str(out / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "memory.json").read_bytes() == (out / "memory.json").read_bytes()
 
 
 def test_who_is_remembered_and_influence_that_resumes(

@@ -67,13 +67,13 @@ def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_net
 
     elsewhere = Home(tmp_path / "elsewhere", planned=planned, store=store)
     monkeypatch.setattr(Home, "_make_here", lambda _, job: pytest.fail(f"{job.name} was made again"))
-    assert elsewhere.missing() == []
+    assert elsewhere.missing(planned) == []
     assert ARTIFACTS["figure1"].run("smoke", elsewhere) == ARTIFACTS["figure1"].run("smoke", Home(smoke))
 
     evaluation = next(job for job in planned if job.command == "evaluate" and job.settings["seed"] == 1)
     trained = next(job for job in planned if job.command == "train" and job.settings["seed"] == 1)
     (store / "runs" / evaluation.name / "summary.json").unlink()
-    assert elsewhere.missing() == [trained, evaluation]
+    assert elsewhere.missing(planned) == [trained, evaluation]
     made: list[str] = []
     monkeypatch.setattr(Home, "_make_here", lambda _, job: made.append(job.name))
     elsewhere.make(evaluation)
@@ -86,7 +86,7 @@ def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_net
 
 def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()}
-    monkeypatch.setattr(Home, "_account", lambda *_: pytest.fail("a job was made again"))
+    monkeypatch.setattr(Home, "account", lambda *_: pytest.fail("a job was made again"))
     assert main([*ALL, "--out", str(smoke)]) == 0
     assert {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()} == before
 
@@ -161,6 +161,7 @@ def test_results_of_another_version_are_refused(
     [
         (["table9"], "expected one of table2"), (["--scale", "big"], "expected one of smoke, cpu, gpu, paper"),
         (["table2", "--minutes", "-1"], "--minutes"),
+        (["table2", "--workers", "0"], "--workers"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(args: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -79,14 +79,14 @@ def parse(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--config", action="config", help="YAML file of these options, such as a run's config.yaml")
-    hints = typing.get_type_hints(config_class)
+    hints, written = typing.get_type_hints(config_class), _written(_value_of("--config", argv))
     for f in fields(config_class):  # type: ignore[arg-type]
         default = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
         text = f.metadata.get("help", "") + ("" if default in (None, "", [], False) else f" (default: {default})")
         if f.metadata.get("positional"):
             many = typing.get_origin(hints[f.name]) is list
             shape = {"nargs": "*", "type": str} if many else {"nargs": "?", "type": hints[f.name]}
-            parser.add_argument(f.name, default=default, help=text, **shape)
+            parser.add_argument(f.name, default=written.get(f.name, default), help=text, **shape)
         elif hints[f.name] is bool:
             parser.add_argument("--" + f.name.replace("_", "-"), action="store_true", default=default, help=text)
         else:
@@ -107,9 +107,20 @@ def parse(
     return config_class(**values)
 
 
+def _written(path: str | None) -> dict[str, Any]:
+    """The file of --config, for arguments without a flag, whose defaults argparse puts above it; its faults are told later."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(path).read_text()) if path else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _value_of(flag: str, argv: Sequence[str]) -> str | None:
     """What a flag is given, before the parser has seen it."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
         if word == flag or word.startswith(flag + "="):
             return following if word == flag else word.removeprefix(flag + "=")
     return None

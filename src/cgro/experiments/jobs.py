@@ -45,6 +45,17 @@ class Job:
     settings: Mapping[str, Any]
     seconds: float = 10.0
 
+    @property
+    def reads(self) -> set[str]:
+        """Names of the jobs whose runs its settings name.
+
+        >>> Job("a", "evaluate", {"target": "@/net/seed-0/checkpoints/last.safetensors"}).reads
+        {'net/seed-0'}
+        """
+        words = [w for v in self.settings.values() for w in (v if isinstance(v, list | tuple) else [v])]
+        named = (str(w).removeprefix(HERE) for w in words if str(w).startswith(HERE))
+        return {name.partition("/checkpoints/")[0] for name in named}
+
     def module(self) -> Any:
         """The command's module.
 
@@ -122,17 +133,14 @@ class Home:
         there = run.config
         return run if all(there.get(k) == v for k, v in plain(dict(job.settings)).items()) else None
 
-    def missing(self) -> list[Job]:
-        """Planned jobs to be made, with the networks that are needed for them and are not here."""
-        own = [job for job in self.planned if self.found(job) is None]
-        return unique(j for job in own for j in (*self._needed(job), job))
+    def missing(self, jobs: Sequence[Job]) -> list[Job]:
+        """Which of the jobs are to be made, with the networks that are needed for them and are not here."""
+        own = [job for job in jobs if self.found(job) is None]
+        return unique(j for job in own for j in (*self.needed(job), job))
 
-    def _needed(self, job: Job) -> list[Job]:
+    def needed(self, job: Job) -> list[Job]:
         """What it names and is not here: a stored result has no network."""
-        words = [w for v in job.settings.values() for w in (v if isinstance(v, list | tuple) else [v])]
-        named = {str(w).removeprefix(HERE) for w in words if str(w).startswith(HERE)}
-        return [j for j in self.planned if self._here(j) is None
-                and any(name == j.name or name.startswith(f"{j.name}/") for name in named)]  # fmt: skip
+        return [j for j in self.planned if j.name in job.reads and self._here(j) is None]
 
     def finished(self, jobs: Iterable[Job]) -> dict[str, Run]:
         """Make the jobs that are not there, and return all."""
@@ -142,7 +150,7 @@ class Home:
         """Make one job, or take it up where it was cut."""
         if (run := self.found(job)) is not None:
             return run
-        for needed in self._needed(job):
+        for needed in self.needed(job):
             self._make_here(needed)
         return self._make_here(job)
 
@@ -152,12 +160,12 @@ class Home:
         module, started = job.module(), time.monotonic()
         known = {f.name for f in fields(module.Config)}
         where = {k: v for k, v in self.where.items() if k in known}
-        _clear_if_empty(run.path)
+        clear_if_empty(run.path)
         try:
             module.run(module.Config(**where, **self.settings_of(job), out=str(run.path)))
         except CheckFailed as failed:  # written all the same, and a claim will say so
             say(f"  {failed}")
-        self._account(job, time.monotonic() - started)
+        self.account(job, time.monotonic() - started)
         self.keep([job])
         return run
 
@@ -181,7 +189,8 @@ class Home:
     def _named(self, data: bytes) -> bytes:
         return data.replace(str(self.runs).encode() + b"/", HERE.encode())
 
-    def _account(self, job: Job, seconds: float) -> None:
+    def account(self, job: Job, seconds: float) -> None:
+        """Write down how long a job took."""
         self._spent, self._expected = self._spent + seconds, self._expected + job.seconds
         stored = [self.store] if self.store and job.command in STORED else []
         for folder in (self.path, *stored):
@@ -189,11 +198,14 @@ class Home:
 
     def _line(self, job: Job) -> str:
         """Which job of how many, and the time left at the pace of this call."""
-        open_jobs = [j for j in self.planned if self.found(j) is None]
-        pace = self._spent / self._expected if self._expected > 30 else 1.0
-        left = pace * sum(j.seconds for j in open_jobs)
+        n_open = sum(self.found(j) is None for j in self.planned)
         n = len(self.planned)
-        return f"[{n - len(open_jobs) + 1}/{n}] {job.name} (cgro {job.command}); about {duration(left)} left"
+        return f"[{n - n_open + 1}/{n}] {job.name} (cgro {job.command}); {self.left()}"
+
+    def left(self) -> str:
+        """Time that the open jobs take at the pace of this call, one after the other."""
+        pace = self._spent / self._expected if self._expected > 30 else 1.0
+        return f"about {duration(pace * sum(j.seconds for j in self.planned if self.found(j) is None))} of work left"
 
     def seconds(self, jobs: Sequence[Job]) -> float:
         """What the finished jobs took, in the calls that finished them."""
@@ -205,7 +217,7 @@ def _known(folder: Path) -> dict[str, float]:
     return read_json(folder / SECONDS) if (folder / SECONDS).exists() else {}
 
 
-def _clear_if_empty(path: Path) -> None:
+def clear_if_empty(path: Path) -> None:
     """A kill between making a folder and its first file leaves what `Run.start` would take for something else."""
     if path.exists() and not (path / "config.yaml").exists():
         strays = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "environment.json"]

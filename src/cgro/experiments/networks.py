@@ -109,11 +109,6 @@ def widest(scale: Scale) -> list[Job]:
     return cifar(scale, CIFAR_WIDTHS[scale][-1])
 
 
-def folder(jobs: list[Job]) -> str:
-    """Where all seeds of a network are, as a setting of another job."""
-    return HERE + jobs[0].name.rsplit("/", 1)[0]
-
-
 def first_drop(scale: Scale) -> int:
     """The epoch after which the learning rate first drops."""
     return int(str(_CIFAR[scale]["lr_drops"]).split(",")[0])

@@ -6,7 +6,7 @@ claim is not reproduced.
 examples:
   cgro reproduce all --scale smoke
   cgro reproduce table2,figure2c --scale cpu --out runs/theory
-  cgro reproduce all --scale cpu --store results             (what is committed there is not made again)
+  cgro reproduce all --scale cpu --store results --workers 2   (what is committed there is not made again)
   cgro reproduce figure1 --scale gpu --minutes 9              (again and again: slices of at most ten minutes)
   cgro reproduce table1 --scale paper                         (says what it costs before it starts)
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgro._check import CheckFailed, bad, number, one_of
+from cgro._check import CheckFailed, bad, count, number, one_of
 from cgro.commands._common import Computing, Output, option, say, set_up
 from cgro.experiments import (
     bound,
@@ -45,6 +45,7 @@ from cgro.experiments.artifact import Artifact, produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
 from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
+from cgro.experiments.workers import make_all
 from cgro.report import reproduction
 from cgro.runs import Run, summary
 
@@ -63,6 +64,7 @@ class Config(Output, Computing):
 
     names: str = option("all", "an artifact, several joined by commas, or a group; default all", positional=True)
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
+    workers: int = option(1, "jobs at a time, each with its share of the threads")
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")
     max_hours: float = option(168.0, "refuse gpu and paper when their estimate is above")
     store: str | None = option(
@@ -75,6 +77,7 @@ def run(config: Config) -> Run:
     chosen = _chosen(config.names)
     scale: Scale = one_of(config.scale, "--scale", SCALES)  # type: ignore[assignment]
     number(config.minutes, "--minutes", low=0.0)
+    count(config.workers, "--workers")
     set_up(config)
     planned = unique(job for a in chosen for job in a.jobs(scale))
     path = Path(config.out or f"runs/reproduce-{scale}")
@@ -83,7 +86,7 @@ def run(config: Config) -> Run:
     stored = Path(config.store) / scale if config.store and scale != "smoke" else None
     home = Home(path, where, planned, stored)
     home.keep([] if config.overwrite else planned)
-    missing = planned if config.overwrite else home.missing()
+    missing = planned if config.overwrite else home.missing(planned)
     if missing:
         check_commands(missing)
         check_data(missing)
@@ -91,6 +94,8 @@ def run(config: Config) -> Run:
     whole = Run(path) if taken_up else Run.start(path, "reproduce", {"scale": scale}, overwrite=config.overwrite)
     with whole.locked(), _stopping_after(config.minutes):
         for artifact in chosen:
+            if config.workers > 1:
+                make_all(home, artifact.jobs(scale), config.workers)
             result = produce(artifact, scale, home)
             say(f"{artifact.NAME}: {result['verdict']['label']} ({result['verdict']['reason']})")
             _publish(config, whole, home)
