@@ -54,6 +54,17 @@ def test_the_store_has_small_files_and_no_path_of_this_machine(smoke: Path) -> N
     assert "@/cifar10-w3/seed-0" in (root / "figure3" / "config.yaml").read_text()
     text = reproduction.document(root.parent, root.parent / "page.md")
     assert "](smoke/table1/figures/mnist.svg)" in text
+    assert "as far as they are trained" not in text
+    planned = ARTIFACTS["table1"].jobs("smoke")
+    Home(smoke, planned=planned, store=root.parent / "cpu").keep(planned)
+    own = [job for job in planned if job.name.startswith("cifar10-w3/")]
+    mean = (
+        sum(100 - 100 * Run(smoke / "runs" / j.name).summary["metrics"]["robust_error/test"]["value"] for j in own) / 2
+    )
+    (row,) = [line for line in reproduction.networks(root.parent / "cpu", "cpu") if "`cifar10-w3`" in line]
+    assert row.split(" | ")[1] == "2"
+    assert row.split(" | ")[3].startswith(f"{mean:.2f} (")
+    assert row.rstrip(" |").endswith("1 seeds")
 
 
 def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_network_back(

@@ -9,6 +9,7 @@ import base64
 import html
 import os
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -218,11 +219,65 @@ numbers and are no evidence. `cgro reproduce NAME --scale SCALE` makes any of it
 
 
 def document(root: Path, target: Path) -> str:
-    """docs/reproduction.md from results/SCALE/ARTIFACT."""
+    """docs/reproduction.md from results/SCALE/ARTIFACT and results/SCALE/runs."""
     results = [r for scale in SCALES for r in results_of(root / scale)]
     if not results:
         raise bad(str(root), expected="results/SCALE/ARTIFACT/summary.json", got="none")
-    return page(results, target.parent, head=HEAD)
+    stored = [line for scale in SCALES for line in networks(root / scale, scale)]
+    return page(results, target.parent, head=HEAD) + "\n".join(["", *stored]) * bool(stored)
+
+
+def networks(folder: Path, scale: str) -> list[str]:
+    """Every stored network, whether or not its artifacts are complete: mean (sd) over the seeds that are there."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((folder / "runs").glob("*/seed-*/summary.json")):
+        if read_json(path)["command"] == "train":
+            found.setdefault(path.parts[-3], []).append(path)
+    if not found:
+        return []
+    rows = []
+    for name, paths in found.items():
+        metrics = [read_json(p)["metrics"] for p in paths]
+        cells = [_percent([1 - m[k]["value"] for m in metrics]) for k in _ACCURACIES.values()]
+        beside = [_beside(folder, p) for p in paths]
+        strong = [v for v in beside if v is not None]
+        rows.append([f"`{name}`", len(paths), *cells, _percent(strong) + f", {len(strong)} seeds" * bool(strong)])
+    columns = ["network", "seeds", *(f"{k} %" for k in _ACCURACIES), "PGD minus ensemble, points"]
+    return [
+        f"## Networks at scale {scale}, as far as they are trained", "",
+        "Accuracies, mean (sd) over seeds; robust ones under the recipe's PGD, so upper bounds. Last column: how much lower the strong "
+        "ensemble is on the first test images of the same seeds. Settings and curves are in the folder of each, "
+        f"`results/{scale}/runs`.", "", *_table(columns, rows),
+    ]  # fmt: skip
+
+
+_ACCURACIES = {
+    "clean test": "clean_error/test",
+    "robust test": "robust_error/test",
+    "robust train": "robust_error/train",
+}
+
+
+def _beside(folder: Path, trained: Path) -> float | None:
+    """PGD's robust accuracy minus the ensemble's, on the same images, if both are stored."""
+    name = "-".join(trained.parts[-3:-1])
+    paths = [folder / "runs" / "evaluations" / f"{name}-{kind}" / "summary.json" for kind in ("ensemble", "pgd")]
+    if not all(p.exists() for p in paths):
+        return None
+    strong, weak = (read_json(p)["metrics"]["robust_error/test"]["value"] for p in paths)
+    return strong - weak
+
+
+def _percent(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation in percent.
+
+    >>> _percent([0.5, 0.7]), _percent([0.5]), _percent([])
+    ('60.00 (14.14)', '50.00', '')
+    """
+    if not values:
+        return ""
+    mean = 100 * statistics.fmean(values)
+    return f"{mean:.2f}" + (f" ({100 * statistics.stdev(values):.2f})" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
