@@ -64,7 +64,7 @@ def test_the_store_has_small_files_and_no_path_of_this_machine(smoke: Path) -> N
     (row,) = [line for line in reproduction.networks(root.parent / "cpu", "cpu") if "`cifar10-w3`" in line]
     assert row.split(" | ")[1] == "2"
     assert row.split(" | ")[3].startswith(f"{mean:.2f} (")
-    assert row.rstrip(" |").endswith("1 seeds")
+    assert row.rstrip(" |").endswith("1 seed")
 
 
 def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_network_back(

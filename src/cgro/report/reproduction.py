@@ -241,7 +241,14 @@ def networks(folder: Path, scale: str) -> list[str]:
         cells = [_percent([1 - m[k]["value"] for m in metrics]) for k in _ACCURACIES.values()]
         beside = [_beside(folder, p) for p in paths]
         strong = [v for v in beside if v is not None]
-        rows.append([f"`{name}`", len(paths), *cells, _percent(strong) + f", {len(strong)} seeds" * bool(strong)])
+        rows.append(
+            [
+                f"`{name}`",
+                len(paths),
+                *cells,
+                _percent(strong) + f", {len(strong)} seed{'s' * (len(strong) > 1)}" * bool(strong),
+            ]
+        )
     columns = ["network", "seeds", *(f"{k} %" for k in _ACCURACIES), "PGD minus ensemble, points"]
     return [
         f"## Networks at scale {scale}, as far as they are trained", "",
