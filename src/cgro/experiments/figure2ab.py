@@ -33,7 +33,7 @@ def tables(findings: Findings) -> list[Table]:
     for family in ("mnist", "cifar10"):
         for w, (_, test, train) in PAPER[family].items():
             rows.append([family, f"x{w}", "paper", f"{train:.2f}", f"{train - test:.2f}"])
-        for w, p in table1._plain_widths(findings[family]).items():
+        for w, p in table1.judged_widths(findings[family]).items():
             gaps = [a - b for a, b in zip(p["robust_train"], p["robust_test"], strict=True)]
             rows.append([p["data"], f"x{w}", "ours", table1.cell(p["robust_train"]), table1.cell(gaps)])
     columns = ["data", "width", "whose", "robust train %", "robust gap, points"]

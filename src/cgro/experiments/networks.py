@@ -34,7 +34,7 @@ _MNIST: dict[Scale, dict[str, Any]] = {
 MNIST_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2), "cpu": (1, 4, 8, 12, 16), "gpu": (1, 2, 4, 8, 12, 16), "paper": (1, 8, 12, 16),
 }  # fmt: skip
-_MNIST_SECONDS = {1: 90, 2: 110, 4: 150, 8: 260, 12: 440, 16: 700}
+_MNIST_SECONDS = {1: 45, 2: 50, 4: 70, 8: 130, 12: 220, 16: 350}
 _VARIANTS: dict[str, dict[str, Any]] = {
     "": {}, "-warm": {"radius_warmup": 10.0}, "-sgd": {"optimizer": "sgd", "lr": 0.05},
     "-sgd-warm": {"optimizer": "sgd", "lr": 0.05, "radius_warmup": 10.0}, "-long": {},
@@ -59,7 +59,7 @@ _CIFAR: dict[Scale, dict[str, Any]] = {
 CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2, 3), "cpu": (4, 8, 16), "gpu": (16, 32, 64), "paper": (1, 5, 10),
 }  # fmt: skip
-_CIFAR_SECONDS = {4: 240, 8: 420, 16: 900}
+_CIFAR_SECONDS = {4: 200, 8: 350, 16: 720}
 PAPER_WIDTHS = (1, 5, 10)
 """Of the WRN-34 in Table 1; ours stand beside them in the same order."""
 
@@ -79,7 +79,7 @@ def lenet5(scale: Scale) -> list[Job]:
     """LeNet-5 against l_inf 0.1 for 20 epochs, the network of Figure 3 on MNIST (v1)."""
     epochs = {"epochs": _MNIST["smoke"]["epochs"] if scale == "smoke" else 20}
     own = {k: v for k, v in _MNIST[scale].items() if k not in ("step_size", "lr_drops")}
-    return _seeds(scale, "mnist-lenet5", own | epochs | {"model": "lenet5", "radius": "0.1"}, 100)
+    return _seeds(scale, "mnist-lenet5", own | epochs | {"model": "lenet5", "radius": "0.1"}, 40)
 
 
 def few(scale: Scale) -> list[Job]:
@@ -132,7 +132,7 @@ def beside(scale: Scale, job: Job) -> dict[str, Job]:
     strong = "apgd" if scale == "smoke" else "ensemble"
     return {
         "pgd": _evaluation(job, "last", "pgd", job.settings["eval_attack"], n, 3),
-        "ensemble": _evaluation(job, "last", "ensemble", strong, n, job.seconds / 7 if scale == "cpu" else 5),
+        "ensemble": _evaluation(job, "last", "ensemble", strong, n, job.seconds / 4 if scale == "cpu" else 5),
     }
 
 

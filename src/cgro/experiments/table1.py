@@ -1,5 +1,6 @@
 """Table 1: adversarial training at several widths, MNIST and CIFAR-10, and why narrow LeNets are constant."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ STARTS = {1: ("-warm", "-sgd", "-sgd-warm", "-long"), 2: ("", "-warm", "-sgd", "
 
 
 def _mnist(scale: Scale) -> dict[str, list[Job]]:
-    starts = STARTS if scale in ("cpu", "gpu") else {1: ("-warm",)}
-    main = {f"{w}": networks.mnist(scale, w) for w in networks.MNIST_WIDTHS[scale]}
+    """The table's widths; at `cpu` and `gpu` all of them with the radius warmed up as well, and the further starts."""
+    widths, more = networks.MNIST_WIDTHS[scale], scale in ("cpu", "gpu")
+    starts = {w: STARTS.get(w, ("-warm",)) for w in (*widths, 2)} if more else {1: ("-warm",)}
+    main = {f"{w}": networks.mnist(scale, w) for w in widths}
     return main | {f"{w}{v}": networks.mnist(scale, w, v) for w, own in starts.items() for v in own}
 
 
@@ -89,7 +92,7 @@ def _beside(home: Home, pairs: list[dict[str, Job]]) -> dict[str, Any]:
 def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
     """The table's values where the recipe is the paper's, and its reading at every scale."""
     scale, claims = findings["scale"], []
-    widths = {"mnist": _plain_widths(findings["mnist"]), "cifar10": _plain_widths(findings["cifar10"])}
+    widths = {family: judged_widths(findings[family]) for family in ("mnist", "cifar10")}
     claims += _constant(findings, paper)
     for family, own in widths.items():
         claims += _values(family, own, paper[family], scale)
@@ -97,9 +100,16 @@ def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
     return unjudged(claims, networks.STAND_IN) if scale == "smoke" else claims
 
 
-def _plain_widths(parts: Mapping[str, Any]) -> dict[int, Any]:
-    """Widths trained in the standard way, narrowest first; the further starts left out (width 2 of cpu is one)."""
-    return {int(w): p for w, p in sorted(parts.items(), key=lambda i: int(i[0].split("-")[0])) if w.isdigit()}
+def judged_widths(parts: Mapping[str, Any]) -> dict[int, Any]:
+    """Networks that are alike but for their width, narrowest first: with the radius warmed up if all are there so, else as trained.
+
+    A network that sits in the constant solution says nothing of capacity, and which of them does is a matter of its start.
+    """
+    plain = {int(w): p for w, p in parts.items() if w.isdigit()}
+    warm = {
+        int(w.removesuffix("-warm")): p for w, p in parts.items() if w.removesuffix("-warm").isdigit() and w[-1] == "m"
+    }
+    return dict(sorted((warm if set(plain) <= set(warm) else plain).items()))
 
 
 def _constant(findings: Findings, paper: Mapping[str, Any]) -> list[Claim]:
@@ -108,9 +118,11 @@ def _constant(findings: Findings, paper: Mapping[str, Any]) -> list[Claim]:
     for width in (1, 8):
         part = findings["mnist"].get(f"{width}")
         if part:
+            share = CONSTANT / 100
+            noise = 0 if part["n_test"] == 10000 else 196 * math.sqrt(share * (1 - share) / part["n_test"])
             claims.append(value(
                 f"table1/mnist_x{width}_constant", f"LeNet x{width} ends in the constant solution ({paper['mnist'][width][0]}%)",
-                paper["mnist"][width][0], Sample.of(part["clean_test"]), why=PLATEAU,
+                paper["mnist"][width][0], Sample.of(part["clean_test"]), why=PLATEAU, noise=noise,
             ))  # fmt: skip
     warm = findings["mnist"].get("1-warm")
     if warm:
@@ -158,7 +170,7 @@ def _gaps(part: Mapping[str, Any]) -> list[float]:
 
 
 def _reading(family: str, own: Mapping[int, Any]) -> list[Claim]:
-    """Robust training accuracy rises with width; the robust gap first opens, then closes. Constant networks count, gap 0."""
+    """Robust training accuracy rises with width; the robust gap first opens, then closes."""
     narrow, wide = own[min(own)], own[max(own)]
     rise = [b - a for a, b in zip(narrow["robust_train"], wide["robust_train"], strict=True)]
     claims = [above(f"table1/{family}_rises", f"{family}: robust training accuracy rises with width (widest minus narrowest, "
@@ -210,8 +222,9 @@ def tables(findings: Findings) -> list[Table]:
             name, _, start = width.partition("-")
             row = [f"{p['data']}", f"x{name}", "ours" + (f", {start}" if start else ""), *(cell(p[c]) for c in COLUMNS),
                    len(p["outcome"]), p["n_test"], f"{p['n_parameters']:,}"]  # fmt: skip
-            (starts if start or (family == "mnist" and name in ("1", "2")) else rows).append(row)
-            if not start and row not in rows:
+            if family == "mnist":
+                starts.append(row)
+            if not start and name != "2":
                 rows.append(row)
     columns = [
         "data",
@@ -234,7 +247,8 @@ def tables(findings: Findings) -> list[Table]:
     ]  # fmt: skip
     return [
         {"name": "table1", "caption": caption, "columns": columns, "rows": rows},
-        {"name": "starts", "caption": "Narrow LeNets: Adam and SGD, with and without warming the radius up, and three times as long.",
+        {"name": "starts", "caption": "LeNets from every start: Adam (unless SGD is said), with and without warming the radius up (warm), "
+         "three times as long (long). Orders by width are judged on the warm ones where all widths have them.",
          "columns": columns,
          "rows": starts},
         {"name": "ensemble", "caption": "Robust test accuracy (%) under PGD and under the strong ensemble, on the same first test "
@@ -247,4 +261,4 @@ def draw(findings: Findings, folder: Path, home: Home) -> None:
     """Figure 2 (a) and (b): Table 1 as curves."""
     for family in ("mnist", "cifar10"):
         title = {"mnist": "MNIST, LeNet, l_inf 0.3", "cifar10": "CIFAR-10, l_inf 8/255"}[family]
-        width_curves(folder / family, _plain_widths(findings[family]), PAPER[family], title)
+        width_curves(folder / family, judged_widths(findings[family]), PAPER[family], title)
