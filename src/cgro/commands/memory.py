@@ -45,6 +45,8 @@ from cgro.training.engine import training_attack
 
 PARTS = ("train", "test")
 CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
+CHUNK = 128
+"""Examples between two steps of the progress bar."""
 SHARE = 0.7
 """Of the examples in each training for the influence: Feldman and Zhang's (NeurIPS 2020)."""
 
@@ -121,11 +123,14 @@ def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, 
     load_weights(model, read_weights(path), path)
     device = make_fabric(config.device).device
     model, found = model.to(device).eval(), {}
-    with progress(len(PARTS), f"attacking {source.path}") as update:
-        for k, part in enumerate(PARTS):
-            split = getattr(data, part).head(config.n).to(device)
-            found[part] = attacked(model, split.x, split.y, attack)
-            update(k + 1)
+    for part in PARTS:
+        split, pieces = getattr(data, part).head(config.n).to(device), list[Attacked]()
+        with progress(len(split), f"attacking {source.path}, {part}") as update:
+            for rows in torch.arange(len(split), device=device).split(CHUNK):
+                pieces.append(attacked(model, *split.batch(rows), attack))
+                update(int(rows[-1]) + 1)
+        margins, flips = (torch.cat([getattr(p, k) for p in pieces]) for k in ("margin", "flip"))
+        found[part] = Attacked(margins, flips, pieces[0].reach)
     return found
 
 
