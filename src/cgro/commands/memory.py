@@ -127,7 +127,8 @@ def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, 
         split, pieces = getattr(data, part).head(config.n).to(device), list[Attacked]()
         with progress(len(split), f"attacking {source.path}, {part}") as update:
             for rows in torch.arange(len(split), device=device).split(CHUNK):
-                pieces.append(attacked(model, *split.batch(rows), attack))
+                x, y = split.batch(rows)
+                pieces.append(attacked(model, x, y, attack))
                 update(int(rows[-1]) + 1)
         margins, flips = (torch.cat([getattr(p, k) for p in pieces]) for k in ("margin", "flip"))
         found[part] = Attacked(margins, flips, pieces[0].reach)
