@@ -92,7 +92,7 @@ def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_net
 
     config = store / "runs" / trained.name / "config.yaml"
     config.write_text(config.read_text().replace("epochs: 4", "epochs: 5"))
-    assert elsewhere.found(trained) is None
+    assert Home(tmp_path / "elsewhere", planned=planned, store=store).found(trained) is None
 
 
 def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def evaluation(name: str, trained: Job, attack: str = "pgd3") -> Job:
 
 
 def home(path: Path, jobs: list[Job]) -> Home:
-    return Home(path, {"threads": 2}, jobs)
+    return Home(path, {"threads": 1}, jobs)
 
 
 def test_the_same_as_one_after_the_other_and_needs_come_first(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -83,6 +83,7 @@ class Home:
     where: Mapping[str, Any] = field(default_factory=dict)
     planned: list[Job] = field(default_factory=list)
     store: Path | None = None
+    _finished: dict[str, Run] = field(default_factory=dict)
     _spent: float = 0.0
     _expected: float = 0.0
 
@@ -101,6 +102,11 @@ class Home:
 
         return {k: fill(v) for k, v in job.settings.items()}
 
+    def asked(self, job: Job) -> dict[str, Any]:
+        """All that its command is told but where results go: device and threads as well, if it knows them."""
+        known = {f.name for f in fields(job.module().Config)}
+        return {**{k: v for k, v in self.where.items() if k in known}, **self.settings_of(job)}
+
     def found(self, job: Job) -> Run | None:
         """Its finished run with these settings, here or in the store.
 
@@ -110,9 +116,12 @@ class Home:
         return self._here(job) or self._stored(job)
 
     def _here(self, job: Job) -> Run | None:
+        """Settings are compared once: a finished run does not change, and a scheduler asks of hundreds ten times a second."""
         run = Run(self.runs / job.name)
         if not run.finished:
             return None
+        if self._finished.get(job.name) == run:
+            return run
         run.check_version()
         there = run.config
         for key, value in plain(self.settings_of(job)).items():
@@ -120,6 +129,7 @@ class Home:
                 raise BadRequest(
                     f"{run.path}: expected a run with {key} {value}, got {there.get(key)}; choose another --out"
                 )
+        self._finished[job.name] = run
         return run
 
     def _stored(self, job: Job) -> Run | None:
@@ -127,11 +137,14 @@ class Home:
         if self.store is None or job.command not in STORED:
             return None
         run = Run(self.store / "runs" / job.name)
-        if not run.finished:
-            return None
+        if not run.finished or self._finished.get(job.name) == run:
+            return run if run.finished else None
         run.check_version()
         there = run.config
-        return run if all(there.get(k) == v for k, v in plain(dict(job.settings)).items()) else None
+        if any(there.get(k) != v for k, v in plain(dict(job.settings)).items()):
+            return None
+        self._finished[job.name] = run
+        return run
 
     def missing(self, jobs: Sequence[Job]) -> list[Job]:
         """Which of the jobs are to be made, with the networks that are needed for them and are not here."""
@@ -158,11 +171,9 @@ class Home:
         run = Run(self.runs / job.name)
         say(self._line(job))
         module, started = job.module(), time.monotonic()
-        known = {f.name for f in fields(module.Config)}
-        where = {k: v for k, v in self.where.items() if k in known}
         clear_if_empty(run.path)
         try:
-            module.run(module.Config(**where, **self.settings_of(job), out=str(run.path)))
+            module.run(module.Config(**self.asked(job), out=str(run.path)))
         except CheckFailed as failed:  # written all the same, and a claim will say so
             say(f"  {failed}")
         self.account(job, time.monotonic() - started)

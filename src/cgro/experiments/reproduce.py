@@ -13,7 +13,7 @@ examples:
 artifacts: table1, table2, figure1, figure2ab, figure2c, figure3, figure4, bound, theorem44, theorem47, hierarchy,
   memory.
 groups: all, theory (no training of images), trained, figure2.
-scales: smoke (ten minutes, tests the machinery), cpu (two cores, under six hours), gpu, paper.
+scales: smoke (ten minutes, tests the machinery), cpu (two cores, estimated at five hours with bfloat16), gpu, paper.
 """
 
 import contextlib
@@ -83,6 +83,8 @@ def run(config: Config) -> Run:
     path = Path(config.out or f"runs/reproduce-{scale}")
     taken_up = _there(path, scale) and not config.overwrite
     where = {k: getattr(config, k) for k in PASSED_ON if getattr(config, k) not in (None, "auto")}
+    if config.workers > 1:
+        where["threads"] = max(1, (config.threads or os.cpu_count() or 1) // config.workers)
     stored = Path(config.store) / scale if config.store and scale != "smoke" else None
     home = Home(path, where, planned, stored)
     home.keep([] if config.overwrite else planned)
