@@ -14,6 +14,7 @@ kill or a full disk, sees the old file or the new one, never a part.
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import math
 import os
@@ -63,6 +64,13 @@ def write_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replace the .npz file at `path`, whole or not at all; as `write_atomic`."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, content.getvalue())
 
 
 def _disk(error: OSError, path: Path) -> BadRequest:

@@ -72,6 +72,13 @@ class Trajectory:
             raise KeyError(f"expected one of {', '.join(sorted(self.values))}; got {name!r}")
         return self.values[name]
 
+    @property
+    def end(self) -> Outcome:
+        """Why the loop of one seed ended."""
+        if not isinstance(self.outcome, Outcome):
+            raise ValueError("outcome: expected one seed, got several")
+        return self.outcome
+
     def final(self, name: str) -> Any:
         """The last recorded value."""
         value = self[name][-1]

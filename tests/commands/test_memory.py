@@ -81,6 +81,20 @@ def test_who_is_remembered_and_influence_that_resumes(
     assert (out / "examples.npz").read_bytes() == first
 
 
+def test_subsets_are_of_all_training_examples_however_few_are_judged(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, fit = [], command.fit
+    monkeypatch.setattr(command, "fit", lambda *a, **k: asked.append(a[1].train.index.tolist()) or fit(*a, **k))
+    words = ["memory", str(trained / "robust"), "--n", "30", "--influence", "2", "--out", str(tmp_path / "few")]
+    assert main(words) == 0
+    assert [len(set(rows)) for rows in asked] == [56, 56]
+    with np.load(tmp_path / "few" / "examples.npz") as arrays:
+        gains, judged = arrays["train/influence"], arrays["train/index"]
+    in_both_or_none = [sum(i in rows for rows in asked) != 1 for i in judged.tolist()]
+    assert np.isnan(gains).tolist() == in_both_or_none
+
+
 def test_bad_requests(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     robust, clean, other = (str(trained / name) for name in ("robust", "clean", "other"))
     for words, said in (

@@ -117,6 +117,12 @@ def test_a_shuffled_result_is_not_reproduced(artifact: Any) -> None:
     assert {c.name: c.verdict for c in artifact.check(found, artifact.PAPER)}[name] == NOT_REPRODUCED
 
 
+def test_orders_are_judged_on_warmed_up_networks_only_where_all_widths_have_them() -> None:
+    plain, warm = {"1": "a", "4": "b"}, {"1-warm": "c", "4-warm": "d", "1-sgd-warm": "e", "1-long": "f"}
+    assert table1.judged_widths(plain | warm) == {1: "c", 4: "d"}
+    assert table1.judged_widths(plain | {"1-warm": "c"}) == {1: "a", 4: "b"}
+
+
 def test_a_vacuous_bound_is_partly() -> None:
     found = copy.deepcopy(TRUE[bound])
     found["data"]["mnist"]["vacuous"] = [True] * 3

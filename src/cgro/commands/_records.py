@@ -1,13 +1,11 @@
 """Per-example results of an evaluation on disk: plain arrays, from which a killed evaluation goes on."""
 
 import hashlib
-import io
 import re
 import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import judge
-from cgro.runs import write_atomic
+from cgro.runs import write_arrays
 
 SAVE_EVERY = 10.0
 """Seconds between two saves of an unfinished evaluation."""
@@ -73,11 +71,9 @@ def recorded(
 
 def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:
     names = ("index", "tried", "by", "step", "margin", "wrong") + (("x_adv",) if keep_examples else ())
-    arrays: dict[str, Any] = {k: getattr(record, k).numpy() for k in names}
-    content = io.BytesIO()
-    np.savez(content, attacks=np.array(record.attacks), identity=np.array(identity), y=split.y.cpu().numpy(), **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content.getvalue())
+    arrays = {k: getattr(record, k).numpy() for k in names}
+    about = {"attacks": np.array(record.attacks), "identity": np.array(identity), "y": split.y.cpu().numpy()}
+    write_arrays(path, {**about, **arrays})
 
 
 def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Record | None:

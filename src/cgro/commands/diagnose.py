@@ -13,7 +13,7 @@ examples:
 """
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,8 @@ def _final_errors(part: Path) -> dict[str, ErrorRate]:
 
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:
-    source, known = Run.open(part), {f.name for f in fields(train.Config)}
-    settings = train.Config(**{k: v for k, v in source.config.items() if k in known})
+    source = Run.open(part)
+    settings = train.settings_of(source)
     data, model = train.prepare(settings)
     path = checkpoint_of(source)
     load_weights(model, read_weights(path), path)

@@ -12,7 +12,7 @@ examples:
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,8 @@ def _training_settings(config: Config) -> train.Config:
 
 
 def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
-    source = Run.open(config.target or "")
-    before, known = source.summary, {f.name for f in fields(train.Config)}
-    if before["command"] != "train" or "data" not in before:
-        raise bad(
-            str(source.path), expected="one run of cgro train", got=before["command"], remedy="name its seed-S part"
-        )
-    settings = train.Config(**{k: v for k, v in source.config.items() if k in known})
+    source, settings = train.trained(config.target or "")
+    before = source.summary
     changed = (config.p or settings.p, config.radius or settings.radius) != (settings.p, settings.radius)
     settings.p, settings.radius = config.p or settings.p, config.radius or settings.radius
     data, model = train.prepare(settings)

@@ -11,11 +11,10 @@ examples:
 """
 
 import hashlib
-import io
 import math
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from cgro.flatness import (
 from cgro.flatness.monitor import name
 from cgro.flatness.search import parse_radii
 from cgro.report.flatness import draw, gaps
-from cgro.runs import Run, Unsaved, dump_json, summary, write_atomic
+from cgro.runs import Run, Unsaved, dump_json, summary, write_arrays, write_atomic
 from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
 
@@ -129,14 +128,11 @@ def _target(config: Config, path: Path) -> _Target:
             raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
         names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
         return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
-    source, known = Run.open(path), {f.name for f in fields(train.Config)}
-    if source.summary["command"] != "train" or "data" not in source.summary:
-        raise bad(str(path), expected="one run of cgro train", got=source.summary["command"])
+    source, settings = train.trained(path)
     checkpoints = {p.stem: p for p in sorted((path / "checkpoints").glob("epoch-*.safetensors"))}
     if config.per_epoch and not checkpoints:
         raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
                   remedy="train with checkpoints every k epochs, or leave --per-epoch out")  # fmt: skip
-    settings = train.Config(**{k: v for k, v in source.config.items() if k in known})
     return _Target(settings, source, (checkpoints if config.per_epoch else {}) | {"last": checkpoint_of(source)})
 
 
@@ -216,10 +212,7 @@ def _part(
 
 
 def _store(file: Path, found: Flatness) -> None:
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {k: getattr(found, k).numpy() for k in ("gradient", "rise", "loss", "slope")}
-    np.savez(content, **arrays)
-    write_atomic(file, content.getvalue())
+    write_arrays(file, {k: getattr(found, k).numpy() for k in ("gradient", "rise", "loss", "slope")})
 
 
 def _load(file: Path, radii: tuple[float, ...]) -> list[Flatness]:

@@ -7,7 +7,7 @@ examples:
   cgro memorize --data digits --classes 3,8 --radius 0.05 --n-train 40 --export --verify milp
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +150,7 @@ def _from_run(path: str, data: Dataset) -> torch.nn.Module:
     from cgro.commands import train
     from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
 
-    source = Run.open(path)
-    settings = source.config
-    if settings["command"] != "train":
-        raise bad("--clean-model", expected="a run of cgro train", got=f"a run of cgro {settings['command']}")
-    known = {f.name for f in fields(train.Config)}
-    trained = train.Config(**{k: v for k, v in settings.items() if k in known})
+    source, trained = train.trained(path, "--clean-model")
     if (trained.data, trained.classes) != (data.name, ",".join(data.classes) if data.n_outputs == 1 else None):
         raise bad("--clean-model", expected=f"a network for {data.name}, classes {','.join(data.classes)}",
                   got=f"one for {trained.data}, classes {trained.classes or 'all'}")  # fmt: skip

@@ -10,8 +10,7 @@ examples:
   cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
 """
 
-import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count
+from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands import train
 from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
@@ -38,7 +37,7 @@ from cgro.flatness import (
 )
 from cgro.models import build, fast_layout
 from cgro.report.memory import draw
-from cgro.runs import Run, dump_json, summary, write_atomic
+from cgro.runs import Run, dump_json, summary, write_arrays, write_atomic
 from cgro.training import Evaluation, fit, make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights, save_checkpoint
 from cgro.training.engine import training_attack
@@ -59,62 +58,53 @@ class Config(Output, Computing):
     clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
     attack: str = option("pgd20", "at the radius of training; see cgro evaluate")
     n: int = option(1000, "examples of each part, at most")
-    influence: int = option(0, "networks trained anew on subsets, 12 or more; 0: none")
+    influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none")
 
 
 def run(config: Config) -> Run:
     """Probe one run."""
     set_up(config)
     count(config.n, "--n", low=4)
-    if config.influence and count(config.influence, "--influence") < 2:
+    if count(config.influence, "--influence", low=0) == 1:
         raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
-    source = _trained(config.target, "TARGET")
-    settings = _settings(source)
+    source, settings = _trained(config.target, "TARGET")
     if not settings.threat().radius > 0 or settings.attack == "none":
         raise bad("TARGET", expected="a run of adversarial training", got=f"{source.path}, standard training",
                   remedy="name it as --clean")  # fmt: skip
-    clean = _clean_run(config, source)
+    clean = None if config.clean is None else _clean_run(config.clean, source)
     attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
     done = Run.start(config.out, "memory", stored(config), overwrite=config.overwrite)
     with done.locked():
         data, model = train.prepare(settings)
-        found = _probed(config, source, model, data, attack)
-        flips = _flips(_probed(config, clean, train.prepare(_settings(clean))[1], data, attack)) if clean else None
-        gains = _influence(config, settings, data, done) if config.influence else None
-        write_atomic(done.path / "examples.npz", _examples(found, flips, gains, data, config.n))
-        result = _summary(config, settings, data, attack, found, flips, gains, _stages(source))
+        found, flips = _probed(config, source, model, data, attack), {}
+        if clean is not None:
+            standard = _probed(config, clean[0], train.prepare(clean[1])[1], data, attack)
+            flips = {part: a.flip for part, a in standard.items()}
+        gains = _influence(config, settings, data, attack, done) if config.influence else None
+        write_arrays(done.path / "examples.npz", _examples(found, flips, gains, data, config.n))
+        result = _summary(settings, data, attack, found, flips, gains, _stages(source))
         write_atomic(done.path / "memory.json", dump_json(result["memory"]))
         draw(done.path)
         done.finish(result)
     return done
 
 
-def _trained(path: str | None, name: str) -> Run:
+def _trained(path: str | None, name: str) -> tuple[Run, train.Config]:
     if path is None or not Path(path).is_dir():
         raise bad(name, expected="a run of cgro train", got=path or "none", remedy="see cgro memory --help")
-    source = Run.open(path)
-    if source.summary["command"] != "train" or "data" not in source.summary:
-        raise bad(name, expected="one run of cgro train", got=path, remedy="name its seed-S part")
-    return source
+    return train.trained(path, name)
 
 
-def _settings(source: Run) -> train.Config:
-    known = {f.name for f in fields(train.Config)}
-    return train.Config(**{k: v for k, v in source.config.items() if k in known})
-
-
-def _clean_run(config: Config, source: Run) -> Run | None:
+def _clean_run(path: str, source: Run) -> tuple[Run, train.Config]:
     """The standard network: one that learnt the same examples, or its boundary says nothing of them."""
-    if config.clean is None:
-        return None
-    clean = _trained(config.clean, "--clean")
-    if _settings(clean).attack != "none":
+    clean, settings = _trained(path, "--clean")
+    if settings.attack != "none":
         raise bad("--clean", expected="a run of cgro train --attack none", got=f"{clean.path}, adversarial training")
     used = [run.path / "index_sets.json" for run in (source, clean)]
     if used[0].read_bytes() != used[1].read_bytes():
         raise bad("--clean", expected=f"the examples of {source.path}", got=f"others in {clean.path}",
                   remedy="train it with the same --data, --n-train, --validation and --seed")  # fmt: skip
-    return clean
+    return clean, settings
 
 
 def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, attack: Attack) -> dict[str, Attacked]:
@@ -135,37 +125,40 @@ def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, 
     return found
 
 
-def _flips(found: dict[str, Attacked]) -> dict[str, Tensor]:
-    return {part: a.flip for part, a in found.items()}
-
-
-def _influence(config: Config, settings: train.Config, data: Dataset, done: Run) -> Tensor:
+def _influence(config: Config, settings: train.Config, data: Dataset, attack: Attack, done: Run) -> Tensor:
     """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
-    part = data.train.head(config.n)
     recipe, crafting = settings.recipe(), training_attack(settings.crafting(), settings.recipe().robust_weight)
     fabric = make_fabric(config.device, precision=settings.train_precision)
     rarely = Evaluation(NoAttack(settings.threat()), n=100, every=settings.epochs)
 
     def network(rows: Tensor, k: int) -> Model:
-        path = done.path / "networks" / f"{k:03d}.safetensors"
-        seed = settings.seed + k
+        path, seed = done.path / "networks" / f"{k:03d}.safetensors", settings.seed + k
         model = fast_layout(build(settings.model, data.shape, data.n_outputs, width=settings.width, seed=seed))
         if path.exists():
             load_weights(model, read_weights(path), path)
         else:
-            own = replace(data, train=Split(part.raw[rows], part.y[rows], part.index[rows]))
-            trajectory = fit(model, own, crafting, recipe, evaluation=rarely, seed=seed, fabric=fabric)
-            if trajectory.outcome.kind == "interrupted":  # type: ignore[union-attr]
+            own = replace(data, train=Split(data.train.raw[rows], data.train.y[rows], data.train.index[rows]))
+            end = fit(model, own, crafting, recipe, evaluation=rarely, seed=seed, fabric=fabric).end
+            if end.kind == "interrupted":
                 raise KeyboardInterrupt(f"finished networks are kept; the same command with --out {done.path} goes on")
+            if not end.ok and end.kind != "collapsed":
+                raise BadRequest(f"--influence: training on a subset ended as {end.kind}: {end.reason}; lower its rate")
             save_checkpoint(path, model, None, {"epoch": settings.epochs})
         update(k + 1)
         return model.to(fabric.device).eval()
 
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
-    generator = torch.Generator().manual_seed(settings.seed)
+    part, generator = data.train.head(config.n).to(fabric.device), torch.Generator().manual_seed(settings.seed)
     with progress(config.influence, "networks on subsets") as update:
-        x, y = part.to(fabric.device).batch(torch.arange(len(part), device=fabric.device))
-        return influence(network, x, y, attack, generator, n_models=config.influence, share=SHARE)
+        return influence(
+            network,
+            part.x,
+            part.y,
+            attack,
+            generator,
+            n_examples=len(data.train),
+            n_models=config.influence,
+            share=SHARE,
+        )
 
 
 def _stages(source: Run) -> RealStages | None:
@@ -176,64 +169,61 @@ def _stages(source: Run) -> RealStages | None:
 
 
 def _examples(
-    found: dict[str, Attacked], flips: dict[str, Tensor] | None, gains: Tensor | None, data: Dataset, n: int
-) -> bytes:
+    found: dict[str, Attacked], flips: dict[str, Tensor], gains: Tensor | None, data: Dataset, n: int
+) -> dict[str, np.ndarray]:
     """Per example: position in the source, margin, flip radii, influence."""
-    arrays: dict[str, Any] = {}
+    arrays = {f"{part}/clean_flip": v for part, v in flips.items()}
     for part, a in found.items():
         arrays |= {f"{part}/index": getattr(data, part).index[:n], f"{part}/margin": a.margin, f"{part}/flip": a.flip}
-        if flips:
-            arrays[f"{part}/clean_flip"] = flips[part]
     if gains is not None:
         arrays["train/influence"] = gains
-    content = io.BytesIO()
-    np.savez(content, **{k: v.numpy() for k, v in arrays.items()})
-    return content.getvalue()
+    return {k: v.numpy() for k, v in arrays.items()}
 
 
 def _summary(
-    config: Config, settings: train.Config, data: Dataset, attack: Attack, found: dict[str, Attacked],
-    flips: dict[str, Tensor] | None, gains: Tensor | None, stages: RealStages | None,
+    settings: train.Config, data: Dataset, attack: Attack, found: dict[str, Attacked], flips: dict[str, Tensor],
+    gains: Tensor | None, stages: RealStages | None,
 ) -> dict[str, Any]:  # fmt: skip
-    score = memory_score(found["train"], found["test"])
+    score, n = memory_score(found["train"], found["test"]), len(found["train"].margin)
     metrics: dict[str, Any] = {
-        "memory/score": {
-            "value": score.value,
-            "interval": list(score.interval),
-            "n": len(found["train"].margin),
-            "bound": None,
-        },
+        "memory/score": {"value": score.value, "interval": list(score.interval), "n": n, "bound": None},
         "memory/ranking": {"value": score.ranking},
     }
-    more: dict[str, Any] = {
-        "radius": settings.threat().radius,
-        "stages": stages and {**vars(stages), "ordered": stages.ordered},
-    }
-    margins = {part: a.margin for part, a in found.items()}
     for part, a in found.items():
         flip = {"value": float(a.flip.median()), "n": len(a.flip), "bound": "upper", "attack": repr(attack)}
         metrics[f"memory/flip_radius/{part}"] = flip
+    radius = settings.threat().radius
+    memory: dict[str, Any] = {"radius": radius, "stages": stages and {**vars(stages), "ordered": stages.ordered}}
     if flips:
-        more["quarters"] = by_quarter(flips, margins)
-        by_margin = memorized_by_margin(flips, margins, settings.threat().radius)
-        metrics["memory/mu"] = {"value": by_margin["mu"]}
-        metrics |= {f"memory/quarter_{k + 1}": {"value": row["memory"], "interval": row["interval"], "n": len(flips["train"]) // 4,
-                    "bound": None} for k, row in enumerate(more["quarters"])}  # fmt: skip
-        metrics |= {
-            f"memory/rank/clean_flip_and_margin/{part}": {"value": _rank(flips[part], margins[part])} for part in PARTS
-        }
+        metrics |= _of_whom(flips, {part: a.margin for part, a in found.items()}, radius, memory)
     if gains is not None:
-        metrics["memory/influence"] = {"value": float(gains.nanmean()), "n": int(gains.isfinite().sum())}
-        for name, other in {"flip": found["train"].flip, **({"clean_flip": flips["train"]} if flips else {})}.items():
-            metrics[f"memory/rank/influence_and_{name}"] = {"value": _rank(gains, other[: len(gains)])}
-        by_flip = flips["train"] if flips else found["train"].flip
-        order = torch.argsort(by_flip[: len(gains)], stable=True)
-        more["influence"] = [float(gains[rows].nanmean()) for rows in torch.tensor_split(order, 4)]
+        by = {"flip": found["train"].flip} | ({"clean_flip": flips["train"]} if flips else {})
+        metrics |= _by_influence(gains, by, memory)
     return summary(
         "memory", seed=settings.seed, threat=settings.threat().to_dict(), verdict=None, metrics=metrics,
-        outcome={"kind": "completed", "reason": _sentence(metrics, more)}, data=data.describe(), memory=more,
+        outcome={"kind": "completed", "reason": _sentence(metrics, memory)}, data=data.describe(), memory=memory,
         model={"name": settings.model, "width": settings.width},
     )  # fmt: skip
+
+
+def _of_whom(
+    flips: dict[str, Tensor], margins: dict[str, Tensor], radius: float, memory: dict[str, Any]
+) -> dict[str, Any]:
+    """Metrics by the distance to the standard boundary; the quarters are added to `memory`."""
+    memory["quarters"], n = by_quarter(flips, margins), len(flips["train"]) // 4
+    metrics: dict[str, Any] = {"memory/mu": {"value": memorized_by_margin(flips, margins, radius)["mu"]}}
+    for k, row in enumerate(memory["quarters"], 1):
+        metrics[f"memory/quarter_{k}"] = {"value": row["memory"], "interval": row["interval"], "n": n, "bound": None}
+    ranks = {f"memory/rank/clean_flip_and_margin/{p}": {"value": _rank(flips[p], margins[p])} for p in PARTS}
+    return metrics | ranks
+
+
+def _by_influence(gains: Tensor, flips: dict[str, Tensor], memory: dict[str, Any]) -> dict[str, Any]:
+    """Metrics of the influence; its means by quarters of the last of `flips` are added to `memory`."""
+    order = torch.argsort(list(flips.values())[-1], stable=True)
+    memory["influence"] = [float(gains[rows].nanmean()) for rows in torch.tensor_split(order, 4)]
+    metrics = {"memory/influence": {"value": float(gains.nanmean()), "n": int(gains.isfinite().sum())}}
+    return metrics | {f"memory/rank/influence_and_{k}": {"value": _rank(gains, v)} for k, v in flips.items()}
 
 
 def _rank(a: Tensor, b: Tensor) -> float:
@@ -242,17 +232,15 @@ def _rank(a: Tensor, b: Tensor) -> float:
     return spearman(a[known].numpy(), b[known].numpy())
 
 
-def _sentence(metrics: dict[str, Any], more: dict[str, Any]) -> str:
+def _sentence(metrics: dict[str, Any], memory: dict[str, Any]) -> str:
     low, _ = metrics["memory/score"]["interval"]
     text = "margins are larger around training images" if low > 0 else "margins do not tell training from test images"
-    if "quarters" in more:
-        first, last = (more["quarters"][k]["memory"] for k in (0, -1))
+    if "quarters" in memory:
+        first, last = (memory["quarters"][k]["memory"] for k in (0, -1))
         text += f"; memory holds {first:.0%} of the quarter nearest to the clean boundary, {last:.0%} of the farthest"
-    if more["stages"]:
-        text += (
-            "; the stages come in the theorem's order"
-            if more["stages"]["ordered"]
-            else "; the stages do not come in order"
+    if memory["stages"]:
+        text += "; the stages " + (
+            "come in the theorem's order" if memory["stages"]["ordered"] else "do not come in order"
         )
     return text
 

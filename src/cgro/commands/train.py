@@ -43,7 +43,7 @@ from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.engine import training_attack
 from cgro.training.fabric import TRACKERS
 from cgro.training.recipe import SCHEDULES, mixed_loss
-from cgro.trajectory import Outcome, Trajectory
+from cgro.trajectory import Trajectory
 
 _CIFAR10: dict[str, Any] = {
     "data": "cifar10", "model": "preactresnet", "radius": "8/255", "optimizer": "sgd", "weight_decay": 5e-4,
@@ -146,6 +146,29 @@ def _as_before(config: Config) -> Config:
     return Config(**{**settings, "out": str(before.path), "json": config.json})
 
 
+def trained(path: str | Path, name: str | None = None) -> tuple[Run, Config]:
+    """One finished run of this command, and its settings.
+
+    Args:
+        name: what the path was given as, for the message.
+
+    Raises:
+        BadRequest: no run, one of another command, or a folder of several seeds.
+    """
+    run = Run.open(path)
+    found = run.summary
+    if found["command"] != "train" or "data" not in found:
+        raise bad(name or str(run.path), expected="one run of cgro train", got=f"{run.path} of cgro {found['command']}",
+                  remedy="of several seeds name one, DIR/seed-S")  # fmt: skip
+    return run, settings_of(run)
+
+
+def settings_of(run: Run) -> Config:
+    """The settings of a run of this command, of this version or of an older one with fewer or more options."""
+    known = {f.name for f in fields(Config)}
+    return Config(**{k: v for k, v in run.config.items() if k in known})
+
+
 def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
     """Data and network, checked against each other before any work."""
     data = load(
@@ -167,9 +190,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with run.locked():
         keep_examples(data, run)
         trajectory = fit(model, data, attack, recipe, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric)
-        outcome = trajectory.outcome
-        assert isinstance(outcome, Outcome)
-        if outcome.kind == "interrupted":
+        if trajectory.end.kind == "interrupted":
             raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
         result = judge(config, data, model, judged_by, trajectory, run)
         learning_curves(run.path)
@@ -199,8 +220,8 @@ def judge(
     """The final evaluation, the verdict and the example images."""
     device = next(model.parameters()).device
     parts = {k: getattr(data, k).to(device) for k in ("train", "test")}
-    outcome, verdict, metrics = trajectory.outcome, None, {}
-    if outcome.ok or outcome.kind == "collapsed":  # type: ignore[union-attr]
+    outcome, verdict, metrics = trajectory.end, None, {}
+    if outcome.ok or outcome.kind == "collapsed":
         errors = {
             k: e for part, s in parts.items() for k, e in errors_on(model, s, attack, config.final_n, part).items()
         }

@@ -43,7 +43,9 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         "error. MART with extra data: robust accuracy 65.04% by PGD, 56.29% by AutoAttack.",
     ),
     "too_little_evidence": (
-        "Record clean and robust error, train and test, every epoch on the same examples; ten epochs at least.",
+        "Where curves are missing or short: record clean and robust error, train and test, every epoch on the same examples; "
+        "ten epochs at least.",
+        "Where an interval contains the rule's limit: evaluate on more examples, or train until the robust training error settles.",
     ),
     "robust": (),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from cgro.experiments.claims import NOT_REPRODUCED, Claim, Sample, worst
+from cgro.experiments.claims import NOT_REPRODUCED, Claim, worst
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.runs import Run, dump_json, environment, plain, read_json, summary, write_atomic
 
@@ -135,13 +135,3 @@ def accuracy(error: float) -> float:
     75.0
     """
     return 100 * (1 - error)
-
-
-def cell(values: Sequence[float | None], digits: int = 2) -> str:
-    """Mean and spread for a table.
-
-    >>> cell([1.0, 2.0, 3.0]), cell([1.0]), cell([])
-    ('2.00 (1.00)', '1.00', '')
-    """
-    s = Sample.of(list(values))
-    return "" if not s.n else f"{s.mean:.{digits}f}" + (f" ({s.sd:.{digits}f})" if s.n > 1 else "")

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import figure3, networks
-from cgro.experiments.artifact import Findings, Table, cell
+from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import PARTLY, REPRODUCED, Claim, Sample, above, holds, unjudged
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import bound_bars
+from cgro.report.reproduction import cell
 
 NAME = "bound"
 TITLE = "The robust generalization bound"

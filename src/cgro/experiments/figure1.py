@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell
+from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import Claim, Sample, above, below, unjudged
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import curves_over_epochs
+from cgro.report.reproduction import cell
 
 NAME = "figure1"
 TITLE = "Figure 1: learning curves of adversarial training"

@@ -7,6 +7,7 @@ from cgro.experiments import table1
 from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import Claim
 from cgro.experiments.jobs import Home, Scale
+from cgro.report.reproduction import cell
 
 NAME = "figure2ab"
 TITLE = "Figure 2(a, b): the effect of capacity"
@@ -35,6 +36,6 @@ def tables(findings: Findings) -> list[Table]:
             rows.append([family, f"x{w}", "paper", f"{train:.2f}", f"{train - test:.2f}"])
         for w, p in table1.judged_widths(findings[family]).items():
             gaps = [a - b for a, b in zip(p["robust_train"], p["robust_test"], strict=True)]
-            rows.append([p["data"], f"x{w}", "ours", table1.cell(p["robust_train"]), table1.cell(gaps)])
+            rows.append([p["data"], f"x{w}", "ours", cell(p["robust_train"]), cell(gaps)])
     columns = ["data", "width", "whose", "robust train %", "robust gap, points"]
     return [{"name": "gaps", "caption": "Mean (sd) over seeds.", "columns": columns, "rows": rows}]

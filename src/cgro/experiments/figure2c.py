@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cgro.experiments.artifact import Findings, Table, cell, copied
+from cgro.experiments.artifact import Findings, Table, copied
 from cgro.experiments.claims import Claim, Sample, above, below, holds
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.experiments.table2 import dynamics
+from cgro.report.reproduction import cell
 
 NAME = "figure2c"
 TITLE = "Figure 2(c): the feature-learning process"

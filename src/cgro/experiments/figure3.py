@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell
+from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
 from cgro.report.flatness import by_radius
+from cgro.report.reproduction import cell
 
 NAME = "figure3"
 TITLE = "Figure 3: flatness against the radius"

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell
+from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED, Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
 from cgro.flatness import rank_correlation
 from cgro.report.flatness import gaps, over_training
+from cgro.report.reproduction import cell
 
 NAME = "figure4"
 TITLE = "Figure 4: flatness over training"

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, cell
+from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import Claim, Sample, above, holds, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
-from cgro.report.experiments import memory_by_quarter
+from cgro.report.memory import over_seeds
+from cgro.report.reproduction import cell
 
 NAME = "memory"
 TITLE = "Memory: whom do trained networks remember?"
@@ -20,10 +21,6 @@ CAPTIONS = {
     "quarters": "Share of images that stand under attack, training and test, by quarters of the distance to the boundary of a "
     "standard network; what training images have more is memory. Mean over seeds, bars one standard deviation."
 }
-EDGES = (
-    "the quarter nearest to the boundary is too hard even to remember at this budget; memory is largest where a training image can "
-    "be fitted and a test image is not yet safe"
-)
 N: dict[Scale, int] = {"smoke": 40, "cpu": 600, "gpu": 2000, "paper": 2000}
 N_RETRAINED: dict[Scale, int] = {"smoke": 2, "cpu": 16, "gpu": 40, "paper": 40}
 """Networks on subsets for the influence, first seed of the small MNIST networks."""
@@ -86,7 +83,7 @@ def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
         claims.append(above(
             f"memory/{data}_who", f"{data}: memory holds images near the boundary (read as: the share that stands, training minus test, in "
             "the quarter nearest to the boundary of a standard network exceeds that in the farthest)", Sample.of(apart),
-            paper="only small margins need memory (v1)", why=EDGES,
+            paper="only small margins need memory (v1)",
         ))  # fmt: skip
         right = {f"seed {i}": bool(s and s["ordered"]) == paper["ordered"] for i, s in enumerate(part["stages"])}
         shown = "; ".join(f"clean {s['clean_learned']}, generalizes {s['generalized']}, memory {s['memorized']}, parts {s['parted']}"
@@ -129,4 +126,4 @@ def tables(findings: Findings) -> list[Table]:
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:
     """Quarters, both data sets."""
-    memory_by_quarter(folder / "quarters", findings["data"])
+    over_seeds(folder / "quarters", findings["data"])

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, accuracy, cell
+from cgro.experiments.artifact import Findings, Table, accuracy
 from cgro.experiments.claims import Claim, Sample, above, below, unjudged, untested, value
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import width_curves
+from cgro.report.reproduction import cell
 
 NAME = "table1"
 TITLE = "Table 1: adversarial training at several widths"
@@ -30,8 +31,7 @@ BUDGET = (
     "comparable, the orders are judged below"
 )
 PLATEAU = (
-    "a matter of optimisation at this budget: the constant solution is a plateau that training leaves after some epochs, or at "
-    "once with the radius warmed up (see the table of starts), and not a lack of capacity"
+    "which networks are constant depends on the start: compare those whose radius was warmed up in the table of starts"
 )
 STARTS = {1: ("-warm", "-sgd", "-sgd-warm", "-long"), 2: ("", "-warm", "-sgd", "-sgd-warm")}
 """Widths at which the constant solution is looked into, beside the table's own: is it capacity, or optimisation?"""
@@ -106,9 +106,8 @@ def judged_widths(parts: Mapping[str, Any]) -> dict[int, Any]:
     A network that sits in the constant solution says nothing of capacity, and which of them does is a matter of its start.
     """
     plain = {int(w): p for w, p in parts.items() if w.isdigit()}
-    warm = {
-        int(w.removesuffix("-warm")): p for w, p in parts.items() if w.removesuffix("-warm").isdigit() and w[-1] == "m"
-    }
+    starts = {w.removesuffix("-warm"): p for w, p in parts.items() if w.endswith("-warm")}
+    warm = {int(w): p for w, p in starts.items() if w.isdigit()}
     return dict(sorted((warm if set(plain) <= set(warm) else plain).items()))
 
 
@@ -224,7 +223,7 @@ def tables(findings: Findings) -> list[Table]:
                    len(p["outcome"]), p["n_test"], f"{p['n_parameters']:,}"]  # fmt: skip
             if family == "mnist":
                 starts.append(row)
-            if not start and name != "2":
+            if not start:
                 rows.append(row)
     columns = [
         "data",

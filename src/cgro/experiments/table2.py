@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cgro.experiments.artifact import Findings, Table, accuracy, cell, per_seed
+from cgro.experiments.artifact import Findings, Table, accuracy, per_seed
 from cgro.experiments.claims import Claim, Sample, above, value
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import accuracy_bars
+from cgro.report.reproduction import cell
 
 NAME = "table2"
 TITLE = "Table 2: synthetic patch data"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cgro.experiments.artifact import Findings, Table, cell, copied
+from cgro.experiments.artifact import Findings, Table, copied
 from cgro.experiments.claims import Claim, holds, untested
 from cgro.experiments.jobs import Home, Job, Scale
 from cgro.report.experiments import robust_brackets, size_law
+from cgro.report.reproduction import cell
 from cgro.runs import Run
 
 NAME = "theorem44"

@@ -184,7 +184,7 @@ def by_quarter(indicator: Mapping[str, Tensor], margins: Mapping[str, Tensor]) -
 
 def influence(
     fit: Callable[[Tensor, int], Model], x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator, *,
-    n_models: int = 20, share: float = 0.7,
+    n_examples: int | None = None, n_models: int = 20, share: float = 0.7,
 ) -> Tensor:  # fmt: skip
     """Leave-out influence on oneself: P[i stands | i trained on] - P[i stands | i left out], estimated by subsets. (N,)
 
@@ -192,8 +192,10 @@ def influence(
     (Feldman and Zhang, NeurIPS 2020). The standard error of each entry is about 1 / sqrt(n_models): read averages.
 
     Args:
-        fit: (rows, seed) -> a network in eval mode trained on these rows of (x, y). attack: at the training radius.
-        generator: draws the subsets. n_models: trainings. share: of the examples in each subset, in (0, 1).
+        fit: (rows, k) -> the k-th network, in eval mode, trained on these rows of the training examples.
+        x, y: the first of these examples, those that are judged. attack: at the training radius.
+        generator: draws the subsets. n_examples: of which subsets are drawn; default len(x). n_models: trainings.
+        share: of the examples in each subset, in (0, 1).
 
     Returns:
         (N,) in [-1, 1]; NaN for examples that were in all subsets, or in none.
@@ -201,13 +203,14 @@ def influence(
     count(n_models, "n_models", low=2)
     if not 0 < share < 1:
         raise bad("share", expected="a number in (0, 1)", got=share)
+    n = count(len(x) if n_examples is None else n_examples, "n_examples", low=len(x))
     stands, inside = [], []
     for k in range(n_models):
-        rows = torch.randperm(len(x), generator=generator)[: max(1, round(share * len(x)))]
+        rows = torch.randperm(n, generator=generator)[: max(1, round(share * n))]
         model = fit(rows, k)
         found = attack(model, x, y)
         stands.append(~is_wrong(judge(model, found), y))
-        inside.append(torch.zeros(len(x), dtype=torch.bool).index_fill(0, rows, True))
+        inside.append(torch.zeros(n, dtype=torch.bool).index_fill(0, rows, True)[: len(x)])
     s, i = torch.stack(stands).double().cpu(), torch.stack(inside).double()
     return (s * i).sum(0) / i.sum(0) - (s * (1 - i)).sum(0) / (1 - i).sum(0)
 

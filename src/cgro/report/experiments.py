@@ -190,21 +190,3 @@ def bound_bars(path: Path, data: Mapping[str, Mapping[str, Sequence[float]]]) ->
         axes.grid(visible=False, axis="x")
         drawing.legend(loc="outside lower center", ncols=2, fontsize=9)
     return path.with_suffix(".svg")
-
-
-def memory_by_quarter(path: Path, data: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Shares that stand, training and test, and their difference, by quarters of the distance to the standard boundary."""
-    place = np.arange(4)
-    with figure(path, 1.0 + 4.0 * len(data), 3.8) as drawing:
-        panels = drawing.subplots(1, len(data), squeeze=False, sharey=True)[0]
-        for axes, (name, part) in zip(panels, data.items(), strict=True):
-            for key, color, look in (("train", BLUE, TRAIN), ("test", RED, TEST)):
-                mean, sd = np.array([_mean_sd(v) for v in 100 * np.array(part["quarters"][key]).T]).T
-                axes.errorbar(place, mean, sd, color=color, marker="o", capsize=3, label=key, **look)
-            mean, sd = np.array([_mean_sd(v) for v in 100 * np.array(part["quarters"]["memory"]).T]).T
-            axes.bar(place, mean, 0.5, yerr=sd, color=GREEN, alpha=0.35, capsize=3, label="memory: train - test")
-            axes.set_xticks(place, ("nearest", "2nd", "3rd", "farthest"))
-            axes.set(title=name, xlabel="quarter by distance to the standard boundary")
-        panels[0].set(ylabel="images that stand (%)", ylim=(None, 102))
-        panels[0].legend(fontsize=9)
-    return path.with_suffix(".svg")

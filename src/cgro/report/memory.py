@@ -1,5 +1,6 @@
 """The memory probe: attacked margins, and who is remembered."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,35 @@ def _margins(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray])
 
 
 def _quarters(axes: Axes, found: dict[str, Any], _: dict[str, np.ndarray]) -> None:
+    rows = found["quarters"]
+    memory, ends = np.array([row["memory"] for row in rows]), np.array([row["interval"] for row in rows])
+    shares = {part: (np.array([row[part] for row in rows]), None) for part in LOOK}
+    _panel(axes, shares, memory, np.array([memory - ends[:, 0], ends[:, 1] - memory]))
+
+
+def over_seeds(path: Path, data: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The quarters of several seeds, one panel a data set; bars one standard deviation.
+
+    Args:
+        data: name -> {"quarters": {"train", "test", "memory"} -> (seeds, 4) shares}.
+    """
+    with figure(path, width=1.0 + 4.0 * len(data), height=3.8) as drawing:
+        for axes, (name, part) in zip(drawing.subplots(1, len(data), squeeze=False)[0], data.items(), strict=True):
+            mean = {k: np.mean(v, axis=0) for k, v in part["quarters"].items()}
+            sd = {k: np.std(v, axis=0, ddof=min(1, len(v) - 1)) for k, v in part["quarters"].items()}
+            _panel(axes, {k: (mean[k], sd[k]) for k in LOOK}, mean["memory"], sd["memory"])
+            axes.set_title(name)
+    return path.with_suffix(".svg")
+
+
+def _panel(axes: Axes, shares: dict[str, tuple[np.ndarray, Any]], memory: np.ndarray, error: np.ndarray) -> None:
     place = np.arange(4)
-    for part, look in LOOK.items():
-        axes.plot(place, [row[part] for row in found["quarters"]], marker="o", label=part, **look)
-    memory = np.array([row["memory"] for row in found["quarters"]])
-    ends = np.array([row["interval"] for row in found["quarters"]])
-    axes.bar(place, memory, 0.5, color=GREEN, alpha=0.35, label="memory: train - test")
-    axes.errorbar(place, memory, [memory - ends[:, 0], ends[:, 1] - memory], fmt="none", color=GREEN, capsize=3)
-    axes.set(
-        xlabel="quarter by distance to the clean boundary", ylabel="share that stands", ylim=(min(0, ends.min()), 1.02)
+    for part, (share, spread) in shares.items():
+        axes.errorbar(place, share, spread, marker="o", capsize=3, label=part, **LOOK[part])
+    axes.bar(
+        place, memory, 0.5, yerr=error, color=GREEN, ecolor=GREEN, alpha=0.4, capsize=3, label="memory: train - test"
     )
+    axes.set(xlabel="quarter by distance to the standard boundary", ylabel="share that stands", ylim=(None, 1.03))
     axes.set_xticks(place, QUARTERS)
     axes.legend(fontsize=8)
 
@@ -56,6 +76,6 @@ def _quarters(axes: Axes, found: dict[str, Any], _: dict[str, np.ndarray]) -> No
 def _influence(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
     by = "clean_flip" if "train/clean_flip" in examples else "flip"
     axes.bar(np.arange(4), found["influence"], 0.5, color=GREEN, alpha=0.6)
-    whose = "the clean boundary" if by == "clean_flip" else "the boundary"
+    whose = "the standard boundary" if by == "clean_flip" else "the boundary"
     axes.set(xlabel=f"quarter by distance to {whose}", ylabel="P[stands | trained on] - P[stands | left out]")
     axes.set_xticks(np.arange(4), QUARTERS)

@@ -238,17 +238,11 @@ def networks(folder: Path, scale: str) -> list[str]:
     rows = []
     for name, paths in found.items():
         metrics = [read_json(p)["metrics"] for p in paths]
-        cells = [_percent([1 - m[k]["value"] for m in metrics]) for k in _ACCURACIES.values()]
+        cells = [cell([100 - 100 * m[k]["value"] for m in metrics]) for k in _ACCURACIES.values()]
         beside = [_beside(folder, p) for p in paths]
         strong = [v for v in beside if v is not None]
-        rows.append(
-            [
-                f"`{name}`",
-                len(paths),
-                *cells,
-                _percent(strong) + f", {len(strong)} seed{'s' * (len(strong) > 1)}" * bool(strong),
-            ]
-        )
+        seeds = f", {len(strong)} seed{'s' * (len(strong) > 1)}" * bool(strong)
+        rows.append([f"`{name}`", len(paths), *cells, cell(strong) + seeds])
     columns = ["network", "seeds", *(f"{k} %" for k in _ACCURACIES), "PGD minus ensemble, points"]
     return [
         f"## Networks at scale {scale}, as far as they are trained", "",
@@ -272,19 +266,20 @@ def _beside(folder: Path, trained: Path) -> float | None:
     if not all(p.exists() for p in paths):
         return None
     strong, weak = (read_json(p)["metrics"]["robust_error/test"]["value"] for p in paths)
-    return strong - weak
+    return 100 * (strong - weak)
 
 
-def _percent(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation in percent.
+def cell(values: Sequence[float | None], digits: int = 2) -> str:
+    """Mean and sample standard deviation for a table; None is left out.
 
-    >>> _percent([0.5, 0.7]), _percent([0.5]), _percent([])
-    ('60.00 (14.14)', '50.00', '')
+    >>> cell([1.0, 2.0, 3.0]), cell([1.0, None]), cell([])
+    ('2.00 (1.00)', '1.00', '')
     """
-    if not values:
+    known = [v for v in values if v is not None]
+    if not known:
         return ""
-    mean = 100 * statistics.fmean(values)
-    return f"{mean:.2f}" + (f" ({100 * statistics.stdev(values):.2f})" if len(values) > 1 else "")
+    spread = f" ({statistics.stdev(known):.{digits}f})" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.{digits}f}{spread}"
 
 
 if __name__ == "__main__":
