@@ -159,8 +159,9 @@ def fast_layout(model: nn.Module) -> nn.Module:
     """The same module with weights in channels_last, unless training in that layout would corrupt memory.
 
     oneDNN (issue 6035; torch 2.13, CPUs) writes past its workspace in the weight gradient of a 1x1 convolution with a
-    stride whose input has fewer channels than a register block, 8 with AVX2 and 16 with AVX-512: crashes, hangs, or wrong
-    weights without a word. Such modules keep the layout they have. Ours have none: `PreActBlock` takes every other pixel.
+    stride whose input has fewer channels than a register block: crashes, hangs, or wrong weights without a word. Seen with
+    AVX2 below 8 channels; below 16 is avoided, the block of AVX-512, which was not tried. Such modules keep the layout they
+    have. Ours have none: `PreActBlock` takes every other pixel. A module that a caller converts is not looked at.
     """
     unsafe = any(
         isinstance(m, nn.Conv2d) and set(m.kernel_size) == {1} and max(m.stride) > 1 and m.in_channels // m.groups < 16
