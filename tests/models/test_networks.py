@@ -42,15 +42,22 @@ def test_the_layout_that_corrupts_memory_is_avoided() -> None:
         assert in_channels_last(fast_layout(build("preactresnet", (3, 32, 32), 10, width=width)))
 
 
-def test_a_shortcut_is_a_strided_1x1_convolution() -> None:
-    block = PreActBlock(5, 7, stride=2).eval()
-    with torch.no_grad():
-        x = torch.randn(2, 5, 9, 9)
-        activated = torch.relu(block.bn1(x))
-        assert block.shortcut is not None
-        kept = nn.functional.conv2d(activated, block.shortcut.weight, stride=2)
-        expected = kept + block.conv2(torch.relu(block.bn2(block.conv1(activated))))
-        assert torch.allclose(block(x), expected, atol=1e-6)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_block_is_its_formula_with_a_strided_1x1_shortcut(training: bool) -> None:
+    """Values and gradients, by input and by weights: what the block overwrites was not needed."""
+    block = PreActBlock(5, 7, stride=2).train(training)
+    assert block.shortcut is not None
+    x = torch.randn(2, 5, 9, 9, requires_grad=True)
+    wanted = [x, *block.parameters()]
+    activated = torch.relu(block.bn1(x))
+    kept = nn.functional.conv2d(activated, block.shortcut.weight, stride=2)
+    expected = kept + block.conv2(torch.relu(block.bn2(block.conv1(activated))))
+    weights = torch.randn_like(expected)
+    gradients = torch.autograd.grad((weights * expected).sum(), wanted)
+    own = block(x)
+    assert torch.allclose(own, expected, atol=1e-6)
+    for ours, theirs in zip(torch.autograd.grad((weights * own).sum(), wanted), gradients, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("w", [1, 4, 16])

@@ -132,7 +132,7 @@ def width_curves(
             axes.minorticks_off()
         handles, labels = left.get_legend_handles_labels()
         right.legend(fontsize=8)
-        drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+        drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3.2)
         drawing.suptitle(title.replace("l_inf", r"$\ell_\infty$"), fontsize=11, fontweight="bold")
     return path.with_suffix(".svg")
 
@@ -170,8 +170,8 @@ def curves_over_epochs(path: Path, found: Mapping[str, Any]) -> Path:
             )
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
         n = len(found["curves"]["robust_error/test"])
-        axes.set_title(f"{found['data']} {found['note']}: adversarial training, {n} seeds".replace("  ", " "))
-        drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
+        axes.set_title(f"{found['note'] or found['data']}: adversarial training, {n} seeds")
+        drawing.legend(loc="outside lower center", ncols=3, fontsize=9, handlelength=3.2)
     return path.with_suffix(".svg")
 
 
