@@ -220,6 +220,15 @@ def test_ctrl_c_saves_and_exits_130(tmp_path: Path) -> None:
     assert text.count("\n") == 1
 
 
+def test_a_bare_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def interrupted(config: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cgro.commands.data.run", interrupted)
+    assert main(["data"]) == 130
+    assert capsys.readouterr().err == "cgro data: interrupted; the same command with the same --out resumes it\n"
+
+
 def test_data_lists_what_is_here(
     capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -89,7 +89,8 @@ def _call(name: str, argv: Sequence[str]) -> int:
         print(f"cgro {name}: {what}; free space or change --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"cgro {name}: interrupted; {stop or 'the same command with the same --out resumes it'}", file=sys.stderr)
+        how = str(stop) or "the same command with the same --out resumes it"
+        print(f"cgro {name}: interrupted; {how}", file=sys.stderr)
         return 130
     except SystemExit as done:  # --help
         return int(done.code or 0)

@@ -1,6 +1,7 @@
 import sys
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -64,6 +65,26 @@ def test_a_block_is_its_formula_with_a_strided_1x1_shortcut(training: bool) -> N
 def test_lenet_counts_by_hand(w: int) -> None:
     expected = (25 * 2 * w + 2 * w) + (25 * 2 * w * 4 * w + 4 * w) + (49 * 4 * w * 64 * w + 64 * w) + (64 * w * 10 + 10)
     assert n_parameters(build("lenet", (1, 28, 28), 10, width=w)) == expected
+
+
+@pytest.mark.parametrize("name", ["lenet", "lenet5"])
+def test_relu_behind_max_pooling_changes_no_bit(name: str) -> None:
+    model = cast(nn.Sequential, build(name, (1, 28, 28), 10))
+    order = [nn.ReLU() if isinstance(m, nn.MaxPool2d) else m for m in model]
+    order = [nn.MaxPool2d(2) if isinstance(m, nn.ReLU) and isinstance(model[i - 1], nn.MaxPool2d) else m
+             for i, m in enumerate(order)]  # fmt: skip
+    textbook = nn.Sequential(*order)
+    assert [type(m) for m in textbook[:3]] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d]
+    x = torch.rand(8, 1, 28, 28, requires_grad=True)
+    wanted = [x, *model.parameters()]
+    out, expected = model(x), textbook(x)
+    assert torch.equal(out, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(out.logsumexp(1).sum(), wanted),
+        torch.autograd.grad(expected.logsumexp(1).sum(), wanted),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
 
 
 def test_lenet5_has_the_classic_count() -> None:

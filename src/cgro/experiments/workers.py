@@ -88,7 +88,7 @@ def _ended(home: Home, worker: _Worker) -> None:
     worker.errors.close()
     worker.settings.unlink()
     if code == INTERRUPTED:
-        raise KeyboardInterrupt(f"{job.name} was interrupted")
+        raise KeyboardInterrupt(f"{job.name} was stopped; the same command with the same --out resumes it")
     if code not in (0, CHECK_FAILED):
         why = lines[-1] if lines and code > 0 else f"its process ended with {code}"
         raise BadRequest(f"{job.name}: {why}")

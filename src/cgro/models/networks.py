@@ -16,6 +16,8 @@ from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
     """LeNet by width, as in Table 1: 5x5 convolutions with 2w and 4w channels, 64w hidden units.
 
+    A ReLU stands behind its max pooling: the same function and gradients, to the bit, on a quarter of the numbers.
+
     Args:
         shape: (C, H, W) of the input. n_outputs: classes, or 1 for (B,) scores. width: w; the paper's x1 .. x16.
 
@@ -27,8 +29,8 @@ def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Seque
     w = count(width, "width")
     flat = 4 * w * (height // 4) * (wide // 4)
     return nn.Sequential(
-        nn.Conv2d(channels, 2 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(2 * w, 4 * w, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(channels, 2 * w, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(2 * w, 4 * w, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
         nn.Flatten(), nn.Linear(flat, 64 * w), nn.ReLU(), *head(64 * w, n_outputs),
     )  # fmt: skip
 
@@ -40,8 +42,8 @@ def lenet5(shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
     if h < 1 or w < 1:
         raise bad("lenet5", expected="inputs of at least 12x12", got=f"{height}x{wide}", remedy="use lenet")
     return nn.Sequential(
-        nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(channels, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
         nn.Flatten(), nn.Linear(16 * h * w, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), *head(84, n_outputs),
     )  # fmt: skip
 
