@@ -20,7 +20,7 @@ from cgro.experiments import (
     theorem47,
 )
 
-RADII = (0.5, 1.0, 1.5, 2.0, 3.0)
+RADII = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 
 
 def spread(mean: float, width: float = 0.4) -> list[float]:

@@ -34,6 +34,7 @@ WRONG_PAPER: list[tuple[Any, dict[str, Any], str]] = [
     (figure1, {**figure1.PAPER, "robust_test": "falling"}, "figure1/robust_test"),
     (figure2c, {**figure2c.PAPER, "order": ("memorization_start", "memorization_end", "signal_growth_end")}, "figure2c/stages"),
     (figure3, {**figure3.PAPER, "kink": 100.0}, "figure3/cifar10_rise_kink"),
+    (figure3, {**figure3.PAPER, "corner": -1.0}, "figure3/cifar10_rise_corner"),
     (figure4, {**figure4.PAPER, "correlation": "negative"}, "figure4/correlation"),
     (figure4, {**figure4.PAPER, "global": "falling"}, "figure4/global"),
     (bound, {**bound.PAPER, "side": "below the gap"}, "bound/cifar10"),
@@ -121,6 +122,15 @@ def test_orders_are_judged_on_warmed_up_networks_only_where_all_widths_have_them
     plain, warm = {"1": "a", "4": "b"}, {"1-warm": "c", "4-warm": "d", "1-sgd-warm": "e", "1-long": "f"}
     assert table1.judged_widths(plain | warm) == {1: "c", 4: "d"}
     assert table1.judged_widths(plain | {"1-warm": "c"}) == {1: "a", 4: "b"}
+
+
+def test_a_parabola_has_no_corner() -> None:
+    found = copy.deepcopy(TRUE[figure3])
+    for curve in found["data"]["cifar10"]:
+        curve["parts"]["train"]["rise"] = [r**2 for r in curve["radii"]]
+    verdicts = {c.name: c.verdict for c in figure3.check(found)}
+    assert verdicts["figure3/cifar10_rise_kink"] == REPRODUCED
+    assert verdicts["figure3/cifar10_rise_corner"] == NOT_REPRODUCED
 
 
 def test_a_vacuous_bound_is_partly() -> None:
