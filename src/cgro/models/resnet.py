@@ -45,7 +45,7 @@ class PreActBlock(nn.Module):
 
     The shortcut's stride is taken before its convolution: equal, and safe in channels_last (`fast_layout` says why); by a
     pooling window of one pixel, since the gradient of slicing fills and copies once per axis. What no gradient needs is
-    overwritten. Together a fifth of an attack's pass (docs/decisions.md), to the same bits.
+    overwritten. Together a sixth of an attack's pass (docs/decisions.md), to the same bits.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int, stride: int) -> None:
