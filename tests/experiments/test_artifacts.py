@@ -1,6 +1,7 @@
 """Verdicts of every artifact: findings in which the paper is right, planted wrong paper values, shuffled results."""
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -169,6 +170,11 @@ def test_runs_are_shared_and_names_are_unique() -> None:
     for artifact in (figure3, figure4, bound, table1):
         assert networks <= {j.name for j in artifact.jobs("cpu")}
     assert {j.name for j in table1.jobs("cpu")} == {j.name for j in figure2ab.jobs("cpu")}
+
+
+def test_a_width_is_judged_while_its_networks_are_there() -> None:
+    own = [next(iter(job.reads), job.name).partition("/")[0] for job in table1.jobs("cpu")]
+    assert len(list(itertools.groupby(own))) == len(set(own)) == 20
 
 
 def test_cpu_scale_fits_its_budget() -> None:

@@ -59,10 +59,11 @@ def _judged_twice(scale: Scale, own: list[Job]) -> list[dict[str, Job]]:
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Both families, the starts of narrow LeNets, then the ensemble beside PGD for every one of them."""
-    trained = [own for parts in _families(scale).values() for own in parts.values()]
-    strong = [job for own in trained for pair in _judged_twice(scale, own) for job in pair.values()]
-    return [*(job for own in trained for job in own), *strong]
+    """Both families and the starts of narrow LeNets; each width is judged twice while its networks are there: none is stored."""
+    made: list[Job] = []
+    for own in (own for parts in _families(scale).values() for own in parts.values()):
+        made += [*own, *(job for pair in _judged_twice(scale, own) for job in pair.values())]
+    return made
 
 
 def run(scale: Scale, home: Home) -> Findings:
