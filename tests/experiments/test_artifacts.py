@@ -142,6 +142,17 @@ def test_a_vacuous_bound_is_partly() -> None:
     assert "vacuous" in verdicts["bound/mnist"].reason
 
 
+def test_the_table_of_starts_counts_those_that_learned_and_shows_only_what_they_reached() -> None:
+    findings = copy.deepcopy(TRUE[table1])
+    mixed = {"clean_test": [90.9, 11.35, 92.8], "robust_test": [57.7, 11.35, 73.8], "robust_train": [66.5, 11.7, 85.0]}
+    findings["mnist"]["1-sgd-warm"] = findings["mnist"]["1"] | mixed
+    (starts,) = [t for t in table1.tables(findings) if t["name"] == "starts"]
+    rows = {(row[0], row[2]): row[3:] for row in starts["rows"]}
+    assert rows["x1", "sgd, warm"] == ["2 of 3", "90.9 to 92.8", "57.7 to 73.8", "66.5 to 85.0"]
+    assert rows["x1", "as it is"] == ["0 of 3", "", "", ""]
+    assert [row[0] for row in starts["rows"]] == ["x1", "x1", "x1", "x8", "x12", "x16"]
+
+
 @pytest.mark.parametrize("artifact", [figure1, figure3, figure4, table1, bound, memory], ids=lambda a: a.NAME)
 def test_smoke_judges_nothing_that_was_trained(artifact: Any) -> None:
     claims = artifact.check({**TRUE[artifact], "scale": "smoke"}, artifact.PAPER)

@@ -1,5 +1,6 @@
 """Table 1: adversarial training at several widths, MNIST and CIFAR-10, and why narrow LeNets are constant."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,8 +162,13 @@ def _partners(family: str, own: Mapping[int, Any], paper: Mapping[int, Any]) -> 
 
 
 def _learned(own: Mapping[int, Any]) -> dict[int, Any]:
-    """Widths that left the constant solution in every seed."""
-    return {w: p for w, p in own.items() if min(p["clean_test"]) > 2 * CONSTANT}
+    """Widths of which every seed learned."""
+    return {w: p for w, p in own.items() if all(_left_it(p))}
+
+
+def _left_it(part: Mapping[str, Any]) -> list[bool]:
+    """By seed: is it away from the constant solution?"""
+    return [clean > 2 * CONSTANT for clean in part["clean_test"]]
 
 
 def _gaps(part: Mapping[str, Any]) -> list[float]:
@@ -211,50 +217,40 @@ def _order(family: str, own: Mapping[int, Any]) -> Claim:
 
 def tables(findings: Findings) -> list[Table]:
     """The paper's rows and ours; the starts of narrow LeNets; the ensemble."""
-    rows = [
-        [family, f"x{w}", "paper", *(f"{v:.2f}" for v in p), "", "", ""]
-        for family, part in PAPER.items()
-        for w, p in part.items()
-    ]
-    starts = []
-    for family in ("cifar10", "mnist"):
-        for width, p in findings[family].items():
-            name, _, start = width.partition("-")
-            row = [f"{p['data']}", f"x{name}", "ours" + (f", {start}" if start else ""), *(cell(p[c]) for c in COLUMNS),
-                   len(p["outcome"]), p["n_test"], f"{p['n_parameters']:,}"]  # fmt: skip
-            if family == "mnist":
-                starts.append(row)
-            if not start:
-                rows.append(row)
-    columns = [
-        "data",
-        "width",
-        "whose",
-        "clean test %",
-        "robust test %",
-        "robust train %",
-        "seeds",
-        "test images",
-        "parameters",
-    ]
-    caption = "Mean (sd) over seeds; robust accuracies under PGD, so upper bounds on the true ones."
-    strong = [
-        [p["data"], f"x{width}".replace("-", ", ", 1), cell(b["pgd"]), cell(b["ensemble"]),
-         cell([x - y for x, y in zip(b["pgd"], b["ensemble"], strict=True)]), b["n"] * len(b["pgd"])]
-        for family in ("cifar10", "mnist")
-        for width, p in findings[family].items()
-        for b in (p["beside"],)
-    ]  # fmt: skip
+    own = [(f, w, p) for f in ("cifar10", "mnist") for w, p in findings[f].items()]
+    rows = [[family, f"x{w}", "paper", *(f"{v:.2f}" for v in p), "", "", ""]
+            for family, part in PAPER.items() for w, p in part.items()]  # fmt: skip
+    rows += [[p["data"], f"x{w}", "ours", *(cell(p[c]) for c in COLUMNS), len(p["outcome"]), p["n_test"], f"{p['n_parameters']:,}"]
+             for _, w, p in own if w.isdigit()]  # fmt: skip
+    strong = [[p["data"], f"x{w}".replace("-", ", ", 1), cell(b["pgd"]), cell(b["ensemble"]),
+               cell([x - y for x, y in zip(b["pgd"], b["ensemble"], strict=True)]), b["n"] * len(b["pgd"])]
+              for _, w, p in own for b in (p["beside"],)]  # fmt: skip
+    accuracies = ["clean test %", "robust test %", "robust train %"]
     return [
-        {"name": "table1", "caption": caption, "columns": columns, "rows": rows},
+        {"name": "table1", "caption": "Mean (sd) over seeds; robust accuracies under PGD, so upper bounds on the true ones.",
+         "columns": ["data", "width", "whose", *accuracies, "seeds", "test images", "parameters"], "rows": rows},
         {"name": "starts", "caption": "LeNets from every start: Adam (unless SGD is said), with and without warming the radius up (warm), "
-         "three times as long (long). Orders by width are judged on the warm ones where all widths have them.",
-         "columns": columns,
-         "rows": starts},
+         "three times as long (long). Accuracies, least to largest, of the seeds that left the constant solution. Orders by width are "
+         "judged on the warm ones where all widths have them.",
+         "columns": ["width", "parameters", "start", "left it", *accuracies],
+         "rows": [_start(w, p) for w, p in _by_width(findings["mnist"])]},
         {"name": "ensemble", "caption": "Robust test accuracy (%) under PGD and under the strong ensemble, on the same first test "
          "images of every seed: what PGD flatters each network by.",
          "columns": ["data", "width", "PGD", "ensemble", "difference", "images"], "rows": strong},
     ]  # fmt: skip
+
+
+def _by_width(parts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(parts.items(), key=lambda part: int(part[0].partition("-")[0]))
+
+
+def _start(width: str, part: Mapping[str, Any]) -> list[Any]:
+    """One start of one width: how many of its seeds learned, and what those reached. Means over both would be of neither."""
+    name, _, start = width.partition("-")
+    learned = _left_it(part)
+    reached = [list(itertools.compress(part[c], learned)) for c in COLUMNS]
+    return [f"x{name}", f"{part['n_parameters']:,}", start.replace("-", ", ") or "as it is", f"{sum(learned)} of {len(learned)}",
+            *(" to ".join(f"{v:.1f}" for v in dict.fromkeys((min(r), max(r)))) if r else "" for r in reached)]  # fmt: skip
 
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:
