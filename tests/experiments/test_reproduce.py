@@ -95,6 +95,25 @@ def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_net
     assert Home(tmp_path / "elsewhere", planned=planned, store=store).found(trained) is None
 
 
+def test_a_network_that_came_out_otherwise_takes_its_stored_measurements_along(smoke: Path, tmp_path: Path) -> None:
+    planned, store = ARTIFACTS["figure1"].jobs("smoke"), tmp_path / "store"
+    home = Home(smoke, planned=planned, store=store)
+    home.keep(planned)
+    trained = next(job for job in planned if job.command == "train" and job.settings["seed"] == 1)
+    readers = {job.name for job in planned if trained.name in job.reads}
+    assert readers
+
+    home.keep([trained])  # the same bits
+    assert Home(tmp_path / "elsewhere", planned=planned, store=store).missing(planned) == []
+    summary = store / "runs" / trained.name / "summary.json"
+    other = json.loads(summary.read_text())
+    other["metrics"]["robust_error/test"]["value"] += 0.01
+    summary.write_text(json.dumps(other))
+    home.keep([trained])
+    lacking = {job.name for job in planned if Home(tmp_path, planned=planned, store=store).found(job) is None}
+    assert lacking == readers
+
+
 def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()}
     monkeypatch.setattr(Home, "account", lambda *_: pytest.fail("a job was made again"))

@@ -184,9 +184,18 @@ class Home:
         """Copy the finished ones among them to the store."""
         for job in jobs:
             if self.store is not None and job.command in STORED and Run(self.runs / job.name).finished:
+                self._supersede(job, self.store / "runs")
                 for name in KEPT:
                     if (source := self.runs / job.name / name).exists():
                         self.copy(source, self.store / "runs" / job.name / name)
+
+    def _supersede(self, job: Job, stored: Path) -> None:
+        """Trained again on another machine a network is another one; what was measured of the stored one goes with it."""
+        kept = Run(stored / job.name)
+        if kept.finished and kept.summary["metrics"] != Run(self.runs / job.name).summary["metrics"]:
+            for config in sorted(stored.rglob("config.yaml")):
+                if job.name in Job("", "", yaml.safe_load(config.read_text())).reads:
+                    shutil.rmtree(config.parent)
 
     def copy(self, source: Path, target: Path) -> None:
         """A small file for the store: our folder is written as @, as in the settings of a job."""
