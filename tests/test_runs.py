@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cgro import runs
 from cgro._check import BadRequest
@@ -126,3 +127,12 @@ def test_a_finished_run_has_its_figures_whenever_it_is_killed(tmp_path: Path) ->
     assert seen == [result, False]
     assert run.finished
     assert not list(run.path.glob(".summary*"))
+
+
+def test_the_environment_names_the_instructions_and_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = runs.environment()["machine"]
+    assert machine["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert ("gpu" in machine) == torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    assert runs.environment()["machine"]["gpu"] == "a GPU"

@@ -125,10 +125,20 @@ def environment(seed: int | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "commit": _commit(),
-        "machine": {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()},
+        "machine": _machine(torch),
         "threads": torch.get_num_threads() if torch else None,
         "seed": seed,
     }
+
+
+def _machine(torch: Any | None) -> dict[str, Any]:
+    """With the widest vector instructions, which decide whether `auto` searches run in bfloat16, and the GPU if there is one."""
+    machine = {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()}
+    if torch:
+        machine["instructions"] = torch.backends.cpu.get_cpu_capability()
+        if torch.cuda.is_available():
+            machine["gpu"] = torch.cuda.get_device_name()
+    return machine
 
 
 def _commit() -> str | None:

@@ -100,7 +100,8 @@ def provenance(home: Home, jobs: Sequence[Job]) -> list[dict[str, Any]]:
             continue
         e = read_json(run.path / "environment.json")
         source = run.summary.get("provenance")
-        machine = f"{e['machine']['processor']}, {e['machine']['cores']} cores"
+        units = ", ".join(e["machine"][k] for k in ("instructions", "gpu") if k in e["machine"])
+        machine = f"{e['machine']['processor']}, {e['machine']['cores']} cores" + (units and f", {units}")
         row = {"machine": machine, "threads": e["threads"], "torch": e["versions"].get("torch"), "cgro": e["cgro"],
                "commit": e["commit"], "source": source}  # fmt: skip
         rows.setdefault(str(sorted(row.items(), key=str)), {**row, "runs": []})["runs"].append(job.name)
