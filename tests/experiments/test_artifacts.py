@@ -142,6 +142,22 @@ def test_a_vacuous_bound_is_partly() -> None:
     assert "vacuous" in verdicts["bound/mnist"].reason
 
 
+def test_what_is_gained_on_training_images_alone_is_no_order() -> None:
+    found = copy.deepcopy(TRUE[table1])
+    narrow, wide = found["cifar10"]["5"], found["cifar10"]["10"]
+    assert claimed(found) == REPRODUCED
+    narrow["robust_test"] = [
+        v + 0.5 for v in wide["robust_test"]
+    ]  # robust training accuracy rises, but the gap by more
+    assert claimed(found) == NOT_REPRODUCED
+    narrow["clean_test"] = [v - 3.0 for v in wide["clean_test"]]
+    assert claimed(found) == UNTESTED
+
+
+def claimed(found: dict[str, Any]) -> str:
+    return {c.name: c.verdict for c in table1.check(found)}["table1/cifar10_order_at_fixed_clean"]
+
+
 def test_the_table_of_starts_counts_those_that_learned_and_shows_only_what_they_reached() -> None:
     findings = copy.deepcopy(TRUE[table1])
     mixed = {"clean_test": [90.9, 11.35, 92.8], "robust_test": [57.7, 11.35, 73.8], "robust_train": [66.5, 11.7, 85.0]}
