@@ -36,6 +36,8 @@ PLATEAU = (
 )
 DEAR = 600
 """Seconds: in `cpu` scale's own estimates."""
+BASE = 16
+"""Channels of the first stage of WRN-d-1; a PreActResNet has as many there as its width says."""
 FIXED = 2.0
 """Points of clean test accuracy within which networks count as equally accurate: a choice."""
 STARTS = {1: ("-warm", "-sgd", "-sgd-warm", "-long"), 2: ("", "-warm", "-sgd", "-sgd-warm")}
@@ -267,6 +269,9 @@ def _start(width: str, part: Mapping[str, Any]) -> list[Any]:
 
 def draw(findings: Findings, folder: Path, home: Home) -> None:
     """Figure 2 (a) and (b): Table 1 as curves."""
-    for family in ("mnist", "cifar10"):
-        title = {"mnist": "MNIST, LeNet, l_inf 0.3", "cifar10": "CIFAR-10, l_inf 8/255"}[family]
-        width_curves(folder / family, judged_widths(findings[family]), PAPER[family], title)
+    own, paper = judged_widths(findings["cifar10"]), {BASE * w: row for w, row in PAPER["cifar10"].items()}
+    channels = {BASE * w: p for w, p in own.items()} if findings["scale"] == "paper" else own
+    width_curves(
+        folder / "mnist", judged_widths(findings["mnist"]), PAPER["mnist"], "MNIST, LeNet, l_inf 0.3", "LeNet x width"
+    )
+    width_curves(folder / "cifar10", channels, paper, "CIFAR-10, l_inf 8/255", "channels of the first stage")

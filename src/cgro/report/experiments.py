@@ -92,7 +92,7 @@ def robust_brackets(path: Path, tasks: Mapping[str, Mapping[str, Any]]) -> Path:
 
 
 def width_curves(
-    path: Path, ours: Mapping[int, Mapping[str, Any]], paper: Mapping[int, Sequence[float]], title: str
+    path: Path, ours: Mapping[int, Mapping[str, Any]], paper: Mapping[int, Sequence[float]], title: str, width: str
 ) -> Path:
     """Accuracies against the width, paper (open, thin) and ours (filled, bars), and the robust gap on the right."""
     look = {"clean_test": ("clean test", BLUE, TEST, "o"), "robust_test": ("robust test", RED, TEST, "s"),
@@ -123,12 +123,12 @@ def width_curves(
         )
         right.plot(list(paper), [row[2] - row[1] for row in paper.values()], color=PURPLE, marker="D", markerfacecolor="white",
                    linewidth=0.8, alpha=0.8, linestyle=":", label="paper")  # fmt: skip
-        left.set(xlabel="width", ylabel="accuracy (%)", ylim=(0, 103))
-        right.set(xlabel="width", ylabel="robust gap, train - test (points)")
+        left.set(xlabel=width, ylabel="accuracy (%)", ylim=(0, 103))
+        right.set(xlabel=width, ylabel="robust gap, train - test (points)")
         for axes in (left, right):
             axes.set_xscale("log", base=2)
             ticks = sorted({*ours, *paper})
-            axes.set_xticks(ticks, [f"x{t}" for t in ticks], fontsize=8)
+            axes.set_xticks(ticks, [f"{t}" for t in ticks], fontsize=8)
             axes.minorticks_off()
         handles, labels = left.get_legend_handles_labels()
         right.legend(fontsize=8)
