@@ -2,9 +2,13 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from cgro.experiments import table1
 
 ROOT = Path(__file__).parents[2]
 CPU = ROOT / "results" / "cpu"
@@ -51,3 +55,28 @@ def test_documents_quote_the_table_of_quarters(document: str, data: str, templat
     with open(CPU / "memory" / "tables" / "quarters.csv", newline="") as file:
         memory = [float(row["memory, points"].split()[0]) for row in csv.DictReader(file) if row["data"] == data]
     assert template.format(*memory) in words(document)
+
+
+def test_training_quotes_table_1() -> None:
+    mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
+    lines = (ROOT / "docs" / "training.md").read_text().splitlines()
+    widths = (1, 2, 4, 8, 12, 16)
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        return " ".join(f"| {name} | {' | '.join(cells)} |".split())
+
+    def left(start: str, width: int) -> str:
+        clean = mnist.get(f"{width}{start}", {}).get("clean_test", [])
+        return f"{sum(c > 2 * table1.CONSTANT for c in clean)} of {len(clean)}" if clean else ""
+
+    starts = {"Adam": "", "Adam, radius warmed up over 10 of 40 epochs": "-warm", "Adam, 120 epochs": "-long", "SGD": "-sgd",
+              "SGD, warmed up": "-sgd-warm"}  # fmt: skip
+    for name, start in starts.items():
+        assert line(name, (left(start, w) for w in widths)) in lines
+    means = {w: {c: np.mean(mnist[f"{w}-warm"][c]) for c in table1.COLUMNS} for w in widths}
+    assert line("clean test, %", (f"{m['clean_test']:.1f}" for m in means.values())) in lines
+    assert line("robust training, %", (f"{m['robust_train']:.1f}" for m in means.values())) in lines
+    gaps = {w: m["robust_train"] - m["robust_test"] for w, m in means.items()}
+    assert line("robust gap, points", (f"{g:.1f}" for g in gaps.values())) in lines
+    rise, opened = means[16]["robust_train"] - means[4]["robust_train"], gaps[16] - gaps[4]
+    assert f"from x4 to x16 it rises by {rise:.1f} points and the gap by {opened:.1f}" in words("docs/training.md")

@@ -164,8 +164,8 @@ def test_the_table_of_starts_counts_those_that_learned_and_shows_only_what_they_
     findings["mnist"]["1-sgd-warm"] = findings["mnist"]["1"] | mixed
     (starts,) = [t for t in table1.tables(findings) if t["name"] == "starts"]
     rows = {(row[0], row[2]): row[3:] for row in starts["rows"]}
-    assert rows["x1", "sgd, warm"] == ["2 of 3", "90.9 to 92.8", "57.7 to 73.8", "66.5 to 85.0"]
-    assert rows["x1", "as it is"] == ["0 of 3", "", "", ""]
+    assert rows["x1", "SGD, warm"] == ["2 of 3", "90.9 to 92.8", "57.7 to 73.8", "66.5 to 85.0"]
+    assert rows["x1", "plain"] == ["0 of 3", "", "", ""]
     assert [row[0] for row in starts["rows"]] == ["x1", "x1", "x1", "x8", "x12", "x16"]
 
 

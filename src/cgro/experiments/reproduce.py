@@ -13,7 +13,7 @@ examples:
 artifacts: table1, table2, figure1, figure2ab, figure2c, figure3, figure4, bound, theorem44, theorem47, hierarchy,
   memory.
 groups: all, theory (no training of images), trained, figure2.
-scales: smoke (ten minutes, tests the machinery), cpu (two cores, estimated at five hours with bfloat16), gpu, paper.
+scales: smoke (ten minutes, tests the machinery), cpu (about five hours on two cores with bfloat16), gpu, paper.
 """
 
 import contextlib

@@ -36,7 +36,7 @@ ORDER = (
 )
 ABOUT = {
     "smoke": "tiny networks and few seeds: it tests the machinery and judges only what is exact",
-    "cpu": "real MNIST and CIFAR-10 (JPEG mirror), smaller networks than the paper's, two cores, estimated at five hours with bfloat16",
+    "cpu": "real MNIST and CIFAR-10 (JPEG mirror), smaller networks than the paper's, about five hours on two cores with bfloat16, summed over sittings",
     "gpu": "one GPU, whole data sets, networks between",
     "paper": "the paper's networks, data and radii",
 }
