@@ -5,15 +5,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from cgro.cli import main
+from cgro.commands import train
 from cgro.experiments import cost, table2, theorem47
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.jobs import KEPT, Home
 from cgro.experiments.reproduce import ARTIFACTS
+from cgro.models import build
 from cgro.report import reproduction
 from cgro.runs import Run
 
@@ -227,6 +232,27 @@ def test_a_scale_that_does_not_fit_says_its_cost(
     assert word in error
     assert "years" in error
     assert "cpu (about 5.5 h)" in error
+    assert "floating point operations" in error
+
+
+@pytest.mark.parametrize(("model", "width"), [("preactresnet", 4), ("lenet", 2)])
+def test_operations_are_those_of_its_layers(model: str, width: int) -> None:
+    network = build(model, (3, 32, 32), 10, width=width).eval()
+    counted: list[int] = []
+
+    def count(layer: nn.Module, _: object, out: torch.Tensor) -> None:
+        counted.append(2 * out.numel() * layer.weight[0].numel())  # type: ignore[union-attr]
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    network(torch.zeros(1, 3, 32, 32))
+    assert len(counted) > 3
+    config = train.Config(
+        data="cifar10", model=model, width=width, n_train=100, epochs=3, attack="pgd7", radius="8/255"
+    )
+    assert cost.operations(config) == sum(counted) * (2 * 7 + 3) * 300
+    assert cost.operations(replace(config, attack="none")) == sum(counted) * 3 * 300
 
 
 def test_a_directory_of_something_else_is_refused(smoke: Path, capsys: pytest.CaptureFixture) -> None:

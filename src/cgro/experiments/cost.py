@@ -1,14 +1,20 @@
-"""What a scale costs on this machine, before it starts: from a measured step of each network, or from the table of jobs."""
+"""What a scale costs before it starts: on this machine, from a measured step of each network or the table of jobs; on any, in operations."""
 
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.commands._common import say
 from cgro.data import load
 from cgro.experiments.jobs import SCALES, Job, Scale, duration
+from cgro.models import build
 from cgro.training import make_fabric
 
 MEASURED = ("gpu", "paper")
@@ -16,6 +22,10 @@ MEASURED = ("gpu", "paper")
 EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
 ROUGH = {"smoke": 300.0, "cpu": 5.5 * 3600}
+SIZES = {"mnist": ((1, 28, 28), 57_000), "cifar10": ((3, 32, 32), 47_500)}
+"""Shape of an image, and training images beside those for validation."""
+SUSTAINED = 50e12
+"""Operations a second that a large GPU keeps up in bfloat16 on such networks: an assumption; on LeNets it does far fewer."""
 
 
 def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: float) -> None:
@@ -32,7 +42,11 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
     seconds, told = _measured(training, device, kind)
     others = sum(job.seconds for job in jobs if job.command != "train")
     total = seconds * EVALUATIONS + others
-    line = f"--scale {scale} on this machine ({kind}): about {duration(total)} ({told})"
+    work = EVALUATIONS * sum(operations(_config(job)) for job in training)
+    line = (
+        f"--scale {scale} on this machine ({kind}): about {duration(total)} ({told}); {work:.1e} floating point operations, "
+        f"{duration(work / SUSTAINED)} of a GPU that does {SUSTAINED / 1e12:g}e12 a second"
+    )
     say(line)
     fits = ", ".join(f"{s} (about {duration(t)})" for s, t in ROUGH.items())
     if scale == "gpu" and kind == "cpu":
@@ -45,20 +59,46 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
 
 def _measured(jobs: Sequence[Job], device: str, kind: str) -> tuple[float, str]:
     """Seconds of training, and the dearest network's step."""
-    known = {f.name for f in fields(train.Config)}
     cost: dict[str, float] = {}
     total, dearest = 0.0, ("", 0.0)
     for job in jobs:
-        config = train.Config(**{k: v for k, v in job.settings.items() if k in known}, device=device)
+        config = _config(job, device=device)
         name = f"{config.data} {config.model}" + (f" x{config.width}" if config.width else "")
         key = f"{name} {config.attack}"
         if key not in cost:
             say(f"measuring a step: {key}")
             cost[key] = train.seconds_per_example(config, 2 if kind == "cpu" else None)
             dearest = max(dearest, (name, cost[key]), key=lambda pair: pair[1])
-        n = config.n_train or {"mnist": 57_000, "cifar10": 47_500}.get(config.data, 5000)
-        total += cost[key] * n * config.epochs
+        total += cost[key] * _examples(config)
     return total, f"dearest: {dearest[0]}, {dearest[1]:.2g} s an example and epoch, measured"
+
+
+def operations(config: train.Config) -> float:
+    """Floating point operations of a training run with one attack from one start: (2 K + 3) F an example and epoch.
+
+    F is a pass forward, two to a multiplication and addition; a gradient with respect to the input or to the weights costs another F
+    each. K attack steps need the pass and the first, the training step all three. Evaluations come on top.
+    """
+    steps = getattr(config.crafting(), "n_steps", 0) if config.attack != "none" else 0
+    return (2 * steps + 3) * _forward(config.data, config.model, config.width) * _examples(config)
+
+
+@cache
+def _forward(data: str, model: str, width: int | None) -> int:
+    shape, _ = SIZES[data]
+    network = build(model, shape, 10, width=width).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, *shape))
+    return counter.get_total_flops()
+
+
+def _examples(config: train.Config) -> int:
+    return (config.n_train or SIZES[config.data][1]) * config.epochs
+
+
+def _config(job: Job, **more: Any) -> train.Config:
+    known = {f.name for f in fields(train.Config)}
+    return train.Config(**{k: v for k, v in job.settings.items() if k in known}, **more)
 
 
 def check_data(jobs: Sequence[Job]) -> None:
