@@ -126,6 +126,20 @@ def test_a_second_call_makes_nothing_and_changes_nothing(smoke: Path, monkeypatc
     assert {p: p.read_bytes() for p in smoke.rglob("*") if p.is_file()} == before
 
 
+def test_a_stored_artifact_keeps_the_environment_it_was_made_in(smoke: Path, tmp_path: Path) -> None:
+    out, store = tmp_path / "copy", tmp_path / "results"
+    shutil.copytree(smoke, out)
+    shutil.copytree(smoke.parent / "results", store)
+    kept = store / "smoke" / "theorem47"
+    (kept / "environment.json").write_text("another machine's")
+    again = [*ALL[:1], "theorem47", *ALL[2:], "--out", str(out), "--store", str(store)]
+    assert main(again) == 0
+    assert (kept / "environment.json").read_text() == "another machine's"
+    (kept / "findings.json").write_text("{}")  # came out otherwise
+    assert main(again) == 0
+    assert (kept / "environment.json").read_text() != "another machine's"
+
+
 def test_a_planted_claim_exits_1_and_is_named(
     smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

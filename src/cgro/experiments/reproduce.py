@@ -47,7 +47,7 @@ from cgro.experiments.cost import check_commands, check_data, check_machine
 from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
 from cgro.experiments.workers import make_all
 from cgro.report import reproduction
-from cgro.runs import Run, summary
+from cgro.runs import Run, summary, write_atomic
 
 THEORY: tuple[Any, ...] = (table2, figure2c, theorem47, hierarchy, theorem44)
 TRAINED: tuple[Any, ...] = (table1, figure2ab, figure1, figure3, figure4, bound, memory)
@@ -56,6 +56,8 @@ GROUPS = {
     "all": tuple(ARTIFACTS), "theory": tuple(a.NAME for a in THEORY), "trained": tuple(a.NAME for a in TRAINED),
     "figure2": ("figure2ab", "figure2c"),
 }  # fmt: skip
+
+MADE_IN = "environment.json"
 
 
 @dataclass(kw_only=True)
@@ -178,12 +180,19 @@ def _publish(config: Config, whole: Run, home: Home) -> None:
 
 
 def _store(target: Path, whole: Run, results: Sequence[dict[str, Any]], home: Home) -> None:
-    """Copy artifacts, small files all."""
+    """Copy artifacts, small files all; one that comes out as it was keeps the environment it was made in."""
     for result in results:
-        source = whole.path / result["artifact"]
-        shutil.rmtree(target / result["artifact"], ignore_errors=True)
+        source, kept = whole.path / result["artifact"], target / result["artifact"]
+        before = _contents(kept)
+        shutil.rmtree(kept, ignore_errors=True)
         for file in sorted(p for p in source.rglob("*") if p.is_file()):
-            home.copy(file, target / result["artifact"] / file.relative_to(source))
+            home.copy(file, kept / file.relative_to(source))
+        if before and before | {MADE_IN: b""} == _contents(kept) | {MADE_IN: b""}:
+            write_atomic(kept / MADE_IN, before[MADE_IN])
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def describe(result: dict[str, Any]) -> str:
