@@ -283,6 +283,6 @@ def draw(findings: Findings, folder: Path, home: Home) -> None:
     own, paper = judged_widths(findings["cifar10"]), {BASE * w: row for w, row in PAPER["cifar10"].items()}
     channels = {BASE * w: p for w, p in own.items()} if findings["scale"] == "paper" else own
     width_curves(
-        folder / "mnist", judged_widths(findings["mnist"]), PAPER["mnist"], "MNIST, LeNet, l_inf 0.3", "LeNet x width"
+        folder / "mnist", judged_widths(findings["mnist"]), PAPER["mnist"], "MNIST, LeNet, l_inf 0.3", "width of LeNet"
     )
     width_curves(folder / "cifar10", channels, paper, "CIFAR-10, l_inf 8/255", "channels of the first stage")
