@@ -5,7 +5,9 @@ import math
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 
 class BadRequest(ValueError):
@@ -48,12 +50,17 @@ def count(value: int, what: str, *, low: int = 1, high: int | None = None) -> in
     return int(value)
 
 
-def one_of(value: str, what: str, choices: Iterable[str]) -> str:
-    """Check that a name is known; list the known ones when it is not."""
+def one_of(value: str, what: str, choices: Iterable[Name]) -> Name:
+    """The choice of this name; the known ones are listed when there is none.
+
+    >>> one_of("gram", "backend", ("direct", "gram"))
+    'gram'
+    """
     names = list(choices)
-    if value not in names:
-        raise bad(what, expected="one of " + ", ".join(names), got=repr(value))
-    return value
+    for name in names:
+        if name == value:
+            return name
+    raise bad(what, expected="one of " + ", ".join(names), got=repr(value))
 
 
 class CheckFailed(Exception):

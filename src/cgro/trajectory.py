@@ -73,6 +73,11 @@ class Trajectory:
         return self.values[name]
 
     @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """Why it ended, one a seed where seeds end apart."""
+        return [self.outcome] if isinstance(self.outcome, Outcome) else self.outcome
+
+    @property
     def end(self) -> Outcome:
         """Why the loop of one seed ended."""
         if not isinstance(self.outcome, Outcome):

@@ -120,6 +120,7 @@ def test_scales_follow_the_dimension_unless_given():
         (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust-weight"),
         (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),
         (["--sweep", "n_train=0:5:2"], "n_train"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
+        (["--full-ball", "l2", "--backend", "gram"], "--backend with --full-ball"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):

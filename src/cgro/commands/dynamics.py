@@ -15,10 +15,11 @@ robust weight 0.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from cgro.definitions.metrics import Bound
 from cgro.dynamics import (
     CALIBRATED,
     PRESETS,
+    Backend,
     Setting,
     compare,
     detect_stages,
@@ -45,6 +47,7 @@ from cgro.dynamics import (
 from cgro.runs import Run, summary
 from cgro.trajectory import Outcome, Trajectory
 
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 DATA = ("patch_dim", "n_patches", "signal_strength", "noise_std", "n_signals")
 TRAINING = (
     "n_train", "n_filters", "activation_power", "activation", "init_std", "radius_ratio", "robust_weight", "lr",
@@ -97,9 +100,10 @@ def run(config: Config) -> Run:
     """Simulate, read off the stages, compare, draw."""
     setting = setting_of(config)
     count(config.seeds, "--seeds")
-    one_of(config.backend, "--backend", ("auto", "direct", "gram", "law"))
+    one_of(config.backend, "--backend", BACKENDS)
     if config.full_ball is not None:
         one_of(config.full_ball, "--full-ball", ("l2", "linf"))
+        one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
     axes = parse_sweep(config.sweep) if config.sweep else {}
     whole = Run.start(config.out, "dynamics", stored(config), overwrite=config.overwrite)
     with whole.locked():
@@ -128,9 +132,9 @@ def setting_of(config: Config) -> Setting:
 
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
-    backend = "direct" if config.full_ball else config.backend
+    backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
     trained = simulate(
-        setting, seeds=seeds, n_steps=config.n_steps, backend=backend,  # type: ignore[arg-type]
+        setting, seeds=seeds, n_steps=config.n_steps, backend=backend,
         threads=config.threads or os.cpu_count() or 1, label=f"dynamics: {config.preset}",
     )  # fmt: skip
     whole.write_rows(rows_of(trained))
@@ -183,7 +187,7 @@ class _Measured:
 def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | None) -> dict[str, _Measured]:
     """The four errors, and those under a full ball by their own names."""
     restricted = "along the signal direction, closed form"
-    if all(o.ok for o in trained.outcome):  # type: ignore[union-attr]
+    if all(o.ok for o in trained.outcomes):
         test, n_test = unseen_errors(trained, config.n_test), config.n_test
     else:
         test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.meta["n_test"]
@@ -215,7 +219,7 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str
     p = "inf" if ball == "linf" else 2
     threat = {"p": p, "radius": setting.radius, "box": None, "adversary": setting.adversary}
     return summary(
-        "dynamics", seed=config.seed, threat=threat, outcome=outcome_of(trained.outcome),
+        "dynamics", seed=config.seed, threat=threat, outcome=outcome_of(trained.outcomes),
         verdict=cgro_verdict({k: errors[k].pooled() for k in FOUR}).to_dict(),
         metrics={k: e.metric() for k, e in errors.items()},
         preset=config.preset, calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset],
@@ -227,7 +231,7 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str
     )  # fmt: skip
 
 
-def outcome_of(outcomes: Any) -> dict[str, Any]:
+def outcome_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """One outcome for all seeds: the first that failed, else the first."""
     told: Outcome = next((o for o in outcomes if not o.ok), outcomes[0])
     return {**asdict(told), "per_seed": [o.kind for o in outcomes]}
@@ -294,15 +298,15 @@ def _product(values: list[list[float]]) -> list[tuple[float, ...]]:
 
 def _cell(config: Config, setting: Setting, cell: dict[str, float]) -> dict[str, Any]:
     """The end of training for one cell, and the two predicted boundaries."""
-    seeds, backend = range(config.seed, config.seed + config.seeds), config.backend
+    seeds, backend = range(config.seed, config.seed + config.seeds), one_of(config.backend, "--backend", BACKENDS)
     trained = simulate(
-        setting, seeds=seeds, n_steps=config.n_steps, backend=backend, threads=config.threads or os.cpu_count() or 1,  # type: ignore[arg-type]
+        setting, seeds=seeds, n_steps=config.n_steps, backend=backend, threads=config.threads or os.cpu_count() or 1,
         n_records=40, n_test=min(config.n_test, 2000),
     )  # fmt: skip
     keys = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
     known = not setting.full_ball and setting.activation == "odd"
     return {
-        **cell, "radius_over_strength": setting.radius_ratio, "outcome": outcome_of(trained.outcome)["kind"],
+        **cell, "radius_over_strength": setting.radius_ratio, "outcome": outcome_of(trained.outcomes)["kind"],
         **{k: trained.final(k) for k in keys}, "noise_learned": trained.final("noise_learned").mean(1),
         "onset_ratio": onset_ratio(setting, seeds) if known else None,
         "extinction_ratio": extinction_ratio(setting.robust_weight, setting.activation_power) if known else None,

@@ -77,7 +77,7 @@ class Config(Output, Computing):
 def run(config: Config) -> Run:
     """Make what is missing, judge, draw, and write the page after every artifact."""
     chosen = _chosen(config.names)
-    scale: Scale = one_of(config.scale, "--scale", SCALES)  # type: ignore[assignment]
+    scale = one_of(config.scale, "--scale", SCALES)
     number(config.minutes, "--minutes", low=0.0)
     count(config.workers, "--workers")
     set_up(config)
