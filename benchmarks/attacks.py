@@ -199,7 +199,7 @@ def speed(a: argparse.Namespace) -> None:
         step, steps = 2.5 * threat.radius / 10, 10
         calls: dict[str, Callable[[], Any]] = {}
         for precision in ("float32", "bfloat16"):
-            attack = PGD(threat, n_steps=steps, precision=precision)  # type: ignore[arg-type]
+            attack = PGD(threat, n_steps=steps, precision=precision)
             calls[f"ours {precision}"] = lambda attack=attack, fast=fast, x=x, y=y: attack(fast, x, y)
             low = precision == "bfloat16"
             calls[f"floor {precision}"] = lambda low=low, fast=fast, x=x, y=y: floor(fast, x, y, 10, low)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel
+from cgro.definitions.attacks import Precision
 from cgro.models import build, fast_layout, n_parameters
 from cgro.runs import dump_json, environment, write_atomic
 from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
@@ -73,12 +74,12 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def ours(
-    data: Any, precision: str, epochs: int, seed: int, width: int = 16, drop: int = 0, step: str = "float32"
+    data: Any, precision: Precision, epochs: int, seed: int, width: int = 16, drop: int = 0, step: str = "float32"
 ) -> tuple[nn.Module, Any]:
     model = fast_layout(build("preactresnet", SHAPE, 10, width=width, seed=seed))
     recipe = Recipe(epochs=epochs, batch_size=64, optimizer="sgd", lr=0.05, weight_decay=5e-4,
                     lr_drops=(drop,) if drop else ())  # fmt: skip
-    attack = PGD(THREAT, n_steps=7, step_size=STEP, precision=precision)  # type: ignore[arg-type]
+    attack = PGD(THREAT, n_steps=7, step_size=STEP, precision=precision)
     evaluation = Evaluation(PGD(THREAT, n_steps=1), n=1, every=epochs)
     fabric = make_fabric("cpu", precision=step)
     return model, fit(model, data, attack, recipe, evaluation=evaluation, seed=seed, fabric=fabric)
@@ -104,7 +105,7 @@ def clocked(call: Callable[[], Any]) -> tuple[float, Any]:
 def speed(a: argparse.Namespace) -> None:
     """One pass over n examples by each, in turn; the first round is not counted."""
     data = load("cifar10", n_train=a.n, n_test=10)
-    calls = {"ours": ("auto", "float32"), "ours, step too in bfloat16": ("auto", "bfloat16"),
+    calls: dict[str, tuple[Precision, str] | None] = {"ours": ("auto", "float32"), "ours, step too in bfloat16": ("auto", "bfloat16"),
              "ours in float32": ("float32", "float32"), "common": None}  # fmt: skip
     seconds: dict[str, list[float]] = {k: [] for k in calls}
     shares: dict[str, list[float]] = {k: [] for k in seconds}
