@@ -21,7 +21,7 @@ MEASURED = ("gpu", "paper")
 """Scales whose cost is measured; the others are known to fit any machine."""
 EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
-ROUGH = {"smoke": 300.0, "cpu": 5.5 * 3600}
+ROUGH = {"smoke": 300.0, "cpu": 5.0 * 3600}
 SIZES = {"mnist": ((1, 28, 28), 57_000), "cifar10": ((3, 32, 32), 47_500)}
 """Shape of an image, and training images beside those for validation."""
 SUSTAINED = 50e12
@@ -47,7 +47,6 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
         f"--scale {scale} on this machine ({kind}): about {duration(total)} ({told}); {work:.1e} floating point operations, "
         f"{duration(work / SUSTAINED)} of a GPU that does {SUSTAINED / 1e12:g}e12 a second"
     )
-    say(line)
     fits = ", ".join(f"{s} (about {duration(t)})" for s, t in ROUGH.items())
     if scale == "gpu" and kind == "cpu":
         raise BadRequest(f"{line}; expected a GPU, got none; what fits: {fits}, and {scale} for the theory artifacts")
@@ -55,6 +54,7 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
         raise BadRequest(
             f"{line}, more than --max-hours {max_hours:g}; what fits: {fits}, and {scale} for the theory artifacts"
         )
+    say(line)
 
 
 def _measured(jobs: Sequence[Job], device: str, kind: str) -> tuple[float, str]:
@@ -74,13 +74,15 @@ def _measured(jobs: Sequence[Job], device: str, kind: str) -> tuple[float, str]:
 
 
 def operations(config: train.Config) -> float:
-    """Floating point operations of a training run with one attack from one start: (2 K + 3) F an example and epoch.
+    """Floating point operations of a training run: (2 K + R + 4) F an example and epoch, or 3 F without an attack.
 
     F is a pass forward, two to a multiplication and addition; a gradient with respect to the input or to the weights costs another F
-    each. K attack steps need the pass and the first, the training step all three. Evaluations come on top.
+    each. K attack steps, over R starts, are a pass and the first each; the clean example and every end are judged in a pass (in
+    bfloat16 up to R more); the training step is a pass and both gradients. Evaluations come on top.
     """
-    steps = getattr(config.crafting(), "n_steps", 0) if config.attack != "none" else 0
-    return (2 * steps + 3) * _forward(config.data, config.model, config.width) * _examples(config)
+    steps, starts = train.gradient_steps(config), getattr(config.crafting(), "n_restarts", 1)
+    attack = 2 * steps + starts + 1 if steps else 0
+    return (attack + 3) * _forward(config.data, config.model, config.width) * _examples(config)
 
 
 @cache

@@ -36,7 +36,7 @@ PLATEAU = (
     "which networks are constant depends on the start: compare those whose radius was warmed up in the table of starts"
 )
 DEAR = 600
-"""Seconds: in `cpu` scale's own estimates."""
+"""Seconds of training, as jobs estimate them, above which the ensemble judges the first seed only."""
 BASE = 16
 """Channels of the first stage of WRN-d-1; a PreActResNet has as many there as its width says."""
 FIXED = 2.0
@@ -62,7 +62,7 @@ def _families(scale: Scale) -> dict[str, dict[str, list[Job]]]:
 
 
 def _judged_twice(scale: Scale, own: list[Job]) -> list[dict[str, Job]]:
-    """By PGD and by the ensemble; the first seed only at `smoke`, and of networks that take over `DEAR` seconds to train."""
+    """By PGD and by the ensemble; the first seed only at `smoke`, and of `DEAR` networks."""
     first_only = scale == "smoke" or own[0].seconds > DEAR
     return [networks.beside(scale, job) for job in own[: 1 if first_only else None]]
 
