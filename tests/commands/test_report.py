@@ -89,9 +89,15 @@ def test_bad_requests_are_one_line(runs: list[str], tmp_path: Path, capsys: pyte
         assert line.count("\n") == 1
 
 
-def test_a_gap_in_a_curve_is_a_gap_in_the_line() -> None:
-    drawn = chart([1, 2, 3, 4], [{"label": "a", "color": "#000", "dash": "", "values": [1.0, None, 3.0, 2.0]}])
-    assert drawn["lines"][0]["path"].count("M") == 2
+def test_a_curve_that_was_measured_every_other_epoch_is_a_line() -> None:
+    look = {"label": "a", "color": "#000", "dash": ""}
+    often, seldom = [5.0, None, 3.0, None, 1.0, None], [None, None, 4.0, None, 2.0, None]
+    drawn = chart([1, 2, 3, 4, 5, 6], [{**look, "values": often}, {**look, "values": seldom}])
+    assert drawn["epochs"] == [1, 3, 5]
+    assert [line["path"].count("M") for line in drawn["lines"]] == [1, 1]
+    assert [line["path"].count("L") for line in drawn["lines"]] == [2, 1]
+    assert drawn["lines"][0]["path"].split("L")[1].split()[0] == f"{drawn['xs'][1]}"
+    assert drawn["lines"][1]["values"] == [None, 4.0, 2.0]
 
 
 def test_references_only_where_the_setting_matches() -> None:

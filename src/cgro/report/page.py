@@ -5,6 +5,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -56,12 +57,16 @@ def chart(
     epochs: Sequence[float], series: Sequence[Mapping[str, Any]], marks: Sequence[Mapping[str, Any]] = (),
     along: str = "epoch",
 ) -> dict[str, Any]:  # fmt: skip
-    """Where everything of a line chart goes, in the units of an SVG of WIDE x HIGH; None is a gap.
+    """Where everything of a line chart goes, in the units of an SVG of WIDE x HIGH.
 
     Args:
-        epochs: what the values are drawn along. series: label, color, dash, values.
+        epochs: what the values are drawn along. series: label, color, dash, values; None where none was measured, as between
+            the evaluations of a run: the line goes on to the next.
         marks: epoch, label, color: vertical lines. along: the name of the horizontal axis.
     """
+    measured = _measured(series)
+    epochs = list(compress(epochs, measured))
+    series = [{**s, "values": list(compress(s["values"], measured))} for s in series]
     known = [v for s in series for v in s["values"] if v is not None]
     low, high = min(0.0, *known), max(known)
     step = _round_step(high - low, 7)
@@ -77,14 +82,8 @@ def chart(
 
     lines = []
     for s in series:
-        pieces, pen = [], "M"
-        for epoch, value in zip(epochs, s["values"], strict=True):
-            if value is None:
-                pen = "M"
-                continue
-            pieces.append(f"{pen}{at_x(epoch):.1f} {at_y(value):.1f}")
-            pen = "L"
-        lines.append({**s, "path": "".join(pieces)})
+        points = [f"{at_x(e):.1f} {at_y(v):.1f}" for e, v in zip(epochs, s["values"], strict=True) if v is not None]
+        lines.append({**s, "path": "M" + "L".join(points) if points else ""})
     ticks = [
         {"y": round(at_y(low + k * step), 1), "text": f"{low + k * step:g}"}
         for k in range(round((high - low) / step) + 1)
@@ -95,6 +94,11 @@ def chart(
     drawn = [{**m, "x": round(at_x(m["epoch"]), 1)} for m in marks if first <= m["epoch"] <= last]
     return {"lines": lines, "ticks": ticks, "places": places, "marks": drawn, "xs": [round(at_x(e), 1) for e in epochs],
             "epochs": [float(e) for e in epochs], "along": along, "wide": WIDE, "high": HIGH, "left": LEFT, "bottom": BOTTOM}  # fmt: skip
+
+
+def _measured(series: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """By epoch: was any of the series measured there?"""
+    return [any(v is not None for v in at) for at in zip(*(s["values"] for s in series), strict=True)]
 
 
 def _round_step(span: float, n: int) -> float:
@@ -253,18 +257,21 @@ def _drawn(c: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[
     """A card with its charts."""
     d, curves = c["diagnosis"] or {}, c["curves"]
     made: list[dict[str, Any]] = []
-    if len(curves.get("epoch", ())) > 1:
+    shown = [{"label": text, "color": color, "dash": dash, "values": _percent(curves[key])}
+             for key, text, color, dash in SERIES if key in curves]  # fmt: skip
+    if sum(_measured(shown)) > 1:
         marks = [{"epoch": e, "label": "lr drop", "color": "#595959"} for e in d.get("drops", ())]
         if d.get("rise") and d["label"] == "robust_overfitting":
             marks.append({"epoch": d["rise"]["onset"], "label": f"onset {d['rise']['onset']:g}", "color": "#00664d"})
-        shown = [{"label": text, "color": color, "dash": dash, "values": _percent(curves[key])}
-                 for key, text, color, dash in SERIES if key in curves]  # fmt: skip
         made.append({"title": "Learning curves", "unit": "error (%)", **chart(curves["epoch"], shown, marks)})
         if {"robust_error/test", "robust_error/train"} <= set(curves):
             gap = [None if a is None or b is None else 100 * (a - b)
                    for a, b in zip(curves["robust_error/test"], curves["robust_error/train"], strict=True)]  # fmt: skip
             line = [{"label": "robust test minus robust training error", "color": PURPLE, "dash": "", "values": gap}]
-            made.append({"title": "Robust generalization gap", "unit": "points", **chart(curves["epoch"], line, marks)})
+            if sum(_measured(line)) > 1:
+                made.append(
+                    {"title": "Robust generalization gap", "unit": "points", **chart(curves["epoch"], line, marks)}
+                )
     made += _strong_chart(c["strong"]) + _flatness_charts(c["flatness_curves"])
     table = {m["key"]: m for m in c["metrics"]}
     radius = (c["threat"] or {}).get("radius")
