@@ -18,7 +18,7 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         "The training balls are memorised: regularise the weights (AWP took the robust training accuracy of "
         f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}).",
         "Or give more data: CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAttack.",
-        "A curve over epochs would say whether stopping early helps, and from which epoch on it costs robustness.",
+        "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is established.",
     ),
     "catastrophic_overfitting": (
         "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, ICLR "
