@@ -6,10 +6,13 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cgro._check import BadRequest, bad, count, one_of
 from cgro.runs import Run, over_seeds, plain, summary
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 NOT_STORED = ("out", "overwrite", "json")
 
@@ -50,7 +53,7 @@ class Computing:
     )
 
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def stored(config: Any) -> dict[str, Any]:
@@ -80,8 +83,8 @@ def parse(
     )  # fmt: skip
     parser.add_argument("--config", action="config", help="YAML file of these options, such as a run's config.yaml")
     hints, written = typing.get_type_hints(config_class), _written(_value_of("--config", argv))
-    for f in fields(config_class):  # type: ignore[arg-type]
-        default = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
+    for f in fields(config_class):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
         text = f.metadata.get("help", "") + ("" if default in (None, "", [], False) else f" (default: {default})")
         if f.metadata.get("positional"):
             many = typing.get_origin(hints[f.name]) is list
