@@ -54,7 +54,7 @@ CHUNK = 64
 class Config(Output, Computing):
     """Options of `cgro flatness`."""
 
-    targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)  # noqa: RUF009
+    targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)
     radii: str | None = option(None, "increasing, such as 0.05,0.1,0.2; default: 1/4 to 3 times the training radius")
     per_epoch: bool = option(False, "every checkpoints/epoch-*.safetensors of a run as well")
     parts: str = option("train,test", "train, test, between (midpoints of training images of one class)")

@@ -24,7 +24,7 @@ from cgro.runs import Run, Unsaved, write_atomic
 class Config:
     """Options of `cgro report`."""
 
-    runs: list[str] = option([], "run directories", positional=True)  # noqa: RUF009
+    runs: list[str] = option([], "run directories", positional=True)
     out: str = option("report.html", "the file to write")
     overwrite: bool = option(False, "replace a file that is there")
     json: bool = option(False, "print the machine-readable cards on stdout, nothing else; writes no file")
