@@ -10,8 +10,46 @@ from typing import Any, TypeVar
 Name = TypeVar("Name", bound=str)
 
 
+LONGEST_VALUE = 200
+"""Characters of a caller's value that a message repeats. A choice: a terminal's two lines."""
+LONGEST_LINE = 600
+"""Characters of a whole message on the terminal. A choice."""
+
+
 class BadRequest(ValueError):
     """The caller asked for something that cannot be done. The command line prints it as one line and exits 2."""
+
+
+def one_line(text: str, limit: int = LONGEST_LINE) -> str:
+    r"""Text that is safe to print on one line of a terminal, whoever wrote it.
+
+    White space becomes single spaces, control characters (escape sequences among them) and lone surrogates are written as
+    escapes, and what is longer than `limit` loses its middle.
+
+    Args:
+        text: any text.
+        limit: longest result, in characters.
+
+    Returns:
+        One printable line.
+
+    Example:
+        >>> one_line("red \x1b[31m\n  text")
+        'red \\x1b[31m text'
+        >>> one_line("0123456789" * 3, limit=15)
+        '01234 ... 56789'
+    """
+    pieces = []
+    for character in " ".join(text.split()):
+        if character.isprintable():
+            pieces.append(character)
+        else:
+            pieces.append(character.encode("unicode_escape", "surrogatepass").decode())
+    line = "".join(pieces)
+    if len(line) <= limit:
+        return line
+    side = max(1, (limit - 5) // 2)
+    return f"{line[:side]} ... {line[-side:]}"
 
 
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
@@ -20,7 +58,8 @@ def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadReq
     >>> str(bad("radius", expected="a number >= 0", got=-1, remedy="use 8/255"))
     'radius: expected a number >= 0, got -1; use 8/255'
     """
-    return BadRequest(f"{what}: expected {expected}, got {got}" + (f"; {remedy}" if remedy else ""))
+    message = f"{one_line(what, LONGEST_VALUE)}: expected {expected}, got {one_line(str(got), LONGEST_VALUE)}"
+    return BadRequest(f"{message}; {remedy}" if remedy else message)
 
 
 def number(value: float | str, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
