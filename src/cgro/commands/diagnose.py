@@ -23,7 +23,7 @@ import torch
 from cgro._check import bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, option, set_up, stored
+from cgro.commands._common import Computing, Output, begin, option, set_up
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, attack_by_name
 from cgro.diagnosis import (
@@ -43,7 +43,7 @@ from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.runs import Run, summary
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
 
 
 @dataclass(kw_only=True)
@@ -85,10 +85,11 @@ def run(config: Config) -> Run:
     if path.is_dir():
         Run.open(path)
     curves = None if path.is_dir() else read_curves(path, columns or None)
-    done = Run.start(config.out, "diagnose", stored(config), overwrite=config.overwrite)
-    if curves is None:
-        return _finish(config, done, *of_run(config, path))
-    return _finish(config, done, curves, [diagnose(c, n_classes=config.n_classes, seed=config.seed) for c in curves])
+    with begin("diagnose", config) as done:
+        if curves is None:
+            return _finish(config, done, *of_run(config, path))
+        found = [diagnose(c, n_classes=config.n_classes, seed=config.seed) for c in curves]
+        return _finish(config, done, curves, found)
 
 
 def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
@@ -112,7 +113,7 @@ def _lint_of_run(config: Config, part: Path) -> list[Check]:
     settings = train.settings_of(source)
     data, model = train.prepare(settings)
     path = checkpoint_of(source)
-    load_weights(model, read_weights(path), path)
+    load_weights(model, read_run_weights(source, path), path)
     return _lint(config, settings, data, model)
 
 
@@ -136,8 +137,7 @@ def _from_weights(config: Config, path: Path) -> Run:
     for _, file in files:
         load_weights(model, read_weights(file), file)
     model = model.to(device).eval()
-    done = Run.start(config.out, "diagnose", stored(config), overwrite=config.overwrite)
-    with done.locked():
+    with begin("diagnose", config) as done:
         point = diagnose_model(model, parts["train"], parts["test"], settings.threat(), n=config.n, n_lint=config.lint_n,
                                n_classes=max(2, data.n_outputs), seed=config.seed)  # fmt: skip
         if len(files) == 1:
