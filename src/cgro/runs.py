@@ -29,7 +29,7 @@ import yaml
 from cgro import folder
 from cgro._check import BadRequest, bad, one_line
 from cgro.environment import SCHEMA, changes, environment, sentence
-from cgro.reading import open_regular, parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.reading import attempt, open_regular, parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
 __all__ = [
@@ -446,7 +446,9 @@ def digest_in_header(path: Path) -> str | None:
             header = parse_json(file.read(min(length, LONGEST_HEADER)), str(path))
     except (BadRequest, struct.error, OSError):
         return None
-    digest = _mapping(header, "__metadata__").get("sha256")
+    text = _mapping(header, "__metadata__").get("state")
+    state = attempt(lambda: parse_json(text, str(path))) if isinstance(text, str) else None
+    digest = state.get("sha256") if isinstance(state, dict) else None
     return digest if isinstance(digest, str) else None
 
 

@@ -12,7 +12,6 @@ examples:
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import torch
 from cgro._check import bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, begin, option, set_up
+from cgro.commands._common import Computing, Output, begin, commonest, option, set_up
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, attack_by_name
 from cgro.diagnosis import (
@@ -189,11 +188,11 @@ def _verdict(found: list[Diagnosis]) -> dict[str, Any]:
     if len(found) == 1:
         return {"label": found[0].label, "reason": found[0].reason, "scope": found[0].scope}
     labels = [f.label for f in found]
-    label, n = Counter(labels).most_common(1)[0]
+    label, sentence = commonest(labels)
     rises = [100 * f.rise.size for f in found if f.rise]
     spread = f"; rise {np.mean(rises):.2f} points (sd {np.std(rises, ddof=1):.2f})" if len(rises) > 1 else ""
     first = next(f for f in found if f.label == label)
-    text = f"{n} of {len(found)} seeds: {label}{spread}. First such seed: {first.reason}"
+    text = f"{sentence}{spread}. First such seed: {first.reason}"
     return {"label": label, "reason": text, "scope": first.scope, "per_seed": labels}
 
 

@@ -43,7 +43,7 @@ def digest_of(tensors: Mapping[str, Tensor], state: str) -> str:
 
     Args:
         tensors: on the CPU, contiguous.
-        state: as it stands in the header.
+        state: the JSON of the state, without the digest.
     """
     total = hashlib.sha256(state.encode())
     for name, tensor in sorted(tensors.items()):
@@ -68,8 +68,10 @@ def save_checkpoint(
         for index, slots in values["state"].items():
             tensors |= {f"optimizer/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    text = json.dumps({**state, "optimizer_groups": groups})
-    write_atomic(path, save(tensors, metadata={"state": text, "sha256": digest_of(tensors, text)}))
+    whole = {**state, "optimizer_groups": groups}
+    # One entry: with two the library writes them in an order of its own, and equal checkpoints would differ in their bytes.
+    text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
+    write_atomic(path, save(tensors, metadata={"state": text}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -81,12 +83,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _damaged(path, one_line(str(error), 120)) from None
-    text = header.get("state", "{}")
-    if "sha256" in header and header["sha256"] != digest_of(tensors, text):
-        raise _damaged(path, "its tensors or its state are not those that were written")
-    state = parse_json(text, str(path))
+    state = parse_json(header.get("state", "{}"), str(path))
     if not isinstance(state, dict):
         raise _damaged(path, "its state is no mapping")
+    digest = state.pop("sha256", None)
+    if digest is not None and digest != digest_of(tensors, json.dumps(state)):
+        raise _damaged(path, "its tensors or its state are not those that were written")
     return tensors, state
 
 
