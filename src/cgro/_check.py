@@ -83,7 +83,11 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
 
 def count(value: int, what: str, *, low: int = 1, high: int | None = None) -> int:
     """Check that a count is an integer in [low, high]."""
-    if isinstance(value, bool) or int(value) != value or value < low or (high is not None and value > high):
+    try:
+        whole = not isinstance(value, bool) and int(value) == value
+    except (TypeError, ValueError, OverflowError):  # None, a word, infinity
+        whole = False
+    if not whole or value < low or (high is not None and value > high):
         limit = f">= {low}" if high is None else f"in [{low}, {high}]"
         raise bad(what, expected=f"an integer {limit}", got=value)
     return int(value)
