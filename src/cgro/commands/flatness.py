@@ -8,6 +8,9 @@ examples:
   cgro flatness runs/cifar --radii 4/255,8/255,16/255 --n 512
   cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
+  cgro flatness runs/mine --model my_package.networks:Net
+
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
 import hashlib
@@ -24,7 +27,7 @@ import torch
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, Trusting, lines_of, option, set_up, stored
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
 from cgro.flatness import (
@@ -51,7 +54,7 @@ CHUNK = 64
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Computing, Trusting):
     """Options of `cgro flatness`."""
 
     targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)
@@ -62,9 +65,9 @@ class Config(Output, Computing):
     n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius")
     n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
     n_restarts: int = option(1, "starts; those after the first are random")
-    data: str = option("mnist5k", "data set of a bare checkpoint")
+    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
     width: int | None = option(None, "its width")
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
@@ -87,9 +90,12 @@ def run(config: Config) -> Run | Unsaved:
     targets = [_target(config, path) for path in _expanded(config.targets)]
     for target in targets:  # refused before any work
         _names(config, target.settings)
+    prepared = train.prepare(targets[0].settings)  # a network of the caller's may fail: before there is a directory
     own = config.out is not None or len(targets) > 1 or targets[0].run is None
     done = Run.start(config.out, "flatness", stored(config), overwrite=config.overwrite) if own else None
-    results = [_measured(config, target, done) for target in targets]
+    results = [_measured(config, targets[0], done, prepared)]
+    del prepared  # one data set in memory at a time
+    results += [_measured(config, target, done, train.prepare(target.settings)) for target in targets[1:]]
     if done is None:
         return Unsaved(results[0])
     with done.locked():
@@ -128,7 +134,7 @@ def _target(config: Config, path: Path) -> _Target:
             raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
         names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
         return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
-    source, settings = train.trained(path)
+    source, settings = train.trained(path, trust=config.trust)
     checkpoints = {p.stem: p for p in sorted((path / "checkpoints").glob("epoch-*.safetensors"))}
     if config.per_epoch and not checkpoints:
         raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
@@ -151,9 +157,11 @@ def _names(config: Config, settings: train.Config) -> list[str]:
     return names
 
 
-def _measured(config: Config, target: _Target, own: Run | None) -> dict[str, Any]:
+def _measured(
+    config: Config, target: _Target, own: Run | None, prepared: tuple[Dataset, torch.nn.Module]
+) -> dict[str, Any]:
     """All checkpoints of one target; recorded into its run."""
-    data, model = train.prepare(target.settings)
+    data, model = prepared
     device = make_fabric(config.device).device
     model = model.to(device).eval()
     home = target.run or own
