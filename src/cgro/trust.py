@@ -24,7 +24,7 @@ _FOREIGN: dict[Kind, tuple[str, str]] = {
     "code": ("code of whoever made it", "code that was not trusted"),
     "path": ("a path that whoever made it chose", "a path that was not trusted"),
     "hub": (
-        "a data set that would have to be fetched for whoever made it",
+        "a data set that would have to be fetched",
         "a data set that is not in the cache and was not trusted to be fetched",
     ),
 }
@@ -105,7 +105,8 @@ class Untrusted(BadRequest):
         super().__init__(
             f"{one_line(where, LONGEST_VALUE)}: its {what} is {name}, {foreign}; look at it, then {remedy}"
         )
-        self.what, self.name, self.kind = what, name, kind
+        self.what, self.name = what, name
+        self.kind: Kind = kind
 
     @property
     def left_out(self) -> str:

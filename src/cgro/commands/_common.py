@@ -115,11 +115,10 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
         for word in value if isinstance(value, list) else [value]:
             if isinstance(word, str):
                 received.admit(f.name, word, names or f.name)
-        if names != "data" or value is None or received.trusts(value):
-            continue
-        kind = kind_of(value)
-        if kind == "path" or (kind == "hub" and fetch):
-            raise received.untrusted(f.name, value, names, kind)
+        if names == "data" and isinstance(value, str) and not received.trusts(value):
+            kind = kind_of(value)
+            if kind == "path" or (kind == "hub" and fetch):
+                raise received.untrusted(f.name, value, names, kind)
 
 
 def parse(
