@@ -6,6 +6,10 @@ examples:
   cgro report runs/mnist5k --out report.html
   cgro report runs/baseline runs/awp --out compared.html
   cgro report runs/mnist5k --json
+  cgro report runs/mine --trust
+
+A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says that the
+lint was not run.
 """
 
 from collections import Counter
@@ -13,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
-from cgro.commands._common import option
+from cgro.commands._common import Trusting, option
 from cgro.report import page
 from cgro.runs import Run, Unsaved, write_atomic
 
 
 @dataclass(kw_only=True)
-class Config:
+class Config(Trusting):
     """Options of `cgro report`."""
 
     runs: list[str] = option([], "run directories", positional=True)
@@ -52,7 +56,8 @@ def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
         return run.summary["diagnoses"][0]
     if run.summary["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
         return None
-    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device)
+    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device,
+                               trust=config.trust)  # fmt: skip
     seeds = diagnose.of_run(settings, run.path)[1]
     labels = [d.label for d in seeds]
     label, n = Counter(labels).most_common(1)[0]
@@ -75,5 +80,8 @@ def _ordinal(k: int) -> str:
 
 def describe(result: dict[str, Any]) -> str:
     """Where the page is, and the verdicts."""
-    lines = [f"{card['name']}: {card['verdict']['label']}: {card['verdict']['reason']}" for card in result["runs"]]
+    lines = []
+    for card in result["runs"]:
+        lines.append(f"{card['name']}: {card['verdict']['label']}: {card['verdict']['reason']}")
+        lines += [f"  {one_line(text)}" for text in diagnose.not_run(card["diagnosis"] or {})]
     return "\n".join([*lines, "", str(result["report"])])
