@@ -169,9 +169,14 @@ def test_outside_of_the_main_thread_nothing_is_changed() -> None:
 
 def test_deferred_requests_are_met_on_leaving() -> None:
     reached = []
-    with stop_requests(interrupt, [signal.SIGUSR1]), pytest.raises(KeyboardInterrupt), deferred_requests():
-        signal.raise_signal(signal.SIGUSR1)
-        reached.append("the end")
+
+    def work() -> None:
+        with deferred_requests():
+            signal.raise_signal(signal.SIGUSR1)
+            reached.append("the end")
+
+    with stop_requests(interrupt, [signal.SIGUSR1]), pytest.raises(KeyboardInterrupt):
+        work()
     assert reached == ["the end"]
 
 
@@ -182,8 +187,8 @@ def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ig
         "from cgro import _interrupt, cli\n"
         "def answer(argv):\n"
         "    assert _interrupt.PARENT not in os.environ\n"
-        "    print('ready', flush=True)\n"
         "    try:\n"
+        "        print('ready', flush=True)\n"
         "        time.sleep(100)\n"
         "    except KeyboardInterrupt:\n"
         "        return 77\n"
