@@ -1,5 +1,6 @@
 """Requests to stop: four signals, one meaning, in every command; what was ignored stays ignored; imports are not torn."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from cgro import _interrupt
 from cgro._interrupt import deferred_requests, interrupt, interrupted_by, stop_requests
 from cgro.cli import main
+from cgro.runs import Run
 
 TRAINING = ["--data", "digits", "--n-train", "300", "--n-test", "100", "--model", "mlp", "--width", "16", "--epochs", "60",
             "--attack", "pgd3", "--eval-attack", "pgd3", "--eval-n", "50", "--device", "cpu", "--threads", "1"]  # fmt: skip
@@ -71,8 +73,9 @@ def test_training_saves_on_each_signal_and_resumes_to_the_same_bits(
     assert f"cgro train --resume {out}" in text
     assert not (out / "summary.json").exists()
     assert main(["train", "--resume", str(out)]) == 0
-    for name in ("checkpoints/last.safetensors", "checkpoints/best_validation.safetensors", "summary.json"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    for name in ("last.safetensors", "best_validation.safetensors"):
+        assert (out / "checkpoints" / name).read_bytes() == (whole / "checkpoints" / name).read_bytes()
+    assert Run(out).summary["metrics"] == Run(whole).summary["metrics"]
 
 
 def test_dynamics_is_taken_up_where_a_closed_terminal_left_it(tmp_path: Path) -> None:
@@ -178,6 +181,20 @@ def test_deferred_requests_are_met_on_leaving() -> None:
     with stop_requests(interrupt, [signal.SIGUSR1]), pytest.raises(KeyboardInterrupt):
         work()
     assert reached == ["the end"]
+
+
+def test_an_interrupt_that_a_callback_swallows_comes_again() -> None:
+    """As in ctypes, numba and finalizers: the exception has nowhere to go, is printed and lost."""
+    before = sys.unraisablehook
+
+    def work() -> None:
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGUSR1))()
+        wait_for(lambda: False, seconds=60)
+
+    with pytest.raises(KeyboardInterrupt), stop_requests(interrupt, [signal.SIGUSR1]):
+        work()
+    assert interrupted_by() == "interrupted by SIGUSR1"
+    assert sys.unraisablehook is before
 
 
 def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ignored() -> None:

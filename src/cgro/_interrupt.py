@@ -8,6 +8,7 @@ handlers: there only Ctrl-C is taken over, and only during training.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,8 +76,21 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    if not _state.handlers:
-        _state.last = None
+    if _state.handlers:
+        with _in_force(handler, signals):
+            yield
+        return
+    _state.last, kept = None, sys.unraisablehook
+    sys.unraisablehook = _insisting(kept)
+    try:
+        with _in_force(handler, signals):
+            yield
+    finally:
+        sys.unraisablehook = kept
+
+
+@contextlib.contextmanager
+def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Iterator[None]:
     _state.handlers.append(handler)
     before = {s: signal.getsignal(s) for s in signals}
     taken = [s for s, kept in before.items() if kept not in (signal.SIG_IGN, None, _received)]
@@ -90,6 +104,30 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
                 signal.signal(s, before[s])
         finally:
             _state.handlers.pop()
+
+
+def _insisting(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """A hook for exceptions that Python cannot raise: an interrupt that came inside a callback of C code comes again.
+
+    Finalizers, ctypes and numba call Python where an exception has nowhere to go; there it is printed and lost, and
+    the command would go on to its end.
+    """
+
+    def lost(found: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            hook(found)
+            return
+        timer = threading.Timer(0.05, _send_again)  # once the callback has returned
+        timer.daemon = True
+        timer.start()
+
+    return lost
+
+
+def _send_again() -> None:
+    main = threading.main_thread().ident
+    if _state.handlers and main is not None:
+        signal.pthread_kill(main, _state.last or signal.SIGINT)
 
 
 @contextlib.contextmanager
