@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cgro._check import bad
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, plain_text
 from cgro.runs import Run, write_atomic
 
 _BOUNDARIES = {"signal_growth_end": "I", "memorization_start": "II", "memorization_end": "III"}
@@ -20,6 +20,11 @@ AXIS_NAMES = {
     "n_filters": "filters", "noise_std": "noise standard deviation", "init_std": "initial standard deviation",
     "n_patches": "patches", "lr": "step size", "batch_size": "batch size", "n_signals": "signal directions",
 }  # fmt: skip
+
+
+def _axis_name(parameter: str) -> str:
+    """What an axis is called; a parameter that this version does not know, by its own name."""
+    return AXIS_NAMES.get(parameter, plain_text(parameter))
 
 
 def _columns(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -86,7 +91,7 @@ def _mark_stages(axes: Axes, stages: dict[str, Any], last: float) -> None:
 
 def _title(result: dict[str, Any]) -> str:
     seeds = f"{result['n_seeds']} seed{'s' if result['n_seeds'] > 1 else ''}, range shaded"
-    name = result["preset"] + (" (calibrated)" if result["calibrated"] else "")
+    name = plain_text(result["preset"]) + (" (calibrated)" if result["calibrated"] else "")
     weight, ratio = result["setting"]["robust_weight"], result["radius_ratio"]
     return f"{name}: radius {ratio:.3g} x signal, robust weight {weight:.3g}; {seeds}"
 
@@ -203,8 +208,8 @@ def phase_diagram(folder: Path) -> Path:
         if axes.get_legend_handles_labels()[0]:
             drawing.legend(loc="outside lower center", ncols=2)
         axes.grid(False)
-        axes.set(xlabel=AXIS_NAMES[names[0]], ylabel=AXIS_NAMES[names[1]])
-        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds a cell")
+        axes.set(xlabel=_axis_name(names[0]), ylabel=_axis_name(names[1]))
+        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds a cell")
     return path
 
 
@@ -240,6 +245,6 @@ def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
                     linestyle=style,
                     label="predicted " + key.split("_")[0],
                 )
-        axes.set(xlabel=AXIS_NAMES[name], ylabel="accuracy (%)", ylim=(-3, 103))
+        axes.set(xlabel=_axis_name(name), ylabel="accuracy (%)", ylim=(-3, 103))
         drawing.legend(loc="outside lower center", ncols=3)
-        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds, range shaded")
+        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds, range shaded")

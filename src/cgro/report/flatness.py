@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, plain_text
 from cgro.runs import read_json
 
 LOOK: dict[str, dict[str, Any]] = {
@@ -67,9 +67,10 @@ def gaps(curves: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _title(curves: list[dict[str, Any]]) -> str:
     c = curves[0]
-    width = f" x{c['width']}" if c["width"] else ""
+    width = f" x{plain_text(c['width'])}" if c["width"] else ""
     seeds = f", {len(curves)} runs" if len(curves) > 1 else ""
-    return f"{c['note'] or c['data']}, {c['model']}{width}, trained at {c['training_name']}{seeds}"
+    data, model, radius = (plain_text(text) for text in (c["note"] or c["data"], c["model"], c["training_name"]))
+    return f"{data}, {model}{width}, trained at {radius}{seeds}"
 
 
 def _mark(axes: Axes, curve: dict[str, Any]) -> None:
@@ -124,7 +125,7 @@ def by_epoch(folder: Path, curves: list[dict[str, Any]]) -> Path:
             grid[0][column].set_title(f"epoch {row['epoch']}", fontsize=10)
         grid[0][0].legend(fontsize=7)
         drawing.supxlabel("radius (units of the input)", fontsize=9)
-        drawing.suptitle(_title(curves[:1]) + f", seed {curves[0]['seed']}", fontsize=11, fontweight="bold")
+        drawing.suptitle(_title(curves[:1]) + f", seed {plain_text(curves[0]['seed'])}", fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
@@ -145,7 +146,9 @@ def over_training(path: Path, curves: list[dict[str, Any]]) -> Path:
                     alpha=0.8,
                     **look,
                 )
-        left.set(xlabel="epoch", ylabel=f"{MEASURES[0][1]}, radius {curves[0]['training_name']}", ylim=(0, None))
+        left.set(
+            xlabel="epoch", ylabel=f"{MEASURES[0][1]}, radius {plain_text(curves[0]['training_name'])}", ylim=(0, None)
+        )
         left.legend(fontsize=9)
         if points is None:
             right.set_axis_off()
@@ -159,7 +162,7 @@ def _scatter(axes: Axes, curves: list[dict[str, Any]], flat: np.ndarray, gap: np
     for seed, (u, v) in enumerate(zip(flat, gap, strict=True)):
         color, marker = (BLUE, ORANGE, GREEN, RED)[seed % 4], "os^D"[seed % 4]
         axes.plot(u, v, color=color, linewidth=0.6, alpha=0.6)
-        axes.scatter(u, v, color=color, marker=marker, s=22, label=f"seed {curves[seed]['seed']}")
+        axes.scatter(u, v, color=color, marker=marker, s=22, label=f"seed {plain_text(curves[seed]['seed'])}")
     axes.set(xlabel=f"global flatness ({MEASURES[0][1]}, test)", ylabel="robust gap of the loss, test - train")
     axes.legend(fontsize=9, title=_rank(flat, gap), title_fontsize=9)
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure
+from cgro.report.examples import image_of, read_examples
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure, norm_text, plain_text
 from cgro.runs import Run
 
 
@@ -58,7 +59,13 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
             for part, rows in parts.items():
                 epochs, values = [r["epoch"] for r in rows], np.array([100 * r["value"] for r in rows])
                 low, high = (np.array([100 * r["interval"][k] for r in rows]) for k in (0, 1))
-                axes.plot(epochs, values, color=color, label=f"{name}, {part}", **(TRAIN if part == "train" else TEST))
+                axes.plot(
+                    epochs,
+                    values,
+                    color=color,
+                    label=plain_text(f"{name}, {part}"),
+                    **(TRAIN if part == "train" else TEST),
+                )
                 axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
                 for complete, face in ((True, color), (False, "white")):
                     chosen = [k for k, r in enumerate(rows) if r["complete"] == complete]
@@ -71,30 +78,38 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
 def _title(folder: Path) -> str:
     config = Run(folder).config
     seeds = config.get("seeds", 1)
-    norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(config["p"])]
     what = "standard training" if config["attack"] == "none" else "adversarial training"
-    return f"{config['data']}: {what}, {norm} radius {config['radius']}" + (f", {seeds} seeds" if seeds > 1 else "")
+    title = f"{plain_text(config['data'])}: {what}, {norm_text(config['p'])} radius {plain_text(config['radius'])}"
+    return f"{title}, {plain_text(seeds)} seeds" if seeds != 1 else title
 
 
 def adversarial_grid(folder: Path) -> Path | None:
-    """Test images, the perturbation (blue lowers, red raises a pixel), and the attacked images with predictions."""
+    """Draw test images, the perturbation (blue lowers, red raises a pixel), and the attacked images with predictions.
+
+    Args:
+        folder: a run of `cgro train`.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where no examples were kept.
+
+    Raises:
+        BadRequest: the examples are damaged or others (`read_examples`).
+    """
     source = folder / "examples.npz"
     if not source.exists():
         return None
-    with np.load(source, allow_pickle=False) as arrays:
-        a = {k: arrays[k] for k in arrays.files}
-    names = [str(c) for c in a["classes"]]
-    label = (lambda k: names[(int(k) + 1) // 2]) if bool(a["binary"]) else (lambda k: names[int(k)])
-    n, delta = len(a["x"]), a["x_adv"] - a["x"]
+    found = read_examples(source)
+    n = len(found)
+    delta = found.x_adv - found.x
     scale = float(np.abs(delta).max()) or 1.0
     path = folder / "figures" / "adversarial_examples"
     with figure(path, width=1.15 * n + 0.8, height=4.1) as drawing:
         grid = drawing.subplots(3, n, squeeze=False)
         for i in range(n):
             rows = (
-                (_image(a["x"][i]), f"{label(a['prediction'][i])}", a["prediction"][i] == a["y"][i], None),
+                (image_of(found.x[i]), found.before[i], found.right_before[i], None),
                 (_flat(delta[i]), "", True, scale),
-                (_image(a["x_adv"][i]), f"{label(a['prediction_adv'][i])}", a["prediction_adv"][i] == a["y"][i], None),
+                (image_of(found.x_adv[i]), found.after[i], found.right_after[i], None),
             )
             for row, (image, text, right, limit) in enumerate(rows):
                 axes = grid[row][i]
@@ -109,15 +124,13 @@ def adversarial_grid(folder: Path) -> Path | None:
                 axes.grid(False)
                 for side in axes.spines.values():
                     side.set(visible=True, color=GREY if right else RED, linewidth=0.8 if right else 2.2)
-                axes.set_title(text + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED)
+                axes.set_title(
+                    plain_text(text) + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED
+                )
         for row, text in enumerate(("clean", f"change\n(at most {scale:.3g})", "attacked")):
             grid[row][0].set_ylabel(text, fontsize=9)
         drawing.suptitle("Predictions before and after the attack, test images", fontsize=11)
     return path.with_suffix(".png")
-
-
-def _image(x: np.ndarray) -> np.ndarray:
-    return x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)
 
 
 def _flat(delta: np.ndarray) -> np.ndarray:
