@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cgro._check import bad
+from cgro.report.shape import fault_in
 from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, plain_text
 from cgro.runs import Run, write_atomic
 
@@ -31,8 +32,11 @@ def _columns(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rows = run.rows()
     if not rows:
         raise bad(str(run.path), expected="recorded steps in metrics.jsonl", got="none")
-    steps = np.array([row["step"] for row in rows], float)
-    return steps, {k: np.array([row[k] for row in rows], float) for k in rows[0] if k != "step"}
+    try:
+        steps = np.array([row["step"] for row in rows], float)
+        return steps, {k: np.array([row[k] for row in rows], float) for k in rows[0] if k != "step"}
+    except (KeyError, TypeError, ValueError) as error:
+        raise fault_in(str(run.path / "metrics.jsonl"), "", "equal rows of numbers", repr(error)) from None
 
 
 def _band(axes: Axes, steps: np.ndarray, values: np.ndarray, color: str, label: str, **style: Any) -> None:

@@ -1,22 +1,36 @@
 """Figures of a training run: learning curves with the robust gap, and adversarial images."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cgro.report.examples import image_of, read_examples
+from cgro.report.shape import INTERVAL, NUMBER, SHALLOW, SHARE, Maybe, require
 from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure, norm_text, plain_text
 from cgro.runs import Run
+
+_ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+_BY_EPOCH = {...: {...: [{"epoch": NUMBER, "value": SHARE, "interval": INTERVAL, "complete": SHALLOW}]}}
 
 
 def _curves(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Epochs and (seeds, epochs) arrays of each error, of one run or of all its seeds."""
     parts = sorted(folder.glob("seed-*")) or [folder]
-    rows = [[r for r in Run(part).rows() if "robust_error/test" in r] for part in parts]
+    rows = [_evaluated(Run(part)) for part in parts]
     length = min(len(r) for r in rows)
     epochs = np.array([r["epoch"] for r in rows[0][:length]])
-    keys = [k for k in rows[0][0] if k.split("/")[0] in ("clean_error", "robust_error")] if length else []
-    return epochs, {k: np.array([[r[k] for r in seed[:length]] for seed in rows]) for k in keys}
+    return epochs, {k: np.array([[r.get(k) for r in seed[:length]] for seed in rows], float) for k in _ERRORS}
+
+
+def _evaluated(run: Run) -> list[dict[str, Any]]:
+    """Rows of the epochs after which the network was evaluated."""
+    what = str(run.path / "metrics.jsonl")
+    rows = run.rows()
+    require(rows, [{...: SHALLOW}], what)
+    found = [row for row in rows if "robust_error/test" in row]
+    require(found, [{"epoch": NUMBER, **dict.fromkeys(_ERRORS, Maybe(SHARE))}], what)
+    return found
 
 
 def learning_curves(folder: Path) -> Path | None:
@@ -49,7 +63,8 @@ def learning_curves(folder: Path) -> Path | None:
 
 def robust_error_by_epoch(folder: Path) -> Path | None:
     """The robust error of every kept checkpoint by each attack that was tried on all of them; unfinished ones are hollow."""
-    curves = Run(folder).summary.get("curves", {})
+    curves = Run(folder).summary.get("curves") or {}
+    require(curves, _BY_EPOCH, str(folder / "summary.json"))
     if not curves:
         return None
     path = folder / "figures" / "robust_error_by_epoch"
@@ -77,6 +92,7 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
 
 def _title(folder: Path) -> str:
     config = Run(folder).config
+    require(config, dict.fromkeys(("data", "p", "radius", "attack"), SHALLOW), str(folder / "config.yaml"))
     seeds = config.get("seeds", 1)
     what = "standard training" if config["attack"] == "none" else "adversarial training"
     title = f"{plain_text(config['data'])}: {what}, {norm_text(config['p'])} radius {plain_text(config['radius'])}"
