@@ -53,7 +53,7 @@ from cgro.definitions import (
 from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import KINDS, build, fast_layout, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
-from cgro.runs import Run, dump_json, read_json, say, summary, write_atomic
+from cgro.runs import Run, dump_json, read_json, say, summary, write_arrays, write_atomic
 from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric, shares_on
 from cgro.training.checkpoint import LAST, SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.engine import training_attack
@@ -355,16 +355,27 @@ def _selected(config: Config, data: Dataset, model: torch.nn.Module, attack: Att
 
 
 def save_examples(model: torch.nn.Module, data: Dataset, attack: Attack, run: Run, n: int = 8) -> None:
-    """Keep some test images, their adversarial versions and the predictions, for the figures."""
+    """Keep some test images, their adversarial versions and the predictions, for the figures.
+
+    Args:
+        model: the trained network, in eval mode.
+        data: whose first test images are taken.
+        attack: makes the adversarial versions.
+        run: takes `examples.npz`, written whole or not at all.
+        n: how many images, or all test images if there are fewer.
+
+    Raises:
+        BadRequest: the disk is full or not writable; an old file is intact.
+    """
     device = next(model.parameters()).device
     x, y = data.test.head(n).x.to(device), data.test.y[:n].to(device)
     x_adv = attack(model, x, y)
     with torch.no_grad():
         before, after = predict(model(x)), predict(model(x_adv))
-    arrays = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
-    named: dict[str, Any] = {k: v.cpu().numpy() for k, v in arrays.items()}
-    with run.file("examples.npz").open("wb") as file:
-        np.savez(file, classes=np.array(data.classes), binary=np.array(data.n_outputs == 1), **named)
+    tensors = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
+    arrays = {"classes": np.array(data.classes), "binary": np.array(data.n_outputs == 1)}
+    arrays |= {key: values.cpu().numpy() for key, values in tensors.items()}
+    write_arrays(run.path / "examples.npz", arrays)
 
 
 def describe(result: dict[str, Any]) -> str:
