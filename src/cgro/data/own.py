@@ -31,7 +31,7 @@ def from_arrays(found: Mapping[str, Any], what: str, sha256: str | None = None, 
     Raises:
         BadRequest: a key that is missing or unknown, a shape, type, range or layout that does not fit.
     """
-    if unknown := sorted((str(key) for key in found if key not in KEYS)):
+    if unknown := sorted(str(key) for key in found if key not in KEYS):
         raise bad(f"{what}: keys", expected="only " + ", ".join(KEYS), got=listed(unknown))
     if missing := [k for k in ("x", "y") if k not in found] or [
         k for k in ("x_test", "y_test") if k not in found and {"x_test", "y_test"} & set(found)
@@ -180,7 +180,9 @@ def _read_part(root: Path, part: Path, like: Images | None) -> tuple[Images, np.
     require_room(stored, stored, str(part))
     encoded = [read_bytes(path) for path, _ in files]
     # surrogateescape: names in another encoding than UTF-8 count with their own bytes
-    sha256 = digest(*(b for p, e in zip(paths, encoded) for b in (f"{p}\0{len(e)}\0".encode(errors="surrogateescape"), e)))
+    sha256 = digest(
+        *(b for p, e in zip(paths, encoded) for b in (f"{p}\0{len(e)}\0".encode(errors="surrogateescape"), e))
+    )
     return Images(encoded, lambda k: str(files[k][0]), like), np.array([k for _, k in files]), tuple(classes), sha256
 
 

@@ -87,7 +87,9 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
     if not 1 <= rank <= MOST_AXES:
         raise bad(str(path), expected=f"an array of 1 to {MOST_AXES} axes", got=rank, remedy="fetch it again")
     if len(content) < header:
-        raise bad(str(path), expected=f"a header of {header} bytes", got=len(content), remedy="truncated: fetch it again")
+        raise bad(
+            str(path), expected=f"a header of {header} bytes", got=len(content), remedy="truncated: fetch it again"
+        )
     shape = struct.unpack(f">{rank}I", content[4:header])
     n_values = math.prod(shape)  # of Python's integers, which do not overflow
     if len(content) - header != n_values:
