@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from cgro import runs
-from cgro._check import BadRequest
+from cgro import cli, folder, runs, writing
+from cgro._check import BadRequest, one_line
 from cgro.runs import Run, dump_json, over_seeds, plain, summary, write_atomic
 
 CONFIG = {"seed": 3, "radius": "8/255", "parts": ("a", "b")}
@@ -22,49 +22,364 @@ def result(**more: object) -> dict:
     )
 
 
+def started(path: Path, config: dict | None = None, **options: object) -> Run:
+    """A run begun or taken up, and let go."""
+    with Run.start(path, "train", CONFIG if config is None else config, **options) as run:
+        return run
+
+
+def finished(path: Path, rows: list[dict] | None = None, **more: object) -> Run:
+    run = started(path)
+    run.write_rows(rows or [{"epoch": 1, "robust_error/test": 0.5}])
+    run.finish(result(**more))
+    return run
+
+
+def refused(call, *words: str) -> str:
+    with pytest.raises(BadRequest) as caught:
+        call()
+    text = str(caught.value)
+    assert text == one_line(text, 10_000)
+    for word in words:
+        assert word in text
+    return text
+
+
 def test_life_of_a_run(tmp_path: Path) -> None:
-    run = Run.start(tmp_path / "r", "train", CONFIG)
+    run = started(tmp_path / "r")
     assert not run.finished
     assert run.config == {"command": "train", "seed": 3, "radius": "8/255", "parts": ["a", "b"]}
     run.write_rows([{"epoch": 1, "loss": np.float64(0.5)}, {"epoch": 2, "loss": float("nan")}])
     assert run.rows() == [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}]
-    assert Run.start(tmp_path / "r", "train", CONFIG) == run  # taken up again
+    assert started(tmp_path / "r") == run  # taken up again
     run.finish(result())
     assert Run.open(tmp_path / "r").summary["schema"] == runs.SCHEMA
-    with pytest.raises(ValueError, match="--overwrite"):
-        Run.start(tmp_path / "r", "train", CONFIG)
-    assert not Run.start(tmp_path / "r", "train", CONFIG, overwrite=True).finished
+    refused(lambda: started(tmp_path / "r"), "--overwrite")
+    assert not started(tmp_path / "r", overwrite=True).finished
+    assert not list(tmp_path.glob(".r*"))
 
 
 def test_refusals(tmp_path: Path) -> None:
-    run = Run.start(tmp_path / "r", "train", CONFIG)
-    for call, words in (
-        (lambda: Run.start(tmp_path / "r", "train", {**CONFIG, "seed": 4}), "other settings"),
-        (lambda: run.summary, "unfinished"),
-        (lambda: Run.open(tmp_path / "nothing"), "config.yaml"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            call()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    for overwrite in (False, True):
-        with pytest.raises(ValueError, match="expected"):
-            Run.start(tmp_path / "mine", "train", CONFIG, overwrite=overwrite)
-    assert (tmp_path / "mine" / "thesis.tex").exists()
+    run = started(tmp_path / "r")
+    refused(lambda: started(tmp_path / "r", {**CONFIG, "seed": 4}), "other settings", "seed 3 there, 4 here")
+    refused(lambda: run.summary, "unfinished")
+    refused(lambda: Run.open(tmp_path / "nothing"), "config.yaml")
+    refused(lambda: Run.start("", "train", CONFIG).__enter__(), "--out")
     write_atomic(run.path / "environment.json", dump_json({"schema": 99}))
-    with pytest.raises(ValueError, match="schema 1"):
-        Run.open(run.path)
+    refused(lambda: Run.open(run.path), "schema 1")
     (run.path / "environment.json").write_text("{")
-    with pytest.raises(ValueError, match="damaged"):
-        Run.open(run.path)
+    refused(lambda: Run.open(run.path), "damaged")
+    (run.path / "environment.json").write_text("[]")
+    refused(lambda: Run.open(run.path), "object")
 
 
 def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    run = Run.start(tmp_path / "r", "train", CONFIG)
-    with run.locked(), pytest.raises(ValueError, match="another process"), Run(run.path).locked():
-        pass
+    run = started(tmp_path / "r")
+    with run.locked():
+        refused(lambda: Run(run.path).locked().__enter__(), "another process")
+        refused(lambda: started(tmp_path / "r"), "another process")
     with run.locked():
         pass
+
+
+def test_two_commands_of_one_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
+    paths = [started(None).path for _ in range(3)]
+    assert [p.name for p in paths] == ["train-now", "train-now-2", "train-now-3"]
+
+
+# ---------------------------------------------------------------- --overwrite
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: (p / "thesis.tex").write_text("years of work"),
+        lambda p: [(p / "config.yaml").write_text("logging: info\n"), (p / "thesis.tex").write_text("years of work")],
+        lambda p: [(p / "config.yaml").write_text("command: train\n"), (p / "environment.json").write_text('{"schema": 1}')],
+        lambda p: [(p / "config.yaml").write_text("command: build\n"), (p / "environment.json").write_text('{"schema": 1, "cgro": ""}')],
+        lambda p: [(p / "config.yaml").write_bytes(b"\xff"), (p / "environment.json").write_text("{}")],
+    ],
+)  # fmt: skip
+def test_what_is_no_run_is_never_deleted(tmp_path: Path, make) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    make(folder)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    for overwrite in (False, True):
+        with pytest.raises(BadRequest):
+            started(folder, overwrite=overwrite)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".lock"} == before
+
+
+@pytest.mark.parametrize(
+    "stranger", ["thesis.tex", "figures/talk.pptx", "seed-0/notes.txt", "src/main.py", "checkpoints/link"]
+)
+def test_a_run_with_something_of_the_users_in_it_is_not_deleted(tmp_path: Path, stranger: str) -> None:
+    run = finished(tmp_path / "r")
+    path = run.path / stranger
+    path.parent.mkdir(exist_ok=True)
+    if path.name == "link":
+        path.symlink_to(tmp_path)
+    else:
+        path.write_text("mine")
+    refused(lambda: started(run.path, overwrite=True), "nothing was deleted", stranger.split("/")[0])
+    assert run.summary
+    path.unlink()
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()
+    assert not started(run.path, overwrite=True).finished
+
+
+def test_a_run_that_is_being_written_is_not_deleted(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    with run.locked():
+        refused(lambda: started(run.path, overwrite=True), "another process")
+    assert run.summary
+
+
+def test_a_link_a_file_and_the_current_folder_are_not_deleted(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    link = tmp_path / "link"
+    link.symlink_to(run.path)
+    refused(lambda: started(link, overwrite=True), "link")
+    file = tmp_path / "file"
+    file.write_text("text")
+    refused(lambda: started(file, overwrite=True), "a file")
+    assert run.summary
+
+
+def test_killed_while_it_deletes_a_run_is_whole_or_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished(tmp_path / "r")
+
+    def dies(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            started(run.path, overwrite=True)
+    assert not run.path.exists()
+    (aside,) = tmp_path.glob(".r.*.old")
+    assert not started(run.path, overwrite=True).finished
+    assert not aside.exists()
+
+
+def test_what_another_process_deletes_is_left_to_it(tmp_path: Path) -> None:
+    started(tmp_path / "r")
+    alive, other = tmp_path / f".r.{os.getppid()}.old", tmp_path / ".rest.999999999.old"
+    for path in (alive, other):
+        path.mkdir()
+    started(tmp_path / "r")
+    assert alive.exists()
+    assert other.exists()
+
+
+def test_every_command_that_writes_a_run_is_known() -> None:
+    assert set(runs.COMMANDS) == set(cli.COMMANDS) - {"report"}
+
+
+# ---------------------------------------------------------------- links, pipes, vanished folders
+
+
+@pytest.mark.parametrize("name", [".lock", "figures", "evaluations", "checkpoints/networks"])
+@pytest.mark.parametrize("target", ["folder", "file", "nothing", "/etc"])
+def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, name: str, target: str) -> None:
+    run = finished(tmp_path / "r")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("precious")
+    places = {"folder": victim, "file": victim / "file", "nothing": tmp_path / "none", "/etc": Path("/etc")}
+    path = run.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(places[target])
+    refused(lambda: run.locked().__enter__(), path.name)
+    assert (victim / "file").read_text() == "precious"
+    assert not (tmp_path / "none").exists()
+
+
+def test_links_inside_a_run_and_those_of_trackers_are_left_alone(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    run.file("wandb", "files", "x.json").write_text("{}")
+    (run.path / "wandb" / "latest").symlink_to(tmp_path)
+    (run.path / "best").symlink_to(run.path / "summary.json")
+    with run.locked():
+        pass
+    (run.path / "wandb" / "latest").unlink()
+    (run.path / "tensorboard").symlink_to(tmp_path)
+    refused(lambda: run.locked().__enter__(), "tensorboard")
+
+
+def test_a_pipe_for_a_lock_is_refused_at_once(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    (run.path / ".lock").unlink()
+    os.mkfifo(run.path / ".lock")
+    refused(lambda: run.locked().__enter__(), "named pipe")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "metrics.jsonl", "summary.json"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_files_of_a_run_are_regular_files(tmp_path: Path, name: str, kind: str) -> None:
+    run = finished(tmp_path / "r")
+    path = run.path / name
+    path.rename(tmp_path / "old")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "old")
+    else:
+        path.mkdir()
+    refused(lambda: Run.open(run.path).rows(), name)
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted", "replaced"])
+def test_a_folder_that_goes_away_is_an_error_and_is_not_made_anew(tmp_path: Path, how: str) -> None:
+    run = started(tmp_path / "r")
+
+    def work() -> None:
+        with run.locked():
+            run.write_rows([{"epoch": 1}])
+            run.path.rename(tmp_path / "elsewhere")
+            if how == "deleted":
+                runs.folder.shutil.rmtree(tmp_path / "elsewhere")
+            if how == "replaced":
+                started(run.path)
+                return
+            run.write_rows([{"epoch": 2}])
+
+    refused(work, "moved or deleted")
+    assert run.path.exists() == (how == "replaced")
+
+
+# ---------------------------------------------------------------- every moment can be resumed
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 1}', "x" * 100])
+def test_a_folder_with_only_an_environment_however_cut_can_be_used(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "environment.json").write_text(content)
+    (tmp_path / "r" / ".environment.json.999999999.tmp").write_text(content)
+    run = started(tmp_path / "r")
+    assert run.config["seed"] == 3
+    assert {p.name for p in run.path.iterdir()} == {".lock", "config.yaml", "environment.json"}
+
+
+def test_what_killed_processes_left_is_removed_and_what_living_ones_write_is_not(tmp_path: Path) -> None:
+    run = started(tmp_path / "r")
+    dead = [run.file("checkpoints", ".last.safetensors.999999999.tmp"), run.file(".summary.draft.json")]
+    alive = run.file(f".metrics.jsonl.{os.getppid()}.tmp")
+    part = Run.start(run.path / "seed-0", "train", CONFIG)
+    with part as seed:
+        inside = seed.file(".x.999999999.tmp")
+        for path in (*dead, alive, inside):
+            path.write_text("half")
+        with run.locked():
+            pass
+    assert not any(path.exists() for path in dead)
+    assert alive.exists()
+    assert inside.exists()  # that is for the one who holds the part
+
+
+def test_a_run_of_an_older_version_is_taken_up_and_one_of_a_later_is_said(tmp_path: Path) -> None:
+    new = {**CONFIG, "track": "none"}
+    started(tmp_path / "old")
+    assert started(tmp_path / "old", new, defaults={"track": "none"}).config["seed"] == 3
+    refused(
+        lambda: started(tmp_path / "old", {**CONFIG, "track": "wandb"}, defaults={"track": "none"}), "track none there"
+    )
+    refused(lambda: started(tmp_path / "old", new), "track")
+    started(tmp_path / "later", {**new, "new_option": 1})
+    text = refused(lambda: started(tmp_path / "later", new), "new_option", "cgro")
+    assert "overwrite" not in text
+    assert "delete" not in text
+
+
+def test_other_software_and_threads_at_resumption_are_said_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = started(tmp_path / "r")
+    started(tmp_path / "r")
+    assert not capsys.readouterr().err
+    made_in = json.loads((run.path / "environment.json").read_text())
+    now = {**made_in, "threads": 64, "machine": {**made_in["machine"], "instructions": "AVX9"}}
+    monkeypatch.setattr(runs, "environment", lambda seed=None: now)
+    for n in (1, 0):  # said once, not again by the next call on the same machine
+        started(tmp_path / "r")
+        told = capsys.readouterr().err
+        assert told.count("\n") == n
+    (entry,) = json.loads((run.path / "environment.json").read_text())["resumed"]
+    assert entry["changed"]["threads"][1] == 64
+
+
+# ---------------------------------------------------------------- damage is noticed
+
+
+def test_damage_to_the_files_of_a_finished_run_is_noticed(tmp_path: Path) -> None:
+    """Every byte of every file that a reader believes: a digit, a bit, a cut, a line less."""
+    run = finished(tmp_path / "r", [{"epoch": k, "robust_error/test": k / 10} for k in range(1, 6)])
+    run.file("index_sets.json").write_text('{"train": [1, 2]}')
+    run.write_summary(run.summary)
+    Run.open(run.path).rows()
+    for path in sorted(p for p in run.path.iterdir() if p.name != ".lock"):
+        data = path.read_bytes()
+        lines = data.splitlines(keepends=True)
+        flipped = [data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :] for i in range(0, len(data), 7)]
+        for bad in (*flipped, data[: len(data) // 2], b"", b"".join(lines[1:]), b"".join(lines[:-1])):
+            path.write_bytes(bad)
+            with pytest.raises(BadRequest):
+                Run.open(run.path).rows()
+        path.write_bytes(data)
+    Run.open(run.path).rows()
+
+
+def test_a_damaged_configuration_of_an_unfinished_run_is_noticed_or_mended(tmp_path: Path) -> None:
+    run = started(tmp_path / "r")
+    text = (run.path / "config.yaml").read_text()
+    (run.path / "config.yaml").write_text(text.replace("seed: 3", "seed: 4"))
+    refused(lambda: started(tmp_path / "r", {**CONFIG, "seed": 4}), "seed 4")
+    (run.path / "config.yaml").write_text("command: train\n")  # cut at a line's end
+    assert started(tmp_path / "r").config == {"command": "train", **plain(CONFIG)}
+
+
+def test_a_run_without_digests_is_read_and_known_to_be_unchecked(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    assert not run.unchecked
+    found = json.loads((run.path / "summary.json").read_text())
+    found["metrics"]["by_hand"] = {"value": 1}
+    (run.path / "summary.json").write_text(json.dumps({**found, "provenance": None}))  # edited, and says so
+    assert Run.open(run.path).unchecked
+    del found["provenance"]
+    (run.path / "summary.json").write_text(json.dumps(found))
+    refused(lambda: Run.open(run.path), "summary.json")  # the version that wrote it knew digests
+    made_in = json.loads((run.path / "environment.json").read_text())
+    del made_in["settings"]
+    (run.path / "environment.json").write_text(json.dumps(made_in))
+    assert Run.open(run.path).unchecked  # of an older version
+
+
+@pytest.mark.parametrize("value", [9.37, -0.01, "0.5", True, float("inf"), [0.1, 2.0]])
+def test_errors_outside_the_unit_interval_are_refused(tmp_path: Path, value: object) -> None:
+    run = started(tmp_path / "r")
+    run.write_rows([{"epoch": 1, "robust_error/test": value}])
+    refused(run.rows, "robust_error/test", "[0, 1]")
+    run.write_rows([{"epoch": 1, "robust_error/test": 0.5, "clean_error/train": None, "rise/robust_error/test": 9.0}])
+    assert len(run.rows()) == 1
+    run.finish({**result(), "metrics": {"clean_error/test@pgd10": {"value": value}}})
+    refused(lambda: run.summary, "clean_error/test@pgd10")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda s: [], lambda s: {**s, "metrics": []}, lambda s: {**s, "outcome": None}, lambda s: {"schema": 1, "provenance": None},
+               lambda s: {**s, "metrics": {"a": 1}}],
+)  # fmt: skip
+def test_a_summary_of_another_shape_is_one_line(tmp_path: Path, change) -> None:
+    run = finished(tmp_path / "r")
+    found = json.loads((run.path / "summary.json").read_text())
+    found["provenance"] = None
+    (run.path / "summary.json").write_text(json.dumps(change(found)))
+    refused(lambda: Run.open(run.path), "summary.json")
 
 
 def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +389,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(tmp_path: Path, mon
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(ValueError, match="the disk is full") as caught:
         write_atomic(path, b"new")
     assert "\n" not in str(caught.value)
@@ -83,7 +398,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(tmp_path: Path, mon
 
 
 def test_rows_cut_short_by_a_kill_are_recognised(tmp_path: Path) -> None:
-    run = Run.start(tmp_path / "r", "train", CONFIG)
+    run = started(tmp_path / "r")
     (run.path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
     assert run.rows() == [{"epoch": 1}]
     (run.path / "metrics.jsonl").write_text('{"epo\n{"epoch": 1}\n')
@@ -111,7 +426,7 @@ def test_spread_over_seeds() -> None:
 
 def test_a_finished_run_has_its_figures_whenever_it_is_killed(tmp_path: Path) -> None:
     """Killed while it draws a run is unfinished; the figures see the summary that is to come."""
-    run, seen = Run.start(tmp_path / "r", "train", {"seed": 0}), []
+    run, seen = started(tmp_path / "r", {"seed": 0}), []
     result = summary("train", seed=0, threat=None, outcome={}, verdict=None, metrics={})
 
     def dies(path: Path) -> None:

@@ -170,7 +170,7 @@ class _PlainLoader(yaml.SafeLoader):
         """Refuse an alias; no configuration needs one."""
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, f"the alias *{event.anchor}", event.start_mark)
+            raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor}", event.start_mark)
         return super().compose_node(parent, index)
 
 

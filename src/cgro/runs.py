@@ -1,168 +1,63 @@
 """A run: one directory that holds all of a result and from which it can be made again. No torch here.
 
     config.yaml        complete and re-runnable: `cgro COMMAND --config DIR/config.yaml`
-    environment.json   versions, git commit, machine, threads, seed
+    environment.json   versions, git commit, machine, threads, seed; the settings once more, against damage
     metrics.jsonl      one row per epoch or recorded step
-    summary.json       the result; written last, so a directory that has it is finished
+    summary.json       the result; written last, so a directory that has it is finished; digests of the files above
     checkpoints/       plain data (safetensors with a JSON header), nothing that executes when loaded
     figures/           PNG and SVG
 
 Every file is written beside its place and renamed into it: at any moment a reader, or the next process after a
-kill or a full disk, sees the old file or the new one, never a part.
+kill or a full disk, sees the old file or the new one, never a part. What was changed since is noticed when it is read.
+A directory may come from somebody else: its files are data, links in it are not followed.
 """
 
 import contextlib
-import errno
-import fcntl
-import io
 import json
 import math
-import os
-import platform
-import shutil
-import subprocess
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from cgro import __version__
-from cgro._check import BadRequest, bad
+from cgro import folder
+from cgro._check import BadRequest, bad, one_line
+from cgro.environment import SCHEMA, changes, environment, sentence
+from cgro.reading import attempt, open_regular, parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
-SCHEMA = 1
-DRAFT = ".summary.draft.json"
+__all__ = [
+    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "sha256", "summary",
+    "write_arrays", "write_atomic",
+]  # fmt: skip
+
 SUMMARY_KEYS = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
-PACKAGES = (
-    "cgro", "torch", "numpy", "lightning-fabric", "safetensors", "mlxtend", "scikit-learn", "pillow", "timm",
-    "huggingface_hub",
+COMMANDS = (
+    "data", "diagnose", "dynamics", "evaluate", "flatness", "lower-bound", "memorize", "memory", "quickstart", "reproduce",
+    "separation", "train",
 )  # fmt: skip
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, whole or not at all.
-
-    Raises:
-        BadRequest: the disk is full or not writable; the old file is intact and nothing is left behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _disk(error, path) from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Replace the .npz file at `path`, whole or not at all; as `write_atomic`."""
-    content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
-    write_atomic(path, content.getvalue())
-
-
-def _disk(error: OSError, path: Path) -> BadRequest:
-    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else (error.strerror or str(error))
-    return BadRequest(f"cannot write {path}: {why}; free space or choose another --out, then run it again to resume")
-
-
-def plain(value: Any) -> Any:
-    """Strict JSON: arrays to lists, NaN to null, infinities to "inf" / "-inf", tuples to lists.
-
-    >>> plain({"p": float("inf"), "gap": float("nan"), "u": (1, 2)})
-    {'p': 'inf', 'gap': None, 'u': [1, 2]}
-    """
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def dump_json(value: Any) -> bytes:
-    """UTF-8 JSON with two spaces of indentation and a final newline."""
-    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+"""Commands that write a run."""
+DIGESTED = ("config.yaml", "environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
+"""Files whose SHA-256 stands in the summary. Checkpoints carry their own; arrays have the checksums of their archive."""
+TIMED = ("seconds", "attack_seconds")
+"""Entries of a row that no second call repeats."""
+LONGEST_HEADER = 100 << 20
+"""Bytes of a safetensors header; the format's own limit."""
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a damaged one is one clear line."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise BadRequest(f"{path}: expected a file, found none; is this a run directory?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"{path}: expected JSON, got a damaged file ({error}); restore it or run again") from None
+    """The value in a JSON file of a run; a link is not followed.
 
-
-def environment(seed: int | None = None) -> dict[str, Any]:
-    """Versions, commit, machine and threads of this process."""
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    torch = sys.modules.get("torch")
-    return {
-        "schema": SCHEMA,
-        "cgro": __version__,
-        "python": platform.python_version(),
-        "versions": versions,
-        "commit": _commit(),
-        "machine": _machine(torch),
-        "threads": torch.get_num_threads() if torch else None,
-        "seed": seed,
-    }
-
-
-def _machine(torch: Any | None) -> dict[str, Any]:
-    """With the widest vector instructions, which decide whether `auto` searches run in bfloat16, and the GPU if there is one."""
-    machine = {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()}
-    if torch:
-        machine["instructions"] = torch.backends.cpu.get_cpu_capability()
-        if torch.cuda.is_available():
-            machine["gpu"] = torch.cuda.get_device_name()
-    return machine
-
-
-def _commit() -> str | None:
-    """The commit of the source tree this package runs from, "-dirty" when changed; None for an installed wheel."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-        state = subprocess.run(
-            [*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if head.returncode:
-        return None
-    return head.stdout.strip() + ("-dirty" if state.stdout.strip() else "")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    Raises:
+        BadRequest: missing, damaged, or no regular file.
+    """
+    return parse_json(read_text(path, follow=False), str(path))
 
 
 def summary(
@@ -214,76 +109,155 @@ class Run:
     path: Path
 
     @classmethod
+    @contextlib.contextmanager
     def start(
-        cls, path: str | Path | None, command: str, config: Mapping[str, Any], *, overwrite: bool = False
-    ) -> "Run":
-        """Begin a run, or take up the unfinished one that is already in `path`.
+        cls,
+        path: str | Path | None,
+        command: str,
+        config: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+        parts: tuple[str, ...] = (),
+    ) -> Iterator["Run"]:
+        """Begin a run, or take up the unfinished one that is already in `path`; hold it until the block ends.
 
         Args:
-            path: the directory; None means `runs/<command>-<time>`.
+            path: the directory; None means a new `runs/<command>-<time>`.
             command: the command's name.
             config: all of its settings, plain values.
-            overwrite: delete what is there.
+            overwrite: delete the run that is there.
+            defaults: values that options have where an older version did not know them; None means no such option.
+            parts: names of further folders that this run makes, which `overwrite` may delete.
 
         Raises:
             BadRequest: `path` holds a finished run, a run with another configuration or of another version, or
-                something that is no run.
+                something that is no run; another process works in it.
         """
-        path = Path(path) if path is not None else Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
-        run = cls(path)
-        if overwrite and path.exists():
-            if any(path.iterdir()) and not (path / "config.yaml").exists():
-                raise bad("--overwrite", expected="a run directory", got=path, remedy="it is no run: not deleted")
-            shutil.rmtree(path)
-        text = yaml.safe_dump(plain({"command": command, **config}), sort_keys=False)
-        if (path / "config.yaml").exists():
-            run.check_version()
-            if run.finished:
-                raise BadRequest(f"{path}: holds a finished run; choose another --out or add --overwrite")
-            if (path / "config.yaml").read_text() != text:
-                raise BadRequest(f"{path}: holds an unfinished run with other settings; use these, or add --overwrite")
-            return run
-        if path.exists() and any(p for p in path.iterdir() if p.name != ".lock"):
-            raise bad("--out", expected="a new or empty directory", got=path, remedy="choose another")
-        write_atomic(path / "environment.json", dump_json(environment(config.get("seed"))))
-        write_atomic(path / "config.yaml", text.encode())
-        return run
+        if path is not None and not str(path):
+            raise bad("--out", expected="a directory", got="an empty name")
+        run = cls(Path(path) if path is not None else _fresh_folder(command))
+        folder.remove_set_aside(run.path)
+        if overwrite and (run.path.is_symlink() or run.path.exists()):
+            run._delete(parts)
+        run.path.mkdir(parents=True, exist_ok=True)
+        with run.locked():
+            run._begin(command, plain({"command": command, **config}), plain(defaults or {}))
+            yield run
+
+    def _delete(self, parts: tuple[str, ...]) -> None:
+        """Remove what is here, if it is a run or nothing."""
+        if not self.path.is_dir():
+            raise bad("--overwrite", expected="a run directory", got=f"{self.path}, a file", remedy="not deleted")
+        if folder.is_new(self.path) and not self.path.is_symlink():
+            return
+        if not self.is_run():
+            raise bad("--overwrite", expected="a run directory", got=self.path, remedy="it is no run: not deleted")
+        folder.delete(self.path, parts)
+
+    def is_run(self) -> bool:
+        """Whether both files that every run begins with are those of this program."""
+        try:
+            config = read_yaml_mapping(self.path / "config.yaml", follow=False)
+            made_in = read_json_object(self.path / "environment.json", follow=False)
+        except BadRequest:
+            return False
+        return config.get("command") in COMMANDS and made_in.get("schema") == SCHEMA and "cgro" in made_in
+
+    def _begin(self, command: str, asked: dict[str, Any], defaults: dict[str, Any]) -> None:
+        """Write the first two files, or check that those that are there ask for the same."""
+        if not (self.path / "config.yaml").exists():
+            if not folder.is_new(self.path):
+                raise bad("--out", expected="a new or empty directory", got=self.path, remedy="choose another")
+            made_in = {**environment(asked.get("seed")), "settings": asked}
+            write_atomic(self.path / "environment.json", dump_json(made_in))
+            write_atomic(self.path / "config.yaml", yaml.safe_dump(asked, sort_keys=False).encode())
+            return
+        self.check_version()
+        if self.finished:
+            raise BadRequest(f"{self.path}: holds a finished run; choose another --out or add --overwrite")
+        self._check_settings(asked, defaults)
+        self._note_changes()
+
+    def _check_settings(self, asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Refuse to go on with other settings; an option that the writer did not know must have its default now."""
+        there = self.config
+        if unknown := sorted(set(there) - set(asked)):
+            writer = one_line(str(self._environment().get("cgro", "that wrote it")), 40)
+            raise BadRequest(f"{self.path}: holds an unfinished run with options that this version does not know "
+                             f"({', '.join(unknown[:3])}); go on with cgro {writer}, or choose another --out")  # fmt: skip
+        for name, value in asked.items():
+            before = there.get(name, defaults.get(name))
+            if (name in there or name in defaults) and before == value:
+                continue
+            raise BadRequest(f"{self.path}: holds an unfinished run with other settings: {name} {one_line(str(before), 80)} "
+                             f"there, {one_line(str(value), 80)} here; use the same, or choose another --out")  # fmt: skip
+
+    def _note_changes(self) -> None:
+        """Say and record that the run goes on with other software, threads or instructions than before."""
+        made_in, now = self._environment(), environment()
+        known = made_in.get("resumed") or [{}]
+        latest = {**made_in, **known[-1].get("environment", {})} if isinstance(known, list) else made_in
+        found = changes(latest, now)
+        if not found:
+            return
+        say(f"{self.path}: resumed with {sentence(found)}; its last bits may differ from those of an undisturbed run")
+        earlier = made_in.get("resumed", [])
+        entry = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
+        write_atomic(self.path / "environment.json", dump_json({**made_in, "resumed": [*earlier, entry]}))
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Open an existing run for reading.
+        """Open an existing run for reading, and check that its files are as they were when it was finished.
 
         Raises:
-            BadRequest: there is none at `path`, or it is of another version.
+            BadRequest: there is none at `path`, it is of another version, or a file of it is damaged.
         """
         run = cls(Path(path))
         if not (run.path / "config.yaml").exists():
             raise bad("RUN", expected="a run directory (with config.yaml)", got=path)
         run.check_version()
+        if run.finished:
+            run._check_files(run.summary)
         return run
+
+    def _check_files(self, result: Mapping[str, Any]) -> None:
+        for name, digest in _mapping(result.get("provenance"), "files").items():
+            path = self.path / name
+            if name not in DIGESTED:
+                raise bad(str(self.path / "summary.json"), expected="digests of files of a run", got=name)
+            if sha256(read_bytes(path, follow=False)) != digest:
+                raise BadRequest(
+                    f"{path}: not as it was when the run was finished; restore it, or run again with another --out"
+                )
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether the run is finished and older than the digests that tell damage."""
+        return self.finished and self.summary.get("provenance") is None
 
     def check_version(self) -> None:
         """Refuse a run directory of another schema."""
-        schema = read_json(self.path / "environment.json").get("schema")
+        schema = self._environment().get("schema")
         if schema != SCHEMA:
             raise bad(str(self.path), expected=f"run schema {SCHEMA}", got=schema, remedy="use the cgro that wrote it")
 
+    def _environment(self) -> dict[str, Any]:
+        return read_json_object(self.path / "environment.json", follow=False)
+
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run against other processes.
+    def locked(self) -> Iterator["Run"]:
+        """Hold the run against other processes, without what killed ones left half-written.
 
         Raises:
-            BadRequest: another process works in this directory.
+            BadRequest: another process works in this directory; a link in it leads out of it; it is gone at the end.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BadRequest(
-                    f"{self.path}: another process is working in it; wait, or choose another --out"
-                ) from None
-            yield
+        if not self.path.is_dir():
+            raise bad(str(self.path), expected="a run directory", got="none" if not self.path.exists() else "a file")
+        with folder.held(self.path):
+            folder.check_links(self.path)
+            folder.clean(self.path)
+            yield self
 
     @property
     def finished(self) -> bool:
@@ -292,76 +266,218 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings, as in `config.yaml`."""
-        try:
-            value = yaml.safe_load((self.path / "config.yaml").read_text())
-        except yaml.YAMLError as error:
-            raise BadRequest(f"{self.path / 'config.yaml'}: not YAML ({error})".replace("\n", " ")) from None
-        return dict(value)
+        """The settings, as in `config.yaml`; entries that were cut from it come from environment.json.
+
+        Raises:
+            BadRequest: damaged, or the two files disagree.
+        """
+        path = self.path / "config.yaml"
+        found = read_yaml_mapping(path, follow=False)
+        recorded = self._environment().get("settings")
+        if not isinstance(recorded, dict):  # of an older version
+            return found
+        for name, value in recorded.items():
+            if name in found and found[name] != value:
+                raise BadRequest(f"{path}: says {name} {one_line(str(found[name]), 80)}, and environment.json "
+                                 f"{one_line(str(value), 80)}; one of them was changed: restore it")  # fmt: skip
+        return {**recorded, **found}
 
     @property
     def summary(self) -> dict[str, Any]:
         """The result.
 
         Raises:
-            BadRequest: the run is unfinished.
+            BadRequest: the run is unfinished; the summary is damaged, or says errors outside [0, 1].
         """
         if not self.finished:
             raise BadRequest(f"{self.path}: unfinished; run its command again with --out {self.path} to resume it")
-        return read_json(self.path / "summary.json")
+        path = self.path / "summary.json"
+        found = read_json_object(path, follow=False)
+        self._check_summary(found, path)
+        if missing := [key for key in SUMMARY_KEYS if key not in found]:
+            raise bad(str(path), expected="the summary of a run", got=f"one without {', '.join(missing)}")
+        if not isinstance(found["metrics"], dict) or not isinstance(found["outcome"], dict):
+            raise bad(str(path), expected="metrics and outcome by name", got=type(found["metrics"]).__name__)
+        for key, metric in found["metrics"].items():
+            if not isinstance(metric, dict):
+                raise bad(f"{path}: {key}", expected="a metric with its value", got=metric)
+            check_error(key, metric.get("value"), path)
+            check_error(key, metric.get("per_seed"), path)
+        return found
+
+    def _check_summary(self, found: Mapping[str, Any], path: Path) -> None:
+        """Compare the summary with its own digest; one of an older version has none, one that was edited says null."""
+        provenance = found.get("provenance")
+        if provenance is None and ("provenance" in found or "settings" not in self._environment()):
+            return
+        if _mapping(found, "provenance").get("summary") != _digest_of_summary(found):
+            raise BadRequest(
+                f'{path}: not as it was written; restore it (with "provenance": null it is read unchecked)'
+            )
 
     @property
     def result(self) -> dict[str, Any]:
         """The summary for those who draw it: also that of a run which is about to be finished."""
-        draft = self.path / DRAFT
-        return read_json(draft) if not self.finished and draft.exists() else self.summary
+        draft = self.path / folder.DRAFT
+        if not self.finished and draft.exists():
+            return read_json_object(draft, follow=False)
+        return self.summary
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`; a last line cut short by a kill is left out."""
+        """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
+
+        Raises:
+            BadRequest: a damaged line, or an error outside [0, 1] (says which).
+        """
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        rows, lines = [], path.read_text().splitlines()
+        rows, lines = [], read_text(path, follow=False).splitlines()
         for n, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 if n < len(lines):
                     raise BadRequest(f"{path}: line {n} is damaged; restore it or run again") from None
+                continue
+            if not isinstance(row, dict):
+                raise bad(f"{path}: line {n}", expected="a row of named values", got=type(row).__name__)
+            if not isinstance(row.get("epoch", 0), int | float):
+                raise bad(f"{path}: line {n}: epoch", expected="a number", got=row["epoch"])
+            for key, value in row.items():
+                check_error(key, value, path)
+            rows.append(row)
         return rows
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one."""
         lines = (json.dumps(plain(row), allow_nan=False) for row in rows)
-        write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines).encode())
+        write_atomic(self.file("metrics.jsonl"), "".join(line + "\n" for line in lines).encode())
 
     def finish(self, result: Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
         """Write `summary.json`, which marks the run as finished. Missing schema keys are an error of ours.
 
         Args:
+            result: the summary; see `summary`.
             draw: makes the figures, called with the directory before the summary is in place: a finished run has all of
                 its figures, whenever it is killed. It finds the summary under `Run.result`.
         """
         assert set(SUMMARY_KEYS) <= set(result), set(SUMMARY_KEYS) - set(result)
         if draw is not None:
-            write_atomic(self.path / DRAFT, dump_json(result))
+            write_atomic(self.file(folder.DRAFT), dump_json(result))
             draw(self.path)
         self.write_summary(result)
-        (self.path / DRAFT).unlink(missing_ok=True)
+        (self.path / folder.DRAFT).unlink(missing_ok=True)
 
     def write_summary(self, result: Mapping[str, Any]) -> None:
-        """Replace the summary, for commands that add results to a finished run."""
-        write_atomic(self.path / "summary.json", dump_json(result))
+        """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
+        found = plain({k: v for k, v in result.items() if k != "provenance"})
+        found["provenance"] = {"files": self._files(), "checkpoints": self._checkpoints()}
+        found["provenance"]["summary"] = _digest_of_summary(found)
+        write_atomic(self.file("summary.json"), dump_json(found))
+
+    def _files(self) -> dict[str, str]:
+        paths = [self.path / name for name in DIGESTED]
+        return {p.name: sha256(read_bytes(p, follow=False)) for p in paths if p.exists()}
+
+    def _checkpoints(self) -> dict[str, str]:
+        """The digests that checkpoints carry in their headers."""
+        paths = sorted((self.path / "checkpoints").glob("*.safetensors"))
+        found = {path.name: digest_in_header(path) for path in paths}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
+    def digest_of(self, checkpoint: Path) -> str | None:
+        """The digest of a checkpoint that the summary records; None for an unfinished or an older run."""
+        if not self.finished:
+            return None
+        return _mapping(self.summary.get("provenance"), "checkpoints").get(checkpoint.name)
 
     def part(self, name: str) -> Path:
         """The directory of a part or of one seed."""
         return self.path / name
 
     def file(self, *parts: str) -> Path:
-        """A path inside the run, its folder made."""
+        """A path inside the run, its folders made; the run's own is not made anew.
+
+        Raises:
+            BadRequest: the run was moved or deleted meanwhile.
+        """
+        if not self.path.is_dir():
+            raise BadRequest(f"{self.path}: was moved or deleted while a command worked in it")
         path = self.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def say(text: str) -> None:
+    """A remark to the person at the terminal: stderr, so that --json stays clean."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
+
+
+def check_error(key: str, value: Any, where: Path) -> None:
+    """Refuse an error that is no fraction. Keys are those of rows and metrics; others pass.
+
+    Args:
+        key: such as robust_error/test or clean_error/train@selected_on_validation.
+        value: a number, None where it is not known, or a list of these, one per seed.
+        where: the file, for the message.
+
+    Raises:
+        BadRequest: a value outside [0, 1], or no number.
+    """
+    if not key.startswith(("clean_error/", "robust_error/")):
+        return
+    for one in value if isinstance(value, list) else [value]:
+        if one is None:
+            continue
+        is_number = isinstance(one, int | float) and not isinstance(one, bool)
+        if not is_number or not (math.isfinite(one) and 0 <= one <= 1):
+            raise bad(
+                f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again"
+            )
+
+
+def digest_in_header(path: Path) -> str | None:
+    """The digest that a checkpoint carries; None where it has none or no header that can be read."""
+    try:
+        with open_regular(path, follow=False) as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = parse_json(file.read(min(length, LONGEST_HEADER)), str(path))
+    except (BadRequest, struct.error, OSError):
+        return None
+    text = _mapping(header, "__metadata__").get("state")
+    state = attempt(lambda: parse_json(text, str(path))) if isinstance(text, str) else None
+    digest = state.get("sha256") if isinstance(state, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def digest_of_rows(rows: list[dict[str, Any]]) -> str:
+    """SHA-256 of rows without their times, as they come back from a file."""
+    timeless = [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
+    return sha256(json.dumps(plain(timeless), sort_keys=True).encode())
+
+
+def _digest_of_summary(found: Mapping[str, Any]) -> str:
+    provenance = {k: v for k, v in _mapping(found, "provenance").items() if k != "summary"}
+    return sha256(dump_json({**found, "provenance": provenance}))
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    """An entry that should be a mapping; an empty one where it is none."""
+    entry = value.get(key) if isinstance(value, Mapping) else None
+    return entry if isinstance(entry, dict) else {}
+
+
+def _fresh_folder(command: str) -> Path:
+    """A folder that did not exist: two commands that start in the same second get two."""
+    name = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for k in range(1, 1000):
+        path = Path("runs") / (name if k == 1 else f"{name}-{k}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise BadRequest(f"runs/{name}: a thousand runs began in this second; choose --out")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def noisy() -> nn.Module:
 
 
 def run_of(path: Path) -> Run:
-    return Run.start(path, "train", {"seed": 0})
+    with Run.start(path, "train", {"seed": 0}) as run:
+        return run
 
 
 def train(model: nn.Module, data: Dataset, recipe: Recipe, **more: object) -> Trajectory:

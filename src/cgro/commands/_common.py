@@ -1,9 +1,10 @@
 """What commands share: option groups, parsing from one schema (flags and YAML), seeds, and text on the terminal."""
 
 import re
-import sys
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -59,6 +60,23 @@ Config = TypeVar("Config", bound="DataclassInstance")
 def stored(config: Any) -> dict[str, Any]:
     """The settings that make the result, without those that say where it goes."""
     return {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
+
+
+def begin(command: str, config: Any, path: str | Path | None = None) -> AbstractContextManager[Run]:
+    """The run of a command, begun or taken up; held until the block ends.
+
+    Args:
+        command: its name.
+        config: its options, `Output` among them.
+        path: the directory; None means --out.
+
+    Raises:
+        BadRequest: see `Run.start`.
+    """
+    defaults = stored(type(config)())
+    return Run.start(
+        config.out if path is None else path, command, stored(config), overwrite=config.overwrite, defaults=defaults
+    )
 
 
 def parse(
@@ -151,32 +169,48 @@ def for_seeds(
     """
     if count(config.seeds, "--seeds") == 1:
         return one(config, config.out)
-    run = Run.start(config.out, command, stored(config), overwrite=config.overwrite)
-    parts = []
-    for seed in range(config.seed, config.seed + config.seeds):
-        path = run.part(f"seed-{seed}")
-        done = Run(path)
-        if not done.finished:
-            done = one(replace(config, seed=seed, seeds=1, overwrite=False), path)
-        parts.append(done.summary)
+    with begin(command, config) as run:
+        parts = []
+        for seed in range(config.seed, config.seed + config.seeds):
+            path = run.part(f"seed-{seed}")
+            done = Run(path)
+            if not done.finished:
+                done = one(replace(config, seed=seed, seeds=1, overwrite=False), path)
+            parts.append(done.summary)
+        run.finish(_over_seeds(command, config, parts), draw)
+    return run
+
+
+def _over_seeds(command: str, config: Any, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The summary of several seeds."""
     verdicts = [p["verdict"]["label"] for p in parts if p["verdict"]]
-    common = max(set(verdicts), key=verdicts.count) if verdicts else None
-    verdict = common and {
-        "label": common,
-        "reason": f"{verdicts.count(common)} of {len(verdicts)} seeds: {common}",
-        "per_seed": verdicts,
-    }
+    verdict = None
+    if verdicts:
+        label, reason = commonest(verdicts)
+        verdict = {"label": label, "reason": reason, "per_seed": verdicts}
     outcomes = [p["outcome"]["kind"] for p in parts]
     worst = next((o for o in outcomes if o != "completed"), "completed")
-    run.finish(
-        summary(
-            command, seed=config.seed, threat=parts[0]["threat"],
-            outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
-            verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
-        ),
-        draw,
+    return summary(
+        command, seed=config.seed, threat=parts[0]["threat"],
+        outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
+        verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
     )  # fmt: skip
-    return run
+
+
+def commonest(labels: Sequence[str]) -> tuple[str, str]:
+    """The commonest label over seeds and a sentence; of labels that tie, the one that comes first, and the tie is said.
+
+    >>> commonest(["cgro", "robust", "cgro"])
+    ('cgro', '2 of 3 seeds: cgro')
+    >>> commonest(["robust", "underfitting"])
+    ('robust', 'a tie over 2 seeds: robust, underfitting, 1 each')
+    """
+    counts = Counter(labels)  # in order of first appearance, and so is most_common among equals
+    label, n = counts.most_common(1)[0]
+    tied = [name for name, m in counts.items() if m == n]
+    if len(tied) > 1:
+        return label, f"a tie over {len(labels)} seeds: {', '.join(tied)}, {n} each"
+    return label, f"{n} of {len(labels)} seeds: {label}"
 
 
 def lines_of(result: Mapping[str, Any]) -> str:
@@ -194,11 +228,6 @@ def lines_of(result: Mapping[str, Any]) -> str:
         else:
             lines.append(f"  {key:34} {plain(m.get('value'))}")
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    """A remark to the person at the terminal: stderr, so that --json stays clean."""
-    print(text, file=sys.stderr)
 
 
 def set_up(config: Computing) -> None:

@@ -11,7 +11,7 @@ from cgro.commands import _records
 from cgro.data import Split
 from cgro.definitions import Attack, Record
 from cgro.runs import Run
-from cgro.training.checkpoint import kept_epochs, load_weights, read_weights
+from cgro.training.checkpoint import kept_epochs, load_weights, read_run_weights
 
 
 def curve(
@@ -37,7 +37,7 @@ def curve(
     for stage in range(len(attack.parts) + 1):
         neighbour: Record | None = None
         for epoch, path in sorted(kept.items(), reverse=stage % 2 == 1):
-            load_weights(model, read_weights(path), path)
+            load_weights(model, read_run_weights(source, path), path)
             neighbour = _records.recorded(
                 model, split, attack, folder / f"epoch-{epoch:04d}.npz", path, keep_examples=True, stages=stage,
                 given=() if neighbour is None else [neighbour.x_adv], stop=stop,

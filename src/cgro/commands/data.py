@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cgro._check import BadRequest
-from cgro.commands._common import Output, option, stored
+from cgro.commands._common import Output, begin, option
 from cgro.runs import Run, Unsaved, summary
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def run(config: Config) -> Run | Unsaved:
     )  # fmt: skip
     if config.out is None:
         return Unsaved(result)
-    kept = Run.start(config.out, "data", stored(config), overwrite=config.overwrite)
-    kept.finish(result)
+    with begin("data", config) as kept:
+        kept.finish(result)
     return kept
 
 

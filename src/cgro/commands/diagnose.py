@@ -12,7 +12,6 @@ examples:
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import torch
 from cgro._check import bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, option, set_up, stored
+from cgro.commands._common import Computing, Output, begin, commonest, option, set_up
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, attack_by_name
 from cgro.diagnosis import (
@@ -43,7 +42,7 @@ from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.runs import Run, summary
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
 
 
 @dataclass(kw_only=True)
@@ -85,10 +84,11 @@ def run(config: Config) -> Run:
     if path.is_dir():
         Run.open(path)
     curves = None if path.is_dir() else read_curves(path, columns or None)
-    done = Run.start(config.out, "diagnose", stored(config), overwrite=config.overwrite)
-    if curves is None:
-        return _finish(config, done, *of_run(config, path))
-    return _finish(config, done, curves, [diagnose(c, n_classes=config.n_classes, seed=config.seed) for c in curves])
+    with begin("diagnose", config) as done:
+        if curves is None:
+            return _finish(config, done, *of_run(config, path))
+        found = [diagnose(c, n_classes=config.n_classes, seed=config.seed) for c in curves]
+        return _finish(config, done, curves, found)
 
 
 def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
@@ -112,7 +112,7 @@ def _lint_of_run(config: Config, part: Path) -> list[Check]:
     settings = train.settings_of(source)
     data, model = train.prepare(settings)
     path = checkpoint_of(source)
-    load_weights(model, read_weights(path), path)
+    load_weights(model, read_run_weights(source, path), path)
     return _lint(config, settings, data, model)
 
 
@@ -136,8 +136,7 @@ def _from_weights(config: Config, path: Path) -> Run:
     for _, file in files:
         load_weights(model, read_weights(file), file)
     model = model.to(device).eval()
-    done = Run.start(config.out, "diagnose", stored(config), overwrite=config.overwrite)
-    with done.locked():
+    with begin("diagnose", config) as done:
         point = diagnose_model(model, parts["train"], parts["test"], settings.threat(), n=config.n, n_lint=config.lint_n,
                                n_classes=max(2, data.n_outputs), seed=config.seed)  # fmt: skip
         if len(files) == 1:
@@ -189,11 +188,11 @@ def _verdict(found: list[Diagnosis]) -> dict[str, Any]:
     if len(found) == 1:
         return {"label": found[0].label, "reason": found[0].reason, "scope": found[0].scope}
     labels = [f.label for f in found]
-    label, n = Counter(labels).most_common(1)[0]
+    label, sentence = commonest(labels)
     rises = [100 * f.rise.size for f in found if f.rise]
     spread = f"; rise {np.mean(rises):.2f} points (sd {np.std(rises, ddof=1):.2f})" if len(rises) > 1 else ""
     first = next(f for f in found if f.label == label)
-    text = f"{n} of {len(found)} seeds: {label}{spread}. First such seed: {first.reason}"
+    text = f"{sentence}{spread}. First such seed: {first.reason}"
     return {"label": label, "reason": text, "scope": first.scope, "per_seed": labels}
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from cgro._check import bad, count, number, one_of
 from cgro._progress import progress
-from cgro.commands._common import Output, Seeded, lines_of, option, stored
+from cgro.commands._common import Output, Seeded, begin, lines_of, option
 from cgro.data.patches import PatchData
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
@@ -105,8 +105,7 @@ def run(config: Config) -> Run:
         one_of(config.full_ball, "--full-ball", ("l2", "linf"))
         one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
     axes = parse_sweep(config.sweep) if config.sweep else {}
-    whole = Run.start(config.out, "dynamics", stored(config), overwrite=config.overwrite)
-    with whole.locked():
+    with begin("dynamics", config) as whole:
         return _sweep(config, whole, axes) if axes else _single(config, whole, setting)
 
 

@@ -20,7 +20,7 @@ import torch
 
 from cgro._check import bad, one_of
 from cgro.commands import _records, train
-from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
@@ -29,7 +29,7 @@ from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
 from cgro.runs import Run, Unsaved, summary
 from cgro.training import make_fabric, shares_on
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
 
 PARTS = ("train", "validation", "test")
 
@@ -73,8 +73,7 @@ def run(config: Config) -> Run | Unsaved:
     path = Path(config.target)
     load_weights(model, read_weights(path), path)
     attack_by_name(config.attack, settings.threat())
-    done = Run.start(config.out, "evaluate", stored(config), overwrite=config.overwrite)
-    with done.locked():
+    with begin("evaluate", config) as done:
         measured = _measure(config, settings, data, model, parts, done.path / "evaluations", path)
         done.finish(_summary(config, settings, data, model, measured))
     return done
@@ -89,20 +88,21 @@ def _training_settings(config: Config) -> train.Config:
 
 def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
     source, settings = train.trained(config.target or "")
-    before = source.summary
     changed = (config.p or settings.p, config.radius or settings.radius) != (settings.p, settings.radius)
     settings.p, settings.radius = config.p or settings.p, config.radius or settings.radius
     data, model = train.prepare(settings)
     if config.per_epoch:
         return _per_epoch(config, source, settings, data, model, parts)
     path = checkpoint_of(source, selected=config.selected)
-    load_weights(model, read_weights(path), path)
+    load_weights(model, read_run_weights(source, path), path)
     suffix = f"@{config.attack}" + (f"@{settings.p}:{settings.radius}" if changed else "")
     suffix += "@selected_on_validation" if config.selected else ""
     with source.locked():
-        folder = source.path / "evaluations" / suffix[1:].replace("/", "_").replace(":", "_")
+        folder = source.file("evaluations") / suffix[1:].replace("/", "_").replace(":", "_")
         measured = _measure(config, settings, data, model, parts, folder, path)
         result = _summary(config, settings, data, model, measured)
+        # Read now: another evaluation may have added its numbers while the data were loaded.
+        before = source.summary
         source.write_summary(_merged(before, result, suffix, own_point=not changed and not config.selected))
     return Unsaved(result) if config.out is None else _kept(config, result)
 
@@ -131,8 +131,8 @@ def _per_epoch(
 
 
 def _kept(config: Config, result: dict[str, Any]) -> Run:
-    done = Run.start(config.out, "evaluate", stored(config), overwrite=config.overwrite)
-    done.finish(result)
+    with begin("evaluate", config) as done:
+        done.finish(result)
     return done
 
 

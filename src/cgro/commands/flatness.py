@@ -10,6 +10,7 @@ examples:
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
 """
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import torch
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
 from cgro.flatness import (
@@ -41,7 +42,7 @@ from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
 from cgro.runs import Run, Unsaved, dump_json, summary, write_arrays, write_atomic
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
 
 PARTS = ("train", "test", "between")
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -87,14 +88,15 @@ def run(config: Config) -> Run | Unsaved:
     targets = [_target(config, path) for path in _expanded(config.targets)]
     for target in targets:  # refused before any work
         _names(config, target.settings)
-    own = config.out is not None or len(targets) > 1 or targets[0].run is None
-    done = Run.start(config.out, "flatness", stored(config), overwrite=config.overwrite) if own else None
-    results = [_measured(config, target, done) for target in targets]
-    if done is None:
-        return Unsaved(results[0])
-    with done.locked():
-        curves = [r["flatness"] for r in results]
-        write_atomic(done.path / "flatness" / "curves.json", dump_json(curves))
+    if config.out is None and len(targets) == 1 and targets[0].run is not None:
+        with targets[0].run.locked():
+            return Unsaved(_measured(config, targets[0], targets[0].run))
+    with begin("flatness", config) as done:
+        results = []
+        for target in targets:
+            with target.run.locked() if target.run else contextlib.nullcontext():
+                results.append(_measured(config, target, target.run or done))
+        write_atomic(done.file("flatness", "curves.json"), dump_json([r["flatness"] for r in results]))
         draw(done.path)
         done.finish(_compared(config, targets[0].settings, results))
     return done
@@ -129,7 +131,7 @@ def _target(config: Config, path: Path) -> _Target:
         names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
         return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
     source, settings = train.trained(path)
-    checkpoints = {p.stem: p for p in sorted((path / "checkpoints").glob("epoch-*.safetensors"))}
+    checkpoints = {p.stem: p for p in kept_epochs(source).values()}
     if config.per_epoch and not checkpoints:
         raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
                   remedy="train with checkpoints every k epochs, or leave --per-epoch out")  # fmt: skip
@@ -151,29 +153,33 @@ def _names(config: Config, settings: train.Config) -> list[str]:
     return names
 
 
-def _measured(config: Config, target: _Target, own: Run | None) -> dict[str, Any]:
-    """All checkpoints of one target; recorded into its run."""
+def _measured(config: Config, target: _Target, home: Run) -> dict[str, Any]:
+    """All checkpoints of one target; recorded into its run.
+
+    Args:
+        config: the options.
+        target: the network.
+        home: the run that takes the results, held by the caller: the target's own, or that of this command.
+    """
     data, model = train.prepare(target.settings)
     device = make_fabric(config.device).device
     model = model.to(device).eval()
-    home = target.run or own
-    assert home is not None
-    with home.locked():
-        found = {}
-        for label, path in target.checkpoints.items():
-            load_weights(model, read_weights(path), path)
-            found[label] = {
-                part: _part(config, target.settings, model, examples, home.path / "flatness", f"{label} {part}")
-                for part, examples in _examples(config, data, device)
-            }
-        curves = _curves(config, target, data, found)
-        result = _summary(config, target.settings, data, curves, list(found.values())[-1])
-        if target.run:
-            write_atomic(home.path / "flatness" / "curves.json", dump_json([curves]))
-            before = home.summary
-            metrics = {**before["metrics"], **result["metrics"]}
-            home.write_summary({**before, "metrics": metrics, "flatness": curves})
-            draw(home.path)
+    found = {}
+    for label, path in target.checkpoints.items():
+        weights = read_weights(path) if target.run is None else read_run_weights(target.run, path)
+        load_weights(model, weights, path)
+        found[label] = {
+            part: _part(config, target.settings, model, examples, home.file("flatness"), f"{label} {part}")
+            for part, examples in _examples(config, data, device)
+        }
+    curves = _curves(config, target, data, found)
+    result = _summary(config, target.settings, data, curves, list(found.values())[-1])
+    if target.run:
+        write_atomic(home.file("flatness", "curves.json"), dump_json([curves]))
+        before = home.summary
+        metrics = {**before["metrics"], **result["metrics"]}
+        home.write_summary({**before, "metrics": metrics, "flatness": curves})
+        draw(home.path)
     return result
 
 

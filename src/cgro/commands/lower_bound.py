@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cgro._check import CheckFailed, bad, count, number
-from cgro.commands._common import Output, option, stored
+from cgro.commands._common import Output, begin, option
 from cgro.report.representation import hierarchy
 from cgro.report.representation import toy as toy_figure
 from cgro.representation.lower_bound import (
@@ -56,9 +56,20 @@ def run(config: Config) -> Run:
     first, last = _dims(config.dims)
     count(config.n_points, "--n-points")
     count(config.toy_points, "--toy-points", low=2)
-    k = grid_side(radius)
     rows = [_row(config, radius, dim) for dim in range(first, last + 1)]
-    done = Run.start(config.out, "lower-bound", stored(config), overwrite=config.overwrite)
+    with begin("lower-bound", config) as done:
+        built, toys = _measured(config, done, rows, radius, (first, last))
+    wrong = [b["dim"] for b in built if not b["certified"]] + [t["dim"] for t in toys if not t["exact"]]
+    if wrong:
+        raise CheckFailed(f"the construction or the toy is not certified at D = {', '.join(map(str, wrong))}")
+    return done
+
+
+def _measured(
+    config: Config, done: Run, rows: list[dict[str, Any]], radius: float, dims: tuple[int, int]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The constructions and the toy networks that are small enough, written with the rows."""
+    first, last = dims
     built = [_built(radius, d, config.seed) for d in toy_dims(radius, LARGEST_BUILT) if first <= d <= last]
     toys = [toy(radius, d, config.toy_points, p=config.p, seed=config.seed) for d in toy_dims(radius, LARGEST_TOY)
             if first <= d <= last]  # fmt: skip
@@ -68,16 +79,13 @@ def run(config: Config) -> Run:
         summary(
             "lower-bound", seed=config.seed, threat={"p": "any", "radius": radius, "box": [0.0, 1.0]},
             outcome={"kind": "completed", "reason": "counted, built and certified"}, verdict=None, metrics={},
-            grid_side=k, n_layers=config.layers, error=config.error, n_points=config.n_points,
+            grid_side=grid_side(radius), n_layers=config.layers, error=config.error, n_points=config.n_points,
             crossing=above[0] if above else None, assumptions=list(ASSUMPTIONS), built=built, toy=toys,
             table=[rows[i] for i in sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, len(rows) - 1})],
         ),
         lambda path: (hierarchy(path), toys and toy_figure(path, toys, config.toy_points)),
     )  # fmt: skip
-    wrong = [b["dim"] for b in built if not b["certified"]] + [t["dim"] for t in toys if not t["exact"]]
-    if wrong:
-        raise CheckFailed(f"the construction or the toy is not certified at D = {', '.join(map(str, wrong))}")
-    return done
+    return built, toys
 
 
 def _dims(text: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cgro._check import CheckFailed, bad, count, number, one_of
-from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, option, set_up
 from cgro.data import Dataset, load
 from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, cgro_verdict, clean_error, predicted_shares
 from cgro.models import build
@@ -75,8 +75,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     threat = ThreatModel(config.p, config.radius)
     data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
     memorizer = _memorizer(config, data, threat)
-    run = Run.start(path, "memorize", stored(config), overwrite=config.overwrite)
-    with run.locked():
+    with begin("memorize", config, path) as run:
         exact = memorizer.pixels is not None
         certificate = certify(memorizer, exact=exact)
         metrics, verdict, notes = _measure(config, data, memorizer, certificate)
@@ -148,7 +147,7 @@ def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn
 def _from_run(path: str, data: Dataset) -> torch.nn.Module:
     """The last network of a run of `cgro train`, which must have been trained for the same task."""
     from cgro.commands import train
-    from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+    from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights
 
     source, trained = train.trained(path, "--clean-model")
     if (trained.data, trained.classes) != (data.name, ",".join(data.classes) if data.n_outputs == 1 else None):
@@ -156,7 +155,7 @@ def _from_run(path: str, data: Dataset) -> torch.nn.Module:
                   got=f"one for {trained.data}, classes {trained.classes or 'all'}")  # fmt: skip
     model = build(trained.model, data.shape, data.n_outputs, width=trained.width, seed=trained.seed)
     file = checkpoint_of(source)
-    load_weights(model, read_weights(file), file)
+    load_weights(model, read_run_weights(source, file), file)
     return model
 
 

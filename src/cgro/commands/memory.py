@@ -21,7 +21,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack, attack_by_name
 from cgro.flatness import (
@@ -39,7 +39,7 @@ from cgro.models import build, fast_layout
 from cgro.report.memory import draw
 from cgro.runs import Run, dump_json, summary, write_arrays, write_atomic
 from cgro.training import Evaluation, fit, make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights, save_checkpoint
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights, save_checkpoint
 from cgro.training.engine import training_attack
 
 PARTS = ("train", "test")
@@ -73,17 +73,16 @@ def run(config: Config) -> Run:
                   remedy="name it as --clean")  # fmt: skip
     clean = None if config.clean is None else _clean_run(config.clean, source)
     attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
-    done = Run.start(config.out, "memory", stored(config), overwrite=config.overwrite)
-    with done.locked():
+    with begin("memory", config) as done:
         data, model = train.prepare(settings)
         found, flips = _probed(config, source, model, data, attack), {}
         if clean is not None:
             standard = _probed(config, clean[0], train.prepare(clean[1])[1], data, attack)
             flips = {part: a.flip for part, a in standard.items()}
         gains = _influence(config, settings, data, attack, done) if config.influence else None
-        write_arrays(done.path / "examples.npz", _examples(found, flips, gains, data, config.n))
+        write_arrays(done.file("examples.npz"), _examples(found, flips, gains, data, config.n))
         result = _summary(settings, data, attack, found, flips, gains, _stages(source))
-        write_atomic(done.path / "memory.json", dump_json(result["memory"]))
+        write_atomic(done.file("memory.json"), dump_json(result["memory"]))
         draw(done.path)
         done.finish(result)
     return done
@@ -110,7 +109,7 @@ def _clean_run(path: str, source: Run) -> tuple[Run, train.Config]:
 def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, attack: Attack) -> dict[str, Attacked]:
     """Both parts under attack, by the run's last network."""
     path = checkpoint_of(source)
-    load_weights(model, read_weights(path), path)
+    load_weights(model, read_run_weights(source, path), path)
     device = make_fabric(config.device).device
     model, found = model.to(device).eval(), {}
     for part in PARTS:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cgro.commands import dynamics, memorize, train
-from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, set_up, stored
+from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, set_up
 from cgro.runs import Run, summary
 
 # Few images, many epochs and a radius warm-up: chosen, over seeds 0-4, to show robust overfitting on two cores. It is
@@ -42,7 +42,13 @@ def run(config: Config) -> Run:
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
-    whole = Run.start(path, "quickstart", stored(config), overwrite=config.overwrite)
+    with begin("quickstart", config, path) as whole:
+        whole.finish(_parts(config, whole))
+    return whole
+
+
+def _parts(config: Config, whole: Run) -> dict[str, Any]:
+    """All parts, one after the other, and the summary of the whole."""
     where = {"device": config.device, "precision": config.precision}
     images = _part(whole, "images", train, {**IMAGES, **where, "seed": config.seed})
     told = {"images": images["verdict"]["reason"]}
@@ -50,13 +56,10 @@ def _one(config: Config, path: str | Path | None) -> Run:
         own = {**STAGES, "preset": preset, "seed": config.seed, "threads": config.threads}
         told[preset] = _stages(_part(whole, preset, dynamics, own))
     told["memorize"] = _certificate(_part(whole, "memorize", memorize, {**MEMORIZE, **where, "seed": config.seed}))
-    whole.finish(
-        summary(
-            "quickstart", seed=config.seed, threat=images["threat"], outcome=images["outcome"],
-            verdict=images["verdict"], metrics=images["metrics"], parts=told,
-        )
+    return summary(
+        "quickstart", seed=config.seed, threat=images["threat"], outcome=images["outcome"],
+        verdict=images["verdict"], metrics=images["metrics"], parts=told,
     )  # fmt: skip
-    return whole
 
 
 def _part(whole: Run, name: str, command: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import numpy as np
 
 from cgro._check import bad, number
 from cgro._progress import progress
-from cgro.commands._common import Output, option, say, stored
-from cgro.data import load
+from cgro.commands._common import Output, begin, option
+from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
 from cgro.representation import separation
-from cgro.runs import Run, summary
+from cgro.runs import Run, say, summary
 
 
 @dataclass(kw_only=True)
@@ -41,23 +41,23 @@ def run(config: Config) -> Run:
     if radius is not None and len(orders) > 1:
         raise bad("--radius", expected="one norm to judge it in", got=f"--p {config.p}")
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
-    done = Run.start(config.out, "separation", stored(config), overwrite=config.overwrite)
-    rows = []
-    for p in orders:
-        with progress(len(data.train), f"distances, l_{p:g}") as update:
-            found = separation(
-                data.train.raw, data.train.y, p, threads=config.threads, update=lambda n, update=update: update(n, "")
-            )
-        i, k = found.pair
-        rows.append({
-            "p": p if p == math.inf else int(p), "separation": found.value, "max_radius": found.max_radius, "pair": [i, k],
-            "pair_index": [int(data.train.index[j]) for j in found.pair],
-            "pair_labels": [int(data.train.y[j]) for j in found.pair],
-            "quantiles": np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
-        })  # fmt: skip
-    done.write_rows(rows)
-    done.finish(_summary(config, data.describe(), rows, radius, orders))
+    with begin("separation", config) as done:
+        rows = [_row(config, data, p) for p in orders]
+        done.write_rows(rows)
+        done.finish(_summary(config, data.describe(), rows, radius, orders))
     return done
+
+
+def _row(config: Config, data: Dataset, p: float) -> dict[str, Any]:
+    """The separation in one norm."""
+    with progress(len(data.train), f"distances, l_{p:g}") as update:
+        found = separation(data.train.raw, data.train.y, p, threads=config.threads, update=lambda n: update(n, ""))
+    return {
+        "p": p if p == math.inf else int(p), "separation": found.value, "max_radius": found.max_radius,
+        "pair": list(found.pair), "pair_index": [int(data.train.index[j]) for j in found.pair],
+        "pair_labels": [int(data.train.y[j]) for j in found.pair],
+        "quantiles": np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
+    }  # fmt: skip
 
 
 def _summary(

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from cgro._check import BadRequest, bad, number
-from cgro.commands._common import Computing, Output, Seeded, for_seeds, lines_of, option, set_up, stored
+from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, option, set_up
 from cgro.data import Dataset, load
 from cgro.definitions import (
     DEFAULT_RULE,
@@ -186,9 +186,8 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(judged_by, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
-    run = Run.start(path, "train", stored(config), overwrite=config.overwrite)
-    fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
-    with run.locked():
+    with begin("train", config, path) as run:
+        fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
         trajectory = fit(model, data, attack, recipe, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric)
         if trajectory.end.kind == "interrupted":
@@ -208,7 +207,7 @@ def keep_examples(data: Dataset, run: Run) -> None:
     """
     used: dict[str, Any] = {k: getattr(data, k).index.tolist() for k in ("train", "validation", "test")}
     used["sha256"] = data.source["sha256"]
-    path = run.path / "index_sets.json"
+    path = run.file("index_sets.json")
     if path.exists() and read_json(path) != used:
         raise bad("--data", expected=f"{data.name} as it was when {run.path} was started", got="other contents",
                   remedy="restore the data, or start anew with --overwrite")  # fmt: skip

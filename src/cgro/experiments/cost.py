@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cgro._check import BadRequest
 from cgro.commands import train
-from cgro.commands._common import say
 from cgro.data import load
 from cgro.experiments.jobs import SCALES, Job, Scale, duration
 from cgro.models import build
+from cgro.runs import say
 from cgro.training import make_fabric
 
 MEASURED = ("gpu", "paper")

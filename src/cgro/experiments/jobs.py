@@ -16,8 +16,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from cgro._check import BadRequest, CheckFailed
-from cgro.commands._common import say
-from cgro.runs import Run, dump_json, plain, read_json, write_atomic
+from cgro.runs import Run, dump_json, plain, read_json, say, write_atomic
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cgro._check import CheckFailed, bad, count, number, one_of
-from cgro.commands._common import Computing, Output, option, say, set_up
+from cgro.commands._common import Computing, Output, option, set_up
 from cgro.experiments import (
     bound,
     figure1,
@@ -47,7 +47,7 @@ from cgro.experiments.cost import check_commands, check_data, check_machine
 from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
 from cgro.experiments.workers import make_all
 from cgro.report import reproduction
-from cgro.runs import Run, summary, write_atomic
+from cgro.runs import Run, say, summary, write_atomic
 
 THEORY: tuple[Any, ...] = (table2, figure2c, theorem47, hierarchy, theorem44)
 TRAINED: tuple[Any, ...] = (table1, figure2ab, figure1, figure3, figure4, bound, memory)
@@ -95,8 +95,8 @@ def run(config: Config) -> Run:
         check_commands(missing)
         check_data(missing)
         check_machine(scale, missing, config.device, config.max_hours)
-    whole = Run(path) if taken_up else Run.start(path, "reproduce", {"scale": scale}, overwrite=config.overwrite)
-    with whole.locked(), _stopping_after(config.minutes):
+    begun = Run.start(path, "reproduce", {"scale": scale}, overwrite=config.overwrite, parts=tuple(ARTIFACTS))
+    with Run(path).locked() if taken_up else begun as whole, _stopping_after(config.minutes):
         for artifact in chosen:
             if config.workers > 1:
                 make_all(home, artifact.jobs(scale), config.workers)

@@ -18,9 +18,8 @@ from typing import IO
 import yaml
 
 from cgro._check import BadRequest
-from cgro.commands._common import say
 from cgro.experiments.jobs import Home, Job, clear_if_empty
-from cgro.runs import plain
+from cgro.runs import plain, say
 
 CHECK_FAILED, INTERRUPTED = 1, 130
 """Exit codes of commands: a result whose check failed is a result all the same."""

@@ -1,5 +1,10 @@
-"""Checkpoints: one safetensors file, tensors plus a JSON state in its header. Plain data; loading executes nothing."""
+"""Checkpoints: one safetensors file, tensors plus a JSON state in its header. Plain data; loading executes nothing.
 
+The header holds a SHA-256 of all tensors and of the state, compared whenever the file is read: one flipped bit of a weight
+would change every number that is measured with it, without a word.
+"""
+
+import hashlib
 import json
 import os
 import re
@@ -10,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, one_line
-from cgro.reading import open_regular, require_room
-from cgro.runs import Run, write_atomic
+from cgro.reading import open_regular, parse_json, require_room
+from cgro.runs import Run, digest_in_header, write_atomic
 
 LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
+KEPT = re.compile(r"epoch-([0-9]{4,})\.safetensors")
 MOST_PICKLE = 16 << 20
 """Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
 
@@ -29,9 +35,26 @@ def epoch_file(epoch: int) -> str:
 
 
 def kept_epochs(run: Run) -> dict[int, Path]:
-    """The checkpoints that a run kept, by epoch, in order."""
-    found = sorted((run.path / "checkpoints").glob("epoch-*.safetensors"))
-    return {int(path.stem.removeprefix("epoch-")): path for path in found}
+    """The checkpoints that a run kept, by epoch, in order; files of other names are not its own."""
+    found = {}
+    for path in (run.path / "checkpoints").glob("epoch-*.safetensors"):
+        if match := KEPT.fullmatch(path.name):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def digest_of(tensors: Mapping[str, Tensor], state: str) -> str:
+    """SHA-256 of tensors (name, type, shape, bytes, in the order of the names) and of the text of the state.
+
+    Args:
+        tensors: on the CPU, contiguous.
+        state: the JSON of the state, without the digest.
+    """
+    total = hashlib.sha256(state.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def save_checkpoint(
@@ -50,21 +73,42 @@ def save_checkpoint(
         for index, slots in values["state"].items():
             tensors |= {f"optimizer/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    header = {"state": json.dumps({**state, "optimizer_groups": groups})}
-    write_atomic(path, save(tensors, metadata=header))
+    whole = {**state, "optimizer_groups": groups}
+    # One entry: with two the library writes them in an order of its own, and equal checkpoints would differ in their bytes.
+    text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
+    write_atomic(path, save(tensors, metadata={"state": text}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import safe_open
-
+    """Tensors and state of a safetensors file; a digest in its header must be theirs."""
+    open_regular(path).close()  # a named pipe would hang the library
     try:
         with safe_open(path, "pt") as file:
-            state = json.loads((file.metadata() or {}).get("state", "{}"))
-        return load_file(path), state
-    except FileNotFoundError:
-        raise BadRequest(f"{path}: expected a checkpoint, found none") from None
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise BadRequest(f"{path}: damaged or truncated checkpoint ({error}); delete it to start again") from None
+            header = file.metadata() or {}
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise _damaged(path, one_line(str(error), 120)) from None
+    state = parse_json(header.get("state", "{}"), str(path))
+    if not isinstance(state, dict):
+        raise _damaged(path, "its state is no mapping")
+    digest = state.pop("sha256", None)
+    if digest is not None and digest != digest_of(tensors, json.dumps(state)):
+        raise _damaged(path, "its tensors or its state are not those that were written")
+    return tensors, state
+
+
+def _damaged(path: Path, why: str) -> BadRequest:
+    return BadRequest(f"{path}: damaged or truncated checkpoint ({why}); restore it, or delete it to go on without it")
+
+
+def check_checkpoints(run: Run) -> None:
+    """Read every checkpoint of a run once, so that damage to one that is only kept is noticed before more work.
+
+    Raises:
+        BadRequest: names the damaged file.
+    """
+    for path in sorted((run.path / "checkpoints").glob("*.safetensors")):
+        _read(path)
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
@@ -76,18 +120,24 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     tensors, state = _read(path)
     load_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}, path)
     if optimizer is not None:
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer/"):
-                _, index, name = key.split("/", 2)
-                slots.setdefault(int(index), {})[name] = value
-        current = optimizer.state_dict()
-        groups = [
-            {**new, "params": old["params"]}
-            for old, new in zip(current["param_groups"], state["optimizer_groups"], strict=True)
-        ]
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        try:
+            _load_optimizer(optimizer, tensors, state)
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise _damaged(path, f"its optimizer state does not fit: {one_line(str(error), 120)}") from None
     return state
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/", 2)
+            slots.setdefault(int(index), {})[name] = value
+    current = optimizer.state_dict()
+    groups = []
+    for old, new in zip(current["param_groups"], state["optimizer_groups"], strict=True):
+        groups.append({**new, "params": old["params"]})
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
@@ -100,6 +150,18 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise BadRequest(f"{path}: a checkpoint of another network; {what} {', '.join(keys[:3])}{more}")
     model.load_state_dict(dict(weights))
+
+
+def read_run_weights(run: Run, path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint of a run, which must be the one that its summary names.
+
+    Raises:
+        BadRequest: see `read_weights`; another checkpoint lies in its place.
+    """
+    recorded = run.digest_of(path)
+    if recorded is not None and recorded != digest_in_header(path):
+        raise BadRequest(f"{path}: not the checkpoint that the run was finished with; restore it")
+    return read_weights(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

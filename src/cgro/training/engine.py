@@ -11,19 +11,19 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import BadRequest, bad
 from cgro._progress import Update, progress
 from cgro.data import Dataset, augmentation_by_name
 from cgro.definitions import Attack, NoAttack
-from cgro.runs import Run
-from cgro.training.checkpoint import LAST, SELECTED, epoch_file, load_checkpoint, save_checkpoint
+from cgro.runs import Run, digest_of_rows
+from cgro.training.checkpoint import LAST, SELECTED, check_checkpoints, epoch_file, load_checkpoint, save_checkpoint
 from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.recipe import Recipe, mixed_loss
 from cgro.trajectory import Outcome, Probe, Trajectory
@@ -116,17 +116,39 @@ class _Loop:
     def _resume(self) -> None:
         if self.run is None or not (path := self.run.path / "checkpoints" / LAST).exists():
             return
+        check_checkpoints(self.run)
         state = load_checkpoint(path, self.plain, self.optimizer.optimizer)
-        self.epoch, self.step, self.loss_sum = state["epoch"], state["step"], state["loss_sum"]
-        self.selected = state["selected"]
-        self.rows = [row for row in self.run.rows() if row["epoch"] <= self.epoch]
+        try:
+            self.epoch, self.step, self.loss_sum = int(state["epoch"]), int(state["step"]), float(state["loss_sum"])
+            self.selected = state["selected"]
+        except (KeyError, TypeError, ValueError):
+            raise BadRequest(
+                f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
+            ) from None
+        self.rows = self._rows_before(state)
+
+    def _rows_before(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows that were there when the checkpoint was written; the file may be ahead of it by one.
+
+        Raises:
+            BadRequest: rows are missing or changed.
+        """
+        assert self.run is not None
+        rows = [row for row in self.run.rows() if row.get("epoch", math.inf) <= self.epoch]
+        if "rows" in state and state["rows"] != _seal(rows):  # without it: of an older version, unchecked
+            raise BadRequest(f"{self.run.path / 'metrics.jsonl'}: expected the {state['rows'][0]} rows that {LAST} was saved "
+                             f"with, got {len(rows)} or changed ones; restore the file")  # fmt: skip
+        return rows
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
         if not self.run:
             return
         self.run.write_rows(self.rows)
-        state = {"epoch": self.epoch, "step": self.step, "loss_sum": self.loss_sum, "selected": self.selected}
+        state = {
+            "epoch": self.epoch, "step": self.step, "loss_sum": self.loss_sum, "selected": self.selected,
+            "rows": _seal(self.rows),
+        }  # fmt: skip
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, self.plain, self.optimizer.optimizer, state)
 
@@ -297,6 +319,11 @@ class _Loop:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _seal(rows: list[dict[str, Any]]) -> list[int | str]:
+    """Number and digest of rows, by which a checkpoint knows them again."""
+    return [len(rows), digest_of_rows(rows)]
 
 
 def training_attack(attack: Attack, robust_weight: float) -> Attack:

@@ -1,0 +1,215 @@
+"""The folder of a run: who may work in it, what belongs in it, and when it may be deleted. No torch here.
+
+A folder may have come from somebody else, and its name may be that of something that is no run. So a lock is a regular
+file, nothing is written through a link that leads out, and only what a run wrote is ever deleted.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cgro._check import BadRequest, bad, one_line
+from cgro.reading import kind_of
+from cgro.writing import TEMPORARY, cannot_write, is_alive, remove_leftovers
+
+LOCK = ".lock"
+DRAFT = ".summary.draft.json"
+SET_ASIDE = re.compile(r"\.(.+)\.(\d+)\.old")
+"""Name of a run that is being deleted, with the number of the process that deletes it."""
+FREE = ("wandb", "tensorboard")
+"""Folders that trackers fill, with links of their own."""
+FILES = (
+    "config.yaml", "environment.json", "metrics.jsonl", "summary.json", "index_sets.json", "examples.npz", "slice.npz",
+    "memory.json", "findings.json", "seconds.json", "index.md", "index.html", LOCK, DRAFT,
+)  # fmt: skip
+"""What runs write at their top."""
+ENDINGS = (
+    ".json",
+    ".jsonl",
+    ".yaml",
+    ".npz",
+    ".safetensors",
+    ".png",
+    ".svg",
+    ".gif",
+    ".onnx",
+    ".vnnlib",
+    ".csv",
+    ".md",
+    ".html",
+)
+"""What runs write in folders below it."""
+FOLDERS = (
+    "checkpoints", "figures", "evaluations", "flatness", "networks", "export", "tables", "runs", "images", "theorem",
+    "table2", "memorize", *FREE,
+)  # fmt: skip
+"""Folders that runs make, beside seed-0, seed-1 and the folders of artifacts, which are runs themselves."""
+SEED = re.compile(r"seed-\d+")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes until the block ends.
+
+    Raises:
+        BadRequest: another process holds it; its lock is a link, a pipe or a device; at the end of the block, it is no
+            longer where it was.
+    """
+    descriptor = _locked(folder)
+    try:
+        yield
+        if not _is_at(descriptor, folder / LOCK):
+            raise BadRequest(f"{folder}: was moved or deleted while a command worked in it; what it wrote may be lost")
+    finally:
+        os.close(descriptor)
+
+
+def _locked(folder: Path) -> int:
+    """The open lock file, locked."""
+    path = folder / LOCK
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode),
+                          remedy="not written through") from None  # fmt: skip
+            raise cannot_write(error, path) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BadRequest(f"{folder}: another process is working in it; wait, or choose another --out") from None
+        if _is_at(descriptor, path):
+            return descriptor
+        # Between opening and locking the folder was renamed away by --overwrite: take the lock that is there now.
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the file at `path` is the one that is open."""
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), there)
+
+
+def entries(folder: Path) -> Iterator[Path]:
+    """All that lies in a run's folder, without what its parts hold, which are runs with locks of their own."""
+    for path in sorted(folder.iterdir()):
+        yield path
+        if path.is_dir() and not path.is_symlink() and not (path / LOCK).exists():
+            yield from entries(path)
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a folder from which a link leads out: what is written below it would land elsewhere.
+
+    Raises:
+        BadRequest: names the link and where it leads.
+    """
+    root = folder.resolve()
+    for path in entries(folder):
+        tracked = path.relative_to(folder).parts[0] in FREE and path.parent != folder
+        if path.is_symlink() and not tracked and not _leads_inside(path, root):
+            raise bad(str(path), expected="no link out of the run", got=f"one to {os.readlink(path)}",
+                      remedy="put the folder itself there")  # fmt: skip
+
+
+def _leads_inside(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # nothing there, or a ring of links
+        return False
+
+
+def clean(folder: Path) -> None:
+    """Remove what killed processes left half-written; for the one that holds the folder."""
+    remove_leftovers(list(entries(folder)))
+    with contextlib.suppress(FileNotFoundError):
+        (folder / DRAFT).unlink()
+
+
+def is_new(folder: Path) -> bool:
+    """Whether a run can begin in an existing folder: nothing in it but what a run killed in its first moments leaves."""
+    first = (LOCK, "environment.json")
+    return all(p.name in first or TEMPORARY.fullmatch(p.name) for p in folder.iterdir())
+
+
+def strangers(folder: Path, parts: tuple[str, ...] = ()) -> list[Path]:
+    """What lies in a folder that no run writes.
+
+    Args:
+        folder: of a run.
+        parts: names of further folders that this run makes, such as artifacts.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            found.append(path)
+        elif path.is_dir() and (path.name in (*FOLDERS, *parts) or SEED.fullmatch(path.name)):
+            found += _strangers_below(path)
+        elif not (path.is_file() and (path.name in FILES or TEMPORARY.fullmatch(path.name))):
+            found.append(path)
+    return found
+
+
+def _strangers_below(folder: Path) -> list[Path]:
+    if folder.name in FREE:
+        return []
+    return [p for p in sorted(folder.rglob("*"))
+            if p.is_symlink() or not (p.is_dir() or p.suffix in ENDINGS or p.name == LOCK or TEMPORARY.fullmatch(p.name))]  # fmt: skip
+
+
+def delete(folder: Path, parts: tuple[str, ...] = ()) -> None:
+    """Delete a run that nobody works in: renamed away first, so that a kill leaves a whole run or none.
+
+    Args:
+        folder: of a run; the caller has seen that it is one.
+        parts: see `strangers`.
+
+    Raises:
+        BadRequest: it holds something that no run writes, is a link, or another process works in it.
+    """
+    if folder.is_symlink():
+        raise bad(
+            str(folder), expected="a run directory", got="a link to one", remedy="not deleted; name the folder itself"
+        )
+    if unknown := strangers(folder, parts):
+        names = ", ".join(one_line(str(p.relative_to(folder)), 80) for p in unknown[:3])
+        raise bad("--overwrite", expected=f"only files of a run in {folder}", got=names, remedy="nothing was deleted")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        descriptor = _locked(folder)
+        try:
+            folder.rename(aside)
+        finally:
+            os.close(descriptor)
+        shutil.rmtree(aside)
+    except OSError as error:
+        raise BadRequest(f"cannot delete {folder}: {error.strerror or error}; delete it by hand") from None
+
+
+def remove_set_aside(folder: Path) -> None:
+    """Finish what processes that were killed while they deleted a run of this name left beside it."""
+    if not folder.parent.is_dir():
+        return
+    for path in folder.parent.glob(".*.old"):
+        match = SET_ASIDE.fullmatch(path.name)
+        if (
+            match
+            and match[1] == folder.name
+            and not is_alive(int(match[2]))
+            and path.is_dir()
+            and not path.is_symlink()
+        ):
+            shutil.rmtree(path, ignore_errors=True)

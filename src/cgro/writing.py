@@ -1,0 +1,131 @@
+"""Writing files whole or not at all, as strict JSON, plain arrays and bytes. No torch here."""
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgro._check import BadRequest
+
+TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""Name of a file that is being written, with the number of the process that writes it."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`, whole or not at all.
+
+    The new content is written beside its place and renamed into it. A link at `path` is replaced, never followed.
+
+    Args:
+        path: the file; its folder is made.
+        data: all of its content.
+
+    Raises:
+        BadRequest: the disk is full or not writable; the old file is intact and nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        # O_EXCL: never into something that was put there for us to write through.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise cannot_write(error, path) from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def cannot_write(error: OSError, path: Path) -> BadRequest:
+    """The line about a full or read-only disk."""
+    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else (error.strerror or str(error))
+    return BadRequest(f"cannot write {path}: {why}; free space or choose another --out, then run it again to resume")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Replace the .npz file at `path`, whole or not at all; see `write_atomic`."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, content.getvalue())
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove what killed processes were writing, of the files named.
+
+    A process of that number that is alive may be another one by now; its file then stays until a later call.
+    """
+    for path in paths:
+        match = TEMPORARY.fullmatch(path.name)
+        if match and not is_alive(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this number exists on this machine; this one does not count."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def plain(value: Any) -> Any:
+    """Strict JSON: arrays to lists, NaN to null, infinities to "inf" / "-inf", tuples to lists.
+
+    >>> plain({"p": float("inf"), "gap": float("nan"), "u": (1, 2)})
+    {'p': 'inf', 'gap': None, 'u': [1, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            return None
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def dump_json(value: Any) -> bytes:
+    """UTF-8 JSON with two spaces of indentation and a final newline."""
+    return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def sha256(*parts: bytes) -> str:
+    """SHA-256 of the parts, one after the other, in hexadecimal."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
+def temporary_folder_beside(path: Path) -> Path:
+    """A new folder beside `path`, on the same disk, so that it can be renamed into its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.tmp", dir=path.parent))
