@@ -51,7 +51,7 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     if len(line) <= limit:
         return line
     side = max(1, (limit - 5) // 2)
-    return f"{line[:side]} ... {line[-side:]}"
+    return f"{line[:side].rstrip()} ... {line[-side:].lstrip()}"  # one space: a line of a line is the same line
 
 
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:

@@ -228,7 +228,7 @@ def _load(file: Path, radii: tuple[float, ...]) -> list[Flatness]:
         return []
     n = arrays["loss"].shape[0] if arrays["loss"].ndim else 0
     shapes = {"gradient": (n, len(radii)), "rise": (n, len(radii)), "loss": (n,), "slope": (n,)}
-    if not all(arrays[k].dtype == np.float32 and arrays[k].shape == shape for k, shape in shapes.items()):
+    if not all(arrays[k].dtype.kind == "f" and arrays[k].shape == shape for k, shape in shapes.items()):
         return []
     return [Flatness(radii, **{k: torch.from_numpy(v) for k, v in arrays.items()})]
 

@@ -125,13 +125,13 @@ def _one_file(content: bytes, path: Path) -> tuple[list[Any], np.ndarray, tuple[
     require_room(sum(groups), len(content), str(path))
     image, label = _columns(file.schema_arrow, path)
     # A dictionary lets every row be as long as its whole group; so few rows at once that even these have room.
-    rows = min(MOST_AT_ONCE, max(1, 4 * ALWAYS_ROOM // max([1, *groups])))
+    rows = min(MOST_AT_ONCE, max(1, 2 * ALWAYS_ROOM // max([1, *groups])))
     encoded: list[Any] = []
     labels, total = [np.empty(0, np.int64)], 0
     for batch in file.iter_batches(rows, columns=[image, label], use_threads=False):
+        require_room(total + batch.nbytes, len(content), str(path))
         new = batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
-        total += sum(len(one) for one in new if one is not None)
-        require_room(total, len(content), str(path))
+        total += batch.nbytes
         encoded += new
         labels.append(batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False))
     return encoded, np.concatenate(labels[1:] or labels), _class_names(file.schema_arrow.metadata, label)
