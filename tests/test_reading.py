@@ -170,3 +170,59 @@ def test_values_in_messages_are_short_and_printable() -> None:
     assert line.isprintable()
     assert len(line) < 300
     assert one_line("\ud800 \x7f\u202e") == r"\ud800 \x7f\u202e"
+
+
+def archive(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as out:
+        for name, content in members.items():
+            out.writestr(name, content)
+    return path
+
+
+def array(content: bytes = b"\0" * 8) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.frombuffer(content, np.uint8))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_are_compressed_as_numpy_does(tmp_path: Path, method: int) -> None:
+    """A piece of 256 kB in the other methods expands to gigabytes before its length is known."""
+    assert "compressed" in refused(reading.read_npz, archive(tmp_path / "x.npz", {"x.npy": array()}, method))
+    assert list(reading.read_npz(archive(tmp_path / "y.npz", {"x.npy": array()}))) == ["x"]
+
+
+def test_a_header_of_any_length_is_not_read(tmp_path: Path) -> None:
+    for version, length in ((2, 3 << 20), (3, 1 << 17), (1, 65_535)):
+        size = struct.pack("<H" if version == 1 else "<I", length)
+        content = b"\x93NUMPY" + bytes([version, 0]) + size + b" " * length
+        assert refused(reading.read_npz, archive(tmp_path / "x.npz", {"x.npy": content}))
+
+
+def test_members_of_an_archive_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_MEMBERS", 3)
+    path = archive(tmp_path / "x.npz", {f"{k}.npy": array() for k in range(4)})
+    assert "4 arrays" in refused(reading.read_npz, path)
+    assert reading.gunzip(gzip.compress(b"a") * 3, "x") == b"aaa"
+    assert "members" in refused(reading.gunzip, gzip.compress(b"a") * 4, "x")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 300_000])
+def test_gzip_in_slices_is_gzip(size: int) -> None:
+    content = np.random.default_rng(0).bytes(size)
+    packed = gzip.compress(content)
+    for whole, parts in (
+        (content, packed),
+        (content * 2, packed * 2),
+        (content * 2, packed + bytes(70_000) + packed + bytes(9)),
+    ):
+        assert reading.gunzip(parts, "x") == whole
+    for cut in (1, 4, 8, 9, 17):
+        assert refused(reading.gunzip, packed[:-cut], "x")
+
+
+def test_lists_and_objects_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_CONTAINERS", 10)
+    for text in ("[" + "[]," * 20 + "1]", "[" + "{}," * 20 + "1]", b"[" + b"{}," * 20 + b"1]"):
+        assert "at most 10 lists" in refused(reading.parse_json, text, "x")
+    assert reading.parse_json("[" + "1," * 20 + "1]", "x") == [1] * 21

@@ -1,7 +1,7 @@
 """The few input checks. Every message says what was expected, what came, and what to do."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 Name = TypeVar("Name", bound=str)
@@ -36,6 +36,8 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
         >>> one_line("0123456789" * 3, limit=15)
         '01234 ... 56789'
     """
+    if len(text) > 40 * limit:  # enough of both ends for the result; a text of megabytes is not walked through
+        text = f"{text[: 20 * limit]} ... {text[-20 * limit :]}"
     pieces = []
     for character in " ".join(text.split()):
         if character.isprintable():
@@ -46,7 +48,7 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     if len(line) <= limit:
         return line
     side = max(1, (limit - 5) // 2)
-    return f"{line[:side]} ... {line[-side:]}"
+    return f"{line[:side].rstrip()} ... {line[-side:].lstrip()}"  # one space: a line of a line is the same line
 
 
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
@@ -55,8 +57,16 @@ def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadReq
     >>> str(bad("radius", expected="a number >= 0", got=-1, remedy="use 8/255"))
     'radius: expected a number >= 0, got -1; use 8/255'
     """
-    message = f"{one_line(what, LONGEST_VALUE)}: expected {expected}, got {one_line(str(got), LONGEST_VALUE)}"
+    message = f"{one_line(what, LONGEST_VALUE)}: expected {expected}, got {one_line(_written(got), LONGEST_VALUE)}"
     return BadRequest(f"{message}; {remedy}" if remedy else message)
+
+
+def _written(value: object, write: Callable[[object], str] = str) -> str:
+    """A value as text; Python writes no integer of more than 4,300 digits."""
+    try:
+        return write(value)
+    except ValueError:
+        return "an integer of thousands of digits"
 
 
 def number(value: float | str, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
@@ -71,8 +81,8 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
             result = float(top) / float(bottom)
         else:
             result = float(value)
-    except (ValueError, TypeError, ZeroDivisionError):
-        raise bad(what, expected="a number such as 0.1 or 8/255", got=repr(value)) from None
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+        raise bad(what, expected="a number such as 0.1 or 8/255", got=_written(value, repr)) from None
     if not math.isfinite(result) or not low <= result <= high:
         raise bad(what, expected=f"a finite number in [{low:g}, {high:g}]", got=value)
     return result
@@ -81,13 +91,13 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
 def count(value: int, what: str, *, low: int = 1, high: int | None = None) -> int:
     """Check that a count is an integer in [low, high]."""
     try:
-        whole = not isinstance(value, bool) and int(value) == value
-    except (TypeError, ValueError, OverflowError):  # None, a word, infinity
-        whole = False
-    if not whole or value < low or (high is not None and value > high):
+        whole = None if isinstance(value, bool) or int(value) != value else int(value)
+    except (ValueError, TypeError, OverflowError):  # text, None, not finite
+        whole = None
+    if whole is None or whole < low or (high is not None and whole > high):
         limit = f">= {low}" if high is None else f"in [{low}, {high}]"
         raise bad(what, expected=f"an integer {limit}", got=value)
-    return int(value)
+    return whole
 
 
 def one_of(value: str, what: str, choices: Iterable[Name]) -> Name:

@@ -6,6 +6,7 @@ memory), asks for sizes before it allocates, unpickles and executes nothing, and
 """
 
 import functools
+import io
 import json
 import os
 import resource
@@ -30,6 +31,12 @@ EXPANSION = 200
 photographs expand by 1 to 30, MNIST's files by 5, the same as float64 by 40."""
 ALWAYS_ROOM = 256 << 20
 """Bytes that any file may expand to, whatever its size."""
+MOST_MEMBERS = 10_000
+"""Arrays of an .npz, or members of a gzip file. A choice: ours have ten."""
+MOST_CONTAINERS = 2_000_000
+"""Lists and objects of one JSON text. An empty one takes 64 bytes of memory and 2 of the text."""
+MOST_HEADER = 64 << 10
+"""Bytes of the header of an array; numpy itself refuses more than 10,000 once it holds them all."""
 FILE_KINDS = (
     (stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -130,6 +137,9 @@ def parse_json(text: str | bytes, what: str, *, non_finite: bool = False) -> Any
     def refuse(name: str) -> Any:
         raise ValueError(f"{name} is no JSON")
 
+    mark = text.count if isinstance(text, bytes) else lambda byte: text.count(byte.decode())
+    if mark(b"[") + mark(b"{") > MOST_CONTAINERS:
+        raise bad(what, expected=f"JSON of at most {MOST_CONTAINERS:,} lists and objects", got="more")
     try:
         return json.loads(text, parse_constant=None if non_finite else refuse)
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -221,15 +231,18 @@ def _npz_size(file: IO[bytes]) -> int:
     """
     total = 0
     with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            with archive.open(member) as stream:
-                version = np.lib.format.read_magic(stream)
-                if version == (1, 0):
-                    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-                else:
-                    shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        members = archive.infolist()
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(f"{len(members):,} arrays, more than {MOST_MEMBERS:,}")
+        for member in members:
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # The other methods expand a piece of the file to any length before zipfile looks at it.
+                raise ValueError(f"{member.filename} is compressed as numpy does not")
+            shape, dtype = _npy_header(archive, member)
             if dtype.hasobject:
                 raise ValueError(f"{member.filename} holds Python objects, which would have to be unpickled")
+            if not dtype.itemsize:
+                raise ValueError(f"{member.filename} holds values of no bytes")
             n_bytes = dtype.itemsize
             for length in shape:
                 n_bytes *= int(length)
@@ -237,6 +250,21 @@ def _npz_size(file: IO[bytes]) -> int:
                 raise ValueError(f"{member.filename} says {n_bytes:,} bytes and holds {member.file_size:,}")
             total += n_bytes
     return total
+
+
+def _npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of one array; a header of any length is not read whole."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        length = stream.read(2 if version == (1, 0) else 4)
+        if int.from_bytes(length, "little") > MOST_HEADER:
+            raise ValueError(f"{member.filename} has a header of {int.from_bytes(length, 'little'):,} bytes")
+        rest = io.BytesIO(length + stream.read(int.from_bytes(length, "little")))
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(rest)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(rest)
+    return shape, dtype
 
 
 def gunzip(content: bytes, what: str) -> bytes:
@@ -251,25 +279,35 @@ def gunzip(content: bytes, what: str) -> bytes:
     """
     limit = max(ALWAYS_ROOM, EXPANSION * len(content))
     pieces: list[bytes] = []
-    total = 0
-    rest = content
+    total = members = position = 0
     try:
-        while rest:
+        while position < len(content):
+            members += 1
+            if members > MOST_MEMBERS:
+                raise zlib.error(f"more than {MOST_MEMBERS:,} members")
             stream = zlib.decompressobj(wbits=31)
             while not stream.eof:
-                piece = stream.decompress(rest, 16 << 20)
                 rest = stream.unconsumed_tail
-                if not piece and not rest and not stream.eof:
+                if not rest:  # in slices, since zlib copies what it leaves: the whole file for each of many members
+                    rest = content[position : position + _SLICE]
+                    position += len(rest)
+                piece = stream.decompress(rest, 16 << 20)
+                if not piece and not stream.eof and position == len(content):
                     raise zlib.error("the end is missing")
                 pieces.append(piece)
                 total += len(piece)
                 if total > limit:
                     raise bad(what, expected=f"at most {limit:,} bytes from {len(content):,} compressed", got="more")
                 require_room(len(piece), len(piece), what)
-            rest = stream.unused_data.lstrip(b"\0")  # padding, as gzip itself allows
+            position -= len(stream.unused_data)
+            if content[position : position + 1] == b"\0":  # padding, as gzip itself allows
+                position = len(content) - len(content[position:].lstrip(b"\0"))
     except zlib.error as error:
         raise BadRequest(f"{what}: damaged or truncated ({one_line(str(error), 120)}); fetch it again") from None
     return b"".join(pieces)
+
+
+_SLICE = 64 << 10
 
 
 def require_room(needed: int, stored: int, what: str) -> None:

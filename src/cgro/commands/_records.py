@@ -3,9 +3,9 @@
 import hashlib
 import re
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import judge
+from cgro.reading import attempt, read_npz
 from cgro.runs import write_arrays
 
 SAVE_EVERY = 10.0
@@ -78,18 +79,31 @@ def _store(path: Path, record: Record, identity: str, split: Split, keep_example
 
 def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Record | None:
     """What is stored of this very evaluation, or None."""
-    if not path.exists():
+    arrays = attempt(lambda: read_npz(path, follow=False)) or {}
+    if str(arrays.get("identity")) != identity or not _fits(arrays, split, keep_examples):
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, OSError, zipfile.BadZipFile):
-        return None
-    if str(arrays.get("identity")) != identity or (keep_examples and "x_adv" not in arrays):
-        return None
-    known = {k: torch.from_numpy(arrays[k]) for k in ("index", "tried", "by", "step", "margin")}
+    known = {k: torch.from_numpy(arrays[k]) for k in _INTEGERS} | {"margin": torch.from_numpy(arrays["margin"])}
     x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu()
     return Record(tuple(str(name) for name in arrays["attacks"]), **known, x_adv=x_adv)
+
+
+_INTEGERS = ("index", "tried", "by", "step")
+
+
+def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> bool:
+    """Whether they are what `_store` writes for this part: names, types, shapes, and numbers of attacks there are."""
+    n = len(split)
+    kinds: dict[str, tuple[Any, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
+    kinds["margin"] = np.dtype(np.float32), (n,)
+    if keep_examples:
+        kinds["x_adv"] = np.dtype(np.float32), (n, *split.raw.shape[1:])
+    if not all(k in arrays and (arrays[k].dtype, arrays[k].shape) == kind for k, kind in kinds.items()):
+        return False
+    attacks = arrays.get("attacks")
+    if attacks is None or attacks.ndim != 1 or attacks.dtype.kind != "U" or not n:
+        return False
+    reached, by = arrays["tried"], arrays["by"]
+    return bool(reached.min() >= -1 and reached.max() <= len(attacks) and by.min() >= -2 and by.max() <= len(attacks))
 
 
 def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record, batch: int = 256) -> dict[str, int]:

@@ -16,7 +16,6 @@ A run is data: what it names is imported, read or fetched only if --model and --
 import contextlib
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from cgro.flatness import (
 )  # fmt: skip
 from cgro.flatness.monitor import name
 from cgro.flatness.search import parse_radii
+from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
 from cgro.runs import Run, Unsaved, dump_json, summary, write_arrays, write_atomic
 from cgro.training import make_fabric
@@ -231,11 +231,14 @@ def _store(file: Path, found: Flatness) -> None:
 
 def _load(file: Path, radii: tuple[float, ...]) -> list[Flatness]:
     """What is stored, or nothing; a damaged file is measured again."""
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return [Flatness(radii, **{k: torch.from_numpy(arrays[k]) for k in arrays.files})]
-    except (FileNotFoundError, ValueError, OSError, TypeError, zipfile.BadZipFile):
+    arrays = attempt(lambda: read_npz(file, follow=False))
+    if arrays is None or set(arrays) != {"gradient", "rise", "loss", "slope"}:
         return []
+    n = arrays["loss"].shape[0] if arrays["loss"].ndim else 0
+    shapes = {"gradient": (n, len(radii)), "rise": (n, len(radii)), "loss": (n,), "slope": (n,)}
+    if not all(arrays[k].dtype.kind == "f" and arrays[k].shape == shape for k, shape in shapes.items()):
+        return []
+    return [Flatness(radii, **{k: torch.from_numpy(v) for k, v in arrays.items()})]
 
 
 def _curves(config: Config, target: _Target, data: Dataset, found: dict[str, dict[str, Flatness]]) -> dict[str, Any]:

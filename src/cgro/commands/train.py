@@ -16,6 +16,7 @@ recipes, as defaults for every option that is not given: rice2020 and fast2020 (
 ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an hour).
 """
 
+import re
 import time
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -128,7 +129,7 @@ class Config(Output, Seeded, Computing, Trusting):
     def recipe(self) -> Recipe:
         """The loop."""
         drops = str(self.lr_drops).replace(",", " ").split()
-        if not all(d.isdigit() for d in drops):
+        if not all(re.fullmatch(r"[0-9]{1,9}", d) for d in drops):
             raise bad("--lr-drops", expected="epochs such as 15,25", got=self.lr_drops)
         own = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "lr_drops"}
         weight = 0.0 if self.attack == "none" else self.robust_weight

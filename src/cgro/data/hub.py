@@ -1,6 +1,5 @@
 """Data sets in Hugging Face's parquet layout: a folder here, or one of the hub by its id. No code of theirs runs."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.data.own import AS_TEST
-from cgro.data.raw import Images, Raw, digest, listed
+from cgro.data.raw import Images, Raw, digest, listed, shown
+from cgro.reading import ALWAYS_ROOM, attempt, parse_json, read_bytes, require_room
 
 REVISIONS = (None, "refs/convert/parquet")
 """Where the hub keeps parquet files: uploaded as such, or converted by its own service."""
 SHARD = re.compile(r"(?P<part>\w+)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?")
 INSTALL = "pip install 'cgro[data]'"
+MOST_AT_ONCE = 1024
+"""Rows that are decoded at once, at most. A choice."""
 
 
 class NotCached(BadRequest):
@@ -43,7 +45,7 @@ def parquet_folder(root: Path, *, config: str | None = None, note: str | None = 
         raise BadRequest(f"{root / 'train.parquet'}: expected a file, found none" + (f"; {remedy}" if remedy else ""))
     x, y, classes, contents = _read(parts["train"], None)
     tests = [p for p in AS_TEST if p in parts]
-    note = note or root.name
+    note = note or shown(root.name)
     if not tests:
         return Raw(x, y, None, str(root), digest(*contents), f"{note} (no test part: a fifth of train)", classes)
     x_test, y_test, test_classes, test_contents = _read(parts[tests[0]], x)
@@ -93,23 +95,22 @@ def _choose(found: Files, root: Path, config: str | None) -> dict[str, list[Path
 def _read(paths: Sequence[Path], like: Images | None) -> tuple[Images, np.ndarray, tuple[str, ...] | None, list[bytes]]:
     """Images, labels, class names and the bytes of the files of one part."""
     try:
-        import pyarrow
-        import pyarrow.parquet as pq
+        import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise bad(str(paths[0]), expected="the package pyarrow", got=str(error), remedy=INSTALL) from None
     encoded, labels, contents, names, classes = [], [], [], [], None
     for path in paths:
+        contents.append(read_bytes(path))
         try:
-            contents.append(path.read_bytes())
-            table = pq.read_table(pyarrow.BufferReader(contents[-1]))
-            image, label = _columns(table.schema, path)
-            encoded += table.column(image).combine_chunks().field("bytes").to_pylist()
-            labels.append(table.column(label).to_numpy())
-        except (OSError, pyarrow.ArrowException) as error:
-            line = " ".join(str(error).split())
-            raise BadRequest(f"{path}: expected a parquet file, got {line}; fetch it again") from None
-        classes = _class_names(table.schema.metadata, label)
-        names += [f"{path.name}, row {k}" for k in range(len(labels[-1]))]
+            images, here, classes = _one_file(contents[-1], path)
+        except BadRequest:
+            raise
+        except Exception as error:  # of arrow's types and of Python's: each means the same to the caller
+            line = one_line(str(error), 200) or type(error).__name__
+            raise bad(str(path), expected="a parquet file", got=line, remedy="fetch it again") from None
+        encoded += images
+        labels.append(here)
+        names += [f"{path.name}, row {k}" for k in range(len(here))]
     y = np.concatenate(labels)
     if y.dtype.kind not in "iu" or any(e is None for e in encoded):
         raise bad(
@@ -118,12 +119,38 @@ def _read(paths: Sequence[Path], like: Images | None) -> tuple[Images, np.ndarra
     return Images(encoded, names.__getitem__, like), y.astype(np.int64), classes, contents
 
 
+def _one_file(content: bytes, path: Path) -> tuple[list[Any], np.ndarray, tuple[str, ...] | None]:
+    """Encoded images, labels and class names of one file, asked for their size before they are decoded."""
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pyarrow.BufferReader(content))
+    about = file.metadata
+    groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
+    require_room(sum(groups), len(content), str(path))
+    image, label = _columns(file.schema_arrow, path)
+    # A dictionary lets every row be as long as its whole group; so few rows at once that even these have room.
+    rows = min(MOST_AT_ONCE, max(1, 2 * ALWAYS_ROOM // max([1, *groups])))
+    encoded: list[Any] = []
+    labels, total = [np.empty(0, np.int64)], 0
+    for batch in file.iter_batches(rows, columns=[image, label], use_threads=False):
+        require_room(total + batch.nbytes, len(content), str(path))
+        new = batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
+        total += batch.nbytes
+        encoded += new
+        labels.append(batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False))
+    return encoded, np.concatenate(labels[1:] or labels), _class_names(file.schema_arrow.metadata, label)
+
+
 def _columns(schema: Any, path: Path) -> tuple[str, str]:
     """The image column and the label column: `label` if there are several of integers."""
     import pyarrow.types as kinds
 
     def holds_bytes(kind: Any) -> bool:
-        return kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        if not kinds.is_struct(kind) or kind.get_field_index("bytes") < 0:
+            return False
+        stored = kind.field("bytes").type
+        return kinds.is_binary(stored) or kinds.is_large_binary(stored)
 
     images = [f.name for f in schema if holds_bytes(f.type)]
     integers = [f.name for f in schema if kinds.is_integer(f.type)]
@@ -136,10 +163,11 @@ def _columns(schema: Any, path: Path) -> tuple[str, str]:
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
     """Names of the classes, where the file's schema says them."""
+    about: Any = attempt(lambda: parse_json((metadata or {}).get(b"huggingface", b"null"), "features"))
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        features = about["info"]["features"]
         return tuple(str(name) for name in features[label]["names"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError):
         return None
 
 

@@ -1,16 +1,15 @@
 """The user's own data: an .npz, a function, or a folder of class folders. Nothing is unpickled."""
 
-import io
-import zipfile
-import zlib
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
-from cgro.data.raw import FORMATS, Images, Raw, digest, listed
+from cgro._check import bad
+from cgro.data.raw import FORMATS, Images, Raw, digest, listed, shown
+from cgro.reading import read_bytes, read_npz, require_room
 from cgro.trust import current_folder, one_line_if_it_fails, resolve
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
@@ -33,13 +32,13 @@ def from_arrays(found: Mapping[str, Any], what: str, sha256: str | None = None, 
     Raises:
         BadRequest: a key that is missing or unknown, a shape, type, range or layout that does not fit.
     """
-    if unknown := sorted(set(found) - set(KEYS)):
+    if unknown := sorted(str(key) for key in found if key not in KEYS):
         raise bad(f"{what}: keys", expected="only " + ", ".join(KEYS), got=listed(unknown))
     if missing := [k for k in ("x", "y") if k not in found] or [
         k for k in ("x_test", "y_test") if k not in found and {"x_test", "y_test"} & set(found)
     ]:
         raise bad(f"{what}: keys", expected="x, y and optionally both x_test, y_test", got=f"no {listed(missing)}")
-    arrays = {k: _array(v) for k, v in found.items()}
+    arrays = {k: _array(v, f"{what}: {k}") for k, v in found.items()}
     layout = _layout(str(arrays["layout"]) if "layout" in arrays else None, arrays["x"].shape, what)
     x, y = _pixels(arrays["x"], layout, f"{what}: x"), _labels(arrays["y"], f"{what}: y")
     test = None
@@ -47,12 +46,17 @@ def from_arrays(found: Mapping[str, Any], what: str, sha256: str | None = None, 
         test = _pixels(arrays["x_test"], layout, f"{what}: x_test"), _labels(arrays["y_test"], f"{what}: y_test")
         if test[0].dtype != x.dtype:
             raise bad(f"{what}: x_test", expected=f"{x.dtype} as x", got=test[0].dtype)
+    if "classes" in arrays and arrays["classes"].ndim != 1:
+        raise bad(f"{what}: classes", expected="a list of names", got=f"shape {arrays['classes'].shape}")
     classes = tuple(str(c) for c in arrays["classes"]) if "classes" in arrays else None
     return Raw(x, y, test, what, sha256 or _digest_of(x, y, *(test or ())), note, classes)
 
 
-def _array(value: Any) -> np.ndarray:
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+def _array(value: Any, what: str) -> np.ndarray:
+    try:
+        return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    except Exception as error:  # whatever the user's object raises where it is no array: ragged lists, sparse tensors
+        raise bad(what, expected="an array", got=f"{type(value).__name__} ({error})") from None
 
 
 def _digest_of(*arrays: np.ndarray) -> str:
@@ -99,16 +103,7 @@ def _labels(y: np.ndarray, what: str) -> np.ndarray:
 
 def npz(path: Path) -> Raw:
     """Arrays from an .npz; see `from_arrays` for its keys. A file that needs unpickling is refused."""
-    try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            found = {k: file[k] for k in file.files}
-    except FileNotFoundError:
-        raise bad(str(path), expected="a file", got="none") from None
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        line = " ".join(str(error).split())
-        raise BadRequest(f"{path}: expected an .npz of plain arrays (allow_pickle=False), got {line}") from None
-    return from_arrays(found, path.name, digest(content), path.name)
+    return from_arrays(read_npz(path), shown(path.name), digest(read_bytes(path)), shown(path.name))
 
 
 def function(name: str) -> Raw:
@@ -150,20 +145,21 @@ def class_folders(root: Path) -> Raw:
         BadRequest: no class folders, an empty one, other classes in the test part, a file that is no image.
     """
     parts = _folders(root)
+    name = shown(root.name)
     if "train" not in parts:
         x, y, classes, sha256 = _read_part(root, root, None)
-        return Raw(x, y, None, str(root), sha256, root.name, classes)
+        return Raw(x, y, None, str(root), sha256, name, classes)
     tests = [p for p in AS_TEST if p in parts]
     if strange := sorted(set(parts) - {"train", *AS_TEST}):
         raise bad(str(root), expected="train/ and test/, or only class folders", got=listed(["train", *strange]))
     x, y, classes, sha256 = _read_part(root, root / "train", None)
     if not tests:
-        return Raw(x, y, None, str(root), sha256, root.name, classes)
+        return Raw(x, y, None, str(root), sha256, name, classes)
     x_test, y_test, test_classes, test_sha256 = _read_part(root, root / tests[0], x)
     if test_classes != classes:
         raise bad(str(root / tests[0]), expected="the class folders of train/",
                   got="other ones: " + listed(sorted(set(test_classes) ^ set(classes))))  # fmt: skip
-    note = root.name + ("" if tests[0] == "test" else f" ({tests[0]} part as test)")
+    note = name + ("" if tests[0] == "test" else f" ({tests[0]} part as test)")
     return Raw(x, y, (x_test, y_test), str(root), digest((sha256 + test_sha256).encode()), note, classes)
 
 
@@ -179,8 +175,16 @@ def _read_part(root: Path, part: Path, like: Images | None) -> tuple[Images, np.
         raise bad(str(part), expected="at least two class folders with images", got=listed(classes) or "none")
     files = [(path, label) for label, name in enumerate(classes) for path in _images_in(part / name)]
     paths = [path.relative_to(root).as_posix() for path, _ in files]
-    encoded = [path.read_bytes() for path, _ in files]
-    sha256 = digest(*(b for p, e in zip(paths, encoded) for b in (f"{p}\0{len(e)}\0".encode(), e)))
+    stored = 0
+    for path, _ in files:
+        with contextlib.suppress(OSError):  # one that vanished is refused below
+            stored += path.stat().st_size
+    require_room(stored, stored, str(part))
+    encoded = [read_bytes(path) for path, _ in files]
+    # surrogateescape: names in another encoding than UTF-8 count with their own bytes
+    sha256 = digest(
+        *(b for p, e in zip(paths, encoded) for b in (f"{p}\0{len(e)}\0".encode(errors="surrogateescape"), e))
+    )
     return Images(encoded, lambda k: str(files[k][0]), like), np.array([k for _, k in files]), tuple(classes), sha256
 
 

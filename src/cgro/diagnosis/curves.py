@@ -1,12 +1,15 @@
 """Learning curves as values: what every importer returns and every diagnosis reads."""
 
+import math
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 
 PARTS = ("train", "validation", "test")
 ERRORS = tuple(f"{kind}_error/{part}" for kind in ("clean", "robust") for part in PARTS)
@@ -46,6 +49,8 @@ class Curves:
         epoch = np.asarray(self.epoch, float)
         if epoch.ndim != 1 or not len(epoch):
             raise bad("curves", expected="at least one epoch", got="none")
+        if not np.isfinite(epoch).all():
+            raise bad("epoch", expected="finite numbers", got="NaN or infinity")
         if np.any(np.diff(epoch) <= 0):
             raise bad("epoch", expected="strictly increasing values", got="others", remedy="use Curves.from_rows")
         values = {k: np.asarray(v, float) for k, v in self.values.items()}
@@ -105,25 +110,39 @@ class Curves:
         >>> c.epoch.tolist(), c["robust_error/test"].tolist(), c.remarks
         ([1.0, 2.0], [nan, 0.4], ('1 epoch was recorded more than once; the last record counts',))
         """
-        table: dict[float, dict[str, float]] = {}
-        seen: dict[float, int] = {}
-        for row in rows:
-            epoch = float(row["epoch"])
-            seen[epoch] = seen.get(epoch, 0) + 1
-            known = {k: float(v) for k, v in row.items() if k != "epoch" and _measured(k, v)}
-            table.setdefault(epoch, {}).update(known)
-        epochs = sorted(table)
-        names = sorted({k for row in table.values() for k in row})
-        values = {k: np.array([table[e].get(k, np.nan) for e in epochs]) for k in names}
+        rows, meta = list(rows), dict(meta or {})
+        of_row = [_epoch(row, str(meta.get("source", "curves"))) for row in rows]
+        seen = Counter(of_row)
+        place = {epoch: t for t, epoch in enumerate(sorted(seen))}
+        values: dict[str, np.ndarray] = {}
+        for epoch, row in zip(of_row, rows, strict=True):
+            for name, value in row.items():
+                if name == "epoch" or not _measured(name, value):
+                    continue
+                if name not in values:
+                    values[name] = np.full(len(place), np.nan)
+                values[name][place[epoch]] = value
         again = sum(n > 1 for n in seen.values())
         remarks = [f"{again} epoch{'s were' if again > 1 else ' was'} recorded more than once; the last record counts"]
-        meta = dict(meta or {})
         meta["remarks"] = [*meta.get("remarks", ()), *(remarks if again else ())]
-        return checked(cls(np.array(epochs), _as_fractions(values), meta))
+        values = {name: values[name] for name in sorted(values)}
+        return checked(cls(np.array(list(place)), _as_fractions(values), meta))
+
+
+def _epoch(row: Mapping[str, Any], source: str) -> float:
+    try:
+        epoch = float(row["epoch"])
+    except (KeyError, TypeError, ValueError, OverflowError):  # none, a list, text, an integer of 400 digits
+        epoch = math.nan
+    if not math.isfinite(epoch):
+        raise bad(f"{source}: epoch", expected="a finite number in every row", got=row.get("epoch"))
+    return epoch
 
 
 def _measured(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not abs(value) <= sys.float_info.max:  # NaN, infinity, an integer that no float holds
         return False
     return not (value == -1 and name in (*ERRORS, *LOSSES, "lr"))
 
@@ -169,4 +188,5 @@ def require_robust(curves: Curves) -> None:
     """
     if not any(curves.has(k) for k in ERRORS):
         names = ", ".join(sorted(curves.values)) or "none"
-        raise BadRequest(f"{curves.meta.get('source', 'curves')}: no error or accuracy was found; columns: {names}")
+        source = curves.meta.get("source", "curves")
+        raise BadRequest(one_line(f"{source}: no error or accuracy was found; columns: {names}"))

@@ -2,29 +2,41 @@
 
 import csv
 import io
-import json
+import itertools
+import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
+from cgro._check import LONGEST_VALUE, BadRequest, bad, count, one_line
+from cgro.data.raw import listed
 from cgro.diagnosis.curves import ERRORS, KNOWN, LOSSES, Curves, require_robust
+from cgro.reading import TEXT_LIMIT, attempt, parse_json, read_bytes
 from cgro.runs import Run
+
+MOST_ROWS = 400_000
+"""Lines of a text, or rows of a table, that are read. A choice: far above any training; read in ten seconds and under a gigabyte."""
+MOST_COLUMNS = 100_000
+"""Names of columns. A choice."""
 
 # ---------------------------------------------------------------- the plain-text log
 
 _PREFIX = re.compile(r"^\s*(\[[^\]]*\]\s*-?\s*)?")
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
-_SETTING = re.compile(r"(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)")
+# A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
+_SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
 _VALIDATION = ("clean_loss/validation", "clean_error/validation", "robust_loss/validation", "robust_error/validation")
 _DEFAULT = (
     "epoch", "train time", "test time", "lr", "train loss", "train acc", "train robust loss", "train robust acc",
     "test loss", "test acc", "test robust loss", "test robust acc",
 )  # fmt: skip
+MOST_FIELDS = 1_000
+"""Numbers of a row of a log; twelve are usual. A choice."""
 DROP = 1.5
 """A learning rate that falls by more than this factor from one epoch to the next has dropped. A choice."""
 
@@ -52,17 +64,17 @@ def read_log(text: str, source: str = "log") -> Curves:
     rows: list[dict[str, float]] = []
     settings: dict[str, str] = {}
     n_headers = n_misfits = 0
-    for line in text.splitlines():
+    for line in _lines(text, source):
         body = _PREFIX.sub("", line, count=1).replace("||", " ").strip()
         if body.startswith("Namespace("):
-            settings |= {k: v.strip("'\"") for k, v in _SETTING.findall(body[10:])}
-        elif body.lower().startswith("epoch") and len(found := _PHRASE.findall(body)) > 1:
+            settings |= {m[1]: m[2].strip("'\"") for m in itertools.islice(_SETTING.finditer(body[10:]), MOST_FIELDS)}
+        elif body.lower().startswith("epoch") and len(found := _phrases(body)) > 1:
             names, n_headers = [" ".join(f.lower().split()) for f in found], n_headers + 1
         elif body.lower().startswith("validation") and rows:
             rows[-1] |= _validation(body)
         elif (values := _numbers(body)) is not None:
             columns = names if len(names) == len(values) else _DEFAULT if len(values) == len(_DEFAULT) else None
-            if columns is None or values[0] != int(values[0]):
+            if columns is None or not values[0].is_integer():  # NaN and infinity are not either
                 n_misfits += 1
             else:
                 rows.append(_row(columns, values))
@@ -77,8 +89,19 @@ def read_log(text: str, source: str = "log") -> Curves:
     return _rate_in_force(Curves.from_rows(rows, meta))
 
 
+def _phrases(body: str) -> list[str]:
+    return [m[0] for m in itertools.islice(_PHRASE.finditer(body), MOST_FIELDS)]
+
+
+def _lines(text: str, source: str) -> list[str]:
+    lines = text.splitlines()
+    if len(lines) > MOST_ROWS:
+        raise bad(source, expected=f"at most {MOST_ROWS:,} lines", got=f"{len(lines):,}")
+    return lines
+
+
 def _numbers(body: str) -> list[float] | None:
-    fields = body.split()
+    fields = body.split(maxsplit=MOST_FIELDS)
     if len(fields) < 2 or not all(_NUMBER.fullmatch(f) for f in fields):
         return None
     return [float(f) for f in fields]
@@ -98,7 +121,7 @@ def _row(columns: Any, values: list[float]) -> dict[str, float]:
 
 
 def _validation(body: str) -> dict[str, float]:
-    values = [float(v) for v in _NUMBER.findall(body)]
+    values = [float(v[0]) for v in itertools.islice(_NUMBER.finditer(body), len(_VALIDATION) + 1)]
     if len(values) != len(_VALIDATION):
         return {}
     return {k: _error_of(v) if "error" in k else v for k, v in zip(_VALIDATION, values, strict=True)}
@@ -137,6 +160,8 @@ def canonical(column: str) -> str | None:
     """
     if column in KNOWN:
         return column
+    if len(column) > LONGEST_VALUE:
+        return None
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower())
     if words in (["epoch"], ["epochs"]) or words == ["ep"]:
         return "epoch"
@@ -183,39 +208,70 @@ def from_table(
         >>> c["robust_error/test"].tolist()
         [0.55, 0.5]
     """
-    there = list(dict.fromkeys(str(k) for row in rows for k in row))
+    return _curves(lambda: rows, source, columns, meta)
+
+
+def _curves(
+    rows: Callable[[], Iterable[Mapping[str, Any]]], source: str, columns: Mapping[str, str] | None,
+    meta: Mapping[str, Any], there: list[str] | None = None,
+) -> Curves:  # fmt: skip
+    """See `from_table`. The rows are walked through twice, so that only the chosen columns are ever held.
+
+    Args:
+        rows: gives the rows anew at each call. there: names of the columns, where they are known already.
+    """
+    there = _names(rows(), source) if there is None else there
     chosen = _choose(there, columns or {}, source)
     if "epoch" not in chosen:
-        raise BadRequest(f"{source}: no column for epoch; there are: {', '.join(there)}; use --map epoch=COLUMN")
+        raise _refusal(source, f"no column for epoch; there are: {listed(there, 20)}; use --map epoch=COLUMN")
     table = [{curve: _cell(row.get(column), source, n, column) for curve, column in chosen.items()}
-             for n, row in enumerate(rows, 1)]  # fmt: skip
-    table = [row for row in table if not np.isnan(row["epoch"])]
-    top = max((v for row in table for k, v in row.items() if "accuracy" in k or k in ERRORS), default=1.0)
+             for n, row in enumerate(rows(), 1)]  # fmt: skip
+    table = [row for row in table if not math.isnan(row["epoch"])]
+    measured = (v for row in table for k, v in row.items() if "accuracy" in k or k in ERRORS)
+    top = max((v for v in measured if math.isfinite(v)), default=1.0)
     one = 100.0 if top > 1.5 else 1.0
     for row in table:
         for curve in [k for k in row if "accuracy" in k]:
             value = row.pop(curve)
-            if value != -1 and not (np.isnan(value) or 0 <= value <= one):
+            if value != -1 and not (math.isnan(value) or 0 <= value <= one):
                 raise bad(f"{source}: column {chosen[curve]}", expected="fractions in [0, 1] or percent", got=value)
             row[curve.replace("accuracy", "error")] = np.nan if value == -1 else round((one - value) / one, 10)
         if one > 1:
             row |= {k: row[k] / 100 for k in ERRORS if chosen.get(k) and k in row and row[k] != -1}
     if not table:
-        raise BadRequest(f"{source}: no rows with an epoch; columns: {', '.join(there)}")
+        raise _refusal(source, f"no rows with an epoch; columns: {listed(there, 20)}")
     curves = Curves.from_rows(table, {"source": source, **meta})
     if not any(curves.has(k) for k in ERRORS) and not curves.standard:
-        raise BadRequest(
-            f"{source}: no column could be mapped to an error or accuracy; there are: {', '.join(there)}; "
-            "use --map robust_accuracy/test=COLUMN,..."
-        )
+        what = f"no column could be mapped to an error or accuracy; there are: {listed(there, 20)}"
+        raise _refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
     return curves
+
+
+def _refusal(source: str, text: str) -> BadRequest:
+    return BadRequest(one_line(f"{source}: {text}"))
+
+
+def _names(rows: Iterable[Mapping[str, Any]], source: str) -> list[str]:
+    """The columns, in the order in which they appear.
+
+    Raises:
+        BadRequest: more rows or columns than any training has.
+    """
+    names: dict[str, None] = {}
+    for n_rows, row in enumerate(rows, 1):
+        for key in row:
+            names[str(key)] = None
+        if n_rows > MOST_ROWS or len(names) > MOST_COLUMNS:
+            most = f"at most {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns"
+            raise bad(source, expected=most, got=f"{n_rows:,} rows and {len(names):,} columns or more")
+    return list(names)
 
 
 def _choose(there: list[str], columns: Mapping[str, str], source: str) -> dict[str, str]:
     """Curve -> column: what the caller says, then what the names say; of an error and its accuracy the first."""
     missing = [c for c in columns.values() if c not in there]
     if missing:
-        raise BadRequest(f"{source}: --map names {', '.join(missing)}; the columns are: {', '.join(there)}")
+        raise _refusal(source, f"--map names {listed(missing)}; the columns are: {listed(there, 20)}")
     chosen, found = dict(columns), {}
     said = {_as_error(curve) for curve in columns}
     for column in (c for c in there if c not in columns.values()):
@@ -223,7 +279,7 @@ def _choose(there: list[str], columns: Mapping[str, str], source: str) -> dict[s
         if curve is None or _as_error(curve) in said:
             continue
         if found.get(curve):
-            raise BadRequest(f"{source}: columns {found[curve]} and {column} both look like {curve}; choose with --map")
+            raise _refusal(source, f"columns {found[curve]} and {column} both look like {curve}; choose with --map")
         found[curve] = column
         if _as_error(curve) not in {_as_error(k) for k in chosen}:
             chosen[curve] = column
@@ -237,58 +293,88 @@ def _as_error(curve: str) -> str:
 def _cell(value: Any, source: str, n: int, column: str) -> float:
     if value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan", "none", "null", "-")):
         return np.nan
+    if isinstance(value, float):
+        return value
     try:
+        if isinstance(value, list | dict):
+            raise ValueError
         return float(str(value).strip().rstrip("%"))
-    except ValueError:
-        raise BadRequest(f"{source}: row {n}, column {column}: expected a number, got {str(value)!r}") from None
+    except ValueError:  # also of an integer that is too long for text
+        got = repr(value) if isinstance(value, str | bool) else type(value).__name__
+        raise bad(f"{source}: row {n}, column {column}", expected="a number", got=got) from None
 
 
 def read_csv(text: str, source: str, columns: Mapping[str, str] | None = None) -> Curves:
-    """A table with a header line; commas, semicolons or tabs."""
-    first = text.splitlines()[0] if text.strip() else ""
+    """A table with a header line; commas, semicolons or tabs; line ends of any system."""
+    lines = _lines(text, source)
+    first = lines[0] if text.strip() else ""
     comma = max(",;\t", key=first.count)
-    rows: list[Mapping[str, Any]] = []
-    for n, row in enumerate(csv.DictReader(io.StringIO(text), delimiter=comma), 2):
-        if None in row or None in row.values():
-            more = "more" if None in row else "fewer"
-            raise BadRequest(f"{source}: line {n} has {more} fields than the header: curves of different lengths")
-        rows.append({str(k).strip(): v for k, v in row.items()})
-    if not rows:
+
+    def records() -> Iterable[list[str]]:
+        try:
+            yield from filter(None, csv.reader(io.StringIO(text, newline=None), delimiter=comma))
+        except csv.Error as error:  # a field of over 128 kB, a quotation that does not end
+            raise bad(source, expected="a table", got=f"a damaged one ({error})") from None
+
+    def rows() -> Iterable[Mapping[str, Any]]:
+        for n, record in enumerate(itertools.islice(records(), 1, None), 2):
+            if len(record) != len(names):
+                more = "more" if len(record) > len(names) else "fewer"
+                raise _refusal(source, f"line {n} has {more} fields than the header: curves of different lengths")
+            yield dict(zip(names, record, strict=True))
+
+    head = list(itertools.islice(records(), 2))
+    if len(head) < 2:
         raise bad(source, expected="a table with a header and rows", got="none")
-    return from_table(rows, source, columns, format="CSV")
+    names = [name.strip() for name in head[0]]
+    if len(names) > MOST_COLUMNS:
+        raise bad(source, expected=f"at most {MOST_COLUMNS:,} columns", got=f"{len(names):,}")
+    return _curves(rows, source, columns, {"format": "CSV"}, list(dict.fromkeys(names)))
 
 
 def read_jsonl(text: str, source: str, columns: Mapping[str, str] | None = None) -> Curves:
     """One JSON object a line, or one object of equally long lists, name -> values."""
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError:
-        whole = None
+    whole = attempt(lambda: parse_json(text, source, non_finite=True))
     if isinstance(whole, dict) and any(isinstance(v, list) for v in whole.values()):
         lists = {k: v for k, v in whole.items() if isinstance(v, list)}
         if len({len(v) for v in lists.values()}) > 1:
-            lengths = ", ".join(f"{k} {len(v)}" for k, v in lists.items())
-            raise BadRequest(f"{source}: curves of different lengths: {lengths}")
-        rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        rows = [{"epoch": n, **row} for n, row in enumerate(rows, 1)]
-    elif isinstance(whole, list):
-        rows = whole
-    else:
-        rows = _json_lines(text, source)
-    if not rows or not all(isinstance(row, dict) for row in rows):
+            lengths = listed(f"{k} {len(v)}" for k, v in lists.items())
+            raise _refusal(source, f"curves of different lengths: {lengths}")
+        return _curves(lambda: _rows_of(lists), source, columns, {"format": "JSON"})
+    if isinstance(whole, list):
+        return _curves(lambda: _objects(whole, source), source, columns, {"format": "JSON"})
+    return _curves(lambda: _objects(_json_lines(text, source), source), source, columns, {"format": "JSON"})
+
+
+def _rows_of(lists: Mapping[str, list[Any]]) -> Iterable[Mapping[str, Any]]:
+    """Rows of lists of one length, counted from 1 where there is no epoch."""
+    for n, values in enumerate(zip(*lists.values(), strict=True), 1):
+        yield {"epoch": n, **dict(zip(lists, values, strict=True))}
+
+
+def _objects(rows: Iterable[Any], source: str) -> Iterable[Mapping[str, Any]]:
+    """The rows, which must be JSON objects, at least one."""
+    none = True
+    for row in rows:
+        none = False
+        if not isinstance(row, dict):
+            raise bad(source, expected="one JSON object a line", got="something else")
+        yield row
+    if none:
         raise bad(source, expected="one JSON object a line", got="something else")
-    return from_table(rows, source, columns, format="JSON")
 
 
-def _json_lines(text: str, source: str) -> list[Any]:
-    lines, rows = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()], []
-    for n, line in lines:
+def _json_lines(text: str, source: str) -> Iterable[Any]:
+    """The values of the lines; a last line that was cut, as by a full disk, is left out."""
+    lines = [(n, line) for n, line in enumerate(_lines(text, source), 1) if line.strip()]
+    for place, (n, line) in enumerate(lines):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if n != lines[-1][0] or not rows:
-                raise BadRequest(f"{source}: line {n} is not JSON") from None
-    return rows
+            row = parse_json(line, source, non_finite=True)
+        except BadRequest:
+            if place == 0 or place < len(lines) - 1:
+                raise _refusal(source, f"line {n} is not JSON") from None
+            return
+        yield row
 
 
 # ---------------------------------------------------------------- runs and the front door
@@ -308,16 +394,20 @@ def read_run(path: str | Path) -> list[Curves]:
 
 def _one_run(run: Run) -> Curves:
     config, rows = run.config, run.rows()
+    if not all(isinstance(row, dict) for row in rows):
+        raise bad(f"{run.path}/metrics.jsonl", expected="one JSON object a line", got="something else")
     if not any("robust_error/test" in row for row in rows):
         raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"{len(rows)} epochs without any")
     result = run.summary if run.finished else {}
-    sizes = result.get("data", {})
-    known = {f"n/{k}": min(config["eval_n"], sizes[f"n_{k}"]) for k in ("train", "test") if f"n_{k}" in sizes}
-    classes = {"n_classes": len(sizes["classes"])} if "classes" in sizes else {}
+    sizes = result.get("data") if isinstance(result, dict) else None
+    sizes = sizes if isinstance(sizes, dict) else {}
+    known = {f"n/{k}": min(count(config.get("eval_n", 0), f"{run.path}: eval_n"), count(sizes[f"n_{k}"], f"{run.path}: n_{k}"))
+             for k in ("train", "test") if f"n_{k}" in sizes}  # fmt: skip
+    classes = {"n_classes": len(sizes["classes"])} if isinstance(sizes.get("classes"), list) else {}
     keep = [{k: v for k, v in row.items() if k in KNOWN and v is not None} for row in rows]
-    attack = "none" if config["attack"] == "none" or config.get("robust_weight") == 0 else config["attack"]
+    attack = "none" if config.get("robust_weight") == 0 else config.get("attack")
     meta = {"source": str(run.path), "format": "cgro run", "attack": attack, "attacked_in_evaluation": True,
-            "eval_attack": config["eval_attack"], "seed": config["seed"], **known, **classes}  # fmt: skip
+            "eval_attack": config["eval_attack"], "seed": config.get("seed"), **known, **classes}  # fmt: skip
     return Curves.from_rows(keep, meta)
 
 
@@ -335,13 +425,14 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
         BadRequest: nothing there, an empty or binary file, or none of these formats.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
         return read_run(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise bad("TARGET", expected="a file or a directory", got=f"{path}, which does not exist")
+    content = read_bytes(path, limit=TEXT_LIMIT)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError):
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
         raise bad(str(path), expected="a text file: a log, CSV, JSONL", got="something binary") from None
     if not text.strip():
         raise bad(str(path), expected="a log, CSV or JSONL", got="an empty file")
@@ -355,13 +446,14 @@ def _by_content(text: str, source: str, columns: Mapping[str, str] | None) -> Cu
     start = text.lstrip()
     if start[0] == "{" or start.startswith(("[{", "[\n", "[ {")):
         return read_jsonl(text, source, columns)
-    heads = (_PREFIX.sub("", line, count=1).strip() for line in text.splitlines())
-    log = any(h.startswith("Namespace(") or (h.lower().startswith("epoch") and len(_PHRASE.findall(h)) > 1
+    lines = _lines(start, source)
+    heads = (_PREFIX.sub("", line, count=1).strip() for line in lines)
+    log = any(h.startswith("Namespace(") or (h.lower().startswith("epoch") and len(_phrases(h)) > 1
               and "," not in h and ";" not in h and "_" not in h) for h in heads)  # fmt: skip
     if log:
         return read_log(text, source)
-    first = start.splitlines()[0]
-    if any(c in first for c in ",;\t") and len(start.splitlines()) > 1:
+    first = lines[0]
+    if any(c in first for c in ",;\t") and len(lines) > 1:
         return read_csv(text, source, columns)
     raise bad(source, expected="a cgro run, a CSV or JSONL with columns, or a training log with a header line",
               got=f"a text that starts with {first[:40]!r}")  # fmt: skip

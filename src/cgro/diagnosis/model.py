@@ -1,14 +1,16 @@
 """The verdict on a model, or on a folder of checkpoints: measured here, then judged like any curve or point."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.data import Split
+from cgro.data.raw import listed
 from cgro.definitions import (
     APGD,
     DEFAULT_RULE,
@@ -107,20 +109,28 @@ def checkpoint_files(folder: Path, pattern: str = "*") -> list[tuple[int, Path]]
     Raises:
         BadRequest: no checkpoint in it, two of one epoch, some with and some without a number.
     """
-    files = sorted(p for p in folder.glob(pattern) if p.suffix in SUFFIXES and not p.name.startswith("opt"))
+    try:
+        found = list(folder.glob(pattern))
+    except (ValueError, NotImplementedError, OSError) as error:  # no pattern; an absolute one; a folder out of reach
+        raise bad(
+            "--pattern", expected="a pattern of names, such as model_*.pth", got=f"{pattern!r} ({error})"
+        ) from None
+    files = sorted(p for p in found if p.suffix in SUFFIXES and not p.name.startswith("opt"))
     if not files:
         there = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
         raise bad(str(folder), expected=f"checkpoints ({', '.join(SUFFIXES)})", got=there)
-    numbers = [re.findall(r"\d+", p.stem) for p in files]
+    numbers = [re.findall(r"[0-9]+", p.stem) for p in files]
     numbered = [p for p, found in zip(files, numbers, strict=True) if found]
     if not numbered:
         return list(enumerate(files, 1))
     files = numbered
     epochs = [int(found[-1]) for found in numbers if found]
-    twice = next((e for e in epochs if epochs.count(e) > 1), None)
+    times = Counter(epochs)
+    twice = next((e for e in epochs if times[e] > 1), None)
     if twice is not None:
-        same = ", ".join(p.name for p, e in zip(files, epochs, strict=True) if e == twice)
-        raise BadRequest(f"{folder}: several checkpoints of epoch {twice}: {same}; choose with --pattern")
+        same = listed(p.name for p, e in zip(files, epochs, strict=True) if e == twice)
+        text = f"{folder}: several checkpoints of epoch {twice}: {same}; choose with --pattern"
+        raise BadRequest(one_line(text))
     return sorted(zip(epochs, files, strict=True))
 
 

@@ -6,7 +6,10 @@ would change every number that is measured with it, without a word.
 
 import hashlib
 import json
+import os
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, one_line
-from cgro.reading import open_regular, parse_json
+from cgro.reading import open_regular, parse_json, require_room
 from cgro.runs import Run, digest_in_header, write_atomic
 
 LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
 KEPT = re.compile(r"epoch-([0-9]{4,})\.safetensors")
+MOST_PICKLE = 16 << 20
+"""Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
 
 
 def epoch_file(epoch: int) -> str:
@@ -163,25 +168,66 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from a cgro checkpoint, a plain safetensors file, or a .pt file read with weights_only=True.
 
     Raises:
-        BadRequest: a damaged file, or a pickle that holds more than tensors (refused, never executed).
+        BadRequest: no regular file, a damaged one, one that holds or stands for more than the memory, keys that are no
+            names, or a pickle that holds more than tensors (refused, never executed).
     """
     if path.suffix == ".safetensors":
         tensors, _ = _read(path)
         own = {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}
         return own or tensors
-    if not path.exists():
+    if not os.path.exists(path):
         raise BadRequest(f"{path}: expected a checkpoint, found none")
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here; each means the same to the caller
-        line = str(error).splitlines()[0]
-        raise BadRequest(f"{path}: expected tensors only (weights_only=True), refused: {line}") from None
+    value, size = _unpickled(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not (isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values())):
         raise bad(str(path), expected="a state dict of tensors", got=type(value).__name__)
+    for key, tensor in value.items():
+        if not isinstance(key, str):
+            raise bad(str(path), expected="names of tensors as keys", got=f"{key!r}")
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
+            kind = f"{tensor.dtype} on {tensor.device}, {tensor.layout}"
+            raise bad(f"{path}: {key}", expected="a tensor of plain numbers", got=kind)
+    # A tensor may stand for more values than are stored, as by `expand`; whoever copies it allocates them all.
+    require_room(sum(v.numel() * v.element_size() for v in value.values()), size, str(path))
     return {k.removeprefix("module."): v for k, v in value.items()}
+
+
+def _unpickled(path: Path) -> tuple[Any, int]:
+    """What a file of `torch.save` holds, as far as it is tensors and plain containers, and the file's size."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        require_room(size, size, str(path))
+        try:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    members = archive.infolist()
+                if any(m.filename.endswith(".pkl") and m.file_size > MOST_PICKLE for m in members):
+                    raise ValueError(f"an index of more than {MOST_PICKLE:,} bytes")
+                require_room(sum(m.file_size for m in members), size, str(path))
+            file.seek(0)
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # of storage types and tar files: the user cannot act on them
+                return torch.load(file, map_location="cpu", weights_only=True), size
+        except BadRequest:
+            raise
+        except Exception as error:  # torch raises many types here; each means the same to the caller
+            raise bad(str(path), expected="tensors only", got=f"a file that is refused ({_why(error)})",
+                      remedy="save model.state_dict() alone, with torch.save or as safetensors") from None  # fmt: skip
+
+
+def _why(error: Exception) -> str:
+    """What was in the way. Torch's own text goes on to advise to unpickle the file, which would execute what it holds."""
+    text = str(error)
+    if (name := re.search(r"GLOBAL ([\w.]{1,150})", text)) is not None:
+        return f"to unpickle it would run {name[1]}"
+    if "WeightsUnpickler error: " in text:
+        text = text.split("WeightsUnpickler error: ", 1)[1]
+    elif "weights_only" in text:
+        text = "a pickle of more than tensors"
+    return one_line(text.strip().split("\n")[0], 120) or type(error).__name__
 
 
 def checkpoint_of(run: Run, *, selected: bool = False) -> Path:
