@@ -55,7 +55,7 @@ NOT_RUN = "Evaluation lint: "
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing, Trusting):
+class Config(Trusting, Output, Computing):
     """Options of `cgro diagnose`."""
 
     target: str | None = option(
