@@ -84,7 +84,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded, Computing, Trusting):
+class Config(Trusting, Output, Seeded, Computing):
     """Options of `cgro train`.
 
     `received` says of settings that they were read from a run, and from which; None: they are the caller's own.
