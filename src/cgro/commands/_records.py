@@ -92,7 +92,8 @@ _INTEGERS = ("index", "tried", "by", "step")
 def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> bool:
     """Whether they are what `_store` writes for this part: names, types, shapes, and numbers of attacks there are."""
     n = len(split)
-    kinds = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS} | {"margin": (np.dtype(np.float32), (n,))}
+    kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
+    kinds["margin"] = np.dtype(np.float32), (n,)
     if keep_examples:
         kinds["x_adv"] = np.dtype(np.float32), (n, *split.raw.shape[1:])
     if not all(k in arrays and (arrays[k].dtype, arrays[k].shape) == kind for k, kind in kinds.items()):

@@ -158,7 +158,7 @@ def _columns(schema: Any, path: Path) -> tuple[str, str]:
 
 def _class_names(metadata: dict[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
     """Names of the classes, where the file's schema says them."""
-    about = attempt(lambda: parse_json((metadata or {}).get(b"huggingface", b"null"), "features"))
+    about: Any = attempt(lambda: parse_json((metadata or {}).get(b"huggingface", b"null"), "features"))
     try:
         features = about["info"]["features"]
         return tuple(str(name) for name in features[label]["names"])

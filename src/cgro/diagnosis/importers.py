@@ -401,7 +401,7 @@ def _one_run(run: Run) -> Curves:
     result = run.summary if run.finished else {}
     sizes = result.get("data") if isinstance(result, dict) else None
     sizes = sizes if isinstance(sizes, dict) else {}
-    known = {f"n/{k}": min(count(config.get("eval_n"), f"{run.path}: eval_n"), count(sizes[f"n_{k}"], f"{run.path}: n_{k}"))
+    known = {f"n/{k}": min(count(config.get("eval_n", 0), f"{run.path}: eval_n"), count(sizes[f"n_{k}"], f"{run.path}: n_{k}"))
              for k in ("train", "test") if f"n_{k}" in sizes}  # fmt: skip
     classes = {"n_classes": len(sizes["classes"])} if isinstance(sizes.get("classes"), list) else {}
     keep = [{k: v for k, v in row.items() if k in KNOWN and v is not None} for row in rows]
