@@ -1,7 +1,9 @@
 """The command line from outside: exit codes, one line for a bad request, the schema, kill and resume, quickstart."""
 
+import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cgro._check import BadRequest
+from cgro._progress import progress
 from cgro.cli import COMMANDS, main
 from cgro.models import build
-from cgro.runs import Run, dump_json, write_atomic
+from cgro.runs import Run, dump_json, say, write_atomic
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = ["--data", "digits", "--n-train", "120", "--n-test", "100", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
@@ -244,3 +248,79 @@ def test_data_lists_what_is_here(
     found = json.loads(capsys.readouterr().out)["data"]["digits"]
     assert (found["n_test"], found["shape"], found["stored_as"]) == (359, [1, 8, 8], "float32")
     assert sum(found["n_by_class"]["test"].values()) == 359
+
+
+def test_python_m_cgro_is_cgro() -> None:
+    done = subprocess.run([sys.executable, "-m", "cgro", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "cgro")
+
+
+FAILURES = [
+    (OSError(28, "No space left on device", "/a/file"), "No space left on device: /a/file"),
+    (MemoryError(), "not enough memory"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"), "not enough memory"),
+    (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "use UTF-8"),
+    (BadRequest("a\x1b[31m name\n" + 10_000 * "x" + "\udc80"), "\\x1b[31m name xxx"),
+]
+
+
+@pytest.mark.parametrize(("failure", "words"), FAILURES, ids=[type(f).__name__ for f, _ in FAILURES])
+def test_whatever_fails_outside_of_our_code_is_one_line(
+    failure: Exception, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(config: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("cgro.commands.data.run", fail)
+    assert main(["data"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("cgro data: ")
+    assert words in line
+    assert line.count("\n") == 1
+    assert len(line) < 700
+    assert line[:-1].isprintable()
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("cgro.commands.data.run", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["data"])
+
+
+STREAMS = [("2>&-", 0), (">&-", 0), ("<&- >&- 2>&-", 0), ("2>/dev/full", 0), (">/dev/full", 2)]
+
+
+@pytest.mark.parametrize(("redirection", "code"), STREAMS, ids=[r for r, _ in STREAMS])
+def test_closed_and_full_streams_do_not_stop_a_command(redirection: str, code: int, tmp_path: Path) -> None:
+    words = ["separation", "--data", "digits", "--classes", "3,8", "--n-train", "40", "--out", str(tmp_path / "r")]
+    shell = f"{shlex.join([sys.executable, '-m', 'cgro', *words])} {redirection}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == (code == 2)
+    assert Run(tmp_path / "r").finished
+
+
+def test_remarks_and_progress_do_without_a_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", None)
+    say("nobody reads this")
+    for stream in (None, closed):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress(2, "work") as update:
+            update(1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_result_that_the_terminal_cannot_show_is_shown_in_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    monkeypatch.setattr("cgro.commands.data.describe", lambda result: "caf\xe9 \udc80")
+    assert main(["data", "digits"]) == 0
+    assert b"caf\\xe9 \\udc80" in raw.getvalue()

@@ -1,11 +1,8 @@
 """The few input checks. Every message says what was expected, what came, and what to do."""
 
-import importlib
 import math
-import os
-import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Name = TypeVar("Name", bound=str)
 
@@ -118,20 +115,3 @@ def one_of(value: str, what: str, choices: Iterable[Name]) -> Name:
 
 class CheckFailed(Exception):
     """A check that was asked for came out false. Results are written; the command line exits 1."""
-
-
-def resolve(name: str, what: str) -> Any:
-    """Import `package.module:attribute`, also from the working directory.
-
-    Raises:
-        BadRequest: no such module or attribute, or the module fails to import.
-    """
-    module_name, _, attribute = name.partition(":")
-    if not attribute:
-        raise bad(what, expected="package.module:name", got=repr(name))
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise bad(what, expected="an importable package.module:name", got=f"{name!r} ({error})") from None

@@ -27,7 +27,7 @@ def progress(total: int, label: str) -> Iterator[Update]:
     >>> with progress(10, "epochs") as update:
     ...     update(5, "robust error 30%")
     """
-    if not sys.stderr.isatty():
+    if not _on_a_terminal():
         yield lambda done, note="", curves=None: None
         return
     from rich.console import Console, Group
@@ -43,6 +43,19 @@ def progress(total: int, label: str) -> Iterator[Update]:
         bar.update(task, completed=done, note=note)
         lines.plain = "\n".join(f"{k:20} {spark(v)} {v[-1]:6.1%}" for k, v in (curves or {}).items() if v)
 
-    with Live(Group(bar, lines), console=Console(stderr=True), transient=True):
-        task = bar.add_task(label, total=total, note="")
+    live = Live(Group(bar, lines), console=Console(stderr=True), transient=True)
+    task = bar.add_task(label, total=total, note="")
+    with contextlib.suppress(OSError):
+        live.start()
+    try:
         yield update
+    finally:
+        with contextlib.suppress(OSError):  # the terminal is gone; what was computed is not
+            live.stop()
+
+
+def _on_a_terminal() -> bool:
+    """Whether there is a terminal to draw on; stderr may be closed, or None."""
+    with contextlib.suppress(ValueError):
+        return sys.stderr is not None and sys.stderr.isatty()
+    return False

@@ -1,15 +1,17 @@
 """The command line: parse, call one command, set the exit code.
 
-0 done; 1 a check that was asked for failed; 2 bad request, one line; 130 interrupted, the run can be resumed.
-The table below is static and a command's module is imported only when it is chosen, so help answers at once.
+0 done; 1 a check that was asked for failed; 2 bad request, one line; 130 interrupted, the run can be resumed: by Ctrl-C,
+SIGTERM, SIGHUP or SIGUSR1, which all mean the same. The table below is static and a command's module is imported only when it is chosen, so help answers at once.
 """
 
+import contextlib
 import importlib
-import json
+import os
 import sys
 from collections.abc import Sequence
 
 from cgro import __version__
+from cgro._interrupt import SIGNALS, deferred_requests, follow_parent, ignore, interrupt, interrupted_by, stop_requests
 
 COMMANDS = {
     "quickstart": "the phenomenon on real digits, in pictures, in three minutes",
@@ -46,54 +48,125 @@ def help_text() -> str:
     return _HELP.format(table="\n".join(f"  {name:12} {line}" for name, line in COMMANDS.items()))
 
 
+DONE, CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    _open_closed_streams()
     argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        follow_parent()  # first: it may give SIGTERM back, and until something has begun that may simply end us
+        with stop_requests(interrupt, SIGNALS):
+            return _answer(argv)
+    except KeyboardInterrupt:  # one more while the first was being told
+        return INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that the caller closed (`2>&-`) become the null device.
+
+    Otherwise the next file that is opened gets their number, and what libraries print goes into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _answer(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(help_text(), end="")
-        return 0
+        return _show(help_text().rstrip("\n"))
     if argv[0] == "--version":
-        print(f"cgro {__version__}")
-        return 0
+        return _show(f"cgro {__version__}")
     if argv[0] not in COMMANDS:
-        print(f"cgro: expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", file=sys.stderr)
-        return 2
-    return _call(argv[0], argv[1:])
+        return _tell("cgro", f"expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", BAD_REQUEST)
+    try:
+        return _call(argv[0], argv[1:])
+    except KeyboardInterrupt as stop:
+        with stop_requests(ignore):
+            how = str(stop) or "the same command with the same --out resumes it"
+            return _tell(f"cgro {argv[0]}", f"{interrupted_by()}; {how}", INTERRUPTED)
 
 
 def _call(name: str, argv: Sequence[str]) -> int:
     from cgro._check import BadRequest, CheckFailed
 
+    who = f"cgro {name}"
     try:
-        from cgro.commands._common import parse
+        with deferred_requests():
+            from cgro.commands._common import parse
 
-        module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
-        config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
-        try:
-            run = module.run(config)
-        except CheckFailed as failed:
-            print(f"cgro {name}: {failed}", file=sys.stderr)
-            return 1
-        result = run.summary
-        text = json.dumps(result, indent=2) if config.json else module.describe(result)
-        print(text if config.json or run.path is None else f"{text}\n\n{run.path}")
-        return 0
+            module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
+            config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
+        run = module.run(config)
+        if config.json:
+            import json
+
+            return _show(json.dumps(run.summary, indent=2))
+        text = module.describe(run.summary)
+        return _show(text if run.path is None else f"{text}\n\n{run.path}")
+    except CheckFailed as failed:
+        return _tell(who, str(failed), CHECK_FAILED)
     except BadRequest as error:
-        print(" ".join(f"cgro {name}: {error}".split()), file=sys.stderr)
-        return 2
+        return _tell(who, str(error), BAD_REQUEST)
     except BrokenPipeError:  # the reader of our output, `head` say, has had enough
-        sys.stdout = None
-        return 0
+        return _drop_output()
     except OSError as error:  # a full disk, a folder that cannot be written
         what = f"{error.strerror or error}: {error.filename or 'output'}"
-        print(f"cgro {name}: {what}; free space or change --out", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        how = str(stop) or "the same command with the same --out resumes it"
-        print(f"cgro {name}: interrupted; {how}", file=sys.stderr)
-        return 130
+        return _tell(who, f"{what}; free space or change --out", BAD_REQUEST)
+    except UnicodeError as error:
+        return _tell(who, f"text that cannot be read or written: {error}; use UTF-8", BAD_REQUEST)
+    except RecursionError:
+        return _tell(who, "an input is nested too deeply to be read; simplify it", BAD_REQUEST)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _tell(who, "not enough memory; use fewer or smaller examples, batches or networks", BAD_REQUEST)
     except SystemExit as done:  # --help
         return int(done.code or 0)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Python's own error, and the RuntimeErrors of torch's allocators."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
+
+
+def _show(text: str) -> int:
+    """Print a result; characters that the terminal's encoding lacks are written as escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        return _drop_output()
+    except OSError as error:
+        _drop_output()
+        return _tell("cgro", f"cannot write to stdout: {error.strerror}; results are in --out", BAD_REQUEST)
+    return DONE
+
+
+def _drop_output() -> int:
+    """What is still in the buffer of stdout would fail again when Python ends: to the null device with it."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    return DONE
+
+
+def _tell(who: str, text: str, code: int) -> int:
+    """One line on stderr, if there is anyone to read it, and the exit code."""
+    from cgro._check import one_line
+
+    with contextlib.suppress(OSError, ValueError):
+        print(one_line(f"{who}: {text}"), file=sys.stderr, flush=True)
+    return code
 
 
 if __name__ == "__main__":

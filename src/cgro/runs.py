@@ -18,7 +18,7 @@ import math
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,16 +182,26 @@ class Run:
     def _check_settings(self, asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Refuse to go on with other settings; an option that the writer did not know must have its default now."""
         there = self.config
-        if unknown := sorted(set(there) - set(asked)):
-            writer = one_line(str(self._environment().get("cgro", "that wrote it")), 40)
-            raise BadRequest(f"{self.path}: holds an unfinished run with options that this version does not know "
-                             f"({', '.join(unknown[:3])}); go on with cgro {writer}, or choose another --out")  # fmt: skip
+        self.check_known(there, asked)
         for name, value in asked.items():
             before = there.get(name, defaults.get(name))
             if (name in there or name in defaults) and before == value:
                 continue
             raise BadRequest(f"{self.path}: holds an unfinished run with other settings: {name} {one_line(str(before), 80)} "
                              f"there, {one_line(str(value), 80)} here; use the same, or choose another --out")  # fmt: skip
+
+    def check_known(self, there: Iterable[str], known: Iterable[str]) -> None:
+        """Refuse to go on with a run of a later version, whose further options would be left out in silence.
+
+        Args:
+            there: names of its settings.
+            known: names of the settings of this version.
+        """
+        if unknown := sorted(set(there) - set(known)):
+            names = one_line(", ".join(unknown), 120)
+            writer = one_line(str(self._environment().get("cgro", "that wrote it")), 40)
+            raise BadRequest(f"{self.path}: holds an unfinished run with options that this version does not know ({names}); "
+                             f"go on with cgro {writer}, or choose another --out")  # fmt: skip
 
     def _note_changes(self) -> None:
         """Say and record that the run goes on with other software, threads or instructions than before."""

@@ -178,7 +178,7 @@ def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
     g = torch.Generator().manual_seed(3)
     cut = [Draws.from_generator(g, n).keys for n in (1, 7, 20, 12)]
     assert torch.equal(whole.keys, torch.cat(cut))
-    with pytest.raises(ValueError, match="one an example"):
+    with pytest.raises(ValueError, match="one per example"):
         PARTS[0](*case(5), generator=whole)
 
 

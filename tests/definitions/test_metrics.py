@@ -68,7 +68,7 @@ def test_bad_sets_are_refused() -> None:
         (lambda: clean_error(busy_network().train(), x, y), "train mode"),
         (lambda: robust_error(busy_network().eval(), x[:0], y[:0], attack), "at least one"),
         (lambda: robust_error(busy_network().eval(), x * 255, y, attack), "divide by 255"),
-        (lambda: robust_error(busy_network().eval(), x, y[:2], attack), "one an example"),
+        (lambda: robust_error(busy_network().eval(), x, y[:2], attack), "one per example"),
         (lambda: robust_error(busy_network().eval(), x, y + 7, attack), "labels"),
         (lambda: robust_error(busy_network().eval(), x, y, PGD(ThreatModel(2, 9), n_steps=1)), "diameter"),
     ):

@@ -1,18 +1,23 @@
 """Several jobs at once: the same results as one after the other, needs first, failures by name, interrupts that resume."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.test_interrupt import started, wait_for
 
 from cgro._check import BadRequest
+from cgro.cli import main
+from cgro.commands import evaluate
+from cgro.commands._common import parse
 from cgro.experiments import workers
-from cgro.experiments.jobs import HERE, Home, Job
+from cgro.experiments.jobs import HERE, Home, Job, is_held
 from cgro.experiments.workers import make_all
+from cgro.runs import Run
 
 TINY = {"data": "digits", "n_train": 60, "n_test": 30, "model": "mlp", "epochs": 2, "radius": "0.1", "attack": "pgd2",
         "eval_attack": "pgd2", "device": "cpu"}  # fmt: skip
@@ -56,7 +61,7 @@ def test_two_that_read_one_run_do_not_run_at_once(tmp_path: Path) -> None:
     h.make(net)
     process = subprocess.Popen(["true"])
     process.wait()
-    busy = workers._Worker(a, process, tmp_path, subprocess.PIPE, 0.0)  # type: ignore[arg-type]
+    busy = workers._Worker(a, process, subprocess.PIPE, 0.0)  # type: ignore[arg-type]
     assert workers._ready(h, b, [])
     assert not workers._ready(h, b, [busy])
 
@@ -67,20 +72,78 @@ def test_a_failure_has_the_name_and_the_line_of_its_job(tmp_path: Path) -> None:
         make_all(home(tmp_path, jobs), jobs, 2)
 
 
-def test_an_interrupt_reaches_the_workers_and_they_resume(tmp_path: Path) -> None:
+def test_a_job_that_was_finished_meanwhile_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = training(0)
+    home(tmp_path, [job]).make(job)
+    late = home(tmp_path, [job])
+    with monkeypatch.context() as looked_too_early:
+        looked_too_early.setattr(Home, "missing", lambda self, jobs: list(jobs))
+        make_all(late, [job], 2)
+    assert late._make_here(job) == Run(tmp_path / "runs" / job.name)
+    assert late._spent == 0.0
+
+
+def test_a_job_waits_for_the_worker_of_an_earlier_call(tmp_path: Path) -> None:
+    job, h = training(0), home(tmp_path, [training(0)])
+    folder = h.runs / job.name
+    assert workers._ready(h, job, [], patient=True)
+    folder.mkdir(parents=True)
+    with Run(folder).locked():
+        assert is_held(folder)
+        assert not workers._ready(h, job, [], patient=True)
+    assert workers._ready(h, job, [], patient=True)
+
+
+def test_settings_reach_the_worker_on_its_command_line(tmp_path: Path) -> None:
+    job = Job("a", "evaluate", {"target": f"{HERE}net/seed-0/checkpoints/last.safetensors", "n": 20, "radius": "8/255"})
+    command = workers._command(home(tmp_path, [job]), job)
+    assert "-P" in command  # modules of the current folder replace none of ours
+    name, *rest = command[command.index("cgro.cli") + 1 :]
+    found = parse(name, "", evaluate.Config, rest)
+    assert (found.target, found.n) == (str(tmp_path / "runs/net/seed-0/checkpoints/last.safetensors"), 20)
+    assert (found.radius, found.threads) == ("8/255", 1)
+
+
+ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL]
+
+
+@pytest.mark.parametrize("number", ENDINGS, ids=lambda s: s.name)
+def test_no_worker_outlives_its_parent(number: signal.Signals, tmp_path: Path) -> None:
+    """Its parent is the plain library but for SIGINT: most signals end it at once, as SIGKILL does."""
     program = (
-        "from pathlib import Path; from tests.experiments.test_workers import home, training; "
+        "import signal; from pathlib import Path; from tests.experiments.test_workers import home, training; "
         "from cgro.experiments.workers import make_all; jobs = [training(0, epochs=100000)]; "
-        f"make_all(home(Path({str(tmp_path)!r}), jobs), jobs, 2)"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"make_all(home(Path({str(tmp_path / 'out')!r}), jobs), jobs, 2)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL, start_new_session=True)
-    rows, until = tmp_path / "runs/net/seed-0/metrics.jsonl", time.monotonic() + 60
-    while time.monotonic() < until and not rows.exists():
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )  # fmt: skip
+    run = tmp_path / "out/runs/net/seed-0"
+    wait_for((run / "metrics.jsonl").exists, process)
+    assert is_held(run)
+    process.send_signal(number)
     assert process.wait(timeout=60) != 0
-    n = len(rows.read_text().splitlines())
-    time.sleep(1.0)
-    assert len(rows.read_text().splitlines()) == n  # nothing goes on behind our back
-    assert not (tmp_path / "runs/net/seed-0/summary.json").exists()
-    assert (tmp_path / "runs/net/seed-0/checkpoints/last.safetensors").exists()
+    wait_for(lambda: not is_held(run), seconds=60)
+    assert not list(temporary.iterdir())
+    assert not (run / "summary.json").exists()
+    assert (run / "checkpoints/last.safetensors").exists()
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_a_reproduction_under_nohup_stops_on_sigterm_and_resumes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["reproduce", "table2", "--scale", "smoke", "--workers", "2", "--threads", "2", "--out", str(out)]
+    process = started(*words, ignoring=(signal.SIGHUP, signal.SIGINT))
+    wait_for(lambda: len(list(out.glob("runs/**/config.yaml"))) >= 2, process)
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert text.splitlines()[-1] == (
+        "cgro reproduce: interrupted by SIGTERM; the same command with the same --out resumes it"
+    )
+    assert not any(is_held(p.parent) for p in out.glob("runs/**/.lock"))
+    assert main(words) == 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cgro._check import BadRequest
-from cgro.commands._common import Output, begin, option
+from cgro.commands._common import Output, Trusting, begin, option
 from cgro.runs import Run, Unsaved, summary
 
 if TYPE_CHECKING:
@@ -27,10 +27,12 @@ MOST_CLASSES = 20
 
 
 @dataclass(kw_only=True)
-class Config(Output):
+class Config(Output, Trusting):
     """Options of `cgro data`."""
 
-    name: str | None = option(None, "one data set: a name, id, path or function; default all names", positional=True)
+    name: str | None = option(
+        None, "one data set: a name, id, path or function; default all names", positional=True, names="data"
+    )
     classes: str | None = option(None, "a task, such as 3,8 or even,odd, or names of classes")
 
 

@@ -10,9 +10,13 @@ examples:
   cgro diagnose curves.csv --map epoch=step,robust_accuracy/test=pgd_acc
   cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
+  cgro diagnose runs/mine --model my_package.nets:Net        # a network of your own: with the lint
+
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust; without it
+the verdict comes from the run's numbers and the lint is left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ import torch
 from cgro._check import bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, begin, commonest, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, commonest, option, set_up
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, attack_by_name
 from cgro.diagnosis import (
@@ -43,10 +47,14 @@ from cgro.report.diagnosis import diagnosis_figure
 from cgro.runs import Run, summary
 from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
+from cgro.trust import Untrusted
+
+NOT_RUN = "Evaluation lint: "
+"""How a finding begins that says why there is no lint."""
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Computing, Trusting):
     """Options of `cgro diagnose`."""
 
     target: str | None = option(
@@ -56,9 +64,14 @@ class Config(Output, Computing):
     n_classes: int | None = option(
         None, "classes of the task, where the target does not say; sets the error of guessing"
     )
-    model: str | None = option(None, "network of checkpoints: lenet, ... or package.module:factory")
+    model: str | None = option(
+        None, "network of checkpoints: lenet, ... or package.module:factory; of a run, says that its own is yours",
+        names="network",
+    )  # fmt: skip
     width: int | None = option(None, "its width")
-    data: str = option("mnist5k", "data set of checkpoints; see cgro data")
+    data: str = option(
+        "mnist5k", "data set of checkpoints; see cgro data; of a run, says that its own is yours", names="data"
+    )
     classes: str | None = option(None, "task of checkpoints")
     pattern: str = option("*", "which files of a folder are checkpoints, such as model_*.pth")
     p: str = option("inf", "norm, for checkpoints")
@@ -96,8 +109,16 @@ def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
     curves, parts, found = read_curves(path), sorted(path.glob("seed-*")) or [path], []
     for one, part in zip(curves, parts, strict=True):
         judged = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
-        found.append(with_lint(judged, _lint_of_run(config, part)) if config.lint_n else judged)
+        found.append(_with_lint_of_run(config, judged, part) if config.lint_n else judged)
     return curves, found
+
+
+def _with_lint_of_run(config: Config, judged: Diagnosis, part: Path) -> Diagnosis:
+    """Numbers and curves come from files; the lint builds the network, so it needs one that is trusted."""
+    try:
+        return with_lint(judged, _lint_of_run(config, part))
+    except Untrusted as refused:
+        return replace(judged, findings=(*judged.findings, NOT_RUN + refused.left_out))
 
 
 def _final_errors(part: Path) -> dict[str, ErrorRate]:
@@ -109,7 +130,7 @@ def _final_errors(part: Path) -> dict[str, ErrorRate]:
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:
     source = Run.open(part)
-    settings = train.settings_of(source)
+    settings = train.settings_of(source, trust=config.trust)
     data, model = train.prepare(settings)
     path = checkpoint_of(source)
     load_weights(model, read_run_weights(source, path), path)
@@ -210,16 +231,23 @@ def _metrics(found: list[Diagnosis]) -> dict[str, Any]:
     return metrics
 
 
+def not_run(diagnosis: dict[str, Any]) -> list[str]:
+    """Of a diagnosis as plain values: why its lint was left out, if something was not trusted."""
+    return [text for text in diagnosis.get("findings", []) if text.startswith(NOT_RUN)]
+
+
 def describe(result: dict[str, Any]) -> str:
     """The verdict, its sentences, the lint and the remedies."""
     lines = [f"{result['verdict']['label']}: {result['verdict']['reason']}"]
     first = result["diagnoses"][0]
-    lines += ["", *(f"- {text}" for text in first["findings"])] if first["findings"] else []
+    findings = [f"- {text}" for text in first["findings"] if not text.startswith(NOT_RUN)]
+    lines += ["", *findings] if findings else []
+    lines += [line for text in not_run(first) for line in ("", text)]
     if first["lint"]:
         warnings = [c for c in first["lint"] if c["status"] == "WARN"]
         lines += ["", f"Evaluation lint: {len(first['lint']) - len(warnings)} PASS, {len(warnings)} WARN"]
         lines += [f"  WARN {c['name']}: {c['finding']}. {c['meaning']} To do: {c['remedy']}." for c in warnings]
-    elif not first["evidence"].get("errors"):
+    elif not first["evidence"].get("errors") and not not_run(first):
         lines += [
             "",
             "Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust.",

@@ -10,6 +10,9 @@ examples:
   cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --save-examples
   cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --per-epoch --budget 10m
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
+  cgro evaluate runs/mine --model my_package.networks:Net
+
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ import torch
 
 from cgro._check import bad, one_of
 from cgro.commands import _records, train
-from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
@@ -35,7 +38,7 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Computing, Trusting):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
@@ -46,9 +49,9 @@ class Config(Output, Computing):
     per_epoch: bool = option(False, "every checkpoint that the run kept: the curve of robust error against the epoch")
     budget: str | None = option(None, "stop after so long, such as 90s, 10m or 2h, with what is proved until then")
     selected: bool = option(False, "the checkpoint selected on validation robust error instead of the last")
-    data: str = option("mnist5k", "data set of a bare checkpoint")
+    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
     width: int | None = option(None, "its width")
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
@@ -87,7 +90,7 @@ def _training_settings(config: Config) -> train.Config:
 
 
 def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
-    source, settings = train.trained(config.target or "")
+    source, settings = train.trained(config.target or "", trust=config.trust)
     changed = (config.p or settings.p, config.radius or settings.radius) != (settings.p, settings.radius)
     settings.p, settings.radius = config.p or settings.p, config.radius or settings.radius
     data, model = train.prepare(settings)

@@ -8,6 +8,9 @@ examples:
   cgro flatness runs/cifar --radii 4/255,8/255,16/255 --n 512
   cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
+  cgro flatness runs/mine --model my_package.networks:Net
+
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
 import contextlib
@@ -24,7 +27,7 @@ import torch
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
 from cgro.flatness import (
@@ -52,7 +55,7 @@ CHUNK = 64
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Computing, Trusting):
     """Options of `cgro flatness`."""
 
     targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)
@@ -63,9 +66,9 @@ class Config(Output, Computing):
     n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius")
     n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
     n_restarts: int = option(1, "starts; those after the first are random")
-    data: str = option("mnist5k", "data set of a bare checkpoint")
+    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
     width: int | None = option(None, "its width")
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
@@ -88,14 +91,16 @@ def run(config: Config) -> Run | Unsaved:
     targets = [_target(config, path) for path in _expanded(config.targets)]
     for target in targets:  # refused before any work
         _names(config, target.settings)
+    prepared = train.prepare(targets[0].settings)  # a network of the caller's may fail: before there is a directory
     if config.out is None and len(targets) == 1 and targets[0].run is not None:
         with targets[0].run.locked():
-            return Unsaved(_measured(config, targets[0], targets[0].run))
+            return Unsaved(_measured(config, targets[0], targets[0].run, prepared))
     with begin("flatness", config) as done:
         results = []
         for target in targets:
             with target.run.locked() if target.run else contextlib.nullcontext():
-                results.append(_measured(config, target, target.run or done))
+                results.append(_measured(config, target, target.run or done, prepared))
+            prepared = None  # one data set in memory at a time
         write_atomic(done.file("flatness", "curves.json"), dump_json([r["flatness"] for r in results]))
         draw(done.path)
         done.finish(_compared(config, targets[0].settings, results))
@@ -130,7 +135,7 @@ def _target(config: Config, path: Path) -> _Target:
             raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
         names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
         return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
-    source, settings = train.trained(path)
+    source, settings = train.trained(path, trust=config.trust)
     checkpoints = {p.stem: p for p in kept_epochs(source).values()}
     if config.per_epoch and not checkpoints:
         raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
@@ -153,15 +158,18 @@ def _names(config: Config, settings: train.Config) -> list[str]:
     return names
 
 
-def _measured(config: Config, target: _Target, home: Run) -> dict[str, Any]:
+def _measured(
+    config: Config, target: _Target, home: Run, prepared: tuple[Dataset, torch.nn.Module] | None
+) -> dict[str, Any]:
     """All checkpoints of one target; recorded into its run.
 
     Args:
         config: the options.
         target: the network.
         home: the run that takes the results, held by the caller: the target's own, or that of this command.
+        prepared: its data and network; None means that they are made here.
     """
-    data, model = train.prepare(target.settings)
+    data, model = prepared or train.prepare(target.settings)
     device = make_fabric(config.device).device
     model = model.to(device).eval()
     found = {}

@@ -14,7 +14,17 @@ from typing import Any
 import torch
 
 from cgro._check import CheckFailed, bad, count, number, one_of
-from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, option, set_up
+from cgro.commands._common import (
+    Computing,
+    Output,
+    Seeded,
+    Trusting,
+    begin,
+    for_seeds,
+    lines_of,
+    option,
+    set_up,
+)
 from cgro.data import Dataset, load
 from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, cgro_verdict, clean_error, predicted_shares
 from cgro.models import build
@@ -38,10 +48,10 @@ EXPANDED = 20_000_000  # non-zeros up to which it is written out for that
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded, Computing):
+class Config(Output, Seeded, Computing, Trusting):
     """Options of `cgro memorize`."""
 
-    data: str = option("mnist5k", "data set")
+    data: str = option("mnist5k", "data set", names="data")
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes, one against rest")
     n_train: int | None = option(None, "training points; default: all")
     n_test: int | None = option(None, "test points; default: all")
@@ -50,7 +60,9 @@ class Config(Output, Seeded, Computing):
     variant: str | None = option(None, "box or compact (inf), lean (1), shared (2); default: the norm's first")
     ramp: float | None = option(None, "width on which indicators fall to 0; default: as wide as certificate A allows")
     memorize: str = option("all", "all, or small-margin: only points the clean model is not certified on")
-    clean_model: str | None = option(None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32")
+    clean_model: str | None = option(
+        None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32", names="network"
+    )
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
     clean_epochs: int = option(15, "epochs of the default clean model")
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most")
@@ -140,20 +152,20 @@ def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn
     if ":" in config.clean_model:
         model = build(config.clean_model, data.shape, data.n_outputs, seed=config.seed)
     else:
-        model = _from_run(config.clean_model, data)
+        model = _from_run(config, data)
     return model.eval().requires_grad_(False)
 
 
-def _from_run(path: str, data: Dataset) -> torch.nn.Module:
+def _from_run(config: Config, data: Dataset) -> torch.nn.Module:
     """The last network of a run of `cgro train`, which must have been trained for the same task."""
     from cgro.commands import train
     from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights
 
-    source, trained = train.trained(path, "--clean-model")
+    source, trained = train.trained(config.clean_model or "", "--clean-model", trust=config.trust)
     if (trained.data, trained.classes) != (data.name, ",".join(data.classes) if data.n_outputs == 1 else None):
         raise bad("--clean-model", expected=f"a network for {data.name}, classes {','.join(data.classes)}",
                   got=f"one for {trained.data}, classes {trained.classes or 'all'}")  # fmt: skip
-    model = build(trained.model, data.shape, data.n_outputs, width=trained.width, seed=trained.seed)
+    model = train.network(trained, data)
     file = checkpoint_of(source)
     load_weights(model, read_run_weights(source, file), file)
     return model

@@ -8,6 +8,7 @@ examples:
   cgro memory runs/mnist
   cgro memory runs/mnist --clean runs/mnist-standard --n 2000
   cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
+  cgro memory runs/mine --trust                 (a network of your own: what a run names is not imported without this)
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, begin, lines_of, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack, attack_by_name
 from cgro.flatness import (
@@ -51,7 +52,7 @@ SHARE = 0.7
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Computing, Trusting):
     """Options of `cgro memory`."""
 
     target: str | None = option(None, "a run of cgro train", positional=True)
@@ -67,14 +68,14 @@ def run(config: Config) -> Run:
     count(config.n, "--n", low=4)
     if count(config.influence, "--influence", low=0) == 1:
         raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
-    source, settings = _trained(config.target, "TARGET")
+    source, settings = _trained(config, config.target, "TARGET")
     if not settings.threat().radius > 0 or settings.attack == "none":
         raise bad("TARGET", expected="a run of adversarial training", got=f"{source.path}, standard training",
                   remedy="name it as --clean")  # fmt: skip
-    clean = None if config.clean is None else _clean_run(config.clean, source)
+    clean = None if config.clean is None else _clean_run(config, config.clean, source)
     attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
+    data, model = train.prepare(settings)  # a network of the caller's may fail: before there is a directory
     with begin("memory", config) as done:
-        data, model = train.prepare(settings)
         found, flips = _probed(config, source, model, data, attack), {}
         if clean is not None:
             standard = _probed(config, clean[0], train.prepare(clean[1])[1], data, attack)
@@ -88,15 +89,15 @@ def run(config: Config) -> Run:
     return done
 
 
-def _trained(path: str | None, name: str) -> tuple[Run, train.Config]:
+def _trained(config: Config, path: str | None, name: str) -> tuple[Run, train.Config]:
     if path is None or not Path(path).is_dir():
         raise bad(name, expected="a run of cgro train", got=path or "none", remedy="see cgro memory --help")
-    return train.trained(path, name)
+    return train.trained(path, name, trust=config.trust)
 
 
-def _clean_run(path: str, source: Run) -> tuple[Run, train.Config]:
+def _clean_run(config: Config, path: str, source: Run) -> tuple[Run, train.Config]:
     """The standard network: one that learnt the same examples, or its boundary says nothing of them."""
-    clean, settings = _trained(path, "--clean")
+    clean, settings = _trained(config, path, "--clean")
     if settings.attack != "none":
         raise bad("--clean", expected="a run of cgro train --attack none", got=f"{clean.path}, adversarial training")
     used = [run.path / "index_sets.json" for run in (source, clean)]

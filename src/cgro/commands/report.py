@@ -6,6 +6,10 @@ examples:
   cgro report runs/mnist5k --out report.html
   cgro report runs/baseline runs/awp --out compared.html
   cgro report runs/mnist5k --json
+  cgro report runs/mine --trust
+
+A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says that the
+lint was not run.
 """
 
 from collections import Counter
@@ -13,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
-from cgro.commands._common import option
+from cgro.commands._common import Trusting, option
 from cgro.report import page
 from cgro.runs import Run, Unsaved, write_atomic
 
 
 @dataclass(kw_only=True)
-class Config:
+class Config(Trusting):
     """Options of `cgro report`."""
 
     runs: list[str] = option([], "run directories", positional=True)
@@ -48,20 +52,35 @@ def run(config: Config) -> Unsaved:
 
 def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
     """What the run holds, or what its curves give; of several seeds the first of the most common label."""
-    if run.summary["command"] == "diagnose":
-        return run.summary["diagnoses"][0]
-    if run.summary["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
+    result = page.read_summary(run)
+    if result["command"] == "diagnose":
+        return result["diagnoses"][0]
+    if result["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
         return None
-    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device)
+    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device,
+                               trust=config.trust)  # fmt: skip
     seeds = diagnose.of_run(settings, run.path)[1]
-    labels = [d.label for d in seeds]
-    label, n = Counter(labels).most_common(1)[0]
-    chosen = labels.index(label)
+    chosen, agreement = _commonest([d.label for d in seeds])
     found = seeds[chosen].to_dict()
     if len(seeds) > 1:
-        told = f"{n} of {len(seeds)} seeds: {label.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
-        found["findings"] = [told, *found["findings"]]
+        remark = f"{agreement}. What follows is about the {_ordinal(chosen + 1)} seed."
+        found["findings"] = [remark, *found["findings"]]
     return found
+
+
+def _commonest(labels: list[str]) -> tuple[int, str]:
+    """The first seed with the most common label, and how many agree; a tie is said as one.
+
+    >>> _commonest(["underfitting", "robust", "robust"])
+    (1, '2 of 3 seeds: robust')
+    >>> _commonest(["robust", "underfitting"])
+    (0, '1 of 2 seeds each: robust, underfitting')
+    """
+    counts = Counter(labels)  # in the order of the seeds, so the answer does not depend on Python's hashes
+    n = max(counts.values())
+    first = [label for label, times in counts.items() if times == n]
+    each = " each" if len(first) > 1 else ""
+    return labels.index(first[0]), f"{n} of {len(labels)} seeds{each}: " + ", ".join(first).replace("_", " ")
 
 
 def _ordinal(k: int) -> str:
@@ -74,6 +93,15 @@ def _ordinal(k: int) -> str:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """Where the page is, and the verdicts."""
-    lines = [f"{card['name']}: {card['verdict']['label']}: {card['verdict']['reason']}" for card in result["runs"]]
+    """Where the page is, and the verdicts.
+
+    Args:
+        result: of `run`. Others may have made the runs in it: their texts are printed on one line, without control
+            characters.
+    """
+    lines = []
+    for card in result["runs"]:
+        texts = (card["name"], card["verdict"]["label"], card["verdict"]["reason"])
+        lines.append(": ".join(one_line(text) for text in texts))
+        lines += [f"  {one_line(text)}" for text in diagnose.not_run(card["diagnosis"] or {})]
     return "\n".join([*lines, "", str(result["report"])])

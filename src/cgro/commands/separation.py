@@ -13,7 +13,7 @@ import numpy as np
 
 from cgro._check import bad, number
 from cgro._progress import progress
-from cgro.commands._common import Output, begin, option
+from cgro.commands._common import Output, Trusting, begin, option
 from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
@@ -22,10 +22,10 @@ from cgro.runs import Run, say, summary
 
 
 @dataclass(kw_only=True)
-class Config(Output):
+class Config(Output, Trusting):
     """Options of `cgro separation`."""
 
-    data: str = option("mnist5k", "data set")
+    data: str = option("mnist5k", "data set", names="data")
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes")
     n_train: int | None = option(None, "training points; default: all")
     p: str = option("inf", "norms, separated by commas: 1, 2, inf")

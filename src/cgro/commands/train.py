@@ -7,6 +7,10 @@ examples:
   cgro train --data digits --attack none --model my_package.networks:Net
   cgro train --recipe small-cifar10 --seeds 3 --out runs/cifar10
   cgro train --resume runs/mnist
+  cgro train --resume runs/mine --model my_package.networks:Net
+
+What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well, or
+add --trust: it may be of others.
 
 recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong, Kolter,
 ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an hour).
@@ -14,7 +18,7 @@ ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on 
 
 import re
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +26,20 @@ import numpy as np
 import torch
 
 from cgro._check import BadRequest, bad, number
-from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, option, set_up
+from cgro.commands._common import (
+    Computing,
+    Output,
+    Seeded,
+    Trusting,
+    admit,
+    begin,
+    for_seeds,
+    lines_of,
+    option,
+    set_up,
+)
 from cgro.data import Dataset, load
+from cgro.data.hub import NotCached
 from cgro.definitions import (
     DEFAULT_RULE,
     FOUR,
@@ -38,13 +54,14 @@ from cgro.definitions import (
 from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import KINDS, build, fast_layout, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
-from cgro.runs import Run, dump_json, read_json, summary, write_atomic
+from cgro.runs import Run, dump_json, read_json, say, summary, write_arrays, write_atomic
 from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric, shares_on
-from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.checkpoint import LAST, SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.engine import training_attack
 from cgro.training.fabric import TRACKERS
 from cgro.training.recipe import SCHEDULES, mixed_loss
 from cgro.trajectory import Trajectory
+from cgro.trust import Received, Trust
 
 _CIFAR10: dict[str, Any] = {
     "data": "cifar10", "model": "preactresnet", "radius": "8/255", "optimizer": "sgd", "weight_decay": 5e-4,
@@ -67,15 +84,19 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded, Computing):
-    """Options of `cgro train`."""
+class Config(Output, Seeded, Computing, Trusting):
+    """Options of `cgro train`.
 
-    data: str = option("mnist5k", "data set; see cgro data")
+    `received` says of settings that they were read from a run, and from which; None: they are the caller's own.
+    """
+
+    received: Received | None = field(default=None, metadata={"hidden": True})
+    data: str = option("mnist5k", "data set; see cgro data", names="data")
     classes: str | None = option(None, "task: all classes, or 3,8 (binary, first = -1), or even,odd")
     n_train: int | None = option(None, "training examples; default all")
     n_test: int | None = option(None, "test examples; default all")
     validation: float = option(0.05, "share of the training set kept for selection")
-    model: str = option("lenet", KINDS)
+    model: str = option("lenet", KINDS, names="network")
     width: int | None = option(None, "width of lenet, mlp, preactresnet or resnet9 (base width)")
     p: str = option("inf", "norm of the threat: 1, 2 or inf")
     radius: str = option("0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255")
@@ -144,40 +165,108 @@ def _as_before(config: Config) -> Config:
     settings = before.config
     if settings.pop("command") != "train":
         raise bad("--resume", expected="a run of cgro train", got=before.path)
-    return Config(**{**settings, "out": str(before.path), "json": config.json})
+    before.check_known(settings, (f.name for f in fields(Config)))
+    received = _received(before, config.trust)
+    admit(received, settings, Config, fetch=False)
+    return Config(**{**settings, "out": str(before.path), "json": config.json, "trust": config.trust,
+                     "received": received})  # fmt: skip
 
 
-def trained(path: str | Path, name: str | None = None) -> tuple[Run, Config]:
+def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) -> tuple[Run, Config]:
     """One finished run of this command, and its settings.
 
     Args:
+        path: of the run.
         name: what the path was given as, for the message.
+        trust: see `settings_of`.
+
+    Returns:
+        The run, and settings that `prepare` takes.
 
     Raises:
         BadRequest: no run, one of another command, or a folder of several seeds.
+        Untrusted: see `settings_of`.
     """
     run = Run.open(path)
     found = run.summary
     if found["command"] != "train" or "data" not in found:
         raise bad(name or str(run.path), expected="one run of cgro train", got=f"{run.path} of cgro {found['command']}",
                   remedy="of several seeds name one, DIR/seed-S")  # fmt: skip
-    return run, settings_of(run)
+    if run.unchecked:
+        say(f"{run.path}: written before runs had digests; its files are read unchecked")
+    return run, settings_of(run, trust=trust)
 
 
-def settings_of(run: Run) -> Config:
-    """The settings of a run of this command, of this version or of an older one with fewer or more options."""
-    known = {f.name for f in fields(Config)}
-    return Config(**{k: v for k, v in run.config.items() if k in known})
+def settings_of(run: Run, *, trust: Trust = False) -> Config:
+    """The settings of a run of this command, of this version or of an older one with fewer or more options.
+
+    A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a data
+    set of the hub that the cache does not have fetched.
+
+    Args:
+        run: finished or not.
+        trust: True for all that the run names, or the names that are trusted. A command passes on what its own command
+            line says.
+
+    Returns:
+        Settings that `prepare` takes.
+
+    Raises:
+        Untrusted: the run names code, or a path of data, that is not trusted.
+    """
+    known = {f.name for f in fields(Config)} - {"trust", "received"}
+    settings, received = {k: v for k, v in run.config.items() if k in known}, _received(run, trust)
+    admit(received, settings, Config, fetch=False)
+    return Config(**settings, received=received)
+
+
+def _received(run: Run, trust: Trust) -> Received:
+    file = run.path / "checkpoints" / LAST
+    return Received(str(run.path), trust, file.stat().st_size if file.is_file() else None)
 
 
 def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
-    """Data and network, checked against each other before any work."""
-    data = load(
-        config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test,
-        validation=config.validation, seed=config.seed,
-    )  # fmt: skip
-    model = build(config.model, data.shape, data.n_outputs, width=config.width, seed=config.seed)
-    return data, fast_layout(model)
+    """Data and network, checked against each other before any work.
+
+    Of settings that came with a run the data are taken from the cache of the hub, unless they are trusted.
+
+    Args:
+        config: of the caller's own, or as `settings_of` gives them.
+
+    Returns:
+        The data set, and a network with its initial weights.
+
+    Raises:
+        Untrusted: the cache of the hub does not have what the run names.
+        BadRequest: see `cgro.data.load` and `cgro.models.build`.
+    """
+    data = _data(config)
+    return data, fast_layout(network(config, data))
+
+
+def _data(config: Config) -> Dataset:
+    received = config.received
+    try:
+        return load(
+            config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test,
+            validation=config.validation, seed=config.seed,
+            download=received is None or received.trusts(config.data),
+        )  # fmt: skip
+    except NotCached:
+        assert received is not None, "what the caller names is fetched"
+        raise received.untrusted("data", config.data, "data", "hub") from None
+
+
+def network(config: Config, data: Dataset) -> torch.nn.Module:
+    """The network that the settings name, with its initial weights, for these data.
+
+    One that came with a run is not allocated if it is hundreds of times as large as the run's own checkpoint.
+
+    Raises:
+        BadRequest: see `cgro.models.build`.
+    """
+    stored = None if config.received is None else config.received.stored
+    return build(config.model, data.shape, data.n_outputs, width=config.width, seed=config.seed, stored=stored)
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
@@ -267,16 +356,27 @@ def _selected(config: Config, data: Dataset, model: torch.nn.Module, attack: Att
 
 
 def save_examples(model: torch.nn.Module, data: Dataset, attack: Attack, run: Run, n: int = 8) -> None:
-    """Keep some test images, their adversarial versions and the predictions, for the figures."""
+    """Keep some test images, their adversarial versions and the predictions, for the figures.
+
+    Args:
+        model: the trained network, in eval mode.
+        data: whose first test images are taken.
+        attack: makes the adversarial versions.
+        run: takes `examples.npz`, written whole or not at all.
+        n: how many images, or all test images if there are fewer.
+
+    Raises:
+        BadRequest: the disk is full or not writable; an old file is intact.
+    """
     device = next(model.parameters()).device
     x, y = data.test.head(n).x.to(device), data.test.y[:n].to(device)
     x_adv = attack(model, x, y)
     with torch.no_grad():
         before, after = predict(model(x)), predict(model(x_adv))
-    arrays = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
-    named: dict[str, Any] = {k: v.cpu().numpy() for k, v in arrays.items()}
-    with run.file("examples.npz").open("wb") as file:
-        np.savez(file, classes=np.array(data.classes), binary=np.array(data.n_outputs == 1), **named)
+    tensors = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
+    arrays = {"classes": np.array(data.classes), "binary": np.array(data.n_outputs == 1)}
+    arrays |= {key: values.cpu().numpy() for key, values in tensors.items()}
+    write_arrays(run.path / "examples.npz", arrays)
 
 
 def describe(result: dict[str, Any]) -> str:

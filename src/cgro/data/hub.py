@@ -19,6 +19,11 @@ INSTALL = "pip install 'cgro[data]'"
 MOST_AT_ONCE = 1024
 """Rows that are decoded at once, at most. A choice."""
 
+
+class NotCached(BadRequest):
+    """The cache of the hub does not have a data set, and the hub was not to be asked."""
+
+
 Files = dict[str, dict[str, list[Path]]]
 """configuration -> part -> files in order."""
 
@@ -172,10 +177,11 @@ def hub(identifier: str, *, download: bool = True, note: str | None = None, reme
     Only parquet files are fetched; scripts of a data set are never run. Without network the cached files are used.
 
     Args:
-        download: False looks in the cache only. note: what results say; default the id. remedy: what to do
+        download: False looks in the cache only, and makes no request. note: what results say; default the id. remedy: what to do
             without network.
 
     Raises:
+        NotCached: the cache does not have it, and `download` is False.
         BadRequest: no such id, no network and nothing in the cache, no parquet files, or see `parquet_folder`.
     """
     name, _, config = identifier.partition(":")
@@ -207,9 +213,12 @@ def _snapshot(name: str, revision: str | None, download: bool, remedy: str) -> P
         raise bad(name, expected="a data set open to you", got="one whose terms must be accepted on the hub first",
                   remedy="accept them there and run: hf auth login") from None  # fmt: skip
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        if not download:
+            raise NotCached(f"{name}: not in the cache of the Hugging Face hub") from None
         raise bad(name, expected="a folder here or an id that the Hugging Face hub has", got="neither",
                   remedy="check the spelling; a private set needs: hf auth login") from None  # fmt: skip
     except Exception as error:  # the network fails in many types, of several libraries
         got = f"no network and nothing in the cache ({type(error).__name__})" if download else "nothing in the cache"
-        raise bad(name, expected="a folder here, or a data set in the Hugging Face cache or on its hub", got=got,
-                  remedy=remedy or "connect, or set HF_HOME to a cache that has it") from None  # fmt: skip
+        failure = bad(name, expected="a folder here, or a data set in the Hugging Face cache or on its hub", got=got,
+                      remedy=remedy or "connect, or set HF_HOME to a cache that has it")  # fmt: skip
+        raise (failure if download else NotCached(str(failure))) from None

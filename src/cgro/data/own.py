@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cgro._check import BadRequest, bad, resolve
+from cgro._check import bad
 from cgro.data.raw import FORMATS, Images, Raw, digest, listed, shown
 from cgro.reading import read_bytes, read_npz, require_room
+from cgro.trust import current_folder, one_line_if_it_fails, resolve
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
 CHANNELS = (1, 3)
@@ -106,26 +107,27 @@ def npz(path: Path) -> Raw:
 
 
 def function(name: str) -> Raw:
-    """What `package.module:function` returns, called without arguments.
+    """What `package.module:function` returns, called without arguments. This runs code: the caller has said the name.
 
     The function returns (x, y), (x, y, x_test, y_test), or a mapping with the keys of `from_arrays`. It must return
     the same arrays at every call: a resumed run calls it again.
 
+    Args:
+        name: of the function, importable from here or from the current folder.
+
+    Returns:
+        The data, with a checksum of its arrays.
+
     Raises:
-        BadRequest: it cannot be imported, fails, or returns something else.
+        BadRequest: it cannot be imported, fails, ends the program, or returns something else.
     """
     made = resolve(name, "--data")
-    try:
+    with current_folder(), one_line_if_it_fails(name, "a function without arguments that returns data"):
         found = made()
-    except BadRequest:
-        raise
-    except Exception as error:  # the user's code: whatever it raises, no data came
-        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise BadRequest(
-            f"{name}: expected a function without arguments that returns data, it failed: {line}"
-        ) from error
-    if isinstance(found, tuple | list) and len(found) in (2, 4):
-        found = dict(zip(KEYS, found))
+        if isinstance(found, tuple | list) and len(found) in (2, 4):
+            found = zip(KEYS, found)
+        if isinstance(found, Mapping | zip):
+            found = dict(found)
     if not isinstance(found, Mapping):
         raise bad(
             name, expected="(x, y), (x, y, x_test, y_test) or a mapping with these keys", got=type(found).__name__

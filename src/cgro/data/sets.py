@@ -9,7 +9,8 @@ from torch import Tensor
 
 from cgro._check import bad, count, number
 from cgro.data.raw import Pixels, Raw, listed, shown
-from cgro.data.sources import path_of, read
+from cgro.data.sources import read
+from cgro.trust import path_of
 
 N_TEST_WITHOUT_OFFICIAL = 0.2
 """Share held out for testing where a source has no official test part; the cut is the same for every seed."""
@@ -151,6 +152,9 @@ def load(
 ) -> Dataset:
     """Load a data set as a task.
 
+    The name is the caller's: what it names is read, imported or fetched. A name that came with a run of others goes
+    through `cgro.commands.train.settings_of` first.
+
     The seed shuffles the training part, from which first the validation part and then the training part are taken.
     The test part is the same for every seed: the official one (or a fixed fifth), in a fixed shuffled order.
 
@@ -161,7 +165,11 @@ def load(
             labels -1 (first listed) and +1.
         n_train, n_test: at most so many examples; None for all.
         validation: share of the training part, in [0, 1).
-        seed: of the cut. download: False takes from the hub only what is in its cache.
+        seed: of the cut.
+        download: False takes from the hub only what is in its cache.
+
+    Returns:
+        The task: its three parts, names of the classes, a note and a checksum.
 
     Raises:
         BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file, labels with gaps,

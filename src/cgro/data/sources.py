@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cgro.data.hub import hub, parquet_folder
 from cgro.data.own import class_folders, function, npz
 from cgro.data.raw import Images, Raw, digest
 from cgro.reading import gunzip, read_bytes, require_room
+from cgro.trust import code_of, path_of
 
 
 def _package_folder(package: str, remedy: str) -> Path:
@@ -144,40 +146,57 @@ SOURCES: dict[str, Callable[..., Raw]] = {"mnist5k": mnist5k, "digits": digits, 
 KINDS = "owner/name of the Hugging Face hub, a folder of class folders, a file.npz, package.module:function"
 
 
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
+
+
+def kind_of(name: str) -> Literal["named", "path", "code", "hub"] | None:
+    """How a name of data is understood; None if it is not. What others named is checked by this before it is read.
+
+    Returns:
+        `named`: of `SOURCES`. `path`: of a folder or an .npz. `code`: a function to import. `hub`: an id of the hub.
+
+    Example:
+        >>> [kind_of(name) for name in ("digits", "arrays.npz", "mine:data", "owner/name:plain", "imagenet")]
+        ['named', 'path', 'code', 'hub', None]
+    """
+    if name in SOURCES:
+        return "named"
+    if name and path_of(name) is not None:
+        return "path"
+    if code_of(name) is not None:
+        return "code"
+    return "hub" if HUB_ID.fullmatch(name) else None
+
+
 def read(name: str, *, download: bool = True) -> Raw:
-    """Read a data set.
+    """Read a data set. This runs code, if the name says so: of a run or a file of others, ask `kind_of` first.
 
     Args:
         name: of `SOURCES`; a path of an .npz or of a folder (of class folders, or of parquet files);
             `package.module:function`; or an id of the Hugging Face hub, `owner/name` or `owner/name:configuration`.
-        download: False takes from the hub only what is in its cache.
+        download: False takes from the hub only what is in its cache; no request is made.
+
+    Returns:
+        The examples as they are stored.
 
     Raises:
-        BadRequest: an unknown name, a missing package or file, a damaged file, labels with gaps, no network.
+        BadRequest: an unknown name, a missing package or file, a damaged file, labels with gaps, no network, a function
+            that fails. `cgro.data.hub.NotCached`: `download` is False and the cache does not have it.
     """
+    kind, path = kind_of(name), path_of(name)
     if name in ("mnist", "cifar10"):
         raw = SOURCES[name](download=download)
-    elif name in SOURCES:
+    elif kind == "named":
         raw = SOURCES[name]()
-    elif name and (path := path_of(name)):
+    elif kind == "path" and path is not None:
         raw = _from_path(path)
-    elif ":" in name and "/" not in name:
+    elif kind == "code":
         raw = function(name)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", name):
+    elif kind == "hub":
         raw = hub(name, download=download)
     else:
         raise bad("--data", expected=f"one of {', '.join(SOURCES)}, or {KINDS}", got=repr(name))
     return raw.checked(name)
-
-
-def path_of(name: str) -> Path | None:
-    """The path that a name is, if it is one: an .npz, an existing folder, or what can only be a path."""
-    try:
-        path = Path(name).expanduser()
-        there = path.is_dir()
-    except (OSError, RuntimeError, ValueError):  # a name too long for the system, a user there is not
-        path, there = Path(name), False
-    return path if path.suffix == ".npz" or there or name.startswith(("/", ".", "~")) else None
 
 
 def _from_path(path: Path) -> Raw:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad
+from cgro.definitions.inputs import describe
 
 _GAMMA, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
@@ -26,7 +27,7 @@ class Draws:
     So examples may be dropped, batched or taken up later, and each goes on with its own numbers.
 
     Args:
-        keys: (B,) int64, one an example. position: numbers already drawn from each stream.
+        keys: (B,) int64, one per example. position: numbers already drawn from each stream.
 
     Example:
         >>> draws = Draws.of(0, "start", torch.arange(5))
@@ -81,9 +82,28 @@ class Draws:
 
 
 def draws_for(source: "torch.Generator | Draws | None", n: int, device: torch.device) -> Draws:
-    """The streams of n examples; None means a fresh generator seeded 0."""
+    """The streams of n examples; None means a fresh generator seeded 0.
+
+    Args:
+        source: where random numbers come from.
+        n: number of examples.
+        device: of the streams.
+
+    Returns:
+        One stream per example.
+
+    Raises:
+        BadRequest: streams of another number, or a source that is neither, such as a seed.
+    """
     if isinstance(source, Draws):
         if len(source) != n:
-            raise bad("draws", expected=f"{n} streams, one an example", got=len(source))
+            raise bad("draws", expected=f"{n} streams, one per example", got=len(source))
         return source if source.keys.device == device else source.to(device)
+    if source is not None and not isinstance(source, torch.Generator):
+        raise bad(
+            "generator",
+            expected="a torch.Generator or Draws",
+            got=describe(source),
+            remedy="use torch.Generator().manual_seed(0)",
+        )
     return Draws.from_generator(source or torch.Generator(device).manual_seed(0), n).to(device)

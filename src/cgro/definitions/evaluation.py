@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
-from cgro.definitions.attacks import Attack
+from cgro.definitions.attacks import Attack, preserve_state, require_attack
 from cgro.definitions.draws import Draws
+from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import Model, margin
 from cgro.definitions.metrics import Bound, ErrorRate, check_set, judged
 from cgro.definitions.threat import ThreatModel
@@ -76,6 +77,7 @@ class Record:
         return counts | ({"given": given} if given else {})
 
 
+@ordinary_tensors
 def survey(
     model: Model,
     x: Tensor,
@@ -119,31 +121,35 @@ def survey(
         >>> record.error().value, record.broken_by()
         (0.5, {'clean': 0, 'pgd5': 2})
     """
-    check_set(model, x, y, batch)
+    require_attack(attack)
+    x, y = check_set(model, x, y, batch)
     attack.threat.check_input(x)
     index = torch.arange(len(x)) if index is None else index.cpu()
+    if len(index) != len(x):
+        raise bad("index", expected=f"{len(x)} positions, one per example", got=len(index))
     record = Record.fresh(attack, x, index) if record is None else record
     if record.attacks != tuple(a.name for a in attack.parts) or not torch.equal(record.index, index):
         raise bad("record", expected=f"one of {[a.name for a in attack.parts]} on these examples", got=record.attacks)
     last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
-    for k in range(last + 1):
-        rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
-        for some in rows.split(batch):
-            if stop is not None and stop():
-                return record
-            here = some.to(x.device)
-            if k == 0:
-                clean = margin(judged(model, x[here], y[here]), y[here])
-                _note(record, 0, some, clean, x[here], torch.zeros(len(some)))
-            elif attack.threat.radius > 0:
-                _judge_given(model, x, y, given, attack.threat, record, some)
-                standing = some[~record.wrong[some]]
-                if len(standing):
-                    here = standing.to(x.device)
-                    _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, standing)
-            record.tried[some] = k
-            if saved:
-                saved(record)
+    with preserve_state(model, x.device):
+        for k in range(last + 1):
+            rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
+            for some in rows.split(batch):
+                if stop is not None and stop():
+                    return record
+                here = some.to(x.device)
+                if k == 0:
+                    clean = margin(judged(model, x[here], y[here]), y[here])
+                    _note(record, 0, some, clean, x[here], torch.zeros(len(some)))
+                elif attack.threat.radius > 0:
+                    _judge_given(model, x, y, given, attack.threat, record, some)
+                    standing = some[~record.wrong[some]]
+                    if len(standing):
+                        here = standing.to(x.device)
+                        _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, standing)
+                record.tried[some] = k
+                if saved:
+                    saved(record)
     return record
 
 

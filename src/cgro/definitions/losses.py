@@ -74,6 +74,8 @@ def predict(outputs: Tensor) -> Tensor:
     """The predicted labels: argmax of logits, sign of scores (+1 at 0)."""
     if outputs.ndim == 1:
         return torch.where(outputs >= 0, 1, -1)
+    if not outputs.shape[1]:
+        raise bad("model output", expected="(B, C) logits with C >= 2, or (B,) scores", got=tuple(outputs.shape))
     return outputs.argmax(1)
 
 

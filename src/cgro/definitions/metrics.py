@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count, one_of
-from cgro.definitions.attacks import Attack, NoAttack, judge, untouched
+from cgro.definitions.attacks import Attack, NoAttack, judge, preserve_state, require_attack
+from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_radius_fits
 
@@ -86,22 +87,52 @@ def require_eval(model: Model) -> None:
 def judged(model: Model, x: Tensor, y: Tensor) -> Tensor:
     """The outputs that count, checked: labels that fit, finite values."""
     outputs = judge(model, x)
-    check_labels(outputs, y)
-    if not bool(torch.isfinite(outputs).all()):
-        raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+    check_outputs(outputs, y)
     return outputs
 
 
-def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> None:
-    """Refuse train mode, no examples, and labels that do not match."""
+def check_outputs(outputs: Tensor, y: Tensor) -> None:
+    """Check what a network returned.
+
+    Args:
+        outputs: (B, C) or (B,).
+        y: (B,) labels.
+
+    Raises:
+        BadRequest: labels that do not fit, outputs that are not finite.
+    """
+    check_labels(outputs, y)
+    if not bool(torch.isfinite(outputs).all()):
+        raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+
+
+def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Refuse train mode, no examples, and labels that do not match.
+
+    Args:
+        model: to be evaluated.
+        x: (N, *S) inputs.
+        y: (N,) labels.
+        batch: examples at a time.
+
+    Returns:
+        Inputs and labels to compute with, see `as_inputs` and `as_labels`.
+
+    Raises:
+        BadRequest: one of these, or no tensors.
+    """
     require_eval(model)
     count(batch, "batch")
+    x = as_inputs(x)
+    y = as_labels(y, x.device)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
     if len(x) != len(y):
-        raise bad("labels", expected=f"{len(x)}, one an example", got=len(y))
+        raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
+    return x, y
 
 
+@ordinary_tensors
 def wrong_under(
     model: Model,
     x: Tensor,
@@ -122,12 +153,13 @@ def wrong_under(
     Raises:
         BadRequest: see `robust_error`.
     """
-    check_set(model, x, y, batch)
+    require_attack(attack)
+    x, y = check_set(model, x, y, batch)
     attack.threat.check_input(x)
     require_radius_fits(attack.threat, x.shape[1:])
     generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
     wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    with untouched(model, x.device):
+    with preserve_state(model, x.device):
         for first in range(0, len(x), batch):
             part = slice(first, first + batch)
             wrong[part] = is_wrong(judged(model, x[part], y[part]), y[part])
@@ -176,10 +208,14 @@ def clean_error(model: Model, x: Tensor, y: Tensor, *, batch: int = 1024) -> Err
     return replace(robust_error(model, x, y, NoAttack(), batch=batch), bound="exact")
 
 
+@ordinary_tensors
 def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[float]:
     """The share of predictions that each class takes, in the order of the classes."""
     require_eval(model)
-    outputs = torch.cat([judge(model, x[i : i + batch]) for i in range(0, len(x), batch)])
+    count(batch, "batch")
+    x = as_inputs(x)
+    with preserve_state(model, x.device):
+        outputs = torch.cat([judge(model, x[i : i + batch]) for i in range(0, len(x), batch)])
     labels = predict(outputs)
     classes = range(outputs.shape[1]) if outputs.ndim == 2 else (-1, 1)
     return [float((labels == c).double().mean()) for c in classes]
@@ -193,6 +229,7 @@ class DistanceBracket:
     upper: Tensor
 
 
+@ordinary_tensors
 def boundary_distance(
     model: Model,
     x: Tensor,
@@ -227,9 +264,24 @@ def boundary_distance(
         0.7
     """
     require_eval(model)
+    require_attack(attack)
+    x = as_inputs(x)
+    y = as_labels(y, x.device)
+    generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
+    with preserve_state(model, x.device):
+        upper = _known_distance(model, x, y, attack, n_radii, n_bisections, generator)
+    lower = torch.zeros_like(upper) if certified is None else certified.double()
+    if bool((lower > upper + 1e-6).any()):
+        raise BadRequest("certified: expected radii below every attack that succeeds, got a larger one; it is false")
+    return DistanceBracket(lower, upper)
+
+
+def _known_distance(
+    model: Model, x: Tensor, y: Tensor, attack: Attack, n_radii: int, n_bisections: int, generator: torch.Generator
+) -> Tensor:
+    """The distance of the nearest wrong point that is found, (N,) float64; inf where none is."""
     upper = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
     upper[is_wrong(judged(model, x, y), y)] = 0.0
-    generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
     for k in range(1, n_radii + 1):
         rows = torch.nonzero(upper.isinf()).squeeze(1)
         if not len(rows):
@@ -242,10 +294,7 @@ def boundary_distance(
             crossed = is_wrong(judge(model, middle), y[rows]).view(-1, *[1] * (x.ndim - 1))
             right, wrong = torch.where(crossed, right, middle), torch.where(crossed, middle, wrong)
         upper[rows] = attack.threat.distance(wrong, x[rows])
-    lower = torch.zeros_like(upper) if certified is None else certified.double()
-    if bool((lower > upper + 1e-6).any()):
-        raise BadRequest("certified: expected radii below every attack that succeeds, got a larger one; it is false")
-    return DistanceBracket(lower, upper)
+    return upper
 
 
 Label = Literal[

@@ -58,10 +58,15 @@ class ThreatModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", parse_p(self.p))
+        if isinstance(self.radius, bool):
+            raise bad("radius", expected="a number such as 0.1 or 8/255", got=self.radius)
         object.__setattr__(self, "radius", number(self.radius, "radius", low=0.0))
         if self.box is None:
             return
-        low, high = (float(b) for b in self.box)
+        try:
+            low, high = (float(b) for b in self.box)
+        except (TypeError, ValueError):  # three numbers, a word, None in it
+            raise bad("box", expected="(low, high) with low < high", got=self.box) from None
         if not low < high:
             raise bad("box", expected="(low, high) with low < high", got=self.box)
         object.__setattr__(self, "box", (low, high))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.definitions import APGD, PGD, Attack, Square, ThreatModel, default_loss, margin, negative_margin, predict
-from cgro.definitions.attacks import judge, loss_gradient, untouched
+from cgro.definitions.attacks import first_pass, judge, loss_gradient, preserve_state
+from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels
 
 SLACK = 0.02
@@ -91,6 +92,7 @@ def masked(checks: Iterable[Check]) -> bool:
     return any(c.masking for c in checks)
 
 
+@ordinary_tensors
 def lint(
     model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: int = 128, seed: int = 0,
     surrogate: Model | None = None, n_queries: int = 300,
@@ -119,14 +121,17 @@ def lint(
         >>> {c.status for c in checks}, masked(checks)
         ({'PASS'}, False)
     """
+    x = as_inputs(x)
+    y = as_labels(y, x.device)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
     x, y = x[: count(n, "n")], y[:n]
-    with untouched(model, x.device):
+    with preserve_state(model, x.device):
         checks = [_mode(model, x)]
         if isinstance(model, nn.Module):
             model.eval()
-        check_labels(judge(model, x), y)
+        outputs, model = first_pass(model, x)
+        check_labels(outputs, y)
         checks += [_range(x, threat), _radius(x, threat), _determinism(model, x), _classes(model, x, y)]
         checks.append(_normalization(model, x, y))
         if threat.box is not None and (x.min() < threat.box[0] - 1e-6 or x.max() > threat.box[1] + 1e-6):
@@ -134,7 +139,7 @@ def lint(
         right = margin(judge(model, x), y) > 0
         if not bool(right.any()):
             return checks
-        torch.manual_seed(seed)  # of the surrogate; `untouched` gives the global generator back
+        torch.manual_seed(seed)  # of the surrogate; `preserve_state` gives the global generator back
         return checks + _Siege(model, x[right], y[right], threat, seed, n_queries).checks(surrogate)
 
 
@@ -211,9 +216,9 @@ def _conversions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
     """What the first layer with a weight matrix is given; None for a plain function or a network without one."""
-    layers = (
-        [m for m in model.modules() if getattr(m, "weight", None) is not None] if isinstance(model, nn.Module) else []
-    )
+    parts = list(model.modules()) if isinstance(model, nn.Module) else []
+    hookable = [m for m in parts if not isinstance(m, torch.jit.ScriptModule)]
+    layers = [m for m in hookable if getattr(m, "weight", None) is not None]
     seen: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:

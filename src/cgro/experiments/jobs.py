@@ -4,9 +4,10 @@ What a store holds counts as made: results on trained networks are committed as 
 another day, goes on where this one stopped. Networks themselves are not stored; one that is needed again is trained again.
 """
 
+import fcntl
 import importlib
 import json
-import shutil
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,9 @@ from typing import Any, Literal, get_args
 import yaml
 
 from cgro._check import BadRequest, CheckFailed
+from cgro._interrupt import GRACE
+from cgro.experiments.store import held, replace
+from cgro.folder import LOCK
 from cgro.runs import Run, dump_json, plain, read_json, say, write_atomic
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
@@ -26,6 +30,9 @@ PASSED_ON = ("device", "threads")
 STORED = ("train", "evaluate", "flatness", "memory")
 """Commands whose results are kept in the store: dear, and all that artifacts read of them are these files."""
 SECONDS = "seconds.json"
+PATIENCE = GRACE + 10.0
+"""Seconds to wait for a worker whose parent is gone: it ends within `GRACE`."""
+STOPPED = "{} was stopped; the same command with the same --out resumes it"
 KEPT = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json")
 
 
@@ -170,11 +177,17 @@ class Home:
         run = Run(self.runs / job.name)
         say(self._line(job))
         module, started = job.module(), time.monotonic()
-        clear_if_empty(run.path)
+        await_release(run.path)
         try:
             module.run(module.Config(**self.asked(job), out=str(run.path)))
         except CheckFailed as failed:  # written all the same, and a claim will say so
             say(f"  {failed}")
+        except KeyboardInterrupt:  # the command's own advice is about itself
+            raise KeyboardInterrupt(STOPPED.format(job.name)) from None
+        except BadRequest:
+            if self._here(job) is None:
+                raise
+            return run  # another process has finished it meanwhile
         self.account(job, time.monotonic() - started)
         self.keep([job])
         return run
@@ -183,27 +196,38 @@ class Home:
         """Copy the finished ones among them to the store."""
         for job in jobs:
             if self.store is not None and job.command in STORED and Run(self.runs / job.name).finished:
-                self._supersede(job, self.store / "runs")
-                for name in KEPT:
-                    if (source := self.runs / job.name / name).exists():
-                        self.copy(source, self.store / "runs" / job.name / name)
+                with held(self.store):
+                    self._keep(job, self.store)
 
-    def _supersede(self, job: Job, stored: Path) -> None:
+    def _keep(self, job: Job, store: Path) -> None:
+        sources = [self.runs / job.name / name for name in KEPT]
+        copies = {p.name: self.copied(p) for p in sources if p.exists()}
+        target = store / "runs" / job.name
+        if copies == {p.name: p.read_bytes() for p in (target / name for name in KEPT) if p.exists()}:
+            return
+
+        def fill(folder: Path) -> None:
+            for name, data in copies.items():
+                write_atomic(folder / name, data)
+
+        replace(store, target, fill, outdated=self._outdated(job, store / "runs"))
+
+    def _outdated(self, job: Job, stored: Path) -> list[Path]:
         """Trained again on another machine a network is another one; what was measured of the stored one goes with it."""
         kept = Run(stored / job.name)
-        if kept.finished and kept.summary["metrics"] != Run(self.runs / job.name).summary["metrics"]:
-            for config in sorted(stored.rglob("config.yaml")):
-                if job.name in Job("", "", yaml.safe_load(config.read_text())).reads:
-                    shutil.rmtree(config.parent)
+        if not kept.finished or kept.summary["metrics"] == Run(self.runs / job.name).summary["metrics"]:
+            return []
+        configs = sorted(stored.rglob("config.yaml"))
+        return [c.parent for c in configs if job.name in Job("", "", yaml.safe_load(c.read_text())).reads]
 
-    def copy(self, source: Path, target: Path) -> None:
-        """A small file for the store: our folder is written as @, as in the settings of a job."""
+    def copied(self, source: Path) -> bytes:
+        """What the store gets of a small file: our folder is written as @, as in the settings of a job."""
         data = source.read_bytes()
         if source.suffix == ".yaml":  # a word that begins with @ needs quotes there
             data = yaml.safe_dump(
                 json.loads(self._named(json.dumps(yaml.safe_load(data)).encode())), sort_keys=False
             ).encode()
-        write_atomic(target, self._named(data))
+        return self._named(data)
 
     def _named(self, data: bytes) -> bytes:
         return data.replace(str(self.runs).encode() + b"/", HERE.encode())
@@ -211,9 +235,11 @@ class Home:
     def account(self, job: Job, seconds: float) -> None:
         """Write down how long a job took."""
         self._spent, self._expected = self._spent + seconds, self._expected + job.seconds
-        stored = [self.store] if self.store and job.command in STORED else []
-        for folder in (self.path, *stored):
-            write_atomic(folder / SECONDS, dump_json({**_known(folder), job.name: round(seconds, 1)}))
+        took = {job.name: round(seconds, 1)}
+        write_atomic(self.path / SECONDS, dump_json({**_known(self.path), **took}))
+        if self.store and job.command in STORED:
+            with held(self.store):
+                write_atomic(self.store / SECONDS, dump_json({**_known(self.store), **took}))
 
     def _line(self, job: Job) -> str:
         """Which job of how many, and the time left at the pace of this call."""
@@ -236,12 +262,26 @@ def _known(folder: Path) -> dict[str, float]:
     return read_json(folder / SECONDS) if (folder / SECONDS).exists() else {}
 
 
-def clear_if_empty(path: Path) -> None:
-    """A kill between making a folder and its first file leaves what `Run.start` would take for something else."""
-    if path.exists() and not (path / "config.yaml").exists():
-        strays = [p for p in path.iterdir() if not p.name.startswith(".") and p.name != "environment.json"]
-        if not strays:
-            shutil.rmtree(path)
+def is_held(path: Path) -> bool:
+    """Whether a process works in this run directory."""
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def await_release(path: Path) -> None:
+    """Wait, within bounds, for a worker of an earlier call that was killed: it is saving what it has reached."""
+    until = time.monotonic() + PATIENCE
+    while is_held(path) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def duration(seconds: float) -> str:

@@ -18,7 +18,6 @@ scales: smoke (ten minutes, tests the machinery), cpu (about five hours on two c
 
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro._interrupt import interrupt, stop_requests
 from cgro.commands._common import Computing, Output, option, set_up
 from cgro.experiments import (
     bound,
@@ -45,6 +45,7 @@ from cgro.experiments.artifact import Artifact, produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
 from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
+from cgro.experiments.store import held, replace
 from cgro.experiments.workers import make_all
 from cgro.report import reproduction
 from cgro.runs import Run, say, summary, write_atomic
@@ -142,22 +143,16 @@ def _there(path: Path, scale: Scale) -> bool:
 
 @contextlib.contextmanager
 def _stopping_after(minutes: float) -> Iterator[None]:
-    """An interrupt, as from the keyboard, when the time is up: every command saves and stops on it."""
+    """A request to stop, as from the keyboard, when the time is up: every command saves and stops on it."""
     if not minutes:
         yield
         return
-    before = signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell starts background jobs so
-    if ignored:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stop_requests(interrupt, [signal.SIGALRM]):
+        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _publish(config: Config, whole: Run, home: Home) -> None:
@@ -181,14 +176,19 @@ def _publish(config: Config, whole: Run, home: Home) -> None:
 
 def _store(target: Path, whole: Run, results: Sequence[dict[str, Any]], home: Home) -> None:
     """Copy artifacts, small files all; one that comes out as it was keeps the environment it was made in."""
-    for result in results:
-        source, kept = whole.path / result["artifact"], target / result["artifact"]
-        before = _contents(kept)
-        shutil.rmtree(kept, ignore_errors=True)
-        for file in sorted(p for p in source.rglob("*") if p.is_file()):
-            home.copy(file, kept / file.relative_to(source))
-        if before and before | {MADE_IN: b""} == _contents(kept) | {MADE_IN: b""}:
-            write_atomic(kept / MADE_IN, before[MADE_IN])
+    with held(target):
+        for result in results:
+            source, kept = whole.path / result["artifact"], target / result["artifact"]
+            files = sorted(p for p in source.rglob("*") if p.is_file())
+            copies = {str(p.relative_to(source)): home.copied(p) for p in files}
+            if copies | {MADE_IN: b""} == _contents(kept) | {MADE_IN: b""}:
+                continue
+
+            def fill(folder: Path, copies: dict[str, bytes] = copies) -> None:
+                for name, data in copies.items():
+                    write_atomic(folder / name, data)
+
+            replace(target, kept, fill)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -4,34 +4,31 @@ Networks this small do not fill the cores: two processes of one thread did a six
 PreActResNet-18 of width 16, timed once).
 """
 
-import contextlib
-import signal
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import IO
 
-import yaml
-
 from cgro._check import BadRequest
-from cgro.experiments.jobs import Home, Job, clear_if_empty
+from cgro._interrupt import PARENT
+from cgro.experiments.jobs import PATIENCE, STOPPED, Home, Job, is_held
 from cgro.runs import plain, say
 
-CHECK_FAILED, INTERRUPTED = 1, 130
+CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 1, 2, 130
 """Exit codes of commands: a result whose check failed is a result all the same."""
 
 
 @dataclass
 class _Worker:
-    """A job's process, the file of its settings, its standard error, and when it began."""
+    """A job's process, its standard error, and when it began."""
 
     job: Job
     process: subprocess.Popen[bytes]
-    settings: Path
     errors: IO[bytes]
     started: float
 
@@ -39,45 +36,64 @@ class _Worker:
 def make_all(home: Home, jobs: Sequence[Job], n: int) -> None:
     """Make the jobs that are missing, n at a time; what a job needs comes first, and no two read one run at once.
 
+    No worker outlives this process, whatever ends it: they read a pipe that this process alone can write to, and stop
+    with everything saved when it is closed.
+
     Raises:
         BadRequest: a job failed, with its own line. KeyboardInterrupt: all are interrupted, and resume when called again.
     """
     waiting, running = home.missing(jobs), list[_Worker]()
+    patient_until = time.monotonic() + PATIENCE
+    reading, writing = os.pipe()
     try:
         while waiting or running:
-            while len(running) < n and (job := next((j for j in waiting if _ready(home, j, running)), None)):
+            patient = time.monotonic() < patient_until
+            while len(running) < n and (job := next((j for j in waiting if _ready(home, j, running, patient)), None)):
                 waiting.remove(job)
-                running.append(_start(home, job))
-            assert running, f"none of {[j.name for j in waiting]} can start"
-            while not (ended := [w for w in running if w.process.poll() is not None]):
-                time.sleep(0.1)
+                running.append(_start(home, job, reading))
+            assert running or patient, f"none of {[j.name for j in waiting]} can start"
+            ended = [w for w in running if w.process.poll() is not None]
             for worker in ended:
                 running.remove(worker)
                 _ended(home, worker)
+            if not ended:
+                time.sleep(0.1)
     finally:
-        for worker in running:
-            with contextlib.suppress(ProcessLookupError):
-                worker.process.send_signal(signal.SIGINT)
+        os.close(writing)
         for worker in running:
             worker.process.wait()
             worker.errors.close()
-            worker.settings.unlink()
+        os.close(reading)
 
 
-def _ready(home: Home, job: Job, running: Sequence[_Worker]) -> bool:
-    return not home.needed(job) and not any(job.reads & w.job.reads for w in running)
+def _ready(home: Home, job: Job, running: Sequence[_Worker], patient: bool = False) -> bool:
+    """Whether it can start. At first also: a worker of an earlier call that was killed is no longer saving there."""
+    if home.needed(job) or any(job.reads & w.job.reads for w in running):
+        return False
+    return not (patient and is_held(home.runs / job.name))
 
 
-def _start(home: Home, job: Job) -> _Worker:
+def _start(home: Home, job: Job, pipe: int) -> _Worker:
     out = home.runs / job.name
-    clear_if_empty(out)
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
-        yaml.safe_dump(plain(home.asked(job)), file)
-    command = [sys.executable, "-m", "cgro.cli", job.command, "--config", file.name, "--out", str(out)]
     say(f"{job.name} (cgro {job.command})")
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True)
-    return _Worker(job, process, Path(file.name), errors, time.monotonic())
+    process = subprocess.Popen(
+        [*_command(home, job), "--out", str(out)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+        start_new_session=True, pass_fds=(pipe,), env={**os.environ, PARENT: str(pipe)},
+    )  # fmt: skip
+    return _Worker(job, process, errors, time.monotonic())
+
+
+def _command(home: Home, job: Job) -> list[str]:
+    """The command line, settings in it: a file of them could be left behind. -P: modules of the current folder, which
+    `-m` would put first, replace none of ours.
+    """
+    settings = plain(home.asked(job))
+    words: list[str] = []
+    for f in fields(job.module().Config):
+        if f.metadata.get("positional") and (value := settings.pop(f.name, None)) is not None:
+            words += value if isinstance(value, list) else [value]
+    return [sys.executable, "-P", "-m", "cgro.cli", job.command, *words, "--config", json.dumps(settings)]
 
 
 def _ended(home: Home, worker: _Worker) -> None:
@@ -85,9 +101,11 @@ def _ended(home: Home, worker: _Worker) -> None:
     worker.errors.seek(0)
     lines = worker.errors.read().decode(errors="replace").strip().splitlines()
     worker.errors.close()
-    worker.settings.unlink()
     if code == INTERRUPTED:
-        raise KeyboardInterrupt(f"{job.name} was stopped; the same command with the same --out resumes it")
+        raise KeyboardInterrupt(STOPPED.format(job.name))
+    if code == BAD_REQUEST and home.found(job) is not None:
+        say(f"  taken: {job.name}, finished by another process")
+        return
     if code not in (0, CHECK_FAILED):
         why = lines[-1] if lines and code > 0 else f"its process ended with {code}"
         raise BadRequest(f"{job.name}: {why}")

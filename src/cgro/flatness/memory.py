@@ -11,7 +11,8 @@ from torch import Tensor
 
 from cgro._check import bad, count
 from cgro.definitions import Attack, Draws, Model, margin
-from cgro.definitions.attacks import judge, untouched
+from cgro.definitions.attacks import judge, preserve_state, require_attack
+from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
 from cgro.definitions.metrics import Z95, check_set, judged
 
@@ -30,6 +31,7 @@ class Attacked:
     reach: float
 
 
+@ordinary_tensors
 def attacked(
     model: Model, x: Tensor, y: Tensor, attack: Attack, *, reach: float | None = None, n_points: int = 32,
     n_halvings: int = 12, batch: int = 256, seed: int = 0,
@@ -52,13 +54,14 @@ def attacked(
         >>> round(float(a.margin), 4), round(float(a.flip), 4)
         (0.1, 0.2)
     """
-    check_set(model, x, y, batch)
+    require_attack(attack)
+    x, y = check_set(model, x, y, batch)
     radius = attack.threat.radius
     if not radius > 0:
         raise bad("attack", expected="a radius above 0", got=radius)
     reach = 4 * radius if reach is None else reach
     margins, flips = [], []
-    with untouched(model, x.device):
+    with preserve_state(model, x.device):
         for rows in torch.arange(len(x), device=x.device).split(batch):
             u, label = x[rows], y[rows]
             judged(model, u, label)

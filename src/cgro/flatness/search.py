@@ -11,10 +11,11 @@ from torch import Tensor
 
 from cgro._check import bad, count, number
 from cgro.definitions import Draws, Loss, Model, ThreatModel, default_loss
-from cgro.definitions.attacks import loss_gradient, untouched
+from cgro.definitions.attacks import first_pass, loss_gradient, preserve_state
 from cgro.definitions.attacks.gradient import image_layout, require_finite
 from cgro.definitions.draws import draws_for
-from cgro.definitions.metrics import Z95, check_set, judged
+from cgro.definitions.inputs import ordinary_tensors
+from cgro.definitions.metrics import Z95, check_outputs, check_set
 from cgro.definitions.threat import require_radius_fits
 
 Measure = Literal["gradient", "loss"]
@@ -110,6 +111,7 @@ class Flatness:
         return cls(parts[0].radii, **{k: torch.cat([getattr(part, k) for part in parts]) for k in names})
 
 
+@ordinary_tensors
 def flatness(
     model: Model,
     x: Tensor,
@@ -163,14 +165,15 @@ def flatness(
     search = search or Search()
     values = parse_radii(radii)
     threat = ThreatModel(p, values[-1], box)
-    check_set(model, x, y, batch)
+    x, y = check_set(model, x, y, batch)
     threat.check_input(x)
     require_radius_fits(threat, x.shape[1:])
     draws, parts = draws_for(generator, len(x), x.device), []
-    with untouched(model, x.device):
+    with preserve_state(model, x.device):
         for rows in torch.arange(len(x), device=x.device).split(batch):
-            judged(model, x[rows], y[rows])
-            climb = _Climb(model, image_layout(x[rows], model), y[rows], threat, loss, draws.rows(rows))
+            outputs, network = first_pass(model, x[rows])
+            check_outputs(outputs, y[rows])
+            climb = _Climb(network, image_layout(x[rows], model), y[rows], threat, loss, draws.rows(rows))
             parts.append(climb.along(values, search))
             if progress:
                 progress(int(rows[-1]) + 1)

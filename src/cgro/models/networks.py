@@ -1,16 +1,20 @@
 """Networks of the paper's experiments. Inputs are in [0, 1]; normalization, where there is one, lives inside."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from cgro._check import BadRequest, bad, count, resolve
+from cgro._check import BadRequest, bad, count
 from cgro.models.head import head
 from cgro.models.other import Logits, from_timm
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
+from cgro.reading import require_room
+from cgro.trust import PREFIXES, code_of, current_folder, one_line_if_it_fails, resolve
 
 
 def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
@@ -61,12 +65,25 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "lenet": lenet, "lenet5": lenet5, "mlp": mlp, "resnet9": resnet9, "preactresnet": preactresnet,
 }  # fmt: skip
 WITHOUT_WIDTH = ("lenet5",)
-WIDE = re.compile(r"wrn-(\d+)-(\d+)")
+WIDE = re.compile(r"wrn-(\d{1,4})-(\d{1,6})")
+DEEPEST = 1000
+"""Layers of a wide residual network, at most. A choice: about as deep as He et al. went (ECCV 2016, ResNet-1001)."""
+LIBRARIES: dict[str, Callable[[str, tuple[int, ...], int], nn.Module]] = {"timm": from_timm}
+"""Networks of libraries, by what stands before the colon; each is in `cgro.trust.PREFIXES`."""
+assert set(LIBRARIES) <= set(PREFIXES), "a prefix that is not registered would be taken for code"
 KINDS = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
 
 
-def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | None = None, seed: int = 0) -> nn.Module:
-    """A freshly initialised network.
+def build(
+    name: str,
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    width: int | None = None,
+    seed: int = 0,
+    stored: int | None = None,
+) -> nn.Module:
+    """A freshly initialised network. This runs code, if the name says so: it is the caller's own, or one that was admitted.
 
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
     here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
@@ -75,43 +92,90 @@ def build(name: str, shape: tuple[int, ...], n_outputs: int, *, width: int | Non
     Args:
         name: `lenet`, `lenet5`, `mlp`, `resnet9`, `preactresnet`, `wrn-D-W`, `timm:NAME`, or `package.module:name`,
             a class or function called as name(shape, n_outputs), or with no argument if it takes none.
-        shape: (C, H, W). n_outputs: number of classes, or 1 for (B,) scores.
+        shape: (C, H, W).
+        n_outputs: number of classes, or 1 for (B,) scores.
         width: of lenet, mlp, resnet9 and preactresnet; the others have none, or have it in their name.
+        seed: of the initial weights.
+        stored: bytes of the checkpoint that the weights will come from. A network by name that needs many times as much
+            is refused before it is allocated. None: only the memory that is left counts.
+
+    Returns:
+        The module, in training mode.
 
     Raises:
-        BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task.
+        BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task, code of the
+            caller's that fails or ends the program, a network that the memory does not hold.
     """
-    with torch.random.fork_rng():
+    _require_known(name, width)
+    own = current_folder() if code_of(name) is not None else contextlib.nullcontext()
+    with own, torch.random.fork_rng():
+        if code_of(name) is None:
+            _require_room(name, shape, n_outputs, width, stored)
         torch.random.manual_seed(seed)
         model = _construct(name, shape, n_outputs, width)
-    if not isinstance(model, nn.Module):
-        raise bad("--model", expected="a torch.nn.Module", got=type(model).__name__)
-    out = _blank_output(model, shape, name)
-    if hasattr(out, "logits"):
-        model = Logits(model, scores=n_outputs == 1)
+        if not isinstance(model, nn.Module):
+            raise bad("--model", expected="a torch.nn.Module", got=type(model).__name__)
         out = _blank_output(model, shape, name)
+        if hasattr(out, "logits"):
+            model = Logits(model, scores=n_outputs == 1)
+            out = _blank_output(model, shape, name)
     _require_shape(out, n_outputs, name)
     return model
 
 
-def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module:
-    wide = WIDE.fullmatch(name)
-    if name not in NETWORKS and ":" not in name and wide is None:
+def _require_known(name: str, width: int | None) -> None:
+    """Refuse an unknown name, or a width for a network that has none, before anything is imported."""
+    if name not in NETWORKS and ":" not in name and WIDE.fullmatch(name) is None:
         raise bad("--model", expected=f"one of {KINDS}", got=repr(name))
+    if width is not None and not isinstance(width, int):
+        raise bad("width", expected="an integer", got=repr(width))
     if width is not None and (name not in NETWORKS or name in WITHOUT_WIDTH):
-        kind = "a network of your own" if ":" in name and not name.startswith("timm:") else name
+        kind = "a network of your own" if code_of(name) is not None else name
         raise bad("--width", expected=f"no width for {kind}", got=width, remedy="leave it out")
+
+
+class _NotInitialized(TorchFunctionMode):
+    """Leaves out the one initialization whose shape-only version takes a second to import."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
+def _require_room(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None, stored: int | None) -> None:
+    """Count the parameters of a network of ours without allocating them, and ask whether the memory holds them.
+
+    A network of a library is not asked: its sizes are the library's, not a number that somebody wrote.
+
+    Raises:
+        BadRequest: it does not.
+    """
+    if ":" in name:
+        return
+    what = name if width is None else f"{name} of width {width}"
+    try:
+        with torch.device("meta"), _NotInitialized():
+            n_bytes = 4 * sum(p.numel() for p in _construct(name, shape, n_outputs, width).parameters())
+    except BadRequest:
+        raise
+    except (RuntimeError, TypeError, OverflowError):  # a size that no integer of 64 bits holds
+        raise bad(what, expected="a network that a memory holds", got="more bytes than 64 bits count") from None
+    require_room(n_bytes, n_bytes if stored is None else stored, what)
+
+
+def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module:
     if name in NETWORKS:
         return NETWORKS[name](shape, n_outputs, **({} if width is None else {"width": width}))
+    wide = WIDE.fullmatch(name)
     if wide is not None:
+        if int(wide[1]) > DEEPEST:
+            raise bad(name, expected=f"a depth of at most {DEEPEST}", got=wide[1])
         return wide_resnet(shape, n_outputs, depth=int(wide[1]), widen=int(wide[2]))
-    if name.startswith("timm:"):
-        return from_timm(name.removeprefix("timm:"), shape, n_outputs)
+    prefix, _, rest = name.partition(":")
+    if prefix in LIBRARIES:
+        return LIBRARIES[prefix](rest, shape, n_outputs)
     factory = resolve(name, "--model")
-    try:
+    with one_line_if_it_fails("--model", f"{name}(shape, n_outputs) or {name}()"):
         return factory(shape, n_outputs) if _takes_arguments(factory) else factory()
-    except TypeError as error:
-        raise bad("--model", expected=f"{name}(shape, n_outputs) or {name}()", got=str(error)) from None
 
 
 def _takes_arguments(factory: Callable[..., object]) -> bool:
@@ -129,7 +193,10 @@ def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> Any:
     try:
         with torch.no_grad():
             return model.eval()(torch.zeros(1, *shape))
-    except Exception as error:  # a network of the user's: whatever it raises, it does not fit these images
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a network of the user's: whatever it raises, it does not fit these images
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadRequest(f"{name}: expected a network for inputs of shape {shape}; it failed with: {line}") from None
     finally:

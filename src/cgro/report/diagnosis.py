@@ -1,12 +1,11 @@
 """The figure of a diagnosis: curves, the fitted valley, the onset, learning-rate drops and the verdict."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, wrapped_text
 from cgro.runs import Run
 
 _SHOWN: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -43,7 +42,7 @@ def diagnosis_figure(folder: Path) -> Path | None:
             axes.axvline(found["rise"]["onset"], color=GREEN, linewidth=1.2)
             axes.text(high, 0.9, f"  onset {found['rise']['onset']:g}", transform=top, color=GREEN)
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
-        title = f"{found['label'].replace('_', ' ')}: " + found["reason"].split(": ", 1)[-1]
-        axes.set_title("\n".join(textwrap.wrap(title, 88)[:3]), fontsize=10, loc="left")
+        title = f"{str(found['label']).replace('_', ' ')}: " + str(found["reason"]).split(": ", 1)[-1]
+        axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")
         drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
     return path.with_suffix(".png")

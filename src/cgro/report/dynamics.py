@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cgro._check import bad
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure
+from cgro.report.shape import fault_in
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, plain_text
 from cgro.runs import Run, write_atomic
 
 _BOUNDARIES = {"signal_growth_end": "I", "memorization_start": "II", "memorization_end": "III"}
@@ -22,12 +23,20 @@ AXIS_NAMES = {
 }  # fmt: skip
 
 
+def _axis_name(parameter: str) -> str:
+    """What an axis is called; a parameter that this version does not know, by its own name."""
+    return AXIS_NAMES.get(parameter, plain_text(parameter))
+
+
 def _columns(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rows = run.rows()
     if not rows:
         raise bad(str(run.path), expected="recorded steps in metrics.jsonl", got="none")
-    steps = np.array([row["step"] for row in rows], float)
-    return steps, {k: np.array([row[k] for row in rows], float) for k in rows[0] if k != "step"}
+    try:
+        steps = np.array([row["step"] for row in rows], float)
+        return steps, {k: np.array([row[k] for row in rows], float) for k in rows[0] if k != "step"}
+    except (KeyError, TypeError, ValueError) as error:
+        raise fault_in(str(run.path / "metrics.jsonl"), "", "equal rows of numbers", repr(error)) from None
 
 
 def _band(axes: Axes, steps: np.ndarray, values: np.ndarray, color: str, label: str, **style: Any) -> None:
@@ -86,7 +95,7 @@ def _mark_stages(axes: Axes, stages: dict[str, Any], last: float) -> None:
 
 def _title(result: dict[str, Any]) -> str:
     seeds = f"{result['n_seeds']} seed{'s' if result['n_seeds'] > 1 else ''}, range shaded"
-    name = result["preset"] + (" (calibrated)" if result["calibrated"] else "")
+    name = plain_text(result["preset"]) + (" (calibrated)" if result["calibrated"] else "")
     weight, ratio = result["setting"]["robust_weight"], result["radius_ratio"]
     return f"{name}: radius {ratio:.3g} x signal, robust weight {weight:.3g}; {seeds}"
 
@@ -203,8 +212,8 @@ def phase_diagram(folder: Path) -> Path:
         if axes.get_legend_handles_labels()[0]:
             drawing.legend(loc="outside lower center", ncols=2)
         axes.grid(False)
-        axes.set(xlabel=AXIS_NAMES[names[0]], ylabel=AXIS_NAMES[names[1]])
-        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds a cell")
+        axes.set(xlabel=_axis_name(names[0]), ylabel=_axis_name(names[1]))
+        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds a cell")
     return path
 
 
@@ -240,6 +249,6 @@ def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
                     linestyle=style,
                     label="predicted " + key.split("_")[0],
                 )
-        axes.set(xlabel=AXIS_NAMES[name], ylabel="accuracy (%)", ylim=(-3, 103))
+        axes.set(xlabel=_axis_name(name), ylabel="accuracy (%)", ylim=(-3, 103))
         drawing.legend(loc="outside lower center", ncols=3)
-        axes.set_title(f"{run.result['preset']}, {run.result['n_seeds']} seeds, range shaded")
+        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds, range shaded")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, TEST, TRAIN, figure
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, TEST, TRAIN, figure, plain_text
 
 _HATCHES = ("", "//", "..", "xx", "\\\\")
 
@@ -31,13 +31,13 @@ def accuracy_bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]
         for k, (name, columns) in enumerate(groups.items()):
             mean, sd = np.array([_mean_sd(v) for v in columns.values()]).T
             at = np.arange(len(labels)) + (k - (len(groups) - 1) / 2) * wide
-            axes.bar(at, mean, wide * 0.92, yerr=sd if sd.any() else None, capsize=2, color=colors[k % 5], label=name,
+            axes.bar(at, mean, wide * 0.92, yerr=sd if sd.any() else None, capsize=2, color=colors[k % 5], label=plain_text(name),
                      hatch=_HATCHES[k % 5], edgecolor="white", error_kw={"elinewidth": 0.9})  # fmt: skip
             for x, value in zip(at, mean, strict=True):
                 axes.annotate(
                     f"{value:.1f}", (x, value), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=7
                 )
-        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xticks(range(len(labels)), [plain_text(label) for label in labels])
         axes.set(ylabel="accuracy (%)", ylim=(0, 112))
         axes.grid(visible=False, axis="x")
         drawing.legend(loc="outside lower center", ncols=len(groups), fontsize=9)
@@ -84,7 +84,7 @@ def robust_brackets(path: Path, tasks: Mapping[str, Mapping[str, Any]]) -> Path:
                 mean, sd = _mean_sd(t[key])
                 axes.errorbar(k, mean, sd or None, fmt=marker, color=color, markersize=9 if marker == "_" else 6,
                               markeredgewidth=2, capsize=2, label=name if not k else None)  # fmt: skip
-        axes.set_xticks(range(len(tasks)), list(tasks), fontsize=8)
+        axes.set_xticks(range(len(tasks)), [plain_text(name) for name in tasks], fontsize=8)
         axes.set(ylabel="error (%)", ylim=(-3, 103))
         axes.grid(visible=False, axis="x")
         drawing.legend(loc="outside lower center", ncols=2, fontsize=8)
@@ -123,8 +123,8 @@ def width_curves(
         )
         right.plot(list(paper), [row[2] - row[1] for row in paper.values()], color=PURPLE, marker="D", markerfacecolor="white",
                    linewidth=0.8, alpha=0.8, linestyle=":", label="paper")  # fmt: skip
-        left.set(xlabel=width, ylabel="accuracy (%)", ylim=(0, 103))
-        right.set(xlabel=width, ylabel="robust gap, train - test (points)")
+        left.set(xlabel=plain_text(width), ylabel="accuracy (%)", ylim=(0, 103))
+        right.set(xlabel=plain_text(width), ylabel="robust gap, train - test (points)")
         for axes in (left, right):
             axes.set_xscale("log", base=2)
             ticks = sorted({*ours, *paper})
@@ -133,7 +133,7 @@ def width_curves(
         handles, labels = left.get_legend_handles_labels()
         right.legend(fontsize=8)
         drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3.2)
-        drawing.suptitle(title.replace("l_inf", r"$\ell_\infty$"), fontsize=11, fontweight="bold")
+        drawing.suptitle(plain_text(title).replace("l_inf", r"$\ell_\infty$"), fontsize=11, fontweight="bold")
     return path.with_suffix(".svg")
 
 
@@ -170,7 +170,7 @@ def curves_over_epochs(path: Path, found: Mapping[str, Any]) -> Path:
             )
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
         n = len(found["curves"]["robust_error/test"])
-        axes.set_title(f"{found['note'] or found['data']}: adversarial training, {n} seeds")
+        axes.set_title(f"{plain_text(found['note'] or found['data'])}: adversarial training, {n} seeds")
         drawing.legend(loc="outside lower center", ncols=3, fontsize=9, handlelength=3.2)
     return path.with_suffix(".svg")
 
@@ -185,7 +185,7 @@ def bound_bars(path: Path, data: Mapping[str, Mapping[str, Sequence[float]]]) ->
             mean, sd = np.array([_mean_sd(part[key]) for part in data.values()]).T
             axes.bar(np.arange(len(data)) + 0.25 * (k - 1), mean, 0.23, yerr=sd if sd.any() else None, color=color, hatch=_HATCHES[k],
                      edgecolor="white", capsize=2, label=label)  # fmt: skip
-        axes.set_xticks(range(len(data)), list(data))
+        axes.set_xticks(range(len(data)), [plain_text(name) for name in data])
         axes.set(yscale="log", ylabel="cross-entropy (nats)")
         axes.grid(visible=False, axis="x")
         drawing.legend(loc="outside lower center", ncols=2, fontsize=9)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure
-from cgro.runs import read_json
+from cgro.reading import read_json
+from cgro.report.shape import NUMBER, SHALLOW, Maybe, fault_in, require
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, plain_text
 
 LOOK: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "label": "train (local)", **TRAIN},
@@ -17,10 +18,31 @@ LOOK: dict[str, dict[str, Any]] = {
 }
 MEASURES = (("gradient", r"max $\|\nabla_x L\|$ in the ball"), ("rise", "max rise of the loss in the ball"))
 
+_AVERAGE = {"value": NUMBER, "interval": Maybe([NUMBER])}
+_CURVE = {
+    "data": SHALLOW, "note": SHALLOW, "model": SHALLOW, "width": SHALLOW, "seed": SHALLOW, "training_name": SHALLOW,
+    "radii": [NUMBER], "training_radius": NUMBER,
+    "checkpoints": [
+        {"epoch": Maybe(NUMBER), "parts": {...: {"loss": Maybe(NUMBER), "gradient": [_AVERAGE], "rise": [_AVERAGE]}}}
+    ],
+}  # fmt: skip
+
 
 def draw(folder: Path) -> list[Path]:
-    """All figures that a run with flatness/curves.json supports."""
-    curves = read_json(folder / "flatness" / "curves.json")
+    """Draw all figures that a run with flatness/curves.json supports.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        The PNG of each; SVGs lie beside them.
+
+    Raises:
+        BadRequest: the curves are damaged or of another shape; names the file.
+    """
+    path = folder / "flatness" / "curves.json"
+    curves = read_json(path)
+    _require_curves(curves, str(path))
     drawn = [by_radius(folder / "figures" / "flatness_by_radius", curves)]
     if all(len(_epochs(c)) > 1 for c in curves):
         drawn.append(by_epoch(folder, curves))
@@ -28,8 +50,27 @@ def draw(folder: Path) -> list[Path]:
     return drawn
 
 
+def _require_curves(curves: Any, what: str) -> None:
+    """Every checkpoint has the same parts, and each part a value for each radius."""
+    require(curves, [_CURVE], what)
+    rows = [row for curve in curves for row in curve["checkpoints"]]
+    if not rows or not all(curve["checkpoints"] for curve in curves):
+        raise fault_in(what, "", "one or more checkpoints", "none")
+    parts = set(rows[0]["parts"])
+    if not parts or any(set(row["parts"]) != parts for row in rows):
+        raise fault_in(what, "", "checkpoints of the same parts", "others")
+    lengths = {len(part[measure]) for row in rows for part in row["parts"].values() for measure, _ in MEASURES}
+    if lengths | {len(curve["radii"]) for curve in curves} != lengths or len(lengths) != 1:
+        raise fault_in(what, "", "checkpoints with a value for each radius", "others")
+
+
+def _look(part: str) -> dict[str, Any]:
+    """How a part is drawn; of one that this version does not know, its name."""
+    return LOOK.get(part, {"color": ORANGE, "label": plain_text(part), "linestyle": "-."})
+
+
 def _epochs(curve: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in curve["checkpoints"] if row["epoch"] is not None]
+    return [row for row in curve["checkpoints"] if row.get("epoch") is not None]
 
 
 def _values(rows: list[dict[str, Any]], part: str, measure: str) -> np.ndarray:
@@ -53,7 +94,8 @@ def gaps(curves: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
     if k is None or len(common) < 3:
         return None
     rows = [[row for row in _epochs(c) if row["epoch"] in common] for c in curves]
-    if not all({"train", "test"} <= set(row["parts"]) for r in rows for row in r):
+    measured = [row["parts"].get(part, {}) for r in rows for row in r for part in ("train", "test")]
+    if any(part.get("loss") is None for part in measured):
         return None
     flat = np.array([[row["parts"]["test"]["gradient"][k]["value"] for row in r] for r in rows])
     robust = {
@@ -67,9 +109,10 @@ def gaps(curves: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _title(curves: list[dict[str, Any]]) -> str:
     c = curves[0]
-    width = f" x{c['width']}" if c["width"] else ""
+    width = f" x{plain_text(c['width'])}" if c["width"] else ""
     seeds = f", {len(curves)} runs" if len(curves) > 1 else ""
-    return f"{c['note'] or c['data']}, {c['model']}{width}, trained at {c['training_name']}{seeds}"
+    data, model, radius = (plain_text(text) for text in (c["note"] or c["data"], c["model"], c["training_name"]))
+    return f"{data}, {model}{width}, trained at {radius}{seeds}"
 
 
 def _mark(axes: Axes, curve: dict[str, Any]) -> None:
@@ -95,7 +138,7 @@ def by_radius(path: Path, curves: list[dict[str, Any]]) -> Path:
                 else:
                     entries = last[0]["parts"][part][measure]
                     spread = np.array([(e["interval"][1] - e["interval"][0]) / 2 for e in entries])
-                axes.errorbar(radii, values.mean(0), spread, capsize=2, elinewidth=0.8, **LOOK[part])
+                axes.errorbar(radii, values.mean(0), spread, capsize=2, elinewidth=0.8, **_look(part))
             _mark(axes, curves[0])
             axes.set(xlabel="radius (units of the input)", ylabel=label, xlim=(0, None))
             axes.legend(fontsize=9)
@@ -116,7 +159,7 @@ def by_epoch(folder: Path, curves: list[dict[str, Any]]) -> Path:
             for line, (measure, label) in enumerate(MEASURES):
                 axes = grid[line][column]
                 for part in row["parts"]:
-                    axes.plot(curves[0]["radii"], _values([row], part, measure)[0], **LOOK[part])
+                    axes.plot(curves[0]["radii"], _values([row], part, measure)[0], **_look(part))
                 _mark(axes, curves[0])
                 axes.set(xlim=(0, None))
                 if not column:
@@ -124,7 +167,7 @@ def by_epoch(folder: Path, curves: list[dict[str, Any]]) -> Path:
             grid[0][column].set_title(f"epoch {row['epoch']}", fontsize=10)
         grid[0][0].legend(fontsize=7)
         drawing.supxlabel("radius (units of the input)", fontsize=9)
-        drawing.suptitle(_title(curves[:1]) + f", seed {curves[0]['seed']}", fontsize=11, fontweight="bold")
+        drawing.suptitle(_title(curves[:1]) + f", seed {plain_text(curves[0]['seed'])}", fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
@@ -136,7 +179,7 @@ def over_training(path: Path, curves: list[dict[str, Any]]) -> Path:
         for c in curves:
             rows = _epochs(c)
             for part in rows[0]["parts"]:
-                look = LOOK[part] | ({"label": None} if c is not curves[0] else {})
+                look = _look(part) | ({"label": None} if c is not curves[0] else {})
                 column = -1 if k is None else k
                 left.plot(
                     [r["epoch"] for r in rows],
@@ -145,7 +188,9 @@ def over_training(path: Path, curves: list[dict[str, Any]]) -> Path:
                     alpha=0.8,
                     **look,
                 )
-        left.set(xlabel="epoch", ylabel=f"{MEASURES[0][1]}, radius {curves[0]['training_name']}", ylim=(0, None))
+        left.set(
+            xlabel="epoch", ylabel=f"{MEASURES[0][1]}, radius {plain_text(curves[0]['training_name'])}", ylim=(0, None)
+        )
         left.legend(fontsize=9)
         if points is None:
             right.set_axis_off()
@@ -159,7 +204,7 @@ def _scatter(axes: Axes, curves: list[dict[str, Any]], flat: np.ndarray, gap: np
     for seed, (u, v) in enumerate(zip(flat, gap, strict=True)):
         color, marker = (BLUE, ORANGE, GREEN, RED)[seed % 4], "os^D"[seed % 4]
         axes.plot(u, v, color=color, linewidth=0.6, alpha=0.6)
-        axes.scatter(u, v, color=color, marker=marker, s=22, label=f"seed {curves[seed]['seed']}")
+        axes.scatter(u, v, color=color, marker=marker, s=22, label=f"seed {plain_text(curves[seed]['seed'])}")
     axes.set(xlabel=f"global flatness ({MEASURES[0][1]}, test)", ylabel="robust gap of the loss, test - train")
     axes.legend(fontsize=9, title=_rank(flat, gap), title_fontsize=9)
 

@@ -7,20 +7,28 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.report.style import BLUE, GREEN, GREY, RED, TEST, TRAIN, figure
-from cgro.runs import read_json
+from cgro.reading import read_json_object, read_npz
+from cgro.report.shape import INTERVAL, NUMBER, Maybe, fault_in, require
+from cgro.report.style import BLUE, GREEN, GREY, RED, TEST, TRAIN, figure, plain_text
 
 LOOK: dict[str, dict[str, Any]] = {"train": {"color": BLUE, **TRAIN}, "test": {"color": RED, **TEST}}
 QUARTERS = ("nearest", "2nd", "3rd", "farthest")
 
+_QUARTER = {"memory": NUMBER, "train": NUMBER, "test": NUMBER, "interval": INTERVAL}
+_MEMORY = {"radius": NUMBER, "quarters": Maybe([_QUARTER]), "influence": Maybe([NUMBER])}
+
 
 def draw(folder: Path) -> Path:
     """Margins as cumulative shares; with a clean network, the share that stands by quarter; with retraining, influence."""
-    found = read_json(folder / "memory.json")
+    found = read_json_object(folder / "memory.json")
+    require(found, _MEMORY, str(folder / "memory.json"))
     panels = [_margins, *([_quarters] if "quarters" in found else []), *([_influence] if "influence" in found else [])]
     path = folder / "figures" / "memory"
-    with np.load(folder / "examples.npz", allow_pickle=False) as arrays:
-        examples = dict(arrays)
+    examples = read_npz(folder / "examples.npz")
+    for part in LOOK:
+        margins = examples.get(f"{part}/margin", np.zeros(0))
+        if margins.ndim != 1 or not margins.size or margins.dtype.kind != "f":
+            raise fault_in(str(folder / "examples.npz"), f"{part}/margin", "a list of margins", "another array or none")
     with figure(path, width=1.2 + 3.6 * len(panels), height=3.8) as drawing:
         for axes, panel in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             panel(axes, found, examples)
@@ -57,7 +65,7 @@ def over_seeds(path: Path, data: Mapping[str, Mapping[str, Any]]) -> Path:
             mean = {k: np.mean(v, axis=0) for k, v in part["quarters"].items()}
             sd = {k: np.std(v, axis=0, ddof=min(1, len(v) - 1)) for k, v in part["quarters"].items()}
             _panel(axes, {k: (mean[k], sd[k]) for k in LOOK}, mean["memory"], sd["memory"])
-            axes.set_title(name)
+            axes.set_title(plain_text(name))
     return path.with_suffix(".svg")
 
 

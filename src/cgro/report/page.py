@@ -1,16 +1,23 @@
 """One self-contained HTML file about one or several runs: verdict first, no network, prints, readable by a screen reader."""
 
 import base64
+import functools
+import hashlib
+import itertools
 import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import compress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cgro import __version__
+from cgro._check import BadRequest, bad, number, one_line
+from cgro.reading import read_json_object
+from cgro.report.examples import Examples, image_of, read_examples
+from cgro.report.shape import EXTENDED, INTERVAL, NUMBER, SHALLOW, SHARE, TEXT, Maybe, fault_in, require
 from cgro.report.style import BLUE, ORANGE, PURPLE, RED
 from cgro.runs import Run, plain
 
@@ -24,6 +31,33 @@ PROVES = {
     "exact": "exactly this, on these examples",
 }  # fmt: skip
 WIDE, HIGH, LEFT, BOTTOM = 720, 320, 52, 52
+MOST_EXAMPLES = 64
+LONGEST_SIDE = 1024
+MOST_VALUES = 1 << 25
+"""Adversarial examples that a page takes: together about 90 MB of it. A choice; a training keeps 8."""
+LONGEST_TEXT = 10_000
+"""Characters of one text that the page shows. A choice; descriptions of ensembles have some hundreds."""
+
+_METRIC = {
+    "value": Maybe(EXTENDED), "mean": Maybe(EXTENDED), "sd": Maybe(EXTENDED), "interval": Maybe(INTERVAL),
+    "n": Maybe(EXTENDED), "bound": Maybe(TEXT), "p_value": Maybe(NUMBER), "attack": Maybe(TEXT),
+    "per_seed": Maybe([SHALLOW]),
+}  # fmt: skip
+_CHECK = dict.fromkeys(("name", "status", "finding", "meaning", "remedy"), TEXT)
+_DIAGNOSIS = {
+    "label": TEXT, "reason": TEXT, "drops": Maybe([NUMBER]), "rise": Maybe({"onset": NUMBER}),
+    "findings": Maybe([TEXT]), "remedies": Maybe([TEXT]), "lint": Maybe([_CHECK]),
+}  # fmt: skip
+_SUMMARY = {
+    "command": TEXT, "verdict": Maybe({"label": TEXT, "reason": TEXT}), "outcome": {"reason": TEXT},
+    "threat": Maybe({"radius": Maybe(NUMBER)}), "metrics": {...: _METRIC}, "diagnoses": Maybe([_DIAGNOSIS]),
+    "curves": Maybe({...: {...: [{"epoch": NUMBER, "value": SHARE}]}}),
+}  # fmt: skip
+_ROW = {"epoch": NUMBER, "lr": Maybe(NUMBER), **{key: Maybe(SHARE) for key, *_ in SERIES}}
+_FLATNESS = {
+    "radii": [NUMBER], "training_radius": NUMBER,
+    "checkpoints": [{"parts": {...: {"gradient": [{"value": NUMBER}], "rise": [{"value": NUMBER}]}}}],
+}  # fmt: skip
 
 # CIFAR-10, l_inf 8/255, PGD-10, 200 epochs: Rice, Wong and Kolter, ICML 2020. Robust test error in %.
 REFERENCES = {
@@ -60,13 +94,15 @@ def chart(
     """Where everything of a line chart goes, in the units of an SVG of WIDE x HIGH.
 
     Args:
-        epochs: what the values are drawn along. series: label, color, dash, values; None where none was measured, as between
-            the evaluations of a run: the line goes on to the next.
-        marks: epoch, label, color: vertical lines. along: the name of the horizontal axis.
+        epochs: what the values are drawn along.
+        series: label, color, dash, values; None where none was measured, as between the evaluations of a run: the line
+            goes on to the next.
+        marks: epoch, label, kind, color: vertical lines.
+        along: the name of the horizontal axis.
     """
     measured = _measured(series)
-    epochs = list(compress(epochs, measured))
-    series = [{**s, "values": list(compress(s["values"], measured))} for s in series]
+    epochs = list(itertools.compress(epochs, measured))
+    series = [{**s, "values": list(itertools.compress(s["values"], measured))} for s in series]
     known = [v for s in series for v in s["values"] if v is not None]
     low, high = min(0.0, *known), max(known)
     step = _round_step(high - low, 7)
@@ -107,47 +143,79 @@ def _round_step(span: float, n: int) -> float:
     >>> [_round_step(s, 7) for s in (0.0, 0.3, 6, 100)]
     [1.0, 0.05, 1.0, 20.0]
     """
-    if span <= 0:
+    if span <= 1e-300:  # its logarithm is none, or that of its pieces
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / n))
     return next(round(m * power, 12) for m in (1, 2, 5, 10) if span / (m * power) <= n + 1e-9)
+
+
+def read_summary(run: Run) -> dict[str, Any]:
+    """The result of a run, with every part that the page shows of the right shape.
+
+    Args:
+        run: finished; others may have made it.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        BadRequest: the run is unfinished, or its summary is damaged or of another shape.
+    """
+    found = run.summary
+    require(found, _SUMMARY, str(run.path / "summary.json"))
+    if found["command"] == "diagnose" and not found.get("diagnoses"):
+        raise fault_in(str(run.path / "summary.json"), ".diagnoses", "one or more diagnoses", "none")
+    return found
+
+
+def csp_hash(text: str) -> str:
+    """The source expression by which a content security policy allows one inline script or style.
+
+    >>> csp_hash("")
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def card(run: Run, diagnosis: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Everything about one run that the page shows; also the machine-readable card.
 
     Args:
-        run: finished. diagnosis: `Diagnosis.to_dict()`, where there is one.
+        run: finished; others may have made it.
+        diagnosis: `Diagnosis.to_dict()`, where there is one.
+
+    Returns:
+        Plain values; texts are as the run has them.
+
+    Raises:
+        BadRequest: a file of the run is damaged or of another shape; names the file.
     """
-    result, config = run.summary, run.config
+    result = read_summary(run)
+    config = run.config
+    require(config, {...: SHALLOW}, str(run.path / "config.yaml"))
+    environment = read_json_object(run.path / "environment.json", follow=False)
+    require(environment, {...: SHALLOW}, str(run.path / "environment.json"))
     rows = _rows(run)
-    label = (diagnosis or result["verdict"] or {}).get("label", "none")
-    reason = (diagnosis or result["verdict"] or {}).get("reason", result["outcome"]["reason"])
+    verdict = diagnosis or result.get("verdict") or {"label": "none", "reason": result["outcome"]["reason"]}
     return plain(
         {
-            "name": run.path.name, "command": result["command"], "verdict": {"label": label, "reason": reason},
-            "diagnosis": diagnosis, "threat": result["threat"], "outcome": result["outcome"],
+            "name": run.path.name, "command": result["command"],
+            "verdict": {"label": verdict["label"], "reason": verdict["reason"]},
+            "diagnosis": diagnosis, "threat": result.get("threat"), "outcome": result["outcome"],
             "metrics": [_metric(key, value) for key, value in result["metrics"].items()],
             "curves": _curves(rows), "references": references(config, rows), "config": config,
-            "environment": _environment(run), "flatness": _flatness(result["metrics"]),
-            "strong": result.get("curves", {}), "flatness_curves": _by_radius(result.get("flatness")),
+            "environment": environment, "flatness": _flatness(result["metrics"]),
+            "strong": result.get("curves") or {}, "flatness_curves": _by_radius(run, result.get("flatness")),
         }
     )  # fmt: skip
 
 
-def _environment(run: Run) -> dict[str, Any]:
-    import json
-
-    return json.loads((run.path / "environment.json").read_text())
-
-
 def _rows(run: Run) -> list[dict[str, Any]]:
     """Evaluated epochs; over several seeds the mean of each number."""
-    parts = [Run(p).rows() for p in sorted(run.path.glob("seed-*"))] or [
-        [r for r in run.rows() if r.get("part", 0) == 0]
-    ]
+    seeds = [Run(path) for path in sorted(run.path.glob("seed-*"))]
+    parts = [_checked_rows(one) for one in seeds or [run]]
     by_epoch: dict[float, list[dict[str, Any]]] = {}
-    for row in (r for part in parts for r in part if "epoch" in r):
+    for row in itertools.chain.from_iterable(parts):
         by_epoch.setdefault(row["epoch"], []).append(row)
     keys = [s[0] for s in SERIES] + ["lr"]
     merged = []
@@ -162,6 +230,16 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     return merged
 
 
+def _checked_rows(run: Run) -> list[dict[str, Any]]:
+    """Rows of a run at epochs; of a diagnosis of several trainings the first one's."""
+    what = str(run.path / "metrics.jsonl")
+    rows = run.rows()
+    require(rows, [{...: SHALLOW}], what)
+    found = [row for row in rows if row.get("part", 0) == 0 and "epoch" in row]
+    require(found, [_ROW], what)
+    return found
+
+
 def _curves(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     names = [s[0] for s in SERIES if any(s[0] in row for row in rows)] + ["lr"]
     return (
@@ -174,8 +252,9 @@ def _curves(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def _metric(key: str, m: Mapping[str, Any]) -> dict[str, Any]:
     """One line of the table of numbers."""
     if "mean" in m:
-        return {"key": key, "value": m["mean"], "interval": None, "n": f"{len(m['per_seed'])} seeds",
-                "proves": f"mean over seeds, sd {m['sd']:.4f}" if m["sd"] is not None else "mean over seeds", "attack": ""}  # fmt: skip
+        spread = "" if m.get("sd") is None else f", sd {digits(m['sd'], '%.4f')}"
+        return {"key": key, "value": m["mean"], "interval": None, "n": f"{len(m.get('per_seed') or [])} seeds",
+                "proves": "mean over seeds" + spread, "attack": ""}  # fmt: skip
     proves = PROVES.get(m.get("bound") or "", "" if m.get("p_value") is None else f"p = {m['p_value']:.2g}")
     return {"key": key, "value": m.get("value"), "interval": m.get("interval"), "n": m.get("n") or "", "proves": proves,
             "attack": m.get("attack") or ""}  # fmt: skip
@@ -186,24 +265,34 @@ def _flatness(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for key, m in metrics.items():
         if key.startswith("flatness/"):
-            _, kind, place = key.split("/", 2)
+            kind, _, place = key.removeprefix("flatness/").partition("/")
             found.append({"kind": kind, "place": place, "value": m.get("value", m.get("mean"))})
     return found
 
 
-def _by_radius(curves: Any) -> dict[str, Any]:
+def _by_radius(run: Run, curves: Any) -> dict[str, Any]:
     """Flatness of the last checkpoint against the radius, as `cgro flatness` keeps it in a run."""
     if not isinstance(curves, Mapping):
         return {}
+    what = str(run.path / "summary.json")
+    require({"flatness": curves}, {"flatness": _FLATNESS}, what)
+    if not curves["checkpoints"]:
+        raise fault_in(what, ".flatness.checkpoints", "one or more checkpoints", "none")
     parts = curves["checkpoints"][-1]["parts"]
     values = {m: {part: [a["value"] for a in p[m]] for part, p in parts.items()} for m in ("gradient", "rise")}
+    n = len(curves["radii"])
+    lengths = {len(line) for lines in values.values() for line in lines.values()}
+    if lengths - {n}:
+        raise fault_in(what, ".flatness.checkpoints", f"a value for each of {n} radii", f"{sorted(lengths)}")
     return {"radii": curves["radii"], "training_radius": curves["training_radius"], **values}
 
 
 def references(config: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Published numbers of the same setting beside ours, in percent; empty where none matches."""
-    top, _, bottom = str(config.get("radius") or "nan").partition("/")
-    radius = float(top) / float(bottom or 1)
+    try:
+        radius = number(config.get("radius") or "none", "radius")
+    except BadRequest:  # of a command that has none, or not as cgro writes it
+        return []
     errors = [100 * row["robust_error/test"] for row in rows if "robust_error/test" in row]
     for (data, model, p, theirs), values in REFERENCES.items():
         same = (config.get("data"), config.get("model"), str(config.get("p"))) == (data, model, p)
@@ -213,56 +302,132 @@ def references(config: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[di
     return []
 
 
-def examples(run: Run) -> list[dict[str, Any]]:
-    """Adversarial examples of `examples.npz` as data URIs, with both predictions."""
+@dataclass(frozen=True)
+class Pictures:
+    """The adversarial examples of a run, for the page.
+
+    Attributes:
+        shown: per example data URIs of both images, names of its class and of both predictions, and whether the second
+            one is wrong.
+        left_out: why none is shown; empty if some are, or if the run has none.
+    """
+
+    shown: Sequence[Mapping[str, Any]] = ()
+    left_out: str = ""
+
+
+def examples(run: Run) -> Pictures:
+    """The adversarial examples that a training kept, of several seeds the first one's.
+
+    A file that is damaged, of another kind or too large for a page costs the examples, not the page: the verdict and the
+    numbers do not depend on it.
+
+    Args:
+        run: of any command; only trainings keep examples.
+    """
+    if run.summary["command"] not in ("train", "quickstart"):
+        return Pictures()
     sources = [run.path / "examples.npz", *sorted(run.path.glob("seed-*/examples.npz"))]
     source = next((s for s in sources if s.exists()), None)
     if source is None:
-        return []
-    with np.load(source, allow_pickle=False) as arrays:
-        a = {k: arrays[k] for k in arrays.files}
-    names = [str(c) for c in a["classes"]]
-    label = (lambda k: names[(int(k) + 1) // 2]) if bool(a["binary"]) else (lambda k: names[int(k)])
-    return [
-        {
-            "clean": png(_image(a["x"][i])), "attacked": png(_image(a["x_adv"][i])), "truth": label(a["y"][i]),
-            "before": label(a["prediction"][i]), "after": label(a["prediction_adv"][i]),
-            "wrong": bool(a["prediction_adv"][i] != a["y"][i]),
-        }
-        for i in range(len(a["x"]))
-    ]  # fmt: skip
+        return Pictures()
+    try:
+        found = read_examples(source)
+        _require_small(found)
+    except BadRequest as error:
+        return Pictures(left_out=str(error).replace(str(source), str(source.relative_to(run.path))))
+    return Pictures(
+        [
+            {
+                "clean": png(image_of(found.x[i])), "attacked": png(image_of(found.x_adv[i])),
+                "truth": found.truth[i], "before": found.before[i], "after": found.after[i],
+                "wrong": not found.right_after[i],
+            }
+            for i in range(len(found))
+        ]
+    )  # fmt: skip
 
 
-def _image(x: np.ndarray) -> np.ndarray:
-    return x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)
+def _require_small(found: Examples) -> None:
+    n, _, high, wide = found.x.shape
+    if n > MOST_EXAMPLES or max(high, wide) > LONGEST_SIDE or found.x.size > MOST_VALUES:
+        raise bad("examples.npz", expected=f"at most {MOST_EXAMPLES} images of at most {LONGEST_SIDE} pixels a side, "
+                  f"{MOST_VALUES:,} values in all", got=f"shape {found.x.shape}")  # fmt: skip
 
 
-def html(cards: Sequence[Mapping[str, Any]], pictures: Sequence[Sequence[Mapping[str, Any]]]) -> str:
-    """The page.
+def html(cards: Sequence[Mapping[str, Any]], pictures: Sequence[Pictures]) -> str:
+    """Render the page.
+
+    Its one script and its one style are allowed by their hash: nothing that a run could bring in runs, even if it were not
+    escaped.
 
     Args:
-        cards: one a run. pictures: the adversarial examples of each.
-    """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+        cards: of the runs; see `card`.
+        pictures: the adversarial examples of each; see `examples`.
 
-    loader = Environment(loader=PackageLoader("cgro.report", "."), autoescape=True, undefined=StrictUndefined,
-                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    runs = [_drawn(c, p) for c, p in zip(cards, pictures, strict=True)]
+    Returns:
+        The whole file, in characters that UTF-8 and a terminal know.
+    """
+    from markupsafe import Markup
+
+    jinja = _templates()
+    runs = [_drawn(c, p) for c, p in zip(_printable(cards), pictures, strict=True)]
     rows = [key for key in ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
             if any(key in run["table"] for run in runs)]  # fmt: skip
-    return loader.get_template("page.html").render(runs=runs, rows=rows, version=__version__)
+    style, script = (jinja.loader.get_source(jinja, name)[0] for name in ("page.css", "page.js"))
+    return jinja.get_template("page.html").render(
+        runs=runs, rows=rows, version=__version__, style=Markup(style), style_hash=csp_hash(style),
+        script=Markup(script), script_hash=csp_hash(script),
+    )  # fmt: skip
 
 
-def _drawn(c: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+@functools.cache
+def _templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("cgro.report", ".")
+    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja.filters["digits"] = digits
+    return jinja
+
+
+def digits(value: Any, form: str) -> str:
+    """A number of a summary as text: null is "none", and infinities, which are text in strict JSON, stay.
+
+    >>> digits(0.25, "%.1f"), digits("inf", "%.1f"), digits(None, "%.1f")
+    ('0.2', 'inf', 'none')
+    """
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else form % value
+
+
+def _printable(value: Any) -> Any:
+    """Plain values with every text, of keys too, on one line of printable characters."""
+    if isinstance(value, Mapping):
+        return {_printable(k): _printable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(v) for v in value]
+    return one_line(value, LONGEST_TEXT) if isinstance(value, str) else value
+
+
+def _drawn(c: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
     """A card with its charts."""
     d, curves = c["diagnosis"] or {}, c["curves"]
     made: list[dict[str, Any]] = []
     shown = [{"label": text, "color": color, "dash": dash, "values": _percent(curves[key])}
              for key, text, color, dash in SERIES if key in curves]  # fmt: skip
     if sum(_measured(shown)) > 1:
-        marks = [{"epoch": e, "label": "lr drop", "color": "#595959"} for e in d.get("drops", ())]
+        marks = [{"epoch": e, "label": "lr drop", "kind": "drop", "color": "#595959"} for e in d.get("drops") or ()]
         if d.get("rise") and d["label"] == "robust_overfitting":
-            marks.append({"epoch": d["rise"]["onset"], "label": f"onset {d['rise']['onset']:g}", "color": "#00664d"})
+            marks.append(
+                {
+                    "epoch": d["rise"]["onset"],
+                    "label": f"onset {d['rise']['onset']:g}",
+                    "kind": "onset",
+                    "color": "#00664d",
+                }
+            )
         made.append({"title": "Learning curves", "unit": "error (%)", **chart(curves["epoch"], shown, marks)})
         if {"robust_error/test", "robust_error/train"} <= set(curves):
             gap = [None if a is None or b is None else 100 * (a - b)
@@ -275,8 +440,14 @@ def _drawn(c: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> dict[
     made += _strong_chart(c["strong"]) + _flatness_charts(c["flatness_curves"])
     table = {m["key"]: m for m in c["metrics"]}
     radius = (c["threat"] or {}).get("radius")
-    return {**c, "charts": made, "pictures": pictures, "table": table, "radius": radius, "lint": d.get("lint", []),
-            "findings": d.get("findings", []), "remedies": d.get("remedies", [])}  # fmt: skip
+    return {**c, "charts": made, "pictures": _labeled(pictures), "left_out": _printable(pictures.left_out), "table": table, "radius": radius, "lint": d.get("lint") or [],
+            "findings": d.get("findings") or [], "remedies": d.get("remedies") or []}  # fmt: skip
+
+
+def _labeled(pictures: Pictures) -> list[dict[str, Any]]:
+    """The pictures with printable names; data URIs, which are long and ours, are left alone."""
+    uris = ("clean", "attacked")
+    return [{k: v if k in uris else _printable(v) for k, v in one.items()} for one in pictures.shown]
 
 
 def _strong_chart(strong: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -297,20 +468,24 @@ def _strong_chart(strong: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _flatness_charts(curves: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if not curves or len(curves["radii"]) < 2:
+    if not curves or len(curves["radii"]) < 2 or not curves["gradient"]:
         return []
-    marks = [{"epoch": curves["training_radius"], "label": "training radius", "color": "#595959"}]
+    marks = [{"epoch": curves["training_radius"], "label": "training radius", "kind": "radius", "color": "#595959"}]
     titles = {
         "gradient": "Flatness: largest gradient in the ball",
         "rise": "Flatness: largest rise of the loss in the ball",
     }
     units = {"gradient": "dual norm, lower bound", "rise": "loss, lower bound"}
-    looks = {"train": (BLUE, "7 4"), "test": (RED, ""), "between": (PURPLE, "2 3")}
+    looks = {
+        "train": {"color": BLUE, "dash": "7 4"}, "test": {"color": RED, "dash": ""},
+        "between": {"color": PURPLE, "dash": "2 3"},
+    }  # fmt: skip
+    other = {"color": ORANGE, "dash": "1 2"}
     return [
         {
             "title": titles[measure], "unit": units[measure],
             **chart(curves["radii"], [
-                {"label": part, "color": looks[part][0], "dash": looks[part][1], "values": values}
+                {"label": part, "values": values, **looks.get(part, other)}
                 for part, values in curves[measure].items()
             ], marks, along="radius"),
         }

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, figure
+from cgro.reading import read_npz
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, figure, norm_text, plain_text
 from cgro.runs import Run
 
 
@@ -16,10 +17,8 @@ def decision_regions(folder: Path) -> Path | None:
     source = folder / "slice.npz"
     if not source.exists():
         return None
-    with np.load(source, allow_pickle=False) as arrays:
-        a = {k: arrays[k] for k in arrays.files}
+    a = read_npz(source)
     threat = Run(folder).config
-    norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(threat["p"])]
     path = folder / "figures" / "decision_regions"
     titles = (("clean", r"$f_{clean}$"), ("hard", r"$f_S$ (Lemma 4.5)"), ("network", "F, the ReLU network"))
     with figure(path, width=10.0, height=3.6) as drawing:
@@ -36,8 +35,8 @@ def decision_regions(folder: Path) -> Path | None:
             axes.grid(visible=False)
         panels[0].set_ylabel("second direction (input units)")
         drawing.suptitle(
-            f"{threat['data']}: plane through three training images; black: edge of the {norm} balls, "
-            f"radius {threat['radius']}", fontsize=10,
+            f"{plain_text(threat['data'])}: plane through three training images; "
+            f"black: edge of the {norm_text(threat['p'])} balls, radius {plain_text(threat['radius'])}", fontsize=10,
         )  # fmt: skip
     return path.with_suffix(".png")
 

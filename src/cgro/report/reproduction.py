@@ -11,12 +11,15 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgro._check import bad
-from cgro.runs import SCHEMA, Run, read_json, write_atomic
+from cgro._check import bad, one_line
+from cgro.reading import read_bytes, read_json_object
+from cgro.report.page import csp_hash
+from cgro.report.shape import SHALLOW, SHARE, TEXT, Kind, Maybe, require
+from cgro.runs import SCHEMA, Run, write_atomic
 
 SCALES = ("paper", "gpu", "cpu", "smoke")
 """The most telling first."""
@@ -43,23 +46,51 @@ ABOUT = {
 MARKS = {"reproduced": "**reproduced**", "partly": "**partly**", "not reproduced": "**NOT REPRODUCED**",
          "cannot be tested at this scale": "cannot be tested at this scale"}  # fmt: skip
 
+LONGEST_TEXT = 100_000
+"""Characters of one text of the page. A choice; the list of two hundred runs has some thousands."""
+LONGEST_FIGURE = 16 << 20
+"""Bytes of a figure that is put into the page. A choice; ours have some 100,000."""
+
+_CLAIM = {
+    "verdict": Kind("one of " + ", ".join(MARKS), lambda value: value in list(MARKS)),
+    **dict.fromkeys(("name", "statement", "paper", "ours", "reason", "rule"), TEXT),
+}
+_PROVENANCE = {
+    "runs": [TEXT], "commit": Maybe(TEXT), "source": Maybe(TEXT), "machine": SHALLOW, "threads": SHALLOW,
+    "torch": SHALLOW, "cgro": SHALLOW,
+}  # fmt: skip
+_RESULT = {
+    "artifact": Kind("one of " + ", ".join(ORDER), lambda value: value in ORDER), "title": TEXT,
+    "scale": Kind("one of " + ", ".join(SCALES), lambda value: value in SCALES), "claims": [_CLAIM],
+    "provenance": [_PROVENANCE],
+    "figures": [{"file": TEXT, "caption": TEXT}],
+    "tables": [{"caption": TEXT, "columns": [SHALLOW], "rows": [[SHALLOW]], "long": Maybe(SHALLOW)}],
+}  # fmt: skip
+
 Result = dict[str, Any]
 
 
 def results_of(folder: Path) -> list[Result]:
-    """Summaries of the artifacts in a folder, in the paper's order, each with its path under `path`.
+    """Read the summaries of the artifacts in a folder, in the paper's order.
+
+    Args:
+        folder: of one scale, or of one call of `cgro reproduce`.
+
+    Returns:
+        The summaries, each with its own folder under `path`.
 
     Raises:
-        BadRequest: one is of another version, or damaged.
+        BadRequest: one is of another version, damaged, or of another shape; names the file.
     """
     found = []
     for name in ORDER:
         if (folder / name / "summary.json").exists():
             Run(folder / name).check_version()
-            result = read_json(folder / name / "summary.json")
+            result = read_json_object(folder / name / "summary.json")
             if result.get("schema") != SCHEMA:
                 raise bad(str(folder / name), expected=f"results of schema {SCHEMA}", got=result.get("schema"),
                           remedy="make them again with this cgro")  # fmt: skip
+            require(result, _RESULT, str(folder / name / "summary.json"))
             found.append({**result, "path": str(folder / name)})
     return found
 
@@ -88,12 +119,17 @@ def _overview(results: Sequence[Result]) -> list[str]:
         for r in sorted((r for r in results if r["artifact"] == name), key=lambda r: SCALES.index(r["scale"])):
             counts = [sum(c["verdict"] == v for c in r["claims"]) for v in MARKS]
             lines.append(
-                f"| [{r['title']}](#{_anchor(r['title'])}) | {r['scale']} | "
+                f"| [{_line(r['title'])}](#{_anchor(r['title'])}) | {r['scale']} | "
                 + " | ".join(str(n or "") for n in counts)
                 + " |"
             )
     scales = sorted({r["scale"] for r in results}, key=SCALES.index)
     return [*lines, "", *(f"- `{s}`: {ABOUT[s]}." for s in scales), ""]
+
+
+def _line(text: object) -> str:
+    """Text of a result on one line of Markdown: it starts no line of its own, and so no heading and no image."""
+    return one_line(str(text), LONGEST_TEXT)
 
 
 def _anchor(title: str) -> str:
@@ -106,7 +142,7 @@ def _anchor(title: str) -> str:
 
 
 def _section(result: Result, start: Path) -> list[str]:
-    lines = [f"## {result['title']}", "", f"`cgro reproduce {result['artifact']} --scale {result['scale']}`", ""]
+    lines = [f"## {_line(result['title'])}", "", f"`cgro reproduce {result['artifact']} --scale {result['scale']}`", ""]
     if result["scale"] == "smoke":
         lines += ["**Smoke: a few images of mnist5k stand in for the paper's data, two seeds at most. Numbers and figures of this "
                   "section show that the machinery works and say nothing about the paper.**", ""]  # fmt: skip
@@ -114,36 +150,53 @@ def _section(result: Result, start: Path) -> list[str]:
     lines += _table(["the paper says", "paper", "ours", "verdict", "why"], rows)
     for figure in result["figures"]:
         link = os.path.relpath(Path(result["path"]) / figure["file"], start)
-        lines += [f"![{figure['caption']}]({Path(link).as_posix()})", "", f"*{figure['caption']}*", ""]
+        caption = _line(figure["caption"])
+        lines += [f"![{caption}]({_line(Path(link).as_posix())})", "", f"*{caption}*", ""]
     for table in result["tables"]:
         if not table.get("long") and table["rows"]:
-            lines += [table["caption"], "", *_table(table["columns"], table["rows"])]
-    rules = dict.fromkeys(f"{c['name']}: {c['rule']}" for c in result["claims"] if c["rule"] != "none at this scale")
-    lines += ["Rules of the verdicts:", "", *(f"- {r}." for r in rules), ""] if rules else []
-    return [*lines, *(f"- Made by {p}" for p in _provenance(result)), ""]
+            lines += [_line(table["caption"]), "", *_table(table["columns"], table["rows"])]
+    judged = [c for c in result["claims"] if c["rule"] != "none at this scale"]
+    rules = dict.fromkeys(_line(f"{c['name']}: {c['rule']}") for c in judged)
+    if rules:
+        lines += ["Rules of the verdicts:", "", *(f"- {rule}." for rule in rules), ""]
+    return [*lines, *(_line(f"- Made by {p}") for p in _provenance(result)), ""]
 
 
 def _provenance(result: Result) -> Iterator[str]:
     for p in result["provenance"]:
-        n, commit = (
-            len(p["runs"]),
-            (p["commit"] or "none")[:12] + ("-dirty" if (p["commit"] or "").endswith("-dirty") else ""),
-        )
-        source = f"; from {p['source']}" if p["source"] else ""
+        n = len(p["runs"])
+        commit = p.get("commit") or "none"
+        short = commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
+        source = f"; from {p['source']}" if p.get("source") else ""
         names = f": {', '.join(p['runs'])}" if source else ""
         yield (f"{n} run{'s' if n > 1 else ''} on {p['machine']}, {p['threads']} threads; torch {p['torch']}, cgro {p['cgro']}, "
-               f"commit {commit}{source}{names}.")  # fmt: skip
+               f"commit {short}{source}{names}.")  # fmt: skip
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+        return "| " + " | ".join(_line(c).replace("|", "\\|") for c in cells) + " |"
 
     return [line(columns), "| " + " | ".join("---" for _ in columns) + " |", *(line(r) for r in rows), ""]
 
 
 def to_html(markdown: str, start: Path, title: str) -> str:
-    """The page as one HTML file that needs nothing beside it: the few forms of Markdown that `page` writes."""
+    """The page as one HTML file that needs nothing beside it: the few forms of Markdown that `page` writes.
+
+    What the results hold is text: a link leads to a relative path, a heading or an http address, and to nothing else; an
+    image is an SVG below `start`; and the policy of the page allows no script at all.
+
+    Args:
+        markdown: of `page`.
+        start: the folder of the page, to which links are relative.
+        title: of the window.
+
+    Returns:
+        The whole file.
+
+    Raises:
+        BadRequest: a figure is missing, cannot be read, or is larger than `LONGEST_FIGURE`.
+    """
     body, lines, at = [], markdown.split("\n"), 0
     while at < len(lines):
         line = lines[at]
@@ -163,7 +216,10 @@ def to_html(markdown: str, start: Path, title: str) -> str:
             continue
         body.append(_html_line(line, start))
         at += 1
-    return _FRAME.format(title=html.escape(title), body="\n".join(b for b in body if b))
+    return _FRAME.format(
+        policy=f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; img-src data:; base-uri 'none'; form-action 'none'",
+        title=html.escape(_line(title)), style=_STYLE, body="\n".join(b for b in body if b),
+    )  # fmt: skip
 
 
 def _html_line(line: str, start: Path) -> str:
@@ -171,7 +227,11 @@ def _html_line(line: str, start: Path) -> str:
         level = len(heading[1])
         return f'<h{level} id="{_anchor(heading[2])}">{_inline(heading[2])}</h{level}>'
     if (image := re.match(r"!\[(.*)\]\((.*)\)$", line)) is not None:
-        data = base64.b64encode((start / image[2]).read_bytes()).decode()
+        path = start / image[2]
+        # A page that is sent to others must not take along files of whoever made it.
+        if path.suffix != ".svg" or not path.resolve().is_relative_to(start.resolve()):
+            return f"<p>{_inline(image[1])} (no figure below this page)</p>"
+        data = base64.b64encode(read_bytes(path, limit=LONGEST_FIGURE, follow=False)).decode()
         return f'<img alt="{html.escape(image[1])}" src="data:image/svg+xml;base64,{data}">'
     return f"<p>{_inline(line)}</p>" if line else ""
 
@@ -188,16 +248,30 @@ def _inline(text: str) -> str:
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
     text = re.sub(r"^\*(.+)\*$", r"<i>\1</i>", text)
-    return re.sub(r"\[([^\]]*)\]\(([^)]*)\)", r'<a href="\2">\1</a>', text)
+    return re.sub(r"\[([^\]]*)\]\(([^)]*)\)", _link, text)
 
+
+def _link(found: re.Match[str]) -> str:
+    """A link to a relative path, a heading or an http address; anything else stays the text it is."""
+    text, target = found.groups()
+    # A scheme ends at a colon before the first slash; // and backslashes lead to another host.
+    relative = re.match(r"(?![/\\]{2})[^:\\\s]*(?:$|[/?#][^\\\s]*$)", target)
+    if not (relative or re.match(r"https?://[^\s]+$", target)):
+        return found[0]
+    return f'<a href="{target.replace(chr(34), "&quot;")}">{text}</a>'
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto; }
+th, td { border: 1px solid #ccc; padding: .3rem .5rem; text-align: left; vertical-align: top; }
+th { background: #f3f3f3; } img { max-width: 100%; } code { background: #f3f3f3; }
+"""
 
 _FRAME = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; }}
-table {{ border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto; }}
-th, td {{ border: 1px solid #ccc; padding: .3rem .5rem; text-align: left; vertical-align: top; }}
-th {{ background: #f3f3f3; }} img {{ max-width: 100%; }} code {{ background: #f3f3f3; }}
-</style></head><body>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title><style>{style}</style></head><body>
 {body}
 </body></html>
 """
@@ -231,13 +305,13 @@ def networks(folder: Path, scale: str) -> list[str]:
     """Every stored network, whether or not its artifacts are complete: mean (sd) over the seeds that are there."""
     found: dict[str, list[Path]] = {}
     for path in sorted((folder / "runs").glob("*/seed-*/summary.json")):
-        if read_json(path)["command"] == "train":
+        if read_json_object(path).get("command") == "train":
             found.setdefault(path.parts[-3], []).append(path)
     if not found:
         return []
     rows = []
     for name, paths in found.items():
-        metrics = [read_json(p)["metrics"] for p in paths]
+        metrics = [_metrics(p, _ACCURACIES.values()) for p in paths]
         cells = [cell([100 - 100 * m[k]["value"] for m in metrics]) for k in _ACCURACIES.values()]
         beside = [_beside(folder, p) for p in paths]
         strong = [v for v in beside if v is not None]
@@ -265,8 +339,15 @@ def _beside(folder: Path, trained: Path) -> float | None:
     paths = [folder / "runs" / "evaluations" / f"{name}-{kind}" / "summary.json" for kind in ("ensemble", "pgd")]
     if not all(p.exists() for p in paths):
         return None
-    strong, weak = (read_json(p)["metrics"]["robust_error/test"]["value"] for p in paths)
+    strong, weak = (_metrics(p, ["robust_error/test"])["robust_error/test"]["value"] for p in paths)
     return 100 * (strong - weak)
+
+
+def _metrics(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """The metrics of a summary, with shares under these keys."""
+    found = read_json_object(path)
+    require(found, {"metrics": {key: {"value": SHARE} for key in keys}}, str(path))
+    return found["metrics"]
 
 
 def cell(values: Sequence[float | None], digits: int = 2) -> str:

@@ -1,21 +1,36 @@
 """Figures of a training run: learning curves with the robust gap, and adversarial images."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure
+from cgro.report.examples import image_of, read_examples
+from cgro.report.shape import INTERVAL, NUMBER, SHALLOW, SHARE, Maybe, require
+from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure, norm_text, plain_text
 from cgro.runs import Run
+
+_ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+_BY_EPOCH = {...: {...: [{"epoch": NUMBER, "value": SHARE, "interval": INTERVAL, "complete": SHALLOW}]}}
 
 
 def _curves(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Epochs and (seeds, epochs) arrays of each error, of one run or of all its seeds."""
     parts = sorted(folder.glob("seed-*")) or [folder]
-    rows = [[r for r in Run(part).rows() if "robust_error/test" in r] for part in parts]
+    rows = [_evaluated(Run(part)) for part in parts]
     length = min(len(r) for r in rows)
     epochs = np.array([r["epoch"] for r in rows[0][:length]])
-    keys = [k for k in rows[0][0] if k.split("/")[0] in ("clean_error", "robust_error")] if length else []
-    return epochs, {k: np.array([[r[k] for r in seed[:length]] for seed in rows]) for k in keys}
+    return epochs, {k: np.array([[r.get(k) for r in seed[:length]] for seed in rows], float) for k in _ERRORS}
+
+
+def _evaluated(run: Run) -> list[dict[str, Any]]:
+    """Rows of the epochs after which the network was evaluated."""
+    what = str(run.path / "metrics.jsonl")
+    rows = run.rows()
+    require(rows, [{...: SHALLOW}], what)
+    found = [row for row in rows if "robust_error/test" in row]
+    require(found, [{"epoch": NUMBER, **dict.fromkeys(_ERRORS, Maybe(SHARE))}], what)
+    return found
 
 
 def learning_curves(folder: Path) -> Path | None:
@@ -48,7 +63,8 @@ def learning_curves(folder: Path) -> Path | None:
 
 def robust_error_by_epoch(folder: Path) -> Path | None:
     """The robust error of every kept checkpoint by each attack that was tried on all of them; unfinished ones are hollow."""
-    curves = Run(folder).summary.get("curves", {})
+    curves = Run(folder).summary.get("curves") or {}
+    require(curves, _BY_EPOCH, str(folder / "summary.json"))
     if not curves:
         return None
     path = folder / "figures" / "robust_error_by_epoch"
@@ -58,7 +74,13 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
             for part, rows in parts.items():
                 epochs, values = [r["epoch"] for r in rows], np.array([100 * r["value"] for r in rows])
                 low, high = (np.array([100 * r["interval"][k] for r in rows]) for k in (0, 1))
-                axes.plot(epochs, values, color=color, label=f"{name}, {part}", **(TRAIN if part == "train" else TEST))
+                axes.plot(
+                    epochs,
+                    values,
+                    color=color,
+                    label=plain_text(f"{name}, {part}"),
+                    **(TRAIN if part == "train" else TEST),
+                )
                 axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
                 for complete, face in ((True, color), (False, "white")):
                     chosen = [k for k, r in enumerate(rows) if r["complete"] == complete]
@@ -70,31 +92,40 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
 
 def _title(folder: Path) -> str:
     config = Run(folder).config
+    require(config, dict.fromkeys(("data", "p", "radius", "attack"), SHALLOW), str(folder / "config.yaml"))
     seeds = config.get("seeds", 1)
-    norm = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}[str(config["p"])]
     what = "standard training" if config["attack"] == "none" else "adversarial training"
-    return f"{config['data']}: {what}, {norm} radius {config['radius']}" + (f", {seeds} seeds" if seeds > 1 else "")
+    title = f"{plain_text(config['data'])}: {what}, {norm_text(config['p'])} radius {plain_text(config['radius'])}"
+    return f"{title}, {plain_text(seeds)} seeds" if seeds != 1 else title
 
 
 def adversarial_grid(folder: Path) -> Path | None:
-    """Test images, the perturbation (blue lowers, red raises a pixel), and the attacked images with predictions."""
+    """Draw test images, the perturbation (blue lowers, red raises a pixel), and the attacked images with predictions.
+
+    Args:
+        folder: a run of `cgro train`.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where no examples were kept.
+
+    Raises:
+        BadRequest: the examples are damaged or others (`read_examples`).
+    """
     source = folder / "examples.npz"
     if not source.exists():
         return None
-    with np.load(source, allow_pickle=False) as arrays:
-        a = {k: arrays[k] for k in arrays.files}
-    names = [str(c) for c in a["classes"]]
-    label = (lambda k: names[(int(k) + 1) // 2]) if bool(a["binary"]) else (lambda k: names[int(k)])
-    n, delta = len(a["x"]), a["x_adv"] - a["x"]
+    found = read_examples(source)
+    n = len(found)
+    delta = found.x_adv - found.x
     scale = float(np.abs(delta).max()) or 1.0
     path = folder / "figures" / "adversarial_examples"
     with figure(path, width=1.15 * n + 0.8, height=4.1) as drawing:
         grid = drawing.subplots(3, n, squeeze=False)
         for i in range(n):
             rows = (
-                (_image(a["x"][i]), f"{label(a['prediction'][i])}", a["prediction"][i] == a["y"][i], None),
+                (image_of(found.x[i]), found.before[i], found.right_before[i], None),
                 (_flat(delta[i]), "", True, scale),
-                (_image(a["x_adv"][i]), f"{label(a['prediction_adv'][i])}", a["prediction_adv"][i] == a["y"][i], None),
+                (image_of(found.x_adv[i]), found.after[i], found.right_after[i], None),
             )
             for row, (image, text, right, limit) in enumerate(rows):
                 axes = grid[row][i]
@@ -109,15 +140,13 @@ def adversarial_grid(folder: Path) -> Path | None:
                 axes.grid(False)
                 for side in axes.spines.values():
                     side.set(visible=True, color=GREY if right else RED, linewidth=0.8 if right else 2.2)
-                axes.set_title(text + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED)
+                axes.set_title(
+                    plain_text(text) + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED
+                )
         for row, text in enumerate(("clean", f"change\n(at most {scale:.3g})", "attacked")):
             grid[row][0].set_ylabel(text, fontsize=9)
         drawing.suptitle("Predictions before and after the attack, test images", fontsize=11)
     return path.with_suffix(".png")
-
-
-def _image(x: np.ndarray) -> np.ndarray:
-    return x[0] if len(x) == 1 else np.moveaxis(x, 0, -1)
 
 
 def _flat(delta: np.ndarray) -> np.ndarray:

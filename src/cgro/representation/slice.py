@@ -1,5 +1,6 @@
 """A plane through three real images, and what f_clean and f_S answer on it: the data of a figure."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from cgro.definitions import margin
 from cgro.representation.memorizer import HardMemorizer, RobustMemorizer
+from cgro.runs import write_atomic
 
 N_GRID = 121
 
@@ -43,9 +45,19 @@ def _corners(memorizer: RobustMemorizer) -> tuple[Tensor, Tensor] | None:
 
 
 def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
-    """Evaluate f_clean, f_S and F on a grid of the plane and write `path` (.npz); False if there is no such plane.
+    """Evaluate f_clean, f_S and F on a grid of the plane through three images and write the answers.
 
     The plane leaves the box where coordinates add up beyond it; there the answers are shown as not valid.
+
+    Args:
+        memorizer: F, with f_clean and the memorized points.
+        path: of the .npz, written whole or not at all.
+
+    Returns:
+        Whether it was written: False if no three images of two classes span a plane.
+
+    Raises:
+        BadRequest: the disk is full or not writable; an old file is intact.
     """
     found = _corners(memorizer)
     if found is None:
@@ -72,5 +84,8 @@ def save_slice(memorizer: RobustMemorizer, path: Path) -> bool:
     result["labels"] = m.y[chosen].numpy()
     result["images"] = corners.view(3, *m.shape).numpy()
     result["binary"] = np.array(m.binary)
-    np.savez_compressed(path, **result)  # type: ignore[arg-type]
+    # Compressed: regions of one answer shrink to a tenth.
+    content = io.BytesIO()
+    np.savez_compressed(content, **result)  # type: ignore[arg-type]
+    write_atomic(path, content.getvalue())
     return True

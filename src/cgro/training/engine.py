@@ -8,8 +8,6 @@ generator states, and a resumed run draws what an undisturbed one would have dra
 import contextlib
 import hashlib
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad
+from cgro._interrupt import interrupt, stop_requests
 from cgro._progress import Update, progress
 from cgro.data import Dataset, augmentation_by_name
 from cgro.definitions import Attack, NoAttack
@@ -304,21 +303,17 @@ class _Loop:
 
     @contextlib.contextmanager
     def _interrupt_after_step(self) -> Iterator[None]:
-        """Turn Ctrl-C into a request that is met after the step. A second one interrupts at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Turn Ctrl-C, and what a command takes for the same, into a request that is met after the step. A second one
+        interrupts at once.
+        """
 
-        def request(*_: object) -> None:
+        def request() -> None:
             if self.stop_requested:
-                raise KeyboardInterrupt
+                interrupt()
             self.stop_requested = True
 
-        before = signal.signal(signal.SIGINT, request)
-        try:
+        with stop_requests(request):
             yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 def _seal(rows: list[dict[str, Any]]) -> list[int | str]:

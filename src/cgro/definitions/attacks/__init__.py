@@ -1,13 +1,15 @@
 """Attacks: the promises (base), along the gradient (gradient, pgd, apgd), by queries (square), together (ensemble)."""
 
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack, Best, NoAttack, judge, untouched
+from cgro.definitions.attacks.base import Attack, Best, NoAttack, require_attack
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack, Precision, bfloat16_pays, loss_gradient
 from cgro.definitions.attacks.names import ATTACK_NAMES, attack_by_name
+from cgro.definitions.attacks.passes import first_pass, judge, outputs_of
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
+from cgro.definitions.attacks.state import preserve_state
 
 __all__ = [
     "APGD",
@@ -25,8 +27,11 @@ __all__ = [
     "TargetedAPGD",
     "attack_by_name",
     "bfloat16_pays",
+    "first_pass",
     "judge",
     "loss_gradient",
+    "outputs_of",
+    "preserve_state",
+    "require_attack",
     "standard_ensemble",
-    "untouched",
 ]

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count
-from cgro.definitions.attacks.base import Best, judge
+from cgro.definitions.attacks.base import Best
 from cgro.definitions.attacks.gradient import GradientAttack, image_layout, loss_gradient, require_finite
+from cgro.definitions.attacks.passes import judge
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin, most_likely_others, targeted_dlr
 from cgro.definitions.threat import ThreatModel

@@ -5,10 +5,8 @@ state: it leaves parameters, buffers, modes, gradients and the global generators
 never returns a point outside ball and box or one that is weaker than the clean input.
 """
 
-import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -16,48 +14,22 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad
+from cgro.definitions.attacks.passes import first_pass, judge, outputs_of
+from cgro.definitions.attacks.state import preserve_state
 from cgro.definitions.draws import Draws, draws_for
+from cgro.definitions.inputs import as_inputs, as_labels, describe, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, margin
 from cgro.definitions.threat import ThreatModel, require_radius_fits
-
-
-@contextlib.contextmanager
-def untouched(model: Model, device: torch.device) -> Iterator[None]:
-    """Restore a module's buffers, modes, gradients and frozen flags, and the global random state, whatever happens.
-
-    Parameters themselves are not copied: attacks differentiate by the input alone and change none.
-    """
-    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    modes = [m.training for m in modules]
-    buffers = [(b, b.detach().clone()) for m in modules for b in m.buffers(recurse=False)]
-    parameters = [p for m in modules for p in m.parameters(recurse=False)]
-    flags = [(p, p.requires_grad, p.grad) for p in parameters]
-    buffers += [(p.grad, p.grad.clone()) for p in parameters if p.grad is not None]
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        try:
-            yield
-        finally:
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
-            for parameter, required, gradient in flags:
-                parameter.requires_grad_(required).grad = gradient
-
-
-def judge(model: Model, x: Tensor) -> Tensor:
-    """The outputs that count: no gradients, no autocast, in the precision of x and the weights."""
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        return model(x)
 
 
 @dataclass(frozen=True)
 class Attack(ABC):
     """A frozen value that maps (model, x, y) to x_adv. `repr` prints every parameter.
 
-    Subclasses say how to search; what every attack promises is kept here, in one place.
+    Subclasses say how to search; what every attack promises is kept here, in one place. An attack may be called anywhere
+    in a training loop, also between a forward pass and its backward pass: nothing of the network is written, see
+    `preserve_state`. Threads that attack the same module take turns; one network behind several wrappers or functions
+    must not be attacked from two threads at once.
 
     Args:
         threat: where x_adv may lie.
@@ -99,10 +71,12 @@ class Attack(ABC):
             (B, *S): of all points that were visited, x included, one of lowest margin.
 
         Raises:
-            BadRequest: inputs out of range, labels that do not fit, outputs or gradients that are not finite.
+            BadRequest: inputs out of range, labels that do not fit, outputs or gradients that are not finite, a network
+                whose dtype or device is not that of the inputs, a network that is not differentiable in its input.
         """
         return self.find(model, x, y, generator=generator).x
 
+    @ordinary_tensors
     def find(
         self, model: Model, x: Tensor, y: Tensor, *, generator: torch.Generator | Draws | None = None,
         until_wrong: bool = False,
@@ -113,13 +87,18 @@ class Attack(ABC):
             until_wrong: evaluation, not training: an example is left alone at the first point at which it is wrong,
                 so margins of wrong examples are not the lowest ones.
         """
+        x = as_inputs(x).clone()  # a search's own, whatever a network does to what it is given
+        y = as_labels(y, x.device)
         self.threat.check_input(x)
         require_radius_fits(self.threat, x.shape[1:])
         draws = draws_for(generator, len(x), x.device).rows(torch.arange(len(x), device=x.device))
         if not len(x):
             return Best(x, torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
-        with untouched(model, x.device):
-            clean, doubt = self.first_look(model, x, sure=until_wrong or self.threat.radius == 0)
+        sure = until_wrong or self.threat.radius == 0
+        with preserve_state(model, x.device):
+            (clean, doubt), model = first_pass(
+                model, self.laid_out(model, x), lambda m, v: self.first_look(m, v, sure=sure)
+            )
             check_labels(clean, y)
             if not bool(torch.isfinite(clean).all()):
                 raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
@@ -131,9 +110,13 @@ class Attack(ABC):
                 self.second_look(model, x, y, margins - doubt, best)
         return best
 
+    def laid_out(self, model: Model, x: Tensor) -> Tensor:
+        """The clean inputs in the memory layout in which the network is called."""
+        return x
+
     def first_look(self, model: Model, x: Tensor, *, sure: bool) -> tuple[Tensor, Tensor | None]:
         """Outputs at the clean inputs, and how far their margins may be off; None for not at all, as if `sure`."""
-        return judge(model, x), None
+        return outputs_of(model, x), None
 
     @staticmethod
     def second_look(model: Model, x: Tensor, y: Tensor, at_least: Tensor, best: "Best") -> None:
@@ -145,6 +128,21 @@ class Attack(ABC):
     @abstractmethod
     def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: "Best") -> None:
         """Look for points of low margin and offer them to `best`, judged. Rows of x, y, draws and best agree."""
+
+
+def require_attack(attack: object) -> None:
+    """Refuse what is no attack: a name, or a class in place of its value.
+
+    Args:
+        attack: whatever was given for one.
+
+    Raises:
+        BadRequest: says how to make one.
+    """
+    if isinstance(attack, Attack):
+        return
+    remedy = 'use attack_by_name("pgd10", threat)' if isinstance(attack, str) else "make one from a ThreatModel"
+    raise bad("attack", expected="an attack such as PGD(threat, n_steps=10)", got=describe(attack), remedy=remedy)
 
 
 class Best:
@@ -165,8 +163,9 @@ class Best:
 
         Args:
             rows: which examples they belong to; None means all.
-            step: number of the step that found them, or one an example.
+            step: number of the step that found them, or one per example.
         """
+        margins = margins.to(self.margins)  # a network may answer in another precision than that of its input
         known = self.margins if rows is None else self.margins[rows]
         better = margins < known
         if self.until_wrong:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, one_of
-from cgro.definitions.attacks.base import Attack, Best, judge
+from cgro.definitions.attacks.base import Attack, Best
+from cgro.definitions.attacks.passes import judge, outputs_of
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import LOSSES, Loss, Model, margin
 from cgro.definitions.threat import ThreatModel
@@ -67,14 +68,15 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
         x = x.detach().requires_grad_(True)
         outputs = model(x)
         value = loss(outputs.to(x.dtype), y).sum()
-        if not value.requires_grad:
-            raise bad(
-                "model",
-                expected="an output that is differentiable in the input",
-                got="no gradient",
-                remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
-            )
-        (gradient,) = torch.autograd.grad(value, x)
+        # Without a gradient the loss may still hang on weights, where the network detaches its input.
+        (gradient,) = torch.autograd.grad(value, x, allow_unused=True) if value.requires_grad else (None,)
+    if gradient is None:
+        raise bad(
+            "model",
+            expected="an output that is differentiable in the input",
+            got="no gradient",
+            remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
+        )
     return outputs.detach().to(x.dtype), gradient
 
 
@@ -123,12 +125,15 @@ class GradientAttack(Attack):
         """The context in which gradients are taken. One context a search: the weights are cast once."""
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.in_low_precision(model, x))
 
+    def laid_out(self, model: Model, x: Tensor) -> Tensor:
+        """Images channels last where the weights are."""
+        return image_layout(x, model)
+
     def first_look(self, model: Model, x: Tensor, *, sure: bool) -> tuple[Tensor, Tensor | None]:
         """In bfloat16 where the gradients are: the search makes most clean inputs matter no more."""
         if sure or not self.in_low_precision(model, x):
-            return judge(model, image_layout(x, model)), None
-        with torch.no_grad(), self.crafting(model, x):
-            outputs = model(image_layout(x, model)).to(x.dtype)
+            return outputs_of(model, x), None
+        outputs = outputs_of(model, x, bfloat16=True).to(x.dtype)
         return outputs, INNER_LAYERS * doubt(outputs)
 
     @property

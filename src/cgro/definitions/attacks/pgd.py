@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, number
-from cgro.definitions.attacks.base import Best, judge
+from cgro.definitions.attacks.base import Best
 from cgro.definitions.attacks.gradient import GradientAttack, image_layout, loss_gradient, require_finite
+from cgro.definitions.attacks.passes import judge
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin
 

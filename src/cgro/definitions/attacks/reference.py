@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
-from cgro.definitions.attacks.base import Attack, Best, judge
+from cgro.definitions.attacks.base import Attack, Best
+from cgro.definitions.attacks.passes import judge
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin
 

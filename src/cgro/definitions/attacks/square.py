@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, number, one_of
-from cgro.definitions.attacks.base import Attack, Best, judge
+from cgro.definitions.attacks.base import Attack, Best
 from cgro.definitions.attacks.gradient import Precision, doubt, low_precision
+from cgro.definitions.attacks.passes import judge, outputs_of
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import Model, margin
 
@@ -67,6 +68,8 @@ class Square(Attack):
 
     def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
         """All queries, on images."""
+        if not len(best.active(first=True)):  # all wrong already
+            return
         walk = _Walk(self, model, best, x, y, draws)
         for query in range(self.n_queries):
             if query % COMPACT_EVERY == 0 and not walk.compact():
@@ -78,7 +81,7 @@ class Square(Attack):
 def _unit(delta: Tensor, p: float) -> Tensor:
     """Each channel of each example scaled to l_p norm 1; zero stays zero."""
     size = torch.linalg.vector_norm(delta, ord=p, dim=(2, 3), keepdim=True)
-    return delta / size.clamp_min(1e-12)
+    return delta / size.clamp_min(max(1e-12, torch.finfo(delta.dtype).tiny))
 
 
 class _Walk:
@@ -169,7 +172,7 @@ class _Walk:
         along, across = torch.where(upright, rows, columns), torch.where(upright, columns, rows)
         length = torch.where(upright, high, wide).to(self.x)
         breadth = torch.where(upright, wide, high).to(self.x)
-        side = torch.where(along <= (length + 1).div(2, rounding_mode="floor"), 1.0, -1.0)
+        side = torch.where(along <= (length + 1).div(2, rounding_mode="floor"), 1.0, -1.0).to(self.x)
         middle = (length / 4 + 0.5) + (side < 0) * length / 2
         far = torch.maximum((along - middle).abs(), (across - (breadth + 1) / 2).abs())
         return inside * side / (1 + far).square()
@@ -188,10 +191,8 @@ class _Walk:
             self._confirm(torch.nonzero(lower & ~(margins > doubt(outputs))).squeeze(1), step)
 
     def _query(self, points: Tensor) -> Tensor:
-        if not self.low_bits:
-            return judge(self.model, points)
-        with torch.no_grad(), torch.autocast(points.device.type, dtype=torch.bfloat16):
-            return self.model(points).to(points.dtype)
+        outputs = outputs_of(self.model, points, bfloat16=self.low_bits)
+        return outputs.to(points.dtype) if self.low_bits else outputs
 
     def _confirm(self, which: Tensor, step: int) -> None:
         if len(which):

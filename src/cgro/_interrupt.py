@@ -1,0 +1,187 @@
+"""Requests to stop: Ctrl-C, and the signals by which schedulers, terminals and containers ask for the same.
+
+A command turns all of them into one handler for as long as it runs; training takes over from it for as long as it
+trains, so that a request is met after the step. Code that uses the library without the command line keeps its own
+handlers: there only Ctrl-C is taken over, and only during training.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Ctrl-C; docker, systemd, Slurm; a terminal that is closed; Slurm ahead of its time limit (`--signal=USR1@60`)."""
+PARENT = "CGRO_PARENT_PIPE"
+"""Environment variable of a worker: the file descriptor that reads end of file when its parent is gone."""
+GRACE = 30.0
+"""Seconds that a worker has for its last step and its checkpoint. A choice: what Slurm grants before it kills."""
+
+Handler = Callable[[], None]
+
+
+class _State:
+    """Of this process: the handlers in force, innermost last, and the signal that came last.
+
+    No dataclass: their import takes longer than all else between the start of a command and its first handler.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: list[Handler] = []
+        self.last: signal.Signals | None = None
+
+
+_state = _State()
+
+
+def interrupt() -> None:
+    """The plain handler: interrupt at once.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
+    raise KeyboardInterrupt
+
+
+def ignore() -> None:
+    """The handler of those who are about to end anyway."""
+
+
+def _received(number: int, _frame: object) -> None:
+    _state.last = signal.Signals(number)
+    (_state.handlers[-1] if _state.handlers else interrupt)()
+
+
+@contextlib.contextmanager
+def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> Iterator[None]:
+    """Within, a request to stop calls `handler`, in place of the handler of an outer call.
+
+    A signal that was ignored stays ignored: SIGHUP under nohup, SIGINT of a shell's background job. Outside of the main
+    thread, where Python delivers no signals, nothing is changed.
+
+    Args:
+        handler: called in the main thread, between two instructions of Python; it may raise.
+        signals: those that are requests from now on, beside those that already are by an outer call.
+
+    Example:
+        >>> noted = []
+        >>> with stop_requests(lambda: noted.append("stop"), [signal.SIGUSR1]):
+        ...     signal.raise_signal(signal.SIGUSR1)
+        >>> noted
+        ['stop']
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if _state.handlers:
+        with _in_force(handler, signals):
+            yield
+        return
+    _state.last, kept = None, sys.unraisablehook
+    sys.unraisablehook = _insisting(kept)
+    try:
+        with _in_force(handler, signals):
+            yield
+    finally:
+        sys.unraisablehook = kept
+
+
+@contextlib.contextmanager
+def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Iterator[None]:
+    _state.handlers.append(handler)
+    before = {s: signal.getsignal(s) for s in signals}
+    taken = [s for s, kept in before.items() if kept not in (signal.SIG_IGN, None, _received)]
+    try:
+        for s in taken:
+            signal.signal(s, _received)
+        yield
+    finally:
+        try:
+            for s in taken:
+                signal.signal(s, before[s])
+        finally:
+            _state.handlers.pop()
+
+
+def _insisting(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """A hook for exceptions that Python cannot raise: an interrupt that came inside a callback of C code comes again.
+
+    Finalizers, ctypes and numba call Python where an exception has nowhere to go; there it is printed and lost, and
+    the command would go on to its end.
+    """
+
+    def lost(found: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            hook(found)
+            return
+        timer = threading.Timer(0.05, _send_again)  # once the callback has returned
+        timer.daemon = True
+        timer.start()
+
+    return lost
+
+
+def _send_again() -> None:
+    main = threading.main_thread().ident
+    if _state.handlers and main is not None:
+        signal.pthread_kill(main, _state.last or signal.SIGINT)
+
+
+@contextlib.contextmanager
+def deferred_requests() -> Iterator[None]:
+    """Within, requests are only noted, and met on leaving: an import of torch that is interrupted aborts the process.
+
+    Raises:
+        KeyboardInterrupt: on leaving, if there was a request.
+    """
+    noted: list[bool] = []
+    with stop_requests(lambda: noted.append(True)):
+        yield
+    if noted:
+        interrupt()
+
+
+def interrupted_by() -> str:
+    """What stopped this process, to be told: "interrupted", and by which signal unless it was Ctrl-C.
+
+    >>> with stop_requests(ignore, [signal.SIGTERM]):
+    ...     signal.raise_signal(signal.SIGTERM)
+    >>> interrupted_by()
+    'interrupted by SIGTERM'
+    """
+    if _state.last is signal.SIGALRM:
+        return "interrupted when its time was up"
+    if _state.last in (None, signal.SIGINT):
+        return "interrupted"
+    return f"interrupted by {_state.last.name}"
+
+
+def follow_parent() -> None:
+    """In a worker: a request to stop as soon as the parent is gone, however it ended; in other processes, nothing.
+
+    The parent alone holds the other end of a pipe, which the kernel closes with it, also after SIGKILL. To stop its
+    workers a living parent closes it. A worker that has not stopped after `GRACE` seconds is ended.
+    """
+    descriptor = os.environ.pop(PARENT, "")  # popped: not for processes that this one starts
+    if not descriptor.isdigit():
+        return
+    with contextlib.suppress(OSError):
+        os.set_inheritable(int(descriptor), False)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # a word of the parent is not to be ignored
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_follow, args=(int(descriptor),), daemon=True).start()
+
+
+def _follow(descriptor: int) -> None:
+    try:
+        os.read(descriptor, 1)
+    except OSError:  # no pipe: the variable is not ours
+        return
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)  # to that thread: wakes it if it sleeps or reads
+    time.sleep(GRACE)
+    os._exit(128 + signal.SIGINT)
