@@ -24,7 +24,8 @@ from cgro._check import BadRequest, one_line
 from cgro.data import hub, load
 from cgro.data.own import from_arrays
 from cgro.data.raw import Images, listed
-from cgro.data.sources import path_of, read_idx
+from cgro.data.sources import read_idx
+from cgro.trust import path_of
 
 ROOM = 500 << 20
 

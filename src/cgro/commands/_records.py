@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +92,7 @@ _INTEGERS = ("index", "tried", "by", "step")
 def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> bool:
     """Whether they are what `_store` writes for this part: names, types, shapes, and numbers of attacks there are."""
     n = len(split)
-    kinds: dict[str, tuple[Any, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
+    kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
     kinds["margin"] = np.dtype(np.float32), (n,)
     if keep_examples:
         kinds["x_adv"] = np.dtype(np.float32), (n, *split.raw.shape[1:])
