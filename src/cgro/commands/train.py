@@ -214,6 +214,8 @@ def settings_of(run: Run, *, trust: Trust = False) -> Config:
     Raises:
         Untrusted: the run names code, or a path of data, that is not trusted.
     """
+    if run.renamed:
+        say(f"{run.path}: its config.yaml was changed: {run.renamed}")
     known = {f.name for f in fields(Config)} - {"trust", "received"}
     settings, received = {k: v for k, v in run.config.items() if k in known}, _received(run, trust)
     admit(received, settings, Config, fetch=False)
