@@ -33,7 +33,7 @@ from cgro.reading import attempt, open_regular, parse_json, read_bytes, read_jso
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
 __all__ = [
-    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "sha256", "summary",
+    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "resealed", "sha256", "summary",
     "write_arrays", "write_atomic",
 ]  # fmt: skip
 
@@ -241,7 +241,7 @@ class Run:
             path = self.path / name
             if name not in DIGESTED:
                 raise bad(str(self.path / "summary.json"), expected="digests of files of a run", got=name)
-            if sha256(read_bytes(path, follow=False)) != digest:
+            if _digest_of_file(name, read_bytes(path, follow=False)) != digest:
                 raise BadRequest(
                     f"{path}: not as it was when the run was finished; restore it, or run again with another --out"
                 )
@@ -249,7 +249,7 @@ class Run:
     @property
     def unchecked(self) -> bool:
         """Whether the run is finished and older than the digests that tell damage."""
-        return self.finished and self.summary.get("provenance") is None
+        return self.finished and not _mapping(self.summary, "provenance")
 
     def check_version(self) -> None:
         """Refuse a run directory of another schema."""
@@ -329,8 +329,9 @@ class Run:
 
     def _check_summary(self, found: Mapping[str, Any], path: Path) -> None:
         """Compare the summary with its own digest; one of an older version has none, one that was edited says null."""
-        provenance = found.get("provenance")
-        if provenance is None and ("provenance" in found or "settings" not in self._environment()):
+        edited = "provenance" in found and found["provenance"] is None
+        older = not isinstance(found.get("provenance"), dict) and "settings" not in self._environment()
+        if edited or older:
             return
         if _mapping(found, "provenance").get("summary") != _digest_of_summary(found):
             raise BadRequest(
@@ -367,7 +368,7 @@ class Run:
             if not isinstance(row.get("epoch", 0), int | float):
                 raise bad(f"{path}: line {n}: epoch", expected="a number", got=row["epoch"])
             for key, value in row.items():
-                check_error(key, value, path)
+                check_error(key, value, f"{path}: line {n}")
             rows.append(row)
         return rows
 
@@ -393,20 +394,23 @@ class Run:
 
     def write_summary(self, result: Mapping[str, Any]) -> None:
         """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
-        found = plain({k: v for k, v in result.items() if k != "provenance"})
-        found["provenance"] = {"files": self._files(), "checkpoints": self._checkpoints()}
-        found["provenance"]["summary"] = _digest_of_summary(found)
-        write_atomic(self.file("summary.json"), dump_json(found))
+        write_atomic(self.file("summary.json"), dump_json(_sealed(result, self._files(), self._checkpoints())))
 
     def _files(self) -> dict[str, str]:
         paths = [self.path / name for name in DIGESTED]
-        return {p.name: sha256(read_bytes(p, follow=False)) for p in paths if p.exists()}
+        return {p.name: _digest_of_file(p.name, read_bytes(p, follow=False)) for p in paths if p.exists()}
 
     def _checkpoints(self) -> dict[str, str]:
         """The digests that checkpoints carry in their headers."""
         paths = sorted((self.path / "checkpoints").glob("*.safetensors"))
         found = {path.name: digest_in_header(path) for path in paths}
         return {name: digest for name, digest in found.items() if digest is not None}
+
+    @property
+    def source(self) -> str | None:
+        """Where a result came from that was not computed here, as whoever took it over wrote."""
+        found = self.summary.get("provenance")
+        return found if isinstance(found, str) else _mapping(self.summary, "provenance").get("source")
 
     def digest_of(self, checkpoint: Path) -> str | None:
         """The digest of a checkpoint that the summary records; None for an unfinished or an older run."""
@@ -437,7 +441,7 @@ def say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def check_error(key: str, value: Any, where: Path) -> None:
+def check_error(key: str, value: Any, where: object) -> None:
     """Refuse an error that is no fraction. Keys are those of rows and metrics; others pass.
 
     Args:
@@ -478,6 +482,41 @@ def digest_of_rows(rows: list[dict[str, Any]]) -> str:
     """SHA-256 of rows without their times, as they come back from a file."""
     timeless = [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
     return sha256(json.dumps(plain(timeless), sort_keys=True).encode())
+
+
+def _sealed(result: Mapping[str, Any], files: Mapping[str, str], checkpoints: Mapping[str, str]) -> dict[str, Any]:
+    """A summary with its digests under `provenance`, beside a text on where it came from, if it had one."""
+    before = result.get("provenance")
+    source = before if isinstance(before, str) else _mapping(result, "provenance").get("source")
+    found = plain({k: v for k, v in result.items() if k != "provenance"})
+    found["provenance"] = {"source": source, "files": dict(files), "checkpoints": dict(checkpoints)}
+    found["provenance"]["summary"] = _digest_of_summary(found)
+    return found
+
+
+def resealed(copies: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Copies of a run's files in which words were replaced, such as the name of a folder, with their own digests.
+
+    Args:
+        copies: file name -> content; summary.json among them.
+
+    Returns:
+        The same with a summary that tells damage to these copies.
+    """
+    result = parse_json(copies["summary.json"], "summary.json")
+    files = {name: _digest_of_file(name, copies[name]) for name in DIGESTED if name in copies}
+    checkpoints = _mapping(result.get("provenance"), "checkpoints")
+    return {**copies, "summary.json": dump_json(_sealed(result, files, checkpoints))}
+
+
+def _digest_of_file(name: str, content: bytes) -> str:
+    """SHA-256 of a file; of rows without their times, so that a run that was resumed ends in the same summary."""
+    if name != "metrics.jsonl":
+        return sha256(content)
+    try:
+        return digest_of_rows([json.loads(line) for line in content.splitlines()])
+    except (ValueError, RecursionError, AttributeError):  # damaged; whoever reads the rows says where
+        return ""
 
 
 def _digest_of_summary(found: Mapping[str, Any]) -> str:

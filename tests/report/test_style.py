@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_old_files_whole_and_nothing_else(
         real = open
 
         def opened(path: object, mode: str = "r", *more: object, **options: object):
-            if "w" not in mode:
+            if not {"w", "x"} & set(mode):
                 return real(path, mode, *more, **options)
             file = real(path, mode, *more, **options) if failing == "write" else full()
             return Full(file)

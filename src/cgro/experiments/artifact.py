@@ -99,7 +99,7 @@ def provenance(home: Home, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         if run is None:
             continue
         e = read_json(run.path / "environment.json")
-        source = run.summary.get("provenance")
+        source = run.source
         units = ", ".join(e["machine"][k] for k in ("instructions", "gpu") if k in e["machine"])
         machine = f"{e['machine']['processor']}, {e['machine']['cores']} cores" + (units and f", {units}")
         row = {"machine": machine, "threads": e["threads"], "torch": e["versions"].get("torch"), "cgro": e["cgro"],

@@ -20,7 +20,7 @@ from cgro._check import BadRequest, CheckFailed
 from cgro._interrupt import GRACE
 from cgro.experiments.store import held, replace
 from cgro.folder import LOCK
-from cgro.runs import Run, dump_json, plain, read_json, say, write_atomic
+from cgro.runs import Run, dump_json, plain, read_json, resealed, say, write_atomic
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -201,7 +201,7 @@ class Home:
 
     def _keep(self, job: Job, store: Path) -> None:
         sources = [self.runs / job.name / name for name in KEPT]
-        copies = {p.name: self.copied(p) for p in sources if p.exists()}
+        copies = resealed({p.name: self.copied(p) for p in sources if p.exists()})
         target = store / "runs" / job.name
         if copies == {p.name: p.read_bytes() for p in (target / name for name in KEPT) if p.exists()}:
             return

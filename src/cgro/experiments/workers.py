@@ -4,7 +4,6 @@ Networks this small do not fill the cores: two processes of one thread did a six
 PreActResNet-18 of width 16, timed once).
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -85,15 +84,22 @@ def _start(home: Home, job: Job, pipe: int) -> _Worker:
 
 
 def _command(home: Home, job: Job) -> list[str]:
-    """The command line, settings in it: a file of them could be left behind. -P: modules of the current folder, which
-    `-m` would put first, replace none of ours.
+    """The command line that a person would type: a file of settings could be left behind. -P: modules of the current
+    folder, which `-m` would put first, replace none of ours.
     """
     settings = plain(home.asked(job))
-    words: list[str] = []
+    options: list[str] = []
+    positional: list[str] = []
     for f in fields(job.module().Config):
-        if f.metadata.get("positional") and (value := settings.pop(f.name, None)) is not None:
-            words += value if isinstance(value, list) else [value]
-    return [sys.executable, "-P", "-m", "cgro.cli", job.command, *words, "--config", json.dumps(settings)]
+        value = settings.get(f.name)
+        if value is None or value is False:
+            continue
+        flag = "--" + f.name.replace("_", "-")
+        if f.metadata.get("positional"):
+            positional += value if isinstance(value, list) else [value]
+        else:
+            options.append(flag if value is True else f"{flag}={value}")
+    return [sys.executable, "-P", "-m", "cgro.cli", job.command, *positional, *options]
 
 
 def _ended(home: Home, worker: _Worker) -> None:

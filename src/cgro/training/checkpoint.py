@@ -158,10 +158,11 @@ def read_run_weights(run: Run, path: Path) -> dict[str, Tensor]:
     Raises:
         BadRequest: see `read_weights`; another checkpoint lies in its place.
     """
+    weights = read_weights(path)
     recorded = run.digest_of(path)
     if recorded is not None and recorded != digest_in_header(path):
         raise BadRequest(f"{path}: not the checkpoint that the run was finished with; restore it")
-    return read_weights(path)
+    return weights
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
