@@ -282,6 +282,28 @@ def test_whatever_fails_outside_of_our_code_is_one_line(
     assert line[:-1].isprintable()
 
 
+@pytest.mark.parametrize("code", [None, 0, 3, "usage: me"])
+def test_code_of_the_caller_that_ends_the_program_in_the_middle_is_no_success(
+    code: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def leave(config: object) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr("cgro.commands.data.run", leave)
+    assert main(["data"]) == 2
+    assert repr(code) in capsys.readouterr().err
+
+
+def test_escape_sequences_of_a_foreign_result_do_not_reach_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        "cgro.commands.data.describe", lambda result: "\x1b]0;owned\x07\x1b[2J line\r one\n  line two\x9b"
+    )
+    assert main(["data", "digits"]) == 0
+    assert capsys.readouterr().out == "\\x1b]0;owned\\x07\\x1b[2J line\\r one\n  line two\\x9b\n"
+
+
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(config: object) -> None:
         raise RuntimeError("a bug")

@@ -1,5 +1,6 @@
 """Run directories: atomic, versioned, resumable, and refused in one line when they are not what they should be."""
 
+import contextlib
 import errno
 import json
 import os
@@ -322,7 +323,7 @@ def test_damage_to_the_files_of_a_finished_run_is_noticed(tmp_path: Path) -> Non
     run.file("index_sets.json").write_text('{"train": [1, 2]}')
     run.write_summary(run.summary)
     Run.open(run.path).rows()
-    for path in sorted(p for p in run.path.iterdir() if p.name != ".lock"):
+    for path in sorted(p for p in run.path.iterdir() if p.name not in (".lock", "config.yaml")):
         data = path.read_bytes()
         lines = data.splitlines(keepends=True)
         flipped = [data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :] for i in range(0, len(data), 7)]
@@ -332,6 +333,26 @@ def test_damage_to_the_files_of_a_finished_run_is_noticed(tmp_path: Path) -> Non
                 Run.open(run.path).rows()
         path.write_bytes(data)
     Run.open(run.path).rows()
+
+
+def test_damage_to_the_configuration_of_a_run_changes_no_setting(tmp_path: Path) -> None:
+    run = finished(tmp_path / "r")
+    path, before = run.path / "config.yaml", run.config
+    data = path.read_bytes()
+    for i in range(len(data)):
+        for bad in (data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :], data[:i]):
+            path.write_bytes(bad)
+            with contextlib.suppress(BadRequest):
+                found = Run.open(run.path).config
+                assert {k: found[k] for k in before} == before
+
+
+def test_names_may_be_changed_by_hand_and_that_is_known(tmp_path: Path) -> None:
+    run = started(tmp_path / "r", {"model": "old.nets:Net", "width": 8})
+    assert not run.renamed
+    (run.path / "config.yaml").write_text("command: train\nmodel: new.nets:Net\nwidth: null\n")
+    assert run.config["model"] == "new.nets:Net"
+    assert run.renamed == "model new.nets:Net (old.nets:Net when it ran), width None (8 when it ran)"
 
 
 def test_a_damaged_configuration_of_an_unfinished_run_is_noticed_or_mended(tmp_path: Path) -> None:

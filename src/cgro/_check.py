@@ -17,6 +17,21 @@ class BadRequest(ValueError):
     """The caller asked for something that cannot be done. The command line prints it as one line and exits 2."""
 
 
+def printable(text: str) -> str:
+    r"""Text whose control characters, escape sequences among them, and lone surrogates are written as escapes.
+
+    >>> printable("two\n  lines\x07")
+    'two\n  lines\\x07'
+    """
+    pieces = []
+    for character in text:
+        if character.isprintable() or character == "\n":
+            pieces.append(character)
+        else:
+            pieces.append(character.encode("unicode_escape", "surrogatepass").decode())
+    return "".join(pieces)
+
+
 def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     r"""Text that is safe to print on one line of a terminal, whoever wrote it.
 
@@ -38,13 +53,7 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     """
     if len(text) > 40 * limit:  # enough of both ends for the result; a text of megabytes is not walked through
         text = f"{text[: 20 * limit]} ... {text[-20 * limit :]}"
-    pieces = []
-    for character in " ".join(text.split()):
-        if character.isprintable():
-            pieces.append(character)
-        else:
-            pieces.append(character.encode("unicode_escape", "surrogatepass").decode())
-    line = "".join(pieces)
+    line = printable(" ".join(text.split()))
     if len(line) <= limit:
         return line
     side = max(1, (limit - 5) // 2)

@@ -103,7 +103,10 @@ def _call(name: str, argv: Sequence[str]) -> int:
             from cgro.commands._common import parse
 
             module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
-            config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
+            try:
+                config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
+            except SystemExit as done:  # --help
+                return int(done.code or 0)
         run = module.run(config)
         if config.json:
             import json
@@ -128,8 +131,10 @@ def _call(name: str, argv: Sequence[str]) -> int:
         if not _is_lack_of_memory(error):
             raise
         return _tell(who, "not enough memory; use fewer or smaller examples, batches or networks", BAD_REQUEST)
-    except SystemExit as done:  # --help
-        return int(done.code or 0)
+    except SystemExit as ended:  # a network of the caller's, in the middle of its work
+        return _tell(
+            who, f"code of yours ended the program: sys.exit({ended.code!r}); nothing was finished", BAD_REQUEST
+        )
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
@@ -139,7 +144,12 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _show(text: str) -> int:
-    """Print a result; characters that the terminal's encoding lacks are written as escapes."""
+    """Print a result. Others may have written texts in it: control characters, and what the terminal's encoding lacks,
+    are written as escapes.
+    """
+    from cgro._check import printable
+
+    text = printable(text)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -43,8 +43,12 @@ COMMANDS = (
     "separation", "train",
 )  # fmt: skip
 """Commands that write a run."""
-DIGESTED = ("config.yaml", "environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
-"""Files whose SHA-256 stands in the summary. Checkpoints carry their own; arrays have the checksums of their archive."""
+DIGESTED = ("environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
+"""Files whose SHA-256 stands in the summary. The settings of config.yaml are compared with those in environment.json,
+checkpoints carry their own digest, and arrays have the checksums of their archive."""
+NAMES = ("model", "data", "width")
+"""Settings that may be changed by hand, because a module was renamed or data were moved. Others would make other numbers;
+of these, code needs the caller's trust, and weights that do not fit are refused."""
 TIMED = ("seconds", "attack_seconds")
 """Entries of a row that no second call repeats."""
 LONGEST_HEADER = 100 << 20
@@ -227,6 +231,7 @@ class Run:
         if not (run.path / "config.yaml").exists():
             raise bad("RUN", expected="a run directory (with config.yaml)", got=path)
         run.check_version()
+        _ = run.config  # compared with what it was
         if run.finished:
             run._check_files(run.summary)
         return run
@@ -287,10 +292,17 @@ class Run:
         if not isinstance(recorded, dict):  # of an older version
             return found
         for name, value in recorded.items():
-            if name in found and found[name] != value:
+            if name not in NAMES and name in found and found[name] != value:
                 raise BadRequest(f"{path}: says {name} {one_line(str(found[name]), 80)}, and environment.json "
                                  f"{one_line(str(value), 80)}; one of them was changed: restore it")  # fmt: skip
         return {**recorded, **found}
+
+    @property
+    def renamed(self) -> str:
+        """What config.yaml calls otherwise than it was called when the run began; "" if nothing."""
+        now, then = self.config, self._environment().get("settings")
+        changed = [k for k in NAMES if isinstance(then, dict) and k in then and now.get(k) != then[k]]
+        return ", ".join(f"{k} {one_line(str(now[k]), 80)} ({one_line(str(then[k]), 80)} when it ran)" for k in changed)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ MOST_CLASSES = 20
 
 
 @dataclass(kw_only=True)
-class Config(Output, Trusting):
+class Config(Trusting, Output):
     """Options of `cgro data`."""
 
     name: str | None = option(

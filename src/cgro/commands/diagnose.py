@@ -54,7 +54,7 @@ NOT_RUN = "Evaluation lint: "
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing, Trusting):
+class Config(Trusting, Output, Computing):
     """Options of `cgro diagnose`."""
 
     target: str | None = option(

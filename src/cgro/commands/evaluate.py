@@ -38,7 +38,7 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing, Trusting):
+class Config(Trusting, Output, Computing):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)

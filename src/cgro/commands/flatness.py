@@ -55,7 +55,7 @@ CHUNK = 64
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing, Trusting):
+class Config(Trusting, Output, Computing):
     """Options of `cgro flatness`."""
 
     targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)

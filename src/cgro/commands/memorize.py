@@ -48,7 +48,7 @@ EXPANDED = 20_000_000  # non-zeros up to which it is written out for that
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded, Computing, Trusting):
+class Config(Trusting, Output, Seeded, Computing):
     """Options of `cgro memorize`."""
 
     data: str = option("mnist5k", "data set", names="data")

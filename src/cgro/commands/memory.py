@@ -52,7 +52,7 @@ SHARE = 0.7
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing, Trusting):
+class Config(Trusting, Output, Computing):
     """Options of `cgro memory`."""
 
     target: str | None = option(None, "a run of cgro train", positional=True)

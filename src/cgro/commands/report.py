@@ -12,14 +12,13 @@ A run is data: without --trust no code that it names is imported, no path read a
 lint was not run.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
-from cgro.commands._common import Trusting, option
+from cgro.commands._common import Trusting, commonest, option
 from cgro.report import page
 from cgro.runs import Run, Unsaved, write_atomic
 
@@ -60,27 +59,14 @@ def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
     settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device,
                                trust=config.trust)  # fmt: skip
     seeds = diagnose.of_run(settings, run.path)[1]
-    chosen, agreement = _commonest([d.label for d in seeds])
+    labels = [d.label for d in seeds]
+    label, agreement = commonest(labels)
+    chosen = labels.index(label)
     found = seeds[chosen].to_dict()
     if len(seeds) > 1:
-        remark = f"{agreement}. What follows is about the {_ordinal(chosen + 1)} seed."
+        remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
         found["findings"] = [remark, *found["findings"]]
     return found
-
-
-def _commonest(labels: list[str]) -> tuple[int, str]:
-    """The first seed with the most common label, and how many agree; a tie is said as one.
-
-    >>> _commonest(["underfitting", "robust", "robust"])
-    (1, '2 of 3 seeds: robust')
-    >>> _commonest(["robust", "underfitting"])
-    (0, '1 of 2 seeds each: robust, underfitting')
-    """
-    counts = Counter(labels)  # in the order of the seeds, so the answer does not depend on Python's hashes
-    n = max(counts.values())
-    first = [label for label, times in counts.items() if times == n]
-    each = " each" if len(first) > 1 else ""
-    return labels.index(first[0]), f"{n} of {len(labels)} seeds{each}: " + ", ".join(first).replace("_", " ")
 
 
 def _ordinal(k: int) -> str:

@@ -22,7 +22,7 @@ from cgro.runs import Run, say, summary
 
 
 @dataclass(kw_only=True)
-class Config(Output, Trusting):
+class Config(Trusting, Output):
     """Options of `cgro separation`."""
 
     data: str = option("mnist5k", "data set", names="data")

@@ -84,7 +84,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded, Computing, Trusting):
+class Config(Trusting, Output, Seeded, Computing):
     """Options of `cgro train`.
 
     `received` says of settings that they were read from a run, and from which; None: they are the caller's own.
@@ -214,6 +214,8 @@ def settings_of(run: Run, *, trust: Trust = False) -> Config:
     Raises:
         Untrusted: the run names code, or a path of data, that is not trusted.
     """
+    if run.renamed:
+        say(f"{run.path}: its config.yaml was changed: {run.renamed}")
     known = {f.name for f in fields(Config)} - {"trust", "received"}
     settings, received = {k: v for k, v in run.config.items() if k in known}, _received(run, trust)
     admit(received, settings, Config, fetch=False)
