@@ -5,7 +5,8 @@
 
 Small valid files are changed as disks, editors and attackers change them: bits flipped, bytes cut, copied and inserted,
 numbers replaced by the largest there are, lines shuffled, archives packed anew around changed members so that their
-checksums fit. Anything but a value or `BadRequest` with one printable line is a fault; so is an input that takes 30 s. The
+checksums fit. Anything but a value or `BadRequest` with one printable line is a fault; so is a warning beside a value, and
+an input that takes 30 s. The
 tests run the same mutators for seconds (tests/test_fuzz.py). Printed: faults by place, peak memory, the slowest input;
 the inputs of faults are kept in --keep. Results: benchmarks/results/fuzz.json.
 """
@@ -24,6 +25,7 @@ import struct
 import tempfile
 import time
 import traceback
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -403,7 +405,10 @@ def fault(reader: Reader, content: bytes, folder: Path) -> str | None:
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(SECONDS)
     try:
-        reader.read(path)
+        with warnings.catch_warnings(record=True, action="always") as told:
+            reader.read(path)
+        if told:
+            return f"a warning: {one_line(str(told[0].message), 120)}"
     except BadRequest as error:
         text = str(error)
         if text != one_line(text, LONGEST):

@@ -6,6 +6,7 @@ CGRO_FUZZ_SEED=N repeats a run; benchmarks/fuzz.py does the same for as long as 
 import os
 import random
 import secrets
+import warnings
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,18 @@ def _escapes(path: Path) -> None:
     raise BadRequest(f"{path}: expected text, got \x1b[31m")
 
 
+def _warns(path: Path) -> None:
+    warnings.warn("a second line on the terminal", stacklevel=1)
+
+
 @pytest.mark.parametrize(
     ("read", "words"),
-    [(_leaks, "UnicodeDecodeError at"), (_two_lines, "not one printable line"), (_escapes, "not one printable line")],
+    [
+        (_warns, "a warning: a second line"),
+        (_leaks, "UnicodeDecodeError at"),
+        (_two_lines, "not one printable line"),
+        (_escapes, "not one printable line"),
+    ],
 )
 def test_a_planted_fault_is_found(read, words: str) -> None:
     found = run("planted", 40, SEED, readers={"planted": Reader(read, lambda: [b"some text, and \xc3\xa9"])})

@@ -226,3 +226,10 @@ def test_lists_and_objects_are_counted_before_they_are_made(monkeypatch: pytest.
     for text in ("[" + "[]," * 20 + "1]", "[" + "{}," * 20 + "1]", b"[" + b"{}," * 20 + b"1]"):
         assert "at most 10 lists" in refused(reading.parse_json, text, "x")
     assert reading.parse_json("[" + "1," * 20 + "1]", "x") == [1] * 21
+
+
+def test_an_array_of_python_2_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (2L,), }".ljust(117) + b"\n"
+    path = archive(tmp_path / "x.npz", {"x.npy": b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head + b"\7\10"})
+    assert reading.read_npz(path)["x"].tolist() == [7, 8]
+    assert not list(recwarn)

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -209,7 +210,8 @@ def read_npz(path: Path, *, follow: bool = True) -> dict[str, np.ndarray]:
     Raises:
         BadRequest: see `open_regular`; no .npz, one of objects, a damaged one, one that holds more than the memory.
     """
-    with open_regular(path, follow=follow) as file:
+    # numpy warns of headers that Python 2 wrote; it reads them all the same.
+    with open_regular(path, follow=follow) as file, warnings.catch_warnings(action="ignore"):
         size = os.fstat(file.fileno()).st_size
         try:
             require_room(_npz_size(file), size, str(path))

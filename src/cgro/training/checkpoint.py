@@ -226,6 +226,7 @@ def _why(error: Exception) -> str:
         return f"to unpickle it would run {name[1]}"
     if "WeightsUnpickler error: " in text:
         text = text.split("WeightsUnpickler error: ", 1)[1]
+        text = text.replace("Unsupported operand", "a pickle that torch.save does not write, operand")
     elif "weights_only" in text:
         text = "a pickle of more than tensors"
     return one_line(text.strip().split("\n")[0], 120) or type(error).__name__
