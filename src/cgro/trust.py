@@ -123,6 +123,7 @@ class Received:
         trust: see `Trust`.
         stored: bytes of the checkpoint that comes with them: a network that needs far more is not built. None if there
             is none yet.
+        renamed: what the settings call otherwise than it was called when the run began, to be said when it is used.
 
     Example:
         >>> received = Received("runs/theirs", trust=["mine:Net", "./photos"])
@@ -138,6 +139,7 @@ trust=True, or its name
     where: str
     trust: Trust = False
     stored: int | None = None
+    renamed: str = ""
 
     def trusts(self, name: str) -> bool:
         """Whether the caller trusts all, or said this name: the same text, the same code, or the same path."""

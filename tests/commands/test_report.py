@@ -11,6 +11,7 @@ from tests.diagnosis.writers import four, write_log
 
 from cgro.cli import main
 from cgro.report.page import chart, references
+from cgro.runs import Run
 
 TINY = ["--data", "digits", "--n-train", "120", "--n-test", "60", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
         "--attack", "pgd2", "--eval-attack", "pgd2", "--eval-n", "60", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
@@ -145,7 +146,7 @@ def test_strong_attacks_by_epoch_and_flatness_by_radius_are_drawn(runs: list[str
     result["curves"] = {"ensemble@inf:0.1": {"test": [{**row, "epoch": 1}, {**row, "epoch": 2, "value": 0.75}]}}
     part = {"gradient": [{"value": 1.0}, {"value": 3.0}], "rise": [{"value": 0.1}, {"value": 0.2}]}
     result["flatness"] = {"radii": [0.05, 0.1], "training_radius": 0.1, "checkpoints": [{"parts": {"test": part}}]}
-    (run / "summary.json").write_text(json.dumps(result))
+    Run(run).write_summary(result)
     out = tmp_path / "report.html"
     assert main(["report", str(run), "--out", str(out), "--device", "cpu", "--lint-n", "0"]) == 0
     text = out.read_text()

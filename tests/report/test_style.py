@@ -237,10 +237,10 @@ def test_the_check_of_writes_finds_what_it_should(text: str, n: int) -> None:
 
 
 def test_nothing_but_runs_writes_to_a_final_name() -> None:
-    """`runs` has the one function that does: beside the place, then renamed."""
+    """`writing` has the one function that does: beside the place, then renamed."""
     found = {
         str(path.relative_to(SOURCE)): lines
         for path in sorted(SOURCE.rglob("*.py"))
-        if path.name != "runs.py" and (lines := direct_writes(path.read_text()))
+        if path.name != "writing.py" and (lines := direct_writes(path.read_text()))
     }
     assert found == {}

@@ -9,7 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from cgro._check import BadRequest, bad, count, one_of
+from cgro._check import BadRequest, bad, count, one_line, one_of
 from cgro.reading import read_yaml_mapping
 from cgro.runs import Run, over_seeds, plain, summary
 from cgro.trust import CommandLine, Received, Trust
@@ -190,7 +190,7 @@ def parse(
     try:
         values = parser.parse_args(list(argv)).as_dict()
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
-        raise BadRequest(f"{_plainly(str(error), hints)}; see cgro {command} --help") from None
+        raise BadRequest(f"{one_line(_plainly(str(error), hints), 400)}; see cgro {command} --help") from None
     for name in ("config", "recipe"):
         values.pop(name, None)
     if (written_for := values.pop("command", None)) not in (None, command):

@@ -214,8 +214,6 @@ def settings_of(run: Run, *, trust: Trust = False) -> Config:
     Raises:
         Untrusted: the run names code, or a path of data, that is not trusted.
     """
-    if run.renamed:
-        say(f"{run.path}: its config.yaml was changed: {run.renamed}")
     known = {f.name for f in fields(Config)} - {"trust", "received"}
     settings, received = {k: v for k, v in run.config.items() if k in known}, _received(run, trust)
     admit(received, settings, Config, fetch=False)
@@ -224,7 +222,7 @@ def settings_of(run: Run, *, trust: Trust = False) -> Config:
 
 def _received(run: Run, trust: Trust) -> Received:
     file = run.path / "checkpoints" / LAST
-    return Received(str(run.path), trust, file.stat().st_size if file.is_file() else None)
+    return Received(str(run.path), trust, file.stat().st_size if file.is_file() else None, run.renamed)
 
 
 def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
@@ -243,7 +241,10 @@ def prepare(config: Config) -> tuple[Dataset, torch.nn.Module]:
         BadRequest: see `cgro.data.load` and `cgro.models.build`.
     """
     data = _data(config)
-    return data, fast_layout(network(config, data))
+    model = fast_layout(network(config, data))
+    if config.received is not None and config.received.renamed:
+        say(f"{config.received.where}: its config.yaml was changed: {config.received.renamed}")
+    return data, model
 
 
 def _data(config: Config) -> Dataset:

@@ -1,6 +1,7 @@
 """Where training runs: device, precision of its forward passes, and trackers of its curves. All through Fabric."""
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins import MixedPrecision
 
-from cgro._check import BadRequest, bad, one_of
+from cgro._check import bad, one_of
 
 PRECISIONS = ("float32", "bfloat16")
 TRACKERS = ("none", "tensorboard", "wandb")
@@ -28,11 +29,11 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
         BadRequest: a device that is not here, a tracker that is not installed.
     """
     kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
-        raise BadRequest(f"--device: expected auto, cpu, cuda or cuda:N, got {device!r}")
+    if kind not in ("auto", "cpu", "cuda") or (number and not re.fullmatch("[0-9]{1,4}", number)):
+        raise bad("--device", expected="auto, cpu, cuda or cuda:N", got=repr(device))
     available = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= available:
-        raise BadRequest(f"--device: expected one of {available} CUDA devices, got {device!r}; use --device auto")
+        raise bad("--device", expected=f"one of {available} CUDA devices", got=repr(device), remedy="use --device auto")
     if kind == "auto":
         kind = "cuda" if available else "cpu"
     one_of(precision, "--train-precision", PRECISIONS)
