@@ -300,8 +300,8 @@ class Run:
     @property
     def renamed(self) -> str:
         """What config.yaml calls otherwise than it was called when the run began; "" if nothing."""
-        now, then = self.config, self._environment().get("settings")
-        changed = [k for k in NAMES if isinstance(then, dict) and k in then and now.get(k) != then[k]]
+        now, then = self.config, _mapping(self._environment(), "settings")
+        changed = [k for k in NAMES if k in then and now.get(k) != then[k]]
         return ", ".join(f"{k} {one_line(str(now[k]), 80)} ({one_line(str(then[k]), 80)} when it ran)" for k in changed)
 
     @property
