@@ -197,6 +197,23 @@ def test_an_interrupt_that_a_callback_swallows_comes_again() -> None:
     assert sys.unraisablehook is before
 
 
+def test_an_interrupt_that_c_code_turned_into_another_error_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """As pybind11 does in the middle of a figure of matplotlib."""
+
+    def run(config: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except KeyboardInterrupt:
+            raise TypeError("incompatible function arguments") from None
+
+    monkeypatch.setattr("cgro.commands.data.run", run)
+    assert main(["data"]) == 130
+    line = "cgro data: interrupted by SIGUSR1; the same command with the same --out resumes it\n"
+    assert capsys.readouterr().err == line
+
+
 def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ignored() -> None:
     program = (
         "import os, signal, sys, time\n"

@@ -144,6 +144,11 @@ def deferred_requests() -> Iterator[None]:
         interrupt()
 
 
+def is_requested() -> bool:
+    """Whether a request has come since the outermost `stop_requests` began, whatever became of it."""
+    return _state.last is not None
+
+
 def interrupted_by() -> str:
     """What stopped this process, to be told: "interrupted", and by which signal unless it was Ctrl-C.
 
