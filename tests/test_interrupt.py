@@ -1,5 +1,6 @@
 """Requests to stop: four signals, one meaning, in every command; what was ignored stays ignored; imports are not torn."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cgro import _interrupt
-from cgro._interrupt import deferred_requests, interrupt, interrupted_by, stop_requests
+from cgro._interrupt import acknowledge, deferred_requests, interrupt, interrupted_by, stop_requests
 from cgro.cli import main
 from cgro.runs import Run
 
@@ -183,18 +184,62 @@ def test_deferred_requests_are_met_on_leaving() -> None:
     assert reached == ["the end"]
 
 
-def test_an_interrupt_that_a_callback_swallows_comes_again() -> None:
-    """As in ctypes, numba and finalizers: the exception has nowhere to go, is printed and lost."""
+def in_a_callback() -> None:
+    ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGUSR1))()
+
+
+def in_a_test_for_an_attribute() -> None:
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("swallow", [in_a_callback, in_a_test_for_an_attribute])
+def test_an_interrupt_that_is_lost_comes_again(swallow: Callable[[], None], capsys: pytest.CaptureFixture) -> None:
+    """Where C code calls Python the exception has nowhere to go."""
     before = sys.unraisablehook
 
     def work() -> None:
-        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGUSR1))()
+        swallow()
         wait_for(lambda: False, seconds=60)
 
     with pytest.raises(KeyboardInterrupt), stop_requests(interrupt, [signal.SIGUSR1]):
         work()
     assert interrupted_by() == "interrupted by SIGUSR1"
     assert sys.unraisablehook is before
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_that_has_arrived_does_not_come_again() -> None:
+    cleaned = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        finally:
+            acknowledge()
+            time.sleep(1.5 * _interrupt.PERIOD)
+            cleaned.append("all")
+
+    with pytest.raises(KeyboardInterrupt), stop_requests(interrupt, [signal.SIGUSR1]):
+        work()
+    assert cleaned == ["all"]
+
+
+def test_an_interrupt_that_c_code_turned_into_another_error_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """As pybind11 does in the middle of a figure of matplotlib."""
+
+    def run(config: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except KeyboardInterrupt:
+            raise TypeError("incompatible function arguments") from None
+
+    monkeypatch.setattr("cgro.commands.data.run", run)
+    assert main(["data"]) == 130
+    line = "cgro data: interrupted by SIGUSR1; the same command with the same --out resumes it\n"
+    assert capsys.readouterr().err == line
 
 
 def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ignored() -> None:

@@ -5,6 +5,7 @@ trains, so that a request is met after the step. Code that uses the library with
 handlers: there only Ctrl-C is taken over, and only during training.
 """
 
+import _thread
 import contextlib
 import os
 import signal
@@ -19,12 +20,14 @@ PARENT = "CGRO_PARENT_PIPE"
 """Environment variable of a worker: the file descriptor that reads end of file when its parent is gone."""
 GRACE = 30.0
 """Seconds that a worker has for its last step and its checkpoint. A choice: what Slurm grants before it kills."""
+PERIOD = 1.0
+"""Seconds after which an interrupt counts as lost. A choice: longer than any clean-up but that of workers."""
 
 Handler = Callable[[], None]
 
 
 class _State:
-    """Of this process: the handlers in force, innermost last, and the signal that came last.
+    """Of this process: the handlers in force, innermost last; the signal that came last; the interrupt that is under way.
 
     No dataclass: their import takes longer than all else between the start of a command and its first handler.
     """
@@ -32,18 +35,41 @@ class _State:
     def __init__(self) -> None:
         self.handlers: list[Handler] = []
         self.last: signal.Signals | None = None
+        self.sent: object = None
 
 
 _state = _State()
 
 
 def interrupt() -> None:
-    """The plain handler: interrupt at once.
+    """The plain handler: interrupt at once, and again every `PERIOD` seconds until the interrupt has arrived.
+
+    In finalizers and where C code calls Python (ctypes, numba, a test for an attribute) an exception has nowhere to go: it
+    is dropped, and the command would go on to its end.
 
     Raises:
         KeyboardInterrupt: always.
     """
+    if _state.handlers and _state.sent is None:
+        _state.sent = object()
+        _thread.start_new_thread(_insist, (_state.sent,))  # a Thread takes locks that the interrupted code may hold
     raise KeyboardInterrupt
+
+
+def acknowledge() -> None:
+    """Say, where an interrupt leads to work of more than `PERIOD` seconds, that it has arrived."""
+    if _state.sent is not None:
+        _state.sent = object()
+
+
+def _insist(sent: object) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    while True:
+        time.sleep(PERIOD)
+        if _state.sent is not sent or not _state.handlers:
+            return
+        signal.pthread_kill(main, _state.last or signal.SIGINT)
 
 
 def ignore() -> None:
@@ -81,11 +107,13 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
             yield
         return
     _state.last, kept = None, sys.unraisablehook
-    sys.unraisablehook = _insisting(kept)
+    _state.sent = None
+    sys.unraisablehook = _hiding(kept)
     try:
         with _in_force(handler, signals):
             yield
     finally:
+        _state.sent = None
         sys.unraisablehook = kept
 
 
@@ -106,28 +134,14 @@ def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Iterator[N
             _state.handlers.pop()
 
 
-def _insisting(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], None]:
-    """A hook for exceptions that Python cannot raise: an interrupt that came inside a callback of C code comes again.
-
-    Finalizers, ctypes and numba call Python where an exception has nowhere to go; there it is printed and lost, and
-    the command would go on to its end.
-    """
+def _hiding(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], None]:
+    """A hook for exceptions that Python cannot raise, without interrupts: these come again."""
 
     def lost(found: "sys.UnraisableHookArgs") -> None:
         if not issubclass(found.exc_type, KeyboardInterrupt):
             hook(found)
-            return
-        timer = threading.Timer(0.05, _send_again)  # once the callback has returned
-        timer.daemon = True
-        timer.start()
 
     return lost
-
-
-def _send_again() -> None:
-    main = threading.main_thread().ident
-    if _state.handlers and main is not None:
-        signal.pthread_kill(main, _state.last or signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -142,6 +156,11 @@ def deferred_requests() -> Iterator[None]:
         yield
     if noted:
         interrupt()
+
+
+def is_requested() -> bool:
+    """Whether a request has come since the outermost `stop_requests` began, whatever became of it."""
+    return _state.last is not None
 
 
 def interrupted_by() -> str:

@@ -11,7 +11,16 @@ import sys
 from collections.abc import Sequence
 
 from cgro import __version__
-from cgro._interrupt import SIGNALS, deferred_requests, follow_parent, ignore, interrupt, interrupted_by, stop_requests
+from cgro._interrupt import (
+    SIGNALS,
+    deferred_requests,
+    follow_parent,
+    ignore,
+    interrupt,
+    interrupted_by,
+    is_requested,
+    stop_requests,
+)
 
 COMMANDS = {
     "quickstart": "the phenomenon on real digits, in pictures, in three minutes",
@@ -89,9 +98,17 @@ def _answer(argv: Sequence[str]) -> int:
     try:
         return _call(argv[0], argv[1:])
     except KeyboardInterrupt as stop:
-        with stop_requests(ignore):
-            how = str(stop) or "the same command with the same --out resumes it"
-            return _tell(f"cgro {argv[0]}", f"{interrupted_by()}; {how}", INTERRUPTED)
+        return _tell_interrupted(argv[0], str(stop))
+    except Exception:
+        if not is_requested():
+            raise
+        return _tell_interrupted(argv[0])  # pybind11 makes a TypeError of an interrupt that reaches it
+
+
+def _tell_interrupted(name: str, how: str = "") -> int:
+    with stop_requests(ignore):
+        how = how or "the same command with the same --out resumes it"
+        return _tell(f"cgro {name}", f"{interrupted_by()}; {how}", INTERRUPTED)
 
 
 def _call(name: str, argv: Sequence[str]) -> int:

@@ -95,8 +95,13 @@ def test_what_the_store_holds_is_not_made_again_and_what_it_lacks_brings_its_net
     elsewhere.make(evaluation)
     assert made == [trained.name, evaluation.name]
 
-    config = store / "runs" / trained.name / "config.yaml"
-    config.write_text(config.read_text().replace("epochs: 4", "epochs: 5"))
+    for name, there, other in (
+        ("config.yaml", "epochs: 4", "epochs: 5"),
+        ("environment.json", '"epochs": 4', '"epochs": 5'),
+    ):
+        file = store / "runs" / trained.name / name
+        assert there in file.read_text()
+        file.write_text(file.read_text().replace(there, other))
     assert Home(tmp_path / "elsewhere", planned=planned, store=store).found(trained) is None
 
 
@@ -113,6 +118,7 @@ def test_a_network_that_came_out_otherwise_takes_its_stored_measurements_along(s
     summary = store / "runs" / trained.name / "summary.json"
     other = json.loads(summary.read_text())
     other["metrics"]["robust_error/test"]["value"] += 0.01
+    other["provenance"] = other["digests"] = None  # edited on purpose
     summary.write_text(json.dumps(other))
     home.keep([trained])
     lacking = {job.name for job in planned if Home(tmp_path, planned=planned, store=store).found(job) is None}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import IO
 
 from cgro._check import BadRequest
-from cgro._interrupt import PARENT
+from cgro._interrupt import PARENT, acknowledge
 from cgro.experiments.jobs import PATIENCE, STOPPED, Home, Job, is_held
 from cgro.runs import plain, say
 
@@ -58,6 +58,7 @@ def make_all(home: Home, jobs: Sequence[Job], n: int) -> None:
             if not ended:
                 time.sleep(0.1)
     finally:
+        acknowledge()  # if this is an interrupt: workers may save for longer
         os.close(writing)
         for worker in running:
             worker.process.wait()
