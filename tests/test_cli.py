@@ -294,6 +294,20 @@ def test_code_of_the_caller_that_ends_the_program_in_the_middle_is_no_success(
     assert repr(code) in capsys.readouterr().err
 
 
+def test_an_interrupt_that_a_reader_told_as_damage_is_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def read(config: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise BadRequest("damaged checkpoint") from None
+
+    monkeypatch.setattr("cgro.commands.data.run", read)
+    assert main(["data"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
 def test_escape_sequences_of_a_foreign_result_do_not_reach_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

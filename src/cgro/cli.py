@@ -134,6 +134,8 @@ def _call(name: str, argv: Sequence[str]) -> int:
     except CheckFailed as failed:
         return _tell(who, str(failed), CHECK_FAILED)
     except BadRequest as error:
+        if is_requested():  # an interrupt inside a reader of C code, which told it as damage
+            raise KeyboardInterrupt from None
         return _tell(who, str(error), BAD_REQUEST)
     except BrokenPipeError:  # the reader of our output, `head` say, has had enough
         return _drop_output()
