@@ -1,10 +1,14 @@
-"""Small models with known answers, shared by the tests."""
+"""Small models with known answers, and what a refusal looks like, shared by the tests."""
 
 import math
+import time
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from cgro._check import BadRequest, one_line
 from cgro.definitions import ThreatModel
 
 THREATS = [
@@ -96,3 +100,16 @@ def points(n: int = 40, d: int = 6, seed: int = 1) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     x = (torch.rand(n, d, generator=g) * 1.6 - 0.3).clamp(0, 1)
     return x, 2 * torch.randint(0, 2, (n,), generator=g) - 1
+
+
+def refused(call: Callable[[], object], *words: str) -> str:
+    """The one printable line that a call refuses with, within seconds of processor time; the words stand in it."""
+    start = time.process_time()
+    with pytest.raises(BadRequest) as caught:
+        call()
+    assert time.process_time() - start < 20
+    text = str(caught.value)
+    assert text == one_line(text, 2_000)
+    for word in words:
+        assert word in text, text
+    return text

@@ -7,6 +7,7 @@ import resource
 import socket
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,12 @@ import pytest
 
 from cgro import reading
 from cgro._check import BadRequest, bad, one_line
+from tests import cases
 
 
-def refused(call, *arguments, **options) -> str:
-    """The one printable line that a reader refuses with."""
-    with pytest.raises(BadRequest) as error:
-        call(*arguments, **options)
-    text = str(error.value)
-    assert text == one_line(text, 10_000)
-    return text
+def refused(call: Callable[..., object], *arguments: object, **options: object) -> str:
+    """The line that a reader refuses with."""
+    return cases.refused(lambda: call(*arguments, **options))
 
 
 @pytest.fixture

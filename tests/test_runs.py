@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cgro import cli, folder, runs, writing
-from cgro._check import BadRequest, one_line
+from cgro._check import BadRequest
 from cgro.runs import Run, dump_json, over_seeds, plain, summary, write_atomic
+from tests.cases import refused
 
 CONFIG = {"seed": 3, "radius": "8/255", "parts": ("a", "b")}
 
@@ -34,16 +35,6 @@ def finished(path: Path, rows: list[dict] | None = None, **more: object) -> Run:
     run.write_rows(rows or [{"epoch": 1, "robust_error/test": 0.5}])
     run.finish(result(**more))
     return run
-
-
-def refused(call, *words: str) -> str:
-    with pytest.raises(BadRequest) as caught:
-        call()
-    text = str(caught.value)
-    assert text == one_line(text, 10_000)
-    for word in words:
-        assert word in text
-    return text
 
 
 def test_life_of_a_run(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.cases import refused
 
-from cgro._check import BadRequest, count, number, one_line
+from cgro._check import count, number, one_line
 from cgro.diagnosis import Curves, checkpoint_files, diagnose, read_curves
 from cgro.diagnosis import importers as reader
 from cgro.diagnosis.importers import canonical, from_table, read_csv, read_log
@@ -24,18 +25,6 @@ from cgro.training.checkpoint import read_weights
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
 QUICK = CurveRule(n_boot=19)
-
-
-def refused(call: Callable[[], object], *words: str) -> str:
-    start = time.process_time()
-    with pytest.raises(BadRequest) as caught:
-        call()
-    assert time.process_time() - start < 20
-    text = str(caught.value)
-    assert text == one_line(text, 2_000)
-    for word in words:
-        assert word in text, text
-    return text
 
 
 @pytest.fixture
