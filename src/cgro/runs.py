@@ -46,9 +46,9 @@ COMMANDS = (
 DIGESTED = ("environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
 """Files whose SHA-256 stands in the summary. The settings of config.yaml are compared with those in environment.json,
 checkpoints carry their own digest, and arrays have the checksums of their archive."""
-NAMES = ("model", "data", "width")
-"""Settings that may be changed by hand, because a module was renamed or data were moved. Others would make other numbers;
-of these, code needs the caller's trust, and weights that do not fit are refused."""
+NAMES = ("model", "data")
+"""Settings that may be changed by hand, because a module was renamed or data were moved; and with the model its width.
+Others would make other numbers; of these, code needs the caller's trust, and weights that do not fit are refused."""
 TIMED = ("seconds", "attack_seconds")
 """Entries of a row that no second call repeats."""
 LONGEST_HEADER = 100 << 20
@@ -291,8 +291,9 @@ class Run:
         recorded = self._environment().get("settings")
         if not isinstance(recorded, dict):  # of an older version
             return found
+        free = (*NAMES, "width") if found.get("model") != recorded.get("model") else NAMES
         for name, value in recorded.items():
-            if name not in NAMES and name in found and found[name] != value:
+            if name not in free and name in found and found[name] != value:
                 raise BadRequest(f"{path}: says {name} {one_line(str(found[name]), 80)}, and environment.json "
                                  f"{one_line(str(value), 80)}; one of them was changed: restore it")  # fmt: skip
         return {**recorded, **found}
@@ -301,7 +302,7 @@ class Run:
     def renamed(self) -> str:
         """What config.yaml calls otherwise than it was called when the run began; "" if nothing."""
         now, then = self.config, _mapping(self._environment(), "settings")
-        changed = [k for k in NAMES if k in then and now.get(k) != then[k]]
+        changed = [k for k in (*NAMES, "width") if k in then and now.get(k) != then[k]]
         return ", ".join(f"{k} {one_line(str(now[k]), 80)} ({one_line(str(then[k]), 80)} when it ran)" for k in changed)
 
     @property
@@ -436,9 +437,10 @@ class Run:
 
 
 def say(text: str) -> None:
-    """A remark to the person at the terminal: stderr, so that --json stays clean."""
+    """A remark to the person at the terminal, if there is one: stderr, so that --json stays clean."""
     if sys.stderr is not None:
-        print(text, file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):  # closed, full, or a broken pipe
+            print(text, file=sys.stderr)
 
 
 def check_error(key: str, value: Any, where: object) -> None:

@@ -65,8 +65,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_settings(run: Path, **changes: object) -> None:
+    """As whoever means harm would: every file that knows the settings is changed, and the digests with them."""
     path = run / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
+    made_in = json.loads((run / "environment.json").read_text())
+    made_in["settings"] |= changes
+    (run / "environment.json").write_text(json.dumps(made_in))
+    if (run / "summary.json").exists():
+        Run(run).write_summary(json.loads((run / "summary.json").read_text()))
 
 
 class Theirs:
@@ -213,8 +219,7 @@ def test_no_file_of_the_current_folder_stands_in_for_a_package(received: Theirs)
     name = received.names("model", f"{received.module}:Net")
     code = f"import sys; sys.path.remove('') if '' in sys.path else None\nfrom cgro.cli import main\nsys.exit(main({['report', 'theirs', '--out', 'r.html', '--lint-n', '8', '--trust']!r}))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=received.folder)
-    assert (done.returncode, done.stderr.count("\n")) == (0, 1), name
-    assert "its config.yaml was changed" in done.stderr
+    assert (done.returncode, done.stderr) == (0, ""), name
     assert received.ran
 
 
@@ -367,7 +372,7 @@ def test_a_received_run_asks_the_hub_for_nothing(
         line = capsys.readouterr().err
         assert f"its data is {name}, a data set that would have to be fetched" in line
         assert line.count("\n") == 1
-        shutil.copy(received.trained / "summary.json", received.path)
+        Run(received.path).write_summary(Run(received.trained).summary)
         shutil.rmtree(received.folder / "out", ignore_errors=True)
     assert asked == []
 
@@ -561,7 +566,7 @@ def test_names_that_are_no_text_or_would_color_the_terminal(
     for value in (5, ["mine:Net"], {"a": 1}):
         received.names("model", value)  # type: ignore[arg-type]
         assert received.call("evaluate") == 2
-        assert "model: expected a name" in capsys.readouterr().err
+        assert "model: expected " in capsys.readouterr().err
     received.names("model", "evil\x1b[31m:Net")
     assert received.call("evaluate") == 2
     assert received.call("report") == 0

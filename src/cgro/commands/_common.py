@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from _typeshed import DataclassInstance
 
+WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+"""Types of options in messages."""
 NOT_STORED = ("out", "overwrite", "json", "trust", "received")
 ONLY_TYPED = ("trust", "overwrite", "config")
 """Options that count on the command line alone: a file of others must not trust itself, nor delete anything."""
@@ -124,9 +126,12 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
     """
     from cgro.data.sources import kind_of
 
+    hints = typing.get_type_hints(config_class)
     for f in fields(config_class):
         if f.name not in settings or f.name in NOT_STORED:
             continue
+        if not _fits(settings[f.name], hints[f.name]):
+            raise bad(f"{received.where}: {f.name}", expected=_in_words(hints[f.name]), got=repr(settings[f.name]))
         value, names = settings[f.name], f.metadata.get("names")
         if names is not None and value is not None and not isinstance(value, str):
             raise bad(f"{received.where}: {f.name}", expected="a name", got=type(value).__name__)
@@ -259,15 +264,40 @@ def _values_of(flag: str, argv: Sequence[str]) -> list[str]:
     return found
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a file is one of an option: of its type, or a number where text may be one, such as 0.1.
+
+    >>> [_fits(v, int | None) for v in (3, None, 0.5, "3", True)]
+    [True, True, False, False, False]
+    """
+    choices = typing.get_args(hint) or (hint,)
+    if typing.get_origin(hint) is Literal:
+        return value in choices
+    if typing.get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(v, choices[0]) for v in value)
+    if value is None:
+        return type(None) in choices
+    if isinstance(value, bool):
+        return bool in choices
+    if isinstance(value, int | float):
+        return type(value) in choices or float in choices or str in choices
+    return type(value) in choices
+
+
+def _in_words(hint: Any) -> str:
+    """The values of an option, for a message."""
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+    return " or ".join(WORDS.get(kind, str(kind)) for kind in kinds)
+
+
 def _plainly(message: str, hints: Mapping[str, Any]) -> str:
     """The parser's message in our words where it is about a value: which option, what was expected, what came."""
     key, given = re.search(r'Parser key "(\w+)"', message), re.search(r"Given value: (.*)", message)
     if not (key and given and key[1] in hints):
         return " ".join(message.split())
-    hint = hints[key[1]]
-    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-    names = [getattr(kind, "__name__", str(kind)) for kind in typing.get_args(hint) or (hint,)]
-    expected = "one of " + ", ".join(map(str, choices)) if choices else " or ".join(n for n in names if n != "NoneType")
+    expected = _in_words(hints[key[1]])
     return f"--{key[1].replace('_', '-')}: expected {expected}, got {given[1].strip()!r}"
 
 
