@@ -25,7 +25,8 @@ import torch
 import yaml
 
 from cgro import cli
-from cgro.runs import TIMED, dump_json, environment, write_atomic
+from cgro.runs import dump_json, environment, write_atomic
+from cgro.seal import TIMED
 
 TRAIN = "train --data digits --n-train 60 --n-test 40 --model mlp --width 8 --radius 0.05 --attack pgd2 --epochs 3 --keep-every 1 --eval-attack pgd2 --eval-n 40 --final-n 40 --threads 1"  # fmt: skip
 COMMANDS = {

@@ -15,7 +15,6 @@ A directory may come from somebody else: its files are data, links in it are not
 import contextlib
 import json
 import math
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,11 +28,19 @@ import yaml
 from cgro import folder
 from cgro._check import BadRequest, bad, one_line
 from cgro.environment import SCHEMA, changes, environment, sentence
-from cgro.reading import attempt, open_regular, parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.seal import (
+    DIGESTED,
+    digest_in_header,
+    digest_of_file,
+    digest_of_summary,
+    entry,
+    sealed,
+)
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
 __all__ = [
-    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "resealed", "sha256", "summary",
+    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "sha256", "summary",
     "write_arrays", "write_atomic",
 ]  # fmt: skip
 
@@ -43,16 +50,9 @@ COMMANDS = (
     "separation", "train",
 )  # fmt: skip
 """Commands that write a run."""
-DIGESTED = ("environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
-"""Files whose SHA-256 stands in the summary. The settings of config.yaml are compared with those in environment.json,
-checkpoints carry their own digest, and arrays have the checksums of their archive."""
 NAMES = ("model", "data")
 """Settings that may be changed by hand, because a module was renamed or data were moved; and with the model its width.
 Others would make other numbers; of these, code needs the caller's trust, and weights that do not fit are refused."""
-TIMED = ("seconds", "attack_seconds")
-"""Entries of a row that no second call repeats."""
-LONGEST_HEADER = 100 << 20
-"""Bytes of a safetensors header; the format's own limit."""
 
 
 def read_json(path: Path) -> Any:
@@ -237,11 +237,11 @@ class Run:
         return run
 
     def _check_files(self, result: Mapping[str, Any]) -> None:
-        for name, digest in _mapping(result.get("provenance"), "files").items():
+        for name, digest in entry(result.get("provenance"), "files").items():
             path = self.path / name
             if name not in DIGESTED:
                 raise bad(str(self.path / "summary.json"), expected="digests of files of a run", got=name)
-            if _digest_of_file(name, read_bytes(path, follow=False)) != digest:
+            if digest_of_file(name, read_bytes(path, follow=False)) != digest:
                 raise BadRequest(
                     f"{path}: not as it was when the run was finished; restore it, or run again with another --out"
                 )
@@ -249,7 +249,7 @@ class Run:
     @property
     def unchecked(self) -> bool:
         """Whether the run is finished and older than the digests that tell damage."""
-        return self.finished and not _mapping(self.summary, "provenance")
+        return self.finished and not entry(self.summary, "provenance")
 
     def check_version(self) -> None:
         """Refuse a run directory of another schema."""
@@ -301,7 +301,7 @@ class Run:
     @property
     def renamed(self) -> str:
         """What config.yaml calls otherwise than it was called when the run began; "" if nothing."""
-        now, then = self.config, _mapping(self._environment(), "settings")
+        now, then = self.config, entry(self._environment(), "settings")
         changed = [k for k in (*NAMES, "width") if k in then and now.get(k) != then[k]]
         return ", ".join(f"{k} {one_line(str(now[k]), 80)} ({one_line(str(then[k]), 80)} when it ran)" for k in changed)
 
@@ -334,7 +334,7 @@ class Run:
         older = not isinstance(found.get("provenance"), dict) and "settings" not in self._environment()
         if edited or older:
             return
-        if _mapping(found, "provenance").get("summary") != _digest_of_summary(found):
+        if entry(found, "provenance").get("summary") != digest_of_summary(found):
             raise BadRequest(
                 f'{path}: not as it was written; restore it (with "provenance": null it is read unchecked)'
             )
@@ -395,11 +395,11 @@ class Run:
 
     def write_summary(self, result: Mapping[str, Any]) -> None:
         """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
-        write_atomic(self.file("summary.json"), dump_json(_sealed(result, self._files(), self._checkpoints())))
+        write_atomic(self.file("summary.json"), dump_json(sealed(result, self._files(), self._checkpoints())))
 
     def _files(self) -> dict[str, str]:
         paths = [self.path / name for name in DIGESTED]
-        return {p.name: _digest_of_file(p.name, read_bytes(p, follow=False)) for p in paths if p.exists()}
+        return {p.name: digest_of_file(p.name, read_bytes(p, follow=False)) for p in paths if p.exists()}
 
     def _checkpoints(self) -> dict[str, str]:
         """The digests that checkpoints carry in their headers."""
@@ -411,13 +411,13 @@ class Run:
     def source(self) -> str | None:
         """Where a result came from that was not computed here, as whoever took it over wrote."""
         found = self.summary.get("provenance")
-        return found if isinstance(found, str) else _mapping(self.summary, "provenance").get("source")
+        return found if isinstance(found, str) else entry(self.summary, "provenance").get("source")
 
     def digest_of(self, checkpoint: Path) -> str | None:
         """The digest of a checkpoint that the summary records; None for an unfinished or an older run."""
         if not self.finished:
             return None
-        return _mapping(self.summary.get("provenance"), "checkpoints").get(checkpoint.name)
+        return entry(self.summary.get("provenance"), "checkpoints").get(checkpoint.name)
 
     def part(self, name: str) -> Path:
         """The directory of a part or of one seed."""
@@ -464,72 +464,6 @@ def check_error(key: str, value: Any, where: object) -> None:
             raise bad(
                 f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again"
             )
-
-
-def digest_in_header(path: Path) -> str | None:
-    """The digest that a checkpoint carries; None where it has none or no header that can be read."""
-    try:
-        with open_regular(path, follow=False) as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = parse_json(file.read(min(length, LONGEST_HEADER)), str(path))
-    except (BadRequest, struct.error, OSError):
-        return None
-    text = _mapping(header, "__metadata__").get("state")
-    state = attempt(lambda: parse_json(text, str(path))) if isinstance(text, str) else None
-    digest = state.get("sha256") if isinstance(state, dict) else None
-    return digest if isinstance(digest, str) else None
-
-
-def digest_of_rows(rows: list[dict[str, Any]]) -> str:
-    """SHA-256 of rows without their times, as they come back from a file."""
-    timeless = [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
-    return sha256(json.dumps(plain(timeless), sort_keys=True).encode())
-
-
-def _sealed(result: Mapping[str, Any], files: Mapping[str, str], checkpoints: Mapping[str, str]) -> dict[str, Any]:
-    """A summary with its digests under `provenance`, beside a text on where it came from, if it had one."""
-    before = result.get("provenance")
-    source = before if isinstance(before, str) else _mapping(result, "provenance").get("source")
-    found = plain({k: v for k, v in result.items() if k != "provenance"})
-    found["provenance"] = {"source": source, "files": dict(files), "checkpoints": dict(checkpoints)}
-    found["provenance"]["summary"] = _digest_of_summary(found)
-    return found
-
-
-def resealed(copies: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Copies of a run's files in which words were replaced, such as the name of a folder, with their own digests.
-
-    Args:
-        copies: file name -> content; summary.json among them.
-
-    Returns:
-        The same with a summary that tells damage to these copies.
-    """
-    result = parse_json(copies["summary.json"], "summary.json")
-    files = {name: _digest_of_file(name, copies[name]) for name in DIGESTED if name in copies}
-    checkpoints = _mapping(result.get("provenance"), "checkpoints")
-    return {**copies, "summary.json": dump_json(_sealed(result, files, checkpoints))}
-
-
-def _digest_of_file(name: str, content: bytes) -> str:
-    """SHA-256 of a file; of rows without their times, so that a run that was resumed ends in the same summary."""
-    if name != "metrics.jsonl":
-        return sha256(content)
-    try:
-        return digest_of_rows([json.loads(line) for line in content.splitlines()])
-    except (ValueError, RecursionError, AttributeError):  # damaged; whoever reads the rows says where
-        return ""
-
-
-def _digest_of_summary(found: Mapping[str, Any]) -> str:
-    provenance = {k: v for k, v in _mapping(found, "provenance").items() if k != "summary"}
-    return sha256(dump_json({**found, "provenance": provenance}))
-
-
-def _mapping(value: Any, key: str) -> dict[str, Any]:
-    """An entry that should be a mapping; an empty one where it is none."""
-    entry = value.get(key) if isinstance(value, Mapping) else None
-    return entry if isinstance(entry, dict) else {}
 
 
 def _fresh_folder(command: str) -> Path:

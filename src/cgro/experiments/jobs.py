@@ -20,7 +20,8 @@ from cgro._check import BadRequest, CheckFailed
 from cgro._interrupt import GRACE
 from cgro.experiments.store import held, replace
 from cgro.folder import LOCK
-from cgro.runs import Run, dump_json, plain, read_json, resealed, say, write_atomic
+from cgro.runs import Run, dump_json, plain, read_json, say, write_atomic
+from cgro.seal import resealed
 
 Scale = Literal["smoke", "cpu", "gpu", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.reading import open_regular, parse_json, require_room
-from cgro.runs import Run, digest_in_header, write_atomic
+from cgro.runs import Run, write_atomic
+from cgro.seal import digest_in_header
 
 LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
 KEPT = re.compile(r"epoch-([0-9]{4,})\.safetensors")

@@ -21,7 +21,8 @@ from cgro._interrupt import interrupt, stop_requests
 from cgro._progress import Update, progress
 from cgro.data import Dataset, augmentation_by_name
 from cgro.definitions import Attack, NoAttack
-from cgro.runs import Run, digest_of_rows
+from cgro.runs import Run
+from cgro.seal import digest_of_rows
 from cgro.training.checkpoint import LAST, SELECTED, check_checkpoints, epoch_file, load_checkpoint, save_checkpoint
 from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.recipe import Recipe, mixed_loss
