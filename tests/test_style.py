@@ -113,6 +113,8 @@ def test_each_measure_that_gets_worse_is_told() -> None:
     assert style.worse(measures, same) == []
     for key, m in measures.items():
         better = m.value + 1 if m.rises else m.value - 1
+        slightly = m.value + m.slack if m.rises else m.value - m.slack
+        assert style.worse(measures, same | {key: slightly}) == []
         assert [line.partition(":")[0] for line in style.worse(measures, same | {key: better})] == [key]
         relaxed = m.value - 1 if m.rises else m.value + 1
         assert style.worse(measures, same | {key: relaxed}) == []

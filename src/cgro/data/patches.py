@@ -100,11 +100,6 @@ class PatchData:
         """w*, (n_signals, d), orthonormal rows, float64."""
         return torch.eye(self.n_signals, self.patch_dim, dtype=torch.float64)
 
-    @property
-    def input_shape(self) -> tuple[int, int]:
-        """(P, d)."""
-        return self.n_patches, self.patch_dim
-
     def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> PatchSample:
         """Draw n independent examples.
 

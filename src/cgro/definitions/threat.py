@@ -1,4 +1,8 @@
-"""The threat model: which perturbed inputs X' the adversary may choose. The only file that knows norms."""
+"""The threat model: which perturbed inputs X' the adversary may choose, and the projection onto their set.
+
+Attacks reach norms through this file alone. The exact separation, the memorizer's indicators and the full-ball dynamics
+have norms of their own.
+"""
 
 import math
 from dataclasses import dataclass, replace

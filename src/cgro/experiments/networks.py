@@ -60,8 +60,6 @@ CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2, 3), "cpu": (4, 8, 16), "gpu": (16, 32, 64), "paper": (1, 5, 10),
 }  # fmt: skip
 _CIFAR_SECONDS = {4: 200, 8: 350, 16: 720}
-PAPER_WIDTHS = (1, 5, 10)
-"""Of the WRN-34 in Table 1; ours stand beside them in the same order."""
 
 
 def mnist(scale: Scale, width: int, variant: str = "") -> list[Job]:

@@ -204,15 +204,6 @@ def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> Any:
             module.training = mode
 
 
-def require_outputs(model: nn.Module, shape: tuple[int, ...], n_outputs: int, name: str) -> None:
-    """Try the network on one blank input, before any work starts, and compare the shape of what comes out.
-
-    Raises:
-        BadRequest: it fails, returns no tensor, or other than (B, classes), or (B,) scores for a binary task.
-    """
-    _require_shape(_blank_output(model, shape, name), n_outputs, name)
-
-
 def _require_shape(out: Any, n_outputs: int, name: str) -> None:
     task = "(B,) scores for the 2 classes" if n_outputs == 1 else f"{n_outputs} logits for the {n_outputs} classes"
     if not isinstance(out, torch.Tensor):
@@ -240,5 +231,12 @@ def fast_layout(model: nn.Module) -> nn.Module:
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Count the parameters, trainable and frozen; buffers are not counted.
+
+    Args:
+        model: any module.
+
+    Returns:
+        The number of scalars.
+    """
     return sum(p.numel() for p in model.parameters())
