@@ -35,7 +35,7 @@ class Decomposition:
     Args:
         signal: (m, d) in the span of the signal directions.
         memorized: (m, d) in the span of the training noise patches.
-        rest: (m, d) orthogonal to both; gradient descent leaves this part as it was initialised.
+        rest: (m, d) orthogonal to both; gradient descent leaves this part as it was initialized.
     """
 
     signal: Tensor
@@ -136,7 +136,7 @@ class PatchData:
         return 2.0 * torch.randint(2, (n,), generator=generator).double() - 1.0
 
     def decompose(self, filters: Tensor, sample: PatchSample) -> Decomposition:
-        """Split filters into signal, memorised noise and the rest of their initial value.
+        """Split filters into signal, memorized noise and the rest of their initial value.
 
         w_r = sum_k <w_r, w*_k> w*_k + (projection onto the training noise patches) + rest.
 

@@ -291,7 +291,7 @@ def _shrink_to_simplex(size: Tensor, room: Tensor, radius: float) -> Tensor:
     """clip(size - t, 0, room) with the smallest t >= 0 for which its sum is at most `radius`.
 
     The sum falls piecewise linearly in t, with breakpoints size - room and size; it is evaluated at all of them by
-    running sums and the root is interpolated between the two neighbours.
+    running sums and the root is interpolated between the two neighbors.
     """
     a, cap = size.double(), room.double()
     inside = torch.minimum(a, cap)

@@ -83,7 +83,7 @@ def build(
     seed: int = 0,
     stored: int | None = None,
 ) -> nn.Module:
-    """A freshly initialised network. This runs code, if the name says so: it is the caller's own, or one that was admitted.
+    """A freshly initialized network. If the name is that of code, it runs: the caller's own, or code that was admitted.
 
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
     here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
