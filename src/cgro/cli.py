@@ -31,10 +31,10 @@ COMMANDS = {
     "diagnose": "does MY model overfit robustly? a run, checkpoints, curves or a training log",
     "dynamics": "the three stages of Section 5, simulated exactly on patch data",
     "separation": "distance between the classes, and the largest admissible radius",
-    "memorize": "the robust memoriser of Theorem 4.4 on your data, with a certificate",
+    "memorize": "the robust memorizer of Theorem 4.4 on your data, with a certificate",
     "flatness": "how flat the loss is around training and test images; the bound",
-    "memory": "does it act from memory inside the training balls, and whom does it remember?",
-    "lower-bound": "Theorem 4.7: what robust generalization costs, floor and construction",
+    "memory": "does a network memorize its training images, and which ones?",
+    "lower-bound": "Theorem 4.7: how many parameters robust generalization needs",
     "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
 

@@ -74,7 +74,7 @@ class Trajectory:
 
     @property
     def outcomes(self) -> Sequence[Outcome]:
-        """Why it ended, one a seed where seeds end apart."""
+        """Why it ended, one per seed where seeds end apart."""
         return [self.outcome] if isinstance(self.outcome, Outcome) else self.outcome
 
     @property

@@ -282,7 +282,7 @@ def test_grey_and_colour(tmp_path: Path) -> None:
     assert Images([colour, grey, encoded("RGBA"), encoded("P")], str).shape == (4, 3, 6, 5)
     assert Images([colour, grey, encoded("RGBA"), encoded("P")], str)[[1, 2, 3]].shape == (3, 3, 6, 5)
     assert Images([grey, encoded("1"), encoded("LA")], str)[[0, 1, 2]].shape == (3, 1, 6, 5)
-    with pytest.raises(ValueError, match="1: expected a grey image"):
+    with pytest.raises(ValueError, match="1: expected a gray image"):
         Images([grey, colour], str)[[0, 1]]
 
 

@@ -192,7 +192,7 @@ def test_curves_of_ordinary_length_are_judged_epoch_by_epoch() -> None:
     found = diagnose(curves, rule=QUICK, seed=3)
     alone = rise_of(curves.epoch, values, np.random.default_rng(3), n_boot=19)
     assert (found.rise.size, found.rise.interval, found.rise.p_value) == (alone.size, alone.interval, alone.p_value)
-    assert not any("means of neighbouring" in line for line in found.findings)
+    assert not any("means of neighboring" in line for line in found.findings)
 
 
 def test_the_order_test_has_the_ranks_of_its_definition() -> None:

@@ -198,7 +198,7 @@ def test_binary_files_missing_files_and_folders_without_a_run(tmp_path: Path) ->
 
 
 def test_curves_of_different_lengths_are_refused() -> None:
-    with pytest.raises(BadRequest, match="3 values each, one an epoch, got robust_error/test 2"):
+    with pytest.raises(BadRequest, match="3 values each, one per epoch, got robust_error/test 2"):
         Curves([1, 2, 3], {"robust_error/test": [0.5, 0.4]})
 
 

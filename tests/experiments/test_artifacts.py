@@ -49,6 +49,12 @@ WRONG_PAPER: list[tuple[Any, dict[str, Any], str]] = [
     (memory, {**memory.PAPER, "ordered": False}, "memory/cifar10_stages"),
 ]  # fmt: skip
 
+STILL_HOLD = {
+    "theorem44/size": "18 of 21 checks hold (not: p = inf, p = 2, p = 1)",
+    "theorem47/toy": "1 of 2 checks hold (not: radius 0.1: towards 0)",
+}
+"""Claims with checks that the wrong value does not concern: these hold, all others must fail. Such a claim is `partly`."""
+
 
 @pytest.mark.parametrize("artifact", TRUE, ids=lambda a: a.NAME)
 def test_a_world_in_which_the_paper_is_right(artifact: Any) -> None:
@@ -61,8 +67,12 @@ def test_a_world_in_which_the_paper_is_right(artifact: Any) -> None:
 
 @pytest.mark.parametrize(("artifact", "paper", "name"), WRONG_PAPER, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_wrong_paper_value_is_not_reproduced(artifact: Any, paper: dict[str, Any], name: str) -> None:
-    verdicts = {c.name: c.verdict for c in artifact.check(TRUE[artifact], paper)}
-    assert verdicts[name] in (NOT_REPRODUCED, PARTLY if name.startswith("theorem4") else NOT_REPRODUCED)
+    claims = {c.name: c for c in artifact.check(TRUE[artifact], paper)}
+    if name in STILL_HOLD:
+        assert claims[name].verdict == PARTLY
+        assert claims[name].reason.startswith(STILL_HOLD[name])
+    else:
+        assert claims[name].verdict == NOT_REPRODUCED
 
 
 def shuffled(artifact: Any) -> tuple[dict[str, Any], str]:

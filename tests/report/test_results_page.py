@@ -23,6 +23,23 @@ def result(folder: Path, text: str = "x") -> dict[str, Any]:
             "figures": [{"file": "a.svg", "caption": text}]}  # fmt: skip
 
 
+def test_a_result_of_an_unknown_artifact_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"table9"):
+        reproduction.page([{**result(tmp_path), "artifact": "table9"}], tmp_path)
+    for name in ("runs", "table9"):
+        (tmp_path / name).mkdir()
+    assert reproduction.results_of(tmp_path) == []
+    (tmp_path / "table9" / "summary.json").write_text("{}")
+    with pytest.raises(BadRequest, match=r"table9.*ORDER"):
+        reproduction.results_of(tmp_path)
+
+
+def test_the_order_of_the_page_names_every_artifact() -> None:
+    from cgro.experiments.reproduce import ARTIFACTS
+
+    assert sorted(reproduction.ORDER) == sorted(ARTIFACTS)
+
+
 def html(folder: Path, text: str) -> str:
     (folder / "a.svg").write_text("<svg/>")
     return reproduction.to_html(reproduction.page([result(folder, text)], folder, head="# x"), folder, text)

@@ -81,7 +81,7 @@ class Computing:
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int | None = option(None, "CPU threads; default: all cores")
     precision: Literal["auto", "float32", "bfloat16"] = option(
-        "auto", "of attack gradients: auto, float32 or bfloat16; judged in float32 always"
+        "auto", "precision of the attack's gradients: auto, float32 or bfloat16; errors are always evaluated in float32"
     )
 
 

@@ -20,11 +20,11 @@ def curve(
     """Every checkpoint goes through the first attack, then every one through the second, until time is up.
 
     The order of the checkpoints alternates, and each is first shown the points that broke the one before it: networks of
-    neighbouring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
+    neighboring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
     kept in `folder`, so a later call goes on.
 
     Returns:
-        A row an epoch: clean error, robust error so far (a lower bound), n, what broke how many, and whether it is complete.
+        One row per epoch: clean error, robust error so far (a lower bound), n, what broke how many, and if it is complete.
 
     Raises:
         BadRequest: the run kept no checkpoints.

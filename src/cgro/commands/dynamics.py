@@ -54,7 +54,7 @@ TRAINING = (
     "adversary", "batch_size",
 )  # fmt: skip
 SWEEPABLE = tuple(k for k in DATA + TRAINING if k not in ("activation", "adversary"))
-FULL_BALL_EXAMPLES = 500  # unseen examples a seed under the full ball: 240 gradient steps each
+FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
@@ -62,7 +62,7 @@ STATEMENTS = {
     "1/2.",
     "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack "
     "turns the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
-    "control": "control: standard training. The signal alone separates the data, so the noise is never memorised.",
+    "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
 }
 
 
@@ -86,10 +86,10 @@ class Config(Output, Seeded):
     robust_weight: float | None = option(None, "lambda in [0, 1]; 0 is standard training")
     lr: float | None = option(None, "eta; default 0.3 / alpha^2")
     adversary: str | None = option(None, "restricted (along w*), transfer, l2 or linf (every patch, PGD)")
-    batch_size: int | None = option(None, "examples a step; default all")
+    batch_size: int | None = option(None, "examples per step; default all")
     full_ball: str | None = option(None, "also attack the final network on every patch: l2 or linf")
     n_steps: int = option(50_000, "steps of gradient descent")
-    n_test: int = option(20_000, "unseen examples a seed for the final test errors")
+    n_test: int = option(20_000, "unseen examples per seed for the final test errors")
     backend: str = option("auto", "direct, gram, law, or auto for the cheapest exact one")
     threads: int | None = option(None, "seeds at once; default: all cores")
     gif: bool = option(False, "also write the filters over time as figures/filters.gif")

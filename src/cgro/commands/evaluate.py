@@ -3,7 +3,7 @@
 For a run the results are added to its summary under their own keys, and the verdict is read anew. What happened to
 each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on from
 there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first attack, then all
-with the next, each warmed by what broke its neighbour.
+with the next, each warmed by what broke its neighbor.
 
 examples:
   cgro evaluate runs/mnist5k --attack pgd50x10
@@ -45,7 +45,7 @@ class Config(Trusting, Output, Computing):
     attack: str = option("pgd20", ", ".join(ATTACK_NAMES))
     parts: str = option("train,test", "parts to evaluate")
     n: int = option(10000, "examples of each part, at most")
-    save_examples: bool = option(False, "store adversarial examples, and judge them again after rounding to 8 bits")
+    save_examples: bool = option(False, "store adversarial examples, and evaluate them again after rounding to 8 bits")
     per_epoch: bool = option(False, "every checkpoint that the run kept: the curve of robust error against the epoch")
     budget: str | None = option(None, "stop after so long, such as 90s, 10m or 2h, with what is proved until then")
     selected: bool = option(False, "the checkpoint selected on validation robust error instead of the last")

@@ -1,6 +1,6 @@
-"""Theorem 4.7: what robust generalization costs. A counting floor, a network that meets it, and the memoriser between.
+"""Theorem 4.7: what robust generalization costs. A counting floor, a network that meets it, and the memorizer between.
 
-The floor holds for the worst labelling of a grid of k^(D-1) points; it is our derivation, its assumptions are printed.
+The floor holds for the worst labeling of a grid of k^(D-1) points; it is our derivation, its assumptions are printed.
 
 examples:
   cgro lower-bound --radius 0.1 --dims 2:100
@@ -28,7 +28,7 @@ from cgro.representation.toy import toy, toy_dims
 from cgro.runs import Run, summary
 
 ASSUMPTIONS = (
-    "worst case over labellings of the k^(D-1) grid points; some labelling is hard, none is named",
+    "worst case over labelings of the k^(D-1) grid points; some labeling is hard, none is named",
     "uniform distribution on the family's points; supports of the classes are more than 2 radius apart in every l_p",
     "networks with ReLU, L weight layers of any width, W non-zero parameters, real-valued and unbounded",
     "Warren's bound on sign patterns, layer by layer; our derivation with explicit constants, not the paper's text",
@@ -44,10 +44,10 @@ class Config(Output):
     dims: str = option("2:100", "dimensions, first:last")
     layers: int = option(3, "weight layers L of the networks that the floor speaks of")
     error: float = option(0.1, "robust error a that they must not exceed")
-    n_points: int = option(1000, "N of the memoriser in the comparison")
+    n_points: int = option(1000, "N of the memorizer in the comparison")
     toy_points: int = option(300, "N of the exact toy")
     p: str = option("inf", "norm of the toy: 1, 2 or inf")
-    seed: int = option(0, "seed of the labellings")
+    seed: int = option(0, "seed of the labelings")
 
 
 def run(config: Config) -> Run:
@@ -107,7 +107,7 @@ def _row(config: Config, radius: float, dim: int) -> dict[str, Any]:
 
 
 def _built(radius: float, dim: int, seed: int) -> dict[str, Any]:
-    """Parameters of the robust network on a random labelling and on the checkerboard, both certified by intervals."""
+    """Parameters of the robust network on a random labeling and on the checkerboard, both certified by intervals."""
     result: dict[str, Any] = {"dim": dim, "certified": True}
     for name, labels in (("random", None), ("checkerboard", checkerboard(radius, dim))):
         family = worst_case_family(radius, dim, labels, seed=seed)
@@ -120,17 +120,17 @@ def _built(radius: float, dim: int, seed: int) -> dict[str, Any]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The floor, where it passes the memoriser, what was built, and the assumptions."""
-    lines = ["  D    floor (log2)   construction   memoriser   clean"]
+    """The floor, where it passes the memorizer, what was built, and the assumptions."""
+    lines = ["  D    floor (log2)   construction   memorizer   clean"]
     for r in result["table"]:
         floor = "vacuous" if r["log2_floor"] is None else f"{r['log2_floor']:.1f}"
         lines.append(f"{r['dim']:4} {floor:>12} {r['log2_construction']:14.1f} {r['log2_memorizer']:11.1f} {1.0:8.1f}")
     where = f"from D = {result['crossing']} on" if result["crossing"] else "nowhere in this range"
-    lines += ["", f"The floor passes the memoriser of N = {result['n_points']:,} points {where}."]
+    lines += ["", f"The floor passes the memorizer of N = {result['n_points']:,} points {where}."]
     for b in result["built"][-2:]:
         random, easy = b["random"], b["checkerboard"]["parameters"]
         lines.append(
-            f"Built at D = {b['dim']}: random labelling {random['parameters']:,} parameters, checkerboard {easy:,}; "
+            f"Built at D = {b['dim']}: random labeling {random['parameters']:,} parameters, checkerboard {easy:,}; "
             f"y f >= {random['least_margin']:g} on all {random['m']} balls"
         )
     for t in result["toy"][-3:]:

@@ -1,4 +1,4 @@
-"""The robust memoriser of Theorem 4.4 on your data: an explicit ReLU network, certified on every training ball.
+"""The robust memorizer of Theorem 4.4 on your data: an explicit ReLU network, certified on every training ball.
 
 examples:
   cgro memorize --data mnist5k --classes 3,8 --p inf --radius 0.1
@@ -240,7 +240,7 @@ def describe(result: dict[str, Any]) -> str:
     state = "holds" if c["holds"] else "DOES NOT HOLD"
     return "\n".join([
         f"certificate {state}: y F >= {c['min_margin']:.6g} on all {c['n']} training balls ({c['method']}); "
-        f"{c['n_memorized']} points memorised",
+        f"{c['n_memorized']} points memorized",
         f"parameters: {q['total']:,} non-zero; {q['memorizer']:,} for memory (generic {q['generic']:,}), "
         f"{q['clean']:,} in the clean model" if q["total"] else f"parameters: {q['memorizer']:,} for memory",
         f"separation {result['separation']:.6g}; radii below {result['max_radius']:.6g} are possible", "",

@@ -89,7 +89,7 @@ def _stages(result: Mapping[str, Any]) -> str:
 
 
 def _certificate(result: Mapping[str, Any]) -> str:
-    """What the memoriser proves, in a sentence."""
+    """What the memorizer proves, in a sentence."""
     certificate, metrics = result["certificate"], result["metrics"]
     low, high = (_percent(metrics[f"robust_error/test{suffix}"]) for suffix in ("", "@certified"))
     return (

@@ -4,7 +4,7 @@ Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs sh
 
 examples:
   cgro report runs/mnist5k --out report.html
-  cgro report runs/baseline runs/awp --out compared.html
+  cgro report runs/baseline runs/augmented --out compared.html
   cgro report runs/mnist5k --json
   cgro report runs/mine --trust
 

@@ -29,7 +29,7 @@ class Config(Trusting, Output):
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes")
     n_train: int | None = option(None, "training points; default: all")
     p: str = option("inf", "norms, separated by commas: 1, 2, inf")
-    radius: str | None = option(None, "a radius to judge, such as 8/255")
+    radius: str | None = option(None, "a radius to compare with the largest admissible one, such as 8/255")
     seed: int = option(0, "seed of the cut of the training part")
     threads: int | None = option(None, "CPU threads; default: all cores")
 
@@ -39,7 +39,7 @@ def run(config: Config) -> Run:
     orders = [parse_p(p.strip()) for p in config.p.split(",")]
     radius = None if config.radius is None else number(config.radius, "radius", low=0.0)
     if radius is not None and len(orders) > 1:
-        raise bad("--radius", expected="one norm to judge it in", got=f"--p {config.p}")
+        raise bad("--radius", expected="one norm for it", got=f"--p {config.p}")
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
     with begin("separation", config) as done:
         rows = [_row(config, data, p) for p in orders]

@@ -19,11 +19,11 @@ class Augmentation:
     """Crop, then flip, then cutout, each example with draws of its own.
 
     out[b, :, i, j] = padded[b, :, i + dy_b, j' + dx_b], j' = W - 1 - j where flipped, 0 inside b's cutout square.
-    dy_b, dx_b are uniform on 0 .. 2 crop, the flip has probability 1/2, and the centre of the square is uniform on the
+    dy_b, dx_b are uniform on 0 .. 2 crop, the flip has probability 1/2, and the center of the square is uniform on the
     image, so that the border cuts some squares off (DeVries and Taylor, 2017).
 
     Everything filled in is black, 0 in [0, 1]; where normalization comes first, as in some published code, it is the
-    mean colour instead.
+    mean color instead.
 
     Args:
         crop: pixels of black padding on each side before an image of the old size is cut out; 0: no crop.
@@ -77,7 +77,7 @@ class Augmentation:
         return windows[torch.arange(n, device=x.device), :, shift[0], shift[1]]
 
     def _squares(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, H, W), true inside the square [centre - cutout // 2, centre - cutout // 2 + cutout) of each image."""
+        """(B, H, W), true inside the square [center - cutout // 2, center - cutout // 2 + cutout) of each image."""
         n, _, *sides = x.shape
         inside = []
         for side in sides:

@@ -14,7 +14,7 @@ from cgro.trust import current_folder, one_line_if_it_fails, resolve
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
 CHANNELS = (1, 3)
-"""Sizes of an axis that are taken for the colour axis when no layout is given."""
+"""Sizes of an axis that are taken for the color axis when no layout is given."""
 AS_TEST = ("test", "validation", "val", "valid")
 """Parts that serve as the test part; the first that is there."""
 

@@ -35,7 +35,7 @@ class Decomposition:
     Args:
         signal: (m, d) in the span of the signal directions.
         memorized: (m, d) in the span of the training noise patches.
-        rest: (m, d) orthogonal to both; gradient descent leaves this part as it was initialised.
+        rest: (m, d) orthogonal to both; gradient descent leaves this part as it was initialized.
     """
 
     signal: Tensor
@@ -100,11 +100,6 @@ class PatchData:
         """w*, (n_signals, d), orthonormal rows, float64."""
         return torch.eye(self.n_signals, self.patch_dim, dtype=torch.float64)
 
-    @property
-    def input_shape(self) -> tuple[int, int]:
-        """(P, d)."""
-        return self.n_patches, self.patch_dim
-
     def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> PatchSample:
         """Draw n independent examples.
 
@@ -141,7 +136,7 @@ class PatchData:
         return 2.0 * torch.randint(2, (n,), generator=generator).double() - 1.0
 
     def decompose(self, filters: Tensor, sample: PatchSample) -> Decomposition:
-        """Split filters into signal, memorised noise and the rest of their initial value.
+        """Split filters into signal, memorized noise and the rest of their initial value.
 
         w_r = sum_k <w_r, w*_k> w*_k + (projection onto the training noise patches) + rest.
 

@@ -35,7 +35,7 @@ class Images:
     """Images in files' encodings, decoded when they are asked for: `images[rows]` is (len(rows), C, H, W) uint8.
 
     Decoding is most of the time of reading CIFAR-10, and most runs ask for a part. All must have one size. They are
-    grey (C = 1) or colour (C = 3) as the first one is; grey ones in a set of colour are converted, alpha is dropped.
+    gray (C = 1) or color (C = 3) as the first one is; gray ones in a set of color are converted, alpha is dropped.
 
     Args:
         encoded: the bytes of each image. name_of: what a message calls image k. like: a set of the same form.
@@ -108,7 +108,7 @@ class Images:
             raise bad(self.name_of(row), expected=f"{height}x{width} as the first image",
                       got=f"{image.height}x{image.width}", remedy="bring all images to one size")  # fmt: skip
         if channels == 1 and image.mode not in GREY:
-            raise bad(self.name_of(row), expected="a grey image as the first one", got=f"mode {image.mode}",
+            raise bad(self.name_of(row), expected="a gray image as the first one", got=f"mode {image.mode}",
                       remedy="store all images alike")  # fmt: skip
         mode = "L" if channels == 1 else "RGB"
         try:
@@ -185,7 +185,7 @@ class Raw:
 def _require_labels(name: str, labels: np.ndarray, n_classes: int, classes: tuple[str, ...] | None) -> None:
     if labels.min() < 0 or labels.max() >= n_classes:
         raise bad(f"{name}: labels", expected=f"0 .. {n_classes - 1}", got=f"{labels.min()} .. {labels.max()}",
-                  remedy="number the classes from 0; unlabelled examples cannot be used")  # fmt: skip
+                  remedy="number the classes from 0; unlabeled examples cannot be used")  # fmt: skip
     if len(labels) < n_classes:
         have, n_missing = set(labels.tolist()), n_classes - len(labels)
         missing = (classes[k] if classes else k for k in range(n_classes) if k not in have)  # may be billions

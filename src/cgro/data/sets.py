@@ -115,7 +115,7 @@ def parse_classes(
 
 
 def _as_task(raw: Raw, classes: str | None) -> tuple[list[tuple[Pixels, np.ndarray, np.ndarray]], tuple[str, ...]]:
-    """The train and test parts (x, y, index), restricted to the classes and relabelled; a missing test part is cut."""
+    """The train and test parts (x, y, index), restricted to the classes and relabeled; a missing test part is cut."""
     groups, names = parse_classes(classes, raw.y, raw.classes)
     table = np.full(int(raw.y.max()) + 1, -9)
     for label, group in enumerate(groups):

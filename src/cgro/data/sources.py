@@ -55,7 +55,7 @@ def mnist5k() -> Raw:
 
 
 def digits() -> Raw:
-    """1,797 handwritten digits of 8x8 pixels with 17 grey levels, from scikit-learn."""
+    """1,797 handwritten digits of 8x8 pixels with 17 gray levels, from scikit-learn."""
     path = _package_folder("sklearn", "pip install 'cgro[data]'") / "datasets" / "data" / "digits.csv.gz"
     table, text = _table(path, (1797, 65))
     x = (table[:, :-1] / 16).astype(np.float32).reshape(-1, 1, 8, 8)

@@ -1,4 +1,4 @@
-"""Random numbers that belong to examples: what one example draws does not hang on its neighbours in the batch."""
+"""Random numbers that belong to examples: what one example draws does not depend on the other examples of the batch."""
 
 import hashlib
 import math
@@ -55,7 +55,7 @@ class Draws:
         return len(self.keys)
 
     def rows(self, rows: Tensor) -> "Draws":
-        """The streams of some examples, where they stand."""
+        """The streams of some examples, at their current position."""
         return Draws(self.keys[rows], self.position)
 
     def to(self, device: torch.device) -> "Draws":

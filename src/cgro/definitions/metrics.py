@@ -354,7 +354,7 @@ def cgro_verdict(
     prediction_share: float | Sequence[float] | None = None,
     rule: VerdictRule = DEFAULT_RULE,
 ) -> Verdict:
-    """Read Definition 3.4 on finite samples: which of DESIGN's labels does ONE point of training deserve?
+    """Read Definition 3.4 on finite samples: which label does ONE point of training deserve?
 
     `cgro`: the robust gap's lower 95% end exceeds `min_gap`, the gap exceeds `gap_ratio` clean gaps, and the clean
     test error is below `chance_fraction` of guessing. It judges one point; `robust_overfitting` judges a curve and
@@ -428,7 +428,7 @@ def _sentence(
     if label == "underfitting":
         return (
             f"Underfitting: on its own training set the model errs on {c_train} of clean and {r_train} of attacked "
-            "examples, so there is nothing memorised to overfit."
+            "examples, so there is nothing memorized to overfit."
         )
     if label == "robust":
         return f"Robust at this radius: robust test error {r_test}, only {width} above the training set's {r_train}."

@@ -1,4 +1,8 @@
-"""The threat model: which perturbed inputs X' the adversary may choose. The only file that knows norms."""
+"""The threat model: which perturbed inputs X' the adversary may choose, and the projection onto their set.
+
+Attacks reach norms through this file alone. The exact separation, the memorizer's indicators and the full-ball dynamics
+have norms of their own.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -287,7 +291,7 @@ def _shrink_to_simplex(size: Tensor, room: Tensor, radius: float) -> Tensor:
     """clip(size - t, 0, room) with the smallest t >= 0 for which its sum is at most `radius`.
 
     The sum falls piecewise linearly in t, with breakpoints size - room and size; it is evaluated at all of them by
-    running sums and the root is interpolated between the two neighbours.
+    running sums and the root is interpolated between the two neighbors.
     """
     a, cap = size.double(), room.double()
     inside = torch.minimum(a, cap)

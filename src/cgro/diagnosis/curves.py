@@ -56,7 +56,7 @@ class Curves:
         values = {k: np.asarray(v, float) for k, v in self.values.items()}
         other = [f"{k} {len(v)}" for k, v in values.items() if v.shape != epoch.shape]
         if other:
-            raise bad("curves", expected=f"{len(epoch)} values each, one an epoch", got=", ".join(other))
+            raise bad("curves", expected=f"{len(epoch)} values each, one per epoch", got=", ".join(other))
         for key in ERRORS:
             known = values.get(key, epoch[:0])
             known = known[~np.isnan(known)]
@@ -93,7 +93,7 @@ class Curves:
         return tuple(self.meta.get("remarks", ()))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an epoch, for `metrics.jsonl`."""
+        """One row per epoch, for `metrics.jsonl`."""
         return [
             {"epoch": float(e)} | {k: float(v[t]) for k, v in self.values.items() if not np.isnan(v[t])}
             for t, e in enumerate(self.epoch)

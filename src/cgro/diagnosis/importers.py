@@ -419,7 +419,7 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
         columns: curve -> column, for tables.
 
     Returns:
-        One value a seed; a file holds one.
+        One value per seed; a file holds one.
 
     Raises:
         BadRequest: nothing there, an empty or binary file, or none of these formats.

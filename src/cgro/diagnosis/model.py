@@ -97,14 +97,14 @@ def diagnose_model(
 def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
     x, y = (part.x, part.y) if isinstance(part, Split) else part
     if len(x) != len(y):
-        raise bad("labels", expected=f"{len(x)}, one an example", got=len(y))
+        raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
     return x[:n], y[:n]
 
 
 def checkpoint_files(folder: Path, pattern: str = "*") -> list[tuple[int, Path]]:
     """(epoch, file) of a folder of checkpoints, in the order of the last number in each name.
 
-    Optimiser states (`opt...`) are left out. Without numbers the names' order counts from 1.
+    Optimizer states (`opt...`) are left out. Without numbers the names' order counts from 1.
 
     Raises:
         BadRequest: no checkpoint in it, two of one epoch, some with and some without a number.

@@ -15,7 +15,7 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         "AutoAttack; self-distillation (ADR) 50.39%, with weight averaging 50.86%, with AWP 51.24%.",
     ),
     "cgro": (
-        "The training balls are memorised: regularise the weights (AWP took the robust training accuracy of "
+        "The training balls are memorized: regularize the weights (AWP took the robust training accuracy of "
         f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}).",
         "Or give more data: CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAttack.",
         "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is established.",

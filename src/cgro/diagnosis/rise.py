@@ -172,7 +172,7 @@ class Noise:
     """The noise between epochs.
 
     Args:
-        spread: (T,) standard deviation, locally. rho: correlation of neighbouring epochs.
+        spread: (T,) standard deviation, locally. rho: correlation of neighboring epochs.
     """
 
     spread: np.ndarray

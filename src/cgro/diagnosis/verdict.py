@@ -20,8 +20,8 @@ LIKELY_N = 1000
 
 
 MOST_EPOCHS = 2_000
-"""Measured epochs that the simulations follow one by one; of more, the means of neighbouring ones are judged, 2,000 in
-all. The simulations hold 999 numbers an epoch, and finding the onset takes the square of the epochs. A choice."""
+"""Measured epochs that the simulations follow one by one; of more, the means of neighboring ones are judged, 2,000 in
+all. The simulations hold 999 numbers per epoch, and finding the onset takes the square of the epochs. A choice."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CurveRule:
     Args:
         min_epochs: fewer measured epochs are too little evidence for a curve.
         alpha: largest p-value of a rise that is believed.
-        order: where the neighbours of every curve differ as much as strangers (rank von Neumann ratio, p-value above
+        order: where the neighbors of every curve differ as much as strangers (rank von Neumann ratio, p-value above
             this), the rows are shuffled, or noise, and there is no verdict.
         jump: catastrophic overfitting is a rise of the robust error by this much within `jump_epochs`
             measured epochs, jump_to: to at least this level, while the clean error stays this much lower.
@@ -186,7 +186,7 @@ class _Case:
             return self._as_point(f"{len(curves.measured(TEST)[0])} measured epochs are too few for a curve")
         if shuffled(curves, rule):
             text = (
-                "No verdict: neighbouring epochs differ as much as distant ones; the rows look shuffled, or are noise."
+                "No verdict: neighboring epochs differ as much as distant ones; the rows look shuffled, or are noise."
             )
             return "too_little_evidence", "curve", text
         if not self.real:
@@ -227,7 +227,7 @@ class _Case:
         lines = []
         n_measured = len(self.curves.measured(TEST)[0])
         if self.rise is not None and n_measured > MOST_EPOCHS:
-            lines.append(f"{n_measured} epochs are judged as {MOST_EPOCHS} means of neighbouring ones.")
+            lines.append(f"{n_measured} epochs are judged as {MOST_EPOCHS} means of neighboring ones.")
         if self.rise is not None and label != "collapsed":
             lines.append(_bias_sentence(self.rise))
         if self.real and self.rise is not None and scope == "curve":

@@ -120,7 +120,7 @@ def full_ball_errors(
         batch: the trained filters as vectors.
         setting: whose radius is attacked; its adversary may be another.
         p: "l2" or "linf".
-        n_test: unseen examples a seed, drawn from seed + 2^31.
+        n_test: unseen examples per seed, drawn from seed + 2^31.
         seeds: of the batch.
         n_steps: of each restart. n_restarts: in all.
 

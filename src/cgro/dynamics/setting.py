@@ -33,7 +33,7 @@ class Setting:
         adversary: "restricted" moves the signal along w* against the current network, exactly (the paper's);
             "transfer" always subtracts delta y w*, the worst case of the linear model <w*, X> (the paper's first
             version); "l2" and "linf" move every patch, by projected gradient on the current network.
-        batch_size: examples a step, drawn without replacement; None is full batch.
+        batch_size: examples per step, drawn without replacement; None is full batch.
         attack_steps: gradient steps of "l2" and "linf" in training; the others are closed forms.
 
     Raises:

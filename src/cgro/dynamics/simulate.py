@@ -51,7 +51,7 @@ def simulate(
 
     w_r <- w_r - eta grad (1/N) sum_i [ (1-lambda) loss(X_i) + lambda max_{X'} loss(X') ]; the inner maximum is a closed
     form for the adversary along w*, projected gradient for the full balls. What the numbers do not say: test errors
-    along the way are means over `n_test` unseen examples a seed (the same ones at every record), not exact
+    along the way are means over `n_test` unseen examples per seed (the same ones at every record), not exact
     probabilities (`probability_correct` gives those); under "l2" and "linf" `robust_error/*` still speaks of the
     adversary along w*, exactly, and the full ball is judged by `full_ball_errors`.
 
@@ -64,7 +64,7 @@ def simulate(
         compiled: take steps in compiled loops; False for the slower numpy form of the same step, their oracle.
         threads: seeds run at once (compiled loops only).
         n_records: records, evenly in the logarithm of the step.
-        n_test: unseen examples a seed for the test errors along the way.
+        n_test: unseen examples per seed for the test errors along the way.
         stop_when: "memorized" ends when, in all seeds, every training example resists the attack and noise learning
             has fallen below half of its highest rate.
         loss_below: end when the loss of all seeds is below this.
@@ -137,7 +137,7 @@ def unseen_errors(run: Trajectory, n_test: int = 20_000) -> dict[str, Array]:
 
     Args:
         run: from `simulate`.
-        n_test: examples a seed; the standard error of one seed's rate is below 0.5 / sqrt(n_test).
+        n_test: examples per seed; the standard error of one seed's rate is below 0.5 / sqrt(n_test).
 
     Returns:
         `clean` and `robust`, (S,) each. The robust error counts a clean mistake as one.

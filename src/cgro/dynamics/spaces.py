@@ -63,10 +63,6 @@ class Batch:
         """Add sum_k coefficients_k xi_k to the filters."""
         raise NotImplementedError
 
-    def change_of_activations(self, coefficients: Array) -> Array:
-        """G c: how the noise activations respond to a step, (S, n, m)."""
-        raise NotImplementedError
-
     def compiled_steps(self, n_steps: int, s: int, weights: Array) -> None:
         """n steps of seed s in compiled loops."""
         raise NotImplementedError
@@ -109,10 +105,6 @@ class Direct(Batch):
         """Take a step."""
         self.filters += self.noise_t @ coefficients
 
-    def change_of_activations(self, coefficients: Array) -> Array:
-        """G c."""
-        return self.noise @ (self.noise_t @ coefficients)
-
     def compiled_steps(self, n_steps: int, s: int, weights: Array) -> None:
         """Compiled loops."""
         from cgro.dynamics.compiled import direct_steps
@@ -145,10 +137,6 @@ class Gram(Batch):
     def move(self, coefficients: Array) -> None:
         """Take a step."""
         self.coefficients += coefficients
-
-    def change_of_activations(self, coefficients: Array) -> Array:
-        """G c."""
-        return self.gram @ coefficients
 
     def compiled_steps(self, n_steps: int, s: int, weights: Array) -> None:
         """Compiled loops."""

@@ -59,7 +59,7 @@ def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
     """The three stages of adversarial training, by half-maximum rules that have nothing to tune.
 
     With s = d(alpha^q U)/dt and n = d(mean_i V_i)/dt: stage I ends where s falls below half its maximum after its peak;
-    memorisation starts at the first later step with n at half its maximum or above; it ends where robust training
+    memorization starts at the first later step with n at half its maximum or above; it ends where robust training
     accuracy is 100% from then on. The last two also need mean V to have gained at least 0.5 since stage I. A boundary
     is interpolated in the logarithm of the step, so it is no finer than the records. It says nothing about causes.
 

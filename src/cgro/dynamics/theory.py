@@ -97,7 +97,7 @@ def extinction_ratio(robust_weight: float, activation_power: float) -> float:
 
 
 def onset_ratio(setting: Setting, seeds: Sequence[int] = (0,)) -> float:
-    """delta/alpha above which training memorises (delta < alpha): 1 - rho_c, a heuristic.
+    """delta/alpha above which training memorizes (delta < alpha): 1 - rho_c, a heuristic.
 
     rho_c^q = median_i( |xi_i|^2 v_0i^(q-2) ) / ( N alpha^2 (alpha u_I)^(q-2) ): the attacked signal gradient and one
     example's noise gradient at the end of stage I are equal. xi_i a noise patch, v_0i = max_r y_i <w_r(0), xi_i>,

@@ -224,7 +224,7 @@ def unjudged(claims: Sequence[Claim], why: str) -> list[Claim]:
 
 
 def worst(claims: Sequence[Claim]) -> Ruling:
-    """The label of an artifact: the first of `RULINGS` that occurs; untested claims count only where nothing else does.
+    """The label of an artifact: the first of `WORST_FIRST` that occurs; untested claims count only alone.
 
     >>> worst([untested("a", "", paper="", ours="", why=""), Claim("b", "", "", "reproduced", "", "", "")])
     'reproduced'

@@ -57,7 +57,7 @@ def _growth(rows: list[dict[str, Any]], stages: Mapping[str, list[float | None]]
 
 
 def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """Stages found, in their order, the stall, the delay, all memorised, and the control."""
+    """Stages found, in their order, the stall, the delay, all memorized, and the control."""
     theorem, control = findings["theorem"], findings["control"]
     n, stages = theorem["n_seeds"], theorem["stages"]
     boundaries = [stages[k] for k in paper["order"]]

@@ -29,7 +29,7 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def run(scale: Scale, home: Home) -> Findings:
-    """Sizes by D and where the floor passes the memoriser."""
+    """Sizes by D and where the floor passes the memorizer."""
     (done,) = home.finished(jobs(scale)).values()
     rows, result = done.rows(), done.summary
     names = {
@@ -66,7 +66,7 @@ def _less(a: float | None, b: float | None) -> bool:
 
 
 def tables(findings: Findings) -> list[Table]:
-    """Where the floor passes the memoriser."""
+    """Where the floor passes the memorizer."""
     keys, dims = ("clean", "memorizer", "floor", "construction"), findings["dims"]
     rows = [[d, *("vacuous" if findings[k][i] is None else f"{findings[k][i]:.1f}" for k in keys)]
             for i, d in enumerate(dims) if d in (5, 10, 12, 15, 20, 30, 50, 75, 100)]  # fmt: skip

@@ -60,8 +60,6 @@ CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2, 3), "cpu": (4, 8, 16), "gpu": (16, 32, 64), "paper": (1, 5, 10),
 }  # fmt: skip
 _CIFAR_SECONDS = {4: 200, 8: 350, 16: 720}
-PAPER_WIDTHS = (1, 5, 10)
-"""Of the WRN-34 in Table 1; ours stand beside them in the same order."""
 
 
 def mnist(scale: Scale, width: int, variant: str = "") -> list[Job]:
@@ -83,7 +81,7 @@ def lenet5(scale: Scale) -> list[Job]:
 
 
 def few(scale: Scale) -> list[Job]:
-    """LeNet x4 on 600 MNIST images against l_inf 0.1: it memorises within a minute, so it can be trained many times."""
+    """LeNet x4 on 600 MNIST images against l_inf 0.1: it memorizes within a minute, so it can be trained many times."""
     own = _MNIST["smoke" if scale == "smoke" else "cpu"] | {"model": "lenet", "width": 4, "radius": "0.1"}
     if scale != "smoke":
         own |= {"n_train": 600, "attack": "pgd7", "step_size": "0.03", "epochs": 32, "eval_every": 2}

@@ -42,7 +42,7 @@ BASE = 16
 FIXED = 2.0
 """Points of clean test accuracy within which networks count as equally accurate: a choice."""
 STARTS = {1: ("-warm", "-sgd", "-sgd-warm", "-long"), 2: ("", "-warm", "-sgd", "-sgd-warm")}
-"""Widths at which the constant solution is looked into, beside the table's own: is it capacity, or optimisation?"""
+"""Widths at which the constant solution is looked into, beside the table's own: is it capacity, or optimization?"""
 
 
 def _mnist(scale: Scale) -> dict[str, list[Job]]:

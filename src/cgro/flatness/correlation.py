@@ -55,7 +55,7 @@ def rank_correlation(
 ) -> Correlation:
     """Spearman's rho of two quantities over checkpoints (Figure 4, right), with an interval that respects dependence.
 
-    Neighbouring epochs are nearly the same network, so a bootstrap over points would claim far more than there is. Here
+    Neighboring epochs are nearly the same network, so a bootstrap over points would claim far more than there is. Here
     seeds are drawn with replacement, and within each, blocks of consecutive epochs. With three seeds the interval is
     coarse, and with one it speaks of that seed only.
 

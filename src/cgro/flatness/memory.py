@@ -124,10 +124,10 @@ def memory_score(train: Attacked, test: Attacked) -> MemoryScore:
 
 
 def memorized_by_margin(clean: Mapping[str, Tensor], margins: Mapping[str, Tensor], radius: float) -> dict[str, float]:
-    """Who is memorised: the share that stands under attack among points near to and far from the clean boundary.
+    """Who is memorized: the share that stands under attack among points near to and far from the clean boundary.
 
     mu is the share of training points whose flip radius under the clean network is at most `radius`; flip radii are
-    upper bounds of distances, so mu is a lower bound (v1: only these need memorising). If the robust network
+    upper bounds of distances, so mu is a lower bound (v1: only these need memorizing). If the robust network
     remembers, near training points stand and near test points do not: `memory_near` is that difference.
 
     Args:
@@ -152,7 +152,7 @@ def memorized_by_margin(clean: Mapping[str, Tensor], margins: Mapping[str, Tenso
 
 
 def by_quarter(indicator: Mapping[str, Tensor], margins: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    """Who is memorised, without a threshold: the share that stands, train minus test, by quarters of an indicator.
+    """Who is memorized, without a threshold: the share that stands, train minus test, by quarters of an indicator.
 
     Quarters are cut within each part, lowest values first: a network that has learnt the training images gives them other
     values than test images, but hardly another order. Use this where `memorized_by_margin` finds mu = 1, as the margins

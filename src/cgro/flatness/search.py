@@ -76,7 +76,7 @@ class Average:
 
     @classmethod
     def of(cls, values: Tensor) -> "Average":
-        """Of one number an example, (N,)."""
+        """Of one number per example, (N,)."""
         sd = float(values.double().std()) if len(values) > 1 else 0.0
         return cls(float(values.double().mean()), sd, len(values))
 

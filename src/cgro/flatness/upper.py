@@ -10,6 +10,7 @@ from cgro._check import bad
 from cgro.definitions import ThreatModel, default_loss
 from cgro.definitions.attacks import judge
 from cgro.definitions.losses import check_labels
+from cgro.models.head import Scores
 
 Interval = tuple[Tensor, Tensor]
 ROUNDING = 1e-9
@@ -73,7 +74,7 @@ def _affine_layers(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases; ReLU stands between them."""
     children = list(model.children()) if isinstance(model, nn.Sequential) else []
     kinds = ["relu" if isinstance(m, nn.ReLU) else "linear" for m in children if isinstance(m, nn.ReLU | nn.Linear)]
-    known = all(isinstance(m, nn.ReLU | nn.Linear | nn.Flatten) or _is_head(m) for m in children)
+    known = all(isinstance(m, nn.ReLU | nn.Linear | nn.Flatten | Scores) for m in children)
     if not (known and kinds[::2] == ["linear"] * (len(kinds) // 2 + 1) and set(kinds[1::2]) <= {"relu"}):
         raise bad(
             "model", expected="Linear layers with ReLU between them, in an nn.Sequential", got=type(model).__name__
@@ -83,10 +84,6 @@ def _affine_layers(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
         (m.weight.detach().double(), (m.bias if m.bias is not None else m.weight.new_zeros(len(m.weight))).detach().double())
         for m in linear
     ]  # fmt: skip
-
-
-def _is_head(module: nn.Module) -> bool:
-    return type(module).__name__ == "Scores"
 
 
 def _affine(z: Interval, weight: Tensor, bias: Tensor) -> Interval:

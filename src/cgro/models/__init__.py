@@ -1,6 +1,6 @@
 """Networks by name, and any module of the user's."""
 
-from cgro.models.networks import KINDS, NETWORKS, build, fast_layout, lenet, lenet5, mlp, n_parameters, require_outputs
+from cgro.models.networks import KINDS, NETWORKS, build, fast_layout, lenet, lenet5, mlp, n_parameters
 from cgro.models.other import Logits
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 
@@ -15,7 +15,6 @@ __all__ = [
     "mlp",
     "n_parameters",
     "preactresnet",
-    "require_outputs",
     "resnet9",
     "wide_resnet",
 ]

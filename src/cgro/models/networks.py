@@ -83,7 +83,7 @@ def build(
     seed: int = 0,
     stored: int | None = None,
 ) -> nn.Module:
-    """A freshly initialised network. This runs code, if the name says so: it is the caller's own, or one that was admitted.
+    """A freshly initialized network. If the name is that of code, it runs: the caller's own, or code that was admitted.
 
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
     here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
@@ -204,15 +204,6 @@ def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> Any:
             module.training = mode
 
 
-def require_outputs(model: nn.Module, shape: tuple[int, ...], n_outputs: int, name: str) -> None:
-    """Try the network on one blank input, before any work starts, and compare the shape of what comes out.
-
-    Raises:
-        BadRequest: it fails, returns no tensor, or other than (B, classes), or (B,) scores for a binary task.
-    """
-    _require_shape(_blank_output(model, shape, name), n_outputs, name)
-
-
 def _require_shape(out: Any, n_outputs: int, name: str) -> None:
     task = "(B,) scores for the 2 classes" if n_outputs == 1 else f"{n_outputs} logits for the {n_outputs} classes"
     if not isinstance(out, torch.Tensor):
@@ -240,5 +231,12 @@ def fast_layout(model: nn.Module) -> nn.Module:
 
 
 def n_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
+    """Count the parameters, trainable and frozen; buffers are not counted.
+
+    Args:
+        model: any module.
+
+    Returns:
+        The number of scalars.
+    """
     return sum(p.numel() for p in model.parameters())

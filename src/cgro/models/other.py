@@ -59,10 +59,10 @@ def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any)
 
 
 def from_timm(name: str, shape: tuple[int, ...], n_outputs: int) -> Logits:
-    """A network of timm, freshly initialised, with the library's mean and deviation inside.
+    """A network of timm, freshly initialized, with the library's mean and deviation inside.
 
     Networks of a fixed input size, such as vision transformers, are made for the size of the images. Where the number
-    of channels is not that of the library's constants, inputs are centred by (x - 0.5) / 0.25.
+    of channels is not that of the library's constants, inputs are centered by (x - 0.5) / 0.25.
 
     Args:
         name: timm's name, such as resnet18; a tag behind a dot changes the constants only. shape: (C, H, W).

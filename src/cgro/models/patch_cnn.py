@@ -90,7 +90,7 @@ class PatchCNN(nn.Module):
             radius: delta >= 0.
 
         Returns:
-            The two minimisers.
+            The two minimizers.
 
         Example:
             >>> net = PatchCNN(2, 3, generator=torch.Generator())

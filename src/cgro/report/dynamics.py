@@ -174,15 +174,15 @@ def _stage_name(stages: dict[str, Any], step: float) -> str:
     if ends[1] is None or step < ends[1]:
         return "stage II: signal stalls"
     if ends[2] is None or step < ends[2]:
-        return "stage III: noise is memorised"
-    return "memorised"
+        return "stage III: noise is memorized"
+    return "memorized"
 
 
 def phase_diagram(folder: Path) -> Path:
     """Robust test accuracy over the sweep, with the predicted boundaries drawn on it.
 
-    Solid: onset of memorisation, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are
-    grey.
+    Solid: onset of memorization, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are
+    gray.
     """
     run = Run.open(folder)
     rows, axes_values = run.rows(), run.result["sweep"]

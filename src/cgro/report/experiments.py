@@ -19,7 +19,7 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float]:
 
 
 def accuracy_bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]], labels: Sequence[str]) -> Path:
-    """Bars of each group side by side; errors one standard deviation; hatches tell groups apart in grey.
+    """Bars of each group side by side; errors one standard deviation; hatches tell groups apart in gray.
 
     Args:
         groups: name -> column -> percent over seeds, columns in the order of labels.

@@ -83,7 +83,7 @@ def hierarchy(folder: Path) -> Path | None:
 
 
 def toy(folder: Path, rows: Sequence[Mapping[str, Any]], n_points: int) -> Path:
-    """Errors of the memoriser on the worst-case family against D: CGRO appears with the dimension."""
+    """Errors of the memorizer on the worst-case family against D: CGRO appears with the dimension."""
     path = folder / "figures" / "toy"
     dims = [r["dim"] for r in rows]
     with figure(path, width=6.4, height=4.0) as drawing:

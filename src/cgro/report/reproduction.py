@@ -11,11 +11,11 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgro._check import bad, one_line
+from cgro._check import BadRequest, bad, one_line
 from cgro.reading import read_bytes, read_json_object
 from cgro.report.page import csp_hash
 from cgro.report.shape import SHALLOW, SHARE, TEXT, Kind, Maybe, require
@@ -80,9 +80,13 @@ def results_of(folder: Path) -> list[Result]:
         The summaries, each with its own folder under `path`.
 
     Raises:
-        BadRequest: one is of another version, damaged, or of another shape; names the file.
+        BadRequest: one is of another version, damaged, of another shape, or of an artifact that is not in `ORDER`;
+            names the file.
     """
     found = []
+    for name in sorted(path.parent.name for path in folder.glob("*/summary.json")):
+        if name not in ORDER:
+            raise _unknown(name, str(folder / name))
     for name in ORDER:
         if (folder / name / "summary.json").exists():
             Run(folder / name).check_version()
@@ -95,35 +99,51 @@ def results_of(folder: Path) -> list[Result]:
     return found
 
 
+def _unknown(artifact: str, where: str) -> BadRequest:
+    remedy = "move other results elsewhere, or add a new artifact to ORDER in report/reproduction.py"
+    return bad(where, expected="results of one of " + ", ".join(ORDER), got=artifact, remedy=remedy)
+
+
 def page(results: Sequence[Result], start: Path, *, head: str = "") -> str:
     """The page as Markdown. Figures are linked relative to `start`, the folder of the page.
 
     An artifact with results at several scales is shown in full at the most telling one, and named in the overview at all.
+
+    Raises:
+        BadRequest: a result of an artifact that is not in `ORDER`, which would have no place on the page.
     """
-    best: dict[str, Result] = {}
-    for result in sorted(results, key=lambda r: SCALES.index(r["scale"])):
-        best.setdefault(result["artifact"], result)
-    shown = [best[name] for name in ORDER if name in best]
-    lines = [*([head, ""] if head else []), *_overview(results)]
-    for result in shown:
-        lines += _section(result, start)
+    groups = _by_artifact(results)
+    lines = [*([head, ""] if head else []), *_overview(groups)]
+    for most_telling, *_ in groups.values():
+        lines += _section(most_telling, start)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _overview(results: Sequence[Result]) -> list[str]:
+def _by_artifact(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Results of each artifact, artifacts in the page's order, the most telling scale first."""
+    groups: dict[str, list[Result]] = {name: [] for name in ORDER}
+    for result in sorted(results, key=lambda r: SCALES.index(r["scale"])):
+        name = result["artifact"]
+        if name not in groups:
+            raise _unknown(name, str(result["path"]))
+        groups[name].append(result)
+    return {name: group for name, group in groups.items() if group}
+
+
+def _overview(groups: Mapping[str, Sequence[Result]]) -> list[str]:
     lines = [
         "| artifact | scale | reproduced | partly | not reproduced | cannot be tested at this scale |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name in ORDER:
-        for r in sorted((r for r in results if r["artifact"] == name), key=lambda r: SCALES.index(r["scale"])):
+    for group in groups.values():
+        for r in group:
             counts = [sum(c["verdict"] == v for c in r["claims"]) for v in MARKS]
             lines.append(
                 f"| [{_line(r['title'])}](#{_anchor(r['title'])}) | {r['scale']} | "
                 + " | ".join(str(n or "") for n in counts)
                 + " |"
             )
-    scales = sorted({r["scale"] for r in results}, key=SCALES.index)
+    scales = sorted({r["scale"] for group in groups.values() for r in group}, key=SCALES.index)
     return [*lines, "", *(f"- `{s}`: {ABOUT[s]}." for s in scales), ""]
 
 

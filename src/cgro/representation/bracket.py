@@ -1,4 +1,4 @@
-"""Robust error of a memoriser as a bracket: what an attack that knows its structure breaks, what is certified."""
+"""Robust error of a memorizer as a bracket: what an attack that knows its structure breaks, what is certified."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +103,7 @@ def bracket(
     memorizer: RobustMemorizer, x: Tensor, y: Tensor, *, n_steps: int = 20, n_restarts: int = 2,
     generator: torch.Generator | None = None,
 ) -> Bracket:  # fmt: skip
-    """Robust error of the memoriser between an attack and a certificate (Definition 3.3 for F).
+    """Robust error of the memorizer between an attack and a certificate (Definition 3.3 for F).
 
     The difference of the two is undecided, not robust.
 

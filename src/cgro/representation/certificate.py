@@ -1,7 +1,7 @@
-"""Certificates of the memoriser: y F >= margin on every training ball, and what follows away from them.
+"""Certificates of the memorizer: y F >= margin on every training ball, and what follows away from them.
 
 Letters as in docs/representation.md. A: no support of another class meets the ball of a training point. A': any ramp,
-the overlaps summed. B: points that are not memorised, by a certified bound on the clean model.
+the overlaps summed. B: points that are not memorized, by a certified bound on the clean model.
 """
 
 import math
@@ -64,7 +64,7 @@ def certify(
 
     margin_i = own_i - sum over other classes' k of ReLU(1 - zmin_ik / gap_k) - ReLU(1 - B own_i), own_i the least
     value of point i's own indicator on its ball (1 up to `inner`), zmin_ik the least excess of point k there. Where no
-    other support meets the ball this is exactly 1, whatever f_clean is. Points that are not memorised take
+    other support meets the ball this is exactly 1, whatever f_clean is. Points that are not memorized take
     min(1, m_i) / B from a certified bound m_i on the clean model, and no overlap at all is allowed there.
 
     Args:
@@ -108,14 +108,14 @@ def certify(
 
 
 def _other_supports(m: RobustMemorizer, x: Tensor, classes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Pairs (row, memorised point of another class) whose support may meet the row's ball."""
+    """Pairs (row, memorized point of another class) whose support may meet the row's ball."""
     rows, kept = m.near(x, radius)
     other = classes[rows] != m.classes[m.memorized[kept]]
     return rows[other], kept[other]
 
 
 def least_excess(m: RobustMemorizer, x: Tensor, kept: Tensor, radius: float) -> Tensor:
-    """zmin: the least excess of memorised point kept[j] over the ball of radius `radius` about x[j], float64."""
+    """zmin: the least excess of memorized point kept[j] over the ball of radius `radius` about x[j], float64."""
     delta = (x - m.centers(kept)).abs()
     p = m.threat.p
     if p == math.inf:
@@ -155,7 +155,7 @@ def _exact_losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) ->
 
 
 def _own_value(m: RobustMemorizer, radius: float) -> Tensor:
-    """The least value of each point's own indicator on its ball; nan-free 1 for points that are not memorised."""
+    """The least value of each point's own indicator on its ball; nan-free 1 for points that are not memorized."""
     own = torch.ones(len(m.y), dtype=torch.float64)
     p, beyond = m.threat.p, max(0.0, radius - m.inner)
     if p == math.inf:
@@ -187,7 +187,7 @@ def clean_margin(m: RobustMemorizer, x: Tensor, y: Tensor, threat: ThreatModel) 
 
 
 def small_margin_points(memorizer: RobustMemorizer) -> Tensor:
-    """Training points on whose ball the clean model is not certified right: those that must be memorised. (N,) bool.
+    """Training points on whose ball the clean model is not certified right: those that must be memorized. (N,) bool.
 
     Their share is an upper bound of the mu of the mu N D statement, as the certificate is not tight.
     """
@@ -222,7 +222,7 @@ def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, 
 
 def certified_robust(memorizer: RobustMemorizer, x: Tensor, y: Tensor, threat: ThreatModel | None = None) -> Tensor:
     """Which examples are proved robust (parts C and D): no support of another class meets the ball, and f_clean is
-    certified on it, or the ball lies in the core of a memorised point of its class. (B,) bool.
+    certified on it, or the ball lies in the core of a memorized point of its class. (B,) bool.
 
     Where no support meets the ball at all, F is f_clean there, so nothing is lost by F beyond the bound on f_clean.
 

@@ -36,7 +36,7 @@ def to_onnx(layers: Sequence[Layer], *, double: bool = False) -> bytes:
     n_dense = sum(layer.n_dense for layer in layers)
     if n_dense > DENSE_LIMIT:
         raise bad("export", expected=f"at most {DENSE_LIMIT:,} dense entries", got=f"{n_dense:,}",
-                  remedy="memorise fewer points (--n-train)")  # fmt: skip
+                  remedy="memorize fewer points (--n-train)")  # fmt: skip
     onnx = _package("onnx")
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
     kind, dtype = (onnx.TensorProto.DOUBLE, np.float64) if double else (onnx.TensorProto.FLOAT, np.float32)

@@ -62,7 +62,7 @@ def _least(coefficients: Tensor, x: Tensor, threat: ThreatModel, *, exact: bool)
 def certified_margin(layers: Sequence[Layer], x: Tensor, y: Tensor, threat: ThreatModel, *, batch: int = 64) -> Tensor:
     """A lower bound of the margin over the threat model: y f for scores, min over j of f_y - f_j for logits. (B,)
 
-    Each ReLU is put between two lines, and the linear bound that results is minimised over ball and box exactly.
+    Each ReLU is put between two lines, and the linear bound that results is minimized over ball and box exactly.
     Positive means: certified robust, in real arithmetic (float64 rounding is about 1e-12 of the weights' sums and is
     taken off). Not positive means NOTHING: the bound is not tight.
 

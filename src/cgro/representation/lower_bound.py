@@ -1,7 +1,7 @@
 """Theorem 4.7, without tricks: a worst-case family, a counting floor for every robust network, and one that is robust.
 
 The counting argument below is our derivation (Warren's theorem, layer by layer), not the paper's text; its constant is
-explicit. It says that SOME labelling of the grid is hard, and names none.
+explicit. It says that SOME labeling of the grid is hard, and names none.
 """
 
 import math
@@ -18,7 +18,7 @@ LARGEST_GRID = 2**16
 
 
 def grid_side(radius: float) -> int:
-    """k, the largest integer with 1 / (k - 1) > 2 radius: neighbours on the grid are more than 2 radius apart.
+    """k, the largest integer with 1 / (k - 1) > 2 radius: neighbors on the grid are more than 2 radius apart.
 
     >>> grid_side(0.1), grid_side(0.2)
     (5, 3)
@@ -50,12 +50,12 @@ def _log2_growth(log2_w: float, n_layers: int, log2_m: float, dim: int) -> float
 
 
 def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1) -> float | None:
-    """log2 of the parameters that a robust network must exceed on the worst labelling (Theorem 4.7, counted).
+    """log2 of the parameters that a robust network must exceed on the worst labeling (Theorem 4.7, counted).
 
-    The m = k^(D-1) grid points need m labels. At most 2^G(W) labellings are realised by networks with W non-zero
+    The m = k^(D-1) grid points need m labels. At most 2^G(W) labelings are realized by networks with W non-zero
     parameters in L weight layers, G = L + L W log2(2 e m L) + W log2(e (D+W+1)(W+1)/W); each is within error a of at
-    most 2^(H(a) m) others. While G + H(a) m < m some labelling has robust error above a for every such network, in
-    any l_p norm. It does not say which labelling, nor anything about a data set such as MNIST.
+    most 2^(H(a) m) others. While G + H(a) m < m some labeling has robust error above a for every such network, in
+    any l_p norm. It does not say which labeling, nor anything about a data set such as MNIST.
 
     Args:
         radius: of the threat. dim: D >= 2. n_layers: L. error: a in [0, 1/2).
@@ -82,7 +82,7 @@ def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1
 
 
 def log2_construction(radius: float, dim: int) -> float:
-    """log2 of the parameters of the round-project-interpolate network on a random labelling: 5 (k-1)(D-1) + 1.5 m.
+    """log2 of the parameters of the round-project-interpolate network on a random labeling: 5 (k-1)(D-1) + 1.5 m.
 
     >>> 3.9 < log2_construction(0.2, 3) < 6
     True
@@ -94,7 +94,7 @@ def log2_construction(radius: float, dim: int) -> float:
 
 @dataclass(frozen=True)
 class Family:
-    """The points (s, 1/2 + eta phi(s)), s in a grid of k^(D-1), labelled phi(s); clean error 0 with 2 parameters.
+    """The points (s, 1/2 + eta phi(s)), s in a grid of k^(D-1), labeled phi(s); clean error 0 with 2 parameters.
 
     Args:
         points: (m, D) float64. labels: (m,) -1 / +1. digits: (m, D-1) grid positions 0 .. k-1. radius, side: delta, k.
@@ -135,7 +135,7 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
 
 
 def checkerboard(radius: float, dim: int) -> Tensor:
-    """The labelling (-1)^(sum of digits): looks hard, and is realised with 8 (k-1)(D-1) + O(1) parameters."""
+    """The labeling (-1)^(sum of digits): looks hard, and is realized with 8 (k-1)(D-1) + O(1) parameters."""
     k = grid_side(radius)
     digits = torch.arange(k ** (dim - 1))[:, None] // k ** torch.arange(dim - 1) % k
     return 1 - 2 * (digits.sum(1) % 2)
@@ -206,7 +206,7 @@ def family_margins(layers: list[Layer], family: Family) -> Tensor:
 
 
 def expected_unseen(radius: float, dim: int, n: int) -> float:
-    """(1 - 1/m)^N: the expected robust test error of the memoriser that saw N draws from the family.
+    """(1 - 1/m)^N: the expected robust test error of the memorizer that saw N draws from the family.
 
     >>> round(expected_unseen(0.2, 6, 300), 3)
     0.29

@@ -69,7 +69,7 @@ class RobustMemorizer(nn.Module):
     Outside the supports, F is f_clean (clipped, divided by s): the same prediction.
 
     `forward` evaluates it in structured form on the indicators that are not 0, which is exact. What it does NOT say:
-    that it is robust anywhere but near the memorised points.
+    that it is robust anywhere but near the memorized points.
 
     Args:
         clean_model: (B, *S) -> (B,) scores or (B, C) logits. x: (N, *S) training points. y: (N,) labels.
@@ -77,7 +77,7 @@ class RobustMemorizer(nn.Module):
         variant: `box` or `compact` for p = inf, `lean` for p = 1, `shared` for p = 2; None takes the norm's first.
         ramp: gamma, the width on which an indicator falls to 0; None takes, a point, what keeps other classes' balls
             free, at most the radius. A given one may be too wide: `certify` says so.
-        memorize: (M,) positions or (N,) bool of the points to memorise; None for all.
+        memorize: (M,) positions or (N,) bool of the points to memorize; None for all.
         separation: of (x, y), if it is already known.
 
     Raises:
@@ -169,7 +169,7 @@ class RobustMemorizer(nn.Module):
 
     @property
     def n_memorized(self) -> int:
-        """Number of memorised points."""
+        """Number of memorized points."""
         return len(self.memorized)
 
     @property
@@ -194,7 +194,7 @@ class RobustMemorizer(nn.Module):
         return rows if self.pixels is None else rows / 255
 
     def centers(self, kept: Tensor) -> Tensor:
-        """Memorised points as float64, (n, D)."""
+        """Memorized points as float64, (n, D)."""
         return self.points(self.memorized[kept])
 
     def balls(self) -> Balls:
@@ -207,7 +207,7 @@ class RobustMemorizer(nn.Module):
         return self.inner**2 + self._error()
 
     def near(self, x: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Pairs (row of x, memorised point) that hold every one with distance < margin + inner + ramp: the active set.
+        """Pairs (row of x, memorized point) that hold every one with distance < margin + inner + ramp: the active set.
 
         With margin r, all others have indicator 0 on the whole ball of radius r about the row.
         """
@@ -215,7 +215,7 @@ class RobustMemorizer(nn.Module):
         return torch.from_numpy(rows), torch.from_numpy(kept)
 
     def excess(self, x: Tensor, rows: Tensor, kept: Tensor) -> Tensor:
-        """z of the pairs (x[rows], memorised point kept), float64, differentiable in x."""
+        """z of the pairs (x[rows], memorized point kept), float64, differentiable in x."""
         flat = x.flatten(1).double()
         delta = flat[rows] - self.centers(kept)
         if self.threat.p == math.inf:
@@ -279,7 +279,7 @@ class RobustMemorizer(nn.Module):
         n_nonzero = generic_count(self.variant, self.n_memorized, self.dim, self.depth, self.low)
         if n_nonzero > limit:
             raise bad("network", expected=f"at most {limit:,} non-zeros to write out", got=f"{n_nonzero:,}",
-                      remedy="memorise fewer points, or evaluate it in structured form")  # fmt: skip
+                      remedy="memorize fewer points, or evaluate it in structured form")  # fmt: skip
         if self._expanded is not None:
             return self._expanded
         labels, each = self.classes[self.memorized], torch.arange(self.n_memorized)
@@ -300,7 +300,7 @@ class RobustMemorizer(nn.Module):
         n_dense = self._dense_estimate()
         if n_dense > limit:
             raise bad("network", expected=f"at most {limit:,} dense entries", got=f"about {n_dense:,}",
-                      remedy="memorise fewer points, or use expand()")  # fmt: skip
+                      remedy="memorize fewer points, or use expand()")  # fmt: skip
         return to_sequential(self.expand(), limit=limit)
 
     def _dense_estimate(self) -> int:

@@ -28,7 +28,7 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def _corners(memorizer: RobustMemorizer) -> tuple[Tensor, Tensor] | None:
-    """Three memorised points (corners, positions) where f_clean is least sure, of two classes; None if degenerate."""
+    """Three memorized points (corners, positions) where f_clean is least sure, of two classes; None if degenerate."""
     m = memorizer
     if m.n_memorized < 3 or m.dim < 2:
         return None

@@ -1,4 +1,4 @@
-"""The exact toy: the memoriser on the worst-case family, where its robust test error is known to the last point."""
+"""The exact toy: the memorizer on the worst-case family, where its robust test error is known to the last point."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def _clean(x: Tensor) -> Tensor:
 
 
 def toy(radius: float, dim: int, n_points: int = 300, *, p: float | str = "inf", seed: int = 0) -> dict[str, Any]:
-    """Errors of the memoriser trained on N draws from the family, exact over all m points of it.
+    """Errors of the memorizer trained on N draws from the family, exact over all m points of it.
 
     Its balls are certified on the points that were drawn. On every other point the adversary moves the last
     coordinate across 1/2, by twice eta = radius / 2, where F is f_clean: robust test error = 1 - |seen| / m.

@@ -34,7 +34,7 @@ class Optimum:
     """The least objective over a ball, and where.
 
     Args:
-        value: the optimum. bound: the solver's proven lower bound. x: (D,) minimiser. n_binaries: unsettled neurons.
+        value: the optimum. bound: the solver's proven lower bound. x: (D,) minimizer. n_binaries: unsettled neurons.
     """
 
     value: float
