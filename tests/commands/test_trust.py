@@ -517,7 +517,7 @@ def test_what_code_is() -> None:
             resolve(name, "--model")
     with pytest.raises(BadRequest, match=r"package\.module:name"):
         resolve("string:capwords:beta=6", "--model")
-    assert set(PREFIXES) == {"timm"}
+    assert set(PREFIXES) == {"timm", "adversarial", "trades", "ema"}
 
 
 def test_names_with_options_follow_the_code_that_was_named(received: Theirs) -> None:

@@ -128,9 +128,10 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
         if f.name not in settings or f.name in NOT_STORED:
             continue
         value, names = settings[f.name], f.metadata.get("names")
-        if names is not None and value is not None and not isinstance(value, str):
+        words = value if isinstance(value, list) else [value]
+        if names is not None and value is not None and not all(isinstance(word, str) for word in words):
             raise bad(f"{received.where}: {f.name}", expected="a name", got=type(value).__name__)
-        for word in value if isinstance(value, list) else [value]:
+        for word in words:
             if isinstance(word, str):
                 received.admit(f.name, word, names or f.name)
         if names == "data" and isinstance(value, str) and not received.trusts(value):
@@ -180,6 +181,8 @@ def parse(
             parser.add_argument(f.name, default=written.get(f.name, default), help=text, **shape)
         elif hints[f.name] is bool or f.metadata.get("flag"):
             parser.add_argument(_flag(f.name), action="store_true", default=default, help=text)
+        elif typing.get_origin(hints[f.name]) is list:  # an option that may be repeated
+            parser.add_argument(_flag(f.name), action="append", default=default, help=text)
         else:
             parser.add_argument(_flag(f.name), type=hints[f.name], default=default, help=text)
     parser.add_argument("--command", type=str | None, default=None, help=argparse.SUPPRESS)
