@@ -7,6 +7,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from cgro.data import Dataset, load
+from cgro.data import Dataset, Split, load
 from cgro.definitions import PGD, NoAttack, ThreatModel
+from cgro.definitions.draws import Draws
 from cgro.models import build, lenet
 from cgro.runs import Run
 from cgro.training import Adversarial, Evaluation, Extension, Recipe, Snapshot, Step, engine, fit, make_fabric
@@ -79,8 +81,8 @@ def test_one_step_of_gradient_descent_by_hand(digits: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=60, optimizer="sgd", lr=0.1, momentum=0.0)
     x, y = digits.train.x, digits.train.y
     order = torch.randperm(60, generator=torch.Generator().manual_seed(derive_seed(0, "order", 0)))
-    g = torch.Generator().manual_seed(derive_seed(0, "attack", 0, 0))
-    x_adv = ATTACK(twin.eval(), x[order], y[order], generator=g)
+    draws = Draws.of(0, "attack in epoch 0", digits.train.index[order])
+    x_adv = ATTACK(twin.eval(), x[order], y[order], generator=draws)
     loss = nn.functional.cross_entropy
     (0.7 * loss(twin(x[order]), y[order]) + 0.3 * loss(twin(x_adv), y[order])).backward()
     train(model, digits, recipe, weight=0.3)
@@ -98,7 +100,7 @@ def test_terms_without_weight_are_not_computed() -> None:
     x, y = torch.rand(2, 3), torch.tensor([0, 1])
     for weight, n in ((0.0, 1), (1.0, 1), (0.5, 2)):
         calls.clear()
-        step = Step(model, x, y, nn.Identity(), lambda purpose: torch.Generator().manual_seed(0))
+        step = Step(model, x, y, nn.Identity(), lambda purpose: Draws.of(0, purpose, torch.arange(2)))
         assert Adversarial(ATTACK, weight)(step).shape == (2,)
         assert len(calls) == n
 
@@ -403,6 +405,30 @@ def test_without_an_evaluation_there_are_rows_and_no_selection(digits: Dataset, 
     assert t.meta["selected"] is None
     with pytest.raises(ValueError, match="patience: expected an evaluation"):
         train(small(), digits, Recipe(patience=1), evaluation=None)
+
+
+def test_what_happens_to_an_example_does_not_depend_on_its_batch(digits: Dataset) -> None:
+    """Augmented inputs and random starts by example, from batches of 60 and of 7: the same in an epoch, others in the next."""
+    seen: list[dict[int, list[torch.Tensor]]] = []
+    for size in (60, 7):
+        found: dict[int, list[torch.Tensor]] = {}
+
+        def notes(step: Step, found: dict[int, list[torch.Tensor]] = found) -> torch.Tensor:
+            starts = step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last"))
+            assert not torch.equal(starts, step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last")))
+            for key, x, start in zip(step.y.tolist(), step.x, starts, strict=True):
+                found.setdefault(key, []).append(torch.stack([x, start]))
+            return 0 * nn.functional.cross_entropy(step.model(step.x), torch.zeros_like(step.y), reduction="none")
+
+        own = replace(digits, train=Split(digits.train.raw, torch.arange(60), digits.train.index))
+        model = build("mlp", (1, 8, 8), 60, width=16)
+        fit(model, own, notes, Recipe(epochs=2, batch_size=size, augment="crop1-flip-cutout2"))
+        seen.append(found)
+    for key in range(60):
+        (first, second), others = seen[0][key], seen[1][key]
+        assert torch.equal(first, others[0])
+        assert torch.equal(second, others[1])
+        assert not torch.equal(first[1], second[1])
 
 
 def test_what_is_no_objective_or_extension_is_refused(digits: Dataset) -> None:

@@ -55,12 +55,19 @@ def test_bad_names(text: str, said: str) -> None:
         objective_by_name(text, ATTACK)
 
 
-def test_the_command_line_builds_them() -> None:
+def test_the_command_line_builds_them(tmp_path: Path) -> None:
     words = ("--objective", "trades:beta=3", "--extension", "ema:decay=0.5", "--attack", "pgd2")
     config = parse("train", "", train.Config, words, train.RECIPES)
     assert config.build_objective() == TRADES(config.crafting(), 3.0)
     assert [repr(e) for e in config.build_extensions()] == ["EMA(decay=0.5)"]
     assert parse("train", "", train.Config, (), train.RECIPES).extension == []
+    file = tmp_path / "own.yaml"
+    file.write_text("extension:\n- ema:decay=0.5\n")
+    assert parse("train", "", train.Config, ("--config", str(file)), {}).extension == ["ema:decay=0.5"]
+    file.write_text("extension: ema")
+    for more in ((), ("--extension", "ema")):
+        with pytest.raises(ValueError, match="extension: expected a list"):
+            parse("train", "", train.Config, ("--config", str(file), *more), {})
     for more, said in (
         (("--robust-weight", "0.5", "--objective", "trades"), "robust-weight"),
         (("--attack", "none", "--objective", "trades"), "PGD"),

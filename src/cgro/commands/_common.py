@@ -182,6 +182,8 @@ def parse(
         elif hints[f.name] is bool or f.metadata.get("flag"):
             parser.add_argument(_flag(f.name), action="store_true", default=default, help=text)
         elif typing.get_origin(hints[f.name]) is list:  # an option that may be repeated
+            if not isinstance(written.get(f.name, []), list):
+                raise bad(f"{', '.join(files)}: {f.name}", expected="a list", got=repr(written[f.name]))
             parser.add_argument(_flag(f.name), action="append", default=default, help=text)
         else:
             parser.add_argument(_flag(f.name), type=hints[f.name], default=default, help=text)

@@ -184,7 +184,9 @@ class Config(Trusting, Output, Seeded, Computing):
         Raises:
             BadRequest: see `extension_by_name`; the same extension twice.
         """
-        extensions = tuple(extension_by_name(text) for text in self.extension)
+        # A file of settings may name a single one without a list.
+        names = [self.extension] if isinstance(self.extension, str) else self.extension
+        extensions = tuple(extension_by_name(text) for text in names)
         require_extensions(extensions)
         return extensions
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from cgro._check import bad
@@ -16,8 +15,8 @@ from cgro.definitions.attacks import judge, preserve_state
 from cgro.definitions.draws import Draws
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
-Streams = Callable[[str], torch.Generator | Draws]
-"""Purpose -> random numbers of that purpose for the examples of the batch, in their order."""
+Streams = Callable[[str], Draws]
+"""Purpose -> a stream of random numbers per example of the batch, in their order."""
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

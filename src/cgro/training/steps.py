@@ -1,8 +1,10 @@
 """The steps of a training: which batch is the k-th of an epoch, and how it changes the weights.
 
-Nothing random is carried from step to step: the order of an epoch, the attack's start and the network's own noise (dropout)
-in a step are each drawn from a generator seeded by (seed, purpose, epoch, step). So a checkpoint needs no generator states,
-and a resumed run draws what an undisturbed one would have drawn.
+Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack, is drawn
+from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the other examples
+of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout) in a step, come from
+generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs no generator states, and a
+resumed run draws what an undisturbed one would have drawn.
 """
 
 import math
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.data import Split, augmentation_by_name
+from cgro.definitions.draws import Draws
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.recipe import Recipe
@@ -85,7 +88,7 @@ class Steps:
         """
         rows = rows.to(self.data.y.device)
         x, y = self.data.batch(rows)
-        streams = partial(self._streams, epoch, k)
+        streams = partial(self._streams, epoch, self.data.index[rows])
         x = self.augmentation(x, generator=streams("augment"))
         self.model.train()
         share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
@@ -128,6 +131,5 @@ class Steps:
             self.fabric.backward(loss)
         return loss.detach()
 
-    def _streams(self, epoch: int, k: int, purpose: str) -> torch.Generator:
-        device = self.data.y.device
-        return torch.Generator(device).manual_seed(derive_seed(self.seed, purpose, epoch, k))
+    def _streams(self, epoch: int, index: Tensor, purpose: str) -> Draws:
+        return Draws.of(self.seed, f"{purpose} in epoch {epoch}", index)
