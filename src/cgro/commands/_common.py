@@ -129,7 +129,8 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
             continue
         value, names = settings[f.name], f.metadata.get("names")
         words = value if isinstance(value, list) else [value]
-        if names is not None and value is not None and not all(isinstance(word, str) for word in words):
+        fits = isinstance(value, list) == (f.default_factory is not MISSING)  # one name, or an option of several
+        if names is not None and value is not None and not (fits and all(isinstance(word, str) for word in words)):
             raise bad(f"{received.where}: {f.name}", expected="a name", got=type(value).__name__)
         for word in words:
             if isinstance(word, str):
