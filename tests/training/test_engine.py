@@ -444,6 +444,21 @@ def test_what_is_no_objective_or_extension_is_refused(digits: Dataset) -> None:
         fit(small(), digits, lambda step: step.craft().flatten(1).sum(1), Recipe(epochs=1))
 
 
+def test_gradients_that_are_computed_twice_are_the_same(digits: Dataset) -> None:
+    losses: list[torch.Tensor] = []
+
+    class Twice(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            losses.extend([compute(), compute()])
+            return losses[-1]
+
+    model, twin = (nn.Sequential(small(), nn.Dropout(0.2)) for _ in range(2))
+    fit(model, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2), extensions=[Twice()])
+    fit(twin, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2))
+    assert torch.equal(torch.stack(losses[::2]), torch.stack(losses[1::2]))
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
+
+
 def test_the_first_extension_is_the_outermost(digits: Dataset) -> None:
     seen: list[str] = []
 

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -54,6 +54,7 @@ class Step:
         radius_share: factor on the radius of attacks in this step (radius warm-up).
         craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
         attack_seconds: time spent in attacks so far.
+        n_crafted: calls of `craft` since the objective was called.
     """
 
     model: Model
@@ -65,7 +66,7 @@ class Step:
     radius_share: float = 1.0
     craft_mode: CraftMode = "eval"
     attack_seconds: float = 0.0
-    _n_crafted: int = field(default=0, repr=False)
+    n_crafted: int = 0
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
         """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.
@@ -83,8 +84,8 @@ class Step:
         """
         started = time.perf_counter()
         attack = self._scheduled(attack, loss)
-        purpose = "attack" if self._n_crafted == 0 else f"attack {self._n_crafted}"
-        self._n_crafted += 1
+        purpose = "attack" if self.n_crafted == 0 else f"attack {self.n_crafted}"
+        self.n_crafted += 1
         with self._attacked() as target:
             x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
         self.attack_seconds += time.perf_counter() - started

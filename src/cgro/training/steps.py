@@ -122,6 +122,7 @@ class Steps:
         cuda = [step.x.device] if step.x.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.random.manual_seed(noise)
+            step.n_crafted = 0  # called again, a step has the same random starts and the same dropout
             losses = self.objective(step)
             if losses.shape != step.y.shape:
                 raise bad("objective", expected=f"a loss per example, of shape {tuple(step.y.shape)}",
