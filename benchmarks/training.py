@@ -25,7 +25,7 @@ from cgro.definitions import PGD, ThreatModel
 from cgro.definitions.attacks import Precision
 from cgro.models import build, fast_layout, n_parameters
 from cgro.runs import dump_json, environment, write_atomic
-from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric
+from cgro.training import Adversarial, Evaluation, Recipe, errors_on, fit, make_fabric
 
 SHAPE, THREAT, STEP = (3, 32, 32), ThreatModel("inf", "8/255"), 2 / 255
 
@@ -82,7 +82,7 @@ def ours(
     attack = PGD(THREAT, n_steps=7, step_size=STEP, precision=precision)
     evaluation = Evaluation(PGD(THREAT, n_steps=1), n=1, every=epochs)
     fabric = make_fabric("cpu", precision=step)
-    return model, fit(model, data, attack, recipe, evaluation=evaluation, seed=seed, fabric=fabric)
+    return model, fit(model, data, Adversarial(attack), recipe, evaluation=evaluation, seed=seed, fabric=fabric)
 
 
 def common(data: Any, epochs: int, seed: int, width: int = 16, drop: int = 0) -> tuple[nn.Module, float]:

@@ -16,7 +16,12 @@ from typing import Any, Literal
 
 from cgro._check import LONGEST_VALUE, BadRequest, bad, one_line
 
-PREFIXES = {"timm": "a network of the package timm"}
+PREFIXES = {
+    "timm": "a network of the package timm",
+    "adversarial": "an objective",
+    "trades": "an objective",
+    "ema": "an extension",
+}
 """What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
 
 Kind = Literal["code", "path", "hub"]

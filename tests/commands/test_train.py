@@ -1,6 +1,7 @@
 """`cgro train` beyond the engine: what a resumed run must find again, and recipes."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -46,23 +47,33 @@ def test_data_that_changed_since_the_start_are_refused(tmp_path: Path) -> None:
         train.run(replace(SMALL, out=out))
 
 
-def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
+DIES = """
+import os, signal
+from cgro.training import Extension
+
+class At(Extension):
+    def after_step(self, model, k):
+        if k == int(os.environ.get("DIES_AT", 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("more", [{}, {"objective": "trades:beta=2", "extension": ["ema:decay=0.5"]}])
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict) -> None:
     """A real SIGKILL between two saves, then `--resume` in another process."""
-    train.run(replace(SMALL, epochs=6, out=str(tmp_path / "whole")))
-    script = (
-        "import os, signal, sys; from cgro.commands import train; from cgro.training import engine; import dataclasses;"
-        "step = engine._Loop._train_step; count = [0];\n"
-        "def dying(self, *a):\n"
-        "    count[0] += 1\n"
-        "    if count[0] == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return step(self, *a)\n"
-        "engine._Loop._train_step = dying\n"
-        f"train.run(train.Config(**{{**{vars(SMALL)!r}, 'epochs': 6, 'out': {str(tmp_path / 'cut')!r}}}))"
-    )
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -9
+    monkeypatch.chdir(tmp_path)
+    Path("dies.py").write_text(DIES)
+    more = {**more, "extension": [*more.get("extension", []), "dies:At"]}
+    train.run(replace(SMALL, epochs=6, out=str(tmp_path / "whole"), **more))
+    settings = {**vars(SMALL), "epochs": 6, "out": str(tmp_path / "cut"), **more}
+    script = f"from cgro.commands import train; train.run(train.Config(**{settings!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env={**os.environ, "DIES_AT": "4"})
+    assert done.returncode == -9, done.stderr
     assert not Run(tmp_path / "cut").finished
-    train.run(train.Config(resume=str(tmp_path / "cut")))
-    for name in ("last", "best_validation"):
-        whole, cut = (tmp_path / d / "checkpoints" / f"{name}.safetensors" for d in ("whole", "cut"))
+    train.run(train.Config(resume=str(tmp_path / "cut"), trust=True))
+    names = sorted(path.name for path in (tmp_path / "whole" / "checkpoints").iterdir())
+    assert len(names) == 2 + ("objective" in more)
+    for name in names:
+        whole, cut = (tmp_path / d / "checkpoints" / name for d in ("whole", "cut"))
         assert whole.read_bytes() == cut.read_bytes()
     assert Run(tmp_path / "whole").summary["metrics"] == Run(tmp_path / "cut").summary["metrics"]

@@ -501,13 +501,15 @@ def test_seeds_and_the_clean_run_of_memory_are_runs_as_well(received: Theirs) ->
 
 def test_what_code_is() -> None:
     code = {"mine:Net": "mine:Net", "a.b.c:d": "a.b.c:d", "mine:Net:beta=6": "mine:Net", "my-nets:Net": "my-nets:Net",
-            "trades:beta": "trades:beta", "os:abort": "os:abort", ".x:y": ".x:y", "Timm:resnet18": "Timm:resnet18"}  # fmt: skip
+            "mart:beta": "mart:beta", "os:abort": "os:abort", ".x:y": ".x:y", "Timm:resnet18": "Timm:resnet18"}  # fmt: skip
     for name, found in code.items():
         assert code_of(name) == found
     for name in (
         "lenet",
         "timm:resnet18",
         "timm:os:abort",
+        "trades:beta",
+        "trades:beta=6",
         "owner/name:plain",
         "cuda:0",
         "2:100",
@@ -522,7 +524,7 @@ def test_what_code_is() -> None:
             resolve(name, "--model")
     with pytest.raises(BadRequest, match=r"package\.module:name"):
         resolve("string:capwords:beta=6", "--model")
-    assert set(PREFIXES) == {"timm"}
+    assert set(PREFIXES) == {"timm", "adversarial", "trades", "ema"}
 
 
 def test_names_with_options_follow_the_code_that_was_named(received: Theirs) -> None:

@@ -12,7 +12,7 @@ from cgro.diagnosis.lint import Check
 from cgro.models import build
 from cgro.models.resnet import Standardize
 from cgro.representation import RobustMemorizer
-from cgro.training import Evaluation, Recipe, fit
+from cgro.training import Adversarial, Evaluation, Recipe, fit
 
 THREAT = ThreatModel("inf", 0.1)
 Trained = tuple[nn.Module, Tensor, Tensor]
@@ -34,7 +34,13 @@ def trained() -> Trained:
             nn.Linear(64, 10),
         )
     recipe = Recipe(epochs=6, batch_size=50, lr=0.005)
-    fit(net, data, PGD(THREAT, n_steps=3), recipe, evaluation=Evaluation(PGD(THREAT, n_steps=2), n=50, every=6))
+    fit(
+        net,
+        data,
+        Adversarial(PGD(THREAT, n_steps=3)),
+        recipe,
+        evaluation=Evaluation(PGD(THREAT, n_steps=2), n=50, every=6),
+    )
     return net.eval(), data.test.x[:128], data.test.y[:128]
 
 

@@ -25,7 +25,7 @@ from cgro.flatness import (
     rank_correlation,
     real_stages,
 )
-from cgro.training import Evaluation, Recipe, Snapshot, fit
+from cgro.training import Adversarial, Evaluation, Recipe, Snapshot, fit
 
 THREAT = ThreatModel("inf", 0.1)
 ATTACK = PGD(THREAT, n_steps=10)
@@ -179,7 +179,9 @@ def test_the_monitor_runs_inside_training_and_changes_nothing() -> None:
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1), torch.nn.Flatten(0))
         evaluation = Evaluation(PGD(THREAT, n_steps=1), n=20)
-        trajectory = fit(model, data, PGD(THREAT, n_steps=1), Recipe(epochs=2), evaluation=evaluation, probes=probes)
+        trajectory = fit(
+            model, data, Adversarial(PGD(THREAT, n_steps=1)), Recipe(epochs=2), evaluation=evaluation, probes=probes
+        )
         return model, trajectory
 
     (seen, watched), (alone, _) = train((monitor,)), train(())

@@ -3,8 +3,11 @@
 import copy
 import importlib.util
 import math
+import signal
 import sys
 import types
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from cgro.data import Dataset, load
+from cgro.data import Dataset, Split, load
 from cgro.definitions import PGD, NoAttack, ThreatModel
+from cgro.definitions.draws import Draws
 from cgro.models import build, lenet
 from cgro.runs import Run
-from cgro.training import Evaluation, Recipe, engine, fit, make_fabric
+from cgro.training import Adversarial, Evaluation, Extension, Recipe, Snapshot, Step, engine, fit, make_fabric
 from cgro.training.checkpoint import LAST, kept_epochs, load_checkpoint, read_weights, save_checkpoint
-from cgro.training.engine import _Loop, derive_seed
-from cgro.training.recipe import mixed_loss
+from cgro.training.step import derive_seed
 from cgro.trajectory import Outcome, Trajectory
 
 THREAT = ThreatModel("inf", 0.1)
@@ -51,25 +54,43 @@ def run_of(path: Path) -> Run:
 
 
 def train(model: nn.Module, data: Dataset, recipe: Recipe, **more: object) -> Trajectory:
-    return fit(model, data, more.pop("attack", ATTACK), recipe, evaluation=more.pop("evaluation", EVALUATION), **more)
+    objective = Adversarial(more.pop("attack", ATTACK), more.pop("weight", 1.0))
+    return fit(model, data, objective, recipe, evaluation=more.pop("evaluation", EVALUATION), **more)
+
+
+class Calls(Extension):
+    """Notes the steps that are taken, and calls a function at one of them."""
+
+    def __init__(self, at: int = 0, call: Callable[[], object] = lambda: None) -> None:
+        self.at, self.call, self.steps = at, call, list[int]()
+
+    def after_step(self, model: nn.Module, k: int) -> None:
+        self.steps.append(k)
+        if k == self.at:
+            self.call()
+
+
+def interrupt() -> None:
+    """What Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def test_one_step_of_gradient_descent_by_hand(digits: Dataset) -> None:
     """robust_weight 0.3, one full batch, plain SGD: weights must equal theta - lr * gradient of the mixed objective."""
     model, twin = small(), small()
-    recipe = Recipe(epochs=1, batch_size=60, optimizer="sgd", lr=0.1, momentum=0.0, robust_weight=0.3)
+    recipe = Recipe(epochs=1, batch_size=60, optimizer="sgd", lr=0.1, momentum=0.0)
     x, y = digits.train.x, digits.train.y
     order = torch.randperm(60, generator=torch.Generator().manual_seed(derive_seed(0, "order", 0)))
-    g = torch.Generator().manual_seed(derive_seed(0, "attack", 0, 0))
-    x_adv = ATTACK(twin.eval(), x[order], y[order], generator=g)
+    draws = Draws.of(0, "attack in epoch 0", digits.train.index[order])
+    x_adv = ATTACK(twin.eval(), x[order], y[order], generator=draws)
     loss = nn.functional.cross_entropy
     (0.7 * loss(twin(x[order]), y[order]) + 0.3 * loss(twin(x_adv), y[order])).backward()
-    train(model, digits, recipe)
+    train(model, digits, recipe, weight=0.3)
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(p, q - 0.1 * q.grad, atol=1e-6, rtol=1e-5)
 
 
-def test_mixed_loss_skips_what_has_no_weight() -> None:
+def test_terms_without_weight_are_not_computed() -> None:
     calls = []
 
     def model(v: torch.Tensor) -> torch.Tensor:
@@ -79,15 +100,15 @@ def test_mixed_loss_skips_what_has_no_weight() -> None:
     x, y = torch.rand(2, 3), torch.tensor([0, 1])
     for weight, n in ((0.0, 1), (1.0, 1), (0.5, 2)):
         calls.clear()
-        mixed_loss(model, x, x, y, weight)
+        step = Step(model, x, y, nn.Identity(), lambda purpose: Draws.of(0, purpose, torch.arange(2)))
+        assert Adversarial(ATTACK, weight)(step).shape == (2,)
         assert len(calls) == n
 
 
 def test_standard_training_is_the_same_code_path(digits: Dataset) -> None:
     a, b = small(), small()
-    recipe = Recipe(epochs=2, robust_weight=0.0)
-    train(a, digits, recipe)
-    train(b, digits, Recipe(epochs=2, robust_weight=1.0), attack=NoAttack())
+    train(a, digits, Recipe(epochs=2), weight=0.0)
+    train(b, digits, Recipe(epochs=2), attack=NoAttack())
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
@@ -105,23 +126,13 @@ def test_interrupted_and_resumed_is_bit_equal(digits: Dataset, tmp_path: Path, o
         craft_mode="train",
         augment="crop1-flip",
     )
-    whole = train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"))
-
-    steps = 0
-    original = _Loop._train_step
-
-    def counting(self: _Loop, *arguments: object) -> object:
-        nonlocal steps
-        steps += 1
-        self.stop_requested = steps == stop_after
-        return original(self, *arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Loop, "_train_step", counting)
-        first = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    whole = train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"), extensions=[Calls()])
+    stop = Calls(stop_after, interrupt)
+    first = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[stop])
     assert isinstance(first.outcome, Outcome)
     assert first.outcome.kind == "interrupted"
-    second = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
+    assert stop.steps == list(range(1, stop_after + 1))
+    second = train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[Calls()])
     for name in (LAST, "best_validation.safetensors"):
         cut, undisturbed = ((tmp_path / d / "checkpoints" / name).read_bytes() for d in ("cut", "whole"))
         assert cut == undisturbed
@@ -149,7 +160,7 @@ def test_a_probe_observes_and_changes_nothing(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"epochs": 3}, {"batch_size": 7}, {"optimizer": "sgd"}, {"optimizer": "adamw", "weight_decay": 0.5}, {"lr": 0.1},
-     {"weight_decay": 0.1}, {"lr_drops": (1,)}, {"robust_weight": 0.5}, {"radius_warmup": 2.0},
+     {"weight_decay": 0.1}, {"lr_drops": (1,)}, {"radius_warmup": 2.0},
      {"craft_mode": "train"}, {"craft_mode": "train_update_bn"}, {"schedule": "cosine"}, {"schedule": "one-cycle"},
      {"schedule": "cyclic"}, {"clip": 0.1},
      {"augment": "crop1-flip"}],
@@ -248,7 +259,7 @@ def test_foreign_checkpoints_are_tensors_or_refused(tmp_path: Path, capsys: pyte
         read_weights(tmp_path / "absent.pt")
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"lr": math.nan}, {"robust_weight": 1.5}, {"optimizer": "lion"},
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"lr": math.nan}, {"optimizer": "lion"},
                                     {"craft_mode": "both"}, {"lr_drops": (9,), "epochs": 5}, {"radius_warmup": 99},
                                     {"schedule": "linear"}, {"schedule": "cosine", "lr_drops": (2,)}, {"clip": -1},
                                     {"patience": -1}, {"augment": "rotate"}])  # fmt: skip
@@ -325,48 +336,147 @@ class Killed(Exception):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
-@pytest.mark.parametrize("at", ["_evaluate", "_select", "_save"])
-def test_killed_around_an_evaluation_repeats_no_step(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
-) -> None:
-    """Killed as epoch 2 is judged or its result saved: resumed, every step is taken once, and the bits are the same."""
-    recipe = Recipe(epochs=3, batch_size=16)
-    train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"))
-    steps, train_step, part, alive = [], _Loop._train_step, getattr(_Loop, at), [True]
+def die(*_: object) -> dict:
+    raise Killed
 
-    def counting(self: _Loop, x: torch.Tensor, y: torch.Tensor, step: int) -> object:
-        steps.append((self.epoch, step))
-        return train_step(self, x, y, step)
 
-    def killing(self: _Loop, *arguments: object) -> object:
-        if self.epoch == 2 and alive:
-            alive.clear()
-            raise Killed
-        return part(self, *arguments)
+class DiesWhenSaved(Calls):
+    """Killed as the state of step `at` is written, the first time."""
 
-    monkeypatch.setattr(_Loop, "_train_step", counting)
-    monkeypatch.setattr(_Loop, at, killing)
+    def state(self) -> dict:
+        if self.steps and self.steps[-1] == self.at:
+            die()
+        return {}
+
+
+@pytest.mark.parametrize("at", ["steps", "evaluation", "end"])
+def test_killed_around_an_evaluation_repeats_no_step(digits: Dataset, tmp_path: Path, at: str) -> None:
+    """Killed at the last step of epoch 2, as it is evaluated, or as a later step is saved: the bits are the same."""
+    recipe, steps = Recipe(epochs=3, batch_size=16), Calls()
+    train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"), extensions=[Calls()])
+    alive = [True]
+
+    def probe(snapshot: Snapshot) -> dict:
+        return die() if alive and at == "evaluation" and snapshot.epoch == 2 else {}
+
+    first = {"steps": Calls(8, die), "evaluation": Calls(), "end": Calls(9, die)}[at]
     with pytest.raises(Killed):
-        train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
-    train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"))
-    assert len(steps) == len(set(steps)) == 12
+        train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[first], probes=[probe])
+    alive.clear()
+    train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[steps], probes=[probe])
+    resumed_at = {"steps": 5, "evaluation": 9, "end": 9}[at]
+    assert steps.steps == list(range(resumed_at, 13))
     for name in (LAST, "best_validation.safetensors"):
         cut, undisturbed = ((tmp_path / d / "checkpoints" / name).read_bytes() for d in ("cut", "whole"))
         assert cut == undisturbed
 
 
+def test_killed_while_it_saves_keeps_the_checkpoint_before(digits: Dataset, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=16)
+    with pytest.raises(Killed):
+        train(small(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[DiesWhenSaved(8)])
+    state = load_checkpoint(tmp_path / "cut" / "checkpoints" / LAST, small())
+    assert (state["epoch"], state["step"]) == (1, 0)
+
+
 def test_work_is_saved_within_an_epoch(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", 0.0)
-    seen, original = [], _Loop._train_step
+    seen: list[object] = []
 
-    def looking(self: _Loop, *arguments: object) -> object:
-        path = tmp_path / "r" / "checkpoints" / LAST
-        seen.append(load_checkpoint(path, small())["step"] if path.exists() else None)
-        return original(self, *arguments)
+    class Looks(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            path = tmp_path / "r" / "checkpoints" / LAST
+            seen.append(load_checkpoint(path, small())["step"] if path.exists() else None)
+            return compute()
 
-    monkeypatch.setattr(_Loop, "_train_step", looking)
-    train(small(), digits, Recipe(epochs=1, batch_size=20), run=run_of(tmp_path / "r"))
+    train(small(), digits, Recipe(epochs=1, batch_size=20), run=run_of(tmp_path / "r"), extensions=[Looks()])
     assert seen == [None, 1, 2]
+
+
+def test_without_an_evaluation_there_are_rows_and_no_selection(digits: Dataset, tmp_path: Path) -> None:
+    seen: list[int] = []
+    t = train(
+        small(), digits, Recipe(epochs=3), evaluation=None, run=run_of(tmp_path / "r"),
+        probes=[lambda s: seen.append(s.epoch) or {"training": float(s.model.training)}],
+    )  # fmt: skip
+    assert t.end.kind == "completed"
+    assert (t.steps.tolist(), seen, t["training"].tolist()) == ([1, 2, 3], [1, 2, 3], [0.0] * 3)
+    assert "robust_error/test" not in t.values
+    assert t.meta["selected"] is None
+    with pytest.raises(ValueError, match="patience: expected an evaluation"):
+        train(small(), digits, Recipe(patience=1), evaluation=None)
+
+
+def test_what_happens_to_an_example_does_not_depend_on_its_batch(digits: Dataset) -> None:
+    """Augmented inputs and random starts by example, from batches of 60 and of 7: the same in an epoch, others in the next."""
+    seen: list[dict[int, list[torch.Tensor]]] = []
+    for size in (60, 7):
+        found: dict[int, list[torch.Tensor]] = {}
+
+        def notes(step: Step, found: dict[int, list[torch.Tensor]] = found) -> torch.Tensor:
+            starts = step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last"))
+            assert not torch.equal(starts, step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last")))
+            for key, x, start in zip(step.y.tolist(), step.x, starts, strict=True):
+                found.setdefault(key, []).append(torch.stack([x, start]))
+            return 0 * nn.functional.cross_entropy(step.model(step.x), torch.zeros_like(step.y), reduction="none")
+
+        own = replace(digits, train=Split(digits.train.raw, torch.arange(60), digits.train.index))
+        model = build("mlp", (1, 8, 8), 60, width=16)
+        fit(model, own, notes, Recipe(epochs=2, batch_size=size, augment="crop1-flip-cutout2"))
+        seen.append(found)
+    for key in range(60):
+        (first, second), others = seen[0][key], seen[1][key]
+        assert torch.equal(first, others[0])
+        assert torch.equal(second, others[1])
+        assert not torch.equal(first[1], second[1])
+
+
+def test_what_is_no_objective_or_extension_is_refused(digits: Dataset) -> None:
+    for objective, words in ((ATTACK, "Adversarial"), (Adversarial, "objective"), ("trades", "objective")):
+        with pytest.raises(ValueError, match=words):
+            fit(small(), digits, objective, Recipe(epochs=1))
+    with pytest.raises(ValueError, match="loss per example"):
+        fit(small(), digits, lambda step: step.model(step.x).sum(), Recipe(epochs=1))
+    for extensions in ([Extension], [Calls(), Calls()]):
+        with pytest.raises(ValueError, match="extension"):
+            train(small(), digits, Recipe(epochs=1), extensions=extensions)
+    with pytest.raises(ValueError, match="expected an attack"):
+        fit(small(), digits, lambda step: step.craft().flatten(1).sum(1), Recipe(epochs=1))
+
+
+def test_gradients_that_are_computed_twice_are_the_same(digits: Dataset) -> None:
+    losses: list[torch.Tensor] = []
+
+    class Twice(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            losses.extend([compute(), compute()])
+            return losses[-1]
+
+    model, twin = (nn.Sequential(small(), nn.Dropout(0.2)) for _ in range(2))
+    fit(model, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2), extensions=[Twice()])
+    fit(twin, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2))
+    assert torch.equal(torch.stack(losses[::2]), torch.stack(losses[1::2]))
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_the_first_extension_is_the_outermost(digits: Dataset) -> None:
+    seen: list[str] = []
+
+    class Outer(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            seen.append(f"{self.name} begins")
+            loss = compute()
+            seen.append(f"{self.name} ends")
+            return loss
+
+        def after_step(self, model: nn.Module, k: int) -> None:
+            seen.append(f"{self.name} {k}")
+
+    class Inner(Outer):
+        pass
+
+    train(small(), digits, Recipe(epochs=1, batch_size=60), extensions=[Outer(), Inner()])
+    assert seen == ["outer begins", "inner begins", "inner ends", "outer ends", "outer 1", "inner 1"]
 
 
 def test_bfloat16_training_steps_differ_and_judging_does_not(digits: Dataset) -> None:

@@ -133,9 +133,11 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
         if not _fits(settings[f.name], hints[f.name]):
             raise bad(f"{received.where}: {f.name}", expected=_in_words(hints[f.name]), got=repr(settings[f.name]))
         value, names = settings[f.name], f.metadata.get("names")
-        if names is not None and value is not None and not isinstance(value, str):
+        words = value if isinstance(value, list) else [value]
+        fits = isinstance(value, list) == (f.default_factory is not MISSING)  # one name, or an option of several
+        if names is not None and value is not None and not (fits and all(isinstance(word, str) for word in words)):
             raise bad(f"{received.where}: {f.name}", expected="a name", got=type(value).__name__)
-        for word in value if isinstance(value, list) else [value]:
+        for word in words:
             if isinstance(word, str):
                 received.admit(f.name, word, names or f.name)
         if names == "data" and isinstance(value, str) and not received.trusts(value):
@@ -185,6 +187,10 @@ def parse(
             parser.add_argument(f.name, default=written.get(f.name, default), help=text, **shape)
         elif hints[f.name] is bool or f.metadata.get("flag"):
             parser.add_argument(_flag(f.name), action="store_true", default=default, help=text)
+        elif typing.get_origin(hints[f.name]) is list:  # an option that may be repeated
+            if not isinstance(written.get(f.name, []), list):
+                raise bad(f"{', '.join(files)}: {f.name}", expected="a list", got=repr(written[f.name]))
+            parser.add_argument(_flag(f.name), action="append", default=default, help=text)
         else:
             parser.add_argument(_flag(f.name), type=hints[f.name], default=default, help=text)
     parser.add_argument("--command", type=str | None, default=None, help=argparse.SUPPRESS)

@@ -39,9 +39,8 @@ from cgro.flatness import (
 from cgro.models import build, fast_layout
 from cgro.report.memory import draw
 from cgro.runs import Run, dump_json, summary, write_arrays, write_atomic
-from cgro.training import Evaluation, fit, make_fabric
+from cgro.training import Evaluation, evaluated, fit, make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights, save_checkpoint
-from cgro.training.engine import training_attack
 
 PARTS = ("train", "test")
 CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
@@ -127,7 +126,7 @@ def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, 
 
 def _influence(config: Config, settings: train.Config, data: Dataset, attack: Attack, done: Run) -> Tensor:
     """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
-    recipe, crafting = settings.recipe(), training_attack(settings.crafting(), settings.recipe().robust_weight)
+    recipe, objective = settings.recipe(), settings.build_objective()
     fabric = make_fabric(config.device, precision=settings.train_precision)
     rarely = Evaluation(NoAttack(settings.threat()), n=100, every=settings.epochs)
 
@@ -138,7 +137,11 @@ def _influence(config: Config, settings: train.Config, data: Dataset, attack: At
             load_weights(model, read_weights(path), path)
         else:
             own = replace(data, train=Split(data.train.raw[rows], data.train.y[rows], data.train.index[rows]))
-            end = fit(model, own, crafting, recipe, evaluation=rarely, seed=seed, fabric=fabric).end
+            extensions = settings.build_extensions()
+            trained = fit(
+                model, own, objective, recipe, extensions=extensions, evaluation=rarely, seed=seed, fabric=fabric
+            )
+            end, model = trained.end, evaluated(model, extensions)
             if end.kind == "interrupted":
                 raise KeyboardInterrupt(f"finished networks are kept; the same command with --out {done.path} goes on")
             if not end.ok and end.kind != "collapsed":

@@ -6,6 +6,8 @@ examples:
   cgro train --data mnist5k --classes 3,8 --p 2 --radius 1.5 --seeds 3 --out runs/three-eight
   cgro train --data digits --attack none --model my_package.networks:Net
   cgro train --recipe small-cifar10 --seeds 3 --out runs/cifar10
+  cgro train --data mnist5k --objective trades:beta=6 --extension ema:decay=0.999
+  cgro train --data digits --objective my_package.remedies:Mart:beta=5
   cgro train --resume runs/mnist
   cgro train --resume runs/mine --model my_package.networks:Net
 
@@ -46,6 +48,7 @@ from cgro.definitions import (
     PGD,
     Attack,
     ErrorRate,
+    NoAttack,
     ThreatModel,
     attack_by_name,
     cgro_verdict,
@@ -55,11 +58,24 @@ from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import KINDS, build, fast_layout, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.runs import Run, dump_json, read_json, say, summary, write_arrays, write_atomic
-from cgro.training import Evaluation, Recipe, errors_on, fit, make_fabric, shares_on
+from cgro.training import (
+    Adversarial,
+    Evaluation,
+    Extension,
+    Objective,
+    Recipe,
+    errors_on,
+    evaluated,
+    fit,
+    make_fabric,
+    shares_on,
+)
 from cgro.training.checkpoint import LAST, SELECTED, checkpoint_of, load_checkpoint
-from cgro.training.engine import training_attack
+from cgro.training.extensions import require_extensions
 from cgro.training.fabric import TRACKERS
-from cgro.training.recipe import SCHEDULES, mixed_loss
+from cgro.training.recipe import SCHEDULES
+from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name, listed, objective_by_name, takes
+from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
 from cgro.trust import Received, Trust
 
@@ -114,6 +130,16 @@ class Config(Trusting, Output, Seeded, Computing):
     lr_factor: float = option(0.1, "factor of each drop")
     clip: float = option(0.0, "largest l2 norm of the weights' gradient; 0 for none")
     patience: int = option(0, "stop after so many evaluations without a lower validation robust error; 0 for never")
+    objective: str = option(
+        "adversarial",
+        f"what training minimizes: {listed(OBJECTIVES, skip=1)}, or your own package.module:name",
+        names="objective",
+    )
+    extension: list[str] = option(
+        [],
+        f"beside the objective, may be repeated: {listed(EXTENSIONS, skip=0)}, or your own package.module:name",
+        names="extension",
+    )
     augment: str = option("none", "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8")
     radius_warmup: float = option(0.0, "epochs over which the radius grows from 0")
     craft_mode: str = option("eval", "BatchNorm while attacking: eval, train or train_update_bn")
@@ -132,8 +158,37 @@ class Config(Trusting, Output, Seeded, Computing):
         if not all(re.fullmatch(r"[0-9]{1,9}", d) for d in drops):
             raise bad("--lr-drops", expected="epochs such as 15,25", got=self.lr_drops)
         own = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "lr_drops"}
+        return Recipe(**{**own, "lr_drops": tuple(int(d) for d in drops)})
+
+    def build_objective(self) -> Objective:
+        """What training minimizes. Runs the caller's own code where `objective` names it.
+
+        Returns:
+            The objective with its attack; standard training has none.
+
+        Raises:
+            BadRequest: see `objective_by_name`; a robust weight for an objective that has none.
+        """
+        attack = self.crafting()
         weight = 0.0 if self.attack == "none" else self.robust_weight
-        return Recipe(**{**own, "robust_weight": weight, "lr_drops": tuple(int(d) for d in drops)})
+        if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
+            raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
+        objective = objective_by_name(self.objective, attack, robust_weight=weight)
+        if isinstance(objective, Adversarial) and objective.robust_weight == 0:
+            return replace(objective, attack=NoAttack(attack.threat.at(0.0)))
+        return objective
+
+    def build_extensions(self) -> tuple[Extension, ...]:
+        """New extensions, in their order. Runs the caller's own code where `extension` names it.
+
+        Raises:
+            BadRequest: see `extension_by_name`; the same extension twice.
+        """
+        # A file of settings may name a single one without a list.
+        names = [self.extension] if isinstance(self.extension, str) else self.extension
+        extensions = tuple(extension_by_name(text) for text in names)
+        require_extensions(extensions)
+        return extensions
 
     def threat(self) -> ThreatModel:
         """Norm, radius and the box of images."""
@@ -273,7 +328,7 @@ def network(config: Config, data: Dataset) -> torch.nn.Module:
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
-    recipe, attack = config.recipe(), training_attack(config.crafting(), config.recipe().robust_weight)
+    recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
     judged_by = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
     evaluation = Evaluation(judged_by, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
@@ -281,10 +336,14 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
-        trajectory = fit(model, data, attack, recipe, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric)
+        trajectory = fit(
+            model, data, objective, recipe,
+            extensions=extensions, evaluation=evaluation, seed=config.seed, run=run, fabric=fabric,
+        )  # fmt: skip
         if trajectory.end.kind == "interrupted":
             raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
-        result = judge(config, data, model, judged_by, trajectory, run)
+        network = evaluated(model, extensions).eval()
+        result = judge(config, data, network, judged_by, trajectory, run)
         learning_curves(run.path)
         adversarial_grid(run.path)
         run.finish(result)
@@ -403,26 +462,21 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
     """
     fabric = make_fabric(config.device, precision=config.train_precision)
     data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
-    model, optimizer = fabric.setup(model, config.recipe().build_optimizer(model))
     part = data.train.head(batch or config.batch_size).to(fabric.device)
+    recipe = replace(config.recipe(), augment="none")
+    objective, standard = config.build_objective(), Adversarial(NoAttack(), robust_weight=0.0)
+    steps = Steps(model.to(fabric.device), part, standard, recipe, (), config.seed, fabric)
     started = 0.0
     for _ in range(2):
         started = time.perf_counter()
-        loss = mixed_loss(
-            model, part.x, None if config.attack == "none" else part.x, part.y, config.recipe().robust_weight
-        )
-        fabric.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        float(loss.detach())  # waits for the device
-    return (time.perf_counter() - started) * (1 + gradient_steps(config)) / len(part)
+        float(steps.take(steps.make(0, 0, torch.arange(len(part))), 0, 0))  # waits for the device
+    return (time.perf_counter() - started) * (1 + objective.n_gradients) / len(part)
 
 
 def gradient_steps(config: Config) -> int:
-    """Gradients with respect to the input that crafting one training example takes, over all starts.
+    """Gradients with respect to the input that one training example takes in a step, over all starts.
 
     >>> [gradient_steps(Config(attack=a)) for a in ("none", "fgsm", "pgd7", "pgd5x2")]
     [0, 1, 7, 10]
     """
-    attack = config.crafting()
-    return 0 if config.attack == "none" else getattr(attack, "n_steps", 1) * getattr(attack, "n_restarts", 1)
+    return config.build_objective().n_gradients

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from cgro._check import bad, count
 NAME = re.compile(r"(?=\w)(crop(?P<crop>[1-9]\d*)?)?((^|-)(?P<flip>flip))?((^|-)cutout(?P<cutout>[1-9]\d*))?")
 STANDARD_CROP = 4
 """Pixels of padding in the usual recipe for CIFAR-10 (He et al., 2016)."""
+
+
+class Streams(Protocol):
+    """One stream of random numbers per example, such as `cgro.definitions.draws.Draws`."""
+
+    def integers(self, high: int, n: int) -> Tensor:
+        """(B, n) int64 in 0 .. high - 1, the next n numbers of each stream."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,13 @@ class Augmentation:
         count(self.crop, "crop", low=0)
         count(self.cutout, "cutout", low=0)
 
-    def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
+    def __call__(self, x: Tensor, *, generator: torch.Generator | Streams) -> Tensor:
         """Augment a batch.
 
         Args:
             x: (B, C, H, W), uint8 or floating point; not changed.
-            generator: source of all randomness, on the device of x.
+            generator: source of all randomness, on the device of x: a generator, whose numbers go by the row in the batch,
+                or one stream per example, so that what happens to an image does not depend on its batch.
 
         Returns:
             (B, C, H, W), in the dtype and memory format of x; every value is one of x's, or 0.
@@ -63,37 +73,45 @@ class Augmentation:
         self._check(x, generator)
         out = self._cropped(x, generator) if self.crop else x
         if self.flip:
-            flipped = torch.randint(2, (len(x), 1, 1, 1), generator=generator, device=x.device).bool()
+            flipped = _integers(generator, 2, 1, x).bool().view(-1, 1, 1, 1)
             out = torch.where(flipped, out.flip(3), out)
         if self.cutout:
             out = out.masked_fill(self._squares(x, generator)[:, None], 0)
         last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
         return out.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
-    def _cropped(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _cropped(self, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
         n, _, height, width = x.shape
         windows = pad(x, [self.crop] * 4).unfold(2, height, 1).unfold(3, width, 1)
-        shift = torch.randint(2 * self.crop + 1, (2, n), generator=generator, device=x.device)
-        return windows[torch.arange(n, device=x.device), :, shift[0], shift[1]]
+        shift = _integers(generator, 2 * self.crop + 1, 2, x)
+        return windows[torch.arange(n, device=x.device), :, shift[:, 0], shift[:, 1]]
 
-    def _squares(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _squares(self, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
         """(B, H, W), true inside the square [center - cutout // 2, center - cutout // 2 + cutout) of each image."""
-        n, _, *sides = x.shape
+        sides = x.shape[2:]
         inside = []
         for side in sides:
-            start = torch.randint(side, (n, 1), generator=generator, device=x.device) - self.cutout // 2
+            start = _integers(generator, side, 1, x) - self.cutout // 2
             place = torch.arange(side, device=x.device)
             inside.append((place >= start) & (place < start + self.cutout))
         return inside[0][:, :, None] & inside[1][:, None, :]
 
-    def _check(self, x: Tensor, generator: torch.Generator) -> None:
+    def _check(self, x: Tensor, generator: torch.Generator | Streams) -> None:
         if x.ndim != 4:
             raise bad("augmentation", expected="images of shape (B, C, H, W)", got=tuple(x.shape))
         if max(self.crop + 1, self.cutout) > min(x.shape[2:]):
             raise bad("augmentation", expected=f"images larger than crop {self.crop}, at least cutout {self.cutout}",
                       got=f"{x.shape[2]}x{x.shape[3]}", remedy="use smaller sizes or none")  # fmt: skip
-        if generator.device.type != x.device.type:
+        if isinstance(generator, torch.Generator) and generator.device.type != x.device.type:
             raise bad("generator", expected=f"on {x.device}", got=generator.device)
+
+
+def _integers(source: torch.Generator | Streams, high: int, n: int, x: Tensor) -> Tensor:
+    """(B, n) int64 in 0 .. high - 1, n numbers for each example of x."""
+    if isinstance(source, torch.Generator):
+        # (n, B), transposed: the order in which a generator always gave its numbers to a batch.
+        return torch.randint(high, (n, len(x)), generator=source, device=x.device).T
+    return source.integers(high, n)
 
 
 def augmentation_by_name(name: str) -> Augmentation:

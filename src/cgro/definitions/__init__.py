@@ -17,10 +17,12 @@ from cgro.definitions.attacks import (
 from cgro.definitions.draws import Draws
 from cgro.definitions.evaluation import Record, survey
 from cgro.definitions.losses import (
+    FromClean,
     Loss,
     Model,
     cross_entropy,
     default_loss,
+    divergence,
     dlr,
     logistic,
     margin,
@@ -58,6 +60,7 @@ __all__ = [
     "Draws",
     "Ensemble",
     "ErrorRate",
+    "FromClean",
     "GradientAttack",
     "Label",
     "Loss",
@@ -76,6 +79,7 @@ __all__ = [
     "cross_entropy",
     "default_loss",
     "difference_interval",
+    "divergence",
     "dlr",
     "logistic",
     "margin",

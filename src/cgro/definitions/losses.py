@@ -143,6 +143,82 @@ def most_likely_others(outputs: Tensor, y: Tensor, n: int) -> Tensor:
     return outputs.scatter(1, y[:, None], -torch.inf).topk(n, dim=1).indices
 
 
+def divergence(clean: Tensor, outputs: Tensor) -> Tensor:
+    """KL(p || q) = sum_c p_c (log p_c - log q_c) with p = softmax(clean) and q = softmax(outputs); scores f stand for (0, f).
+
+    Both enter as logarithms: of a probability that is 0 in floating point the derivative of p log p would be infinite.
+
+    Args:
+        clean: (B, C) logits or (B,) scores that give p.
+        outputs: of the same shape, giving q.
+
+    Returns:
+        (B,), in nats; differentiable in both arguments.
+
+    Example:
+        >>> divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0986123]]))
+        tensor([0.1438])
+        >>> divergence(torch.tensor([2.0]), torch.tensor([2.0]))
+        tensor([0.])
+    """
+    log_p, log_q = _log_probabilities(clean), _log_probabilities(outputs)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+
+def _log_probabilities(outputs: Tensor) -> Tensor:
+    if outputs.ndim == 1:
+        outputs = torch.stack([torch.zeros_like(outputs), outputs], 1)
+    return F.log_softmax(outputs, 1)
+
+
+class FromClean:
+    """A `Loss` that compares outputs with those at the clean inputs: (outputs, y) -> KL(f(x) || outputs).
+
+    An attack that works on some rows only asks for the loss of these rows by `rows`; see `loss_of_rows`.
+
+    Args:
+        clean: (B, C) logits or (B,) scores at the clean inputs; taken as constants.
+
+    Raises:
+        BadRequest: when called, on another number of rows than it was made for.
+
+    Example:
+        >>> loss = FromClean(torch.tensor([0.0, 5.0]))
+        >>> loss.rows(torch.tensor([1]))(torch.tensor([5.0]), torch.tensor([1]))
+        tensor([0.])
+    """
+
+    def __init__(self, clean: Tensor) -> None:
+        self.clean = clean.detach()
+
+    def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
+        """(B,), larger is farther from the clean outputs."""
+        if outputs.shape != self.clean.shape:
+            raise bad("loss", expected=f"outputs of shape {tuple(self.clean.shape)}, as the clean ones have",
+                      got=tuple(outputs.shape), remedy="use PGD, which asks a loss for the rows it works on")  # fmt: skip
+        return divergence(self.clean, outputs)
+
+    def rows(self, rows: Tensor) -> "FromClean":
+        """The loss of some examples."""
+        return FromClean(self.clean[rows])
+
+
+def loss_of_rows(loss: Loss, rows: Tensor | None) -> Loss:
+    """The loss for some rows of a batch: `loss.rows(rows)` where it depends on the rows, else the loss itself.
+
+    Args:
+        loss: of the whole batch.
+        rows: (R,) positions in the batch; None means all.
+
+    Returns:
+        A loss for (R, C) or (R,) outputs.
+    """
+    part = getattr(loss, "rows", None)
+    if rows is None or part is None:
+        return loss
+    return part(rows)
+
+
 _TINY = 1e-12
 
 LOSSES: dict[str, Loss] = {"default": default_loss, "dlr": dlr, "margin": negative_margin}

@@ -1,8 +1,27 @@
-"""Section 6: adversarial training of networks. `fit` is the front door."""
+"""Section 6: adversarial training of networks. `fit` is the front door; objectives/ and extensions/ are what it is given."""
 
 from cgro.training.engine import fit
+from cgro.training.extensions import EMA, Extension, State, evaluated
 from cgro.training.fabric import make_fabric
 from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
+from cgro.training.objectives import TRADES, Adversarial, Objective
 from cgro.training.recipe import Recipe
+from cgro.training.step import Step
 
-__all__ = ["Evaluation", "Recipe", "Snapshot", "errors_on", "fit", "make_fabric", "shares_on"]
+__all__ = [
+    "EMA",
+    "TRADES",
+    "Adversarial",
+    "Evaluation",
+    "Extension",
+    "Objective",
+    "Recipe",
+    "Snapshot",
+    "State",
+    "Step",
+    "errors_on",
+    "evaluated",
+    "fit",
+    "make_fabric",
+    "shares_on",
+]

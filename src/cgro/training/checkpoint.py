@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ from cgro._check import BadRequest, bad, one_line
 from cgro.reading import open_regular, parse_json, require_room
 from cgro.runs import Run, write_atomic
 from cgro.seal import digest_in_header
+from cgro.training.extensions.base import Extension
 
 LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
+EVALUATED = "evaluated.safetensors"
+"""The network that an extension has evaluated in place of the trained one; it has the weights that `LAST` would have."""
 KEPT = re.compile(r"epoch-([0-9]{4,})\.safetensors")
 MOST_PICKLE = 16 << 20
 """Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
@@ -59,9 +62,20 @@ def digest_of(tensors: Mapping[str, Tensor], state: str) -> str:
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, state: Mapping[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    state: Mapping[str, Any],
+    extensions: Sequence[Extension] = (),
 ) -> None:
-    """Write model, optimiser and state as one file, whole or not at all.
+    """Write model, optimizer and state as one file, whole or not at all.
+
+    Args:
+        path: of the file.
+        model: its state dict becomes `model/KEY`.
+        optimizer: its tensors become `optimizer/INDEX/KEY`; None for weights alone.
+        state: plain values.
+        extensions: tensors of their states become `extension/NAME/KEY`; plain values stand in the JSON under `extensions`.
 
     Raises:
         BadRequest: the disk is full; the previous checkpoint is intact.
@@ -73,8 +87,15 @@ def save_checkpoint(
         groups = [{k: v for k, v in g.items() if k != "params"} for g in values["param_groups"]]
         for index, slots in values["state"].items():
             tensors |= {f"optimizer/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
+    plain: dict[str, dict[str, Any]] = {}
+    for extension in extensions:
+        values = extension.state()
+        plain[extension.name] = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
+        tensors |= {f"extension/{extension.name}/{k}": v for k, v in values.items() if isinstance(v, Tensor)}
     tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
     whole = {**state, "optimizer_groups": groups}
+    if plain:
+        whole["extensions"] = plain
     # One entry: with two the library writes them in an order of its own, and equal checkpoints would differ in their bytes.
     text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
     write_atomic(path, save(tensors, metadata={"state": text}))
@@ -112,11 +133,25 @@ def check_checkpoints(run: Run) -> None:
         _read(path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Load what `save_checkpoint` wrote into a model (and an optimiser), and return the JSON state.
+def load_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    extensions: Sequence[Extension] | None = None,
+) -> dict[str, Any]:
+    """Load what `save_checkpoint` wrote.
+
+    Args:
+        path: of the file.
+        model: takes the weights.
+        optimizer: takes its state; None leaves it out.
+        extensions: take their states, and must be those that the file was written with; None leaves them out.
+
+    Returns:
+        The JSON state.
 
     Raises:
-        BadRequest: a damaged file, or a checkpoint of another network (says which keys differ).
+        BadRequest: a damaged file, a checkpoint of another network (says which keys differ), or of other extensions.
     """
     tensors, state = _read(path)
     load_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}, path)
@@ -125,7 +160,27 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             _load_optimizer(optimizer, tensors, state)
         except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise _damaged(path, f"its optimizer state does not fit: {one_line(str(error), 120)}") from None
+    if extensions is not None:
+        _load_extensions(extensions, tensors, state, path)
     return state
+
+
+def _load_extensions(
+    extensions: Sequence[Extension], tensors: Mapping[str, Tensor], state: Mapping[str, Any], path: Path
+) -> None:
+    stored = state.get("extensions", {})
+    names = [extension.name for extension in extensions]
+    if not isinstance(stored, dict) or sorted(stored) != sorted(names):
+        raise bad(str(path), expected=f"a checkpoint of extensions {', '.join(names) or 'none'}",
+                  got=", ".join(map(str, stored)) or "none", remedy="resume with those it was begun with")  # fmt: skip
+    for extension in extensions:
+        prefix = f"extension/{extension.name}/"
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            extension.load({**stored[extension.name], **own})
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            why = f"the state of extension {extension.name} does not fit: {one_line(str(error), 120)}"
+            raise _damaged(path, why) from None
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -234,8 +289,23 @@ def _why(error: Exception) -> str:
 
 
 def checkpoint_of(run: Run, *, selected: bool = False) -> Path:
-    """The last checkpoint of a training run, or the one selected on validation robust error."""
-    path = run.path / "checkpoints" / (SELECTED if selected else LAST)
+    """The last network of a training run that counts, or the one selected on validation robust error.
+
+    Args:
+        run: of `cgro train`.
+        selected: on validation robust error.
+
+    Returns:
+        The file. Without `selected` that of the network which extensions had evaluated, if they did, such as averaged
+        weights.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    folder = run.path / "checkpoints"
+    path = folder / (SELECTED if selected else LAST)
+    if not selected and (folder / EVALUATED).exists():
+        path = folder / EVALUATED
     if not path.exists():
         raise bad(str(run.path), expected=f"checkpoints/{path.name}", got="none", remedy="is it a training run?")
     return path

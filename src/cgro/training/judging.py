@@ -1,6 +1,7 @@
 """What is looked at after an epoch: clean and robust errors of each part, and what probes see."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,28 @@ def errors_on(
         f"clean_error/{part}": clean_error(model, x, y),
         f"robust_error/{part}": ErrorRate(int(wrong.sum()), len(x), bound),
     }
+
+
+def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluation) -> dict[str, float]:
+    """The row of an evaluated epoch.
+
+    Args:
+        model: set to evaluation mode.
+        parts: name -> examples on the network's device; empty parts are left out.
+        evaluation: attack and number of examples.
+
+    Returns:
+        `clean_error/PART` and `robust_error/PART` as fractions, and `prediction_share`, the largest share of the
+        predictions on the test part that one class takes.
+    """
+    model.eval()
+    row: dict[str, float] = {}
+    for part, split in parts.items():
+        if len(split):
+            errors = errors_on(model, split, evaluation.attack, evaluation.n, part, show=False)
+            row |= {key: error.value for key, error in errors.items()}
+    row["prediction_share"] = max(shares_on(model, parts["test"], evaluation.n))
+    return row
 
 
 def shares_on(model: nn.Module, split: Split, n: int) -> list[float]:

@@ -1,17 +1,15 @@
-"""What training minimises, and how learning rate and radius move over the epochs."""
+"""The loop's settings, and how learning rate and radius move over the epochs."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cgro._check import bad, count, number, one_of
 from cgro.data import augmentation_by_name
-from cgro.definitions import Model, default_loss
+from cgro.training.step import CraftMode
 
-CraftMode = Literal["eval", "train", "train_update_bn"]
 SCHEDULES = ("steps", "cosine", "one-cycle", "cyclic")
 CYCLIC_PEAK = 0.4
 """Share of the run at which `cyclic` peaks: Wong, Rice and Kolter, "Fast is better than free" (ICLR 2020), their code."""
@@ -21,7 +19,7 @@ ONE_CYCLE_PEAK, ONE_CYCLE_START, ONE_CYCLE_END = 0.3, 1 / 25, 1 / 25e4
 
 @dataclass(frozen=True)
 class Recipe:
-    """Full description of a training loop, apart from data, network, attack and seed. Plain values.
+    """Full description of a training loop, apart from data, network, objective, extensions and seed. Plain values.
 
     Args:
         epochs, batch_size: passes over the training set; examples a step (a last, smaller batch is used).
@@ -32,7 +30,6 @@ class Recipe:
             up over 40% and down to 0).
         clip: largest l_2 norm of the weights' gradient, in a step; 0 for no clipping.
         patience: stop after so many evaluations in a row without a lower VALIDATION robust error; 0 for never.
-        robust_weight: the paper's lambda in [0, 1]: (1 - lambda) clean loss + lambda robust loss.
         augment: what is done to a batch before it is attacked: `none`, or parts such as `crop-flip-cutout8`.
         radius_warmup: epochs over which the radius grows linearly from 0; 0 for none.
         craft_mode: mode of BatchNorm and dropout while the attack runs: `eval`; `train` (batch statistics, buffers
@@ -50,7 +47,6 @@ class Recipe:
     lr_factor: float = 0.1
     clip: float = 0.0
     patience: int = 0
-    robust_weight: float = 1.0
     augment: str = "none"
     radius_warmup: float = 0.0
     craft_mode: CraftMode = "eval"
@@ -65,7 +61,6 @@ class Recipe:
         number(self.lr, "lr", low=0.0)
         number(self.momentum, "momentum", low=0.0, high=1.0)
         number(self.weight_decay, "weight_decay", low=0.0)
-        number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
         number(self.radius_warmup, "radius_warmup", low=0.0)
         number(self.clip, "clip", low=0.0)
         count(self.patience, "patience", low=0)
@@ -116,16 +111,3 @@ class Recipe:
 
 def _along_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def mixed_loss(model: Model, x: Tensor, x_adv: Tensor | None, y: Tensor, robust_weight: float) -> Tensor:
-    """(1/B) sum_i [ (1 - lambda) L(f(X_i), y_i) + lambda L(f(X'_i), y_i) ], the objective of Section 5 on a batch.
-
-    Terms of weight 0 are not computed, so lambda = 1 is the usual adversarial training and 0 standard training.
-    """
-    total = x.new_zeros(())
-    if robust_weight < 1:
-        total = total + (1 - robust_weight) * default_loss(model(x), y).mean()
-    if x_adv is not None and robust_weight > 0:
-        total = total + robust_weight * default_loss(model(x_adv), y).mean()
-    return total

@@ -2,7 +2,8 @@
 
 What a search finds bounds the robust error from below. An attack owns no model, no mode, no device and no global random
 state: it leaves parameters, buffers, modes, gradients and the global generators bit-equal, also when it raises, and it
-never returns a point outside ball and box or one that is weaker than the clean input.
+never returns a point outside ball and box or one that is weaker than the clean input. Only an attack that is asked for its
+last iterate (`PGD(keep="last")`) promises no more than ball and box.
 """
 
 import math
@@ -183,6 +184,18 @@ class Best:
         self.step[mine[newly]] = step[taken[newly]] if isinstance(step, Tensor) else step
         self.x[mine] = x[taken]
         self.margins[mine] = margins[taken]
+
+    def replace(self, x: Tensor, margins: Tensor, step: int) -> None:
+        """Take over all points, whatever their margins: for an attack that is asked for its last iterate.
+
+        Args:
+            x: (B, *S), in ball and box.
+            margins: (B,).
+            step: number of the step that found them.
+        """
+        self.x = x
+        self.margins = margins.to(self.margins)
+        self.step = torch.where(self.margins > 0, -1, step)
 
     def standing(self) -> Tensor:
         """The rows that are still classified correctly."""

@@ -1,0 +1,124 @@
+"""The protocol of extensions: every method is the identity until an extension says otherwise."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from cgro._check import bad
+from cgro.definitions.inputs import describe
+from cgro.training.step import Step
+
+State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
+"""What an extension carries from step to step: tensors and plain values by name."""
+
+
+class Extension:
+    """Something added to training: at each step, or to the network that is evaluated.
+
+    `fit` calls `begin` once, `load` if it resumes a run, and then for each step `around` and `after_step`. Of several
+    extensions the first is the outermost: its `around` contains the others', and its `evaluated_model` is given theirs.
+
+    What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that was
+    killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its examples.
+
+    Example:
+        >>> class Count(Extension):
+        ...     def begin(self, model):
+        ...         self.n_steps = 0
+        ...     def after_step(self, model, k):
+        ...         self.n_steps = k
+        ...     def state(self):
+        ...         return {"n_steps": self.n_steps}
+        ...     def load(self, state):
+        ...         self.n_steps = state["n_steps"]
+        >>> Count().name
+        'count'
+    """
+
+    @property
+    def name(self) -> str:
+        """Under which its state stands in a checkpoint; no two extensions of one training have the same."""
+        return type(self).__name__.lower()
+
+    def begin(self, model: nn.Module) -> None:
+        """Called before the first step of every `fit`, with the initial weights on their device.
+
+        Args:
+            model: the network that is trained; to be read only.
+        """
+
+    def around(self, step: Step, compute: Callable[[], Tensor]) -> Tensor:
+        """Compute the gradients of a step.
+
+        Args:
+            step: the batch; `step.network` has the weights, which may be changed if they are given back.
+            compute: sets the weights' gradients to those of the objective, and returns its mean. May be called again.
+
+        Returns:
+            The loss to record, 0-dimensional and on the device; no value may be read on the host here.
+        """
+        return compute()
+
+    def after_step(self, model: nn.Module, k: int) -> None:
+        """Called after the optimizer's step.
+
+        Args:
+            model: the network that is trained.
+            k: number of steps taken since the start of the training, this one included.
+        """
+
+    def evaluated_model(self, model: nn.Module) -> nn.Module:
+        """The network that is evaluated, selected and saved for use, such as one of averaged weights.
+
+        Args:
+            model: that of the extensions before this one, or the network that is trained; not to be changed.
+
+        Returns:
+            A network of the same keys.
+        """
+        return model
+
+    def state(self) -> State:
+        """What a resumed training needs; empty if nothing is carried from step to step."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Take back what `state` returned.
+
+        Args:
+            state: tensors are on the CPU.
+        """
+
+
+def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
+    """The network that is evaluated under some extensions; `model` itself if none of them averages weights.
+
+    Args:
+        model: as `fit` left it.
+        extensions: those given to `fit`.
+
+    Returns:
+        A network in the mode in which it is kept; call `.eval()` before use.
+    """
+    for extension in reversed(extensions):
+        model = extension.evaluated_model(model)
+    return model
+
+
+def require_extensions(extensions: Sequence[object]) -> None:
+    """Refuse what is no extension, and two of one name, before any work.
+
+    Args:
+        extensions: whatever was given for them.
+
+    Raises:
+        BadRequest: says which.
+    """
+    names: list[str] = []
+    for extension in extensions:
+        if not isinstance(extension, Extension):
+            raise bad("extension", expected="an extension such as EMA(0.999)", got=describe(extension))
+        if extension.name in names or "/" in extension.name:
+            raise bad("extensions", expected="names of their own without /", got=f"{extension.name} twice or with /")
+        names.append(extension.name)

@@ -1,0 +1,72 @@
+"""An exponential moving average of the weights: Polyak averaging with a window, as in Izmailov et al. (UAI 2018) and Rebuffi
+et al. (NeurIPS 2021) for adversarial training."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from cgro._check import number
+from cgro.training.extensions.base import Extension, State
+
+
+class EMA(Extension):
+    """avg_0 = theta_0 and avg_k = decay * avg_(k-1) + (1 - decay) * theta_k after step k; avg_k is evaluated.
+
+    Floating point buffers, such as BatchNorm's running averages, are averaged alike; counters are copied. There is no
+    warm-up: the weight of theta_0 after k steps is decay^k, so some 5 / (1 - decay) steps should be taken.
+
+    Args:
+        decay: in [0, 1); 0 evaluates the last weights.
+
+    Raises:
+        BadRequest: a decay outside [0, 1].
+
+    Example:
+        >>> model, ema = nn.Linear(1, 1, bias=False), EMA(decay=0.75)
+        >>> _ = nn.init.constant_(model.weight, 0.0)
+        >>> ema.begin(model)
+        >>> _ = nn.init.constant_(model.weight, 8.0)
+        >>> ema.after_step(model, 1)
+        >>> ema.evaluated_model(model).weight.item()
+        2.0
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = number(decay, "decay", low=0.0, high=1.0)
+        self._average: nn.Module | None = None
+
+    def __repr__(self) -> str:
+        """With its parameter."""
+        return f"EMA(decay={self.decay})"
+
+    def begin(self, model: nn.Module) -> None:
+        """Start from the initial weights."""
+        self._average = copy.deepcopy(model).requires_grad_(False)
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, k: int) -> None:
+        """Move the average towards the weights."""
+        average = self.evaluated_model(model)
+        means = [*average.parameters(), *average.buffers()]
+        values = [*model.parameters(), *model.buffers()]
+        for mean, value in zip(means, values, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - self.decay)
+            else:
+                mean.copy_(value)
+
+    def evaluated_model(self, model: nn.Module) -> nn.Module:
+        """The network with averaged weights."""
+        assert self._average is not None, "begin comes first"
+        return self._average
+
+    def state(self) -> State:
+        """The average."""
+        assert self._average is not None, "begin comes first"
+        return dict(self._average.state_dict())
+
+    def load(self, state: State) -> None:
+        """Take the average back."""
+        assert self._average is not None, "begin comes first"
+        self._average.load_state_dict({k: v for k, v in state.items() if isinstance(v, Tensor)})

@@ -1,0 +1,63 @@
+"""Adversarial training, standard training, and every mix of the two."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from cgro._check import number
+from cgro.definitions import Attack, default_loss
+from cgro.definitions.attacks import require_attack
+from cgro.training.objectives.base import attack_gradients
+from cgro.training.step import Step
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The mixed objective of Section 5, (1 - lambda) L(f(X), y) + lambda L(f(X'), y), with X' by an attack.
+
+    Terms of weight 0 are not computed: lambda = 1 is adversarial training (Madry et al., ICLR 2018), 0 standard training.
+    L is cross-entropy for (B, C) logits and the logistic loss for (B,) scores.
+
+    Args:
+        attack: makes X'; `NoAttack()` is standard training.
+        robust_weight: the paper's lambda, in [0, 1].
+
+    Raises:
+        BadRequest: no attack, or a weight outside [0, 1].
+
+    Example:
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> attack = PGD(ThreatModel("inf", 0.1), n_steps=7)
+        >>> Adversarial(attack).n_gradients, Adversarial(attack, robust_weight=0.0).n_gradients
+        (7, 0)
+    """
+
+    attack: Attack
+    robust_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_attack(self.attack)
+        number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
+
+    @property
+    def n_gradients(self) -> int:
+        """Those of the attack, or none where its term has no weight."""
+        return attack_gradients(self.attack) if self.robust_weight > 0 else 0
+
+    def __call__(self, step: Step) -> Tensor:
+        """The mixed loss of each example.
+
+        Args:
+            step: the batch.
+
+        Returns:
+            (B,).
+        """
+        if self.robust_weight == 0:
+            return default_loss(step.model(step.x), step.y)
+        x_adv = step.craft(self.attack)
+        if self.robust_weight == 1:
+            return default_loss(step.model(x_adv), step.y)
+        clean = default_loss(step.model(step.x), step.y)
+        robust = default_loss(step.model(x_adv), step.y)
+        return (1 - self.robust_weight) * clean + self.robust_weight * robust

@@ -1,0 +1,75 @@
+"""TRADES: Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan, "Theoretically principled trade-off between robustness and accuracy"
+(ICML 2019)."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from cgro._check import bad, number
+from cgro.definitions import PGD, Attack, FromClean, default_loss, divergence
+from cgro.definitions.inputs import describe
+from cgro.training.objectives.base import attack_gradients
+from cgro.training.step import Step
+
+START_STD = 0.001
+"""Standard deviation of the start of the attack around X; the authors' code."""
+
+
+@dataclass(frozen=True)
+class TRADES:
+    """L(f(X), y) + beta max_{X' in the ball} KL(f(X) || f(X')), eq. (5) of Zhang et al. (ICML 2019) with beta = 1 / lambda.
+
+    X' maximizes the divergence by projected gradient ascent from Proj(X + 0.001 N(0, I)); its last iterate is taken. The
+    clean outputs in the attack are those of the attack's mode (evaluation mode, unless the recipe says otherwise); both
+    terms of the loss are differentiated through f(X) as well. All as in the authors' code, with one difference: that passes
+    X through the network once more for the second term, and so updates the running averages of BatchNorm twice on it.
+
+    Args:
+        attack: PGD with one start: the threat, the steps and the step size of the search. Its loss and its start are those
+            of TRADES instead of its own.
+        beta: weight of the divergence, at least 0; 0 is standard training. The authors' value for CIFAR-10 is 6.
+
+    Raises:
+        BadRequest: another attack than PGD, several restarts, a negative weight.
+
+    Example:
+        >>> from cgro.definitions import ThreatModel
+        >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).n_gradients
+        10
+    """
+
+    attack: Attack
+    beta: float = 6.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attack, PGD):
+            raise bad("TRADES", expected="PGD as its attack", got=describe(self.attack), remedy="use pgd10")
+        if self.attack.n_restarts > 1:
+            raise bad("TRADES", expected="an attack with one start", got=f"{self.attack.n_restarts} restarts")
+        number(self.beta, "beta", low=0.0)
+
+    @property
+    def n_gradients(self) -> int:
+        """Those of the attack, or none with beta = 0."""
+        return attack_gradients(self.attack) if self.beta > 0 else 0
+
+    @property
+    def search(self) -> PGD:
+        """The attack in force: from a small random start, last iterate."""
+        assert isinstance(self.attack, PGD)
+        return replace(self.attack, keep="last", start_std=START_STD)
+
+    def __call__(self, step: Step) -> Tensor:
+        """The loss of each example.
+
+        Args:
+            step: the batch.
+
+        Returns:
+            (B,).
+        """
+        if self.beta == 0:
+            return default_loss(step.model(step.x), step.y)
+        x_adv = step.craft(self.search, loss=FromClean(step.outputs()))
+        clean = step.model(step.x)
+        return default_loss(clean, step.y) + self.beta * divergence(clean, step.model(x_adv))

@@ -1,0 +1,129 @@
+"""One step of training: what an objective may see of it, and how its loss becomes one update of the weights."""
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor, nn
+
+from cgro._check import bad
+from cgro.definitions import Attack, GradientAttack, Loss, Model
+from cgro.definitions.attacks import judge, preserve_state
+from cgro.definitions.draws import Draws
+
+CraftMode = Literal["eval", "train", "train_update_bn"]
+Streams = Callable[[str], Draws]
+"""Purpose -> a stream of random numbers per example of the batch, in their order."""
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """A 63-bit seed that depends on all of its arguments (SHA-256).
+
+    Args:
+        seed: of the whole training.
+        purpose: what the numbers are for, and in which epoch and step.
+
+    Returns:
+        An integer in [0, 2^63).
+
+    Example:
+        >>> derive_seed(0, "order", 1) == derive_seed(0, "order", 1) != derive_seed(0, "order", 2)
+        True
+    """
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass
+class Step:
+    """One batch and what may be done with it. Made by `fit`, given to the objective and to `Extension.around`.
+
+    Nothing in it reads a value on the host, so that a step can be captured as a whole.
+
+    Args:
+        model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs are
+            differentiable in the weights.
+        x: (B, *S) clean inputs in the box, augmented.
+        y: (B,) labels.
+        network: the module behind `model`, whose parameters are updated.
+        streams: purpose -> random numbers of the examples; the same for one purpose whenever the step is repeated.
+        attack: the default of `craft`; None if the objective has none.
+        radius_share: factor on the radius of attacks in this step (radius warm-up).
+        craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
+        attack_seconds: time spent in attacks so far.
+        n_crafted: calls of `craft` since the objective was called.
+    """
+
+    model: Model
+    x: Tensor
+    y: Tensor
+    network: nn.Module
+    streams: Streams
+    attack: Attack | None = None
+    radius_share: float = 1.0
+    craft_mode: CraftMode = "eval"
+    attack_seconds: float = 0.0
+    n_crafted: int = 0
+
+    def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
+        """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.
+
+        Args:
+            attack: None means that of the objective.
+            loss: (outputs, y) -> (B,) that the attack increases in place of its own; only for attacks along the gradient.
+                It may depend on the rows of the batch (`cgro.definitions.FromClean`).
+
+        Returns:
+            (B, *S), constants. The second call in a step draws other random starts than the first.
+
+        Raises:
+            BadRequest: no attack, a loss for an attack that takes none, and what the attack raises.
+        """
+        started = time.perf_counter()
+        attack = self._scheduled(attack, loss)
+        purpose = "attack" if self.n_crafted == 0 else f"attack {self.n_crafted}"
+        self.n_crafted += 1
+        with self._attacked() as target:
+            x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
+        self.attack_seconds += time.perf_counter() - started
+        return x_adv
+
+    def outputs(self) -> Tensor:
+        """f(x) as an attack sees it: in the attack's mode, without gradients, in the precision of the weights.
+
+        Returns:
+            (B, C) or (B,), constants.
+        """
+        started = time.perf_counter()
+        with self._attacked() as target, preserve_state(target, self.x.device):
+            outputs = judge(target, self.x)
+        self.attack_seconds += time.perf_counter() - started
+        return outputs
+
+    def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
+        attack = self.attack if attack is None else attack
+        if attack is None:
+            raise bad("craft", expected="an attack", got="none", remedy="pass one, or give the objective an `attack`")
+        if loss is not None:
+            if not isinstance(attack, GradientAttack):
+                raise bad("craft", expected="an attack along the gradient with this loss", got=attack.name)
+            attack = replace(attack, loss=loss)
+        if self.radius_share != 1.0:
+            attack = attack.at(attack.threat.radius * self.radius_share)
+        return attack
+
+    @contextlib.contextmanager
+    def _attacked(self) -> Iterator[Model]:
+        """The network as attacks may use it. Afterwards it is in training mode again."""
+        self.network.train(self.craft_mode != "eval")
+        try:
+            if self.craft_mode == "train_update_bn":
+                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates stay.
+                yield lambda x: self.network(x)
+            else:
+                yield self.network
+        finally:
+            self.network.train()

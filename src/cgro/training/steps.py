@@ -1,0 +1,136 @@
+"""The steps of a training: which batch is the k-th of an epoch, and how it changes the weights.
+
+Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack, is drawn
+from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the other examples
+of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout) in a step, come from
+generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs no generator states, and a
+resumed run draws what an undisturbed one would have drawn.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from cgro._check import bad
+from cgro.data import Split, augmentation_by_name
+from cgro.definitions.draws import Draws
+from cgro.training.extensions.base import Extension
+from cgro.training.objectives.base import Objective, attack_of
+from cgro.training.recipe import Recipe
+from cgro.training.step import Step, derive_seed
+
+
+@dataclass
+class Steps:
+    """A network in training, step by step.
+
+    Args:
+        network: the module whose parameters are updated, on the device of `fabric`.
+        data: the training examples, on the same device.
+        objective: gives each example's loss.
+        recipe: the loop.
+        extensions: see `Extension`; the first is the outermost.
+        seed: of order, attack, augmentation and dropout.
+        fabric: device and precision.
+    """
+
+    network: nn.Module
+    data: Split
+    objective: Objective
+    recipe: Recipe
+    extensions: Sequence[Extension]
+    seed: int
+    fabric: Fabric
+
+    def __post_init__(self) -> None:
+        self.augmentation = augmentation_by_name(self.recipe.augment)
+        self.attack = attack_of(self.objective)
+        optimizer = self.recipe.build_optimizer(self.network)
+        self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
+        for extension in self.extensions:
+            extension.begin(self.network)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch; the last one may have a smaller batch."""
+        return math.ceil(len(self.data) / self.recipe.batch_size)
+
+    def order(self, epoch: int) -> Tensor:
+        """(N,) int64, the order of the examples in an epoch."""
+        generator = torch.Generator("cpu").manual_seed(derive_seed(self.seed, "order", epoch))
+        return torch.randperm(len(self.data), generator=generator)
+
+    def lr(self, epoch: int, k: int) -> float:
+        """The learning rate of step k, counted from 0, of an epoch."""
+        return self.recipe.lr_at(epoch + k / self.per_epoch)
+
+    def radius(self, epochs: float) -> float:
+        """The radius of the objective's attack after so many epochs, in units of the input; 0 without an attack."""
+        if self.attack is None:
+            return 0.0
+        return self.attack.threat.radius * self.recipe.radius_fraction(epochs)
+
+    def make(self, epoch: int, k: int, rows: Tensor) -> Step:
+        """The k-th step of an epoch, before it is taken.
+
+        Args:
+            epoch: epochs that are over.
+            k: from 0.
+            rows: (B,) positions of its examples in the training data.
+
+        Returns:
+            Its batch is augmented; its network is in training mode.
+        """
+        rows = rows.to(self.data.y.device)
+        x, y = self.data.batch(rows)
+        streams = partial(self._streams, epoch, self.data.index[rows])
+        x = self.augmentation(x, generator=streams("augment"))
+        self.model.train()
+        share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
+        return Step(self.model, x, y, self.network, streams, self.attack, share, self.recipe.craft_mode)
+
+    def take(self, step: Step, epoch: int, k: int) -> Tensor:
+        """Update the weights.
+
+        Args:
+            step: as `make` gave it.
+            epoch: epochs that are over.
+            k: from 0.
+
+        Returns:
+            The mean loss of the batch, 0-dimensional and on the device: whoever reads it waits for the step.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr(epoch, k)
+        compute: Callable[[], Tensor] = partial(self._gradients, step, derive_seed(self.seed, "network", epoch, k))
+        for extension in reversed(self.extensions):
+            compute = partial(extension.around, step, compute)
+        loss = compute()
+        if self.recipe.clip:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.clip)
+        self.optimizer.step()
+        for extension in self.extensions:
+            extension.after_step(self.network, epoch * self.per_epoch + k + 1)
+        return loss
+
+    def _gradients(self, step: Step, noise: int) -> Tensor:
+        cuda = [step.x.device] if step.x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.random.manual_seed(noise)
+            step.n_crafted = 0  # called again, a step has the same random starts and the same dropout
+            losses = self.objective(step)
+            if losses.shape != step.y.shape:
+                raise bad("objective", expected=f"a loss per example, of shape {tuple(step.y.shape)}",
+                          got=tuple(losses.shape), remedy="leave the mean to the loop")  # fmt: skip
+            loss = losses.mean()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+        return loss.detach()
+
+    def _streams(self, epoch: int, index: Tensor, purpose: str) -> Draws:
+        return Draws.of(self.seed, f"{purpose} in epoch {epoch}", index)

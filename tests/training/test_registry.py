@@ -1,0 +1,102 @@
+"""Names on the command line: built in, of the caller's own, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from cgro.cli import main
+from cgro.commands import train
+from cgro.commands._common import parse
+from cgro.definitions import PGD, ThreatModel
+from cgro.runs import Run
+from cgro.training import EMA, TRADES, Adversarial
+from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name, listed, objective_by_name
+
+ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=2)
+SMALL = ("--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "1", "--model", "mlp", "--width", "8",
+         "--attack", "pgd2", "--eval-attack", "pgd2", "--final-n", "40")  # fmt: skip
+OWN = """
+from dataclasses import dataclass
+from cgro.definitions import Attack, default_loss
+
+open("imported", "w").close()
+
+@dataclass(frozen=True)
+class Scaled:
+    attack: Attack
+    factor: float = 1.0
+    n_gradients = 2
+
+    def __call__(self, step):
+        return self.factor * default_loss(step.model(step.craft()), step.y)
+
+def broken(attack):
+    raise RuntimeError("no")
+"""
+
+
+def test_names_and_parameters() -> None:
+    assert objective_by_name("adversarial", ATTACK, robust_weight=0.5) == Adversarial(ATTACK, 0.5)
+    assert objective_by_name("adversarial:robust_weight=0.25", ATTACK, robust_weight=0.5) == Adversarial(ATTACK, 0.25)
+    assert objective_by_name("trades", ATTACK, robust_weight=0.5) == TRADES(ATTACK, 6.0)
+    assert objective_by_name("trades:beta=1/2", ATTACK) == TRADES(ATTACK, 0.5)
+    assert repr(extension_by_name("ema")) == repr(EMA())
+    assert listed(OBJECTIVES, skip=1) == "adversarial:robust_weight=1.0, trades:beta=6.0"
+    assert listed(EXTENSIONS, skip=0) == "ema:decay=0.999"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("mart", "one of adversarial, trades"), ("trades:gamma=1", "beta=VALUE"), ("trades:beta=x", "a number"),
+     ("trades:beta", "beta=VALUE"), ("trades:beta=-1", "beta"), ("no_such_module:Name", "importable")],
+)  # fmt: skip
+def test_bad_names(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        objective_by_name(text, ATTACK)
+
+
+def test_the_command_line_builds_them(tmp_path: Path) -> None:
+    words = ("--objective", "trades:beta=3", "--extension", "ema:decay=0.5", "--attack", "pgd2")
+    config = parse("train", "", train.Config, words, train.RECIPES)
+    assert config.build_objective() == TRADES(config.crafting(), 3.0)
+    assert [repr(e) for e in config.build_extensions()] == ["EMA(decay=0.5)"]
+    assert parse("train", "", train.Config, (), train.RECIPES).extension == []
+    file = tmp_path / "own.yaml"
+    file.write_text("extension:\n- ema:decay=0.5\n")
+    assert parse("train", "", train.Config, ("--config", str(file)), {}).extension == ["ema:decay=0.5"]
+    file.write_text("extension: ema")
+    for more in ((), ("--extension", "ema")):
+        with pytest.raises(ValueError, match="extension: expected a list"):
+            parse("train", "", train.Config, ("--config", str(file), *more), {})
+    for more, said in (
+        (("--robust-weight", "0.5", "--objective", "trades"), "robust-weight"),
+        (("--attack", "none", "--objective", "trades"), "PGD"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            parse("train", "", train.Config, more, train.RECIPES).build_objective()
+    with pytest.raises(ValueError, match="twice"):
+        parse("train", "", train.Config, ("--extension", "ema", "--extension", "ema:decay=0.1"), {}).build_extensions()
+
+
+def test_an_objective_of_the_callers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:  # fmt: skip
+    """By the command line it runs; a run or a file of --config that names it does not import it without trust."""
+    monkeypatch.chdir(tmp_path)
+    Path("own_objective_of_test.py").write_text(OWN)
+    name = "own_objective_of_test:Scaled:factor=1"
+    assert main(["train", *SMALL, "--objective", name, "--extension", "ema:decay=0.5", "--out", "own"]) == 0
+    assert main(["train", *SMALL, "--extension", "ema:decay=0.5", "--out", "plain"]) == 0
+    own, plain = (Path(d, "checkpoints", "last.safetensors").read_bytes() for d in ("own", "plain"))
+    assert own == plain
+    Path("imported").unlink()
+    monkeypatch.delitem(__import__("sys").modules, "own_objective_of_test")
+    capsys.readouterr()
+    assert main(["train", "--config", "own/config.yaml", "--out", "again"]) == 2
+    assert f"its objective is {name}, code of whoever made it" in capsys.readouterr().err
+    Path("own", "summary.json").unlink()
+    assert main(["train", "--resume", "own"]) == 2
+    assert not Path("imported").exists()
+    assert main(["train", "--config", "own/config.yaml", "--out", "again", "--objective", name]) == 0
+    assert main(["train", "--resume", "own", "--trust"]) == 0
+    assert Run(Path("again")).config["extension"] == ["ema:decay=0.5"]
+    assert main(["train", *SMALL, "--objective", "own_objective_of_test:broken", "--out", "no"]) == 2
+    assert not Path("no").exists()
