@@ -149,7 +149,7 @@ class Neighbours:
 
         Example:
             >>> import torch
-            >>> Neighbors(torch.tensor([[0.0], [1.0]]), 2.0).within(torch.tensor([[0.9]]), np.array([0.5, 0.5]))
+            >>> Neighbours(torch.tensor([[0.0], [1.0]]), 2.0).within(torch.tensor([[0.9]]), np.array([0.5, 0.5]))
             (array([0]), array([1]))
         """
         ordered = np.ascontiguousarray(queries.detach().flatten(1).cpu().numpy()[:, self.order], dtype=np.float32)

@@ -111,7 +111,7 @@ class _Loop:
         with stop_after_step() as stop, progress(epochs * self.steps.per_epoch, "training") as update:
             while self.position.epoch < epochs and not self.history.out_of_patience():
                 failure = self._epoch(stop, update)
-                self.store.save(self.position, self.history)
+                self.store.write(self.position, self.history)
                 if failure:
                     return failure
                 if stop.made:
@@ -136,7 +136,7 @@ class _Loop:
             if stop.made:
                 return None
             if at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES:
-                self.store.save(at, self.history)
+                self.store.write(at, self.history)
         row = {
             "epoch": at.epoch + 1,
             "train_loss": at.loss_sum / len(self.steps.data),

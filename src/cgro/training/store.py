@@ -64,7 +64,7 @@ class Store:
         history.rows = self._rows_before(state, self.run, position.epoch)
         return position
 
-    def save(self, position: Position, history: History) -> None:
+    def write(self, position: Position, history: History) -> None:
         """Write rows, the checkpoint, and the network that extensions have evaluated where it is another one."""
         self.saved_at = time.monotonic()
         if self.run is None:
