@@ -1,8 +1,8 @@
 """The summary of every command: what `summary.json` holds, read strictly and written plainly.
 
-A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type is
-refused with its place, so that a reader never works on a number that means something else, and a command that adds its
-numbers to a finished run never drops what it does not know.
+A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type
+is refused with its place, so that a reader never works on a number that means something else, and a command that adds
+its numbers to a finished run never drops what it does not know.
 """
 
 from collections.abc import Mapping, Sequence
