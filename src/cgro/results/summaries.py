@@ -23,7 +23,6 @@ from cgro.results.records import (
     ListedDataset,
     MemoryRecord,
     Metric,
-    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -260,14 +259,14 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
     crossing: int | None
     assumptions: Sequence[str]
     built: Sequence[BuiltRow]
-    toy: Sequence[Mapping[str, object]]
+    toy: Sequence[Mapping[str, Json]]
     table: Sequence[FloorRow]
 
 
 class DataSummary(Summary, frozen=True, kw_only=True):
     """Data sets by name: what each holds, or why it is missing."""
 
-    data: Mapping[str, ListedDataset | MissingDataset]
+    data: Mapping[str, ListedDataset]
 
 
 class QuickstartSummary(Summary, frozen=True, kw_only=True):
