@@ -18,6 +18,7 @@ SMALL = ("--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "1
 OWN = """
 from dataclasses import dataclass
 from cgro.definitions import Attack, default_loss
+from cgro.training import Cost
 
 open("imported", "w").close()
 
@@ -25,7 +26,7 @@ open("imported", "w").close()
 class Scaled:
     attack: Attack
     factor: float = 1.0
-    n_gradients = 2
+    cost = Cost(n_gradients=2, n_updates=1)
 
     def __call__(self, step):
         return self.factor * default_loss(step.model(step.craft()), step.y)

@@ -452,31 +452,27 @@ def describe(result: dict[str, Any]) -> str:
 
 
 def seconds_per_example(config: Config, batch: int | None = None) -> float:
-    """What one training example costs in one epoch on this machine, measured on one step: crafting included.
+    """What one training example costs in one epoch on this machine, its attack included, from one measured step.
 
-    A forward and a backward pass of one batch, after one to warm up, times the attack's steps and the step itself.
-    Evaluations come on top.
+    The step is one of standard training, taken after one to warm up. Its time is multiplied by the operations of the
+    objective's step over those of the measured one. Evaluations come on top.
 
     Args:
+        config: of the run.
         batch: examples in the measured step; default the recipe's.
+
+    Returns:
+        Seconds.
     """
     fabric = make_fabric(config.device, precision=config.train_precision)
     data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
     part = data.train.head(batch or config.batch_size).to(fabric.device)
     recipe = replace(config.recipe(), augment="none")
-    objective, standard = config.build_objective(), Adversarial(NoAttack(), robust_weight=0.0)
+    standard = Adversarial(NoAttack(), robust_weight=0.0)
     steps = Steps(model.to(fabric.device), part, standard, recipe, (), config.seed, fabric)
     started = 0.0
     for _ in range(2):
         started = time.perf_counter()
         float(steps.take(steps.make(0, 0, torch.arange(len(part))), 0, 0))  # waits for the device
-    return (time.perf_counter() - started) * (1 + objective.n_gradients) / len(part)
-
-
-def gradient_steps(config: Config) -> int:
-    """Gradients with respect to the input that one training example takes in a step, over all starts.
-
-    >>> [gradient_steps(Config(attack=a)) for a in ("none", "fgsm", "pgd7", "pgd5x2")]
-    [0, 1, 7, 10]
-    """
-    return config.build_objective().n_gradients
+    seconds = time.perf_counter() - started
+    return seconds / len(part) * config.build_objective().cost.operations / standard.cost.operations

@@ -1,4 +1,8 @@
-"""One step of training: what an objective may see of it, and how its loss becomes one update of the weights."""
+"""One step of training: what an objective may see of it, and how its loss becomes one update of the weights.
+
+Between the parts of a step no value of a tensor is read on the host, so that a GPU is never waited for and a step can be
+captured as a whole.
+"""
 
 import contextlib
 import hashlib
@@ -7,14 +11,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.definitions import Attack, GradientAttack, Loss, Model
 from cgro.definitions.attacks import judge, preserve_state
 from cgro.definitions.draws import Draws
+from cgro.definitions.inputs import describe
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
+"""Mode of BatchNorm and dropout while an attack of training runs; see `Recipe`."""
 Streams = Callable[[str], Draws]
 """Purpose -> a stream of random numbers per example of the batch, in their order."""
 
@@ -41,8 +48,6 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 class Step:
     """One batch and what may be done with it. Made by `fit`, given to the objective and to `Extension.around`.
 
-    Nothing in it reads a value on the host, so that a step can be captured as a whole.
-
     Args:
         model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs are
             differentiable in the weights.
@@ -53,8 +58,18 @@ class Step:
         attack: the default of `craft`; None if the objective has none.
         radius_share: factor on the radius of attacks in this step (radius warm-up).
         craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
+        epoch: epochs that are over, for what is scheduled.
         attack_seconds: time spent in attacks so far.
         n_crafted: calls of `craft` since the objective was called.
+
+    Example:
+        >>> from cgro.definitions import FGSM, ThreatModel
+        >>> scores = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))  # f(x) = 2 x - 1
+        >>> _ = nn.init.constant_(scores[0].weight, 2.0), nn.init.constant_(scores[0].bias, -1.0)
+        >>> streams = lambda purpose: Draws.of(0, purpose, torch.arange(1))
+        >>> attack = FGSM(ThreatModel("inf", 0.125))
+        >>> Step(scores, torch.tensor([[0.75]]), torch.tensor([1]), scores, streams, attack).craft()
+        tensor([[0.6250]])
     """
 
     model: Model
@@ -65,6 +80,7 @@ class Step:
     attack: Attack | None = None
     radius_share: float = 1.0
     craft_mode: CraftMode = "eval"
+    epoch: int = 0
     attack_seconds: float = 0.0
     n_crafted: int = 0
 
@@ -84,7 +100,9 @@ class Step:
         """
         started = time.perf_counter()
         attack = self._scheduled(attack, loss)
-        purpose = "attack" if self.n_crafted == 0 else f"attack {self.n_crafted}"
+        purpose = "attack"
+        if self.n_crafted > 0:
+            purpose = f"attack {self.n_crafted}"
         self.n_crafted += 1
         with self._attacked() as target:
             x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
@@ -103,8 +121,30 @@ class Step:
         self.attack_seconds += time.perf_counter() - started
         return outputs
 
+    def mean_loss(self, objective: Callable[["Step"], Tensor]) -> Tensor:
+        """The mean of an objective's loss over the batch. Asked again, attacks have the same random starts.
+
+        Args:
+            objective: step -> (B,).
+
+        Returns:
+            0-dimensional, differentiable in the weights.
+
+        Raises:
+            BadRequest: the objective returned another shape, or no tensor.
+        """
+        self.n_crafted = 0
+        losses: object = objective(self)
+        expected = f"a loss per example, of shape {tuple(self.y.shape)}"
+        if not isinstance(losses, Tensor):
+            raise bad("objective", expected=expected, got=describe(losses))
+        if losses.shape != self.y.shape:
+            raise bad("objective", expected=expected, got=tuple(losses.shape), remedy="leave the mean to the loop")
+        return losses.mean()
+
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
-        attack = self.attack if attack is None else attack
+        if attack is None:
+            attack = self.attack
         if attack is None:
             raise bad("craft", expected="an attack", got="none", remedy="pass one, or give the objective an `attack`")
         if loss is not None:
@@ -127,3 +167,33 @@ class Step:
                 yield self.network
         finally:
             self.network.train()
+
+
+def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.optim.Optimizer) -> Tensor:
+    """One step of training for a loop with neither schedule nor extensions; the optimizer's learning rate holds.
+
+    Args:
+        step: the batch.
+        objective: step -> (B,).
+        optimizer: of the parameters of `step.network`.
+
+    Returns:
+        The mean loss before the update, 0-dimensional and on the device.
+
+    Raises:
+        BadRequest: see `Step.mean_loss`.
+
+    Example:
+        >>> w = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(w.weight, 3.0)
+        >>> ones = torch.ones(1, 1)
+        >>> step = Step(w, ones, torch.ones(1), w, lambda purpose: Draws.of(0, purpose, torch.arange(1)))
+        >>> loss = descend(step, lambda s: s.model(s.x)[:, 0] ** 2, torch.optim.SGD(w.parameters(), lr=0.25))
+        >>> loss.item(), w.weight.item()  # 3 - 0.25 * 2 * 3
+        (9.0, 1.5)
+    """
+    loss = step.mean_loss(objective)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()

@@ -8,7 +8,7 @@ from torch import Tensor
 from cgro._check import bad, number
 from cgro.definitions import PGD, Attack, FromClean, default_loss, divergence
 from cgro.definitions.inputs import describe
-from cgro.training.objectives.base import attack_gradients
+from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
 START_STD = 0.001
@@ -34,8 +34,8 @@ class TRADES:
 
     Example:
         >>> from cgro.definitions import ThreatModel
-        >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).n_gradients
-        10
+        >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
+        Cost(n_forward=3, n_gradients=10, n_updates=2)
     """
 
     attack: Attack
@@ -49,9 +49,11 @@ class TRADES:
         number(self.beta, "beta", low=0.0)
 
     @property
-    def n_gradients(self) -> int:
-        """Those of the attack, or none with beta = 0."""
-        return attack_gradients(self.attack) if self.beta > 0 else 0
+    def cost(self) -> Cost:
+        """Of both terms, of the attack, and of the clean outputs that it is given; of the first alone with beta = 0."""
+        if self.beta == 0:
+            return Cost(n_updates=1)
+        return attack_cost(self.search) + Cost(n_forward=1, n_updates=2)
 
     @property
     def search(self) -> PGD:
