@@ -132,7 +132,6 @@ def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, T
     return x, y
 
 
-@ordinary_tensors
 def wrong_under(
     model: Model,
     x: Tensor,
@@ -143,12 +142,37 @@ def wrong_under(
     generator: torch.Generator | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
-    """Which examples are wrong when clean or after the attack, (N,) bool. Only those that stand are attacked.
+    """Which examples are wrong when clean or after the attack, (N,) bool; see `wrong_before_and_after`."""
+    _, after = wrong_before_and_after(model, x, y, attack, batch=batch, generator=generator, progress=progress)
+    return after
+
+
+@ordinary_tensors
+def wrong_before_and_after(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    batch: int = 256,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Which examples are wrong when clean, and which then or after the attack. Only those that stand are attacked.
 
     The attack's output is not trusted: a point outside the threat model is an error of the attack.
 
     Args:
+        model: in eval mode.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
+        attack: any.
+        batch: examples at a time.
+        generator: of the attack; None means a fresh one seeded 0.
         progress: called with the number of examples done after each batch.
+
+    Returns:
+        (N,) bool twice; the second holds wherever the first does.
 
     Raises:
         BadRequest: see `robust_error`.
@@ -158,12 +182,14 @@ def wrong_under(
     attack.threat.check_input(x)
     require_radius_fits(attack.threat, x.shape[1:])
     generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
-    wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    wrong = torch.zeros_like(clean)
     with preserve_state(model, x.device):
         for first in range(0, len(x), batch):
             part = slice(first, first + batch)
-            wrong[part] = is_wrong(judged(model, x[part], y[part]), y[part])
-            rows = first + torch.nonzero(~wrong[part]).squeeze(1)
+            clean[part] = is_wrong(judged(model, x[part], y[part]), y[part])
+            wrong[part] = clean[part]
+            rows = first + torch.nonzero(~clean[part]).squeeze(1)
             if len(rows) and attack.threat.radius > 0:
                 x_adv = attack(model, x[rows], y[rows], generator=generator)
                 if not bool(attack.threat.contains(x_adv, x[rows]).all()):
@@ -171,7 +197,7 @@ def wrong_under(
                 wrong[rows] = is_wrong(judged(model, x_adv, y[rows]), y[rows])
             if progress:
                 progress(min(first + batch, len(x)))
-    return wrong
+    return clean, wrong
 
 
 def robust_error(

@@ -4,7 +4,7 @@ from cgro.training.clean import train_clean_model
 from cgro.training.engine import fit
 from cgro.training.extensions import EMA, Extension, State, evaluated
 from cgro.training.fabric import make_fabric
-from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
+from cgro.training.evaluation import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.objectives import TRADES, Adversarial, Cost, Objective
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step

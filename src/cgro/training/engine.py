@@ -16,7 +16,7 @@ from cgro.runs import Run
 from cgro.training.extensions.base import Extension, evaluated, require_extensions
 from cgro.training.history import History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
-from cgro.training.judging import Evaluation, Snapshot, evaluate
+from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.objectives.base import Objective, require_objective
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
