@@ -1,10 +1,10 @@
-"""Section 6: adversarial training of networks. `fit` is the front door; objectives/ and extensions/ are what it is given."""
+"""Section 6: adversarial training of networks. `fit` is the front door; it is given an objective and extensions."""
 
 from cgro.training.clean import train_clean_model
 from cgro.training.engine import fit
+from cgro.training.evaluation import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.extensions import EMA, Extension, State, evaluated
 from cgro.training.fabric import make_fabric
-from cgro.training.evaluation import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.objectives import TRADES, Adversarial, Cost, Objective
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step

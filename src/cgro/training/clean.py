@@ -1,7 +1,7 @@
 """A small clean model (Assumption 4.3) trained from a seed: the default of `cgro memorize`.
 
-It is trained by the step that `fit` takes, but in a loop of its own: its order and random starts come from one generator,
-from which the stored results of `cgro memorize` were made. Use `fit` for everything else.
+It is trained by the step that `fit` takes, but in a loop of its own: its order and random starts come from one
+generator, from which the stored results of `cgro memorize` were made. Use `fit` for everything else.
 """
 
 import torch

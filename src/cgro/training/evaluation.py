@@ -12,6 +12,7 @@ from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, ErrorRate, predicted_shares
 from cgro.definitions.metrics import wrong_before_and_after
+from cgro.training.history import PREDICTION_SHARE
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluatio
         if len(split):
             for key, error in errors_on(model, split, evaluation.attack, evaluation.n, part, show=False).items():
                 row[key] = error.value
-    row["prediction_share"] = max(shares_on(model, parts["test"], evaluation.n))
+    row[PREDICTION_SHARE] = max(shares_on(model, parts["test"], evaluation.n))
     return row
 
 

@@ -1,7 +1,7 @@
 """One step of training: what an objective may see of it, and how its loss becomes one update of the weights.
 
-Between the parts of a step no value of a tensor is read on the host, so that a GPU is never waited for and a step can be
-captured as a whole.
+Between the parts of a step no value of a tensor is read on the host, so that a GPU is never waited for and a step can
+be captured as a whole.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ class Step:
     """One batch and what may be done with it. Made by `fit`, given to the objective and to `Extension.around`.
 
     Args:
-        model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs are
-            differentiable in the weights.
+        model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs
+            are differentiable in the weights.
         x: (B, *S) clean inputs in the box, augmented.
         y: (B,) labels.
         network: the module behind `model`, whose parameters are updated.
@@ -89,8 +89,8 @@ class Step:
 
         Args:
             attack: None means that of the objective.
-            loss: (outputs, y) -> (B,) that the attack increases in place of its own; only for attacks along the gradient.
-                It may depend on the rows of the batch (`cgro.definitions.FromClean`).
+            loss: (outputs, y) -> (B,) that the attack increases in place of its own; only for attacks along the
+                gradient. It may depend on the rows of the batch (`cgro.definitions.FromClean`).
 
         Returns:
             (B, *S), constants. The second call in a step draws other random starts than the first.
@@ -161,7 +161,8 @@ class Step:
         self.network.train(self.craft_mode != "eval")
         try:
             if self.craft_mode == "train_update_bn":
-                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates stay.
+                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
+                # stay.
                 yield lambda x: self.network(x)
             else:
                 yield self.network

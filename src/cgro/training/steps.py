@@ -1,10 +1,10 @@
 """The steps of a training: which batch is the k-th of an epoch, and how it changes the weights.
 
-Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack, is drawn
-from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the other examples
-of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout) in a step, come from
-generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs no generator states, and a
-resumed run draws what an undisturbed one would have drawn.
+Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack,
+is drawn from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the
+other examples of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout)
+in a step, come from generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs
+no generator states, and a resumed run draws what an undisturbed one would have drawn.
 """
 
 import math
@@ -143,8 +143,8 @@ class Steps:
             compute = partial(extension.around, step, compute)
         loss = compute()
         if self.recipe.clip:
-            # Not an error here: a norm that is not finite makes the weights so, and the next loss, which ends the training.
-            # Asking for it would also read a value on the host.
+            # Not an error here: gradients that are not finite make the weights so, and the next loss, which ends the
+            # training. Asking for it would also read a value on the host.
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False)
         self.optimizer.step()
         for extension in self.extensions:

@@ -16,12 +16,13 @@ State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 class Extension:
     """Something added to training: at each step, or to the network that is evaluated.
 
-    `fit` calls `begin` once, `load` if it resumes a run, for each step `around` and `after_step`, and `after_epoch` after
-    the last step of an epoch. Of several extensions the first is the outermost: its `around` contains the others', and its
-    `evaluated_model` is given theirs.
+    `fit` calls `begin` once, `load` if it resumes a run, for each step `around` and `after_step`, and `after_epoch`
+    after the last step of an epoch. Of several extensions the first is the outermost: its `around` contains the
+    others', and its `evaluated_model` is given theirs.
 
-    What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that was
-    killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its examples.
+    What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that
+    was killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its
+    examples.
 
     Example:
         >>> class Count(Extension):

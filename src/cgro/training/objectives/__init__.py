@@ -1,4 +1,4 @@
-"""What training minimizes, one file per objective. `Objective` is the protocol; the names stand in `cgro.training.registry`."""
+"""What training minimizes, one file per objective, each an `Objective`. `cgro.training.registry` has their names."""
 
 from cgro.training.objectives.adversarial import Adversarial
 from cgro.training.objectives.base import Objective, attack_of, require_objective

@@ -15,8 +15,8 @@ from cgro.training.step import Step
 class Adversarial:
     """The mixed objective of Section 5, (1 - lambda) L(f(X), y) + lambda L(f(X'), y), with X' by an attack.
 
-    Terms of weight 0 are not computed: lambda = 1 is adversarial training (Madry et al., ICLR 2018), 0 standard training.
-    L is cross-entropy for (B, C) logits and the logistic loss for (B,) scores.
+    Terms of weight 0 are not computed: lambda = 1 is adversarial training (Madry et al., ICLR 2018), 0 standard
+    training. L is cross-entropy for (B, C) logits and the logistic loss for (B,) scores.
 
     Args:
         attack: makes X'; `NoAttack()` is standard training.
