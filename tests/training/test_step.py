@@ -49,20 +49,39 @@ def test_another_attack_or_loss_may_be_named() -> None:
             step_of(step.network).craft(attack, loss=loss)
 
 
-def test_each_attack_of_a_step_has_starts_of_its_own_and_a_loss_that_is_asked_again_the_same() -> None:
+def test_each_attack_of_a_step_has_starts_of_its_own() -> None:
     start = replace(ATTACK, n_steps=1, step_size=0.0, keep="last")
+    step = step_of(network())
+    first = step.craft(start)
+    assert not torch.equal(first, step.craft(start))
+    assert torch.equal(first, step_of(step.network).craft(start))
+
+
+def test_a_loss_that_is_asked_again_is_that_of_the_same_examples() -> None:
+    """As adversarial weight perturbation needs it: searched once, at the weights of the first time."""
+    model = network()
+    step = step_of(model, attack=ATTACK)
     seen: list[Tensor] = []
 
     def objective(step: Step) -> Tensor:
-        seen.extend([step.craft(start), step.craft(start)])
+        seen.extend([step.craft(), step.craft()])
         return step.model(step.x).sum(1)
 
-    step = step_of(network())
+    def weights_moved() -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.neg_()
+
     step.mean_loss(objective)
+    weights_moved()
+    other = step.craft()  # an extension's own attack is neither kept nor replaced
     step.mean_loss(objective)
-    assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
+    assert not any(torch.equal(other, x_adv) for x_adv in seen)
+    step.crafted.clear()
+    step.mean_loss(objective)
+    assert not torch.equal(seen[4], seen[0])
 
 
 @pytest.mark.parametrize(("mode", "updates"), [("eval", 0), ("train", 0), ("train_update_bn", 3)])

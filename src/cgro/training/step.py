@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -61,6 +61,9 @@ class Step:
         epoch: epochs that are over, for what is scheduled.
         attack_seconds: time spent in attacks so far.
         n_crafted: calls of `craft` since the objective was called.
+        crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
+            has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
+            anew.
 
     Example:
         >>> from cgro.definitions import FGSM, ThreatModel
@@ -83,6 +86,8 @@ class Step:
     epoch: int = 0
     attack_seconds: float = 0.0
     n_crafted: int = 0
+    crafted: list[Tensor] = field(default_factory=list)
+    _in_objective: bool = field(default=False, init=False)
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
         """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.
@@ -98,6 +103,9 @@ class Step:
         Raises:
             BadRequest: no attack, a loss for an attack that takes none, and what the attack raises.
         """
+        if self._in_objective and self.n_crafted < len(self.crafted):
+            self.n_crafted += 1
+            return self.crafted[self.n_crafted - 1]
         started = time.perf_counter()
         attack = self._scheduled(attack, loss)
         purpose = "attack"
@@ -106,6 +114,8 @@ class Step:
         self.n_crafted += 1
         with self._attacked() as target:
             x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
+        if self._in_objective:
+            self.crafted.append(x_adv)
         self.attack_seconds += time.perf_counter() - started
         return x_adv
 
@@ -122,7 +132,7 @@ class Step:
         return outputs
 
     def mean_loss(self, objective: Callable[["Step"], Tensor]) -> Tensor:
-        """The mean of an objective's loss over the batch. Asked again, attacks have the same random starts.
+        """The mean of an objective's loss over the batch. Asked again, it is that of the same adversarial examples.
 
         Args:
             objective: step -> (B,).
@@ -134,7 +144,11 @@ class Step:
             BadRequest: the objective returned another shape, or no tensor.
         """
         self.n_crafted = 0
-        losses: object = objective(self)
+        self._in_objective = True
+        try:
+            losses: object = objective(self)
+        finally:
+            self._in_objective = False
         expected = f"a loss per example, of shape {tuple(self.y.shape)}"
         if not isinstance(losses, Tensor):
             raise bad("objective", expected=expected, got=describe(losses))

@@ -55,7 +55,8 @@ class Extension:
 
         Args:
             step: the batch; `step.network` has the weights, which may be changed if they are given back.
-            compute: sets the weights' gradients to those of the objective, and returns its mean. May be called again.
+            compute: sets the weights' gradients to those of the objective, and returns its mean. Called again, it keeps
+                the adversarial examples, unless `step.crafted` was cleared, and the noise of the network.
 
         Returns:
             The loss to record, 0-dimensional and on the device; no value may be read on the host here.
