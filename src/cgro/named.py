@@ -89,10 +89,7 @@ def build(
     """
     named = look_up(text, what, table)
     known = parameters_of(named.factory, skip=len(arguments))
-    values: dict[str, object] = {}
-    for key, value in (options or {}).items():
-        if key in known:
-            values[key] = value
+    values = {key: value for key, value in (options or {}).items() if key in known}
     values |= _typed(named.parameters, known, named.name)
     said = ", ".join(values) or "no parameters"
     with current_folder(), one_line_if_it_fails(what, f"{named.name} called with {said}"):

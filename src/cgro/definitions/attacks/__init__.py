@@ -6,7 +6,7 @@ from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
 from cgro.definitions.attacks.evaluator import Evaluator, require_finite
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack
-from cgro.definitions.attacks.names import ATTACK_NAMES, attack_by_name
+from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
 from cgro.definitions.attacks.passes import first_pass, image_layout, judge, loss_gradient, outputs_of
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision, bfloat16_pays
@@ -16,6 +16,7 @@ from cgro.definitions.attacks.state import preserve_state
 
 __all__ = [
     "APGD",
+    "ATTACKS",
     "ATTACK_NAMES",
     "FGSM",
     "PGD",
@@ -25,11 +26,13 @@ __all__ = [
     "Ensemble",
     "Evaluator",
     "GradientAttack",
+    "NamedAttack",
     "NoAttack",
     "Precision",
     "Square",
     "TargetedAPGD",
     "attack_by_name",
+    "attack_choices",
     "bfloat16_pays",
     "first_pass",
     "image_layout",

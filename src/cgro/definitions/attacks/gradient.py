@@ -13,7 +13,6 @@ from cgro.definitions.attacks.passes import image_layout as image_layout
 from cgro.definitions.attacks.precision import PRECISIONS, Precision
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import LOSSES, Loss
-from cgro.definitions.threat import ThreatModel
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class FGSM(GradientAttack):
         threat: where x_adv may lie.
 
     Example:
+        >>> from cgro.definitions import ThreatModel
         >>> w = torch.tensor([[1.0, -2.0]])
         >>> x = torch.tensor([[0.5, 0.5]])
         >>> FGSM(ThreatModel("inf", 0.1))(lambda v: (v * w).sum(1), x, torch.tensor([1]))

@@ -168,11 +168,10 @@ class _Walk:
     def ask(self, query: int) -> None:
         """Make one query per example."""
         area = window_area(query, self.attack.first_share)
+        move = self._shift
         if self.threat.p == float("inf"):
-            candidate = self._flip(area)
-        else:
-            candidate = self._shift(area)
-        self._consider(candidate, query + 1)
+            move = self._flip
+        self._consider(move(area), query + 1)
 
     def _windows(self, area: float) -> tuple[Tensor, int, int]:
         """A mask (B, 1, H, W) of one window of random place per example, and its sides."""
