@@ -32,7 +32,7 @@ from cgro.definitions import (
     survey,
     wrong_under,
 )
-from cgro.definitions.attacks import Best, first_pass, preserve_state
+from cgro.definitions.attacks import Evaluator, first_pass, preserve_state
 from cgro.diagnosis.lint import lint
 from cgro.flatness import Search, flatness
 from cgro.flatness.memory import attacked
@@ -313,9 +313,9 @@ def test_gradients_that_a_network_accumulates_are_thrown_away() -> None:
     """As the reference package does: its backward passes reach the weights."""
 
     class Greedy(Attack):
-        def search(self, model: nn.Module, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
+        def search(self, evaluator: Evaluator, draws: Draws) -> None:
             with torch.enable_grad():
-                model(x.clone().requires_grad_()).sum().backward()
+                evaluator.model(evaluator.x.clone().requires_grad_()).sum().backward()
             assert any(p.grad is not None for p in model.parameters())
 
     for network in ("BatchNorm", "tied"):

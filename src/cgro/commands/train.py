@@ -45,7 +45,6 @@ from cgro.data.hub import NotCached
 from cgro.definitions import (
     DEFAULT_RULE,
     FOUR,
-    PGD,
     Attack,
     ErrorRate,
     NoAttack,
@@ -54,7 +53,7 @@ from cgro.definitions import (
     cgro_verdict,
     predict,
 )
-from cgro.definitions.attacks import ATTACK_NAMES
+from cgro.definitions.attacks import attack_choices
 from cgro.models import KINDS, build, fast_layout, n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.runs import Run, dump_json, read_json, say, summary, write_arrays, write_atomic
@@ -116,7 +115,7 @@ class Config(Trusting, Output, Seeded, Computing):
     width: int | None = option(None, "width of lenet, mlp, preactresnet or resnet9 (base width)")
     p: str = option("inf", "norm of the threat: 1, 2 or inf")
     radius: str = option("0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255")
-    attack: str = option("pgd10", "attack in training: " + ", ".join(ATTACK_NAMES))
+    attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")
     step_size: str | None = option(None, "its step; default 2.5 * radius / steps")
     robust_weight: float = option(1.0, "lambda: weight of the robust against the clean loss")
     epochs: int = option(20, "passes over the training set")
@@ -143,7 +142,7 @@ class Config(Trusting, Output, Seeded, Computing):
     augment: str = option("none", "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8")
     radius_warmup: float = option(0.0, "epochs over which the radius grows from 0")
     craft_mode: str = option("eval", "BatchNorm while attacking: eval, train or train_update_bn")
-    eval_attack: str = option("pgd20", "attack of the evaluation")
+    eval_attack: str = option("pgd20", "attack of the evaluation", names="attack")
     eval_every: int = option(1, "epochs between evaluations")
     eval_n: int = option(1000, "examples of each part evaluated after an epoch")
     keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none")
@@ -199,7 +198,7 @@ class Config(Trusting, Output, Seeded, Computing):
         attack = attack_by_name(self.attack, self.threat(), precision=self.precision)
         if self.step_size is None:
             return attack
-        if not isinstance(attack, PGD):
+        if not hasattr(attack, "step_size"):
             raise bad("--step-size", expected="none for this attack", got=self.step_size)
         return replace(attack, step_size=number(self.step_size, "--step-size", low=0.0))
 

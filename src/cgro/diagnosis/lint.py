@@ -302,7 +302,7 @@ class _Siege:
 
     def _broken(self, attack: Attack) -> tuple[Tensor, Tensor]:
         """Which examples an attack breaks, (B,) bool, and its points. Without a gradient a gradient attack moves nothing."""
-        if not self.usable and not isinstance(attack, Square):
+        if not self.usable and attack.uses_gradient:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device), self.x
         found = attack.find(self.model, self.x, self.y, generator=torch.Generator(self.x.device).manual_seed(self.seed))
         return ~(found.margins > 0), found.x

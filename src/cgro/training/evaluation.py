@@ -11,7 +11,7 @@ from cgro._check import count
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, ErrorRate, predicted_shares
-from cgro.definitions.metrics import wrong_before_and_after
+from cgro.definitions.metrics import wrong_examples
 from cgro.training.history import PREDICTION_SHARE
 
 
@@ -82,9 +82,8 @@ def errors_on(
     if show:
         bar = progress(len(x), f"attacking {part}")
     with bar as update:
-        clean, attacked = wrong_before_and_after(model, x, head.y, attack, generator=generator, progress=update)
-    robust = ErrorRate(int(attacked.sum()), len(x), "exact" if attack.exact else "lower")
-    return {f"clean_error/{part}": ErrorRate(int(clean.sum()), len(x)), f"robust_error/{part}": robust}
+        wrong = wrong_examples(model, x, head.y, attack, generator=generator, progress=update)
+    return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
 
 
 def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluation) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cgro.definitions import PGD, Attack, NoAttack
+from cgro.definitions import PGD, Attack
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,30 @@ def attack_cost(attack: Attack) -> Cost:
     search only for the examples that are still classified correctly.
 
     Args:
-        attack: any; one that says neither `n_steps` nor `n_restarts` counts as one gradient step.
+        attack: any.
 
     Returns:
         Its gradients, a pass of the clean inputs, and a pass of each start's end point. Ascent in l_1 and l_2 passes
-        a second end point through the network, the step of infinite length.
+        a second end point through the network, the step of infinite length. An attack by queries is its queries.
 
     Example:
-        >>> from cgro.definitions import PGD, ThreatModel
+        >>> from cgro.definitions import NoAttack, PGD, ThreatModel
         >>> attack_cost(PGD(ThreatModel("inf", 0.1), n_steps=5, n_restarts=2))
         Cost(n_forward=3, n_gradients=10, n_updates=0)
         >>> attack_cost(NoAttack())
         Cost(n_forward=1, n_gradients=0, n_updates=0)
     """
-    if isinstance(attack, NoAttack):
-        return Cost(n_forward=1)
+    total = Cost(n_forward=1)
+    for part in attack.parts:
+        total += Cost(n_forward=_n_ends(part), n_gradients=part.n_gradients)
+    return total
+
+
+def _n_ends(attack: Attack) -> int:
+    """Forward passes of a search that are neither its first look at the clean inputs nor steps along the gradient."""
+    if not attack.uses_gradient:
+        return getattr(attack, "n_queries", 0)
     n_starts = getattr(attack, "n_restarts", 1)
-    n_ends = n_starts
     if isinstance(attack, PGD) and attack.keep == "best" and attack.threat.p != math.inf:
-        n_ends += n_starts
-    return Cost(n_forward=1 + n_ends, n_gradients=n_starts * getattr(attack, "n_steps", 1))
+        return 2 * n_starts
+    return n_starts

@@ -1,16 +1,52 @@
-"""An attack asked for its last iterate, and losses that depend on the clean outputs of their rows."""
+"""PGD: every option, restarts, and the last iterate."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from tests.cases import THREATS, busy_network, images
 from torch import nn
 
-from cgro.definitions import APGD, PGD, FromClean, ThreatModel, divergence
+from cgro.definitions import (
+    APGD,
+    PGD,
+    FromClean,
+    ThreatModel,
+    divergence,
+    margin,
+    robust_error,
+)
 from cgro.definitions.draws import Draws
 
-THREATS = [ThreatModel(p, radius) for p, radius in ((math.inf, 0.1), (2, 0.5), (1, 1.0))]
+
+@pytest.mark.parametrize("change", [{"n_steps": 9}, {"step_size": 0.001}, {"random_start": False},
+                                    {"loss": lambda o, y: -margin(o, y).clamp_min(-1e-3)}, {"precision": "bfloat16"}])  # fmt: skip
+def test_every_option_of_pgd_has_an_effect(change: dict) -> None:
+    g = torch.Generator().manual_seed(0)
+    first, last = 3 * torch.randn(64, 64, generator=g), torch.randn(64, 3, generator=g)
+    model = lambda v: torch.sin(v.flatten(1) @ first) @ last  # noqa: E731
+    x = images(30)[0]
+    y = model(x).argmax(1)
+    attack = PGD(ThreatModel("inf", 0.005), n_steps=2)
+    assert not torch.equal(attack(model, x, y), replace(attack, **change)(model, x, y))
+
+
+def test_restarts_never_weaken() -> None:
+    model, (x, y) = busy_network(3).eval(), images(60, 5)
+    threat = ThreatModel("inf", 0.03)
+    wrong = [robust_error(model, x, y, PGD(threat, n_steps=3, n_restarts=r)).wrong for r in (1, 2, 4)]
+    assert wrong == sorted(wrong)
+
+
+@pytest.mark.parametrize("arguments", [{"n_steps": 0}, {"n_steps": 2, "n_restarts": 0}, {"n_steps": 2, "step_size": -1.0},
+                                       {"n_steps": 2, "n_restarts": 2, "random_start": False}, {"n_steps": 2, "precision": "half"}])  # fmt: skip
+def test_bad_attack_settings(arguments: dict) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        PGD(THREATS[0], **arguments)
+
+
+RADII = [ThreatModel(p, radius) for p, radius in ((math.inf, 0.1), (2, 0.5), (1, 1.0))]
 
 
 @pytest.fixture
@@ -23,7 +59,7 @@ def setting() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
         return model, x, model(x).argmax(1)
 
 
-@pytest.mark.parametrize("threat", THREATS)
+@pytest.mark.parametrize("threat", RADII)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_last_iterate_lies_in_ball_and_box_and_raises_its_loss(
     setting, threat: ThreatModel, precision: str
@@ -45,7 +81,7 @@ def test_it_may_be_weaker_than_the_input(setting) -> None:
     """Minimizing the loss: the best iterate is the input itself, the last one is a point where the answer is safer."""
     model, x, y = setting
     down = lambda outputs, labels: -nn.functional.cross_entropy(outputs, labels, reduction="none")  # noqa: E731
-    attack = PGD(THREATS[0], n_steps=5, loss=down, random_start=False)
+    attack = PGD(RADII[0], n_steps=5, loss=down, random_start=False)
     assert torch.equal(attack(model, x, y), x)
     before, after = attack.find(model, x, y).margins, replace(attack, keep="last").find(model, x, y).margins
     assert (after > before).all()
@@ -63,7 +99,7 @@ def test_the_start_is_normal(setting) -> None:
 def test_a_loss_follows_the_rows_that_a_restart_works_on(setting) -> None:
     """With restarts PGD goes on with the examples that stand: each must be compared with its own clean outputs."""
     model, x, y = setting
-    attack = PGD(THREATS[0], n_steps=3, n_restarts=3, loss=FromClean(model(x)))
+    attack = PGD(RADII[0], n_steps=3, n_restarts=3, loss=FromClean(model(x)))
     together = attack(model, x, y, generator=Draws.of(0, "x", torch.arange(20)))
     for k in range(20):
         alone = replace(attack, loss=FromClean(model(x[k : k + 1])))
@@ -74,11 +110,11 @@ def test_a_loss_follows_the_rows_that_a_restart_works_on(setting) -> None:
 
 
 def test_what_results_store_of_an_attack_stays() -> None:
-    attack = PGD(THREATS[0], n_steps=3)
+    attack = PGD(RADII[0], n_steps=3)
     assert "keep" not in repr(attack)
     assert "start_std" not in repr(attack)
     assert "keep='last', start_std=0.5" in repr(replace(attack, keep="last", start_std=0.5))
-    assert "n_steps" in repr(APGD(THREATS[0]))
+    assert "n_steps" in repr(APGD(RADII[0]))
     for wrong in ({"keep": "worst"}, {"start_std": -1.0}, {"keep": "last", "n_restarts": 2}):
         with pytest.raises(ValueError, match="expected"):
-            PGD(THREATS[0], n_steps=3, **wrong)
+            PGD(RADII[0], n_steps=3, **wrong)
