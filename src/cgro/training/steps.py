@@ -155,7 +155,7 @@ class Steps:
         return loss
 
     def _gradients(self, step: Step, noise: int) -> Tensor:
-        """Set the gradients to those of the objective's mean; called again, with the same adversarial examples and dropout."""
+        """Set the gradients to those of the objective's mean; again, with the same adversarial examples and dropout."""
         devices: list[torch.device] = []
         if step.x.device.type == "cuda":
             devices.append(step.x.device)
