@@ -22,8 +22,12 @@ from cgro.definitions import (
 )
 
 THREAT = ThreatModel("inf", 0.02)
-PARTS = (PGD(THREAT, n_steps=2, n_restarts=2), APGD(THREAT, n_steps=10), TargetedAPGD(THREAT, n_steps=6),
-         Square(THREAT, n_queries=30))  # fmt: skip
+PARTS = (
+    PGD(THREAT, n_steps=2, n_restarts=2),
+    APGD(THREAT, n_steps=10),
+    TargetedAPGD(THREAT, n_steps=6),
+    Square(THREAT, n_queries=30),
+)
 TOGETHER = Ensemble(THREAT, PARTS)
 
 
@@ -156,7 +160,7 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
 
 
 def test_given_points_count_where_they_are_allowed_and_wrong() -> None:
-    """Points that broke the model break it again, without a step; points outside the ball, or of no harm, do nothing."""
+    """Points that broke the model break it again, without a step; others do nothing."""
     model, x, y = case(24)
     alone = survey(model, x, y, TOGETHER)
     again = survey(model, x, y, TOGETHER, given=[x, x + 0.3, alone.x_adv], stages=1)

@@ -13,10 +13,13 @@ from cgro.definitions import (
     ErrorRate,
     NoAttack,
     ThreatModel,
+    WrongExamples,
     boundary_distance,
     clean_error,
     predicted_shares,
     robust_error,
+    wrong_examples,
+    wrong_under,
 )
 
 
@@ -105,3 +108,24 @@ def test_a_false_certificate_is_refused() -> None:
 def test_predicted_shares() -> None:
     assert predicted_shares(lambda v: v, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.3], [1.0, 0.0]])) == [0.75, 0.25]
     assert predicted_shares(lambda v: v[:, 0] - 0.5, torch.tensor([[0.9], [0.1]])) == [0.5, 0.5]
+
+
+def test_clean_and_robust_errors_come_from_one_clean_pass() -> None:
+    model, (x, y) = busy_network().eval(), images(50)
+    attack = PGD(ThreatModel("inf", 0.02), n_steps=4)
+    passes: list[tuple[int, bool]] = []
+
+    def counting(v: torch.Tensor) -> torch.Tensor:
+        passes.append((len(v), v.requires_grad))
+        return model(v)
+
+    found = wrong_examples(counting, x, y, attack, batch=50)
+    n_right = int((~found.clean).sum())
+    assert passes.count((50, False)) == 1
+    assert passes.count((n_right, True)) == 4
+    assert found.clean_error == clean_error(model, x, y)
+    assert found.robust_error == robust_error(model, x, y, attack)
+    assert torch.equal(found.robust, wrong_under(model, x, y, attack))
+    assert 0 < found.clean_error.wrong < found.robust_error.wrong
+    assert found.robust_error.bound == "lower"
+    assert WrongExamples(found.clean, found.robust, exact=True).robust_error.bound == "exact"

@@ -242,7 +242,7 @@ class _Stage:
         for points in self.given:
             rows = self._still_right(rows)
             if len(rows):
-                self._judge_given(points, rows)
+                self._evaluate_given(points, rows)
         rows = self._still_right(rows)
         if len(rows):
             self._try(k, rows)
@@ -254,7 +254,7 @@ class _Stage:
         y = self.y[rows.to(self.y.device)]
         return margin(judged(self.model, points, y), y)
 
-    def _judge_given(self, points: Tensor, rows: Tensor) -> None:
+    def _evaluate_given(self, points: Tensor, rows: Tensor) -> None:
         """Points of others. Those outside the threat model are passed over."""
         x = self.x[rows.to(self.x.device)]
         x_adv = points[rows].to(x)

@@ -257,7 +257,8 @@ def most_likely_others(outputs: Tensor, y: Tensor, n: int) -> Tensor:
 def divergence(clean: Tensor, outputs: Tensor) -> Tensor:
     """KL(p || q) = sum_c p_c (log p_c - log q_c) with p = softmax(clean) and q = softmax(outputs).
 
-    Scores f stand for the logits (0, f). Both enter as logarithms: of a probability that is 0 in floating point the derivative of p log p would be infinite.
+    Scores f stand for the logits (0, f). Both enter as logarithms: of a probability that is 0 in floating point the
+    derivative of p log p would be infinite.
 
     Args:
         clean: (B, C) logits or (B,) scores that give p.

@@ -350,7 +350,7 @@ def boundary_distance(
     """Bracket the distance to the boundary, min ‖X' - X‖_p over wrong X' (v1, Proposition 3.1).
 
     A correctly classified X is robust at a radius iff that radius is at most this distance (up to equality). The
-    attack is run at growing radii, up to its own, on the points that still stand; the segment from X to each wrong
+    attack is run at growing radii, up to its own, on the points that are still right; the segment from X to each wrong
     point found is bisected. So `upper` is the distance of a wrong point that is known, inf if none was found; a
     misclassified X has distance 0.
 

@@ -350,8 +350,8 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
 def _scale_to_sphere(size: Tensor, room: Tensor, radius: float, largest_scale: float = math.inf) -> Tensor:
     """min(s size, room) with the s <= largest_scale for which its l_2 norm is `radius`, or the largest one possible.
 
-    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s, with breakpoints
-    room / a; at each the two sums are running sums over the sorted breakpoints.
+    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s. Its breakpoints
+    are room / a; at each the two sums are running sums over the sorted breakpoints.
     """
     a = size.double()
     cap = room.double()

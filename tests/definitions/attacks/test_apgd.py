@@ -62,10 +62,17 @@ def landscape() -> tuple[object, Tensor, Tensor]:
 
 @pytest.mark.parametrize(
     ("attack", "change"),
-    [(APGD, {"n_steps": 5}), (APGD, {"loss": "dlr"}), (APGD, {"loss": "margin"}),
-     (APGD, {"precision": "bfloat16"}), (TargetedAPGD, {"n_targets": 1}), (Square, {"n_queries": 30}),
-     (Square, {"first_share": 0.1}), (Square, {"precision": "bfloat16"})],
-)  # fmt: skip
+    [
+        (APGD, {"n_steps": 5}),
+        (APGD, {"loss": "dlr"}),
+        (APGD, {"loss": "margin"}),
+        (APGD, {"precision": "bfloat16"}),
+        (TargetedAPGD, {"n_targets": 1}),
+        (Square, {"n_queries": 30}),
+        (Square, {"first_share": 0.1}),
+        (Square, {"precision": "bfloat16"}),
+    ],
+)
 def test_every_option_has_an_effect(attack: type[Attack], change: dict) -> None:
     model, x, y = landscape()
     size = {"n_queries": 20} if attack is Square else {"n_steps": 3}
@@ -87,22 +94,37 @@ def test_restarts_find_lower_points_of_a_rugged_score_that_never_breaks(attack: 
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(lambda t: APGD(t, n_steps=0), "n_steps"), (lambda t: APGD(t, n_restarts=0), "n_restarts"),
-     (lambda t: APGD(t, loss="ce2"), "one of default, dlr, margin"), (lambda t: TargetedAPGD(t, loss="dlr"), "own loss"),
-     (lambda t: TargetedAPGD(t, n_targets=0), "n_targets"), (lambda t: Square(t, n_queries=0), "n_queries"),
-     (lambda t: Square(t, first_share=0.0), "share"), (lambda t: Ensemble(t, ()), "one or more"),
-     (lambda t: Ensemble(t, (APGD(t), APGD(t))), "different names"),
-     (lambda t: Ensemble(t, (APGD(t.at(0.05)),)), "all on"), (lambda t: AutoAttack(t, version="plus"), "standard"),
-     (lambda t: AutoAttack(ThreatModel("inf", 0.1, None)), "ensemble")],
-)  # fmt: skip
+    [
+        (lambda t: APGD(t, n_steps=0), "n_steps"),
+        (lambda t: APGD(t, n_restarts=0), "n_restarts"),
+        (lambda t: APGD(t, loss="ce2"), "one of default, dlr, margin"),
+        (lambda t: TargetedAPGD(t, loss="dlr"), "own loss"),
+        (lambda t: TargetedAPGD(t, n_targets=0), "n_targets"),
+        (lambda t: Square(t, n_queries=0), "n_queries"),
+        (lambda t: Square(t, first_share=0.0), "share"),
+        (lambda t: Ensemble(t, ()), "one or more"),
+        (lambda t: Ensemble(t, (APGD(t), APGD(t))), "different names"),
+        (lambda t: Ensemble(t, (APGD(t.at(0.05)),)), "all on"),
+        (lambda t: AutoAttack(t, version="plus"), "standard"),
+        (lambda t: AutoAttack(ThreatModel("inf", 0.1, None)), "ensemble"),
+    ],
+)
 def test_bad_settings(make, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         make(ThreatModel("inf", 0.1))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("attack", [APGD(THREATS[0], n_steps=3), TargetedAPGD(THREATS[0], n_steps=3),
-                                    Square(THREATS[0], n_queries=3), AutoAttack(THREATS[0])], ids=lambda a: a.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "attack",
+    [
+        APGD(THREATS[0], n_steps=3),
+        TargetedAPGD(THREATS[0], n_steps=3),
+        Square(THREATS[0], n_queries=3),
+        AutoAttack(THREATS[0]),
+    ],
+    ids=lambda a: a.name,
+)
 def test_bad_models_are_refused_in_one_line(attack: Attack) -> None:
     x, y = images()
     cases = [(lambda v: v.flatten(1)[:, :1], y, "C >= 2"), (lambda v: v.flatten(1)[:, :3] * torch.nan, y, "NaN")]
@@ -124,3 +146,17 @@ def test_more_targets_than_classes_a_constant_model_and_radius_zero() -> None:
     for attack in (APGD(THREATS[0], n_steps=5), TargetedAPGD(THREATS[0], n_steps=5), Square(THREATS[0], n_queries=5)):
         assert robust_error(constant, x, y, attack).wrong == int((y != 0).sum())
         assert torch.equal(attack.at(0.0)(busy_network().eval(), x, y), x)
+
+
+@pytest.mark.parametrize("n_targets", [None, 2])
+def test_targets_are_counted_in_gradients(n_targets: int | None) -> None:
+    seen: list[bool] = []
+    classes = torch.cat([torch.ones(1), torch.zeros(10)])
+
+    def model(v: Tensor) -> Tensor:
+        seen.append(v.requires_grad)
+        return v[:, :1] * torch.linspace(0, 0.1, 11) + 99 * classes
+
+    attack = TargetedAPGD(ThreatModel("inf", 0.01), n_steps=3, n_targets=n_targets)
+    attack(model, torch.rand(3, 4), torch.zeros(3, dtype=torch.long))
+    assert sum(seen) == attack.n_gradients == 4 * (n_targets or 9)

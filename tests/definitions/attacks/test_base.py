@@ -9,9 +9,12 @@ from tests.definitions.attack_cases import IDS, attacks, leaves_everything_alone
 from torch import Tensor, nn
 
 from cgro.definitions import (
+    FGSM,
     PGD,
     Attack,
     Draws,
+    Ensemble,
+    Square,
     ThreatModel,
     margin,
     robust_error,
@@ -58,9 +61,15 @@ class Faulty(Attack):
 
 
 @pytest.mark.parametrize(
-    "fault", ["leaks BatchNorm", "thaws a frozen layer", "accumulates gradients", "draws from the global generator",
-              "leaves train mode on"],
-)  # fmt: skip
+    "fault",
+    [
+        "leaks BatchNorm",
+        "thaws a frozen layer",
+        "accumulates gradients",
+        "draws from the global generator",
+        "leaves train mode on",
+    ],
+)
 def test_planted_side_effects_are_caught(fault: str) -> None:
     x, y = images()
     model = prepared(busy_network(), train=False)
@@ -132,3 +141,21 @@ def test_bad_models_are_refused_in_one_line() -> None:
         with pytest.raises(ValueError, match=words) as caught:
             attack(model, x, labels)
         assert "\n" not in str(caught.value)
+
+
+def test_the_count_of_gradients_is_what_a_network_sees() -> None:
+    """Every attack, on a score that never breaks, so that no search ends early."""
+    threat = ThreatModel("inf", 0.01)
+    together = Ensemble(threat, (FGSM(threat), PGD(threat, n_steps=2), Square(threat, n_queries=4)))
+    for attack in (*attacks(threat), together):
+        if "apgd-t" in [part.name for part in attack.parts]:
+            continue  # they count nine targets, and two classes have one
+        seen: list[bool] = []
+
+        def model(v: Tensor, seen: list[bool] = seen) -> Tensor:
+            seen.append(v.requires_grad)
+            return 9 + v.sum(1)
+
+        attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
+        assert sum(seen) == attack.n_gradients, attack
+        assert attack.uses_gradient == (attack.n_gradients > 0)

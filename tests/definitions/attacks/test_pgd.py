@@ -20,8 +20,16 @@ from cgro.definitions import (
 from cgro.definitions.draws import Draws
 
 
-@pytest.mark.parametrize("change", [{"n_steps": 9}, {"step_size": 0.001}, {"random_start": False},
-                                    {"loss": lambda o, y: -margin(o, y).clamp_min(-1e-3)}, {"precision": "bfloat16"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_steps": 9},
+        {"step_size": 0.001},
+        {"random_start": False},
+        {"loss": lambda o, y: -margin(o, y).clamp_min(-1e-3)},
+        {"precision": "bfloat16"},
+    ],
+)
 def test_every_option_of_pgd_has_an_effect(change: dict) -> None:
     g = torch.Generator().manual_seed(0)
     first, last = 3 * torch.randn(64, 64, generator=g), torch.randn(64, 3, generator=g)
@@ -39,8 +47,16 @@ def test_restarts_never_weaken() -> None:
     assert wrong == sorted(wrong)
 
 
-@pytest.mark.parametrize("arguments", [{"n_steps": 0}, {"n_steps": 2, "n_restarts": 0}, {"n_steps": 2, "step_size": -1.0},
-                                       {"n_steps": 2, "n_restarts": 2, "random_start": False}, {"n_steps": 2, "precision": "half"}])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n_steps": 0},
+        {"n_steps": 2, "n_restarts": 0},
+        {"n_steps": 2, "step_size": -1.0},
+        {"n_steps": 2, "n_restarts": 2, "random_start": False},
+        {"n_steps": 2, "precision": "half"},
+    ],
+)
 def test_bad_attack_settings(arguments: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         PGD(THREATS[0], **arguments)
@@ -118,3 +134,31 @@ def test_what_results_store_of_an_attack_stays() -> None:
     for wrong in ({"keep": "worst"}, {"start_std": -1.0}, {"keep": "last", "n_restarts": 2}):
         with pytest.raises(ValueError, match="expected"):
             PGD(RADII[0], n_steps=3, **wrong)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_last_iterate_in_an_evaluation_leaves_wrong_examples_alone(setting, precision: str) -> None:
+    """In an evaluation it works on the examples that are right; the others keep their place and their points."""
+    model, x, y = setting
+    y = y.clone()
+    y[[2, 5]] = (y[[2, 5]] + 1) % 3
+    attack = PGD(RADII[0], n_steps=4, keep="last", precision=precision)
+    found = attack.find(model, x, y, until_wrong=True)
+    assert found.x.shape == x.shape
+    assert found.margins.shape == y.shape
+    moved = (found.x != x).any(1)
+    assert moved.tolist() == [k not in (2, 5) for k in range(len(x))]
+    assert found.step[[2, 5]].tolist() == [0, 0]
+
+
+def test_its_gradients_are_counted() -> None:
+    for attack in (PGD(RADII[0], n_steps=3, n_restarts=2), PGD(RADII[0], n_steps=5)):
+        calls: list[bool] = []
+
+        def model(v: torch.Tensor, calls: list[bool] = calls) -> torch.Tensor:
+            calls.append(v.requires_grad)
+            return 9 + v.sum(1)
+
+        attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
+        assert sum(calls) == attack.n_gradients
+        assert attack.uses_gradient

@@ -187,6 +187,8 @@ class APGD(GradientAttack):
 
     Args:
         threat: where x_adv may lie.
+        loss: increased by the search; see `GradientAttack`.
+        precision: of the gradients; see `GradientAttack`.
         n_steps: gradient steps per restart.
         n_restarts: random starts; those after the first go on with the examples that are still correctly classified.
 
@@ -351,6 +353,11 @@ class TargetedAPGD(APGD):
     For two classes and (B,) scores there is one target and the loss is the negative margin (see `losses.dlr`).
 
     Args:
+        threat: where x_adv may lie.
+        loss: None, its own.
+        precision: of the gradients; see `GradientAttack`.
+        n_steps: gradient steps per target.
+        n_restarts: 1, one start per target.
         n_targets: classes tried, most likely first on the clean input; None means 9, or all if there are fewer.
 
     Raises:
@@ -371,7 +378,7 @@ class TargetedAPGD(APGD):
         if self.n_targets is not None:
             count(self.n_targets, "n_targets")
         if self.loss is not None or self.n_restarts != 1:
-            raise bad("APGD-T", expected="its own loss and a restart a target", got=(self.loss, self.n_restarts))
+            raise bad("APGD-T", expected="its own loss and one restart per target", got=(self.loss, self.n_restarts))
 
     @property
     def name(self) -> str:

@@ -2,8 +2,8 @@
 
 What a search finds bounds the robust error from below. An attack owns no model, no mode, no device and no global random
 state: it leaves parameters, buffers, modes, gradients and the global generators bit-equal, also when it raises, and it
-never returns a point outside ball and box or one that is weaker than the clean input. Only an attack that is asked for its
-last iterate (`PGD(keep="last")`) promises no more than ball and box.
+never returns a point outside ball and box or one that is weaker than the clean input. Only an attack that is asked for
+its last iterate (`PGD(keep="last")`) promises no more than ball and box.
 """
 
 import math
@@ -29,10 +29,10 @@ from cgro.definitions.threat import ThreatModel, require_radius_fits
 class Attack(ABC):
     """A frozen value that maps (model, x, y) to x_adv. `repr` prints every parameter.
 
-    Subclasses say how to search; what every attack promises is kept here, in one place. An attack may be called anywhere
-    in a training loop, also between a forward pass and its backward pass: nothing of the network is written, see
-    `preserve_state`. Threads that attack the same module take turns; one network behind several wrappers or functions
-    must not be attacked from two threads at once.
+    Subclasses say how to search; what every attack promises is kept here, in one place. An attack may be called
+    anywhere in a training loop, also between a forward pass and its backward pass: nothing of the network is written,
+    see `preserve_state`. Threads that attack the same module take turns; one network behind several wrappers or
+    functions must not be attacked from two threads at once.
 
     Args:
         threat: where x_adv may lie.

@@ -20,6 +20,7 @@ class GradientAttack(Attack):
     """What attacks along the gradient share.
 
     Args:
+        threat: where x_adv may lie.
         loss: (outputs, y) -> (B,), increased by the search, or a name: `dlr`, `margin` or `default`. None means
             `default`: cross-entropy for (B, C) outputs and logistic for (B,) scores.
         precision: of the gradients alone. `auto` takes bfloat16 where the device multiplies it natively. Points
@@ -73,6 +74,8 @@ class FGSM(GradientAttack):
 
     Args:
         threat: where x_adv may lie.
+        loss: increased by the search; see `GradientAttack`.
+        precision: of the gradients; see `GradientAttack`.
 
     Example:
         >>> from cgro.definitions import ThreatModel

@@ -61,8 +61,8 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "fl
 
     Args:
         name: one of `ATTACKS`, such as pgd10 or pgd50x10; or `package.module:name`, with `:parameter=value,...` behind
-            it where it has parameters. That is imported and called as name(threat, **parameters), so it must be one that
-            the caller said or trusts; a class of attacks does, and so does a function that returns one.
+            it where it has parameters. That is imported and called as name(threat, **parameters), so it must be one
+            that the caller said or trusts. It is a class of attacks, or a function that returns one.
         threat: where x_adv may lie.
         precision: of the search; results are evaluated in that of the input. Code of the caller's is given it if it
             has a parameter of this name.

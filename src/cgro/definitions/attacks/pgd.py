@@ -27,17 +27,20 @@ class PGD(GradientAttack):
 
     Args:
         threat: where x_adv may lie.
+        loss: increased by the search; see `GradientAttack`.
+        precision: of the gradients; see `GradientAttack`.
         n_steps: gradient steps per restart.
         step_size: in units of the input; None means 2.5 * radius / n_steps.
         n_restarts: number of starts.
         random_start: start at a random point of the ball; otherwise at X.
-        keep: `best` returns, of all points visited and X, the one of lowest margin. `last` returns the last iterate, the
-            point of highest loss that the ascent arrives at: it promises ball and box only, not to be as strong as X, and
-            is not tried at infinite length. For losses other than the margin's, as in TRADES.
+        keep: `best` returns, of all points visited and X, the one of lowest margin. `last` returns the last iterate,
+            the point of highest loss that the ascent arrives at: it promises ball and box only, not to be as strong as
+            X, and is not tried at infinite length. For losses other than the margin's, as in TRADES.
         start_std: start at Proj(X + start_std * N(0, I)) instead, in units of the input; None means not.
 
     Raises:
-        BadRequest: no steps, no restarts, a negative step, several restarts from the same point or for the last iterate.
+        BadRequest: no steps, no restarts, a negative step, several restarts from the same point or for the last
+            iterate.
 
     Example:
         >>> from cgro.definitions import ThreatModel
