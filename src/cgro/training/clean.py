@@ -35,9 +35,10 @@ def train_clean_model(
         `model`, in evaluation mode; its parameters take no gradients.
 
     Example:
-        >>> x = torch.linspace(0, 1, 64)[:, None]
-        >>> y = torch.where(x[:, 0] > 0.5, 1, -1)
-        >>> model = train_clean_model(nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)), x, y, epochs=2000)
+        >>> from cgro.models import build
+        >>> x = torch.tensor([0.1, 0.3, 0.7, 0.9])[:, None]
+        >>> y = torch.tensor([-1, -1, 1, 1])
+        >>> model = train_clean_model(build("mlp", (1,), 1), x, y, epochs=300)
         >>> bool((model(x) * y > 0).all())
         True
     """
