@@ -34,6 +34,7 @@ from cgro.dynamics import (
     PRESETS,
     Backend,
     Setting,
+    Simulation,
     compare,
     detect_stages,
     extinction_ratio,
@@ -132,10 +133,15 @@ def setting_of(config: Config) -> Setting:
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
     backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
-    trained = simulate(
-        setting, seeds=seeds, n_steps=config.n_steps, backend=backend,
-        threads=config.threads or os.cpu_count() or 1, label=f"dynamics: {config.preset}",
-    )  # fmt: skip
+    with progress(config.n_steps, f"dynamics: {config.preset}") as update:
+        trained = simulate(
+            setting,
+            seeds=seeds,
+            n_steps=config.n_steps,
+            backend=backend,
+            threads=config.threads or os.cpu_count() or 1,
+            progress=update,
+        )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
@@ -183,13 +189,13 @@ class _Measured:
         return {**_spread(self.values), "bound": self.bound, "attack": self.attack}
 
 
-def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | None) -> dict[str, _Measured]:
+def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | None) -> dict[str, _Measured]:
     """The four errors, and those under a full ball by their own names."""
     restricted = "along the signal direction, closed form"
     if all(o.ok for o in trained.outcomes):
         test, n_test = unseen_errors(trained, config.n_test), config.n_test
     else:
-        test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.meta["n_test"]
+        test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.n_test
     errors = {
         "clean_error/train": _Measured(trained.final("clean_error/train"), setting.n_train),
         "clean_error/test": _Measured(test["clean"], n_test),
@@ -199,7 +205,7 @@ def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | N
     if ball is None:
         return errors
     n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
-    found = full_ball_errors(trained.meta["batch"], setting, p=ball, n_test=n_ball["test"], seeds=trained.meta["seeds"])
+    found = full_ball_errors(trained.vectors, setting, p=ball, n_test=n_ball["test"], seeds=trained.seeds)
     for part, values in found.items():
         key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
         if setting.full_ball:
@@ -210,11 +216,12 @@ def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | N
     return errors
 
 
-def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str, Any]:
+def result_of(config: Config, setting: Setting, trained: Simulation) -> dict[str, Any]:
     """The summary of a run."""
     ball = config.full_ball or (setting.adversary if setting.full_ball else None)
     errors = _errors(config, setting, trained, ball)
     stages = summarize_stages(detect_stages(trained)) if len(trained.steps) >= 8 else None
+    rows = compare(setting, trained, stages["signal_growth_end"].per_seed) if stages else {}
     p = "inf" if ball == "linf" else 2
     threat = {"p": p, "radius": setting.radius, "box": None, "adversary": setting.adversary}
     return summary(
@@ -222,11 +229,11 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str
         verdict=cgro_verdict({k: errors[k].pooled() for k in FOUR}).to_dict(),
         metrics={k: e.metric() for k, e in errors.items()},
         preset=config.preset, calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset],
-        n_seeds=len(trained.meta["seeds"]), stages=stages,
+        n_seeds=len(trained.seeds), stages=stages and {k: asdict(boundary) for k, boundary in stages.items()},
         signal_learned=_spread(trained.final("signal_learned")), signal_margin=_spread(trained.final("signal_margin")),
         noise_learned=_spread(trained.final("noise_learned").mean(1)),
-        theory=compare(setting, trained, stages["signal_growth_end"]["per_seed"]) if stages else {},
-        setting=setting.to_dict(), radius_ratio=setting.radius_ratio, backend=trained.meta["backend"],
+        theory={k: asdict(row) for k, row in rows.items()},
+        setting=setting.to_dict(), radius_ratio=setting.radius_ratio, backend=trained.backend,
     )  # fmt: skip
 
 
