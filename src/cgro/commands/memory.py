@@ -30,9 +30,10 @@ from cgro.flatness import (
     RealStages,
     attacked,
     by_quarter,
-    influence,
+    memorization_values,
     memorized_by_margin,
     memory_score,
+    random_subsets,
     real_stages,
     spearman,
 )
@@ -152,16 +153,8 @@ def _influence(config: Config, settings: train.Config, data: Dataset, attack: At
 
     part, generator = data.train.head(config.n).to(fabric.device), torch.Generator().manual_seed(settings.seed)
     with progress(config.influence, "networks on subsets") as update:
-        return influence(
-            network,
-            part.x,
-            part.y,
-            attack,
-            generator,
-            n_examples=len(data.train),
-            n_models=config.influence,
-            share=SHARE,
-        )
+        subsets = random_subsets(len(data.train), config.influence, generator, share=SHARE)
+        return memorization_values(network, part.x, part.y, attack, subsets)
 
 
 def _stages(source: Run) -> RealStages | None:
@@ -190,7 +183,7 @@ def _summary(
     score, n = memory_score(found["train"], found["test"]), len(found["train"].margin)
     metrics: dict[str, Any] = {
         "memory/score": {"value": score.value, "interval": list(score.interval), "n": n, "bound": None},
-        "memory/ranking": {"value": score.ranking},
+        "memory/ranking": {"value": score.auc},
     }
     for part, a in found.items():
         flip = {"value": float(a.flip.median()), "n": len(a.flip), "bound": "upper", "attack": repr(attack)}
@@ -213,8 +206,8 @@ def _of_whom(
     flips: dict[str, Tensor], margins: dict[str, Tensor], radius: float, memory: dict[str, Any]
 ) -> dict[str, Any]:
     """Metrics by the distance to the standard boundary; the quarters are added to `memory`."""
-    memory["quarters"], n = by_quarter(flips, margins), len(flips["train"]) // 4
-    metrics: dict[str, Any] = {"memory/mu": {"value": memorized_by_margin(flips, margins, radius)["mu"]}}
+    memory["quarters"], n = [row.to_dict() for row in by_quarter(flips, margins)], len(flips["train"]) // 4
+    metrics: dict[str, Any] = {"memory/mu": {"value": memorized_by_margin(flips, margins, radius).mu}}
     for k, row in enumerate(memory["quarters"], 1):
         metrics[f"memory/quarter_{k}"] = {"value": row["memory"], "interval": row["interval"], "n": n, "bound": None}
     ranks = {f"memory/rank/clean_flip_and_margin/{p}": {"value": _rank(flips[p], margins[p])} for p in PARTS}

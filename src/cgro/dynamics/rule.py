@@ -2,8 +2,8 @@
 
 The objective of Section 5 is (1/N) sum_i [ (1-lambda) loss(X_i) + lambda max_{X'} loss(X') ] with the logistic loss,
 and the network f_W(X) = sum_r sum_j a_r phi(<w_r, X[j]>). With phi(z) = z p(z), p(z) = |z|^(q-1) (odd) or
-a_r ReLU(z)^(q-1) (halves), and phi' = q p, everything is a function of p at +u, -u and at the noise activations Z. Per class c = +-1 and
-signal direction k, at signal strength x,
+a_r ReLU(z)^(q-1) (halves), and phi' = q p, everything is a function of p at +u, -u and at the noise activations Z.
+Per class c = +-1 and signal direction k, at signal strength x,
     y f on the signal patch:  x^q U_c for x >= 0,   -|x|^q U_{-c} for x < 0,   U_c = sum_r u_r p(c u_r).
 
 Sizes: S seeds, N training examples of P patches each, n = N (P-1) noise patches, K signal directions, m filters.

@@ -109,7 +109,7 @@ class Setting:
         """Whether the adversary moves every patch."""
         return self.adversary in ("l2", "linf")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for `summary.json`.
 
         Returns:

@@ -2,8 +2,10 @@
 
 The iterates stay in span(w*, training noise patches, initial filters), so W = W_0 + C^T Xi off the signal and the
 noise activations Z = Xi W^T = Z_0 + G C need only the Gram matrix G = Xi Xi^T: exact, at a cost that does not depend
-on d. All spaces hold a batch of seeds; seed s gives the same numbers in every batch. Sizes as in `rule`: S seeds, N examples of
-P patches in d dimensions, n = N (P-1) noise patches, K signal directions, m filters.
+on d. All spaces hold a batch of seeds; seed s gives the same numbers in every batch.
+
+Sizes as in `rule`: S seeds, N examples of P patches in d dimensions, n = N (P-1) noise patches, K signal directions,
+m filters.
 """
 
 from abc import ABC, abstractmethod
