@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cgro._check import bad, one_of
+from cgro.dynamics.batch import Batch
 from cgro.dynamics.full_ball import full_ball
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import SPACES, Batch, cheapest
+from cgro.dynamics.spaces import SPACES, cheapest
 
 Backend = Literal["auto", "direct", "gram", "law"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from cgro.dynamics.batch import Batch
 from cgro.dynamics.rule import Array
-from cgro.dynamics.spaces import Batch
 from cgro.dynamics.unseen import UnseenExamples, unseen_margins
 
 

@@ -4,17 +4,19 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import numpy as np
 
 from cgro._check import bad, count, one_of
 from cgro.dynamics.backends import Backend, place
+from cgro.dynamics.batch import Batch, Direct
 from cgro.dynamics.recording import Record, columns, observe, record_steps
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import Batch, Direct, rule_of
+from cgro.dynamics.spaces import rule_of
 from cgro.dynamics.stopping import STOP_RULES, StopName, StopRule, all_diverged, outcomes_of
-from cgro.dynamics.unseen import draw_unseen, unseen_margins
+from cgro.dynamics.unseen import UnseenExamples, draw_unseen, unseen_margins
 from cgro.trajectory import Trajectory
 
 ALONG_THE_WAY = 0x7E57
@@ -42,6 +44,20 @@ class Simulation(Trajectory):
     backend: str
     batch: Batch
     covariance: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The same by name, for scripts written before these had a type.
+        meta = {
+            "setting": self.setting.to_dict(),
+            "seeds": list(self.seeds),
+            "n_test": self.n_test,
+            "backend": self.backend,
+            "signal": self.signal,
+            "covariance": self.covariance,
+            "batch": self.batch,
+        }
+        object.__setattr__(self, "meta", meta)
 
     @property
     def signal(self) -> Array:
@@ -122,42 +138,40 @@ def simulate(
     records: list[Record] = []
     stopped = ""
     with _pool(threads) as pool, np.errstate(all="ignore"):
-        for step, n in zip(grid, np.diff(grid, prepend=0), strict=True):
-            if n > 0:
-                batch.advance(int(n), compiled=compiled and not setting.full_ball, pool=pool)
-            records.append(observe(batch, unseen))
+        advance = partial(batch.advance, compiled=compiled and not setting.full_ball, pool=pool)
+        for record in _observed(batch, unseen, grid, advance):
+            records.append(record)
             if progress is not None:
-                progress(int(step), f"signal margin {records[-1].signal_margin.mean():.2f}")
+                progress(int(grid[len(records) - 1]), f"signal margin {record.signal_margin.mean():.2f}")
             stopped = _stopped(records, grid[: len(records)], rule)
             if stopped:
                 break
         steps = grid[: len(records)]
         values = columns(records)
         outcomes = outcomes_of(setting, seeds, steps, values["clean_margin"], stopped=stopped)
-    covariance = batch.covariance()
-    # The same by name, as scripts written before there was a type for it read them.
-    meta = {
-        "setting": setting.to_dict(),
-        "seeds": list(seeds),
-        "n_test": n_test,
-        "backend": placed,
-        "compiled": compiled,
-        "signal": batch.u,
-        "covariance": covariance,
-        "batch": batch,
-    }
     return Simulation(
         steps,
         values,
         outcomes,
-        meta,
         setting=setting,
         seeds=tuple(seeds),
         n_test=n_test,
         backend=placed,
         batch=batch,
-        covariance=covariance,
+        covariance=batch.covariance(),
     )
+
+
+def _observed(
+    batch: Batch, unseen: Sequence[UnseenExamples], steps: Array, advance: Callable[[int], None]
+) -> Iterator[Record]:
+    """A record of the batch at each of the steps, as training reaches it."""
+    done = 0
+    for step in steps.tolist():
+        if step > done:
+            advance(step - done)
+        done = step
+        yield observe(batch, unseen)
 
 
 def _stopped(records: Sequence[Record], steps: Array, rule: StopRule) -> str:

@@ -118,7 +118,7 @@ def outcomes_of(
         stopped: why training ended before its last step; empty if it did not.
 
     Returns:
-        One outcome per seed. A seed that diverged is told the largest stable step, measured on the first such seed.
+        One outcome per seed. The reason of a divergence names the largest stable step, measured on the first such seed.
     """
     overshot = overshoots(clean_margin, steps)
     last = int(steps[-1])

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cgro._check import bad
+from cgro.dynamics.batch import Batch
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import Batch, cheapest, direct, gram
+from cgro.dynamics.spaces import cheapest, direct, gram
 from cgro.trajectory import Trajectory
 
 LARGEST_MARGIN = 500.0

@@ -1,5 +1,6 @@
 """Flatness of the loss in the input (Figures 3 and 4, the bound): measured, bounded, and read as memory."""
 
+from cgro.flatness.ascent import Search
 from cgro.flatness.bound import FirstOrder, GapBound, first_order, gap_bound
 from cgro.flatness.correlation import Correlation, rank_correlation, spearman
 from cgro.flatness.memorization import memorization_values, random_subsets
@@ -15,7 +16,7 @@ from cgro.flatness.memory import (
     memory_score,
 )
 from cgro.flatness.monitor import FlatnessMonitor
-from cgro.flatness.search import Average, Flatness, Search, flatness, in_between
+from cgro.flatness.search import Average, Flatness, flatness, in_between
 from cgro.flatness.stages import RealStages, real_stages
 from cgro.flatness.upper import UpperBound, upper_bound
 

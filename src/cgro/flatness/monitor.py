@@ -9,7 +9,8 @@ from torch import nn
 
 from cgro._check import count
 from cgro.data import Dataset
-from cgro.flatness.search import Flatness, Measure, Search, flatness, parse_radii
+from cgro.flatness.ascent import Search
+from cgro.flatness.search import Flatness, Measure, flatness, parse_radii
 
 MEASURES: tuple[Measure, ...] = ("gradient", "loss")
 
