@@ -62,7 +62,7 @@ class Trajectory:
     steps: np.ndarray
     values: Mapping[str, np.ndarray]
     outcomes: tuple[Outcome, ...]
-    meta: Mapping[str, object] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
         if np.any(np.diff(self.steps) <= 0):

@@ -64,3 +64,15 @@ def test_columns_have_the_keys_of_the_summary():
     assert {"clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test"} <= set(found)
     assert found["noise_learned"].shape == (3, 2, 6)
     assert found["filter_signal"].shape == (3, 2, 8)
+
+
+def test_a_clean_mistake_counts_as_a_robust_one_also_where_the_attack_helps():
+    """The transfer adversary always lowers the signal, which raises the margin of a network that has it reversed."""
+    setting, seeds = replace(EASY, adversary="transfer"), range(60)
+    batch = gram(setting, seeds)
+    record = observe(batch, [draw_unseen(setting, s, 40, stream=1) for s in seeds])
+    assert ((record.clean_margin <= 0) & (record.robust_margin > 0)).any()
+    wrong = (record.clean_margin <= 0) | (record.robust_margin <= 0)
+    np.testing.assert_array_equal(record.robust_error_train, wrong.mean(1))
+    assert (record.robust_error_test >= record.clean_error_test).all()
+    assert (record.robust_error_test > record.clean_error_test).any()

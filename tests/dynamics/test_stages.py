@@ -62,6 +62,13 @@ def test_too_little_memorization_is_not_a_stage():
     assert "0.4" in stages.memorization_start.reason
 
 
+def test_memorization_never_starts_before_stage_one_is_over():
+    """Noise that sets in around the same record: both boundaries are interpolated, their order is not to be lost."""
+    for t2 in np.linspace(27.0, 33.0, 61):
+        (stages,) = detect_stages(planted(t1=30.0, t2=t2))
+        assert stages.memorization_start.step >= stages.signal_growth_end.step
+
+
 def test_a_falling_signal_never_grows():
     (stages,) = detect_stages(planted(rise=-1.0))
     assert stages.signal_growth_end.reason == "the signal never grows"
@@ -102,6 +109,8 @@ def test_summary_mean_is_null_unless_every_seed_found_it():
     assert result["memorization_start"].n_found == 1
     assert result["memorization_start"].per_seed[1] is None
     assert "below 0.5" in result["memorization_start"].reason
+    neither = summarize_stages((*detect_stages(planted(gain=0.2)), *detect_stages(planted(gain=0.1))))
+    assert "0.2" in neither["memorization_start"].reason
 
 
 @pytest.fixture(scope="module")

@@ -51,8 +51,9 @@ def learning(record, noise):
 
 def test_memorized_wants_noise_that_was_learned_and_has_slowed_down(record):
     assert memorized(learning(record, [0.0, 0.1, 2.0, 2.1]))
-    assert not memorized(learning(record, [0.0, 0.1, 2.0]))  # too few records
+    assert not memorized(learning(record, [0.0, 2.0, 2.1]))  # too few records
     assert not memorized(learning(record, [0.0, 0.1, 0.2, 2.0]))  # still fast
+    assert not memorized(learning(record, [0.0, 0.1, 2.0, 3.2]))  # slower, but not by half
     assert not memorized(learning(record, [0.0, 0.1, 0.4, 0.45]))  # little was learned
     records = learning(record, [0.0, 0.1, 2.0, 2.1])
     records[-1] = replace(records[-1], robust_error_train=np.array([0.0, 0.2]))

@@ -195,6 +195,7 @@ def step_in_place(u: Array, z: Array, examples: Examples, weights: Array, rule: 
     clean_at = np.empty((n_signals, 2))
     robust_at = np.empty((n_signals, 2))
     _signal_by_class(u, rule, x_at, clean_at, robust_at)
+    # Summed over the examples of a direction and class: how hard the clean and the robust part of the loss pull on u.
     pull = np.zeros((n_signals, 2, 2))
     for i in range(n_train):
         y = examples.y[i]
@@ -212,6 +213,7 @@ def step_in_place(u: Array, z: Array, examples: Examples, weights: Array, rule: 
         pull[k, c, 0] += a
         pull[k, c, 1] += b
         factor = rule.power * y * (a + b)
+        # z holds p(z) by now, and phi' = q p: what is left is the coefficient of the noise patch.
         for j in range(i * per, (i + 1) * per):
             for r in range(m):
                 z[j, r] *= factor

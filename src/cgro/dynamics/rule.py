@@ -157,6 +157,7 @@ class Rule(NamedTuple):
         x = self.worst_strength(self.class_signal(u))
         for c, sign in enumerate((1.0, -1.0)):
             for k in range(u.shape[1]):
+                # All examples of a direction and class share x, so their pulls on u_r can be summed first.
                 of_class = (group == k) & (y * sign > 0)
                 a = (pull_clean * of_class).sum(1)[:, None]
                 b = (pull_robust * of_class).sum(1)[:, None]

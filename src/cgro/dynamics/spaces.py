@@ -153,6 +153,7 @@ def law(setting: Setting, seeds: Sequence[int]) -> Gram:
         raise bad("backend 'law'", expected=expected, got=n, remedy="use direct or gram")
     ys, groups, us, grams, starts, start_covs = [], [], [], [], [], []
     for seed in seeds:
+        # The order of the draws is part of the result: a seed means the same run in every version.
         rng = np.random.default_rng([seed, 0xD])
         factor = bartlett(n, free, rng)
         free_part = rng.standard_normal((n, m))

@@ -157,6 +157,7 @@ def _unreadable(curve: Array, name: str) -> str:
 def _growth_end(t: Array, rate: Array, signal: Array) -> Boundary:
     if signal.max() <= signal[0]:
         return Boundary(None, "the signal never grows")
+    # From the peak on, as the rate also lies below half its maximum at the start, before growth sets in.
     peak = int(rate.argmax())
     below = np.flatnonzero(rate[peak:] < rate[peak] / 2)
     if not len(below):
@@ -172,6 +173,7 @@ def _memorization_start(t: Array, rate: Array, after: float) -> Boundary:
     half = rate[later].max() / 2
     at = int(np.flatnonzero(later & (rate >= half))[0])
     step = float(t[at])
+    # Where the rate was above half already, noise is learned from the first record after stage I on: no crossing.
     if rate[at - 1] < half:
         step = max(_crossing(t, rate, at, half), after)
     return Boundary(step, f"noise learning reaches half of its highest rate, {2 * half:.3g} per step")

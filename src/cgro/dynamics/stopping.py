@@ -126,6 +126,7 @@ def outcomes_of(
     if stopped:
         finished = Outcome("stopped", stopped, last)
     outcomes: list[Outcome] = []
+    # Measured once: a bisection of whole runs for every seed would take longer than the training did.
     stable = None
     for s, seed in enumerate(seeds):
         if not overshot[:, s].any():

@@ -196,6 +196,7 @@ def noise_variance(covariance: Array, power: float, noise_std: float, *, n_patch
     if power == 3:
         pairs = 9 * np.outer(diagonal, diagonal) * k + 6 * k**3
         return float((n_patches - 1) * pairs.sum())
+    # phi is homogeneous: E[ phi(z_r) phi(z_s) ] = (K_rr K_ss)^(q/2) times the moment of two standard normals.
     scale = np.sqrt(diagonal)
     rho = np.clip(k / np.outer(scale, scale), -1.0, 1.0)
     return float((n_patches - 1) * (np.outer(scale, scale) ** power * _odd_moment(rho, power)).sum())

@@ -132,6 +132,7 @@ def rank_correlation(
 def _blocks(n_epochs: int, block: int, n_seeds: int, generator: np.random.Generator) -> np.ndarray:
     """(n_seeds, n_epochs) columns made of runs of `block` consecutive epochs."""
     n_blocks = math.ceil(n_epochs / block)
+    # A block starts where it still fits, so that none wraps around from the last epoch to the first.
     starts = generator.integers(n_epochs - block + 1, size=(n_seeds, n_blocks, 1))
     return (starts + np.arange(block)).reshape(n_seeds, -1)[:, :n_epochs]
 
