@@ -344,7 +344,7 @@ def describe(result: dict[str, Any]) -> str:
         lines.append(f"  {words:34} {result[key]['mean']:.4g}")
     for name, row in result["theory"].items():
         measured = "not measured" if row["measured"] is None else f"measured {row['measured']:.4g}"
-        lines.append(f"  {'theory: ' + name:34} predicted {row['predicted']:.4g}, {measured}")
+        lines.append(f"  {'theory: ' + name:34} predicted {float(row['predicted']):.4g}, {measured}")
     if result["outcome"]["kind"] not in ("completed", "stopped"):
         lines += ["", f"  {result['outcome']['kind']}: {result['outcome']['reason']}"]
     return "\n".join([*lines, "", result["statement"]])
