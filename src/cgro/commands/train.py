@@ -20,6 +20,7 @@ hour).
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def evaluate(
         verdict=verdict,
         metrics=metrics,
         data=DatasetRecord.of(data.describe()),
-        selected=None if selected is None else SelectedEpoch.of(selected),
+        selected=SelectedEpoch.of(selected) if isinstance(selected, Mapping) else None,
         model=ModelRecord(name=config.model, width=config.width, n_parameters=n_parameters(model)),
     )
 
