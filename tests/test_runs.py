@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgro import cli, folder, runs, writing
+from cgro import cli, folder, resuming, runs, writing
 from cgro._check import BadRequest
 from cgro.runs import Run, dump_json, plain, summary, write_atomic
 from tests.cases import refused
@@ -296,7 +296,7 @@ def test_other_software_and_threads_at_resumption_are_said_and_recorded(
     assert not capsys.readouterr().err
     made_in = json.loads((run.path / "environment.json").read_text())
     now = {**made_in, "threads": 64, "machine": {**made_in["machine"], "instructions": "AVX9"}}
-    monkeypatch.setattr(runs, "environment", lambda seed=None: now)
+    monkeypatch.setattr(resuming, "environment", lambda seed=None: now)
     for n in (1, 0):  # said once, not again by the next call on the same machine
         started(tmp_path / "r")
         told = capsys.readouterr().err
