@@ -24,7 +24,7 @@ from cgro.representation.lower_bound import (
     robust_network,
     worst_case_family,
 )
-from cgro.representation.toy import toy, toy_dims
+from cgro.representation.worst_case import dims_of_grids_up_to, errors_on_family
 from cgro.runs import Run, summary
 
 ASSUMPTIONS = (
@@ -70,9 +70,12 @@ def _measured(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The constructions and the toy networks that are small enough, written with the rows."""
     first, last = dims
-    built = [_built(radius, d, config.seed) for d in toy_dims(radius, LARGEST_BUILT) if first <= d <= last]
-    toys = [toy(radius, d, config.toy_points, p=config.p, seed=config.seed) for d in toy_dims(radius, LARGEST_TOY)
-            if first <= d <= last]  # fmt: skip
+    built = [_built(radius, d, config.seed) for d in dims_of_grids_up_to(radius, LARGEST_BUILT) if first <= d <= last]
+    toys = [
+        errors_on_family(radius, d, config.toy_points, p=config.p, seed=config.seed).to_dict()
+        for d in dims_of_grids_up_to(radius, LARGEST_TOY)
+        if first <= d <= last
+    ]
     above = [r["dim"] for r in rows if r["log2_floor"] is not None and r["log2_floor"] > r["log2_memorizer"]]
     done.write_rows(rows)
     done.finish(

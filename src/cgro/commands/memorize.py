@@ -223,12 +223,12 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, A
     if config.export:
         from cgro.representation.export import export
 
-        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n)
+        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n).to_dict()
     if config.verify == "milp":
         from cgro.representation.verify import verify_balls
 
         chosen = torch.linspace(0, len(memorizer.y) - 1, min(config.verify_n, len(memorizer.y))).long().unique()
-        checks["milp"] = verify_balls(memorizer, chosen)
+        checks["milp"] = verify_balls(memorizer, chosen).to_dict()
     return checks
 
 
