@@ -142,9 +142,10 @@ def _stack(layers: Sequence[Layer], *, shared_input: bool) -> Layer:
     for layer in layers:
         r, c = layer.weight.indices()
         rows.append(r + n_out)
-        cols.append(c if shared_input else c + n_in)
+        cols.append(c + n_in)
         n_out += layer.n_out
-        n_in += layer.n_in
+        if not shared_input:
+            n_in += layer.n_in
     if shared_input:
         n_in = layers[0].n_in
     values = torch.cat([layer.weight.values() for layer in layers])

@@ -75,8 +75,9 @@ def to_onnx(layers: Sequence[Layer], *, double: bool = False) -> bytes:
         )
     onnx = _package("onnx")
     helper = onnx.helper
-    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
-    dtype = np.float64 if double else np.float32
+    kind, dtype = onnx.TensorProto.FLOAT, np.float32
+    if double:
+        kind, dtype = onnx.TensorProto.DOUBLE, np.float64
     nodes: list[object] = []
     weights: list[object] = []
     name = "x"

@@ -28,7 +28,9 @@ class HardMemorizer(nn.Module):
         super().__init__()
         self.training = False
         self.memorizer = memorizer
-        self.radius = memorizer.threat.radius if radius is None else radius
+        if radius is None:
+            radius = memorizer.threat.radius
+        self.radius = radius
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate f_S.

@@ -110,7 +110,9 @@ class _Program:
             )
         info = solver.getInfo()
         value = float(info.objective_function_value)
-        bound = float(info.mip_dual_bound) if any(self.integer) else value
+        bound = value
+        if any(self.integer):
+            bound = float(info.mip_dual_bound)
         return value, bound, np.array(solver.getSolution().col_value)
 
     def _model(self, highspy: ModuleType, cost: dict[int, float], offset: float) -> object:

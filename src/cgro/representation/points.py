@@ -64,7 +64,9 @@ class TrainingPoints:
             (n, D) float64, pixels as k / 255.
         """
         rows = self.inputs[positions].flatten(1).double()
-        return rows if self.pixels is None else rows / 255
+        if self.pixels is None:
+            return rows
+        return rows / 255
 
 
 def evenly_spaced(n: int, total: int) -> Tensor:

@@ -70,8 +70,9 @@ def _answers(model: Model, memorizer: RobustMemorizer, grid: Tensor) -> np.ndarr
     """Scores, or classes, on the grid."""
     with torch.no_grad():
         out = torch.cat([model(memorizer.shaped(part)) for part in grid.split(BATCH)])
-    score = out if out.ndim == 1 else out.argmax(1)
-    return score.view(N_GRID, N_GRID).numpy()
+    if out.ndim == 2:
+        out = out.argmax(1)
+    return out.view(N_GRID, N_GRID).numpy()
 
 
 def _in_a_ball(m: RobustMemorizer, grid: Tensor) -> np.ndarray:

@@ -141,7 +141,9 @@ def verify_balls(
         if optimum.value <= AGREEMENT:
             wrong.append(position)
             points.append(optimum.x)
-    n_replayed = _replay(memorizer, layers, torch.stack(points), torch.tensor(wrong)) if wrong else 0
+    n_replayed = 0
+    if wrong:
+        n_replayed = _replay(memorizer, layers, torch.stack(points), torch.tensor(wrong))
     return Verification(
         n=len(optima),
         least=min(optimum.value for optimum in optima),
