@@ -1,6 +1,10 @@
 """Pairs within reach and nearest points, against brute force."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,3 +59,20 @@ def test_squared_distances_of_pixels_are_exact_integers() -> None:
     found = nearest_opposite(points.astype(np.float32), labels, 2.0, integers=True)
     assert np.array_equal(found, truth.min(1))
     assert np.array_equal(found, nearest_opposite(points.astype(np.float32), labels, 2.0))
+
+
+def test_the_first_process_that_compiles_gives_the_bits_of_the_later_ones(tmp_path: Path) -> None:
+    """Sums of floats are rounded in an order that the compiled code decides: it must be that of the cached code."""
+    code = (
+        "import numpy as np\n"
+        "from cgro.representation.neighbors import nearest_opposite\n"
+        "points = np.random.default_rng(0).random((300, 40)).astype(np.float32)\n"
+        "print(nearest_opposite(points, np.arange(300) % 3, 1.0, threads=1).tobytes().hex())\n"
+    )
+    found = []
+    for _ in ("compiled", "from the cache"):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found.append(done.stdout)
+    assert list(tmp_path.rglob("*.nbc")), "the second process had something to read"
+    assert found[0] == found[1]

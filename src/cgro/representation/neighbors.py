@@ -28,7 +28,9 @@ _FAST = {"nnan", "nsz", "reassoc", "contract"}
 _KIND = {math.inf: 0, 1.0: 1, 2.0: 2}
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+# Inlined by numba and not by LLVM, which inlines a fresh function but not one from the cache: sums of floats would be
+# rounded otherwise in the first process after an installation than in all later ones.
+@numba.njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
 def _distance(a, b, kind, limit):  # pragma: no cover - compiled
     """max |a - b|, sum |a - b| or sum (a - b)^2; any value >= `limit` may stand for a larger one."""
     total = 0.0
@@ -52,7 +54,7 @@ def _distance(a, b, kind, limit):  # pragma: no cover - compiled
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
 def _nearest_rows(points, labels, first, last, kind, best):  # pragma: no cover - compiled
     """Lower best[i] and best[j] by the distances of rows first..last to all later rows of another label."""
     n = len(points)
@@ -65,7 +67,7 @@ def _nearest_rows(points, labels, first, last, kind, best):  # pragma: no cover 
                     best[j] = min(best[j], d)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
 def _pairs_within(queries, points, limit, kind, rows, cols):  # pragma: no cover - compiled
     """Write the pairs with distance < limit[k]; the return value may exceed the room, then the caller enlarges it."""
     found = 0
