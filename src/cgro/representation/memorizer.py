@@ -46,7 +46,7 @@ CHUNK = 1024
 """Memorized points at a time in the full pass."""
 
 CLEAN_RANGE = 64
-"""Logits that intervals cannot bound are scaled by this multiple of their largest value on the data, and clip beyond."""
+"""Logits that intervals cannot bound are scaled by this multiple of their largest on the data, and clip beyond it."""
 
 
 class RobustMemorizer(nn.Module):
