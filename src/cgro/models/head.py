@@ -6,6 +6,9 @@ from torch import Tensor, nn
 class Scores(nn.Module):
     """Turns a (B, 1) output into (B,) scores, for binary tasks with labels -1 / +1."""
 
+    only_reshapes = True
+    """Read by `cgro.bounds.to_layers`: the values pass through."""
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1) -> (B,)"""
         return x.squeeze(1)

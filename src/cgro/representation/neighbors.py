@@ -15,13 +15,22 @@ import numba
 import numpy as np
 from torch import Tensor
 
-CHUNK = 64  # 255^2 * 64 < 2^24: a chunk of squared pixel differences is exact in float32
-ROWS, TILE = 256, 256  # a tile of 256 images of 784 float32 fits the second-level cache
+CHUNK = 64
+"""Coordinates at a time. 255^2 * 64 < 2^24: a chunk of squared pixel differences is exact in float32."""
+
+ROWS = TILE = 256
+"""Points at a time: a tile of 256 images of 784 float32 fits the second-level cache."""
+
+PAIRS = 4096
+"""Pairs at a time that are measured in float64."""
+
 _FAST = {"nnan", "nsz", "reassoc", "contract"}
 _KIND = {math.inf: 0, 1.0: 1, 2.0: 2}
 
 
-@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+# Inlined by numba and not by LLVM, which inlines a fresh function but not one from the cache: sums of floats would be
+# rounded otherwise in the first process after an installation than in all later ones.
+@numba.njit(nogil=True, cache=True, fastmath=_FAST, inline="always")
 def _distance(a, b, kind, limit):  # pragma: no cover - compiled
     """max |a - b|, sum |a - b| or sum (a - b)^2; any value >= `limit` may stand for a larger one."""
     total = 0.0
@@ -45,7 +54,7 @@ def _distance(a, b, kind, limit):  # pragma: no cover - compiled
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
 def _nearest_rows(points, labels, first, last, kind, best):  # pragma: no cover - compiled
     """Lower best[i] and best[j] by the distances of rows first..last to all later rows of another label."""
     n = len(points)
@@ -58,7 +67,7 @@ def _nearest_rows(points, labels, first, last, kind, best):  # pragma: no cover 
                     best[j] = min(best[j], d)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
 def _pairs_within(queries, points, limit, kind, rows, cols):  # pragma: no cover - compiled
     """Write the pairs with distance < limit[k]; the return value may exceed the room, then the caller enlarges it."""
     found = 0
@@ -73,21 +82,38 @@ def _pairs_within(queries, points, limit, kind, rows, cols):  # pragma: no cover
 
 
 def _falling_variance(points: np.ndarray) -> np.ndarray:
+    """The order of coordinates that settles most pairs early, from a sample of the points."""
     sample = points[:: max(1, len(points) // 2000)]
     return np.argsort(-sample.astype(np.float64).var(0), kind="stable")
 
 
+def _no_update(done: int) -> None:
+    """The default of `update`."""
+
+
 def nearest_opposite(
-    points: np.ndarray, labels: np.ndarray, p: float, *, integers: bool = False, threads: int | None = None,
-    update: Callable[[int], object] = lambda done: None,
-) -> np.ndarray:  # fmt: skip
-    """min over k with y_k != y_i of ‖x_i - x_k‖_p for every i, (N,) float64; for p = 2 its square.
+    points: np.ndarray,
+    labels: np.ndarray,
+    p: float,
+    *,
+    integers: bool = False,
+    threads: int | None = None,
+    update: Callable[[int], object] = _no_update,
+) -> np.ndarray:
+    """Measure for every i the distance to the nearest point of another class: min over y_k != y_i of ‖x_i - x_k‖_p.
 
     Exact for integers below 256 held in float32 (chunk sums stay below 2^24, their total below 2^53).
 
     Args:
-        points: (N, D) float32 or float64. labels: (N,). p: 1, 2 or inf. threads: None for all cores.
-        integers: the points are integers below 256. update: called with the number of rows done.
+        points: (N, D) float32 or float64.
+        labels: (N,).
+        p: 1, 2 or inf.
+        integers: the points are integers below 256.
+        threads: None for all cores.
+        update: called with the number of rows done.
+
+    Returns:
+        (N,) float64; for p = 2 the squares of the distances.
 
     Example:
         >>> x, y = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]], np.float32), np.array([0, 1, 0])
@@ -101,20 +127,22 @@ def nearest_opposite(
     best = np.full(len(points), np.inf)
 
     def block(first: int) -> np.ndarray:
-        local = best.copy()
-        _nearest_rows(ordered, labels, first, min(first + ROWS, len(points)), _KIND[p], local)
-        return local
+        # A copy of what is known so far: it is only a limit for giving pairs up, so a stale one changes nothing.
+        found = best.copy()
+        _nearest_rows(ordered, labels, first, min(first + ROWS, len(points)), _KIND[p], found)
+        return found
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for done, local in enumerate(pool.map(block, range(0, len(points), ROWS)), 1):
-            np.minimum(best, local, out=best)
+        for done, found in enumerate(pool.map(block, range(0, len(points), ROWS)), 1):
+            np.minimum(best, found, out=best)
             update(min(done * ROWS, len(points)))
     return best
 
 
 def _nearest_by_products(points: np.ndarray, labels: np.ndarray, update: Callable[[int], object]) -> np.ndarray:
     """Squared l_2 distances to the nearest point of another class. All sums are integers below 2^53: exact."""
-    squares, best = (points**2).sum(1), np.empty(len(points))
+    squares = (points**2).sum(1)
+    best = np.empty(len(points))
     for first in range(0, len(points), ROWS):
         part = slice(first, first + ROWS)
         d = points[part] @ points.T
@@ -126,42 +154,52 @@ def _nearest_by_products(points: np.ndarray, labels: np.ndarray, update: Callabl
     return best
 
 
-class Neighbours:
+class Neighbors:
     """Points prepared for the question: which of them lie within reach of a query?
 
     Args:
-        points: (N, D). p: 1, 2 or inf.
+        points: (N, D).
+        p: 1, 2 or inf.
     """
 
     def __init__(self, points: Tensor, p: float) -> None:
         flat = points.detach().flatten(1).cpu().numpy()
-        self.p, self.order = p, _falling_variance(flat)
+        self.p = p
+        self.order = _falling_variance(flat)
         self.points = np.ascontiguousarray(flat[:, self.order], dtype=np.float32)
-        self._squares: np.ndarray | None = None
+        self._squares = np.zeros(0)
+        if p == 2:
+            self._squares = (self.points.astype(np.float64) ** 2).sum(1)
 
     def within(self, queries: Tensor, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (q, k), a superset of {‖query_q - point_k‖_p <= reach_k} that exceeds it by float32 rounding only.
+        """Find the pairs within reach, and a few that exceed it by float32 rounding.
 
         Callers decide on the pairs themselves, in float64; nothing outside the set is within reach.
 
         Args:
-            queries: (B, D). reach: (N,).
+            queries: (B, D).
+            reach: (N,) one for each point.
+
+        Returns:
+            Pairs (q, k), a superset of {‖query_q - point_k‖_p <= reach_k}.
 
         Example:
             >>> import torch
-            >>> Neighbours(torch.tensor([[0.0], [1.0]]), 2.0).within(torch.tensor([[0.9]]), np.array([0.5, 0.5]))
+            >>> Neighbors(torch.tensor([[0.0], [1.0]]), 2.0).within(torch.tensor([[0.9]]), np.array([0.5, 0.5]))
             (array([0]), array([1]))
         """
         ordered = np.ascontiguousarray(queries.detach().flatten(1).cpu().numpy()[:, self.order], dtype=np.float32)
+        n = ordered.shape[1]
         # Each difference is off by 2^-23 of the values' size, sums of a chunk by CHUNK * 2^-24 of themselves.
-        size = 2.0**-22 * max(1.0, float(np.abs(ordered).max(initial=0)), float(np.abs(self.points).max(initial=0)))
-        slack = size * {math.inf: 1.0, 1.0: ordered.shape[1], 2.0: math.sqrt(ordered.shape[1])}[self.p]
+        size = max(1.0, float(np.abs(ordered).max(initial=0)), float(np.abs(self.points).max(initial=0)))
+        slack = 2.0**-22 * size * {math.inf: 1.0, 1.0: n, 2.0: math.sqrt(n)}[self.p]
         limit = (np.asarray(reach, dtype=np.float64) + slack) * (1 + 2e-5)
         if self.p == 2:
             return self._within_by_products(ordered, limit**2)
         room = 4 * len(ordered) + 1024
         while True:
-            rows, cols = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+            rows = np.empty(room, dtype=np.int64)
+            cols = np.empty(room, dtype=np.int64)
             found = _pairs_within(ordered, self.points, limit, _KIND[self.p], rows, cols)
             if found <= room:
                 return rows[:found], cols[:found]
@@ -175,29 +213,29 @@ class Neighbours:
         """
         n = queries.shape[1]
         bound = 4 * (n + 4) * 2.0**-24 / (1 - n * 2.0**-24)
-        squares = (self.points.astype(np.float64) ** 2).sum(1) if self._squares is None else self._squares
-        self._squares = squares
-        lengths, found = np.sqrt(squares), []
+        squares = self._squares
+        lengths = np.sqrt(squares)
+        rows = [np.zeros(0, int)]
+        cols = [np.zeros(0, int)]
         for first in range(0, len(queries), ROWS):
             part = queries[first : first + ROWS]
             own = (part.astype(np.float64) ** 2).sum(1)
             # ‖a‖^2 + ‖b‖^2 - 2 <a, b> < limit is impossible if it fails with the bound on both sides' rounding added.
-            ceiling = (
-                (limit - squares) / 2 + bound * (limit + squares + lengths * np.sqrt(own.max(initial=0)))
-            ).astype(np.float32)
+            rounding = bound * (limit + squares + lengths * np.sqrt(own.max(initial=0)))
+            ceiling = ((limit - squares) / 2 + rounding).astype(np.float32)
             product = part @ self.points.T
             product += ceiling
             q, k = np.nonzero(product > (own * (0.5 - bound))[:, None].astype(np.float32))
             near = _squared_distances(part, self.points, q, k) < limit[k]
-            found.append((q[near] + first, k[near]))
-        rows, cols = (np.concatenate(c) for c in zip(*found, strict=True)) if found else (np.zeros(0, int),) * 2
-        return rows, cols
+            rows.append(q[near] + first)
+            cols.append(k[near])
+        return np.concatenate(rows), np.concatenate(cols)
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
     """‖a_i - b_k‖^2 of the pairs, float64, a few thousand pairs at a time."""
     out = np.empty(len(rows))
-    for first in range(0, len(rows), 4096):
-        part = slice(first, first + 4096)
+    for first in range(0, len(rows), PAIRS):
+        part = slice(first, first + PAIRS)
         out[part] = ((a[rows[part]].astype(np.float64) - b[cols[part]]) ** 2).sum(1)
     return out
