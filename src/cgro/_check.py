@@ -60,6 +60,29 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     return f"{line[:side].rstrip()} ... {line[-side:].lstrip()}"  # one space: a line of a line is the same line
 
 
+def listed(values: Iterable[object], most: int = 8, *, n: int | None = None) -> str:
+    """The first few of many values, for one line.
+
+    Args:
+        values: all of them, or the first few alone where `n` says how many there are.
+        most: values that are written out.
+        n: number of values in all; None: those that `values` holds.
+
+    Returns:
+        The values separated by commas, and how many more there are.
+
+    Example:
+        >>> listed([1, 2, 3], most=2)
+        '1, 2 and 1 more'
+    """
+    texts = [str(value) for value in values]
+    n_more = (len(texts) if n is None else n) - most
+    text = ", ".join(texts[:most])
+    if n_more > 0:
+        text += f" and {n_more} more"
+    return text
+
+
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
     """Build the error for a wrong value.
 

@@ -357,7 +357,7 @@ def keep_examples(data: Dataset, run: Run) -> None:
         BadRequest: the data have changed since the run was started.
     """
     used: dict[str, Any] = {k: getattr(data, k).index.tolist() for k in ("train", "validation", "test")}
-    used["sha256"] = data.source["sha256"]
+    used["sha256"] = data.sha256
     path = run.file("index_sets.json")
     if path.exists() and read_json(path) != used:
         raise bad("--data", expected=f"{data.name} as it was when {run.path} was started", got="other contents",
