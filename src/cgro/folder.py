@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cgro._check import BadRequest, bad, one_line
-from cgro.reading import kind_of
+from cgro.reading import file_kind
 from cgro.writing import TEMPORARY, cannot_write, is_alive, remove_leftovers
 
 LOCK = ".lock"
@@ -77,12 +77,12 @@ def _locked(folder: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         except OSError as error:
             if path.is_symlink() or (path.exists() and not path.is_file()):
-                raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode),
+                raise bad(str(path), expected="a regular file", got=file_kind(os.lstat(path).st_mode),
                           remedy="not written through") from None  # fmt: skip
             raise cannot_write(error, path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode))
+            raise bad(str(path), expected="a regular file", got=file_kind(os.lstat(path).st_mode))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.samples import LABELS, PIXELS, load_refused, parquet_file, png, refused_in_little_memory
 
-from cgro import reading
+from cgro.reading import room
 from cgro.data import load, parquet
 from cgro.data.sources import read
 
@@ -63,7 +63,7 @@ def structs(values: list, kind: pa.DataType) -> pa.Array:
 
 
 def test_parquet_that_expands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reading, parquet):
+    for module in (room, parquet):
         monkeypatch.setattr(module, "ALWAYS_ROOM", 16 << 20)
     zeros = structs([bytes(10 << 20)], pa.binary())
     plain = written(tmp_path / "plain", pa.concat_arrays([zeros] * 2), [0, 1], compression="zstd", use_dictionary=False)
