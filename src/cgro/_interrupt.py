@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -98,7 +98,9 @@ def _received(number: int, _frame: object) -> None:
 
 
 @contextlib.contextmanager
-def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> Iterator[None]:
+def stop_requests(
+    handler: Handler, signals: Sequence[signal.Signals] = (signal.SIGINT,)
+) -> Generator[None, None, None]:
     """Within, a request to stop calls `handler`, in place of the handler of an outer call.
 
     A signal that was ignored stays ignored: SIGHUP under nohup, SIGINT of a shell's background job. Outside of the main
@@ -138,7 +140,7 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
 
 
 @contextlib.contextmanager
-def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Iterator[None]:
+def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Generator[None, None, None]:
     """Within, `handler` is the innermost one, and the signals that are not ignored and not ours already come to it."""
     _state.handlers.append(handler)
     before: dict[signal.Signals, _Kept] = {}
@@ -170,7 +172,7 @@ def _hiding(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sy
 
 
 @contextlib.contextmanager
-def deferred_requests() -> Iterator[None]:
+def deferred_requests() -> Generator[None, None, None]:
     """Within, requests are only noted, and met on leaving: an import of torch that is interrupted aborts the process.
 
     Yields:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -47,7 +47,7 @@ def spark(values: Sequence[float]) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, label: str) -> Iterator[Update]:
+def progress(total: int, label: str) -> Generator[Update, None, None]:
     """A bar on the terminal for as long as the block runs.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a result was computed with: versions, commit, machine, threads. Read, never changed. No torch is imported here."""
+"""What a result was computed with: versions, commit, machine, threads. Read, never changed. No torch is imported."""
 
 import contextlib
 import os
