@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.samples import LABELS, PIXELS, load_refused, parquet_file, png, refused_in_little_memory
 
-from cgro.reading import room
 from cgro.data import load, parquet
 from cgro.data.sources import read
+from cgro.reading import room
 
 
 def test_parquet_folders(tmp_path: Path) -> None:
