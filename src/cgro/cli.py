@@ -173,11 +173,14 @@ def _run(name: str, argv: Sequence[str]) -> int:
         except SystemExit as done:  # --help
             return int(done.code or 0)
     run = module.run(config)
+    result = run.read()
     if config.json:
         import json
 
-        return _show(json.dumps(run.summary, indent=2))
-    text = module.describe(run.summary)
+        from cgro.runs import plain_result
+
+        return _show(json.dumps(plain_result(result), indent=2))
+    text = module.describe(result)
     if run.path is not None:
         text += f"\n\n{run.path}"
     return _show(text)

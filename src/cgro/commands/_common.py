@@ -1,30 +1,25 @@
-"""What commands share: option groups, parsing from one schema (flags and YAML), seeds, and text on the terminal."""
+"""What commands share: the run that a command begins, seeds, and a result on the terminal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET
 
 from cgro._check import count
-from cgro.commands._options import (
-    NOT_STORED,
-    Computing,
-    Option,
-    Output,
-    Seeded,
-    Trusting,
-    admit,
-    option,
-    options_of,
-    parse,
-)
-from cgro.results import commonest
-from cgro.runs import Run, over_seeds, plain, summary
+from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Trusting, admit, option, parse
+from cgro.results import Metric, OutcomeRecord, SeedsSummary, Summary, VerdictRecord, commonest
+from cgro.runs import Run, plain
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
+    "Command",
     "Computing",
-    "Option",
     "Output",
     "Seeded",
     "Trusting",
@@ -33,19 +28,69 @@ __all__ = [
     "for_seeds",
     "lines_of",
     "option",
-    "options_of",
     "parse",
     "set_up",
     "stored",
 ]
 
 
+class Command(Protocol):
+    """A module of this folder. Its docstring is the help; named settings, if any, stand in `RECIPES`."""
+
+    __doc__: str | None
+    Config: "type[DataclassInstance]"
+    """Options: fields made by `option`."""
+
+    def run(self, config: Any) -> Run:
+        """Do it.
+
+        Returns:
+            The finished run, or `Unsaved`.
+        """
+        ...
+
+    def describe(self, result: Any) -> str:
+        """The summary as text for the terminal.
+
+        Args:
+            result: of `run`.
+
+        Returns:
+            Lines of text.
+        """
+        ...
+
+
+class Kept(Protocol):
+    """Options of a command that keeps a run."""
+
+    out: str | None
+    overwrite: bool
+
+
+class OverSeeds(Kept, Protocol):
+    """Options of a command that can run several seeds."""
+
+    seed: int
+    seeds: int
+
+
+C = TypeVar("C", bound=OverSeeds)
+
+
 def stored(config: Any) -> dict[str, Any]:
-    """The settings that make the result, without those that say where it goes and what was trusted."""
-    return {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
+    """The settings that make the result, without those that say where it goes and what was trusted.
+
+    Args:
+        config: options of a command, a dataclass.
+
+    Returns:
+        Option -> value, as `config.yaml` holds them.
+    """
+    return {name: value for name, value in asdict(config).items() if name not in NOT_STORED}
 
 
-def begin(command: str, config: Any, path: str | Path | None = None) -> AbstractContextManager[Run]:
+def begin(command: str, config: Kept, path: str | Path | None = None) -> AbstractContextManager[Run]:
     """The run of a command, begun or taken up; held until the block ends.
 
     Args:
@@ -53,22 +98,38 @@ def begin(command: str, config: Any, path: str | Path | None = None) -> Abstract
         config: its options, `Output` among them.
         path: the directory; None means --out.
 
+    Returns:
+        A context manager that gives the run.
+
     Raises:
         BadRequest: see `Run.start`.
     """
     defaults = stored(type(config)())
-    return Run.start(
-        config.out if path is None else path, command, stored(config), overwrite=config.overwrite, defaults=defaults
-    )
+    folder = config.out if path is None else path
+    return Run.start(folder, command, stored(config), overwrite=config.overwrite, defaults=defaults)
 
 
 def for_seeds(
-    command: str, config: Any, one: Callable[[Any, Path | None], Run], draw: Callable[[Path], object] | None = None
+    command: str,
+    config: C,
+    one: Callable[[C, Path | str | None], Run],
+    draw: Callable[[Path], object] | None = None,
 ) -> Run:
     """Run one seed in DIR, or several in DIR/seed-S with their mean and spread in DIR/summary.json.
 
-    Seeds that are already finished are not run again, so an interrupted call goes on where it was. `draw` makes the
-    figures over seeds.
+    Seeds that are already finished are not run again, so an interrupted call goes on where it was.
+
+    Args:
+        command: its name.
+        config: its options, `Seeded` and `Output` among them.
+        one: runs one seed in a directory.
+        draw: makes the figures over seeds.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: a number of seeds below 1, or what `one` raises.
     """
     if count(config.seeds, "--seeds") == 1:
         return one(config, config.out)
@@ -78,47 +139,85 @@ def for_seeds(
             path = run.part(f"seed-{seed}")
             done = Run(path)
             if not done.finished:
-                done = one(replace(config, seed=seed, seeds=1, overwrite=False), path)
-            parts.append(done.summary)
-        run.finish(_over_seeds(command, config, parts), draw)
+                own = replace(config, seed=seed, seeds=1, overwrite=False)  # type: ignore[type-var]
+                done = one(own, path)
+            parts.append(done.read())
+        run.finish(_over_seeds(command, config.seed, parts), draw)
     return run
 
 
-def _over_seeds(command: str, config: Any, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _over_seeds(command: str, seed: int, parts: Sequence[Summary]) -> SeedsSummary:
     """The summary of several seeds."""
-    verdicts = [p["verdict"]["label"] for p in parts if p["verdict"]]
-    verdict = None
-    if verdicts:
-        label, reason = commonest(verdicts)
-        verdict = {"label": label, "reason": reason, "per_seed": verdicts}
-    outcomes = [p["outcome"]["kind"] for p in parts]
-    worst = next((o for o in outcomes if o != "completed"), "completed")
-    return summary(
-        command, seed=config.seed, threat=parts[0]["threat"],
-        outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
-        verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
-    )  # fmt: skip
+    verdict, labels = None, [part.verdict.label for part in parts if part.verdict is not None]
+    if labels:
+        label, reason = commonest(labels)
+        verdict = VerdictRecord(label=label, reason=reason, per_seed=labels)
+    kinds = [part.outcome.kind for part in parts]
+    worst = next((kind for kind in kinds if kind != "completed"), "completed")
+    return SeedsSummary(
+        command=command,
+        seed=seed,
+        threat=parts[0].threat,
+        outcome=OutcomeRecord(kind=worst, reason=f"{len(parts)} seeds", per_seed=kinds),
+        verdict=verdict,
+        metrics=metrics_over(parts),
+        n_seeds=len(parts),
+    )
 
 
-def lines_of(result: Mapping[str, Any]) -> str:
-    """The verdict and every metric of a summary, for the terminal."""
+def metrics_over(parts: Sequence[Summary]) -> dict[str, Metric]:
+    """Mean, spread and values of each metric that every seed has.
+
+    Args:
+        parts: one summary per seed.
+
+    Returns:
+        Key -> metric over seeds, in alphabetical order.
+    """
+    keys = set(parts[0].metrics)
+    for part in parts:
+        keys &= set(part.metrics)
+    return {key: Metric.over_seeds([part.metrics[key].typical for part in parts]) for key in sorted(keys)}
+
+
+def lines_of(result: Summary) -> str:
+    """The verdict and every metric of a summary, for the terminal.
+
+    Args:
+        result: of any command.
+
+    Returns:
+        Text of several lines.
+    """
     lines = []
-    if result.get("verdict"):
-        lines += [f"{result['verdict']['label']}: {result['verdict']['reason']}", ""]
-    for key, m in result["metrics"].items():
-        if "mean" in m:
-            mean, sd = (("  n/a" if m[k] is None else f"{m[k]:.4f}") for k in ("mean", "sd"))
-            lines.append(f"  {key:34} {mean}  sd {sd}  ({len(m['per_seed'])} seeds)")
-        elif m.get("interval") and m.get("n"):
-            low, high = m["interval"]
-            lines.append(f"  {key:34} {m['value']:.4f}  [{low:.4f}, {high:.4f}]  n={m['n']}  {m['bound']}")
-        else:
-            lines.append(f"  {key:34} {plain(m.get('value'))}")
+    if result.verdict is not None:
+        lines += [f"{result.verdict.label}: {result.verdict.reason}", ""]
+    lines += [f"  {key:34} {_in_words(metric)}" for key, metric in result.metrics.items()]
     return "\n".join(lines)
 
 
+def _in_words(metric: Metric) -> str:
+    if metric.per_seed is not UNSET:
+        return f"{_digits(metric.mean)}  sd {_digits(metric.sd)}  ({len(metric.per_seed)} seeds)"
+    if metric.interval and metric.n and metric.value is not None:
+        low, high = metric.interval
+        return f"{metric.value:.4f}  [{low:.4f}, {high:.4f}]  n={metric.n}  {metric.bound or None}"
+    return str(plain(metric.typical))
+
+
+def _digits(value: float | msgspec.UnsetType | None) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "  n/a"
+
+
 def set_up(config: Computing) -> None:
-    """Apply --threads to this process. Commands call it once; no library function touches global settings."""
+    """Apply --threads to this process. Commands call it once; no library function touches global settings.
+
+    Args:
+        config: options of a command.
+
+    Raises:
+        BadRequest: fewer than one thread.
+    """
     import torch
 
     if config.threads is not None:

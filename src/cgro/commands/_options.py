@@ -1,13 +1,15 @@
 """Options of commands: fields of a dataclass, from which flags, the keys of a file of settings, and the help follow.
 
-A value comes from the flags, else from the files of --config, else from the recipe, else it is the default. The parser is
-the standard library's, msgspec turns words into values, and what was written where is known from the start: it decides
-what may be trusted (see `cgro.trust`). jsonargparse did this before; its own merging hid where a value came from, so the
-words had to be parsed a second time by hand, and its messages had to be taken apart by regular expressions.
+A value comes from the flags, else from the files of --config, else from the recipe, else it is the default. The parser
+is the standard library's, msgspec turns words into values, and what was written where is known from the start: it
+decides what may be trusted (see `cgro.trust`). jsonargparse did this before; its own merging hid where a value came
+from, so the words had to be parsed a second time by hand, and its messages had to be taken apart by regular
+expressions.
 """
 
 import argparse
 import difflib
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -30,6 +32,7 @@ NOT_STORED = ("out", "overwrite", "json", "trust", "received")
 ONLY_TYPED = ("trust", "overwrite", "config")
 """Options that count on the command line alone: a file of others must not trust itself, nor delete anything."""
 
+Precision = Literal["auto", "float32", "bfloat16"]
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
@@ -48,8 +51,8 @@ def option(
         default: of the field.
         help: for --help.
         positional: whether it is written without its name.
-        names: what its value names, such as network or data, where that may be code, a path or a data set of the hub: the
-            command line on which it stands trusts it (see `cgro.trust`).
+        names: what its value names, such as network or data, where that may be code, a path or a data set of the hub:
+            the command line on which it stands trusts it (see `cgro.trust`).
         flag: whether it takes no value.
         group: the heading under which --help lists it; default that of all options without one.
 
@@ -97,7 +100,7 @@ class Computing:
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group="computing")
     threads: int | None = option(None, "CPU threads; default: all cores", group="computing")
-    precision: Literal["auto", "float32", "bfloat16"] = option(
+    precision: Precision = option(
         "auto",
         "precision of the attack's gradients: auto, float32 or bfloat16; errors are always evaluated in float32",
         group="computing",
@@ -164,7 +167,7 @@ class Option:
             return text
         return f"{text} (default: {self.default})"
 
-    def add_to(self, group: "argparse._ArgumentGroup") -> None:
+    def add_to(self, group: "argparse._ActionsContainer") -> None:
         """Add it to a parser. Without a default, so that the parser answers with what was written and nothing else.
 
         Args:
@@ -196,9 +199,12 @@ class Option:
         if not isinstance(word, str) or self.hint is str:
             return word
         try:
-            return msgspec.convert(word, self.hint, strict=False)
+            value = msgspec.convert(word, self.hint, strict=False)
         except msgspec.ValidationError:
             raise bad(self.flag, expected=in_words(self.hint), got=repr(word)) from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise bad(self.flag, expected="a finite number", got=word)
+        return value
 
     def from_file(self, value: Any, where: str) -> Any:
         """The value of what a file says.
@@ -309,7 +315,7 @@ def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[
     if recipes:
         names = ", ".join(recipes)
         parser.add_argument("--recipe", default=argparse.SUPPRESS, help=f"defaults from: {names}")
-    groups: dict[str, argparse._ArgumentGroup] = {"": parser}
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for entry in options:
         title = "" if entry.positional else entry.field.metadata["group"]
         if title not in groups:
@@ -359,8 +365,8 @@ def _meant(name: object, command: str, options: Mapping[str, Option]) -> str:
 
 
 def _trust(options: Iterable[Option], typed: Mapping[str, Any]) -> CommandLine:
-    """What the command line trusts. Positional words are mostly folders, which others may have named: only those that are
-    names of data count.
+    """What the command line trusts. Positional words are mostly folders, which others may have named: only those that
+    are names of data count.
     """
     offered, names = set(), set()
     for entry in options:
