@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.cases import LinearScore, busy_network, images, points
-from tests.definitions.test_attacks import leaves_everything_alone
+from tests.definitions.attack_cases import leaves_everything_alone
 from torch import Tensor
 
 from cgro._check import BadRequest

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, hidden_scores, images, points
-from tests.definitions.test_attacks import IDS, leaves_everything_alone, prepared
+from tests.definitions.attack_cases import IDS, leaves_everything_alone, prepared
 from torch import Tensor, nn
 
 from cgro._check import BadRequest

@@ -69,7 +69,7 @@ class Config(Trusting, Output, Computing):
 
     target: str | None = option(None, "a run of cgro train", positional=True)
     clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
-    attack: str = option("pgd20", "at the radius of training; see cgro evaluate")
+    attack: str = option("pgd20", "at the radius of training; see cgro evaluate", names="attack")
     n: int = option(1000, "examples of each part, at most")
     influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none")
 

@@ -367,7 +367,7 @@ def _metrics(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     """The metrics of a summary, with shares under these keys."""
     found = read_json_object(path)
     require(found, {"metrics": {key: {"value": SHARE} for key in keys}}, str(path))
-    return found["metrics"]  # type: ignore[return-value]  # `require` has seen that it is a mapping
+    return found["metrics"]
 
 
 def cell(values: Sequence[float | None], digits: int = 2) -> str:

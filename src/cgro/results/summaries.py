@@ -23,7 +23,6 @@ from cgro.results.records import (
     ListedDataset,
     MemoryRecord,
     Metric,
-    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -267,7 +266,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
 class DataSummary(Summary, frozen=True, kw_only=True):
     """Data sets by name: what each holds, or why it is missing."""
 
-    data: Mapping[str, ListedDataset | MissingDataset]
+    data: Mapping[str, ListedDataset]
 
 
 class QuickstartSummary(Summary, frozen=True, kw_only=True):
