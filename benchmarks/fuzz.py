@@ -256,13 +256,13 @@ def _data(path: Path) -> None:
 
 
 def _read_idx(path: Path) -> None:
-    from cgro.data.sources import read_idx
+    from cgro.data.idx import read_idx
 
     read_idx(path.read_bytes(), path)
 
 
 def _read_gz(path: Path) -> None:
-    from cgro.data.sources import read_idx
+    from cgro.data.idx import read_idx
     from cgro.reading import gunzip
 
     read_idx(gunzip(path.read_bytes(), str(path)), path)

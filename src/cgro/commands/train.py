@@ -140,7 +140,7 @@ def keep_examples(data: Dataset, run: Run) -> None:
         BadRequest: the data have changed since the run was started.
     """
     used: dict[str, object] = {part: getattr(data, part).index.tolist() for part in ("train", "validation", "test")}
-    used["sha256"] = data.source["sha256"]
+    used["sha256"] = data.sha256
     path = run.file("index_sets.json")
     if path.exists() and read_json(path) != used:
         raise bad(

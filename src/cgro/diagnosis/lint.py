@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
+from cgro.data import SOURCES
 from cgro.definitions import (
     APGD,
     PGD,
@@ -37,8 +38,7 @@ SLACK = 0.02
 ZERO_GRADIENTS = 0.05
 """Share of examples without a gradient that is still harmless. A choice."""
 STATISTICS = {
-    "MNIST": ((0.1307,), (0.3081,)),
-    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    **{source.title: source.statistics for source in SOURCES.values() if source.statistics is not None},
     "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5,), (0.5,)),
 }

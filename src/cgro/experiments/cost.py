@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cgro._check import BadRequest
 from cgro.commands import train
-from cgro.data import load
+from cgro.data import SOURCES, load
 from cgro.experiments.jobs import SCALES, Job, Scale, duration
 from cgro.models import build
 from cgro.runs import say
@@ -22,8 +22,6 @@ MEASURED = ("gpu", "paper")
 EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
 ROUGH = {"smoke": 300.0, "cpu": 5.0 * 3600}
-SIZES = {"mnist": ((1, 28, 28), 57_000), "cifar10": ((3, 32, 32), 47_500)}
-"""Shape of an image, and training images beside those for validation."""
 SUSTAINED = 50e12
 """Operations a second that a large GPU keeps up in bfloat16 on such networks: an assumption; on LeNets it does far fewer."""
 
@@ -92,15 +90,17 @@ def operations(config: train.Config) -> float:
 
 @cache
 def _forward(data: str, model: str, width: int | None) -> int:
-    shape, _ = SIZES[data]
-    network = build(model, shape, 10, width=width).eval()
+    source = SOURCES[data]
+    network = build(model, source.shape, source.n_classes, width=width).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *shape))
+        network(torch.zeros(1, *source.shape))
     return counter.get_total_flops()
 
 
 def _examples(config: train.Config) -> int:
-    return (config.n_train or SIZES[config.data][1]) * config.epochs
+    n_images = SOURCES[config.data].n_train
+    n_beside_validation = n_images - round(config.validation * n_images)
+    return (config.n_train or n_beside_validation) * config.epochs
 
 
 def _config(job: Job, **more: Any) -> train.Config:

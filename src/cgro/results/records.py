@@ -6,10 +6,10 @@ infinite, which JSON spells "inf" or "-inf".
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, field, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from cgro.results.measured import Measured
 from cgro.results.rates import Bound, ErrorRate
@@ -46,6 +46,8 @@ else:
 
 
 Interval = tuple[Real, Real]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""A fraction; one that was written in percent is refused."""
 Json = Any
 """A JSON value that is only kept and printed: `object` is no type that msgspec reads."""
 
@@ -506,12 +508,12 @@ class EpochRecord(Record, frozen=True, kw_only=True):
     """The evaluation of one kept checkpoint."""
 
     epoch: int
-    clean_error: float
+    clean_error: Share
     wrong: int
     n: int
     bound: Bound
-    value: float
-    interval: tuple[float, float]
+    value: Share
+    interval: tuple[Share, Share]
     attack: str | None
     broken_by: Mapping[str, int]
     complete: bool
