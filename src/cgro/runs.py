@@ -29,6 +29,7 @@ from cgro import folder
 from cgro._check import BadRequest, bad, one_line
 from cgro.environment import SCHEMA, changes, environment, sentence
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.results.summaries import S, Summary, plain_summary, read_summary
 from cgro.seal import (
     DIGESTED,
     digest_in_header,
@@ -328,6 +329,22 @@ class Run:
             check_error(key, metric.get("per_seed"), path)
         return found
 
+    def read(self, kind: type[S] = Summary, *, draft: bool = False) -> S:
+        """The result as a typed value.
+
+        Args:
+            kind: the summary that the caller can use, such as `TrainSummary`; default that of any command.
+            draft: also of a run that is about to be finished, for those who draw its figures.
+
+        Returns:
+            The summary, of the type of its command.
+
+        Raises:
+            BadRequest: the run is unfinished; it is one of another command; the summary is damaged.
+        """
+        found = self.result if draft else self.summary
+        return read_summary(found, str(self.path / "summary.json"), kind)
+
     def _check_summary(self, found: Mapping[str, Any], path: Path) -> None:
         """Compare the summary with its own digest; one of an older version has none, one that was edited says null."""
         edited = "provenance" in found and found["provenance"] is None
@@ -378,7 +395,7 @@ class Run:
         lines = (json.dumps(plain(row), allow_nan=False) for row in rows)
         write_atomic(self.file("metrics.jsonl"), "".join(line + "\n" for line in lines).encode())
 
-    def finish(self, result: Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
+    def finish(self, result: Summary | Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
         """Write `summary.json`, which marks the run as finished. Missing schema keys are an error of ours.
 
         Args:
@@ -386,16 +403,16 @@ class Run:
             draw: makes the figures, called with the directory before the summary is in place: a finished run has all of
                 its figures, whenever it is killed. It finds the summary under `Run.result`.
         """
-        assert set(SUMMARY_KEYS) <= set(result), set(SUMMARY_KEYS) - set(result)
         if draw is not None:
-            write_atomic(self.file(folder.DRAFT), dump_json(result))
+            write_atomic(self.file(folder.DRAFT), dump_json(_plain(result)))
             draw(self.path)
         self.write_summary(result)
         (self.path / folder.DRAFT).unlink(missing_ok=True)
 
-    def write_summary(self, result: Mapping[str, Any]) -> None:
+    def write_summary(self, result: Summary | Mapping[str, Any]) -> None:
         """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
-        write_atomic(self.file("summary.json"), dump_json(sealed(result, self._files(), self._checkpoints())))
+        content = sealed(_plain(result), self._files(), self._checkpoints())
+        write_atomic(self.file("summary.json"), dump_json(content))
 
     def _files(self) -> dict[str, str]:
         paths = [self.path / name for name in DIGESTED]
@@ -434,6 +451,10 @@ class Run:
         path = self.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _plain(result: Summary | Mapping[str, Any]) -> Mapping[str, Any]:
+    return plain_summary(result) if isinstance(result, Summary) else result
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import typing
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cgro._check import BadRequest, bad, count, one_line, one_of
 from cgro.reading import read_yaml_mapping
+from cgro.results import commonest
 from cgro.runs import Run, over_seeds, plain, summary
 from cgro.trust import CommandLine, Received, Trust
 
@@ -343,22 +343,6 @@ def _over_seeds(command: str, config: Any, parts: list[dict[str, Any]]) -> dict[
         outcome={"kind": worst, "reason": f"{config.seeds} seeds", "per_seed": outcomes},
         verdict=verdict, metrics=over_seeds(parts), n_seeds=config.seeds,
     )  # fmt: skip
-
-
-def commonest(labels: Sequence[str]) -> tuple[str, str]:
-    """The commonest label over seeds and a sentence; of labels that tie, the one that comes first, and the tie is said.
-
-    >>> commonest(["cgro", "robust", "cgro"])
-    ('cgro', '2 of 3 seeds: cgro')
-    >>> commonest(["robust", "underfitting"])
-    ('robust', 'a tie over 2 seeds: robust, underfitting, 1 each')
-    """
-    counts = Counter(labels)  # in order of first appearance, and so is most_common among equals
-    label, n = counts.most_common(1)[0]
-    tied = [name for name, m in counts.items() if m == n]
-    if len(tied) > 1:
-        return label, f"a tie over {len(labels)} seeds: {', '.join(tied)}, {n} each"
-    return label, f"{n} of {len(labels)} seeds: {label}"
 
 
 def lines_of(result: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ import torch
 from cgro._check import bad, count
 from cgro._progress import progress
 from cgro.commands import train
-from cgro.commands._common import Computing, Output, Trusting, begin, commonest, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, attack_by_name
 from cgro.diagnosis import (
@@ -44,6 +44,7 @@ from cgro.diagnosis import (
 from cgro.diagnosis.importers import parse_map
 from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
+from cgro.results import commonest
 from cgro.runs import Run, summary
 from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights

@@ -18,8 +18,9 @@ from typing import Any
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
-from cgro.commands._common import Trusting, commonest, option
+from cgro.commands._common import Trusting, option
 from cgro.report import page
+from cgro.results import commonest
 from cgro.runs import Run, Unsaved, write_atomic
 
 

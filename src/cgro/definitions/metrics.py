@@ -8,70 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, count, one_of
+from cgro._check import BadRequest, bad, count
 from cgro.definitions.attacks import Attack, NoAttack, judge, preserve_state, require_attack
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_radius_fits
-
-Bound = Literal["lower", "upper", "exact"]
-Z95 = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class ErrorRate:
-    """A share of wrong examples and what it proves.
-
-    Args:
-        wrong: number of wrong examples.
-        n: number of examples.
-        bound: `lower` (an attack found these; there may be more), `upper` (all others are certified), `exact`.
-
-    Example:
-        >>> e = ErrorRate(10, 100, "lower")
-        >>> e.value, tuple(round(v, 4) for v in e.interval)
-        (0.1, (0.0552, 0.1744))
-    """
-
-    wrong: int
-    n: int
-    bound: Bound = "exact"
-
-    def __post_init__(self) -> None:
-        count(self.n, "n")
-        count(self.wrong, "wrong", low=0, high=self.n)
-        one_of(self.bound, "bound", ("lower", "upper", "exact"))
-
-    @property
-    def value(self) -> float:
-        """The error as a fraction in [0, 1]."""
-        return self.wrong / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% Wilson score interval for the sampling of examples; it knows nothing of the attack's strength."""
-        p, n = self.value, self.n
-        center = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-        half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
-        return max(0.0, min(p, center - half)), min(1.0, max(p, center + half))
-
-    def to_dict(self, attack: Attack | None = None) -> dict[str, Any]:
-        """Plain values for `summary.json`."""
-        named = None if attack is None else repr(attack)
-        return {**asdict(self), "value": self.value, "interval": list(self.interval), "attack": named}
-
-
-def difference_interval(a: ErrorRate, b: ErrorRate) -> tuple[float, float]:
-    """95% interval for a - b of two independent shares (Newcombe's hybrid score method, Statistics in Medicine 1998).
-
-    >>> low, high = difference_interval(ErrorRate(56, 70), ErrorRate(48, 80))   # Newcombe's Table II, case (a)
-    >>> round(low, 4), round(high, 4)
-    (0.0524, 0.3339)
-    """
-    (la, ua), (lb, ub), d = a.interval, b.interval, a.value - b.value
-    low = d - math.sqrt((a.value - la) ** 2 + (ub - b.value) ** 2)
-    high = d + math.sqrt((ua - a.value) ** 2 + (b.value - lb) ** 2)
-    return low, high
+from cgro.results import Bound, ErrorRate, difference_interval
 
 
 def require_eval(model: Model) -> None:

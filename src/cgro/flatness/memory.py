@@ -14,7 +14,8 @@ from cgro.definitions import Attack, Draws, Model, margin
 from cgro.definitions.attacks import judge, preserve_state, require_attack
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
-from cgro.definitions.metrics import Z95, check_set, judged
+from cgro.definitions.metrics import check_set, judged
+from cgro.results import Z95
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from cgro.definitions.attacks import first_pass, loss_gradient, preserve_state
 from cgro.definitions.attacks.gradient import image_layout, require_finite
 from cgro.definitions.draws import draws_for
 from cgro.definitions.inputs import ordinary_tensors
-from cgro.definitions.metrics import Z95, check_outputs, check_set
+from cgro.definitions.metrics import check_outputs, check_set
 from cgro.definitions.threat import require_radius_fits
+from cgro.results import Z95
 
 Measure = Literal["gradient", "loss"]
 

@@ -1,0 +1,441 @@
+"""The parts of summaries: frozen values that are written to and read from JSON by their types.
+
+A field that a command may leave out is `Unset` unless given, and then not written. `Real` is a number that may be
+infinite, which JSON spells "inf" or "-inf".
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from cgro.results.measured import Measured
+from cgro.results.rates import Bound, ErrorRate
+
+SPELLED = {"inf": math.inf, "-inf": -math.inf}
+
+
+if TYPE_CHECKING:
+    Real = float
+else:
+
+    class Real(float):
+        """A finite or infinite number, never NaN; in JSON an infinite one is "inf" or "-inf"."""
+
+        @classmethod
+        def read(cls, value: object) -> Self:
+            """The number that JSON holds.
+
+            Args:
+                value: as parsed.
+
+            Returns:
+                The number.
+
+            Raises:
+                ValueError: no number; the caller knows the place.
+            """
+            if isinstance(value, str) and value in SPELLED:
+                return cls(SPELLED[value])
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f'Expected `a number, "inf" or "-inf"`, got `{type(value).__name__}`')
+            return cls(value)
+
+
+Interval = tuple[Real, Real]
+Json = Any
+"""A JSON value that is only kept and printed: `object` is no type that msgspec reads."""
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a summary: unknown names are refused, so that nothing is dropped when it is written again."""
+
+
+class ThreatRecord(Record, frozen=True, kw_only=True):
+    """Norm, radius and box of an attack; see `cgro.definitions.ThreatModel`.
+
+    Attributes:
+        p: 1, 2, "inf", or "any" where a statement holds for every norm.
+        radius: in units of the input.
+        box: the range of inputs; None where there is none.
+        adversary: of the simulator, such as "signal".
+    """
+
+    p: int | Literal["inf", "any"]
+    radius: Real
+    box: tuple[Real, Real] | None
+    adversary: str | UnsetType = UNSET
+
+
+class OutcomeRecord(Record, frozen=True, kw_only=True):
+    """Why a computation ended; see `cgro.trajectory.Outcome`.
+
+    Attributes:
+        kind: such as completed or non_finite.
+        reason: one sentence.
+        step: step or epoch at which it ended.
+        per_seed: the kind of each seed.
+    """
+
+    kind: str
+    reason: str
+    step: int | UnsetType = UNSET
+    per_seed: Sequence[str] | UnsetType = UNSET
+
+
+class RuleRecord(Record, frozen=True, kw_only=True):
+    """Thresholds of a verdict; see `cgro.definitions.VerdictRule`."""
+
+    collapse_share: float
+    min_gap: float
+    gap_ratio: float
+    chance_fraction: float
+    n_classes: int
+    min_n: int
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """The numbers behind the verdict on one point of training."""
+
+    clean_error_train: Real | UnsetType = field(name="clean_error/train", default=UNSET)
+    clean_error_test: Real | UnsetType = field(name="clean_error/test", default=UNSET)
+    robust_error_train: Real | UnsetType = field(name="robust_error/train", default=UNSET)
+    robust_error_test: Real | UnsetType = field(name="robust_error/test", default=UNSET)
+    prediction_share: float | UnsetType | None = UNSET
+    rule: RuleRecord | UnsetType = UNSET
+    robust_gap: float | UnsetType = UNSET
+    robust_gap_interval: tuple[float, float] | UnsetType = UNSET
+    clean_gap: float | UnsetType = UNSET
+    errors: Mapping[str, "Metric"] | UnsetType = UNSET
+
+
+class VerdictRecord(Record, frozen=True, kw_only=True):
+    """A label and one sentence; see `cgro.definitions.cgro_verdict`.
+
+    Attributes:
+        label: such as cgro.
+        reason: one sentence.
+        evidence: of a verdict on one point of training.
+        scope: "curve" or "point", of `cgro diagnose`.
+        per_seed: the label of each seed.
+    """
+
+    label: str
+    reason: str
+    evidence: Evidence | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    per_seed: Sequence[str] | UnsetType = UNSET
+
+
+class Metric(Record, frozen=True, kw_only=True):
+    """One named number: an error, an average, a bare value, or the same over seeds.
+
+    Attributes:
+        value: of one seed; None where it is not known.
+        wrong: number of wrong examples.
+        n: number of examples.
+        bound: what an error proves.
+        interval: 95%.
+        attack: what found the wrong examples.
+        mean: over seeds.
+        sd: standard deviation, over seeds or, of an average, over examples.
+        per_seed: the values of the seeds.
+        epoch: at which it was measured; None for a mean over epochs.
+        p_value: of a rise.
+    """
+
+    value: Real | UnsetType | None = UNSET
+    mean: Real | UnsetType | None = UNSET
+    sd: Real | UnsetType | None = UNSET
+    wrong: int | UnsetType = UNSET
+    n: int | UnsetType = UNSET
+    bound: Bound | UnsetType | None = UNSET
+    interval: Interval | UnsetType | None = UNSET
+    per_seed: Sequence[Real | None] | UnsetType = UNSET
+    attack: str | UnsetType | None = UNSET
+    epoch: float | UnsetType | None = UNSET
+    p_value: float | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, error: ErrorRate, attack: object | None = None) -> Self:
+        """The entry of an error.
+
+        Args:
+            error: counted on examples.
+            attack: what found the wrong ones; its `repr` is recorded. None for a clean error.
+
+        Returns:
+            The metric.
+        """
+        low, high = error.interval
+        named = None if attack is None else repr(attack)
+        return cls(
+            value=error.value,
+            wrong=error.wrong,
+            n=error.n,
+            bound=error.bound,
+            interval=(low, high),
+            attack=named,
+        )  # type: ignore[call-arg]
+
+    @classmethod
+    def over_seeds(cls, values: list[float | None]) -> Self:
+        """The entry of a number over seeds.
+
+        Args:
+            values: one per seed; None where a seed has none.
+
+        Returns:
+            The metric with mean and standard deviation, None where there is none.
+        """
+        known = Measured.of(values)
+        return cls(
+            mean=known.mean if known.n else None,
+            sd=known.sd if known.n > 1 else None,
+            per_seed=list(values),
+        )  # type: ignore[call-arg]
+
+    @property
+    def typical(self) -> float | None:
+        """The mean over seeds, or the value of the only one; None where it is not known."""
+        found = self.value if self.mean is UNSET else self.mean
+        return None if found is UNSET else found
+
+    @property
+    def values(self) -> list[float | None]:
+        """The numbers of the seeds; one where there is one seed."""
+        if self.per_seed is not UNSET:
+            return list(self.per_seed)
+        return [self.typical]
+
+    @property
+    def error(self) -> ErrorRate | None:
+        """The error, where the metric is one that was counted."""
+        if self.wrong is UNSET or self.n is UNSET or self.bound is UNSET or self.bound is None:
+            return None
+        return ErrorRate(self.wrong, self.n, self.bound)
+
+
+class DatasetRecord(Record, frozen=True, kw_only=True):
+    """A data set as it was used; see `cgro.data.Dataset.describe`."""
+
+    name: str
+    note: str
+    classes: Sequence[str]
+    n_train: int
+    n_validation: int
+    n_test: int
+    sha256: str | UnsetType = UNSET
+
+
+class ModelRecord(Record, frozen=True, kw_only=True):
+    """A network: its name on the command line, width, and number of parameters."""
+
+    name: str
+    width: int | None
+    n_parameters: int | UnsetType = UNSET
+
+
+class Provenance(Record, frozen=True, kw_only=True):
+    """Where a result came from, and SHA-256 digests of the files beside it and of the summary itself."""
+
+    source: str | None
+    files: Mapping[str, str]
+    checkpoints: Mapping[str, str]
+    summary: str
+
+
+class CheckRecord(Record, frozen=True, kw_only=True):
+    """A finding of the evaluation lint; see `cgro.diagnosis.lint`."""
+
+    name: str
+    status: Literal["PASS", "WARN"]
+    finding: str
+    meaning: str
+    remedy: str
+    masking: bool
+
+
+class RiseRecord(Record, frozen=True, kw_only=True):
+    """How far an error rose after its lowest point; see `cgro.diagnosis.rise.Rise`."""
+
+    size: float
+    interval: tuple[float, float]
+    naive: float
+    bias: float
+    p_value: float
+    onset: float
+    onset_interval: tuple[float, float]
+    final: float
+    lowest: float
+    noise: float
+    rho: float
+
+
+class SelectedRecord(Record, frozen=True, kw_only=True):
+    """What one rule of selection reports."""
+
+    rule: str
+    epoch: float | None
+    robust_error: float
+    clean_error: float | None
+    robust_error_train: float | None
+
+
+class SelectionRecord(Record, frozen=True, kw_only=True):
+    """One training reported by each rule of selection; see `cgro.diagnosis.selection.Selection`."""
+
+    on_test: SelectedRecord
+    on_validation: SelectedRecord | None
+    last: SelectedRecord
+    last_five: SelectedRecord
+    gap: float
+    bias: float | None
+
+
+class DiagnosisRecord(Record, frozen=True, kw_only=True):
+    """The verdict on one training; see `cgro.diagnosis.Diagnosis`."""
+
+    label: str
+    scope: str
+    reason: str
+    training: str
+    findings: Sequence[str]
+    remedies: Sequence[str]
+    drops: Sequence[float]
+    aligned: float | None
+    opened: float | None
+    evidence: Mapping[str, Json]
+    lint: Sequence[CheckRecord]
+    rise: RiseRecord | None
+    clean_rise: RiseRecord | None
+    selection: SelectionRecord | None
+    point: VerdictRecord | None
+
+
+class FlatnessPart(Record, frozen=True, kw_only=True):
+    """Averages over the examples of a part at one checkpoint, one entry per radius."""
+
+    n: int
+    loss: Real
+    slope: Real
+    gradient: Sequence[Metric]
+    rise: Sequence[Metric]
+
+
+class FlatnessCheckpoint(Record, frozen=True, kw_only=True):
+    """One checkpoint; `epoch` is None for the last and the selected one."""
+
+    label: str
+    epoch: int | None
+    parts: Mapping[str, FlatnessPart]
+
+
+class BoundRecord(Record, frozen=True, kw_only=True):
+    """The generalization bound of Theorem 6.2; see `cgro.flatness.bound`."""
+
+    factor: Real
+    bound: Real
+    gap: Real
+    robust_loss: Real
+    n: int
+    dim: int
+    vacuous: bool
+
+
+class FirstOrderRecord(Record, frozen=True, kw_only=True):
+    """Both sides of Proposition 6.4."""
+
+    product: Real
+    rise: Real
+    ratio: Real
+
+
+class FlatnessRecord(Record, frozen=True, kw_only=True):
+    """Flatness of the loss around the examples of one network."""
+
+    data: str
+    note: str
+    model: str
+    width: int | None
+    p: str
+    seed: int
+    radii: Sequence[float]
+    names: Sequence[str]
+    training_radius: float
+    training_name: str
+    n_train: int
+    dim: int
+    search: str
+    checkpoints: Sequence[FlatnessCheckpoint]
+    bound: BoundRecord | UnsetType = UNSET
+    first_order: FirstOrderRecord | UnsetType = UNSET
+
+
+class CorrelationRecord(Record, frozen=True, kw_only=True):
+    """Rank correlation over runs, with its bootstrap interval."""
+
+    value: Real | None
+    interval: tuple[float, float] | None
+    n_seeds: int
+    per_seed: Sequence[Real | None]
+
+
+class RealStagesRecord(Record, frozen=True, kw_only=True):
+    """Epochs at which the stages of training on real data end; None where they do not."""
+
+    clean_learned: int | None
+    generalized: int | None
+    memorized: int | None
+    parted: int | None
+    ordered: bool
+
+
+class QuarterRecord(Record, frozen=True, kw_only=True):
+    """Robust share of a quarter of the examples by distance to the standard boundary."""
+
+    train: float
+    test: float
+    memory: float
+    interval: tuple[float, float]
+
+
+class MemoryRecord(Record, frozen=True, kw_only=True):
+    """Who is memorized."""
+
+    radius: float
+    stages: RealStagesRecord | None
+    quarters: Sequence[QuarterRecord] | UnsetType = UNSET
+    influence: Sequence[Real | None] | UnsetType = UNSET
+
+
+class EvaluationRecord(Record, frozen=True, kw_only=True):
+    """An evaluation of one part: what broke how many examples."""
+
+    broken_by: Mapping[str, int]
+    n: int
+    complete: bool | UnsetType = UNSET
+    rounded_to_8_bits: Mapping[str, int] | UnsetType = UNSET
+
+
+class EpochRecord(Record, frozen=True, kw_only=True):
+    """The evaluation of one kept checkpoint."""
+
+    epoch: int
+    clean_error: float
+    wrong: int
+    n: int
+    bound: Bound
+    value: float
+    interval: tuple[float, float]
+    attack: str | None
+    broken_by: Mapping[str, int]
+    complete: bool
+
+
+class SelectedEpoch(Record, frozen=True, kw_only=True):
+    """The epoch that validation selected, and its robust and clean validation error."""
+
+    epoch: int
+    score: tuple[float, float]

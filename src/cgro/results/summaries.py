@@ -1,0 +1,461 @@
+"""The summary of every command: what `summary.json` holds, read strictly and written plainly.
+
+A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type is
+refused with its place, so that a reader never works on a number that means something else, and a command that adds its
+numbers to a finished run never drops what it does not know.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from cgro._check import bad
+from cgro.results.records import (
+    CorrelationRecord,
+    DatasetRecord,
+    DiagnosisRecord,
+    EpochRecord,
+    EvaluationRecord,
+    FlatnessRecord,
+    Json,
+    MemoryRecord,
+    Metric,
+    ModelRecord,
+    OutcomeRecord,
+    Provenance,
+    Real,
+    Record,
+    SelectedEpoch,
+    ThreatRecord,
+    VerdictRecord,
+)
+from cgro.writing import plain
+
+SCHEMA = 1
+"""Version of `summary.json`; a change of what its keys mean needs the next number."""
+
+
+class Summary(Record, frozen=True, kw_only=True):
+    """What every summary has.
+
+    Attributes:
+        schema: version of the format.
+        command: that wrote it.
+        seed: the first one.
+        threat: norm, radius and box; None where nothing is attacked.
+        outcome: why the computation ended.
+        verdict: None where none is given.
+        metrics: numbers by name, such as robust_error/test or robust_error/test@pgd20.
+        provenance: digests; text of whoever took the result over; None for one that was edited by hand.
+    """
+
+    command: str
+    seed: int
+    threat: ThreatRecord | None
+    outcome: OutcomeRecord
+    verdict: VerdictRecord | None
+    metrics: Mapping[str, Metric]
+    schema: int = SCHEMA
+    provenance: Provenance | str | UnsetType | None = UNSET
+
+
+class SeedsSummary(Summary, frozen=True, kw_only=True):
+    """Several seeds of a command: metrics as mean and spread."""
+
+    n_seeds: int
+
+
+class TrainSummary(Summary, frozen=True, kw_only=True):
+    """One training; `cgro evaluate` and `cgro flatness` add their results to it.
+
+    Attributes:
+        data: trained on.
+        model: that was trained.
+        selected: the epoch that validation selected; None without validation.
+        evaluations: attack -> part -> what broke how many.
+        curves: attack -> part -> one row per kept checkpoint.
+        flatness: of the network.
+    """
+
+    data: DatasetRecord
+    model: ModelRecord
+    selected: SelectedEpoch | None
+    evaluations: Mapping[str, Mapping[str, EvaluationRecord]] | UnsetType = UNSET
+    curves: Mapping[str, Mapping[str, Sequence[EpochRecord]]] | UnsetType = UNSET
+    flatness: FlatnessRecord | UnsetType = UNSET
+
+
+class EvaluateSummary(Summary, frozen=True, kw_only=True):
+    """One evaluation of a network; `curves` by --per-epoch instead."""
+
+    data: DatasetRecord
+    model: ModelRecord
+    evaluations: Mapping[str, Mapping[str, EvaluationRecord]]
+
+
+class FlatnessSummary(Summary, frozen=True, kw_only=True):
+    """Flatness of one network, or of several with the rank correlation of gap and flatness."""
+
+    data: DatasetRecord
+    flatness: FlatnessRecord | Sequence[FlatnessRecord]
+    correlation: CorrelationRecord | UnsetType | None = UNSET
+
+
+class MemorySummary(Summary, frozen=True, kw_only=True):
+    """Who is memorized."""
+
+    data: DatasetRecord
+    memory: MemoryRecord
+    model: ModelRecord
+
+
+class BoundaryRecord(Record, frozen=True, kw_only=True):
+    """The end of a stage over seeds, in steps; no mean unless every seed reached it."""
+
+    mean: float | None
+    sd: float | None
+    per_seed: Sequence[float | None]
+    n_found: int
+    reason: str
+
+
+class PredictionRecord(Record, frozen=True, kw_only=True):
+    """A prediction beside its measurement; None where it was not measured."""
+
+    predicted: Real | None
+    measured: Real | None
+    statement: str
+
+
+class DynamicsSummary(Summary, frozen=True, kw_only=True):
+    """Simulated training: one setting, or a sweep over one or two parameters.
+
+    Attributes:
+        preset: its name.
+        calibrated: whether settings were fitted to the paper's numbers.
+        statement: what the preset can and cannot show.
+        n_seeds: simulated.
+        stages: boundary -> steps; None for a sweep, or where too few records were kept.
+        signal_learned: max_r <w_r, w*> at the end.
+        signal_margin: alpha^q U.
+        noise_learned: mean V_i.
+        theory: name -> predicted and measured.
+        setting: every value of it.
+        radius_ratio: delta / alpha.
+        backend: that computed it.
+        sweep: axis -> values.
+    """
+
+    preset: str
+    calibrated: bool
+    statement: str
+    n_seeds: int
+    stages: Mapping[str, BoundaryRecord] | None
+    signal_learned: Metric | None
+    noise_learned: Metric | None
+    theory: Mapping[str, PredictionRecord]
+    signal_margin: Metric | UnsetType = UNSET
+    setting: Mapping[str, Json] | UnsetType = UNSET
+    radius_ratio: float | UnsetType = UNSET
+    backend: str | UnsetType = UNSET
+    sweep: Mapping[str, Sequence[float]] | UnsetType = UNSET
+
+
+class CertificateRecord(Record, frozen=True, kw_only=True):
+    """The certificate on the training balls; see `cgro.representation.certificate`."""
+
+    holds: bool
+    min_margin: Real
+    n: int
+    n_memorized: int
+    method: str
+
+
+class ParametersRecord(Record, frozen=True, kw_only=True):
+    """Non-zero parameters of the memorizer; `measured` says whether the network was written out and counted."""
+
+    total: int
+    memorizer: int
+    clean: int | None
+    formula: int | None
+    generic: int
+    dense: int | None
+    measured: bool
+
+
+class MemorizeSummary(Summary, frozen=True, kw_only=True):
+    """The robust memorizer of Theorem 4.4: certificate, parameters, bracket on the robust error."""
+
+    data: DatasetRecord
+    certificate: CertificateRecord
+    parameters: ParametersRecord
+    separation: Real
+    max_radius: Real
+    separation_pair: Sequence[int]
+    variant: str
+    checks: Mapping[str, Json]
+    notes: Sequence[str]
+
+
+class SeparationRow(Record, frozen=True, kw_only=True):
+    """Exact separation in one norm."""
+
+    p: int | str
+    separation: Real
+    max_radius: Real
+    pair: Sequence[int]
+    pair_index: Sequence[int]
+    pair_labels: Sequence[int]
+    quantiles: Sequence[Real]
+
+
+class SeparationSummary(Summary, frozen=True, kw_only=True):
+    """Separation of the classes of a data set."""
+
+    data: DatasetRecord
+    separation: Mapping[str, Real]
+    max_radius: Mapping[str, Real]
+    admissible: bool | None
+    norms: Sequence[SeparationRow]
+
+
+class BuiltRecord(Record, frozen=True, kw_only=True):
+    """A robust network that was built and certified on one labeling."""
+
+    m: int
+    parameters: int
+    least_margin: float
+
+
+class BuiltRow(Record, frozen=True, kw_only=True):
+    """The networks of one dimension."""
+
+    dim: int
+    certified: bool
+    random: BuiltRecord
+    checkerboard: BuiltRecord
+
+
+class FloorRow(Record, frozen=True, kw_only=True):
+    """Parameter counts of one dimension, as log2; the floor is None where it says nothing."""
+
+    dim: int
+    log2_floor: float | None
+    log2_construction: float
+    log2_memorizer: float
+    log2_clean: float
+
+
+class LowerBoundSummary(Summary, frozen=True, kw_only=True):
+    """The floor of Theorem 4.7 against the memorizer of Theorem 4.4."""
+
+    grid_side: int
+    n_layers: int
+    error: float
+    n_points: int
+    crossing: int | None
+    assumptions: Sequence[str]
+    built: Sequence[BuiltRow]
+    toy: Sequence[Mapping[str, object]]
+    table: Sequence[FloorRow]
+
+
+class DataSummary(Summary, frozen=True, kw_only=True):
+    """Data sets by name: what each holds, or why it is missing."""
+
+    data: Mapping[str, Mapping[str, Json]]
+
+
+class QuickstartSummary(Summary, frozen=True, kw_only=True):
+    """The tour: a sentence per part."""
+
+    parts: Mapping[str, str]
+
+
+class DiagnoseSummary(Summary, frozen=True, kw_only=True):
+    """Diagnoses, one per training."""
+
+    diagnoses: Sequence[DiagnosisRecord]
+
+
+class ClaimRecord(Record, frozen=True, kw_only=True):
+    """A claim of the paper and its verdict; see `cgro.experiments.claims.Claim`."""
+
+    name: str
+    statement: str
+    rule: str
+    verdict: str
+    paper: str
+    ours: str
+    reason: str
+    numbers: Mapping[str, Json]
+
+
+class TableRecord(Record, frozen=True, kw_only=True):
+    """A small table of an artifact."""
+
+    name: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Json]]
+    long: bool | UnsetType = UNSET
+
+
+class FigureRecord(Record, frozen=True, kw_only=True):
+    """A figure of an artifact: its file and what it shows."""
+
+    file: str
+    caption: str
+
+
+class MachineRecord(Record, frozen=True, kw_only=True):
+    """Runs that were made on one machine with one set of versions."""
+
+    machine: str
+    threads: int | None
+    torch: str | None
+    cgro: str
+    commit: str | None
+    source: str | None
+    runs: Sequence[str]
+
+
+class ArtifactSummary(Summary, frozen=True, kw_only=True):
+    """One artifact of the paper, reproduced."""
+
+    artifact: str
+    title: str
+    scale: str
+    claims: Sequence[ClaimRecord]
+    tables: Sequence[TableRecord]
+    figures: Sequence[FigureRecord]
+    seconds: float | None
+    provenance: Sequence[MachineRecord] | Provenance | UnsetType | None = UNSET  # type: ignore[assignment]
+
+
+class ReproduceSummary(Summary, frozen=True, kw_only=True):
+    """What there is so far of a reproduction: claim -> verdict."""
+
+    scale: str
+    claims: Mapping[str, str]
+    seconds: float | None
+
+
+BY_COMMAND: Mapping[str, type[Summary]] = {
+    "train": TrainSummary,
+    "evaluate": EvaluateSummary,
+    "flatness": FlatnessSummary,
+    "memory": MemorySummary,
+    "dynamics": DynamicsSummary,
+    "memorize": MemorizeSummary,
+    "separation": SeparationSummary,
+    "lower-bound": LowerBoundSummary,
+    "data": DataSummary,
+    "quickstart": QuickstartSummary,
+    "diagnose": DiagnoseSummary,
+    "reproduce": ReproduceSummary,
+}
+"""Command -> the summary of one seed."""
+
+DAMAGED = "damaged, or not written by cgro"
+
+S = TypeVar("S", bound=Summary)
+
+
+def summary_type(found: Mapping[str, object]) -> type[Summary]:
+    """Which type a summary has.
+
+    Args:
+        found: as parsed from `summary.json`.
+
+    Returns:
+        That of its command; `SeedsSummary` of several seeds; `Summary` of a command that is not known.
+    """
+    command = found.get("command")
+    if "n_seeds" in found and command != "dynamics":
+        return SeedsSummary
+    if "artifact" in found:
+        return ArtifactSummary
+    return BY_COMMAND.get(str(command), Summary)
+
+
+def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
+    """The typed summary in a parsed file.
+
+    Args:
+        found: the object of `summary.json`.
+        what: the file, as messages call it.
+        kind: the type that the caller reads, such as `TrainSummary`; `Summary` for any.
+
+    Returns:
+        A value of that type or, where `kind` is `Summary`, of the type of the command.
+
+    Raises:
+        BadRequest: a summary of another command, or a value of another type; names the place.
+
+    Example:
+        >>> found = {"schema": 1, "command": "quickstart", "seed": 0, "threat": None, "verdict": None, "metrics": {},
+        ...          "outcome": {"kind": "completed", "reason": "done"}, "parts": {"images": "seen"}}
+        >>> read_summary(found, "summary.json", QuickstartSummary).parts["images"]
+        'seen'
+        >>> read_summary(found | {"parts": 3}, "summary.json", QuickstartSummary)
+        Traceback (most recent call last):
+            ...
+        cgro._check.BadRequest: summary.json: expected `object` at parts, got `int`; damaged, or not written by cgro
+    """
+    own = summary_type(found)
+    if not issubclass(own, kind):
+        raise bad(what, expected=f"the summary of a {_called(kind)}", got=f"that of a {_called(own)}")
+    try:
+        return msgspec.convert(found, own, dec_hook=_read_special)  # type: ignore[return-value]
+    except msgspec.ValidationError as error:
+        raise _refusal(what, str(error)) from None
+    except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which is no text
+        raise bad(what, expected="text", got="half of a character", remedy=DAMAGED) from None
+    except RecursionError:
+        raise bad(what, expected="values a few levels deep", got="deeper ones", remedy=DAMAGED) from None
+
+
+def plain_summary(result: Summary) -> dict[str, object]:
+    """The plain values that `summary.json` holds, the keys that every summary has first.
+
+    Args:
+        result: of a command.
+
+    Returns:
+        Names to strict JSON values; see `cgro.writing.plain`.
+    """
+    values = plain(msgspec.to_builtins(result, enc_hook=_write_special))
+    first = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
+    ordered = {key: values.pop(key) for key in first}
+    return ordered | values
+
+
+def _read_special(kind: type, value: object) -> object:
+    if kind is Real:
+        return Real.read(value)  # type: ignore[attr-defined]  # see `Real`
+    raise NotImplementedError(kind)
+
+
+def _write_special(value: object) -> object:
+    if isinstance(value, float):
+        return float(value)
+    raise NotImplementedError(type(value))
+
+
+def _called(kind: type[Summary]) -> str:
+    return kind.__name__.removesuffix("Summary").lower() + " run"
+
+
+def _refusal(what: str, message: str) -> Exception:
+    """msgspec's message in our form: expected X at PLACE, got Y."""
+    text, _, place = message.partition(" - at `")
+    where = place.rstrip("`").removeprefix("$").removeprefix(".")
+    expected, _, got = text.partition(", got ")
+    expected = expected.removeprefix("Expected ")
+    at = f" at {where}" if where else ""
+    if not got:  # such as: Object contains unknown field `x`
+        return bad(what, expected=f"the fields of this version{at}", got=text, remedy="written by another version?")
+    return bad(what, expected=expected + at, got=got, remedy=DAMAGED)
