@@ -37,6 +37,7 @@ from cgro.results.summaries import (
     TrainSummary,
     plain_summary,
     read_summary,
+    read_value,
 )
 
 __all__ = [
@@ -74,4 +75,5 @@ __all__ = [
     "difference_interval",
     "plain_summary",
     "read_summary",
+    "read_value",
 ]

@@ -6,9 +6,9 @@ infinite, which JSON spells "inf" or "-inf".
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from cgro.results.measured import Measured
 from cgro.results.rates import Bound, ErrorRate
@@ -44,6 +44,8 @@ else:
 
 
 Interval = tuple[Real, Real]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""A fraction; one that was written in percent is refused."""
 Json = Any
 """A JSON value that is only kept and printed: `object` is no type that msgspec reads."""
 
@@ -379,6 +381,8 @@ class CorrelationRecord(Record, frozen=True, kw_only=True):
     value: Real | None
     interval: tuple[float, float] | None
     n_seeds: int
+    n_checkpoints: int
+    block: int
     per_seed: Sequence[Real | None]
 
 
@@ -423,12 +427,12 @@ class EpochRecord(Record, frozen=True, kw_only=True):
     """The evaluation of one kept checkpoint."""
 
     epoch: int
-    clean_error: float
+    clean_error: Share
     wrong: int
     n: int
     bound: Bound
-    value: float
-    interval: tuple[float, float]
+    value: Share
+    interval: tuple[Share, Share]
     attack: str | None
     broken_by: Mapping[str, int]
     complete: bool

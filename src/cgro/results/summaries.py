@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cgro._check import bad
+from cgro._check import bad, one_line
 from cgro.results.records import (
     CorrelationRecord,
     DatasetRecord,
@@ -258,7 +258,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
     crossing: int | None
     assumptions: Sequence[str]
     built: Sequence[BuiltRow]
-    toy: Sequence[Mapping[str, object]]
+    toy: Sequence[Mapping[str, Json]]
     table: Sequence[FloorRow]
 
 
@@ -362,6 +362,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
 DAMAGED = "damaged, or not written by cgro"
 
 S = TypeVar("S", bound=Summary)
+T = TypeVar("T")
 
 
 def summary_type(found: Mapping[str, object]) -> type[Summary]:
@@ -408,10 +409,31 @@ def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
     own = summary_type(found)
     if not issubclass(own, kind):
         raise bad(what, expected=f"the summary of a {_called(kind)}", got=f"that of a {_called(own)}")
+    return read_value(found, what, own)  # type: ignore[return-value]
+
+
+def read_value(found: object, what: str, kind: type[T]) -> T:
+    """The typed value in a parsed file.
+
+    Args:
+        found: objects, lists, text, numbers.
+        what: the file, as messages call it.
+        kind: the type to read, such as a `Record` or a list of them.
+
+    Returns:
+        A value of that type.
+
+    Raises:
+        BadRequest: a value of another type; names the place.
+
+    Example:
+        >>> read_value([1, 2], "a.json", list[float])
+        [1.0, 2.0]
+    """
     try:
-        return msgspec.convert(found, own, dec_hook=_read_special)  # type: ignore[return-value]
+        return msgspec.convert(found, kind, dec_hook=_read_special)
     except msgspec.ValidationError as error:
-        raise _refusal(what, str(error)) from None
+        raise _refusal(what, one_line(str(error))) from None
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which is no text
         raise bad(what, expected="text", got="half of a character", remedy=DAMAGED) from None
     except RecursionError:
