@@ -43,6 +43,7 @@ from cgro.flatness.monitor import name
 from cgro.flatness.search import parse_radii
 from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
+from cgro.results import FlatnessRecord, read_value
 from cgro.runs import Run, Unsaved, dump_json, summary, write_arrays, write_atomic
 from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
@@ -304,7 +305,7 @@ def _compared(config: Config, settings: train.Config, results: list[dict[str, An
     for key in (k for k in first["metrics"] if k in keys):
         values = [r["metrics"][key]["value"] for r in results]
         metrics[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "per_seed": values}
-    correlation, points = None, gaps(curves)
+    correlation, points = None, gaps(read_value(curves, "flatness", list[FlatnessRecord]))
     if points is not None:
         correlation = rank_correlation(points[0], points[1], np.random.default_rng(0)).to_dict()
     return {**first, "metrics": metrics, "flatness": curves, "correlation": correlation}

@@ -11,6 +11,7 @@ from cgro.experiments.claims import Claim, Sample, above, unjudged
 from cgro.experiments.jobs import HERE, Home, Job, Scale
 from cgro.report.flatness import by_radius
 from cgro.report.reproduction import cell
+from cgro.results import FlatnessRecord, read_value
 
 NAME = "figure3"
 TITLE = "Figure 3: flatness against the radius"
@@ -127,4 +128,5 @@ def draw(findings: Findings, folder: Path, home: Home) -> None:
     for data, own in measured(findings["scale"]).items():
         runs = [run for run in map(home.found, own) if run is not None]
         if runs:
-            by_radius(folder / data, [run.summary["flatness"] for run in runs])
+            curves = [run.summary["flatness"] for run in runs]
+            by_radius(folder / data, read_value(curves, "flatness", list[FlatnessRecord]))

@@ -13,6 +13,7 @@ from cgro.experiments.jobs import HERE, Home, Job, Scale
 from cgro.flatness import rank_correlation
 from cgro.report.flatness import gaps, over_training
 from cgro.report.reproduction import cell
+from cgro.results import FlatnessRecord, read_value
 
 NAME = "figure4"
 TITLE = "Figure 4: flatness over training"
@@ -41,7 +42,7 @@ def run(scale: Scale, home: Home) -> Findings:
     """Flatness by epoch and seed, and the rank correlation with its interval."""
     curves = [run.summary["flatness"] for run in home.finished(measured(scale)).values()]
     rows = [[r for r in c["checkpoints"] if r["epoch"] is not None] for c in curves]
-    points = gaps(curves)
+    points = gaps(read_value(curves, "flatness", list[FlatnessRecord]))
     found: Findings = {
         "scale": scale, "epochs": [r["epoch"] for r in rows[0]], "after": networks.after_drop(scale),
         "correlation": points and rank_correlation(*points, np.random.default_rng(0)).to_dict(),
@@ -112,4 +113,5 @@ def draw(findings: Findings, folder: Path, home: Home) -> None:
     """The figure of `cgro flatness --per-epoch`, over seeds."""
     runs = [run for run in map(home.found, measured(findings["scale"])) if run is not None]
     if runs:
-        over_training(folder / "training", [run.summary["flatness"] for run in runs])
+        curves = [run.summary["flatness"] for run in runs]
+        over_training(folder / "training", read_value(curves, "flatness", list[FlatnessRecord]))

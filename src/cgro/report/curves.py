@@ -7,7 +7,9 @@ import msgspec
 import numpy as np
 
 from cgro.report.style import CLEAN, ROBUST
-from cgro.report.values import Number, Share, damaged, typed
+from cgro.report.values import Number, damaged
+from cgro.results import read_value
+from cgro.results.records import Share
 from cgro.runs import Run
 
 
@@ -84,7 +86,7 @@ def read_epochs(run: Run) -> list[Epoch]:
         BadRequest: a row holds something else; names the file and the place.
     """
     what = str(run.path / "metrics.jsonl")
-    rows = typed([row for row in run.rows() if "epoch" in row], list[_Row], what)
+    rows = read_value([row for row in run.rows() if "epoch" in row], what, list[_Row])
     return [row.read() for row in rows if row.part == 0]
 
 

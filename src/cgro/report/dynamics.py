@@ -4,52 +4,44 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from msgspec import UNSET
 from PIL import Image
 
 from cgro._check import bad
 from cgro.report.style import MARK, MEMORY, ROBUST, SIGNAL, TRAIN, counted, draw_band, figure, plain_text
-from cgro.report.values import Number, Series, damaged, typed
+from cgro.report.values import Number, damaged
+from cgro.results import DynamicsSummary, read_value
+from cgro.results.records import Real
+from cgro.results.summaries import BoundaryRecord
 from cgro.runs import Run, write_atomic
 
+BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")
+"""Ends of stages I, II and III in a summary."""
+NOT_REACHED = BoundaryRecord(mean=None, sd=None, per_seed=(None,), n_found=0, reason="not recorded")
 SIGNAL_AXIS = r"signal $\alpha\langle w_r, w^*\rangle$"
 NOISE_AXIS = r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$"
+
+
+class _Dots(TypedDict):
+    s: float
+    color: str
+    edgecolor: str
+    linewidth: float
+    alpha: float
+
+
+DOTS: _Dots = {"s": 16, "color": SIGNAL, "edgecolor": MARK, "linewidth": 0.4, "alpha": 0.75}
+"""How filters are drawn."""
 FRAME_MS = 120
 """Of the animation: each frame, in milliseconds. A choice, as is that of the last one."""
 LAST_FRAME_MS = 1500
-
-
-class Boundary(msgspec.Struct, frozen=True):
-    """The step at which a stage ends.
-
-    Attributes:
-        mean: over seeds; None unless every seed found it.
-        per_seed: None where a seed did not find it.
-    """
-
-    mean: Number | None = None
-    per_seed: list[Number | None] = []
-
-
-class Stages(msgspec.Struct, frozen=True):
-    """The boundaries of the three stages of Section 5."""
-
-    signal_growth_end: Boundary = Boundary()
-    memorization_start: Boundary = Boundary()
-    memorization_end: Boundary = Boundary()
-
-    def boundaries(self) -> tuple[Boundary, Boundary, Boundary]:
-        """In time.
-
-        Returns:
-            The ends of stage I, II and III.
-        """
-        return self.signal_growth_end, self.memorization_start, self.memorization_end
 
 
 class _Data(msgspec.Struct):
@@ -61,26 +53,15 @@ class _Setting(msgspec.Struct):
     data: _Data
 
 
-class _Summary(msgspec.Struct):
-    """Of one setting."""
-
-    preset: str
-    calibrated: bool
-    n_seeds: int
-    radius_ratio: Number
-    setting: _Setting
-    stages: Stages | None
-
-
 class _Step(msgspec.Struct):
     """A recorded step; lists over seeds, those of the filters over the filters of the first seed."""
 
     step: Number
-    signal_margin: Series
-    noise_learned: Series
-    robust_train: Series = msgspec.field(name="robust_error/train")
-    filter_signal: Series
-    filter_noise: Series
+    signal_margin: list[Real | None]
+    noise_learned: list[Real | None]
+    robust_train: list[Real | None] = msgspec.field(name="robust_error/train")
+    filter_signal: list[Real | None]
+    filter_noise: list[Real | None]
 
 
 @dataclass(frozen=True)
@@ -117,7 +98,7 @@ class Recording:
 
 def _read_recording(run: Run) -> Recording:
     what = str(run.path / "metrics.jsonl")
-    rows = typed(run.rows(), list[_Step], what)
+    rows = read_value(run.rows(), what, list[_Step])
     if not rows:
         raise bad(str(run.path), expected="recorded steps in metrics.jsonl", got="none")
     try:
@@ -133,8 +114,40 @@ def _read_recording(run: Run) -> Recording:
         raise damaged(what, expected="as many values in every row", got=str(error)) from None
 
 
-def _read_summary(run: Run) -> _Summary:
-    return typed(run.result, _Summary, str(run.path / "summary.json"))
+@dataclass(frozen=True)
+class _Described:
+    """What the summary says of a run of one setting.
+
+    Attributes:
+        title: of a figure.
+        strength: of the signal, alpha.
+        ends: of stages I, II and III.
+    """
+
+    title: str
+    strength: float
+    ends: Sequence[BoundaryRecord]
+
+    @property
+    def first_seed(self) -> list[float | None]:
+        """The steps at which the stages of the first seed end; None where it did not reach the end."""
+        return [end.per_seed[0] if end.per_seed else None for end in self.ends]
+
+
+def _read_description(run: Run) -> _Described:
+    found = run.read(DynamicsSummary, draft=True)
+    what = str(run.path / "summary.json")
+    if found.setting is UNSET or found.radius_ratio is UNSET:
+        raise bad(str(run.path), expected="a run of one setting", got="a sweep")
+    setting = read_value(found.setting, what, _Setting)
+    name = plain_text(found.preset)
+    if found.calibrated:
+        name += " (calibrated)"
+    threat = f"radius {found.radius_ratio:.3g} x signal, robust weight {setting.robust_weight:.3g}"
+    stages = found.stages or {}
+    ends = [stages.get(name, NOT_REACHED) for name in BOUNDARIES]
+    title = f"{name}: {threat}; {counted(found.n_seeds, 'seed')}, range shaded"
+    return _Described(title, setting.data.signal_strength, ends)
 
 
 def stages_figure(folder: Path) -> Path:
@@ -151,7 +164,7 @@ def stages_figure(folder: Path) -> Path:
     """
     run = Run.open(folder)
     recorded = _read_recording(run)
-    found = _read_summary(run)
+    found = _read_description(run)
     keep = recorded.steps >= 1  # the axis is logarithmic
     steps = recorded.steps[keep]
     path = run.path / "figures" / "stages.png"
@@ -169,39 +182,29 @@ def stages_figure(folder: Path) -> Path:
         right.set(ylabel="accuracy (%)", ylim=(-3, 103))
         right.spines["right"].set_visible(True)
         right.grid(False)
-        if found.stages is not None:
-            _mark_stages(axes, found.stages, float(steps[-1]))
+        _mark_stages(axes, found.ends, float(steps[-1]))
         handles = axes.get_legend_handles_labels()[0] + right.get_legend_handles_labels()[0]
         drawing.legend(handles=handles, loc="outside lower center", ncols=3)
-        axes.set_title(_title(found), pad=18)
+        axes.set_title(found.title, pad=18)
     return path
 
 
-def _mark_stages(axes: Axes, stages: Stages, last: float) -> None:
+def _mark_stages(axes: Axes, ends: Sequence[BoundaryRecord], last: float) -> None:
     """Draw a line at each boundary that all seeds found, its spread as a band, and before it the stage's number."""
     top = axes.get_xaxis_transform()
     start = 1.0
-    n_found = 0
-    for numeral, boundary in zip(("I", "II", "III"), stages.boundaries(), strict=True):
-        if not boundary.mean:
+    found = []
+    for numeral, end in zip(("I", "II", "III"), ends, strict=True):
+        steps = [step for step in end.per_seed if step is not None]
+        if not end.mean or not steps:
             continue
-        n_found += 1
-        steps = [step for step in boundary.per_seed if step is not None]
+        found.append(numeral)
         axes.axvspan(min(steps), max(steps), color=MARK, alpha=0.12, linewidth=0)
-        axes.axvline(boundary.mean, color=MARK, linewidth=1)
-        axes.text(np.sqrt(start * boundary.mean), 1.015, numeral, transform=top, ha="center", color=MARK)
-        start = boundary.mean
-    if n_found == 1 and stages.signal_growth_end.mean:
+        axes.axvline(end.mean, color=MARK, linewidth=1)
+        axes.text(np.sqrt(start * end.mean), 1.015, numeral, transform=top, ha="center", color=MARK)
+        start = end.mean
+    if found == ["I"]:
         axes.text(np.sqrt(start * last), 1.015, "no later stage found", transform=top, ha="center", color=MARK)
-
-
-def _title(found: _Summary) -> str:
-    name = plain_text(found.preset)
-    if found.calibrated:
-        name += " (calibrated)"
-    seeds = counted(found.n_seeds, "seed")
-    weight = found.setting.robust_weight
-    return f"{name}: radius {found.radius_ratio:.3g} x signal, robust weight {weight:.3g}; {seeds}, range shaded"
 
 
 def filters_figure(folder: Path) -> Path:
@@ -215,33 +218,20 @@ def filters_figure(folder: Path) -> Path:
     """
     run = Run.open(folder)
     recorded = _read_recording(run)
-    found = _read_summary(run)
-    strength = found.setting.data.signal_strength
-    times = _four_times(_first_boundaries(found.stages), recorded)
-    limits = _Limits.of(recorded, strength)
+    found = _read_description(run)
+    times = _four_times(found.first_seed, recorded)
+    limits = _Limits.of(recorded, found.strength)
     path = run.path / "figures" / "filters.png"
     with figure(path, 9.6, 2.9) as drawing:
-        panels = drawing.subplots(1, len(times), sharex=True, sharey=True)
+        panels = drawing.subplots(1, len(times), sharex=True, sharey=True, squeeze=False)[0]
         for axes, at in zip(panels, times, strict=True):
-            signal = strength * recorded.filter_signal[at]
-            axes.scatter(
-                signal, recorded.filter_noise[at], s=16, color=SIGNAL, edgecolor=MARK, linewidth=0.4, alpha=0.75
-            )
+            signal = found.strength * recorded.filter_signal[at]
+            axes.scatter(signal, recorded.filter_noise[at], **DOTS)
             limits.apply(axes)
             axes.set_title(f"step {recorded.steps[at]:.0f}")
             axes.set_xlabel(SIGNAL_AXIS)
         panels[0].set_ylabel(NOISE_AXIS)
     return path
-
-
-def _first_boundaries(stages: Stages | None) -> list[float | None]:
-    """Where the first seed's stages end."""
-    if stages is None:
-        return [None, None, None]
-    ends = []
-    for boundary in stages.boundaries():
-        ends.append(boundary.per_seed[0] if boundary.per_seed else None)
-    return ends
 
 
 def _four_times(ends: Sequence[float | None], recorded: Recording) -> list[int]:
@@ -288,21 +278,21 @@ def filters_gif(folder: Path, n_frames: int = 48) -> Path:
     """
     run = Run.open(folder)
     recorded = _read_recording(run)
-    found = _read_summary(run)
-    strength = found.setting.data.signal_strength
-    ends = _first_boundaries(found.stages)
+    found = _read_description(run)
     drawing = Figure(figsize=(4.4, 3.6), dpi=90)
     canvas = FigureCanvasAgg(drawing)
     axes = drawing.add_axes((0.15, 0.15, 0.82, 0.75))
-    points = axes.scatter([], [], s=16, color=SIGNAL, edgecolor=MARK, linewidth=0.4, alpha=0.75)
+    points = axes.scatter([], [], **DOTS)
     axes.set(xlabel=SIGNAL_AXIS, ylabel=NOISE_AXIS)
-    _Limits.of(recorded, strength).apply(axes)
+    _Limits.of(recorded, found.strength).apply(axes)
     axes.grid(alpha=0.25)
     frames = []
     for step in [0.0, *np.geomspace(1, recorded.steps[-1], n_frames - 1)]:
         at = recorded.nearest(step)
-        points.set_offsets(np.stack([strength * recorded.filter_signal[at], recorded.filter_noise[at]], 1))
-        axes.set_title(f"step {recorded.steps[at]:.0f}   {_stage_name(ends, recorded.steps[at])}", fontsize=10)
+        points.set_offsets(np.stack([found.strength * recorded.filter_signal[at], recorded.filter_noise[at]], 1))
+        axes.set_title(
+            f"step {recorded.steps[at]:.0f}   {_stage_name(found.first_seed, recorded.steps[at])}", fontsize=10
+        )
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
         frames.append(Image.fromarray(pixels).quantize(64))

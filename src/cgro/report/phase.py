@@ -7,9 +7,13 @@ from pathlib import Path
 import matplotlib.patheffects as effects
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
+from cgro._check import bad
 from cgro.report.style import CLEAN, MARK, ROBUST, TEST, TRAIN, counted, draw_band, figure, plain_text
-from cgro.report.values import Extended, Number, Series, damaged, typed
+from cgro.report.values import Number, damaged
+from cgro.results import DynamicsSummary, read_value
+from cgro.results.records import Real
 from cgro.runs import Run
 
 AXIS_NAMES = {
@@ -29,22 +33,16 @@ AXIS_NAMES = {
 }
 
 
-class _Summary(msgspec.Struct):
-    preset: str
-    n_seeds: int
-    sweep: dict[str, list[Number]]
-
-
 class _Cell(msgspec.Struct):
     """A setting of a sweep; lists over seeds."""
 
     outcome: str
     radius_over_strength: Number
-    onset_ratio: Extended | None
-    extinction_ratio: Extended | None
-    clean_test: Series = msgspec.field(name="clean_error/test")
-    robust_train: Series = msgspec.field(name="robust_error/train")
-    robust_test: Series = msgspec.field(name="robust_error/test")
+    onset_ratio: Real | None
+    extinction_ratio: Real | None
+    clean_test: list[Real | None] = msgspec.field(name="clean_error/test")
+    robust_train: list[Real | None] = msgspec.field(name="robust_error/train")
+    robust_test: list[Real | None] = msgspec.field(name="robust_error/test")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class _Sweep:
     cells: Sequence[_Cell]
     title: str
 
-    def beyond(self, limits: Sequence[Extended | None]) -> np.ndarray | None:
+    def beyond(self, limits: Sequence[Real | None]) -> np.ndarray | None:
         """By how much each cell's radius / signal strength lies beyond a predicted limit; None where one has none."""
         if any(limit is None for limit in limits):
             return None
@@ -92,8 +90,10 @@ def phase_diagram(folder: Path) -> Path:
     """
     run = Run.open(folder)
     what = str(run.path / "metrics.jsonl")
-    cells = typed(run.rows(), list[_Cell], what)
-    found = typed(run.result, _Summary, str(run.path / "summary.json"))
+    cells = read_value(run.rows(), what, list[_Cell])
+    found = run.read(DynamicsSummary, draft=True)
+    if found.sweep is UNSET:
+        raise bad(str(run.path), expected="a sweep", got="a run of one setting")
     values = {name: np.array(axis) for name, axis in found.sweep.items()}
     n_cells = int(np.prod([len(axis) for axis in values.values()]))
     if len(values) not in (1, 2) or len(cells) != n_cells:

@@ -12,7 +12,9 @@ from matplotlib.colors import ListedColormap
 
 from cgro._check import bad
 from cgro.report.style import CLEAN, COMPARED, MARK, MEMORY, ROBUST, figure, norm_text, plain_text
-from cgro.report.values import Number, read_arrays, typed
+from cgro.report.values import Number, read_arrays
+from cgro.results import LowerBoundSummary, read_value
+from cgro.results.summaries import FloorRow
 from cgro.runs import Run
 
 LOG10_OF_2 = math.log10(2)
@@ -53,28 +55,6 @@ class _Settings(msgspec.Struct):
     data: object
     p: object
     radius: object
-
-
-class _Threat(msgspec.Struct):
-    radius: Number
-
-
-class _Summary(msgspec.Struct):
-    """Of `cgro lower-bound`."""
-
-    n_points: int
-    crossing: Number | None
-    threat: _Threat
-
-
-class _Sizes(msgspec.Struct):
-    """Base-2 logarithms of numbers of parameters in one dimension; None where a bound says nothing."""
-
-    dim: int
-    log2_clean: Number | None
-    log2_memorizer: Number | None
-    log2_construction: Number | None
-    log2_floor: Number | None
 
 
 class _Toy(msgspec.Struct):
@@ -121,7 +101,7 @@ def decision_regions(folder: Path) -> Path | None:
     for answers in (plane.clean, plane.hard, plane.network, plane.ball):
         if answers.shape != shape:
             raise bad(str(source), expected=f"answers of the shape {shape} of the plane", got=answers.shape)
-    settings = typed(Run(folder).config, _Settings, str(folder / "config.yaml"))
+    settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
     path = folder / "figures" / "decision_regions"
     with figure(path, width=10.0, height=3.6) as drawing:
         left, middle, right = drawing.subplots(1, 3, sharex=True, sharey=True)
@@ -168,9 +148,9 @@ def hierarchy(folder: Path) -> Path | None:
         The PNG, an SVG lies beside it; None where no dimension was computed.
     """
     run = Run(folder)
-    rows = typed(run.rows(), list[_Sizes], str(folder / "metrics.jsonl"))
-    found = typed(run.result, _Summary, str(folder / "summary.json"))
-    if not rows:
+    rows = read_value(run.rows(), str(folder / "metrics.jsonl"), list[FloorRow])
+    found = run.read(LowerBoundSummary, draft=True)
+    if not rows or found.threat is None:
         return None
     dims = [row.dim for row in rows]
     construction = _log10([row.log2_construction for row in rows])
@@ -218,7 +198,7 @@ def toy(folder: Path, rows: Sequence[Mapping[str, object]], n_points: int) -> Pa
     Returns:
         The PNG; an SVG lies beside it.
     """
-    found = typed(list(rows), list[_Toy], "the errors of the toy")
+    found = read_value(list(rows), "the errors of the toy", list[_Toy])
     path = folder / "figures" / "toy"
     dims = [one.dim for one in found]
     expected = 100 * np.array([one.expected for one in found])
@@ -245,7 +225,7 @@ def parameter_law(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     Returns:
         The PNG; an SVG lies beside it.
     """
-    found = typed(list(rows), list[_Count], "the parameters of the memorizers")
+    found = read_value(list(rows), "the parameters of the memorizers", list[_Count])
     looks = (
         ("box", "6ND + N", COMPARED[0], "-"),
         ("compact", "at most 6ND + N", COMPARED[0], ":"),

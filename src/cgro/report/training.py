@@ -1,5 +1,6 @@
 """Figures of a training run: learning curves with the robust gap, and adversarial images."""
 
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from matplotlib.axes import Axes
 from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, read_learning_curves
 from cgro.report.examples import Examples, image_of, read_examples
 from cgro.report.style import COMPARED, GAP, MARK, MARKERS, ROBUST, figure, line_of, norm_text, plain_text
-from cgro.report.values import Interval, Number, Share, typed
+from cgro.results import TrainSummary, read_value
+from cgro.results.records import EpochRecord
 from cgro.runs import Run
 
 
@@ -22,19 +24,6 @@ class _Settings(msgspec.Struct):
     radius: object
     attack: object
     seeds: object = 1
-
-
-class _Checkpoint(msgspec.Struct):
-    """The robust error of a kept checkpoint by one attack."""
-
-    epoch: Number
-    value: Share
-    interval: Interval
-    complete: bool
-
-
-class _Summary(msgspec.Struct):
-    curves: dict[str, dict[str, list[_Checkpoint]]] | None = None
 
 
 def learning_curves(folder: Path) -> Path | None:
@@ -89,8 +78,8 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
     Returns:
         The PNG, an SVG lies beside it; None where there is no such curve.
     """
-    found = typed(Run(folder).summary, _Summary, str(folder / "summary.json"))
-    if not found.curves:
+    found = Run(folder).read()
+    if not isinstance(found, TrainSummary) or not found.curves:
         return None
     path = folder / "figures" / "robust_error_by_epoch"
     with figure(path) as drawing:
@@ -105,7 +94,7 @@ def robust_error_by_epoch(folder: Path) -> Path | None:
 
 
 def _draw_checkpoints(
-    axes: Axes, checkpoints: list[_Checkpoint], *, part: str, label: str, color: str, marker: str
+    axes: Axes, checkpoints: Sequence[EpochRecord], *, part: str, label: str, color: str, marker: str
 ) -> None:
     epochs = np.array([one.epoch for one in checkpoints])
     values = 100 * np.array([one.value for one in checkpoints])
@@ -118,7 +107,7 @@ def _draw_checkpoints(
 
 
 def _title(folder: Path) -> str:
-    settings = typed(Run(folder).config, _Settings, str(folder / "config.yaml"))
+    settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
     what = "standard training" if settings.attack == "none" else "adversarial training"
     threat = f"{norm_text(settings.p)} radius {plain_text(settings.radius)}"
     title = f"{plain_text(settings.data)}: {what}, {threat}"

@@ -1,16 +1,17 @@
-"""Values from files of a run, as typed values: one line with the place where a file holds something else.
+"""What the values in files of a run must be, beside their types, before they are drawn.
 
-A run may come from somebody else, or be damaged. What is drawn is read into a `msgspec.Struct` first; entries that no
-figure needs may be anything and are left out. The types below are what such structs are made of.
+A run may come from somebody else, or be damaged. `cgro.results.read_value` reads a value into its type, or refuses it with
+its place in the file; here is what types do not say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, TypeAlias, TypeVar, get_type_hints
 
 import msgspec
+import numpy as np
 
-from cgro._check import BadRequest, bad, one_line
+from cgro._check import BadRequest, bad
 from cgro.reading import read_npz
 
 DEEPEST = 20
@@ -20,42 +21,7 @@ LARGEST = 1e300
 
 Number: TypeAlias = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 """A finite number; NaN lies in no interval."""
-Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Extended: TypeAlias = Number | Literal["inf", "-inf"]
-"""A number as strict JSON has it: infinities are text."""
-Interval: TypeAlias = tuple[Extended, Extended]
-Series: TypeAlias = list[float | Literal["inf", "-inf"] | None]
-"""Measured values of which some may have diverged; null is NaN."""
-
 T = TypeVar("T")
-
-
-def typed(value: object, shape: type[T], what: str) -> T:
-    """Read a value that was parsed from a file.
-
-    Args:
-        value: as parsed: objects, lists, text, numbers.
-        shape: the type that is read; of a struct, entries that it does not name are left out.
-        what: the file, as messages call it.
-
-    Returns:
-        The value as that type.
-
-    Raises:
-        BadRequest: another value; names the file and the place in it.
-
-    Example:
-        >>> typed([1, 2], list[Number], "a.json")
-        [1.0, 2.0]
-        >>> typed([1, "2"], list[Number], "a.json")
-        Traceback (most recent call last):
-            ...
-        cgro._check.BadRequest: a.json: Expected `float`, got `str` - at `$[1]`; damaged, or not written by cgro
-    """
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        raise BadRequest(f"{what}: {one_line(str(error))}; damaged, or not written by cgro") from None
 
 
 def damaged(what: str, *, expected: str, got: object) -> BadRequest:
@@ -70,6 +36,24 @@ def damaged(what: str, *, expected: str, got: object) -> BadRequest:
         The exception, to be raised.
     """
     return bad(what, expected=expected, got=got, remedy="damaged, or not written by cgro")
+
+
+def drawable(values: Sequence[float | None] | Sequence[Sequence[float | None]] | np.ndarray) -> np.ndarray:
+    """Make an array of numbers that matplotlib and the charts of the page can draw.
+
+    Args:
+        values: numbers, None where one is not known.
+
+    Returns:
+        The same, NaN for those that are not known, infinite, or so large that the arithmetic of axes overflows.
+
+    Example:
+        >>> drawable([1, None, float("inf"), -1e308])
+        array([ 1., nan, nan, nan])
+    """
+    found = np.array(values, float)
+    found[~(np.abs(found) <= LARGEST)] = np.nan
+    return found
 
 
 def read_arrays(path: Path, shape: type[T], *, writer: str) -> T:

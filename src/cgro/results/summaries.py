@@ -458,6 +458,8 @@ def plain_summary(result: Summary) -> dict[str, object]:
 def _read_special(kind: type, value: object) -> object:
     if kind is Real:
         return Real.read(value)  # type: ignore[attr-defined]  # see `Real`
+    if kind is object:  # kept as it is
+        return value
     raise NotImplementedError(kind)
 
 
