@@ -16,11 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
 from cgro.commands._common import Trusting, option
-from cgro.report import page
-from cgro.results import commonest
+from cgro.report.card import read_card, read_summary_of
+from cgro.report.page import html
+from cgro.report.pictures import KEPT_BY, read_pictures
+from cgro.results import DiagnoseSummary, DiagnosisRecord, commonest, read_value
 from cgro.runs import Run, Unsaved, write_atomic
 
 
@@ -44,30 +48,29 @@ def run(config: Config) -> Unsaved:
     if not config.json and out.exists() and not config.overwrite:
         raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
     runs = [Run.open(path) for path in config.runs]
-    cards = [page.card(one, _diagnosis(one, config)) for one in runs]
+    cards = [read_card(one, _diagnosis(one, config)) for one in runs]
     if not config.json:
-        write_atomic(out, page.html(cards, [page.examples(one) for one in runs]).encode())
-    return Unsaved({"report": None if config.json else str(out), "runs": cards})
+        write_atomic(out, html(cards, [read_pictures(one) for one in runs]).encode())
+    return Unsaved({"report": None if config.json else str(out), "runs": [card.to_dict() for card in cards]})
 
 
-def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
+def _diagnosis(run: Run, config: Config) -> DiagnosisRecord | None:
     """What the run holds, or what its curves give; of several seeds the first of the most common label."""
-    result = page.read_summary(run)
-    if result["command"] == "diagnose":
-        return result["diagnoses"][0]
-    if result["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
+    summary = read_summary_of(run)
+    if isinstance(summary, DiagnoseSummary):
+        return summary.diagnoses[0]
+    if summary.command not in KEPT_BY or "eval_attack" not in run.config:
         return None
-    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device,
-                               trust=config.trust)  # fmt: skip
+    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device, trust=config.trust)
     seeds = diagnose.of_run(settings, run.path)[1]
-    labels = [d.label for d in seeds]
+    labels = [seed.label for seed in seeds]
     label, agreement = commonest(labels)
     chosen = labels.index(label)
-    found = seeds[chosen].to_dict()
-    if len(seeds) > 1:
-        remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
-        found["findings"] = [remark, *found["findings"]]
-    return found
+    found = read_value(seeds[chosen].to_dict(), f"the diagnosis of {run.path}", DiagnosisRecord)
+    if len(seeds) == 1:
+        return found
+    remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
+    return msgspec.structs.replace(found, findings=[remark, *found.findings])
 
 
 def _ordinal(k: int) -> str:

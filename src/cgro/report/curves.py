@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -53,8 +54,11 @@ class Epoch:
     errors: Mapping[str, float]
 
 
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+
+
 class _Row(msgspec.Struct):
-    epoch: Number
+    epoch: Whole | Number
     lr: Number | None = None
     part: int = 0
     robust_test: Share | None = msgspec.field(name=ROBUST_TEST.key, default=None)
