@@ -14,7 +14,6 @@ A directory may come from somebody else: its files are data, links in it are not
 
 import contextlib
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -481,7 +480,7 @@ def check_error(key: str, value: Any, where: object) -> None:
         if one is None:
             continue
         is_number = isinstance(one, int | float) and not isinstance(one, bool)
-        if not is_number or not (math.isfinite(one) and 0 <= one <= 1):
+        if not is_number or not 0 <= one <= 1:  # NaN lies in no interval
             raise bad(
                 f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again"
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.test_page import places, replaced
+from tests.report.runs import places, replaced
 from tests.report.test_style import HOSTILE, characters_of_xml
 
 from cgro._check import BadRequest

@@ -217,10 +217,11 @@ def _vertical(values: np.ndarray) -> tuple[list[Tick], _Axis]:
     high = float(np.nanmax(values))
     step = round_step(high - low, MOST_TICKS)
     low = step * math.floor(low / step)
-    high = step * math.ceil(high / step + 1e-9)
+    n_steps = max(1, math.ceil((high - low) / step - 1e-9))
+    high = low + n_steps * step
     axis = _Axis(low, high, start=HEIGHT - BOTTOM, end=TOP)
     ticks = []
-    for k in range(round((high - low) / step) + 1):
+    for k in range(n_steps + 1):
         value = low + k * step
         ticks.append(Tick(axis.place(value), f"{value:g}"))
     return ticks, axis

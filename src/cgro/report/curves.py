@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from cgro.report.style import CLEAN, ROBUST
 from cgro.report.values import Number, damaged
 from cgro.results import read_value
-from cgro.results.records import Share
+from cgro.results.records import Share, Whole
 from cgro.runs import Run
 
 
@@ -52,9 +51,6 @@ class Epoch:
     epoch: float
     lr: float | None
     errors: Mapping[str, float]
-
-
-Whole = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 
 
 class _Row(msgspec.Struct):

@@ -40,12 +40,17 @@ else:
                 return cls(SPELLED[value])
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f'Expected `a number, "inf" or "-inf"`, got `{type(value).__name__}`')
-            return cls(value)
+            try:
+                return cls(value)
+            except OverflowError:
+                raise ValueError("Expected `a number of double precision`, got `a larger integer`") from None
 
 
 Interval = tuple[Real, Real]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 """A fraction; one that was written in percent is refused."""
+Whole = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
+"""An integer that is the same as a floating-point number, such as an epoch."""
 Json = Any
 """A JSON value that is only kept and printed: `object` is no type that msgspec reads."""
 
@@ -330,7 +335,7 @@ class FlatnessCheckpoint(Record, frozen=True, kw_only=True):
     """One checkpoint; `epoch` is None for the last and the selected one."""
 
     label: str
-    epoch: int | None
+    epoch: Whole | None
     parts: Mapping[str, FlatnessPart]
 
 
@@ -426,7 +431,7 @@ class EvaluationRecord(Record, frozen=True, kw_only=True):
 class EpochRecord(Record, frozen=True, kw_only=True):
     """The evaluation of one kept checkpoint."""
 
-    epoch: int
+    epoch: Whole
     clean_error: Share
     wrong: int
     n: int
