@@ -125,11 +125,14 @@ def _call(name: str, argv: Sequence[str]) -> int:
             except SystemExit as done:  # --help
                 return int(done.code or 0)
         run = module.run(config)
+        result = run.read()
         if config.json:
             import json
 
-            return _show(json.dumps(run.summary, indent=2))
-        text = module.describe(run.summary)
+            from cgro.runs import plain_result
+
+            return _show(json.dumps(plain_result(result), indent=2))
+        text = module.describe(result)
         return _show(text if run.path is None else f"{text}\n\n{run.path}")
     except CheckFailed as failed:
         return _tell(who, str(failed), CHECK_FAILED)

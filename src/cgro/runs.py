@@ -403,14 +403,14 @@ class Run:
                 its figures, whenever it is killed. It finds the summary under `Run.result`.
         """
         if draw is not None:
-            write_atomic(self.file(folder.DRAFT), dump_json(_plain(result)))
+            write_atomic(self.file(folder.DRAFT), dump_json(plain_result(result)))
             draw(self.path)
         self.write_summary(result)
         (self.path / folder.DRAFT).unlink(missing_ok=True)
 
     def write_summary(self, result: Summary | Mapping[str, Any]) -> None:
         """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
-        content = sealed(_plain(result), self._files(), self._checkpoints())
+        content = sealed(plain_result(result), self._files(), self._checkpoints())
         write_atomic(self.file("summary.json"), dump_json(content))
 
     def _files(self) -> dict[str, str]:
@@ -450,10 +450,6 @@ class Run:
         path = self.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-def _plain(result: Summary | Mapping[str, Any]) -> Mapping[str, Any]:
-    return plain_summary(result) if isinstance(result, Summary) else result
 
 
 def say(text: str) -> None:
@@ -499,7 +495,31 @@ def _fresh_folder(command: str) -> Path:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """The answer of a command that was asked to look, not to keep: a summary without a directory."""
+    """The answer of a command that was asked to look, not to keep: a result without a directory.
 
-    summary: dict[str, Any]
+    Args:
+        result: a summary; of cgro report, plain values.
+    """
+
+    result: Summary | Mapping[str, Any]
     path: None = None
+
+    def read(self) -> Summary | Mapping[str, Any]:
+        """The result, as `Run.read` gives that of a run.
+
+        Returns:
+            It.
+        """
+        return self.result
+
+
+def plain_result(result: Summary | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A result as strict JSON values.
+
+    Args:
+        result: of a run or of `Unsaved`.
+
+    Returns:
+        Names to values.
+    """
+    return plain_summary(result) if isinstance(result, Summary) else result

@@ -266,7 +266,7 @@ def test_the_check_is_what_keeps_code_from_running(received: Theirs, monkeypatch
 CONFIGS: dict[str, Callable[[str], list[str]]] = {
     "train": lambda file: ["train", "--config", file, "--out", "again"],
     "one word": lambda file: ["train", f"--config={file}", "--out", "again"],
-    "before flags": lambda file: ["train", "--model", "mlp", "--data", "digits", "--config", file, "--out", "again"],
+    "before flags": lambda file: ["train", "--lr", "0.1", "--config", file, "--out", "again"],
     "two files": lambda file: ["train", "--config", file, "--config", file, "--out", "again"],
 }
 

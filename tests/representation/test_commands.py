@@ -35,7 +35,7 @@ def test_memorize_writes_the_summary_that_the_issue_lists(tmp_path):
     assert m["robust_error/test"]["value"] <= m["robust_error/test@certified"]["value"]
     assert result["checks"]["interval"] == {"n": 4, "least": 1.0, "agrees": True}
     assert (run.path / "figures" / "decision_regions.png").exists()
-    assert "certificate holds" in memorize.describe(result)
+    assert "certificate holds" in memorize.describe(run.read())
 
 
 @pytest.mark.parametrize(("change", "value"), [
@@ -119,7 +119,7 @@ def test_separation_warns_of_the_impossible(tmp_path, capsys):
     assert result["admissible"] is False
     both = separation.run(separation.Config(data="digits", classes="3,8", p="1,2,inf", out=str(tmp_path / "all")))
     assert list(both.summary["separation"]) == ["1", "2", "inf"]
-    assert "l_inf" in separation.describe(both.summary)
+    assert "l_inf" in separation.describe(both.read())
 
 
 def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
@@ -129,7 +129,7 @@ def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
     assert [r["dim"] for r in run.rows()] == list(range(2, 19))
     assert all(b["certified"] for b in result["built"])
     assert all(t["exact"] for t in result["toy"])
-    text = lower_bound.describe(result)
+    text = lower_bound.describe(run.read())
     assert "our derivation" in text
     assert "vacuous" in text
     assert (run.path / "figures" / "hierarchy.svg").exists()

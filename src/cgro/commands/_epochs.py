@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -10,18 +9,29 @@ from cgro._check import bad
 from cgro.commands import _records
 from cgro.data import Split
 from cgro.definitions import Attack, Record
+from cgro.results import EpochRecord
 from cgro.runs import Run
 from cgro.training.checkpoint import kept_epochs, load_weights, read_run_weights
 
 
 def curve(
     source: Run, model: torch.nn.Module, split: Split, attack: Attack, folder: Path, stop: Callable[[], bool]
-) -> list[dict[str, Any]]:
-    """Every checkpoint goes through the first attack, then every one through the second, until time is up.
+) -> list[EpochRecord]:
+    """Attack every kept checkpoint of a run.
+
+    Every checkpoint goes through the first attack, then every one through the second, until time is up.
 
     The order of the checkpoints alternates, and each is first shown the points that broke the one before it: networks of
     neighboring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
     kept in `folder`, so a later call goes on.
+
+    Args:
+        source: the run.
+        model: its network, in eval mode; gets the weights of every checkpoint.
+        split: the examples.
+        attack: an ensemble is taken apart.
+        folder: of the records.
+        stop: whether the time is up.
 
     Returns:
         One row per epoch: clean error, robust error so far (a lower bound), n, what broke how many, and if it is complete.
@@ -31,24 +41,44 @@ def curve(
     """
     kept = kept_epochs(source)
     if not kept:
-        raise bad(str(source.path), expected="checkpoints kept by --keep-every", got="none",
-                  remedy="train with --keep-every 1")  # fmt: skip
-    rows: dict[int, dict[str, Any]] = {}
+        raise bad(
+            str(source.path),
+            expected="checkpoints kept by --keep-every",
+            got="none",
+            remedy="train with --keep-every 1",
+        )
+    rows: dict[int, EpochRecord] = {}
     for stage in range(len(attack.parts) + 1):
-        neighbour: Record | None = None
+        neighbor: Record | None = None
         for epoch, path in sorted(kept.items(), reverse=stage % 2 == 1):
             load_weights(model, read_run_weights(source, path), path)
-            neighbour = _records.recorded(
-                model, split, attack, folder / f"epoch-{epoch:04d}.npz", path, keep_examples=True, stages=stage,
-                given=() if neighbour is None else [neighbour.x_adv], stop=stop,
-            )  # fmt: skip
-            rows[epoch] = _row(epoch, neighbour)
+            neighbor = _records.recorded(
+                model,
+                split,
+                attack,
+                folder / f"epoch-{epoch:04d}.npz",
+                path,
+                keep_examples=True,
+                stages=stage,
+                given=() if neighbor is None else [neighbor.x_adv],
+                stop=stop,
+            )
+            rows[epoch] = _row(epoch, neighbor)
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def _row(epoch: int, record: Record) -> dict[str, Any]:
+def _row(epoch: int, record: Record) -> EpochRecord:
     broken = record.broken_by()
-    return {
-        "epoch": epoch, "clean_error": broken["clean"] / len(record.by), **record.so_far.to_dict(), "broken_by": broken,
-        "complete": record.complete,
-    }  # fmt: skip
+    error = record.so_far
+    return EpochRecord(
+        epoch=epoch,
+        clean_error=broken["clean"] / len(record.by),
+        wrong=error.wrong,
+        n=error.n,
+        bound=error.bound,
+        value=error.value,
+        interval=error.interval,
+        attack=None,
+        broken_by=broken,
+        complete=record.complete,
+    )

@@ -13,11 +13,12 @@ examples:
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgro._check import BadRequest
 from cgro.commands._common import Output, Trusting, begin, option
-from cgro.runs import Run, Unsaved, summary
+from cgro.results import DataSummary, ListedDataset, MissingDataset, OutcomeRecord
+from cgro.runs import Run, Unsaved
 
 if TYPE_CHECKING:
     from cgro.data import Dataset
@@ -37,22 +38,37 @@ class Config(Trusting, Output):
 
 
 def run(config: Config) -> Run | Unsaved:
-    """Read each data set and say what it holds. Only one that is named is fetched from the network."""
+    """Read each data set and say what it holds. Only one that is named is fetched from the network.
+
+    Args:
+        config: the options.
+
+    Returns:
+        A run with --out, else `Unsaved`.
+
+    Raises:
+        BadRequest: the data set that was named is missing or damaged.
+    """
     from cgro.data import SOURCES, load
 
-    found = {}
-    for name in [config.name] if config.name is not None else SOURCES:
+    found: dict[str, ListedDataset | MissingDataset] = {}
+    for name in SOURCES if config.name is None else [config.name]:
         try:
             data = load(name, classes=config.classes, download=config.name is not None)
             found[data.name] = about(data)
         except BadRequest as error:
             if config.name is not None:
                 raise
-            found[name] = {"missing": str(error)}
-    result = summary(
-        "data", seed=0, threat=None, outcome={"kind": "completed", "reason": f"{len(found)} data sets"},
-        verdict=None, metrics={}, data=found,
-    )  # fmt: skip
+            found[name] = MissingDataset(missing=str(error))
+    result = DataSummary(
+        command="data",
+        seed=0,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=f"{len(found)} data sets"),
+        verdict=None,
+        metrics={},
+        data=found,
+    )
     if config.out is None:
         return Unsaved(result)
     with begin("data", config) as kept:
@@ -60,31 +76,50 @@ def run(config: Config) -> Run | Unsaved:
     return kept
 
 
-def about(data: "Dataset") -> dict[str, Any]:
-    """What a summary records of it, the shape and type of its images, and the examples of each class."""
+def about(data: "Dataset") -> ListedDataset:
+    """What a summary records of a data set, the shape and type of its images, and the examples of each class.
+
+    Args:
+        data: as loaded.
+
+    Returns:
+        The record.
+    """
     labels = (-1, 1) if data.n_outputs == 1 else range(data.n_outputs)
-    n_by_class = {
-        part: {name: int((getattr(data, part).y == k).sum()) for name, k in zip(data.classes, labels, strict=True)}
-        for part in ("train", "test")
-    }
+    counts = {}
+    for part in ("train", "test"):
+        y = getattr(data, part).y
+        counts[part] = {name: int((y == k).sum()) for name, k in zip(data.classes, labels, strict=True)}
     stored_as = str(data.train.raw.dtype).removeprefix("torch.")
-    return {**data.describe(), "shape": list(data.shape), "stored_as": stored_as, "n_by_class": n_by_class}
+    return ListedDataset.of(
+        {**data.describe(), "shape": list(data.shape), "stored_as": stored_as, "n_by_class": counts}
+    )
 
 
-def describe(result: dict[str, Any]) -> str:
-    """A line a data set, and for one alone its classes and checksum."""
-    lines = []
-    for name, found in result["data"].items():
-        if "missing" in found:
-            lines.append(f"{name:10} not found: {found['missing']}")
-            continue
-        shape = "x".join(map(str, found["shape"]))
-        lines.append(f"{name:10} {found['n_train']} train, {found['n_test']} test; {len(found['classes'])} classes; "
-                     f"{shape} {found['stored_as']}; {found['note']}")  # fmt: skip
-    if len(lines) == 1:
-        (found,) = result["data"].values()
-        counts = found["n_by_class"]
-        classes = [f"{k} ({n} train, {counts['test'][k]} test)" for k, n in counts["train"].items()]
-        more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
-        lines += [f"{'classes':10} {', '.join(classes[:MOST_CLASSES])}{more}", f"{'sha256':10} {found['sha256']}"]
-    return "\n".join(lines)
+def describe(result: DataSummary) -> str:
+    """One line per data set, and for one alone its classes and checksum.
+
+    Args:
+        result: of `run`.
+
+    Returns:
+        Text for the terminal.
+    """
+    lines = [_line(name, found) for name, found in result.data.items()]
+    only = next(iter(result.data.values()))
+    if len(lines) > 1 or isinstance(only, MissingDataset):
+        return "\n".join(lines)
+    train, test = only.n_by_class["train"], only.n_by_class["test"]
+    classes = [f"{name} ({n} train, {test[name]} test)" for name, n in train.items()]
+    text = ", ".join(classes[:MOST_CLASSES])
+    if len(classes) > MOST_CLASSES:
+        text += f" and {len(classes) - MOST_CLASSES} more"
+    return "\n".join([*lines, f"{'classes':10} {text}", f"{'sha256':10} {only.sha256}"])
+
+
+def _line(name: str, found: ListedDataset | MissingDataset) -> str:
+    if isinstance(found, MissingDataset):
+        return f"{name:10} not found: {found.missing}"
+    shape = "x".join(map(str, found.shape))
+    sizes = f"{found.n_train} train, {found.n_test} test; {len(found.classes)} classes"
+    return f"{name:10} {sizes}; {shape} {found.stored_as}; {found.note}"

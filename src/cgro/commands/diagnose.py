@@ -44,7 +44,7 @@ from cgro.diagnosis import (
 from cgro.diagnosis.importers import parse_map
 from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
-from cgro.results import commonest
+from cgro.results import Summary, commonest, plain_summary
 from cgro.runs import Run, summary
 from cgro.training import make_fabric
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
@@ -237,8 +237,9 @@ def not_run(diagnosis: dict[str, Any]) -> list[str]:
     return [text for text in diagnosis.get("findings", []) if text.startswith(NOT_RUN)]
 
 
-def describe(result: dict[str, Any]) -> str:
+def describe(summary: Summary) -> str:
     """The verdict, its sentences, the lint and the remedies."""
+    result: Any = plain_summary(summary)
     lines = [f"{result['verdict']['label']}: {result['verdict']['reason']}"]
     first = result["diagnoses"][0]
     findings = [f"- {text}" for text in first["findings"] if not text.startswith(NOT_RUN)]

@@ -14,13 +14,15 @@ fitted to two targets, delta > alpha, outside the theorem): it is no evidence fo
 robust weight 0.
 """
 
+import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec.structs
 import numpy as np
 
 from cgro._check import bad, count, number, one_of
@@ -43,17 +45,35 @@ from cgro.dynamics import (
     summarize_stages,
     theorem_radius_ratio,
     unseen_errors,
-)  # fmt: skip
-from cgro.runs import Run, summary
+)
+from cgro.results import (
+    BoundaryRecord,
+    DynamicsSummary,
+    Metric,
+    OutcomeRecord,
+    PredictionRecord,
+    ThreatRecord,
+    VerdictRecord,
+)
+from cgro.runs import Run
 from cgro.trajectory import Outcome, Trajectory
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 DATA = ("patch_dim", "n_patches", "signal_strength", "noise_std", "n_signals")
-TRAINING = (
-    "n_train", "n_filters", "activation_power", "activation", "init_std", "radius_ratio", "robust_weight", "lr",
-    "adversary", "batch_size",
-)  # fmt: skip
-SWEEPABLE = tuple(k for k in DATA + TRAINING if k not in ("activation", "adversary"))
+"""Options that are fields of `PatchData`."""
+NUMBERS = (
+    "n_train",
+    "n_filters",
+    "activation_power",
+    "init_std",
+    "radius_ratio",
+    "robust_weight",
+    "lr",
+    "batch_size",
+)
+"""Options that are numbers among the fields of `Setting`."""
+TRAINING = (*NUMBERS, "activation", "adversary")
+SWEEPABLE = (*DATA, *NUMBERS)
 FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
@@ -97,7 +117,17 @@ class Config(Output, Seeded):
 
 
 def run(config: Config) -> Run:
-    """Simulate, read off the stages, compare, draw."""
+    """Simulate, read off the stages, compare, draw.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: options that do not fit, before any work.
+    """
     setting = setting_of(config)
     count(config.seeds, "--seeds")
     one_of(config.backend, "--backend", BACKENDS)
@@ -106,27 +136,40 @@ def run(config: Config) -> Run:
         one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
     axes = parse_sweep(config.sweep) if config.sweep else {}
     with begin("dynamics", config) as whole:
-        return _sweep(config, whole, axes) if axes else _single(config, whole, setting)
+        if axes:
+            return _sweep(config, whole, axes)
+        return _single(config, whole, setting)
 
 
 def setting_of(config: Config) -> Setting:
     """The preset with the parameters that were given; scales that follow from d follow it.
 
+    Args:
+        config: the options; one that is None is the preset's.
+
+    Returns:
+        The setting.
+
     Raises:
         BadRequest: an unknown preset, both radii, a value out of range.
     """
     base = PRESETS[one_of(config.preset, "--preset", PRESETS)]
-    given = {k: getattr(config, k) for k in DATA + TRAINING if getattr(config, k) is not None}
-    data = PatchData(**{"patch_dim": base.data.patch_dim, **{k: v for k, v in given.items() if k in DATA}})
-    training = {k: v for k, v in given.items() if k in TRAINING}
+    data = PatchData(**{"patch_dim": base.data.patch_dim, **_given(config, DATA)})
+    training = _given(config, TRAINING)
     if config.radius is not None:
         if "radius_ratio" in training:
             raise bad("--radius", expected="one of --radius and --radius-ratio", got="both")
         training["radius_ratio"] = number(config.radius, "--radius", low=0.0) / data.signal_strength
-    elif "patch_dim" in given and config.preset not in CALIBRATED:
+    elif config.patch_dim is not None and config.preset not in CALIBRATED:
         training.setdefault("radius_ratio", theorem_radius_ratio(data.patch_dim))
     training = {"lr": None, "init_std": None, **training}
     return replace(base, data=data, **training)
+
+
+def _given(config: Config, names: Sequence[str]) -> dict[str, Any]:
+    """The options that have a value."""
+    values = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
@@ -141,25 +184,45 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
     return whole
 
 
+BY_SEED = (
+    "signal_component",
+    "signal_learned",
+    "signal_margin",
+    "loss",
+    "clean_error/train",
+    "clean_error/test",
+    "robust_error/train",
+    "robust_error/test",
+)
+"""Measurements of which a row holds one number per seed."""
+
+
 def rows_of(trained: Trajectory) -> list[dict[str, Any]]:
-    """One row a record: lists over seeds; noise as mean, least and largest over examples; filters of one seed."""
-    by_seed = (
-        "signal_component", "signal_learned", "signal_margin", "loss", "clean_error/train", "clean_error/test",
-        "robust_error/train", "robust_error/test",
-    )  # fmt: skip
+    """One row per record: lists over seeds; noise as mean, least and largest over examples; filters of one seed.
+
+    Args:
+        trained: as simulated.
+
+    Returns:
+        Rows of `metrics.jsonl`.
+    """
     rows = []
     for at, step in enumerate(trained.steps):
         noise = trained["noise_learned"][at]
-        rows.append({
-            "step": int(step),
-            **{k: trained[k][at] for k in by_seed},
+        row: dict[str, Any] = {"step": int(step)}
+        for name in BY_SEED:
+            row[name] = trained[name][at]
+        row |= {
             "noise_component": trained["noise_component"][at].max((1, 2)),
-            "noise_learned": noise.mean(1), "noise_learned_min": noise.min(1), "noise_learned_max": noise.max(1),
+            "noise_learned": noise.mean(1),
+            "noise_learned_min": noise.min(1),
+            "noise_learned_max": noise.max(1),
             "clean_margin_min": trained["clean_margin"][at].min(1),
             "robust_margin_min": trained["robust_margin"][at].min(1),
             "filter_signal": trained["filter_signal"][at, 0].round(6),
             "filter_noise": trained["filter_noise"][at, 0].round(6),
-        })  # fmt: skip
+        }
+        rows.append(row)
     return rows
 
 
@@ -176,11 +239,12 @@ class _Measured:
         """Over all seeds."""
         return ErrorRate(round(float(self.values.sum()) * self.n), self.n * len(self.values), self.bound)
 
-    def metric(self) -> dict[str, Any]:
+    def metric(self) -> Metric:
         """An entry of the schema: one seed as a counted error, several as mean and spread."""
         if len(self.values) == 1:
-            return {**self.pooled().to_dict(), "attack": self.attack}
-        return {**_spread(self.values), "bound": self.bound, "attack": self.attack}
+            error = Metric.of_error(self.pooled())
+            return msgspec.structs.replace(error, attack=self.attack)
+        return msgspec.structs.replace(_over_seeds(self.values), bound=self.bound, attack=self.attack)
 
 
 def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | None) -> dict[str, _Measured]:
@@ -210,106 +274,176 @@ def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | N
     return errors
 
 
-def result_of(config: Config, setting: Setting, trained: Trajectory) -> dict[str, Any]:
-    """The summary of a run."""
-    ball = config.full_ball or (setting.adversary if setting.full_ball else None)
+def result_of(config: Config, setting: Setting, trained: Trajectory) -> DynamicsSummary:
+    """The summary of one setting.
+
+    Args:
+        config: the options.
+        setting: that was simulated.
+        trained: as simulated.
+
+    Returns:
+        Errors, verdict, stages, and theory beside measurement.
+    """
+    ball = config.full_ball
+    if ball is None and setting.full_ball:
+        ball = setting.adversary
     errors = _errors(config, setting, trained, ball)
-    stages = summarize_stages(detect_stages(trained)) if len(trained.steps) >= 8 else None
-    p = "inf" if ball == "linf" else 2
-    threat = {"p": p, "radius": setting.radius, "box": None, "adversary": setting.adversary}
-    return summary(
-        "dynamics", seed=config.seed, threat=threat, outcome=outcome_of(trained.outcomes),
-        verdict=cgro_verdict({k: errors[k].pooled() for k in FOUR}).to_dict(),
-        metrics={k: e.metric() for k, e in errors.items()},
-        preset=config.preset, calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset],
-        n_seeds=len(trained.meta["seeds"]), stages=stages,
-        signal_learned=_spread(trained.final("signal_learned")), signal_margin=_spread(trained.final("signal_margin")),
-        noise_learned=_spread(trained.final("noise_learned").mean(1)),
-        theory=compare(setting, trained, stages["signal_growth_end"]["per_seed"]) if stages else {},
-        setting=setting.to_dict(), radius_ratio=setting.radius_ratio, backend=trained.meta["backend"],
-    )  # fmt: skip
+    stages: dict[str, BoundaryRecord] | None = None
+    theory: dict[str, PredictionRecord] = {}
+    if len(trained.steps) >= FEWEST_RECORDS:
+        found = summarize_stages(detect_stages(trained))
+        stages = {name: BoundaryRecord.of(boundary) for name, boundary in found.items()}
+        predicted = compare(setting, trained, stages["signal_growth_end"].per_seed)
+        theory = {name: PredictionRecord.of(row) for name, row in predicted.items()}
+    verdict = cgro_verdict({key: errors[key].pooled() for key in FOUR})
+    return DynamicsSummary(
+        command="dynamics",
+        seed=config.seed,
+        threat=ThreatRecord(
+            p="inf" if ball == "linf" else 2, radius=setting.radius, box=None, adversary=setting.adversary
+        ),
+        outcome=outcome_of(trained.outcomes),
+        verdict=VerdictRecord.of(verdict.to_dict()),
+        metrics={key: error.metric() for key, error in errors.items()},
+        preset=config.preset,
+        calibrated=config.preset in CALIBRATED,
+        statement=STATEMENTS[config.preset],
+        n_seeds=len(trained.meta["seeds"]),
+        stages=stages,
+        signal_learned=_over_seeds(trained.final("signal_learned")),
+        signal_margin=_over_seeds(trained.final("signal_margin")),
+        noise_learned=_over_seeds(trained.final("noise_learned").mean(1)),
+        theory=theory,
+        setting=setting.to_dict(),
+        radius_ratio=setting.radius_ratio,
+        backend=trained.meta["backend"],
+    )
 
 
-def outcome_of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """One outcome for all seeds: the first that failed, else the first."""
-    told: Outcome = next((o for o in outcomes if not o.ok), outcomes[0])
-    return {**asdict(told), "per_seed": [o.kind for o in outcomes]}
+FEWEST_RECORDS = 8
+"""Records below which no stage is read off. A choice."""
 
 
-def _spread(values: np.ndarray) -> dict[str, Any]:
-    """{mean, sd, per_seed}."""
-    return {
-        "mean": float(values.mean()), "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "per_seed": values.tolist(),
-    }  # fmt: skip
+def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
+    """One outcome for all seeds: the first that failed, else the first.
+
+    Args:
+        outcomes: one per seed.
+
+    Returns:
+        It, with the kinds of all.
+    """
+    reported = next((outcome for outcome in outcomes if not outcome.ok), outcomes[0])
+    kinds = [outcome.kind for outcome in outcomes]
+    return OutcomeRecord(kind=reported.kind, reason=reported.reason, step=reported.step, per_seed=kinds)
+
+
+def _over_seeds(values: np.ndarray) -> Metric:
+    return Metric.over_seeds(values.tolist())
 
 
 def parse_sweep(text: str) -> dict[str, list[float]]:
     """Read name=low:high:count[:log], one or two.
 
-    >>> parse_sweep("radius_ratio=0.5:2:4,n_train=10:40:3:log")
-    {'radius_ratio': [0.5, 1.0, 1.5, 2.0], 'n_train': [10, 20, 40]}
+    Args:
+        text: of --sweep.
+
+    Returns:
+        Parameter -> its values.
+
+    Raises:
+        BadRequest: an unknown parameter, or another form.
+
+    Example:
+        >>> parse_sweep("radius_ratio=0.5:2:4,n_train=10:40:3:log")
+        {'radius_ratio': [0.5, 1.0, 1.5, 2.0], 'n_train': [10, 20, 40]}
     """
     axes: dict[str, list[float]] = {}
     for part in text.split(","):
         name, _, span = part.partition("=")
-        name, ends = name.strip().replace("-", "_"), span.split(":")
+        name = name.strip().replace("-", "_")
         one_of(name, "--sweep", SWEEPABLE)
-        if len(ends) not in (3, 4) or (len(ends) == 4 and ends[3] != "log"):
-            raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(part))
-        low, high, n = number(ends[0], name), number(ends[1], name), int(number(ends[2], "count", low=2))
-        if len(ends) == 4 and low <= 0:
-            raise bad("--sweep", expected="positive ends with :log", got=repr(part))
-        values = np.geomspace(low, high, n) if len(ends) == 4 else np.linspace(low, high, n)
-        axes[name] = sorted({round(v) for v in values.tolist()}) if name in WHOLE else values.round(10).tolist()
+        axes[name] = _axis(name, span.split(":"), part)
     if len(axes) > 2:
         raise bad("--sweep", expected="one or two parameters", got=", ".join(axes))
     return axes
 
 
-def _sweep(config: Config, whole: Run, axes: dict[str, list[float]]) -> Run:
-    """One row a cell; cells that are already there are kept."""
+def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
+    """The values from low to high; whole numbers where the parameter is one."""
+    is_log = len(words) == 4
+    if len(words) not in (3, 4) or (is_log and words[3] != "log"):
+        raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(text))
+    low, high = number(words[0], name), number(words[1], name)
+    n = int(number(words[2], "count", low=2))
+    if is_log and low <= 0:
+        raise bad("--sweep", expected="positive ends with :log", got=repr(text))
+    values = np.geomspace(low, high, n) if is_log else np.linspace(low, high, n)
+    if name in WHOLE:
+        return sorted({round(value) for value in values.tolist()})
+    return values.round(10).tolist()
+
+
+def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
+    """One row per cell; cells that are already there are kept."""
     rows = whole.rows()
-    names = list(axes)
-    cells = [dict(zip(names, values, strict=True)) for values in _product(list(axes.values()))]
+    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     settings = [setting_of(replace(config, **cell)) for cell in cells]  # a bad cell is refused before the first runs
     with progress(len(cells), "phase diagram") as update:
-        for cell, setting in list(zip(cells, settings, strict=True))[len(rows) :]:
-            rows.append(_cell(config, setting, cell))
+        for k in range(len(rows), len(cells)):
+            rows.append(_cell(config, settings[k], cells[k]))
             whole.write_rows(rows)
             update(len(rows), "")
-    failed = sum(row["outcome"] not in ("completed", "stopped") for row in rows)
-    outcome = {"kind": "completed", "reason": f"{len(cells)} cells, {failed} diverged", "step": config.n_steps}
-    whole.finish(
-        summary(
-            "dynamics", seed=config.seed, threat=None, outcome=outcome, verdict=None, metrics={}, preset=config.preset,
-            calibrated=config.preset in CALIBRATED, statement=STATEMENTS[config.preset], sweep=axes,
-            n_seeds=config.seeds, stages=None, signal_learned=None, noise_learned=None, theory={},
-        ),
-        partial(_draw, config),
-    )  # fmt: skip
+    failed = [row for row in rows if row["outcome"] not in ("completed", "stopped")]
+    reason = f"{len(cells)} cells, {len(failed)} diverged"
+    result = DynamicsSummary(
+        command="dynamics",
+        seed=config.seed,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=reason, step=config.n_steps),
+        verdict=None,
+        metrics={},
+        preset=config.preset,
+        calibrated=config.preset in CALIBRATED,
+        statement=STATEMENTS[config.preset],
+        sweep=axes,
+        n_seeds=config.seeds,
+        stages=None,
+        signal_learned=None,
+        noise_learned=None,
+        theory={},
+    )
+    whole.finish(result, partial(_draw, config))
     return whole
 
 
-def _product(values: list[list[float]]) -> list[tuple[float, ...]]:
-    return [(v,) for v in values[0]] if len(values) == 1 else [(a, b) for a in values[0] for b in values[1]]
+CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+"""Measurements at the end of training that the row of a cell holds."""
 
 
-def _cell(config: Config, setting: Setting, cell: dict[str, float]) -> dict[str, Any]:
+def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, Any]:
     """The end of training for one cell, and the two predicted boundaries."""
-    seeds, backend = range(config.seed, config.seed + config.seeds), one_of(config.backend, "--backend", BACKENDS)
+    seeds = range(config.seed, config.seed + config.seeds)
     trained = simulate(
-        setting, seeds=seeds, n_steps=config.n_steps, backend=backend, threads=config.threads or os.cpu_count() or 1,
-        n_records=40, n_test=min(config.n_test, 2000),
-    )  # fmt: skip
-    keys = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
-    known = not setting.full_ball and setting.activation == "odd"
-    return {
-        **cell, "radius_over_strength": setting.radius_ratio, "outcome": outcome_of(trained.outcomes)["kind"],
-        **{k: trained.final(k) for k in keys}, "noise_learned": trained.final("noise_learned").mean(1),
-        "onset_ratio": onset_ratio(setting, seeds) if known else None,
-        "extinction_ratio": extinction_ratio(setting.robust_weight, setting.activation_power) if known else None,
-    }  # fmt: skip
+        setting,
+        seeds=seeds,
+        n_steps=config.n_steps,
+        backend=one_of(config.backend, "--backend", BACKENDS),
+        threads=config.threads or os.cpu_count() or 1,
+        n_records=40,
+        n_test=min(config.n_test, 2000),
+    )
+    row: dict[str, Any] = dict(cell)
+    row["radius_over_strength"] = setting.radius_ratio
+    row["outcome"] = outcome_of(trained.outcomes).kind
+    for name in CELL:
+        row[name] = trained.final(name)
+    row["noise_learned"] = trained.final("noise_learned").mean(1)
+    has_theory = not setting.full_ball and setting.activation == "odd"
+    row["onset_ratio"] = onset_ratio(setting, seeds) if has_theory else None
+    row["extinction_ratio"] = extinction_ratio(setting.robust_weight, setting.activation_power) if has_theory else None
+    return row
 
 
 def _draw(config: Config, path: Path) -> None:
@@ -326,19 +460,30 @@ def _draw(config: Config, path: Path) -> None:
         report.filters_gif(path)
 
 
-def describe(result: dict[str, Any]) -> str:
-    """The stages and the four errors, with what the preset can and cannot show."""
-    if result.get("sweep"):
-        return f"{result['outcome']['reason']}; the phase diagram is figures/phase.png in the directory below."
+def describe(result: DynamicsSummary) -> str:
+    """The stages and the four errors, with what the preset can and cannot show.
+
+    Args:
+        result: of one setting, or of a sweep.
+
+    Returns:
+        Text for the terminal.
+    """
+    if result.sweep:
+        return f"{result.outcome.reason}; the phase diagram is figures/phase.png in the directory below."
     lines = [lines_of(result), ""]
-    for name, b in (result["stages"] or {}).items():
-        step = f"step {b['mean']:.4g} (sd {b['sd'] or 0:.2g})" if b["mean"] is not None else f"not found: {b['reason']}"
+    for name, boundary in (result.stages or {}).items():
+        step = f"not found: {boundary.reason}"
+        if boundary.mean is not None:
+            step = f"step {boundary.mean:.4g} (sd {boundary.sd or 0:.2g})"
         lines.append(f"  {name:34} {step}")
-    for key, words in (("signal_margin", "alpha^q U"), ("noise_learned", "mean V_i")):
-        lines.append(f"  {words:34} {result[key]['mean']:.4g}")
-    for name, row in result["theory"].items():
-        measured = "not measured" if row["measured"] is None else f"measured {row['measured']:.4g}"
-        lines.append(f"  {'theory: ' + name:34} predicted {row['predicted']:.4g}, {measured}")
-    if result["outcome"]["kind"] not in ("completed", "stopped"):
-        lines += ["", f"  {result['outcome']['kind']}: {result['outcome']['reason']}"]
-    return "\n".join([*lines, "", result["statement"]])
+    learned = {"alpha^q U": result.signal_margin, "mean V_i": result.noise_learned}
+    for words, metric in learned.items():
+        if metric and metric.mean is not None:
+            lines.append(f"  {words:34} {metric.mean:.4g}")
+    for name, row in result.theory.items():
+        measured = "not measured" if row.measured is None else f"measured {row.measured:.4g}"
+        lines.append(f"  {'theory: ' + name:34} predicted {row.predicted:.4g}, {measured}")
+    if result.outcome.kind not in ("completed", "stopped"):
+        lines += ["", f"  {result.outcome.kind}: {result.outcome.reason}"]
+    return "\n".join([*lines, "", result.statement])

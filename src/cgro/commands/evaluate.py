@@ -15,24 +15,38 @@ examples:
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from cgro._check import bad, one_of
-from cgro.commands import _records, train
+from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
+from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for
 from cgro.data import Dataset
-from cgro.definitions import FOUR, ErrorRate, VerdictRule, attack_by_name, cgro_verdict
+from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import ATTACK_NAMES
 from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
-from cgro.runs import Run, Unsaved, summary
+from cgro.results import (
+    DatasetRecord,
+    EpochRecord,
+    EvaluateSummary,
+    EvaluationRecord,
+    Metric,
+    ModelRecord,
+    OutcomeRecord,
+    ThreatRecord,
+    TrainSummary,
+    VerdictRecord,
+)
+from cgro.runs import Run, Unsaved
 from cgro.training import make_fabric, shares_on
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
 
 PARTS = ("train", "validation", "test")
 
@@ -59,84 +73,97 @@ class Config(Trusting, Output, Computing):
 
 
 def run(config: Config) -> Run | Unsaved:
-    """Evaluate a run or a checkpoint."""
+    """Evaluate a run or a checkpoint.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The run of the evaluation; `Unsaved` where the numbers were added to the run that was evaluated.
+
+    Raises:
+        BadRequest: options that do not fit, before any work.
+    """
     set_up(config)
     _records.budget(config.budget)
     if config.target is None:
         raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro evaluate --help")
-    if not Path(config.target).exists():
-        raise bad("TARGET", expected="a run directory or a checkpoint", got=f"{config.target}, which does not exist")
-    parts = [one_of(p.strip(), "--parts", PARTS) for p in config.parts.split(",")]
-    if Path(config.target).is_dir():
-        return _evaluate_run(config, parts)
-    if config.per_epoch:
+    parts = [one_of(part.strip(), "--parts", PARTS) for part in config.parts.split(",")]
+    if config.per_epoch and Path(config.target).is_file():
         raise bad("--per-epoch", expected="a run of cgro train", got=config.target)
-    settings = _training_settings(config)
-    data, model = train.prepare(settings)
-    path = Path(config.target)
-    load_weights(model, read_weights(path), path)
-    attack_by_name(config.attack, settings.threat())
+    target = load_target(
+        config.target, config, p=config.p, radius=config.radius, trust=config.trust, selected=config.selected
+    )
+    if target.run is not None:
+        return _evaluate_run(config, target, target.run, parts)
+    data, model = target.load()
+    target.attack(config.attack, config.precision)
     with begin("evaluate", config) as done:
-        measured = _measure(config, settings, data, model, parts, done.path / "evaluations", path)
-        done.finish(_summary(config, settings, data, model, measured))
+        measured = _measure(config, target, data, model, parts, done.path / "evaluations")
+        done.finish(_summary(config, target, data, model, measured))
     return done
 
 
-def _training_settings(config: Config) -> train.Config:
-    if config.radius is None:
-        raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
-    names = ("data", "classes", "model", "width", "seed", "device", "threads", "precision")
-    return train.Config(p=config.p or "inf", radius=config.radius, **{k: getattr(config, k) for k in names})
-
-
-def _evaluate_run(config: Config, parts: list[str]) -> Run | Unsaved:
-    source, settings = train.trained(config.target or "", trust=config.trust)
-    changed = (config.p or settings.p, config.radius or settings.radius) != (settings.p, settings.radius)
-    settings.p, settings.radius = config.p or settings.p, config.radius or settings.radius
-    data, model = train.prepare(settings)
+def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str]) -> Run | Unsaved:
+    """The numbers are added to the run's summary, and kept in --out as well where that is given."""
+    target = own.at(config.p, config.radius)
+    settings = target.settings
+    changed = (settings.p, settings.radius) != (own.settings.p, own.settings.radius)
+    data, model = prepare(settings)
     if config.per_epoch:
-        return _per_epoch(config, source, settings, data, model, parts)
-    path = checkpoint_of(source, selected=config.selected)
-    load_weights(model, read_run_weights(source, path), path)
-    suffix = f"@{config.attack}" + (f"@{settings.p}:{settings.radius}" if changed else "")
-    suffix += "@selected_on_validation" if config.selected else ""
+        return _per_epoch(config, target, source, data, model, parts)
+    target.load_weights(model)
+    suffix = f"@{config.attack}"
+    if changed:
+        suffix += f"@{settings.p}:{settings.radius}"
+    if config.selected:
+        suffix += "@selected_on_validation"
     with source.locked():
-        folder = source.file("evaluations") / suffix[1:].replace("/", "_").replace(":", "_")
-        measured = _measure(config, settings, data, model, parts, folder, path)
-        result = _summary(config, settings, data, model, measured)
+        folder = source.file("evaluations") / _file_name(suffix[1:])
+        measured = _measure(config, target, data, model, parts, folder)
+        result = _summary(config, target, data, model, measured)
         # Read now: another evaluation may have added its numbers while the data were loaded.
-        before = source.summary
-        source.write_summary(_merged(before, result, suffix, own_point=not changed and not config.selected))
-    return Unsaved(result) if config.out is None else _kept(config, result)
-
-
-def _per_epoch(
-    config: Config, source: Run, settings: train.Config, data: Dataset, model: torch.nn.Module, parts: list[str]
-) -> Unsaved:
-    """The curves are added to the run's summary under `curves`, and drawn."""
-    if config.out or config.selected or config.save_examples:
-        raise bad("--per-epoch", expected="no --out, --selected or --save-examples", got="one of them",
-                  remedy="it adds to the run and keeps its examples")  # fmt: skip
-    device, stop = make_fabric(config.device).device, _records.budget(config.budget)
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
-    name = f"{config.attack}@{settings.p}:{settings.radius}"
-    with source.locked():
-        curves = {}
-        for part in parts:
-            split = getattr(data, part).to(device).head(config.n)
-            folder = source.path / "evaluations" / name.replace("/", "_").replace(":", "_") / part
-            curves[part] = curve(source, model.to(device).eval(), split, attack, folder, stop)
-        before = source.summary
-        known = before.get("curves", {})
-        source.write_summary({**before, "curves": known | {name: known.get(name, {}) | curves}})
-        robust_error_by_epoch(source.path)
-    return Unsaved({**before, "metrics": {}, "verdict": None, "curves": {name: curves}})
-
-
-def _kept(config: Config, result: dict[str, Any]) -> Run:
+        before = source.read(TrainSummary)
+        own_point = not changed and not config.selected
+        source.write_summary(_merged(before, result, suffix, own_point=own_point))
+    if config.out is None:
+        return Unsaved(result)
     with begin("evaluate", config) as done:
         done.finish(result)
     return done
+
+
+def _per_epoch(
+    config: Config, target: Target, source: Run, data: Dataset, model: torch.nn.Module, parts: list[str]
+) -> Unsaved:
+    """The curves are added to the run's summary under `curves`, and drawn."""
+    if config.out or config.selected or config.save_examples:
+        raise bad(
+            "--per-epoch",
+            expected="no --out, --selected or --save-examples",
+            got="one of them",
+            remedy="it adds to the run and keeps its examples",
+        )
+    device = make_fabric(config.device).device
+    stop = _records.budget(config.budget)
+    attack = target.attack(config.attack, config.precision)
+    name = f"{config.attack}@{target.settings.p}:{target.settings.radius}"
+    with source.locked():
+        curves: dict[str, list[EpochRecord]] = {}
+        for part in parts:
+            split = getattr(data, part).to(device).head(config.n)
+            folder = source.path / "evaluations" / _file_name(name) / part
+            curves[part] = curve(source, model.to(device).eval(), split, attack, folder, stop)
+        before = source.read(TrainSummary)
+        known = dict(before.curves or {})
+        known[name] = {**known.get(name, {}), **curves}
+        source.write_summary(replace(before, curves=known))
+        robust_error_by_epoch(source.path)
+    return Unsaved(replace(before, metrics={}, verdict=None, curves={name: curves}))
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "_").replace(":", "_")
 
 
 @dataclass(frozen=True)
@@ -145,84 +172,123 @@ class _Measured:
 
     errors: dict[str, ErrorRate]
     shares: list[float]
-    examples: dict[str, Any]
+    examples: dict[str, EvaluationRecord]
 
 
 def _measure(
-    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, parts: list[str], folder: Path,
-    checkpoint: Path,
-) -> "_Measured":  # fmt: skip
+    config: Config, target: Target, data: Dataset, model: torch.nn.Module, parts: list[str], folder: Path
+) -> _Measured:
     device = make_fabric(config.device).device
     model = model.to(device).eval()
-    attack, stop = (
-        attack_by_name(config.attack, settings.threat(), precision=config.precision),
-        _records.budget(config.budget),
-    )
+    attack = target.attack(config.attack, config.precision)
+    stop = _records.budget(config.budget)
     errors: dict[str, ErrorRate] = {}
-    examples: dict[str, Any] = {}
+    examples: dict[str, EvaluationRecord] = {}
     for part in parts:
         if not len(getattr(data, part)):
             raise bad("--parts", expected="parts with examples", got=part)
-        split, keep = getattr(data, part).to(device).head(config.n), config.save_examples
+        split = getattr(data, part).to(device).head(config.n)
         record = _records.recorded(
-            model, split, attack, folder / f"{part}.npz", checkpoint, keep_examples=keep, stop=stop
+            model,
+            split,
+            attack,
+            folder / f"{part}.npz",
+            target.file,
+            keep_examples=config.save_examples,
+            stop=stop,
         )
         errors[f"clean_error/{part}"] = ErrorRate(record.broken_by()["clean"], len(split), "exact")
-        done = record.complete
-        errors[f"robust_error/{part}"] = record.error("exact" if attack.exact else "lower") if done else record.so_far
-        examples[part] = {"broken_by": record.broken_by(), "n": len(split), "complete": done}
-        if keep:
-            examples[part] |= {"rounded_to_8_bits": _records.rounded(model, split, attack, record)}
+        errors[f"robust_error/{part}"] = record.so_far
+        if record.complete and attack.exact:
+            errors[f"robust_error/{part}"] = record.error("exact")
+        counts = _records.rounded(model, split, attack, record) if config.save_examples else UNSET
+        examples[part] = EvaluationRecord(
+            broken_by=record.broken_by(), n=len(split), complete=record.complete, rounded_to_8_bits=counts
+        )
     return _Measured(errors, shares_on(model, data.test.to(device), config.n), examples)
 
 
 def _summary(
-    config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module, measured: "_Measured"
-) -> dict[str, Any]:
-    errors, shares = measured.errors, measured.shares
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
-    complete = set(FOUR) <= set(errors)
-    verdict = cgro_verdict(errors, prediction_share=shares, rule=train.rule_for(data)) if complete else None
-    network = {"name": settings.model, "width": settings.width, "n_parameters": n_parameters(model)}
-    return summary(
-        "evaluate", seed=settings.seed, threat=settings.threat().to_dict(),
-        outcome={"kind": "completed", "reason": f"{config.attack} on {config.parts}"},
-        verdict=verdict and verdict.to_dict(), metrics=train.metrics_of(errors, attack, config.attack),
-        data=data.describe(), model=network, evaluations={config.attack: measured.examples},
-    )  # fmt: skip
+    config: Config, target: Target, data: Dataset, model: torch.nn.Module, measured: _Measured
+) -> EvaluateSummary:
+    settings, errors = target.settings, measured.errors
+    verdict = None
+    if set(FOUR) <= set(errors):
+        found = cgro_verdict(errors, prediction_share=measured.shares, rule=rule_for(data))
+        verdict = VerdictRecord.of(found.to_dict())
+    return EvaluateSummary(
+        command="evaluate",
+        seed=settings.seed,
+        threat=ThreatRecord.of(target.threat.to_dict()),
+        outcome=OutcomeRecord(kind="completed", reason=f"{config.attack} on {config.parts}"),
+        verdict=verdict,
+        metrics=metrics_of(errors, target.attack(config.attack, config.precision), config.attack),
+        data=DatasetRecord.of(data.describe()),
+        model=ModelRecord(name=settings.model, width=settings.width, n_parameters=n_parameters(model)),
+        evaluations={config.attack: measured.examples},
+    )
 
 
-def _merged(before: dict[str, Any], result: dict[str, Any], suffix: str, *, own_point: bool) -> dict[str, Any]:
+def _merged(before: TrainSummary, result: EvaluateSummary, suffix: str, *, own_point: bool) -> TrainSummary:
     """The run's summary with the new numbers; a plain robust key keeps the strongest bound on those examples."""
-    metrics = dict(before["metrics"])
-    for key, value in result["metrics"].items():
-        if "@" not in key:
-            metrics[f"{key}{suffix}"] = value
-            weaker = key not in metrics or (metrics[key]["n"], metrics[key]["value"]) < (value["n"], value["value"])
-            if own_point and weaker:
-                metrics[key] = value
-    verdict = before["verdict"]
-    if own_point and verdict and set(FOUR) <= set(metrics):
-        errors = {k: ErrorRate(metrics[k]["wrong"], metrics[k]["n"], metrics[k]["bound"]) for k in FOUR}
-        rule = VerdictRule(**verdict["evidence"]["rule"])
-        verdict = cgro_verdict(errors, prediction_share=verdict["evidence"]["prediction_share"], rule=rule).to_dict()
-    (examples,) = result["evaluations"].values()
-    evaluations = before.get("evaluations", {}) | {suffix[1:]: examples}
-    return {**before, "metrics": metrics, "verdict": verdict, "evaluations": evaluations}
-
-
-def describe(result: dict[str, Any]) -> str:
-    """The numbers, and what a budget left undone."""
-    lines = [lines_of(result)] if result["metrics"] else []
-    for name, curves in result.get("curves", {}).items():
-        if result["metrics"]:
+    metrics = dict(before.metrics)
+    for key, metric in result.metrics.items():
+        if "@" in key:
             continue
-        for part, rows in curves.items():
-            lines.append(f"robust error, {part}, {name}, n={rows[0]['n']} (lower bounds)")
-            lines += [f"  epoch {r['epoch']:4}  {r['value']:.4f}  [{r['interval'][0]:.4f}, {r['interval'][1]:.4f}]"
-                      + ("" if r["complete"] else "  unfinished") for r in rows]  # fmt: skip
-    unfinished = [f"{part} by {name}" for name, parts in result.get("evaluations", {}).items()
-                  for part, entry in parts.items() if not entry.get("complete", True)]  # fmt: skip
-    if unfinished and result["metrics"]:
+        metrics[f"{key}{suffix}"] = metric
+        if own_point and (key not in metrics or _weaker(metrics[key], metric)):
+            metrics[key] = metric
+    verdict = before.verdict
+    if own_point and verdict is not None and set(FOUR) <= set(metrics):
+        verdict = _verdict_anew(verdict, metrics)
+    (examples,) = result.evaluations.values()
+    evaluations = {**(before.evaluations or {}), suffix[1:]: examples}
+    return replace(before, metrics=metrics, verdict=verdict, evaluations=evaluations)
+
+
+def _weaker(old: Metric, new: Metric) -> bool:
+    """Whether the old number is of fewer examples, or of as many and lower."""
+    return (old.n or 0, old.typical or 0.0) < (new.n or 0, new.typical or 0.0)
+
+
+def _verdict_anew(before: VerdictRecord, metrics: Mapping[str, Metric]) -> VerdictRecord:
+    """The verdict on the numbers as they are now, by the thresholds and shares of the one before."""
+    evidence = before.evidence
+    errors = {key: metrics[key].error for key in FOUR}
+    if not evidence or not evidence.rule or None in errors.values():
+        return before
+    rule = VerdictRule(**evidence.rule.values())
+    found = cgro_verdict(errors, prediction_share=evidence.prediction_share or None, rule=rule)  # type: ignore[arg-type]
+    return VerdictRecord.of(found.to_dict())
+
+
+def describe(result: EvaluateSummary | TrainSummary) -> str:
+    """The numbers, and what a budget left undone.
+
+    Args:
+        result: of one evaluation, or the curves of --per-epoch.
+
+    Returns:
+        Text for the terminal.
+    """
+    if isinstance(result, TrainSummary) and not result.metrics:
+        return "\n".join(_curve_lines(result))
+    lines = [lines_of(result)]
+    unfinished = []
+    for name, parts in (result.evaluations or {}).items():
+        unfinished += [f"{part} by {name}" for part, record in parts.items() if record.complete is False]
+    if unfinished:
         lines.append(f"unfinished, the time was over: {', '.join(unfinished)}; the same command goes on")
     return "\n".join(lines)
+
+
+def _curve_lines(result: TrainSummary) -> list[str]:
+    lines = []
+    for name, curves in (result.curves or {}).items():
+        for part, rows in curves.items():
+            lines.append(f"robust error, {part}, {name}, n={rows[0].n} (lower bounds)")
+            for row in rows:
+                low, high = row.interval
+                note = "" if row.complete else "  unfinished"
+                lines.append(f"  epoch {row.epoch:4}  {row.value:.4f}  [{low:.4f}, {high:.4f}]{note}")
+    return lines

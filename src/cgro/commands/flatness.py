@@ -16,37 +16,42 @@ A run is data: what it names is imported, read or fetched only if --model and --
 import contextlib
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec.structs
 import numpy as np
 import torch
 
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
-from cgro.commands import train
-from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, metrics_over, option, set_up
+from cgro.commands._target import Target, every_checkpoint, load_target, prepare
+from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
-from cgro.flatness import (
-    Flatness,
-    Search,
-    first_order,
-    flatness,
-    gap_bound,
-    in_between,
-    rank_correlation,
-)  # fmt: skip
+from cgro.flatness import Flatness, Search, first_order, flatness, gap_bound, in_between, rank_correlation
 from cgro.flatness.monitor import name
 from cgro.flatness.search import parse_radii
 from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
-from cgro.results import FlatnessRecord, read_value
-from cgro.runs import Run, Unsaved, dump_json, summary, write_arrays, write_atomic
+from cgro.results import (
+    BoundRecord,
+    CorrelationRecord,
+    DatasetRecord,
+    FirstOrderRecord,
+    FlatnessCheckpoint,
+    FlatnessPart,
+    FlatnessRecord,
+    FlatnessSummary,
+    Metric,
+    OutcomeRecord,
+    ThreatRecord,
+    TrainSummary,
+)
+from cgro.runs import Run, Unsaved, dump_json, write_arrays, write_atomic
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
 
 PARTS = ("train", "test", "between")
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -81,7 +86,17 @@ class Config(Trusting, Output, Computing):
 
 
 def run(config: Config) -> Run | Unsaved:
-    """Measure each target; compare several."""
+    """Measure each target; compare several.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The run in --out; `Unsaved` for one run, to which the numbers were added.
+
+    Raises:
+        BadRequest: options that do not fit, before any work.
+    """
     set_up(config)
     config.search()
     count(config.n, "--n")
@@ -92,19 +107,21 @@ def run(config: Config) -> Run | Unsaved:
     targets = [_target(config, path) for path in _expanded(config.targets)]
     for target in targets:  # refused before any work
         _names(config, target.settings)
-    prepared = train.prepare(targets[0].settings)  # a network of the caller's may fail: before there is a directory
-    if config.out is None and len(targets) == 1 and targets[0].run is not None:
-        with targets[0].run.locked():
-            return Unsaved(_measured(config, targets[0], targets[0].run, prepared))
+    first = targets[0]
+    prepared = prepare(first.settings)  # a network of the caller's may fail: before there is a directory
+    if config.out is None and len(targets) == 1 and first.run is not None:
+        with first.run.locked():
+            return Unsaved(_measured(config, first, first.run, prepared))
     with begin("flatness", config) as done:
         results = []
         for target in targets:
             with target.run.locked() if target.run else contextlib.nullcontext():
                 results.append(_measured(config, target, target.run or done, prepared))
             prepared = None  # one data set in memory at a time
-        write_atomic(done.file("flatness", "curves.json"), dump_json([r["flatness"] for r in results]))
+        curves = [_record(result).plain() for result in results]
+        write_atomic(done.file("flatness", "curves.json"), dump_json(curves))
         draw(done.path)
-        done.finish(_compared(config, targets[0].settings, results))
+        done.finish(_compared(results))
     return done
 
 
@@ -114,37 +131,20 @@ def _parts(config: Config) -> list[str]:
 
 def _expanded(paths: list[str]) -> list[Path]:
     """Folders of several seeds stand for their parts."""
-    return [part for path in paths for part in (sorted(Path(path).glob("seed-*")) or [Path(path)])]
+    found = []
+    for path in map(Path, paths):
+        found += sorted(path.glob("seed-*")) or [path]
+    return found
 
 
-@dataclass(frozen=True)
-class _Target:
-    """A network's settings and its checkpoints: label -> path, the one that counts last."""
-
-    settings: train.Config
-    run: Run | None
-    checkpoints: dict[str, Path]
+def _target(config: Config, path: Path) -> Target:
+    if config.per_epoch and path.is_file():
+        raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
+    target = load_target(path, config, p=config.p, radius=config.radius, trust=config.trust)
+    return every_checkpoint(target) if config.per_epoch else target
 
 
-def _target(config: Config, path: Path) -> _Target:
-    if not path.exists():
-        raise bad("TARGET", expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
-    if not path.is_dir():
-        if config.radius is None:
-            raise bad("--radius", expected="the training radius, such as 0.1 or 8/255", got="none")
-        if config.per_epoch:
-            raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
-        names = ("data", "classes", "model", "width", "seed", "device", "threads", "p", "radius")
-        return _Target(train.Config(**{k: getattr(config, k) for k in names}), None, {path.stem: path})
-    source, settings = train.trained(path, trust=config.trust)
-    checkpoints = {p.stem: p for p in kept_epochs(source).values()}
-    if config.per_epoch and not checkpoints:
-        raise bad(f"{path}/checkpoints", expected="epoch-*.safetensors", got="none",
-                  remedy="train with checkpoints every k epochs, or leave --per-epoch out")  # fmt: skip
-    return _Target(settings, source, (checkpoints if config.per_epoch else {}) | {"last": checkpoint_of(source)})
-
-
-def _names(config: Config, settings: train.Config) -> list[str]:
+def _names(config: Config, settings: TrainConfig) -> list[str]:
     """The radii as they stand in keys."""
     if config.radii is not None:
         names = [name(r) for r in config.radii.split(",")]
@@ -160,8 +160,8 @@ def _names(config: Config, settings: train.Config) -> list[str]:
 
 
 def _measured(
-    config: Config, target: _Target, home: Run, prepared: tuple[Dataset, torch.nn.Module] | None
-) -> dict[str, Any]:
+    config: Config, target: Target, home: Run, prepared: tuple[Dataset, torch.nn.Module] | None
+) -> FlatnessSummary:
     """All checkpoints of one target; recorded into its run.
 
     Args:
@@ -170,26 +170,29 @@ def _measured(
         home: the run that takes the results, held by the caller: the target's own, or that of this command.
         prepared: its data and network; None means that they are made here.
     """
-    data, model = prepared or train.prepare(target.settings)
+    data, model = prepared or prepare(target.settings)
     device = make_fabric(config.device).device
     model = model.to(device).eval()
-    found = {}
+    found: dict[str, dict[str, Flatness]] = {}
     for label, path in target.checkpoints.items():
-        weights = read_weights(path) if target.run is None else read_run_weights(target.run, path)
-        load_weights(model, weights, path)
-        found[label] = {
-            part: _part(config, target.settings, model, examples, home.file("flatness"), f"{label} {part}")
-            for part, examples in _examples(config, data, device)
-        }
-    curves = _curves(config, target, data, found)
-    result = _summary(config, target.settings, data, curves, list(found.values())[-1])
+        target.load_weights(model, path)
+        parts = {}
+        for part, examples in _examples(config, data, device):
+            parts[part] = _part(config, target.settings, model, examples, home.file("flatness"), f"{label} {part}")
+        found[label] = parts
+    result = _summary(target.settings, data, _curves(config, target, data, found), list(found.values())[-1])
     if target.run:
-        write_atomic(home.file("flatness", "curves.json"), dump_json([curves]))
-        before = home.summary
-        metrics = {**before["metrics"], **result["metrics"]}
-        home.write_summary({**before, "metrics": metrics, "flatness": curves})
+        write_atomic(home.file("flatness", "curves.json"), dump_json([_record(result).plain()]))
+        before = home.read(TrainSummary)
+        metrics = {**before.metrics, **result.metrics}
+        home.write_summary(msgspec.structs.replace(before, metrics=metrics, flatness=_record(result)))
         draw(home.path)
     return result
+
+
+def _record(result: FlatnessSummary) -> FlatnessRecord:
+    assert isinstance(result.flatness, FlatnessRecord), "the summary of one target"
+    return result.flatness
 
 
 def _examples(config: Config, data: Dataset, device: torch.device) -> Iterator[tuple[str, Split]]:
@@ -205,7 +208,7 @@ def _examples(config: Config, data: Dataset, device: torch.device) -> Iterator[t
 
 
 def _part(
-    config: Config, settings: train.Config, model: torch.nn.Module, split: Split, folder: Path, label: str
+    config: Config, settings: TrainConfig, model: torch.nn.Module, split: Split, folder: Path, label: str
 ) -> Flatness:
     """One checkpoint on one part, taken up where its file ends; the file's name says what was measured."""
     radii, search = parse_radii(_names(config, settings)), config.search()
@@ -242,79 +245,107 @@ def _load(file: Path, radii: tuple[float, ...]) -> list[Flatness]:
     return [Flatness(radii, **{k: torch.from_numpy(v) for k, v in arrays.items()})]
 
 
-def _curves(config: Config, target: _Target, data: Dataset, found: dict[str, dict[str, Flatness]]) -> dict[str, Any]:
-    """Plain values of everything, for the figures."""
-    s, names = target.settings, _names(config, target.settings)
-    rows = [
-        {
-            "label": label, "epoch": int(label[6:]) if label.startswith("epoch-") else None,
-            "parts": {
-                part: {
-                    "n": len(f.loss), "loss": float(f.loss.mean()), "slope": float(f.slope.mean()),
-                    "gradient": [f.average("gradient", k).to_dict() for k in range(len(names))],
-                    "rise": [f.average("loss", k).to_dict() for k in range(len(names))],
-                }
-                for part, f in parts.items()
-            },
-        }
-        for label, parts in found.items()
-    ]  # fmt: skip
-    return {
-        "data": data.name, "note": data.note, "model": s.model, "width": s.width, "p": s.p, "seed": s.seed,
-        "radii": parse_radii(names), "names": names, "training_radius": s.threat().radius, "training_name": s.radius,
-        "n_train": len(data.train), "dim": math.prod(data.shape), "search": repr(config.search()), "checkpoints": rows,
-    }  # fmt: skip
+def _curves(
+    config: Config, target: Target, data: Dataset, found: Mapping[str, Mapping[str, Flatness]]
+) -> FlatnessRecord:
+    """Averages of everything, for the figures."""
+    settings = target.settings
+    names = _names(config, settings)
+    checkpoints = []
+    for label, parts in found.items():
+        epoch = int(label.removeprefix("epoch-")) if label.startswith("epoch-") else None
+        averages = {part: _averages(measured, len(names)) for part, measured in parts.items()}
+        checkpoints.append(FlatnessCheckpoint(label=label, epoch=epoch, parts=averages))
+    return FlatnessRecord(
+        data=data.name,
+        note=data.note,
+        model=settings.model,
+        width=settings.width,
+        p=settings.p,
+        seed=settings.seed,
+        radii=parse_radii(names),
+        names=names,
+        training_radius=settings.threat().radius,
+        training_name=settings.radius,
+        n_train=len(data.train),
+        dim=math.prod(data.shape),
+        search=repr(config.search()),
+        checkpoints=checkpoints,
+    )
+
+
+def _averages(found: Flatness, n_radii: int) -> FlatnessPart:
+    return FlatnessPart(
+        n=len(found.loss),
+        loss=float(found.loss.mean()),
+        slope=float(found.slope.mean()),
+        gradient=[Metric.of(found.average("gradient", k).to_dict()) for k in range(n_radii)],
+        rise=[Metric.of(found.average("loss", k).to_dict()) for k in range(n_radii)],
+    )
 
 
 def _summary(
-    config: Config, settings: train.Config, data: Dataset, curves: dict[str, Any], last: dict[str, Flatness]
-) -> dict[str, Any]:
-    metrics = {
-        f"flatness/{measure}/{part}@{radius}": {**f.average(measure, k).to_dict(), "attack": curves["search"]}
-        for measure in ("gradient", "loss")
-        for part, f in last.items()
-        for k, radius in enumerate(curves["names"])
-    }
-    sentences = []
-    at = [k for k, r in enumerate(curves["radii"]) if math.isclose(r, curves["training_radius"], rel_tol=1e-6)]
+    settings: TrainConfig, data: Dataset, curves: FlatnessRecord, last: Mapping[str, Flatness]
+) -> FlatnessSummary:
+    metrics = {}
+    for measure in ("gradient", "loss"):
+        for part, found in last.items():
+            for k, radius in enumerate(curves.names):
+                average = found.average(measure, k).to_dict()
+                metrics[f"flatness/{measure}/{part}@{radius}"] = Metric.of({**average, "attack": curves.search})
+    reason = "measured"
+    at = [k for k, r in enumerate(curves.radii) if math.isclose(r, curves.training_radius, rel_tol=1e-6)]
     if at and {"train", "test"} <= set(last):
-        bound = gap_bound(last["train"], last["test"], at[0], n=curves["n_train"], dim=curves["dim"])
+        bound = gap_bound(last["train"], last["test"], at[0], n=curves.n_train, dim=curves.dim)
         slope = first_order(last["test"], at[0])
-        curves |= {
-            "bound": {**vars(bound), "vacuous": bound.vacuous},
-            "first_order": {**vars(slope), "ratio": slope.ratio},
-        }
-        sentences = [
-            bound.sentence,
-            f"Proposition 6.4: radius * E|grad| = {slope.product:.3g}, measured rise {slope.rise:.3g}",
-        ]
-    return summary(
-        "flatness", seed=settings.seed, threat=settings.threat().to_dict(),
-        outcome={"kind": "completed", "reason": "; ".join(sentences) or "measured"}, verdict=None, metrics=metrics,
-        data=data.describe(), flatness=curves,
-    )  # fmt: skip
+        curves = msgspec.structs.replace(
+            curves,
+            bound=BoundRecord.of({**vars(bound), "vacuous": bound.vacuous}),
+            first_order=FirstOrderRecord.of({**vars(slope), "ratio": slope.ratio}),
+        )
+        proposition = f"Proposition 6.4: radius * E|grad| = {slope.product:.3g}, measured rise {slope.rise:.3g}"
+        reason = f"{bound.sentence}; {proposition}"
+    return FlatnessSummary(
+        command="flatness",
+        seed=settings.seed,
+        threat=ThreatRecord.of(settings.threat().to_dict()),
+        outcome=OutcomeRecord(kind="completed", reason=reason),
+        verdict=None,
+        metrics=metrics,
+        data=DatasetRecord.of(data.describe()),
+        flatness=curves,
+    )
 
 
-def _compared(config: Config, settings: train.Config, results: list[dict[str, Any]]) -> dict[str, Any]:
+def _compared(results: list[FlatnessSummary]) -> FlatnessSummary:
     """Over the targets: means of every metric, and the rank correlation of gap and global flatness."""
-    first, curves = results[0], [r["flatness"] for r in results]
+    first = results[0]
     if len(results) == 1:
         return first
-    keys = set.intersection(*(set(r["metrics"]) for r in results))
-    metrics = {}
-    for key in (k for k in first["metrics"] if k in keys):
-        values = [r["metrics"][key]["value"] for r in results]
-        metrics[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "per_seed": values}
-    correlation, points = None, gaps(read_value(curves, "flatness", list[FlatnessRecord]))
+    curves = [_record(result) for result in results]
+    metrics = metrics_over(results)
+    correlation, points = None, gaps(curves)
     if points is not None:
-        correlation = rank_correlation(points[0], points[1], np.random.default_rng(0)).to_dict()
-    return {**first, "metrics": metrics, "flatness": curves, "correlation": correlation}
+        found = rank_correlation(points[0], points[1], np.random.default_rng(0))
+        correlation = CorrelationRecord.of(found.to_dict())
+    ordered = {key: metrics[key] for key in first.metrics if key in metrics}
+    return msgspec.structs.replace(first, metrics=ordered, flatness=curves, correlation=correlation)
 
 
-def describe(result: dict[str, Any]) -> str:
-    """The numbers, the bound in one line, and the correlation."""
-    tail = f"\n\n{result['outcome']['reason']}"
-    if c := result.get("correlation"):
-        interval = "none" if c["interval"] is None else "[{:.2f}, {:.2f}]".format(*c["interval"])
-        tail += f"\nrank correlation of robust gap and global flatness: {c['value']:.2f}, 95% {interval}, {c['n_seeds']} runs"
-    return lines_of(result) + tail
+def describe(result: FlatnessSummary) -> str:
+    """The numbers, the bound in one line, and the correlation.
+
+    Args:
+        result: of one target or of several.
+
+    Returns:
+        Text for the terminal.
+    """
+    lines = [lines_of(result), "", result.outcome.reason]
+    found = result.correlation
+    if found:
+        interval = "none" if found.interval is None else "[{:.2f}, {:.2f}]".format(*found.interval)
+        lines.append(
+            f"rank correlation of robust gap and global flatness: {found.value:.2f}, 95% {interval}, {found.n_seeds} runs"
+        )
+    return "\n".join(lines)

@@ -8,14 +8,19 @@ examples:
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
 
 from cgro._check import CheckFailed, bad, count, number
 from cgro.commands._common import Output, begin, option
 from cgro.report.representation import hierarchy
 from cgro.report.representation import toy as toy_figure
 from cgro.representation.lower_bound import (
+    Family,
     checkerboard,
     family_margins,
     grid_side,
@@ -25,7 +30,8 @@ from cgro.representation.lower_bound import (
     worst_case_family,
 )
 from cgro.representation.toy import toy, toy_dims
-from cgro.runs import Run, summary
+from cgro.results import BuiltRecord, BuiltRow, FloorRow, LowerBoundSummary, OutcomeRecord, ThreatRecord
+from cgro.runs import Run
 
 ASSUMPTIONS = (
     "worst case over labelings of the k^(D-1) grid points; some labeling is hard, none is named",
@@ -51,41 +57,71 @@ class Config(Output):
 
 
 def run(config: Config) -> Run:
-    """Compute the floor for every D, build and certify the networks that fit, run the toy."""
+    """Compute the floor for every D, build and certify the networks that fit, run the toy.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: options out of range.
+        CheckFailed: a network that was built is not certified.
+    """
     radius = number(config.radius, "--radius", low=1e-6)
     first, last = _dims(config.dims)
     count(config.n_points, "--n-points")
     count(config.toy_points, "--toy-points", low=2)
     rows = [_row(config, radius, dim) for dim in range(first, last + 1)]
     with begin("lower-bound", config) as done:
-        built, toys = _measured(config, done, rows, radius, (first, last))
-    wrong = [b["dim"] for b in built if not b["certified"]] + [t["dim"] for t in toys if not t["exact"]]
+        built = [_built(radius, dim, config.seed) for dim in toy_dims(radius, LARGEST_BUILT) if first <= dim <= last]
+        toys = []
+        for dim in toy_dims(radius, LARGEST_TOY):
+            if first <= dim <= last:
+                toys.append(toy(radius, dim, config.toy_points, p=config.p, seed=config.seed))
+        done.write_rows([row.plain() for row in rows])
+        result = _summary(config, radius, rows, built, toys)
+        done.finish(result, partial(_draw, toys, config.toy_points))
+    wrong = [row.dim for row in built if not row.certified] + [row["dim"] for row in toys if not row["exact"]]
     if wrong:
         raise CheckFailed(f"the construction or the toy is not certified at D = {', '.join(map(str, wrong))}")
     return done
 
 
-def _measured(
-    config: Config, done: Run, rows: list[dict[str, Any]], radius: float, dims: tuple[int, int]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The constructions and the toy networks that are small enough, written with the rows."""
-    first, last = dims
-    built = [_built(radius, d, config.seed) for d in toy_dims(radius, LARGEST_BUILT) if first <= d <= last]
-    toys = [toy(radius, d, config.toy_points, p=config.p, seed=config.seed) for d in toy_dims(radius, LARGEST_TOY)
-            if first <= d <= last]  # fmt: skip
-    above = [r["dim"] for r in rows if r["log2_floor"] is not None and r["log2_floor"] > r["log2_memorizer"]]
-    done.write_rows(rows)
-    done.finish(
-        summary(
-            "lower-bound", seed=config.seed, threat={"p": "any", "radius": radius, "box": [0.0, 1.0]},
-            outcome={"kind": "completed", "reason": "counted, built and certified"}, verdict=None, metrics={},
-            grid_side=grid_side(radius), n_layers=config.layers, error=config.error, n_points=config.n_points,
-            crossing=above[0] if above else None, assumptions=list(ASSUMPTIONS), built=built, toy=toys,
-            table=[rows[i] for i in sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, len(rows) - 1})],
-        ),
-        lambda path: (hierarchy(path), toys and toy_figure(path, toys, config.toy_points)),
-    )  # fmt: skip
-    return built, toys
+def _draw(toys: Sequence[Mapping[str, object]], n_points: int, path: Path) -> None:
+    hierarchy(path)
+    if toys:
+        toy_figure(path, toys, n_points)
+
+
+def _summary(
+    config: Config,
+    radius: float,
+    rows: Sequence[FloorRow],
+    built: Sequence[BuiltRow],
+    toys: Sequence[Mapping[str, object]],
+) -> LowerBoundSummary:
+    above = [row.dim for row in rows if row.log2_floor is not None and row.log2_floor > row.log2_memorizer]
+    last = len(rows) - 1
+    shown = sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, last})
+    return LowerBoundSummary(
+        command="lower-bound",
+        seed=config.seed,
+        threat=ThreatRecord(p="any", radius=radius, box=(0.0, 1.0)),
+        outcome=OutcomeRecord(kind="completed", reason="counted, built and certified"),
+        verdict=None,
+        metrics={},
+        grid_side=grid_side(radius),
+        n_layers=config.layers,
+        error=config.error,
+        n_points=config.n_points,
+        crossing=above[0] if above else None,
+        assumptions=ASSUMPTIONS,
+        built=built,
+        toy=toys,
+        table=[rows[i] for i in shown],
+    )
 
 
 def _dims(text: str) -> tuple[int, int]:
@@ -98,44 +134,59 @@ def _dims(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _row(config: Config, radius: float, dim: int) -> dict[str, Any]:
+def _row(config: Config, radius: float, dim: int) -> FloorRow:
     memorizer = 6 * config.n_points * dim + config.n_points
-    return {
-        "dim": dim, "log2_floor": log2_floor(radius, dim, n_layers=config.layers, error=config.error),
-        "log2_construction": log2_construction(radius, dim), "log2_memorizer": math.log2(memorizer), "log2_clean": 1.0,
-    }  # fmt: skip
+    return FloorRow(
+        dim=dim,
+        log2_floor=log2_floor(radius, dim, n_layers=config.layers, error=config.error),
+        log2_construction=log2_construction(radius, dim),
+        log2_memorizer=math.log2(memorizer),
+        log2_clean=1.0,
+    )
 
 
-def _built(radius: float, dim: int, seed: int) -> dict[str, Any]:
+def _built(radius: float, dim: int, seed: int) -> BuiltRow:
     """Parameters of the robust network on a random labeling and on the checkerboard, both certified by intervals."""
-    result: dict[str, Any] = {"dim": dim, "certified": True}
-    for name, labels in (("random", None), ("checkerboard", checkerboard(radius, dim))):
-        family = worst_case_family(radius, dim, labels, seed=seed)
-        projection = family.digits.new_ones(dim - 1) if name == "checkerboard" else None
-        layers = robust_network(family, projection=projection)
-        least = float(family_margins(layers, family).min())
-        result[name] = {"m": len(family.points), "parameters": sum(a.n_nonzero for a in layers), "least_margin": least}
-        result["certified"] &= least >= 0.5 - 1e-9
-    return result
+    hard = worst_case_family(radius, dim, None, seed=seed)
+    random = _certified(hard, projection=None)
+    easy = worst_case_family(radius, dim, checkerboard(radius, dim), seed=seed)
+    board = _certified(easy, projection=easy.digits.new_ones(dim - 1))
+    least = min(random.least_margin, board.least_margin)
+    return BuiltRow(dim=dim, certified=least >= 0.5 - 1e-9, random=random, checkerboard=board)
 
 
-def describe(result: dict[str, Any]) -> str:
-    """The floor, where it passes the memorizer, what was built, and the assumptions."""
+def _certified(family: Family, projection: Tensor | None) -> BuiltRecord:
+    """The robust network on one labeling."""
+    layers = robust_network(family, projection=projection)
+    least = float(family_margins(layers, family).min())
+    n_parameters = sum(layer.n_nonzero for layer in layers)
+    return BuiltRecord(m=len(family.points), parameters=n_parameters, least_margin=least)
+
+
+def describe(result: LowerBoundSummary) -> str:
+    """The floor, where it passes the memorizer, what was built, and the assumptions.
+
+    Args:
+        result: of `run`.
+
+    Returns:
+        Text for the terminal.
+    """
     lines = ["  D    floor (log2)   construction   memorizer   clean"]
-    for r in result["table"]:
-        floor = "vacuous" if r["log2_floor"] is None else f"{r['log2_floor']:.1f}"
-        lines.append(f"{r['dim']:4} {floor:>12} {r['log2_construction']:14.1f} {r['log2_memorizer']:11.1f} {1.0:8.1f}")
-    where = f"from D = {result['crossing']} on" if result["crossing"] else "nowhere in this range"
-    lines += ["", f"The floor passes the memorizer of N = {result['n_points']:,} points {where}."]
-    for b in result["built"][-2:]:
-        random, easy = b["random"], b["checkerboard"]["parameters"]
+    for row in result.table:
+        floor = "vacuous" if row.log2_floor is None else f"{row.log2_floor:.1f}"
+        lines.append(f"{row.dim:4} {floor:>12} {row.log2_construction:14.1f} {row.log2_memorizer:11.1f} {1.0:8.1f}")
+    where = f"from D = {result.crossing} on" if result.crossing else "nowhere in this range"
+    lines += ["", f"The floor passes the memorizer of N = {result.n_points:,} points {where}."]
+    for row in result.built[-2:]:
         lines.append(
-            f"Built at D = {b['dim']}: random labeling {random['parameters']:,} parameters, checkerboard {easy:,}; "
-            f"y f >= {random['least_margin']:g} on all {random['m']} balls"
+            f"Built at D = {row.dim}: random labeling {row.random.parameters:,} parameters, checkerboard "
+            f"{row.checkerboard.parameters:,}; y f >= {row.random.least_margin:g} on all {row.random.m} balls"
         )
-    for t in result["toy"][-3:]:
+    for toy_row in result.toy[-3:]:
         lines.append(
-            f"Toy at D = {t['dim']}: clean error {t['clean_test']:g}, robust training error {t['robust_train']:g}, "
-            f"robust test error {t['robust_test']:.3f} (expected {t['expected']:.3f})"
+            f"Toy at D = {toy_row['dim']}: clean error {toy_row['clean_test']:g}, robust training error "
+            f"{toy_row['robust_train']:g}, robust test error {toy_row['robust_test']:.3f} "
+            f"(expected {toy_row['expected']:.3f})"
         )
-    return "\n".join([*lines, "", "Assumptions:", *(f"  - {a}" for a in result["assumptions"])])
+    return "\n".join([*lines, "", "Assumptions:", *(f"  - {text}" for text in result.assumptions)])

@@ -9,7 +9,6 @@ examples:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +25,7 @@ from cgro.commands._common import (
     set_up,
 )
 from cgro.data import Dataset, load
-from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, cgro_verdict, clean_error, predicted_shares
+from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, Verdict, cgro_verdict, clean_error, predicted_shares
 from cgro.models import build
 from cgro.report.representation import decision_regions
 from cgro.representation import (
@@ -39,7 +38,19 @@ from cgro.representation import (
     train_clean_model,
 )
 from cgro.representation.slice import save_slice
-from cgro.runs import Run, summary
+from cgro.results import (
+    CertificateRecord,
+    DatasetRecord,
+    Json,
+    MemorizeSummary,
+    Metric,
+    OutcomeRecord,
+    ParametersRecord,
+    SeedsSummary,
+    ThreatRecord,
+    VerdictRecord,
+)
+from cgro.runs import Run
 
 N_INTERVAL = (
     4  # training balls that are also propagated through the expanded network: the check is independent, not cheap
@@ -72,7 +83,18 @@ class Config(Trusting, Output, Seeded, Computing):
 
 
 def run(config: Config) -> Run:
-    """Build, certify and measure, one seed or several."""
+    """Build, certify and measure, one seed or several.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: options that do not fit, before any work.
+        CheckFailed: a ball is not certified, or a solver contradicts the certificate; the results are written.
+    """
     set_up(config)
     one_of(config.memorize, "--memorize", ("all", "small-margin"))
     one_of(config.verify, "--verify", ("none", "milp"))
@@ -90,32 +112,64 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with begin("memorize", config, path) as run:
         exact = memorizer.pixels is not None
         certificate = certify(memorizer, exact=exact)
-        metrics, verdict, notes = _measure(config, data, memorizer, certificate)
+        measured = _measure(config, data, memorizer, certificate)
         checks = _checks(config, run, memorizer)
-        points = memorizer.parameters_of(measure=_fits(memorizer))
-        separation = memorizer.separation
-        run.write_rows([{"point": i, "margin": v} for i, v in enumerate(certificate.margin.tolist())])
+        margins = certificate.margin.tolist()
+        run.write_rows([{"point": i, "margin": margin} for i, margin in enumerate(margins)])
         if save_slice(memorizer, run.file("slice.npz")):
             decision_regions(run.path)
-        run.finish(
-            summary(
-                "memorize", seed=config.seed, threat=threat.to_dict(),
-                outcome={"kind": "completed", "reason": "certified" if certificate.holds else "NOT certified"},
-                verdict=verdict, metrics=metrics, data=data.describe(), certificate=certificate.to_dict(),
-                parameters={
-                    "total": points.total if points.total is not None else points.formula,
-                    "memorizer": points.memorizer, "clean": points.clean, "formula": points.formula,
-                    "generic": points.generic, "dense": points.dense, "measured": points.total is not None,
-                },
-                separation=separation.value, max_radius=separation.max_radius,
-                separation_pair=list(separation.pair), variant=memorizer.variant, checks=checks, notes=notes,
-            )
-        )  # fmt: skip
+        run.finish(_summary(config.seed, data, memorizer, certificate, measured, checks))
     _require(certificate, checks)
     return run
 
 
-def _require(certificate: Certificate, checks: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Measured:
+    """The errors of F, the verdict on them, and what is not measured and why."""
+
+    metrics: dict[str, Metric]
+    verdict: Verdict
+    notes: list[str]
+
+
+def _summary(
+    seed: int,
+    data: Dataset,
+    memorizer: RobustMemorizer,
+    certificate: Certificate,
+    measured: _Measured,
+    checks: dict[str, Json],
+) -> MemorizeSummary:
+    points = memorizer.parameters_of(measure=_fits(memorizer))
+    separation = memorizer.separation
+    return MemorizeSummary(
+        command="memorize",
+        seed=seed,
+        threat=ThreatRecord.of(memorizer.threat.to_dict()),
+        outcome=OutcomeRecord(kind="completed", reason="certified" if certificate.holds else "NOT certified"),
+        verdict=VerdictRecord.of(measured.verdict.to_dict()),
+        metrics=measured.metrics,
+        data=DatasetRecord.of(data.describe()),
+        certificate=CertificateRecord.of(certificate.to_dict()),
+        parameters=ParametersRecord(
+            total=points.formula if points.total is None else points.total,
+            memorizer=points.memorizer,
+            clean=points.clean,
+            formula=points.formula,
+            generic=points.generic,
+            dense=points.dense,
+            measured=points.total is not None,
+        ),
+        separation=separation.value,
+        max_radius=separation.max_radius,
+        separation_pair=list(separation.pair),
+        variant=memorizer.variant,
+        checks=checks,
+        notes=measured.notes,
+    )
+
+
+def _require(certificate: Certificate, checks: dict[str, Json]) -> None:
     """Exit 1 after the results are written: a false certificate, or a solver that disagrees with it."""
     if not certificate.holds:
         n_bad = int((certificate.margin <= 0).sum())
@@ -132,13 +186,19 @@ def _memorizer(config: Config, data: Dataset, threat: ThreatModel) -> RobustMemo
     raw, y = data.train.raw, data.train.y
     clean = _clean_model(config, data, threat)
 
-    def make(**more: Any) -> RobustMemorizer:
-        return RobustMemorizer(clean, raw, y, threat, variant=config.variant, ramp=config.ramp, **more)
-
-    whole = make()
+    whole = RobustMemorizer(clean, raw, y, threat, variant=config.variant, ramp=config.ramp)
     if config.memorize == "all":
         return whole
-    return make(memorize=small_margin_points(whole), separation=whole.separation)
+    return RobustMemorizer(
+        clean,
+        raw,
+        y,
+        threat,
+        variant=config.variant,
+        ramp=config.ramp,
+        memorize=small_margin_points(whole),
+        separation=whole.separation,
+    )
 
 
 def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn.Module:
@@ -158,22 +218,22 @@ def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn
 
 def _from_run(config: Config, data: Dataset) -> torch.nn.Module:
     """The last network of a run of `cgro train`, which must have been trained for the same task."""
-    from cgro.commands import train
-    from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights
+    from cgro.commands._target import Target, network, trained
+    from cgro.training.checkpoint import checkpoint_of
 
-    source, trained = train.trained(config.clean_model or "", "--clean-model", trust=config.trust)
-    if (trained.data, trained.classes) != (data.name, ",".join(data.classes) if data.n_outputs == 1 else None):
-        raise bad("--clean-model", expected=f"a network for {data.name}, classes {','.join(data.classes)}",
-                  got=f"one for {trained.data}, classes {trained.classes or 'all'}")  # fmt: skip
-    model = train.network(trained, data)
-    file = checkpoint_of(source)
-    load_weights(model, read_run_weights(source, file), file)
-    return model
+    source, settings = trained(config.clean_model or "", "--clean-model", trust=config.trust)
+    classes = ",".join(data.classes) if data.n_outputs == 1 else None
+    if (settings.data, settings.classes) != (data.name, classes):
+        raise bad(
+            "--clean-model",
+            expected=f"a network for {data.name}, classes {','.join(data.classes)}",
+            got=f"one for {settings.data}, classes {settings.classes or 'all'}",
+        )
+    target = Target(settings, source, {"last": checkpoint_of(source)})
+    return target.load_weights(network(settings, data))
 
 
-def _measure(
-    config: Config, data: Dataset, memorizer: RobustMemorizer, certificate: Certificate
-) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+def _measure(config: Config, data: Dataset, memorizer: RobustMemorizer, certificate: Certificate) -> _Measured:
     """The errors of F beside those of the clean model, and the verdict on F."""
     test, train = data.test, data.train
     part = test.head(config.eval_n)
@@ -186,14 +246,16 @@ def _measure(
         "robust_error/train": ErrorRate(0, len(train), "exact" if n_open == 0 else "lower"),
         "robust_error/test": found.lower,
     }
-    metrics = {k: e.to_dict() for k, e in errors.items()}
-    metrics["robust_error/train@certified"] = certified.to_dict()
-    metrics |= found.metrics("test")
-    metrics["clean_error/test@clean_model"] = clean_error(memorizer.clean_model, test.x, test.y).to_dict()
+    metrics = {key: Metric.of_error(error) for key, error in errors.items()}
+    metrics["robust_error/train@certified"] = Metric.of_error(certified)
+    for key, entry in found.metrics("test").items():
+        metrics[key] = Metric.of(entry)
+    clean = clean_error(memorizer.clean_model, test.x, test.y)
+    metrics["clean_error/test@clean_model"] = Metric.of_error(clean)
     shares = predicted_shares(memorizer, part.x)
     rule = replace(DEFAULT_RULE, n_classes=max(2, data.n_outputs))
     verdict = cgro_verdict(errors, prediction_share=shares, rule=rule)
-    return metrics, verdict.to_dict(), [found.reason] if found.reason else []
+    return _Measured(metrics, verdict, [found.reason] if found.reason else [])
 
 
 def _clean_train_error(memorizer: RobustMemorizer, certificate: Certificate) -> ErrorRate:
@@ -208,18 +270,14 @@ def _fits(memorizer: RobustMemorizer) -> bool:
     return memorizer.parameters_of(measure=False).generic <= EXPANDED
 
 
-def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, Any]:
+def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, Json]:
     """Independent checks of the certificate, and the files for verifiers of others."""
-    checks: dict[str, Any] = {}
-    some = torch.linspace(0, len(memorizer.y) - 1, min(N_INTERVAL, len(memorizer.y))).long().unique()
-    if (
-        memorizer.variant in ("box", "compact")
-        and config.memorize == "all"
-        and config.ramp is None
-        and _fits(memorizer)
-    ):
-        least = float(interval_check(memorizer, some).min())
-        checks["interval"] = {"n": len(some), "least": least, "agrees": least >= 1.0}
+    checks: dict[str, Json] = {}
+    whole = config.memorize == "all" and config.ramp is None
+    if whole and memorizer.variant in ("box", "compact") and _fits(memorizer):
+        points = _spread_over(memorizer, N_INTERVAL)
+        least = float(interval_check(memorizer, points).min())
+        checks["interval"] = {"n": len(points), "least": least, "agrees": least >= 1.0}
     if config.export:
         from cgro.representation.export import export
 
@@ -227,22 +285,41 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, A
     if config.verify == "milp":
         from cgro.representation.verify import verify_balls
 
-        chosen = torch.linspace(0, len(memorizer.y) - 1, min(config.verify_n, len(memorizer.y))).long().unique()
-        checks["milp"] = verify_balls(memorizer, chosen)
+        checks["milp"] = verify_balls(memorizer, _spread_over(memorizer, config.verify_n))
     return checks
 
 
-def describe(result: dict[str, Any]) -> str:
-    """Certificate, bracket and parameters."""
-    if "certificate" not in result:
+def _spread_over(memorizer: RobustMemorizer, n: int) -> torch.Tensor:
+    """Up to n training points, evenly from the first to the last."""
+    last = len(memorizer.y) - 1
+    return torch.linspace(0, last, min(n, last + 1)).long().unique()
+
+
+def describe(result: MemorizeSummary | SeedsSummary) -> str:
+    """Certificate, bracket and parameters.
+
+    Args:
+        result: of one seed or of several.
+
+    Returns:
+        Text for the terminal.
+    """
+    if isinstance(result, SeedsSummary):
         return lines_of(result)
-    c, q = result["certificate"], result["parameters"]
-    state = "holds" if c["holds"] else "DOES NOT HOLD"
-    return "\n".join([
-        f"certificate {state}: y F >= {c['min_margin']:.6g} on all {c['n']} training balls ({c['method']}); "
-        f"{c['n_memorized']} points memorized",
-        f"parameters: {q['total']:,} non-zero; {q['memorizer']:,} for memory (generic {q['generic']:,}), "
-        f"{q['clean']:,} in the clean model" if q["total"] else f"parameters: {q['memorizer']:,} for memory",
-        f"separation {result['separation']:.6g}; radii below {result['max_radius']:.6g} are possible", "",
+    certificate, parameters = result.certificate, result.parameters
+    state = "holds" if certificate.holds else "DOES NOT HOLD"
+    counted = f"parameters: {parameters.memorizer:,} for memory"
+    if parameters.total:
+        counted = (
+            f"parameters: {parameters.total:,} non-zero; {parameters.memorizer:,} for memory (generic "
+            f"{parameters.generic:,}), {parameters.clean:,} in the clean model"
+        )
+    lines = [
+        f"certificate {state}: y F >= {certificate.min_margin:.6g} on all {certificate.n} training balls "
+        f"({certificate.method}); {certificate.n_memorized} points memorized",
+        counted,
+        f"separation {result.separation:.6g}; radii below {result.max_radius:.6g} are possible",
+        "",
         lines_of(result),
-    ])  # fmt: skip
+    ]
+    return "\n".join(lines)

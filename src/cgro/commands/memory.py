@@ -11,20 +11,21 @@ examples:
   cgro memory runs/mine --trust                 (a network of your own: what a run names is not imported without this)
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from msgspec import UNSET
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
-from cgro.commands import train
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._target import Target, prepare, trained
+from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
-from cgro.definitions import Attack, Model, NoAttack, attack_by_name
+from cgro.definitions import Attack, Model, NoAttack
 from cgro.flatness import (
     Attacked,
     RealStages,
@@ -38,9 +39,20 @@ from cgro.flatness import (
 )
 from cgro.models import build, fast_layout
 from cgro.report.memory import draw
-from cgro.runs import Run, dump_json, summary, write_arrays, write_atomic
+from cgro.results import (
+    DatasetRecord,
+    MemoryRecord,
+    MemorySummary,
+    Metric,
+    ModelRecord,
+    OutcomeRecord,
+    QuarterRecord,
+    RealStagesRecord,
+    ThreatRecord,
+)
+from cgro.runs import Run, dump_json, write_arrays, write_atomic
 from cgro.training import Evaluation, evaluated, fit, make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights, save_checkpoint
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights, save_checkpoint
 
 PARTS = ("train", "test")
 CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
@@ -62,69 +74,114 @@ class Config(Trusting, Output, Computing):
 
 
 def run(config: Config) -> Run:
-    """Probe one run."""
+    """Probe one run.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: options that do not fit, before any work.
+    """
     set_up(config)
     count(config.n, "--n", low=4)
     if count(config.influence, "--influence", low=0) == 1:
         raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
-    source, settings = _trained(config, config.target, "TARGET")
-    if not settings.threat().radius > 0 or settings.attack == "none":
-        raise bad("TARGET", expected="a run of adversarial training", got=f"{source.path}, standard training",
-                  remedy="name it as --clean")  # fmt: skip
+    target = _trained(config, config.target, "TARGET")
+    settings, source = target.settings, _run_of(target)
+    if not target.threat.radius > 0 or settings.attack == "none":
+        raise bad(
+            "TARGET",
+            expected="a run of adversarial training",
+            got=f"{source.path}, standard training",
+            remedy="name it as --clean",
+        )
     clean = None if config.clean is None else _clean_run(config, config.clean, source)
-    attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
-    data, model = train.prepare(settings)  # a network of the caller's may fail: before there is a directory
+    attack = target.attack(config.attack, config.precision)
+    data, model = prepare(settings)  # a network of the caller's may fail: before there is a directory
     with begin("memory", config) as done:
-        found, flips = _probed(config, source, model, data, attack), {}
+        found = _Found(_probed(config, target, model, data, attack))
         if clean is not None:
-            standard = _probed(config, clean[0], train.prepare(clean[1])[1], data, attack)
-            flips = {part: a.flip for part, a in standard.items()}
-        gains = _influence(config, settings, data, attack, done) if config.influence else None
-        write_arrays(done.file("examples.npz"), _examples(found, flips, gains, data, config.n))
-        result = _summary(settings, data, attack, found, flips, gains, _stages(source))
-        write_atomic(done.file("memory.json"), dump_json(result["memory"]))
+            standard = _probed(config, clean, prepare(clean.settings)[1], data, attack)
+            found.clean_flips = {part: probe.flip for part, probe in standard.items()}
+        if config.influence:
+            found.gains = _memorization_values(config, settings, data, attack, done)
+        write_arrays(done.file("examples.npz"), _examples(found, data, config.n))
+        result = _summary(settings, data, attack, found, _stages(source))
+        write_atomic(done.file("memory.json"), dump_json(result.memory.plain()))
         draw(done.path)
         done.finish(result)
     return done
 
 
-def _trained(config: Config, path: str | None, name: str) -> tuple[Run, train.Config]:
+@dataclass
+class _Found:
+    """What was measured.
+
+    Attributes:
+        probes: part -> margins and flip radii of the network.
+        clean_flips: part -> flip radii of the standard network; empty without --clean.
+        gains: (n,) memorization value of each training example; None without --influence.
+    """
+
+    probes: dict[str, Attacked]
+    clean_flips: dict[str, Tensor] = field(default_factory=dict)
+    gains: Tensor | None = None
+
+
+def _trained(config: Config, path: str | None, name: str) -> Target:
     if path is None or not Path(path).is_dir():
         raise bad(name, expected="a run of cgro train", got=path or "none", remedy="see cgro memory --help")
-    return train.trained(path, name, trust=config.trust)
+    run, settings = trained(path, name, trust=config.trust)
+    return Target(settings, run, {"last": checkpoint_of(run)})
 
 
-def _clean_run(config: Config, path: str, source: Run) -> tuple[Run, train.Config]:
+def _run_of(target: Target) -> Run:
+    assert target.run is not None, "made by _trained"
+    return target.run
+
+
+def _clean_run(config: Config, path: str, source: Run) -> Target:
     """The standard network: one that learnt the same examples, or its boundary says nothing of them."""
-    clean, settings = _trained(config, path, "--clean")
-    if settings.attack != "none":
-        raise bad("--clean", expected="a run of cgro train --attack none", got=f"{clean.path}, adversarial training")
-    used = [run.path / "index_sets.json" for run in (source, clean)]
-    if used[0].read_bytes() != used[1].read_bytes():
-        raise bad("--clean", expected=f"the examples of {source.path}", got=f"others in {clean.path}",
-                  remedy="train it with the same --data, --n-train, --validation and --seed")  # fmt: skip
-    return clean, settings
+    clean = _trained(config, path, "--clean")
+    run = _run_of(clean)
+    if clean.settings.attack != "none":
+        raise bad("--clean", expected="a run of cgro train --attack none", got=f"{run.path}, adversarial training")
+    used = [(one.path / "index_sets.json").read_bytes() for one in (source, run)]
+    if used[0] != used[1]:
+        raise bad(
+            "--clean",
+            expected=f"the examples of {source.path}",
+            got=f"others in {run.path}",
+            remedy="train it with the same --data, --n-train, --validation and --seed",
+        )
+    return clean
 
 
-def _probed(config: Config, source: Run, model: torch.nn.Module, data: Dataset, attack: Attack) -> dict[str, Attacked]:
+def _probed(
+    config: Config, target: Target, model: torch.nn.Module, data: Dataset, attack: Attack
+) -> dict[str, Attacked]:
     """Both parts under attack, by the run's last network."""
-    path = checkpoint_of(source)
-    load_weights(model, read_run_weights(source, path), path)
+    target.load_weights(model)
     device = make_fabric(config.device).device
     model, found = model.to(device).eval(), {}
     for part in PARTS:
-        split, pieces = getattr(data, part).head(config.n).to(device), list[Attacked]()
-        with progress(len(split), f"attacking {source.path}, {part}") as update:
+        split = getattr(data, part).head(config.n).to(device)
+        pieces: list[Attacked] = []
+        with progress(len(split), f"attacking {_run_of(target).path}, {part}") as update:
             for rows in torch.arange(len(split), device=device).split(CHUNK):
                 x, y = split.batch(rows)
                 pieces.append(attacked(model, x, y, attack))
                 update(int(rows[-1]) + 1)
-        margins, flips = (torch.cat([getattr(p, k) for p in pieces]) for k in ("margin", "flip"))
+        margins = torch.cat([piece.margin for piece in pieces])
+        flips = torch.cat([piece.flip for piece in pieces])
         found[part] = Attacked(margins, flips, pieces[0].reach)
     return found
 
 
-def _influence(config: Config, settings: train.Config, data: Dataset, attack: Attack, done: Run) -> Tensor:
+def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, attack: Attack, done: Run) -> Tensor:
     """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
     recipe, objective = settings.recipe(), settings.build_objective()
     fabric = make_fabric(config.device, precision=settings.train_precision)
@@ -165,68 +222,99 @@ def _influence(config: Config, settings: train.Config, data: Dataset, attack: At
 
 
 def _stages(source: Run) -> RealStages | None:
-    rows = [r for r in source.rows() if all(r.get(k) is not None for k in CURVES)]
-    if len(rows) < 2:
+    """The stages on the learning curves, at the epochs that were evaluated; None where there are fewer than two."""
+    epochs: list[int] = []
+    curves: list[list[float]] = [[] for _ in CURVES]
+    for row in source.rows():
+        values = [row.get(key) for key in CURVES]
+        if None in values:
+            continue
+        epochs.append(row["epoch"])
+        for curve, value in zip(curves, values, strict=True):
+            curve.append(float(value))  # type: ignore[arg-type]  # none of them is None
+    if len(epochs) < 2:
         return None
-    return real_stages([r["epoch"] for r in rows], *([r[k] for r in rows] for k in CURVES))
+    return real_stages(epochs, *curves)
 
 
-def _examples(
-    found: dict[str, Attacked], flips: dict[str, Tensor], gains: Tensor | None, data: Dataset, n: int
-) -> dict[str, np.ndarray]:
-    """Per example: position in the source, margin, flip radii, influence."""
-    arrays = {f"{part}/clean_flip": v for part, v in flips.items()}
-    for part, a in found.items():
-        arrays |= {f"{part}/index": getattr(data, part).index[:n], f"{part}/margin": a.margin, f"{part}/flip": a.flip}
-    if gains is not None:
-        arrays["train/influence"] = gains
-    return {k: v.numpy() for k, v in arrays.items()}
+def _examples(found: _Found, data: Dataset, n: int) -> dict[str, np.ndarray]:
+    """Per example: position in the source, margin, flip radii, memorization value."""
+    arrays = {f"{part}/clean_flip": values for part, values in found.clean_flips.items()}
+    for part, probe in found.probes.items():
+        arrays[f"{part}/index"] = getattr(data, part).index[:n]
+        arrays[f"{part}/margin"] = probe.margin
+        arrays[f"{part}/flip"] = probe.flip
+    if found.gains is not None:
+        arrays["train/influence"] = found.gains
+    return {name: values.numpy() for name, values in arrays.items()}
 
 
 def _summary(
-    settings: train.Config, data: Dataset, attack: Attack, found: dict[str, Attacked], flips: dict[str, Tensor],
-    gains: Tensor | None, stages: RealStages | None,
-) -> dict[str, Any]:  # fmt: skip
-    score, n = memory_score(found["train"], found["test"]), len(found["train"].margin)
-    metrics: dict[str, Any] = {
-        "memory/score": {"value": score.value, "interval": list(score.interval), "n": n, "bound": None},
-        "memory/ranking": {"value": score.ranking},
+    settings: TrainConfig, data: Dataset, attack: Attack, found: _Found, stages: RealStages | None
+) -> MemorySummary:
+    train, test = found.probes["train"], found.probes["test"]
+    score = memory_score(train, test)
+    metrics = {
+        "memory/score": Metric(value=score.value, interval=score.interval, n=len(train.margin), bound=None),
+        "memory/ranking": Metric(value=score.ranking),
     }
-    for part, a in found.items():
-        flip = {"value": float(a.flip.median()), "n": len(a.flip), "bound": "upper", "attack": repr(attack)}
-        metrics[f"memory/flip_radius/{part}"] = flip
+    for part, probe in found.probes.items():
+        metrics[f"memory/flip_radius/{part}"] = Metric(
+            value=float(probe.flip.median()), n=len(probe.flip), bound="upper", attack=repr(attack)
+        )
     radius = settings.threat().radius
-    memory: dict[str, Any] = {"radius": radius, "stages": stages and {**vars(stages), "ordered": stages.ordered}}
-    if flips:
-        metrics |= _of_whom(flips, {part: a.margin for part, a in found.items()}, radius, memory)
-    if gains is not None:
-        by = {"flip": found["train"].flip} | ({"clean_flip": flips["train"]} if flips else {})
-        metrics |= _by_influence(gains, by, memory)
-    return summary(
-        "memory", seed=settings.seed, threat=settings.threat().to_dict(), verdict=None, metrics=metrics,
-        outcome={"kind": "completed", "reason": _sentence(metrics, memory)}, data=data.describe(), memory=memory,
-        model={"name": settings.model, "width": settings.width},
-    )  # fmt: skip
+    quarters = _quarters(found, radius, metrics)
+    values = _values_by_quarter(found, metrics)
+    memory = MemoryRecord(
+        radius=radius,
+        stages=None if stages is None else RealStagesRecord.of({**vars(stages), "ordered": stages.ordered}),
+        quarters=quarters or UNSET,
+        influence=values or UNSET,
+    )
+    return MemorySummary(
+        command="memory",
+        seed=settings.seed,
+        threat=ThreatRecord.of(settings.threat().to_dict()),
+        outcome=OutcomeRecord(kind="completed", reason=_sentence(score.interval[0], memory)),
+        verdict=None,
+        metrics=metrics,
+        data=DatasetRecord.of(data.describe()),
+        memory=memory,
+        model=ModelRecord(name=settings.model, width=settings.width),
+    )
 
 
-def _of_whom(
-    flips: dict[str, Tensor], margins: dict[str, Tensor], radius: float, memory: dict[str, Any]
-) -> dict[str, Any]:
-    """Metrics by the distance to the standard boundary; the quarters are added to `memory`."""
-    memory["quarters"], n = by_quarter(flips, margins), len(flips["train"]) // 4
-    metrics: dict[str, Any] = {"memory/mu": {"value": memorized_by_margin(flips, margins, radius)["mu"]}}
-    for k, row in enumerate(memory["quarters"], 1):
-        metrics[f"memory/quarter_{k}"] = {"value": row["memory"], "interval": row["interval"], "n": n, "bound": None}
-    ranks = {f"memory/rank/clean_flip_and_margin/{p}": {"value": _rank(flips[p], margins[p])} for p in PARTS}
-    return metrics | ranks
+def _quarters(found: _Found, radius: float, metrics: dict[str, Metric]) -> list[QuarterRecord]:
+    """By the distance to the standard boundary; adds to the metrics. Empty without the standard network."""
+    flips = found.clean_flips
+    if not flips:
+        return []
+    margins = {part: probe.margin for part, probe in found.probes.items()}
+    quarters = [QuarterRecord.of(row) for row in by_quarter(flips, margins)]
+    n = len(flips["train"]) // 4
+    metrics["memory/mu"] = Metric(value=memorized_by_margin(flips, margins, radius)["mu"])
+    for k, quarter in enumerate(quarters, 1):
+        metrics[f"memory/quarter_{k}"] = Metric(value=quarter.memory, interval=quarter.interval, n=n, bound=None)
+    for part in PARTS:
+        metrics[f"memory/rank/clean_flip_and_margin/{part}"] = Metric(value=_rank(flips[part], margins[part]))
+    return quarters
 
 
-def _by_influence(gains: Tensor, flips: dict[str, Tensor], memory: dict[str, Any]) -> dict[str, Any]:
-    """Metrics of the influence; its means by quarters of the last of `flips` are added to `memory`."""
+def _values_by_quarter(found: _Found, metrics: dict[str, Metric]) -> list[float]:
+    """Mean memorization value by quarters of the flip radius, the standard network's where there is one; adds to the
+    metrics. Empty without --influence.
+    """
+    gains = found.gains
+    if gains is None:
+        return []
+    flips = {"flip": found.probes["train"].flip}
+    if found.clean_flips:
+        flips["clean_flip"] = found.clean_flips["train"]
     order = torch.argsort(list(flips.values())[-1], stable=True)
-    memory["influence"] = [float(gains[rows].nanmean()) for rows in torch.tensor_split(order, 4)]
-    metrics = {"memory/influence": {"value": float(gains.nanmean()), "n": int(gains.isfinite().sum())}}
-    return metrics | {f"memory/rank/influence_and_{k}": {"value": _rank(gains, v)} for k, v in flips.items()}
+    metrics["memory/influence"] = Metric(value=float(gains.nanmean()), n=int(gains.isfinite().sum()))
+    for name, radii in flips.items():
+        metrics[f"memory/rank/influence_and_{name}"] = Metric(value=_rank(gains, radii))
+    return [float(gains[rows].nanmean()) for rows in torch.tensor_split(order, 4)]
 
 
 def _rank(a: Tensor, b: Tensor) -> float:
@@ -235,19 +323,26 @@ def _rank(a: Tensor, b: Tensor) -> float:
     return spearman(a[known].numpy(), b[known].numpy())
 
 
-def _sentence(metrics: dict[str, Any], memory: dict[str, Any]) -> str:
-    low, _ = metrics["memory/score"]["interval"]
-    text = "margins are larger around training images" if low > 0 else "margins do not tell training from test images"
-    if "quarters" in memory:
-        first, last = (memory["quarters"][k]["memory"] for k in (0, -1))
+def _sentence(low: float, memory: MemoryRecord) -> str:
+    text = "margins do not tell training from test images"
+    if low > 0:
+        text = "margins are larger around training images"
+    if memory.quarters:
+        first, last = memory.quarters[0].memory, memory.quarters[-1].memory
         text += f"; memory holds {first:.0%} of the quarter nearest to the clean boundary, {last:.0%} of the farthest"
-    if memory["stages"]:
-        text += "; the stages " + (
-            "come in the theorem's order" if memory["stages"]["ordered"] else "do not come in order"
-        )
+    if memory.stages is not None:
+        order = "come in the theorem's order" if memory.stages.ordered else "do not come in order"
+        text += f"; the stages {order}"
     return text
 
 
-def describe(result: dict[str, Any]) -> str:
-    """The numbers and what they say."""
-    return f"{lines_of(result)}\n\n{result['outcome']['reason']}"
+def describe(result: MemorySummary) -> str:
+    """The numbers and what they say.
+
+    Args:
+        result: of one run.
+
+    Returns:
+        Text for the terminal.
+    """
+    return f"{lines_of(result)}\n\n{result.outcome.reason}"

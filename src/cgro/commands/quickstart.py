@@ -9,25 +9,53 @@ examples:
   cgro quickstart --seed 3 --out runs/first
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
 from cgro.commands import dynamics, memorize, train
 from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, set_up
-from cgro.runs import Run, summary
+from cgro.results import (
+    DynamicsSummary,
+    MemorizeSummary,
+    Metric,
+    QuickstartSummary,
+    SeedsSummary,
+    Summary,
+    TrainSummary,
+)
+from cgro.runs import Run
+
+S = TypeVar("S", bound=Summary)
 
 # Few images, many epochs and a radius warm-up: chosen, over seeds 0-4, to show robust overfitting on two cores. It is
 # a demonstration of the phenomenon, not evidence of how often it occurs.
-IMAGES: dict[str, Any] = {
-    "data": "mnist5k", "n_train": 500, "model": "lenet", "width": 4, "p": "inf", "radius": "0.2", "attack": "pgd7",
-    "epochs": 60, "lr_drops": "50", "batch_size": 50, "lr": 0.002, "radius_warmup": 10.0,
-    "eval_attack": "pgd20", "eval_n": 300, "eval_every": 4,
-}  # fmt: skip
-STAGES: dict[str, Any] = {"seeds": 2}
-MEMORIZE: dict[str, Any] = {"data": "mnist5k", "classes": "3,8", "p": "inf", "radius": "0.1"}
+IMAGES = {
+    "data": "mnist5k",
+    "n_train": 500,
+    "model": "lenet",
+    "width": 4,
+    "p": "inf",
+    "radius": "0.2",
+    "attack": "pgd7",
+    "epochs": 60,
+    "lr_drops": "50",
+    "batch_size": 50,
+    "lr": 0.002,
+    "radius_warmup": 10.0,
+    "eval_attack": "pgd20",
+    "eval_n": 300,
+    "eval_every": 4,
+}
+STAGES = {"seeds": 2}
+MEMORIZE = {"data": "mnist5k", "classes": "3,8", "p": "inf", "radius": "0.1"}
+PICTURES = (
+    "images/figures/learning_curves.png",
+    "images/figures/adversarial_examples.png",
+    "theorem/figures/stages.png",
+    "memorize/figures/decision_regions.png",
+)
 
 
 @dataclass(kw_only=True)
@@ -36,7 +64,14 @@ class Config(Output, Seeded, Computing):
 
 
 def run(config: Config) -> Run:
-    """Run every part; each has its own directory below the whole."""
+    """Run every part; each has its own directory below the whole.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+    """
     set_up(config)
     return for_seeds("quickstart", config, _one)
 
@@ -47,65 +82,77 @@ def _one(config: Config, path: str | Path | None) -> Run:
     return whole
 
 
-def _parts(config: Config, whole: Run) -> dict[str, Any]:
+def _parts(config: Config, whole: Run) -> QuickstartSummary:
     """All parts, one after the other, and the summary of the whole."""
-    where = {"device": config.device, "precision": config.precision}
-    images = _part(whole, "images", train, {**IMAGES, **where, "seed": config.seed})
-    told = {"images": images["verdict"]["reason"]}
+    own = {"device": config.device, "precision": config.precision, "seed": config.seed}
+    images = _part(whole, "images", train, {**IMAGES, **own}, TrainSummary)
+    sentences = {"images": images.verdict.reason if images.verdict else images.outcome.reason}
     for preset in ("theorem", "table2"):
-        own = {**STAGES, "preset": preset, "seed": config.seed, "threads": config.threads}
-        told[preset] = _stages(_part(whole, preset, dynamics, own))
-    told["memorize"] = _certificate(_part(whole, "memorize", memorize, {**MEMORIZE, **where, "seed": config.seed}))
-    return summary(
-        "quickstart", seed=config.seed, threat=images["threat"], outcome=images["outcome"],
-        verdict=images["verdict"], metrics=images["metrics"], parts=told,
-    )  # fmt: skip
+        settings = {**STAGES, "preset": preset, "seed": config.seed, "threads": config.threads}
+        sentences[preset] = _stages(_part(whole, preset, dynamics, settings, DynamicsSummary))
+    sentences["memorize"] = _certificate(_part(whole, "memorize", memorize, {**MEMORIZE, **own}, MemorizeSummary))
+    return QuickstartSummary(
+        command="quickstart",
+        seed=config.seed,
+        threat=images.threat,
+        outcome=images.outcome,
+        verdict=images.verdict,
+        metrics=images.metrics,
+        parts=sentences,
+    )
 
 
-def _part(whole: Run, name: str, command: ModuleType, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _part(whole: Run, name: str, command: ModuleType, settings: dict[str, object], kind: type[S]) -> S:
     """A part's summary; a finished one is not computed again."""
     part = Run(whole.part(name))
     if not part.finished:
         command.run(command.Config(**settings, out=str(part.path)))
-    return part.summary
+    return part.read(kind)
 
 
-def _percent(metric: Mapping[str, Any]) -> str:
-    return f"{100 * metric.get('mean', metric.get('value')):.1f}%"
+def _percent(metric: Metric) -> str:
+    assert metric.typical is not None, "every part gives these errors"
+    return f"{100 * metric.typical:.1f}%"
 
 
-def _stages(result: Mapping[str, Any]) -> str:
+def _stages(result: DynamicsSummary) -> str:
     """What the simulated training shows, in a sentence."""
-    clean, train_error, test_error = (
-        _percent(result["metrics"][k]) for k in ("clean_error/test", "robust_error/train", "robust_error/test")
-    )
-    calibrated = " (settings calibrated to the paper's Table 2: no evidence for it)" if result["calibrated"] else ""
-    found = [name for name, stage in result["stages"].items() if stage["mean"] is not None]
+    metrics, stages = result.metrics, result.stages or {}
+    found = [stage for stage in stages.values() if stage.mean is not None]
+    note = ""
+    if result.calibrated:
+        note = " (settings calibrated to the paper's Table 2: no evidence for it)"
     return (
-        f"Patch data{calibrated}: robust error {train_error} on the training set, "
-        f"{test_error} on unseen examples, clean {clean}; "
-        f"{len(found)} of {len(result['stages'])} stage boundaries found in every seed."
+        f"Patch data{note}: robust error {_percent(metrics['robust_error/train'])} on the training set, "
+        f"{_percent(metrics['robust_error/test'])} on unseen examples, clean {_percent(metrics['clean_error/test'])}; "
+        f"{len(found)} of {len(stages)} stage boundaries found in every seed."
     )
 
 
-def _certificate(result: Mapping[str, Any]) -> str:
+def _certificate(result: MemorizeSummary) -> str:
     """What the memorizer proves, in a sentence."""
-    certificate, metrics = result["certificate"], result["metrics"]
-    low, high = (_percent(metrics[f"robust_error/test{suffix}"]) for suffix in ("", "@certified"))
+    certificate, metrics = result.certificate, result.metrics
+    state = "certified" if certificate.holds else "NOT certified"
+    low, high = metrics["robust_error/test"], metrics["robust_error/test@certified"]
+    n_parameters = result.parameters.total or result.parameters.memorizer
     return (
-        f"Theorem 4.4 on 3 against 8: a ReLU network of {result['parameters']['total']:,} parameters is "
-        f"{'certified' if certificate['holds'] else 'NOT certified'} on all {certificate['n']} training balls; "
-        f"clean test error {_percent(metrics['clean_error/test'])}, robust test error between {low} and {high}."
+        f"Theorem 4.4 on 3 against 8: a ReLU network of {n_parameters:,} parameters is {state} on all "
+        f"{certificate.n} training balls; clean test error {_percent(metrics['clean_error/test'])}, robust test error "
+        f"between {_percent(low)} and {_percent(high)}."
     )
 
 
-def describe(result: dict[str, Any]) -> str:
-    """The verdict first, then the numbers, the other parts, and what to look at."""
-    if "parts" not in result:
+def describe(result: QuickstartSummary | SeedsSummary) -> str:
+    """The verdict first, then the numbers, the other parts, and what to look at.
+
+    Args:
+        result: of one seed or of several.
+
+    Returns:
+        Text for the terminal.
+    """
+    if isinstance(result, SeedsSummary):
         return lines_of(result)
-    others = "\n".join(f"{name}: {text}" for name, text in result["parts"].items() if name != "images")
-    pictures = (
-        "images/figures/learning_curves.png", "images/figures/adversarial_examples.png", "theorem/figures/stages.png",
-        "memorize/figures/decision_regions.png",
-    )  # fmt: skip
-    return f"{lines_of(result)}\n\n{others}\n\nLook at {', '.join(pictures)} in the directory below."
+    others = [f"{name}: {text}" for name, text in result.parts.items() if name != "images"]
+    look = f"Look at {', '.join(PICTURES)} in the directory below."
+    return "\n".join([lines_of(result), "", *others, "", look])

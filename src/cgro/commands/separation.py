@@ -6,8 +6,8 @@ examples:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
 from cgro.representation import separation
-from cgro.runs import Run, say, summary
+from cgro.results import DatasetRecord, OutcomeRecord, SeparationRow, SeparationSummary, ThreatRecord
+from cgro.runs import Run, say
 
 
 @dataclass(kw_only=True)
@@ -35,7 +36,17 @@ class Config(Trusting, Output):
 
 
 def run(config: Config) -> Run:
-    """Measure the separation in every norm asked for."""
+    """Measure the separation in every norm asked for.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: a radius with several norms; see `cgro.data.load`.
+    """
     orders = [parse_p(p.strip()) for p in config.p.split(",")]
     radius = None if config.radius is None else number(config.radius, "radius", low=0.0)
     if radius is not None and len(orders) > 1:
@@ -43,46 +54,66 @@ def run(config: Config) -> Run:
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
     with begin("separation", config) as done:
         rows = [_row(config, data, p) for p in orders]
-        done.write_rows(rows)
-        done.finish(_summary(config, data.describe(), rows, radius, orders))
+        done.write_rows([row.plain() for row in rows])
+        done.finish(_summary(config.seed, data, rows, radius, orders[0]))
     return done
 
 
-def _row(config: Config, data: Dataset, p: float) -> dict[str, Any]:
+def _row(config: Config, data: Dataset, p: float) -> SeparationRow:
     """The separation in one norm."""
-    with progress(len(data.train), f"distances, l_{p:g}") as update:
-        found = separation(data.train.raw, data.train.y, p, threads=config.threads, update=lambda n: update(n, ""))
-    return {
-        "p": p if p == math.inf else int(p), "separation": found.value, "max_radius": found.max_radius,
-        "pair": list(found.pair), "pair_index": [int(data.train.index[j]) for j in found.pair],
-        "pair_labels": [int(data.train.y[j]) for j in found.pair],
-        "quantiles": np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
-    }  # fmt: skip
+    train = data.train
+    with progress(len(train), f"distances, l_{p:g}") as update:
+        found = separation(train.raw, train.y, p, threads=config.threads, update=lambda n: update(n, ""))
+    return SeparationRow(
+        p="inf" if p == math.inf else int(p),
+        separation=found.value,
+        max_radius=found.max_radius,
+        pair=list(found.pair),
+        pair_index=[int(train.index[j]) for j in found.pair],
+        pair_labels=[int(train.y[j]) for j in found.pair],
+        quantiles=np.quantile(found.nearest, [0, 0.01, 0.1, 0.5, 0.9, 1]).tolist(),
+    )
 
 
 def _summary(
-    config: Config, data: dict[str, object], rows: list[dict[str, Any]], radius: float | None, orders: list[float]
-) -> dict[str, Any]:
-    admissible = None if radius is None else 2 * radius < rows[0]["separation"]
+    seed: int, data: Dataset, rows: Sequence[SeparationRow], radius: float | None, p: float
+) -> SeparationSummary:
+    admissible, threat = None, None
+    if radius is not None:
+        admissible = 2 * radius < rows[0].separation
+        threat = ThreatRecord.of(ThreatModel(p, radius, None).to_dict())
     if admissible is False:
-        say(f"warning: radius {radius:g} is not below half the separation, {rows[0]['max_radius']:.6g}: the balls of "
-            "two classes meet, no classifier is right on all of them")  # fmt: skip
-    threat = None if radius is None else ThreatModel(orders[0], radius, None).to_dict()
-    return summary(
-        "separation", seed=config.seed, threat=threat,
-        outcome={"kind": "completed", "reason": "exact distances"}, verdict=None, metrics={}, data=data,
-        separation={f"{r['p']:g}": r["separation"] for r in rows},
-        max_radius={f"{r['p']:g}": r["max_radius"] for r in rows}, admissible=admissible, norms=rows,
-    )  # fmt: skip
-
-
-def describe(result: dict[str, Any]) -> str:
-    """Separation and largest radius in each norm."""
-    lines = ["norm    separation   largest radius   pair (positions in the source)"]
-    for row in result["norms"]:
-        i, k = row["pair_index"]
-        labels = " and ".join(map(str, row["pair_labels"]))
-        lines.append(
-            f"l_{row['p']!s:5} {row['separation']:11.6g}   below {row['max_radius']:.6g}   {i}, {k} (labels {labels})"
+        say(
+            f"warning: radius {radius:g} is not below half the separation, {rows[0].max_radius:.6g}: the balls of "
+            "two classes meet, no classifier is right on all of them"
         )
+    return SeparationSummary(
+        command="separation",
+        seed=seed,
+        threat=threat,
+        outcome=OutcomeRecord(kind="completed", reason="exact distances"),
+        verdict=None,
+        metrics={},
+        data=DatasetRecord.of(data.describe()),
+        separation={str(row.p): row.separation for row in rows},
+        max_radius={str(row.p): row.max_radius for row in rows},
+        admissible=admissible,
+        norms=list(rows),
+    )
+
+
+def describe(result: SeparationSummary) -> str:
+    """Separation and largest radius in each norm.
+
+    Args:
+        result: of a data set.
+
+    Returns:
+        A table for the terminal.
+    """
+    lines = ["norm    separation   largest radius   pair (positions in the source)"]
+    for row in result.norms:
+        i, k = row.pair_index
+        labels = " and ".join(map(str, row.pair_labels))
+        lines.append(f"l_{row.p!s:5} {row.separation:11.6g}   below {row.max_radius:.6g}   {i}, {k} (labels {labels})")
     return "\n".join(lines)

@@ -48,6 +48,7 @@ from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, uniq
 from cgro.experiments.store import held, replace
 from cgro.experiments.workers import make_all
 from cgro.report import reproduction
+from cgro.results import Summary, plain_summary
 from cgro.runs import Run, say, summary, write_atomic
 
 THEORY: tuple[Any, ...] = (table2, figure2c, theorem47, hierarchy, theorem44)
@@ -195,8 +196,9 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def describe(result: dict[str, Any]) -> str:
+def describe(summary: Summary) -> str:
     """Verdict of every claim, and the time it took."""
+    result: Any = plain_summary(summary)
     lines = [f"  {name:36} {verdict}" for name, verdict in result["claims"].items()]
     return "\n".join(
         [*lines, "", f"{result['verdict']['reason']}; runs took {duration(result['seconds'])}; open index.html"]

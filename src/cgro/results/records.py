@@ -8,10 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from cgro.results.measured import Measured
 from cgro.results.rates import Bound, ErrorRate
+from cgro.writing import plain
 
 SPELLED = {"inf": math.inf, "-inf": -math.inf}
 
@@ -57,6 +59,63 @@ Json = Any
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a summary: unknown names are refused, so that nothing is dropped when it is written again."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Self:
+        """The record with these values.
+
+        Args:
+            values: by the names that JSON has; NaN becomes None.
+
+        Returns:
+            The record.
+
+        Raises:
+            msgspec.ValidationError: a name or a type that the record does not have.
+        """
+        return msgspec.convert(plain(values), cls, dec_hook=read_special)
+
+    def plain(self) -> dict[str, Any]:
+        """Strict JSON values.
+
+        Returns:
+            Name in JSON -> value; see `cgro.writing.plain`.
+        """
+        return plain(msgspec.to_builtins(self, enc_hook=_write_special))
+
+    def values(self) -> dict[str, Any]:
+        """The fields by name, without those that are left out.
+
+        Returns:
+            Name in Python -> value.
+        """
+        return {name: value for name, value in structs.asdict(self).items() if value is not UNSET}
+
+
+def _write_special(value: object) -> object:
+    if isinstance(value, float):
+        return float(value)
+    raise NotImplementedError(type(value))
+
+
+def read_special(kind: type, value: object) -> object:
+    """What msgspec asks for a type that it does not know.
+
+    Args:
+        kind: `Real`; `object`, of which every value is kept as it is.
+        value: as parsed.
+
+    Returns:
+        A value of that type.
+
+    Raises:
+        ValueError: no number.
+    """
+    if kind is Real:
+        return Real.read(value)  # type: ignore[attr-defined]  # see `Real`
+    if kind is object:
+        return value
+    raise NotImplementedError(kind)
 
 
 class ThreatRecord(Record, frozen=True, kw_only=True):
@@ -165,7 +224,7 @@ class Metric(Record, frozen=True, kw_only=True):
     p_value: float | UnsetType = UNSET
 
     @classmethod
-    def of(cls, error: ErrorRate, attack: object | None = None) -> Self:
+    def of_error(cls, error: ErrorRate, attack: object | None = None) -> Self:
         """The entry of an error.
 
         Args:
@@ -210,7 +269,7 @@ class Metric(Record, frozen=True, kw_only=True):
         return None if found is UNSET else found
 
     @property
-    def values(self) -> list[float | None]:
+    def by_seed(self) -> list[float | None]:
         """The numbers of the seeds; one where there is one seed."""
         if self.per_seed is not UNSET:
             return list(self.per_seed)
@@ -234,6 +293,26 @@ class DatasetRecord(Record, frozen=True, kw_only=True):
     n_validation: int
     n_test: int
     sha256: str | UnsetType = UNSET
+
+
+class ListedDataset(DatasetRecord, frozen=True, kw_only=True):
+    """A data set as `cgro data` lists it.
+
+    Attributes:
+        shape: of one image, (C, H, W).
+        stored_as: type of its numbers.
+        n_by_class: part -> class -> examples.
+    """
+
+    shape: Sequence[int]
+    stored_as: str
+    n_by_class: Mapping[str, Mapping[str, int]]
+
+
+class MissingDataset(Record, frozen=True, kw_only=True):
+    """A data set that is not there, and why."""
+
+    missing: str
 
 
 class ModelRecord(Record, frozen=True, kw_only=True):

@@ -20,8 +20,10 @@ from cgro.results.records import (
     EvaluationRecord,
     FlatnessRecord,
     Json,
+    ListedDataset,
     MemoryRecord,
     Metric,
+    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -30,8 +32,8 @@ from cgro.results.records import (
     SelectedEpoch,
     ThreatRecord,
     VerdictRecord,
+    read_special,
 )
-from cgro.writing import plain
 
 SCHEMA = 1
 """Version of `summary.json`; a change of what its keys mean needs the next number."""
@@ -176,7 +178,7 @@ class CertificateRecord(Record, frozen=True, kw_only=True):
 class ParametersRecord(Record, frozen=True, kw_only=True):
     """Non-zero parameters of the memorizer; `measured` says whether the network was written out and counted."""
 
-    total: int
+    total: int | None
     memorizer: int
     clean: int | None
     formula: int | None
@@ -265,7 +267,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
 class DataSummary(Summary, frozen=True, kw_only=True):
     """Data sets by name: what each holds, or why it is missing."""
 
-    data: Mapping[str, Mapping[str, Json]]
+    data: Mapping[str, ListedDataset | MissingDataset]
 
 
 class QuickstartSummary(Summary, frozen=True, kw_only=True):
@@ -431,7 +433,7 @@ def read_value(found: object, what: str, kind: type[T]) -> T:
         [1.0, 2.0]
     """
     try:
-        return msgspec.convert(found, kind, dec_hook=_read_special)
+        return msgspec.convert(found, kind, dec_hook=read_special)
     except msgspec.ValidationError as error:
         raise _refusal(what, one_line(str(error))) from None
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which is no text
@@ -449,24 +451,10 @@ def plain_summary(result: Summary) -> dict[str, object]:
     Returns:
         Names to strict JSON values; see `cgro.writing.plain`.
     """
-    values = plain(msgspec.to_builtins(result, enc_hook=_write_special))
+    values = result.plain()
     first = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
     ordered = {key: values.pop(key) for key in first}
     return ordered | values
-
-
-def _read_special(kind: type, value: object) -> object:
-    if kind is Real:
-        return Real.read(value)  # type: ignore[attr-defined]  # see `Real`
-    if kind is object:  # kept as it is
-        return value
-    raise NotImplementedError(kind)
-
-
-def _write_special(value: object) -> object:
-    if isinstance(value, float):
-        return float(value)
-    raise NotImplementedError(type(value))
 
 
 def _called(kind: type[Summary]) -> str:

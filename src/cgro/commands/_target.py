@@ -1,0 +1,372 @@
+"""From options or a run to a target: a network with its weights, its data, its threat, and how it was trained.
+
+A run is data that may come from somebody else: nothing it names is imported, read or fetched unless it is trusted
+(`cgro.trust`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from cgro._check import bad
+from cgro.commands._options import Precision, admit
+from cgro.commands._training import Config as TrainConfig
+from cgro.commands._training import Task
+from cgro.data import Dataset, load
+from cgro.data.hub import NotCached
+from cgro.definitions import DEFAULT_RULE, FOUR, Attack, ErrorRate, ThreatModel, VerdictRule, attack_by_name
+from cgro.models import build, fast_layout
+from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
+from cgro.runs import Run, say
+from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
+from cgro.trust import Received, Trust
+
+
+class BareCheckpoint(Protocol):
+    """Options that describe a checkpoint without a run."""
+
+    data: str
+    classes: str | None
+    model: str
+    width: int | None
+    seed: int
+    device: str
+    threads: int | None
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to look at.
+
+    Attributes:
+        settings: of its training; of a bare checkpoint, what the caller says of it.
+        run: it was trained by; None for a bare checkpoint.
+        checkpoints: label -> file; the one that counts is the last.
+    """
+
+    settings: TrainConfig
+    run: Run | None
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The checkpoint that counts."""
+        return list(self.checkpoints.values())[-1]
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Norm, radius and box."""
+        return self.settings.threat()
+
+    def at(self, p: str | None, radius: str | None) -> "Target":
+        """The same network against another threat.
+
+        Args:
+            p: the norm; None for its own.
+            radius: None for its own.
+
+        Returns:
+            A target of the same network and data.
+        """
+        return replace(
+            self, settings=replace(self.settings, p=p or self.settings.p, radius=radius or self.settings.radius)
+        )
+
+    def attack(self, name: str, precision: Precision) -> Attack:
+        """An attack by name, against this threat.
+
+        Args:
+            name: such as pgd20; see `cgro.definitions.attack_by_name`.
+            precision: of its gradients.
+
+        Returns:
+            The attack.
+
+        Raises:
+            BadRequest: no such attack.
+        """
+        return attack_by_name(name, self.threat, precision=precision)
+
+    def load_weights(self, model: torch.nn.Module, file: Path | None = None) -> torch.nn.Module:
+        """Put the weights of a checkpoint into a network.
+
+        Args:
+            model: as `prepare` builds it; changed in place.
+            file: one of the checkpoints; default the one that counts.
+
+        Returns:
+            The same network.
+
+        Raises:
+            BadRequest: damaged, or weights that do not fit.
+        """
+        file = file or self.file
+        weights = read_weights(file) if self.run is None else read_run_weights(self.run, file)
+        load_weights(model, weights, file)
+        return model
+
+    def load(self) -> tuple[Dataset, torch.nn.Module]:
+        """Data, and the network with the weights that count.
+
+        Returns:
+            The data set and the network, in the mode in which it was built.
+
+        Raises:
+            Untrusted: the run names code, a path or a download that is not trusted.
+            BadRequest: see `prepare` and `load_weights`.
+        """
+        data, model = prepare(self.settings)
+        return data, self.load_weights(model)
+
+
+def load_target(
+    path: str | Path,
+    options: BareCheckpoint,
+    *,
+    p: str | None = None,
+    radius: str | None = None,
+    trust: Trust = False,
+    selected: bool = False,
+    name: str = "TARGET",
+) -> Target:
+    """The target at a path: one run of cgro train, or a checkpoint that the options describe.
+
+    Args:
+        path: of a run directory or a file of weights.
+        options: say what a bare checkpoint is.
+        p: norm of a bare checkpoint's threat; default inf. A run has its own, see `Target.at`.
+        radius: of a bare checkpoint's threat, which needs one.
+        trust: what of the names in a run may be used.
+        selected: of a run, the checkpoint that validation selected instead of the last.
+        name: what the path was given as, for messages.
+
+    Returns:
+        The target; neither data nor weights are read yet.
+
+    Raises:
+        BadRequest: nothing is there, or no run of cgro train, or a checkpoint without a radius.
+        Untrusted: see `settings_of`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise bad(name, expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
+    if path.is_dir():
+        run, settings = trained(path, trust=trust)
+        return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
+    if radius is None:
+        raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
+    return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path})
+
+
+def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:
+    """The settings of a bare checkpoint.
+
+    Args:
+        options: what the caller says of it.
+        p: norm of the threat.
+        radius: of the threat.
+
+    Returns:
+        Settings that `prepare` takes.
+    """
+    return TrainConfig(
+        data=options.data,
+        classes=options.classes,
+        model=options.model,
+        width=options.width,
+        p=p,
+        radius=radius,
+        seed=options.seed,
+        device=options.device,
+        threads=options.threads,
+        precision=options.precision,
+    )
+
+
+def every_checkpoint(target: Target) -> Target:
+    """The same run with the checkpoints that training kept before the last one.
+
+    Args:
+        target: a run.
+
+    Returns:
+        The target with `epoch-0001` and so on, the last one at the end.
+
+    Raises:
+        BadRequest: training kept none.
+    """
+    assert target.run is not None, "a bare checkpoint has no others"
+    kept = {file.stem: file for file in kept_epochs(target.run).values()}
+    if not kept:
+        raise bad(
+            f"{target.run.path}/checkpoints",
+            expected="epoch-*.safetensors",
+            got="none",
+            remedy="train with checkpoints every k epochs, or leave --per-epoch out",
+        )
+    return replace(target, checkpoints={**kept, **target.checkpoints})
+
+
+def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) -> tuple[Run, TrainConfig]:
+    """One finished run of cgro train, and its settings.
+
+    Args:
+        path: of the run.
+        name: what the path was given as, for the message.
+        trust: see `settings_of`.
+
+    Returns:
+        The run, and settings that `prepare` takes.
+
+    Raises:
+        BadRequest: no run, one of another command, or a folder of several seeds.
+        Untrusted: see `settings_of`.
+    """
+    run = Run.open(path)
+    result = run.read(Summary)
+    if isinstance(result, SeedsSummary) or not isinstance(result, TrainSummary):
+        raise bad(
+            name or str(run.path),
+            expected="one run of cgro train",
+            got=f"{run.path} of cgro {result.command}",
+            remedy="of several seeds name one, DIR/seed-S",
+        )
+    if run.unchecked:
+        say(f"{run.path}: written before runs had digests; its files are read unchecked")
+    return run, settings_of(run, trust=trust)
+
+
+def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
+    """The settings of a run of cgro train, of this version or of an older one with fewer or more options.
+
+    A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a data
+    set of the hub that the cache does not have fetched.
+
+    Args:
+        run: finished or not.
+        trust: True for all that the run names, or the names that are trusted. A command passes on what its own command
+            line says.
+
+    Returns:
+        Settings that `prepare` takes.
+
+    Raises:
+        Untrusted: the run names code, or a path of data, that is not trusted.
+    """
+    known = {f.name for f in fields(TrainConfig)} - {"trust", "received"}
+    settings = {name: value for name, value in run.config.items() if name in known}
+    received = received_from(run, trust)
+    admit(received, settings, TrainConfig, fetch=False)
+    return TrainConfig(**settings, received=received)
+
+
+def received_from(run: Run, trust: Trust) -> Received:
+    """What messages and checks need of a run whose settings are used.
+
+    Args:
+        run: they are read from.
+        trust: what of the names in it may be used.
+
+    Returns:
+        Where the settings come from.
+    """
+    file = run.path / "checkpoints" / LAST
+    stored = file.stat().st_size if file.is_file() else None
+    return Received(str(run.path), trust, stored, run.renamed)
+
+
+def prepare(task: Task) -> tuple[Dataset, torch.nn.Module]:
+    """Data and network, checked against each other before any work.
+
+    Of settings that came with a run the data are taken from the cache of the hub, unless they are trusted.
+
+    Args:
+        task: settings of the caller's own, or as `settings_of` gives them.
+
+    Returns:
+        The data set, and a network with its initial weights.
+
+    Raises:
+        Untrusted: the cache of the hub does not have what the run names.
+        BadRequest: see `cgro.data.load` and `cgro.models.build`.
+    """
+    data = _data(task)
+    model = fast_layout(network(task, data))
+    if task.received is not None and task.received.renamed:
+        say(f"{task.received.where}: its config.yaml was changed: {task.received.renamed}")
+    return data, model
+
+
+def _data(task: Task) -> Dataset:
+    received = task.received
+    try:
+        return load(
+            task.data,
+            classes=task.classes,
+            n_train=task.n_train,
+            n_test=task.n_test,
+            validation=task.validation,
+            seed=task.seed,
+            download=received is None or received.trusts(task.data),
+        )
+    except NotCached:
+        assert received is not None, "what the caller names is fetched"
+        raise received.untrusted("data", task.data, "data", "hub") from None
+
+
+def network(task: Task, data: Dataset) -> torch.nn.Module:
+    """The network that the settings name, with its initial weights, for these data.
+
+    One that came with a run is not allocated if it is hundreds of times as large as the run's own checkpoint.
+
+    Args:
+        task: names it, its width and its seed.
+        data: says the shape of its inputs and the number of its outputs.
+
+    Returns:
+        The network.
+
+    Raises:
+        BadRequest: see `cgro.models.build`.
+    """
+    stored = None if task.received is None else task.received.stored
+    return build(task.model, data.shape, data.n_outputs, width=task.width, seed=task.seed, stored=stored)
+
+
+def rule_for(data: Dataset) -> VerdictRule:
+    """The default rule with the number of classes of the task.
+
+    Args:
+        data: of the task.
+
+    Returns:
+        Thresholds of the verdict.
+    """
+    return replace(DEFAULT_RULE, n_classes=max(2, data.n_outputs))
+
+
+def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> dict[str, Metric]:
+    """Entries of `summary.json`: the strongest bound under the plain key, and each under its attack's name.
+
+    Args:
+        errors: some of the four.
+        attack: found the robust ones.
+        name: of the attack on the command line.
+
+    Returns:
+        Key -> metric.
+    """
+    metrics = {}
+    for key in FOUR:
+        if key not in errors:
+            continue
+        if key.startswith("robust"):
+            metrics[key] = Metric.of_error(errors[key], attack)
+            metrics[f"{key}@{name}"] = Metric.of_error(errors[key], attack)
+        else:
+            metrics[key] = Metric.of_error(errors[key])
+    return metrics

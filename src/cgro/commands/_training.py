@@ -1,0 +1,241 @@
+"""The options of a training: its data, network, threat, objective and recipe, as flags, files and runs spell them."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+
+from cgro._check import bad, number
+from cgro.commands._options import Computing, Output, Seeded, Trusting, option
+from cgro.definitions import Attack, NoAttack, ThreatModel, attack_by_name
+from cgro.definitions.attacks import ATTACK_NAMES
+from cgro.models import KINDS
+from cgro.training import Adversarial, Extension, Objective, Recipe
+from cgro.training.extensions import require_extensions
+from cgro.training.fabric import TRACKERS
+from cgro.training.recipe import SCHEDULES
+from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name, listed, objective_by_name, takes
+from cgro.trust import Received
+
+Defaults = Mapping[str, str | int | float]
+"""Options and their values."""
+CIFAR10: Defaults = {
+    "data": "cifar10",
+    "model": "preactresnet",
+    "radius": "8/255",
+    "optimizer": "sgd",
+    "weight_decay": 5e-4,
+    "eval_attack": "pgd10",
+}
+RICE2020: Defaults = {
+    **CIFAR10,
+    "width": 64,
+    "attack": "pgd10",
+    "step_size": "2/255",
+    "epochs": 200,
+    "batch_size": 128,
+    "lr": 0.1,
+    "lr_drops": "100,150",
+    "augment": "crop-flip",
+    "craft_mode": "train_update_bn",
+}
+"""Rice, Wong and Kolter, "Overfitting in adversarially robust deep learning" (ICML 2020), as published."""
+FAST2020: Defaults = {
+    **CIFAR10,
+    "width": 64,
+    "attack": "fgsm-rs",
+    "epochs": 15,
+    "batch_size": 128,
+    "lr": 0.2,
+    "schedule": "cyclic",
+    "augment": "crop-flip",
+    "craft_mode": "train_update_bn",
+}
+"""Wong, Rice and Kolter, "Fast is better than free" (ICLR 2020), as published."""
+SMALL_CIFAR10: Defaults = {
+    **CIFAR10,
+    "n_train": 5000,
+    "width": 16,
+    "attack": "pgd7",
+    "step_size": "2/255",
+    "epochs": 30,
+    "batch_size": 64,
+    "lr": 0.05,
+    "lr_drops": "15",
+}
+"""Ours: robust overfitting on two CPU cores within half an hour."""
+RECIPES: Mapping[str, Defaults] = {"rice2020": RICE2020, "fast2020": FAST2020, "small-cifar10": SMALL_CIFAR10}
+
+RECIPE_HELP = {
+    "epochs": "passes over the training set",
+    "batch_size": "examples per step",
+    "optimizer": "sgd, adam or adamw",
+    "lr": "learning rate at the start, or at the peak of a cycle",
+    "momentum": "momentum of sgd",
+    "weight_decay": "weight decay",
+    "schedule": "of lr: " + ", ".join(SCHEDULES),
+    "lr_drops": "epochs after which lr drops, such as 15,25",
+    "lr_factor": "factor of each drop",
+    "clip": "largest l2 norm of the weights' gradient; 0 for none",
+    "patience": "stop after so many evaluations without a lower validation robust error; 0 for never",
+    "augment": "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8",
+    "radius_warmup": "epochs over which the radius grows from 0",
+    "craft_mode": "BatchNorm while attacking: eval, train or train_update_bn",
+}
+"""Help of the options that are the fields of `Recipe`; their types and defaults are those of the fields."""
+
+
+def _recipe_options() -> type:
+    """The fields of `Recipe` as options. Not nested: flags, files and runs spell them flat."""
+    found = []
+    for f in fields(Recipe):
+        kind, default = (str, "") if f.name == "lr_drops" else (f.type, f.default)
+        found.append((f.name, kind, option(default, RECIPE_HELP[f.name], group="training loop")))
+    options = make_dataclass("RecipeOptions", found, kw_only=True)
+    options.__module__ = __name__
+    return options
+
+
+RecipeOptions = _recipe_options()
+
+
+@dataclass(kw_only=True)
+class Task:
+    """Which network learns what, against which threat.
+
+    `received` says of settings that they were read from a run, and from which; None: they are the caller's own.
+    """
+
+    data: str = option("mnist5k", "data set; see cgro data", names="data", group="data, network, threat")
+    classes: str | None = option(
+        None, "task: all classes, or 3,8 (binary, first = -1), or even,odd", group="data, network, threat"
+    )
+    n_train: int | None = option(None, "training examples; default all", group="data, network, threat")
+    n_test: int | None = option(None, "test examples; default all", group="data, network, threat")
+    validation: float = option(0.05, "share of the training set kept for selection", group="data, network, threat")
+    model: str = option("lenet", KINDS, names="network", group="data, network, threat")
+    width: int | None = option(
+        None, "width of lenet, mlp, preactresnet or resnet9 (base width)", group="data, network, threat"
+    )
+    p: str = option("inf", "norm of the threat: 1, 2 or inf", group="data, network, threat")
+    radius: str = option(
+        "0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255", group="data, network, threat"
+    )
+
+    seed: int = option(0, "first seed", group="seeds")
+    received: Received | None = field(default=None, metadata={"hidden": True})
+
+    def threat(self) -> ThreatModel:
+        """Norm, radius and the box of images.
+
+        Returns:
+            The threat model.
+
+        Raises:
+            BadRequest: another norm, or a radius that is no positive number.
+        """
+        return ThreatModel(self.p, self.radius)
+
+
+@dataclass(kw_only=True)
+class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type: ignore[misc]  # made of Recipe's fields
+    """Options of `cgro train`."""
+
+    attack: str = option("pgd10", "attack in training: " + ", ".join(ATTACK_NAMES))
+    step_size: str | None = option(None, "its step; default 2.5 * radius / steps")
+    robust_weight: float = option(1.0, "lambda: weight of the robust against the clean loss")
+    objective: str = option(
+        "adversarial",
+        f"what training minimizes: {listed(OBJECTIVES, skip=1)}, or your own package.module:name",
+        names="objective",
+    )
+    extension: list[str] = option(
+        [],
+        f"beside the objective, may be repeated: {listed(EXTENSIONS, skip=0)}, or your own package.module:name",
+        names="extension",
+    )
+    eval_attack: str = option("pgd20", "attack of the evaluation")
+    eval_every: int = option(1, "epochs between evaluations")
+    eval_n: int = option(1000, "examples of each part evaluated after an epoch")
+    keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none")
+    final_n: int = option(10000, "examples of each part evaluated at the end")
+    train_precision: str = option("float32", "of the training step: float32 or bfloat16")
+    track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
+    resume: str | None = option(None, "an unfinished run to continue with its own settings")
+
+    def recipe(self) -> Recipe:
+        """The loop.
+
+        Returns:
+            Its settings.
+
+        Raises:
+            BadRequest: a value out of its range; see `Recipe`.
+        """
+        drops = str(self.lr_drops).replace(",", " ").split()
+        if not all(re.fullmatch(r"[0-9]{1,9}", drop) for drop in drops):
+            raise bad("--lr-drops", expected="epochs such as 15,25", got=self.lr_drops)
+        values = {f.name: getattr(self, f.name) for f in fields(Recipe)}
+        values["lr_drops"] = tuple(int(drop) for drop in drops)
+        return Recipe(**values)
+
+    def build_objective(self) -> Objective:
+        """What training minimizes. Runs the caller's own code where `objective` names it.
+
+        Returns:
+            The objective with its attack; standard training has none.
+
+        Raises:
+            BadRequest: see `objective_by_name`; a robust weight for an objective that has none.
+        """
+        attack = self.crafting()
+        weight = 0.0 if self.attack == "none" else self.robust_weight
+        if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
+            raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
+        objective = objective_by_name(self.objective, attack, robust_weight=weight)
+        if isinstance(objective, Adversarial) and objective.robust_weight == 0:
+            return replace(objective, attack=NoAttack(attack.threat.at(0.0)))
+        return objective
+
+    def build_extensions(self) -> tuple[Extension, ...]:
+        """New extensions, in their order. Runs the caller's own code where `extension` names it.
+
+        Raises:
+            BadRequest: see `extension_by_name`; the same extension twice.
+        """
+        # A file of settings may name a single one without a list.
+        names = [self.extension] if isinstance(self.extension, str) else self.extension
+        extensions = tuple(extension_by_name(text) for text in names)
+        require_extensions(extensions)
+        return extensions
+
+    def crafting(self) -> Attack:
+        """The attack in training.
+
+        Returns:
+            It, at the full radius.
+
+        Raises:
+            BadRequest: no such attack, or a step size for one that has none.
+        """
+        attack = attack_by_name(self.attack, self.threat(), precision=self.precision)
+        if self.step_size is None:
+            return attack
+        if not any(f.name == "step_size" for f in fields(attack)):
+            raise bad("--step-size", expected="none for this attack", got=self.step_size)
+        return replace(attack, step_size=number(self.step_size, "--step-size", low=0.0))
+
+
+def gradient_steps(config: Config) -> int:
+    """Gradients with respect to the input that one training example takes in a step, over all starts.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> [gradient_steps(Config(attack=a)) for a in ("none", "fgsm", "pgd7", "pgd5x2")]
+        [0, 1, 7, 10]
+    """
+    return config.build_objective().n_gradients
