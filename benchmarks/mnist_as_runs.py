@@ -18,7 +18,7 @@ import yaml
 from cgro.commands._common import NOT_STORED
 from cgro.commands.memorize import Config
 from cgro.definitions import ErrorRate, ThreatModel
-from cgro.experiments.theorem44 import mnist
+from cgro.experiments.memorizers import mnist
 from cgro.runs import dump_json, plain, summary, write_atomic
 
 RESULTS = Path(__file__).parent / "results"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 from tests.report.runs import checkpoints as kept_checkpoints
 from tests.report.runs import (
@@ -24,8 +24,6 @@ from tests.report.runs import (
 
 from cgro.report import diagnosis as diagnosis_report
 from cgro.report import dynamics, experiments, flatness, memory, phase, representation, training
-
-ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
 
 
 def learning_curves(folder: Path, text: str) -> None:
@@ -111,36 +109,34 @@ def accuracy_bars(folder: Path, text: str) -> None:
 
 
 def size_law(folder: Path, text: str) -> None:
-    sizes = [{"p": "inf", "n_times_dim": 64 * n, "generic": 400 * n, "dim": 64} for n in (1, 2)]
-    experiments.size_law(folder / "law", [*sizes, {**sizes[0], "p": text}], {"inf": 1.0})
+    sizes = [SimpleNamespace(p=p, n_times_dim=64 * n, generic=400 * n, dim=64) for p in ("inf", text) for n in (1, 2)]
+    experiments.size_law(folder / "law", sizes, {"inf": 1.0})
 
 
 def robust_brackets(folder: Path, text: str) -> None:
     task = {key: [10.0, 12.0] for key in ("robust_low", "robust_high", "clean_error", "naive_pgd", "certified_error")}
-    experiments.robust_brackets(folder / "brackets", {text: task, text + "2": task})
+    named = {text: SimpleNamespace(**task), text + "2": SimpleNamespace(**task)}
+    experiments.robust_brackets(folder / "brackets", named)
 
 
 def width_curves(folder: Path, text: str) -> None:
-    ours = {w: {key: [50.0, 52.0] for key in ("clean_test", "robust_test", "robust_train")} for w in (16, 32)}
+    accuracies = {key: [50.0, 52.0] for key in ("clean_test", "robust_test", "robust_train")}
+    ours = {width: SimpleNamespace(**accuracies) for width in (16, 32)}
     experiments.width_curves(
         folder / "widths", ours, {16: (50, 40, 45), 32: (51, 42, 48)}, f"{text}, l_inf 8/255", text
     )
 
 
 def curves_over_epochs(folder: Path, text: str) -> None:
-    found: dict[str, Any] = {
-        "epochs": [1, 2, 3],
-        "curves": {key: [[50, 40, 30], [51, 41, 31]] for key in ERRORS},
-        "drops": [2],
-        "note": text,
-        "data": text,
-    }
+    names = ("clean_train", "clean_test", "robust_train", "robust_test")
+    errors = {name: [[50, 40, 30], [51, 41, 31]] for name in names}
+    found = SimpleNamespace(epochs=[1, 2, 3], curves=SimpleNamespace(**errors), drops=[2], note=text, data=text)
     experiments.curves_over_epochs(folder / "curves", found)
 
 
 def bound_bars(folder: Path, text: str) -> None:
     part = {key: [0.5, 0.6] for key in ("gap", "robust_loss", "bound")}
-    experiments.bound_bars(folder / "bound", {text: part, text + "2": part})
+    experiments.bound_bars(folder / "bound", {text: SimpleNamespace(**part), text + "2": SimpleNamespace(**part)})
 
 
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
