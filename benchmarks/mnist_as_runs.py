@@ -28,7 +28,7 @@ def as_run(p: str, folder: Path) -> None:
     name = f"representation_mnist_{p}.json"
     stored = json.loads((RESULTS / name).read_text())
     (row,), job = stored["rows"], mnist(p)
-    config = Config(**job.settings)
+    config: Config = job.config()
     settings = {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
     write_atomic(folder / "environment.json", dump_json({**stored["environment"], "seed": 0}))
     write_atomic(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from tests.report.runs import checkpoints as kept_checkpoints
 from tests.report.runs import (
@@ -103,25 +104,30 @@ def phase_line(folder: Path, text: str) -> None:
     phase.phase_diagram(sweep_run(folder, text, ("radius_ratio" if text == "digits" else text,)))
 
 
+def shaped(**values: object) -> Any:
+    """A value with these attributes, as findings have them."""
+    return SimpleNamespace(**values)
+
+
 def accuracy_bars(folder: Path, text: str) -> None:
     columns = {"a": [50.0, 60.0], "b": [70.0, 75.0]}
     experiments.accuracy_bars(folder / "bars", {text: columns, text + "2": columns}, [text, "b"])
 
 
 def size_law(folder: Path, text: str) -> None:
-    sizes = [SimpleNamespace(p=p, n_times_dim=64 * n, generic=400 * n, dim=64) for p in ("inf", text) for n in (1, 2)]
+    sizes = [shaped(p=p, n_times_dim=64 * n, generic=400 * n, dim=64) for p in ("inf", text) for n in (1, 2)]
     experiments.size_law(folder / "law", sizes, {"inf": 1.0})
 
 
 def robust_brackets(folder: Path, text: str) -> None:
     task = {key: [10.0, 12.0] for key in ("robust_low", "robust_high", "clean_error", "naive_pgd", "certified_error")}
-    named = {text: SimpleNamespace(**task), text + "2": SimpleNamespace(**task)}
+    named = {text: shaped(**task), text + "2": shaped(**task)}
     experiments.robust_brackets(folder / "brackets", named)
 
 
 def width_curves(folder: Path, text: str) -> None:
     accuracies = {key: [50.0, 52.0] for key in ("clean_test", "robust_test", "robust_train")}
-    ours = {width: SimpleNamespace(**accuracies) for width in (16, 32)}
+    ours = {width: shaped(**accuracies) for width in (16, 32)}
     experiments.width_curves(
         folder / "widths", ours, {16: (50, 40, 45), 32: (51, 42, 48)}, f"{text}, l_inf 8/255", text
     )
@@ -130,13 +136,13 @@ def width_curves(folder: Path, text: str) -> None:
 def curves_over_epochs(folder: Path, text: str) -> None:
     names = ("clean_train", "clean_test", "robust_train", "robust_test")
     errors = {name: [[50, 40, 30], [51, 41, 31]] for name in names}
-    found = SimpleNamespace(epochs=[1, 2, 3], curves=SimpleNamespace(**errors), drops=[2], note=text, data=text)
+    found = shaped(epochs=[1, 2, 3], curves=shaped(**errors), drops=[2], note=text, data=text)
     experiments.curves_over_epochs(folder / "curves", found)
 
 
 def bound_bars(folder: Path, text: str) -> None:
     part = {key: [0.5, 0.6] for key in ("gap", "robust_loss", "bound")}
-    experiments.bound_bars(folder / "bound", {text: SimpleNamespace(**part), text + "2": SimpleNamespace(**part)})
+    experiments.bound_bars(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
 
 
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
