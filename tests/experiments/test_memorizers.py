@@ -1,10 +1,14 @@
 """Memorizers: the power of N D, and what is built."""
 
+from pathlib import Path
+
 import numpy as np
+from benchmarks.mnist_as_runs import as_run
 from msgspec.structs import replace
 from tests.experiments.test_theorem44 import sizes
 
 from cgro.experiments import memorizers
+from cgro.experiments.workspace import Workspace
 
 
 def test_the_power_of_what_further_points_cost_takes_off_what_does_not_depend_on_n() -> None:
@@ -25,3 +29,15 @@ def test_the_law_is_measured_at_two_dimensions_in_three_norms() -> None:
     jobs = memorizers.law("cpu")
     assert len(jobs) == 2 * 3 * len(memorizers.SIZES["cpu"])
     assert {job.settings["data"] for job in jobs} == set(memorizers.DIMS)
+
+
+def test_stored_measurements_of_all_of_mnist_are_read_as_runs(tmp_path: Path) -> None:
+    """`benchmarks/mnist_as_runs.py` writes what `cgro memorize` would have, had it been run."""
+    jobs = [memorizers.mnist("inf"), memorizers.mnist("2")]
+    home = Workspace(tmp_path, jobs)
+    for job in jobs:
+        as_run(str(job.settings["p"]), home.folder(job))
+        task = memorizers.read_task(home.read(job), job)
+        assert (task.n_train, task.holds, task.is_whole) == (60_000, [True], True)
+        assert task.certified_error == [0.0]
+        assert task.robust_low[0] < task.robust_high[0]
