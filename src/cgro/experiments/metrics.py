@@ -122,7 +122,7 @@ def per_seed(metric: Metric) -> list[float]:
         BadRequest: a seed has none.
     """
     found = []
-    for value in metric.values:
+    for value in metric.by_seed:
         if value is None:
             raise bad("a metric", expected="a number for every seed", got="none")
         found.append(float(value))
