@@ -18,7 +18,7 @@ def summary(**metrics: Metric) -> Summary:
     )
 
 
-ONE = summary(robust_error__test=Metric.of(ErrorRate(30, 120, "lower")))
+ONE = summary(robust_error__test=Metric.of_error(ErrorRate(30, 120, "lower")))
 
 
 def test_errors_and_accuracies_are_percent() -> None:

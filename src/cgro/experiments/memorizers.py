@@ -250,6 +250,7 @@ def read_size(result: MemorizeSummary, job: Job) -> Size:
     config: memorize.Config = job.config()
     parameters = result.parameters
     assert parameters.formula is not None, "the law is on networks whose formula is known"
+    assert parameters.total is not None, "and which are small enough to be counted"
     n = result.certificate.n
     dim = DIMS[config.data]
     norm: Norm = next(p for p in RADII if p == config.p)
