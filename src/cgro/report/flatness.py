@@ -199,8 +199,8 @@ def _two_and_five(value: float, _: object) -> str:
 def by_radius(path: Path, curves: Sequence[FlatnessRecord]) -> Path:
     """Draw Figure 3: both measures against the radius, train and test, at the last checkpoint.
 
-    Bars are 95% intervals over examples, of several runs their standard deviation. The axis is logarithmic, as beyond the
-    training radius both measures grow by an order of magnitude and hide what is inside.
+    Bars are 95% intervals over examples, of several runs their standard deviation. The axis is logarithmic, as beyond
+    the training radius both measures grow by an order of magnitude and hide what is inside.
 
     Args:
         path: of the figure; its suffix is replaced.
