@@ -199,6 +199,9 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     def build_extensions(self) -> tuple[Extension, ...]:
         """New extensions, in their order. Runs the caller's own code where `extension` names it.
 
+        Returns:
+            One per name.
+
         Raises:
             BadRequest: see `extension_by_name`; the same extension twice.
         """

@@ -176,9 +176,13 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
     backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
     trained = simulate(
-        setting, seeds=seeds, n_steps=config.n_steps, backend=backend,
-        threads=config.threads or os.cpu_count() or 1, label=f"dynamics: {config.preset}",
-    )  # fmt: skip
+        setting,
+        seeds=seeds,
+        n_steps=config.n_steps,
+        backend=backend,
+        threads=config.threads or os.cpu_count() or 1,
+        label=f"dynamics: {config.preset}",
+    )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole

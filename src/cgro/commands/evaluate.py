@@ -1,9 +1,9 @@
 """Measure clean and robust errors of a run's network, or of a checkpoint of your own.
 
 For a run the results are added to its summary under their own keys, and the verdict is read anew. What happened to
-each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on from
-there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first attack, then all
-with the next, each warmed by what broke its neighbor.
+each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on
+from there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first
+attack, then all with the next, each warmed by what broke its neighbor.
 
 examples:
   cgro evaluate runs/mnist5k --attack pgd50x10
@@ -258,7 +258,8 @@ def _verdict_anew(before: VerdictRecord, metrics: Mapping[str, Metric]) -> Verdi
     if not evidence or not evidence.rule or None in errors.values():
         return before
     rule = VerdictRule(**evidence.rule.values())
-    found = cgro_verdict(errors, prediction_share=evidence.prediction_share or None, rule=rule)  # type: ignore[arg-type]
+    share = evidence.prediction_share or None
+    found = cgro_verdict(errors, prediction_share=share, rule=rule)  # type: ignore[arg-type]
     return VerdictRecord.of(found.to_dict())
 
 

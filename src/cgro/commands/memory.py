@@ -1,8 +1,9 @@
 """Does a network act from memory inside its training balls (Lemma 4.5), and whom does it remember?
 
-Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning curves.
-With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With --influence K: K
-networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for itself.
+Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning
+curves. With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With
+--influence K: K networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for
+itself.
 
 examples:
   cgro memory runs/mnist
@@ -182,7 +183,9 @@ def _probed(
 
 
 def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, attack: Attack, done: Run) -> Tensor:
-    """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
+    """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained
+    again.
+    """
     recipe, objective = settings.recipe(), settings.build_objective()
     fabric = make_fabric(config.device, precision=settings.train_precision)
     rarely = Evaluation(NoAttack(settings.threat()), n=100, every=settings.epochs)

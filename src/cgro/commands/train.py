@@ -11,11 +11,12 @@ examples:
   cgro train --resume runs/mnist
   cgro train --resume runs/mine --model my_package.networks:Net
 
-What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well, or
-add --trust: it may be of others.
+What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well,
+or add --trust: it may be of others.
 
-recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong, Kolter,
-ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an hour).
+recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong,
+Kolter, ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an
+hour).
 """
 
 import time
@@ -256,7 +257,11 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
     Evaluations come on top.
 
     Args:
+        config: the options.
         batch: examples in the measured step; default the recipe's.
+
+    Returns:
+        Seconds per example and epoch.
     """
     fabric = make_fabric(config.device, precision=config.train_precision)
     data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))

@@ -1,8 +1,8 @@
 """The summary of every command: what `summary.json` holds, read strictly and written plainly.
 
-A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type is
-refused with its place, so that a reader never works on a number that means something else, and a command that adds its
-numbers to a finished run never drops what it does not know.
+A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type
+is refused with its place, so that a reader never works on a number that means something else, and a command that adds
+its numbers to a finished run never drops what it does not know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,6 @@ from cgro.results.records import (
     ListedDataset,
     MemoryRecord,
     Metric,
-    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -267,7 +266,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
 class DataSummary(Summary, frozen=True, kw_only=True):
     """Data sets by name: what each holds, or why it is missing."""
 
-    data: Mapping[str, ListedDataset | MissingDataset]
+    data: Mapping[str, ListedDataset]
 
 
 class QuickstartSummary(Summary, frozen=True, kw_only=True):
