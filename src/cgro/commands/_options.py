@@ -302,7 +302,7 @@ def options_of(config_class: type) -> dict[str, Option]:
 def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:
     parser = _Parser(
         prog=f"cgro {command}",
-        description=doc.replace("%", "%%"),
+        description=doc,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -30,7 +30,7 @@ from cgro.commands._epochs import curve
 from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
-from cgro.definitions.attacks import ATTACK_NAMES
+from cgro.definitions.attacks import attack_choices
 from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
 from cgro.results import (
@@ -56,7 +56,7 @@ class Config(Trusting, Output, Computing):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
-    attack: str = option("pgd20", ", ".join(ATTACK_NAMES))
+    attack: str = option("pgd20", attack_choices(), names="attack")
     parts: str = option("train,test", "parts to evaluate")
     n: int = option(10000, "examples of each part, at most")
     save_examples: bool = option(False, "store adversarial examples, and evaluate them again after rounding to 8 bits")

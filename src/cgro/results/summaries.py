@@ -6,6 +6,7 @@ its numbers to a finished run never drops what it does not know.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -454,6 +455,38 @@ def plain_summary(result: Summary) -> dict[str, object]:
     first = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
     ordered = {key: values.pop(key) for key in first}
     return ordered | values
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The answer of a command that was asked to look, not to keep: a result without a directory.
+
+    Args:
+        result: a summary; of cgro report, plain values.
+    """
+
+    result: Summary | Mapping[str, Json]
+    path: None = None
+
+    def read(self) -> Summary | Mapping[str, Json]:
+        """The result, as `Run.read` gives that of a run.
+
+        Returns:
+            It.
+        """
+        return self.result
+
+
+def plain_result(result: Summary | Mapping[str, Json]) -> Mapping[str, Json]:
+    """A result as strict JSON values.
+
+    Args:
+        result: of a run or of `Unsaved`.
+
+    Returns:
+        Names to values.
+    """
+    return plain_summary(result) if isinstance(result, Summary) else result
 
 
 def _called(kind: type[Summary]) -> str:

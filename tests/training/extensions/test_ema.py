@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cgro.data import Dataset, load
+from cgro.data import Dataset
 from cgro.definitions import PGD, ThreatModel
 from cgro.runs import Run
 from cgro.training import EMA, Adversarial, Evaluation, Extension, Recipe, evaluated, fit
@@ -14,11 +14,6 @@ from cgro.training.checkpoint import EVALUATED, LAST, SELECTED, checkpoint_of, k
 
 ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=2)
 EVALUATION = Evaluation(ATTACK, n=40, keep_every=1)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits", n_train=60, n_test=40, validation=0.05)
 
 
 def network() -> nn.Module:

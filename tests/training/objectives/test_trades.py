@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cgro.data import Dataset, load
+from cgro.data import Dataset
 from cgro.definitions import FGSM, PGD, FromClean, ThreatModel, divergence
 from cgro.definitions.draws import Draws
 from cgro.models import build
@@ -16,11 +16,6 @@ from cgro.training import TRADES, Adversarial, Evaluation, Recipe, Step, fit
 
 THREAT = ThreatModel("inf", 0.1)
 ATTACK = PGD(THREAT, n_steps=3, step_size=0.04)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits", n_train=60, n_test=40, validation=0.05)
 
 
 def step_of(model: nn.Module, x: Tensor, y: Tensor) -> Step:
