@@ -296,9 +296,7 @@ def _draw_gaps(axes: Axes, curves: Sequence[FlatnessRecord], flatness: np.ndarra
     for curve, x, y, color, marker in zip(curves, flatness, gap, cycle(COMPARED), cycle(MARKERS), strict=False):
         axes.plot(x, y, color=color, linewidth=0.6, alpha=0.6)
         axes.scatter(x, y, color=color, marker=marker, s=22, label=f"seed {curve.seed}")
-    axes.set(
-        xlabel=f"global flatness: {LABELS['gradient']}, test", ylabel="robust gap of the loss, test - train (nats)"
-    )
+    axes.set(xlabel="global flatness, test (nats / input unit)", ylabel="robust gap of the loss, test - train (nats)")
     axes.legend(fontsize=9, title=f"rank correlation {_spearman(flatness, gap):.2f}", title_fontsize=9)
 
 
