@@ -275,7 +275,8 @@ def truth(a: argparse.Namespace) -> None:
 def memoriser(n: int = 100) -> dict[str, Any]:
     """Training points are certified, so every attack must find nothing there; test points lie in a bracket."""
     from cgro.data import load
-    from cgro.representation import RobustMemorizer, bracket, certify, train_clean_model
+    from cgro.representation import RobustMemorizer, bracket, certify
+    from cgro.training import train_clean_model
 
     data, threat = load("mnist5k", classes="3,8", n_train=300), ThreatModel("inf", 0.1)
     clean = train_clean_model(build("mlp", data.shape, data.n_outputs), data.train.x, data.train.y, seed=0)

@@ -34,10 +34,10 @@ from cgro.representation import (
     certify,
     separation,
     small_margin_points,
-    train_clean_model,
 )
 from cgro.representation.separation import Separation
 from cgro.runs import dump_json, environment, write_atomic
+from cgro.training import train_clean_model
 
 RESULTS = Path(__file__).parent / "results"
 RADII = {"3,8": {"inf": 0.1, "2": 1.0, "1": 8.0}, "even,odd": {"inf": 0.1, "2": 1.0, "1": 7.0}}

@@ -21,14 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from cgro import folder
+from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
-from cgro.environment import SCHEMA, changes, environment, sentence
+from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
-from cgro.results.summaries import S, Summary, plain_summary, read_summary
+from cgro.results.summaries import BY_COMMAND, S, Summary, Unsaved, plain_result, read_summary
+from cgro.rows import check_error, read_rows
 from cgro.seal import (
     DIGESTED,
     digest_in_header,
@@ -40,15 +40,23 @@ from cgro.seal import (
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
 __all__ = [
-    "SCHEMA", "Run", "Unsaved", "dump_json", "environment", "over_seeds", "plain", "read_json", "sha256", "summary",
-    "write_arrays", "write_atomic",
-]  # fmt: skip
+    "SCHEMA",
+    "Run",
+    "Unsaved",
+    "dump_json",
+    "environment",
+    "plain",
+    "plain_result",
+    "read_json",
+    "say",
+    "sha256",
+    "summary",
+    "write_arrays",
+    "write_atomic",
+]
 
 SUMMARY_KEYS = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
-COMMANDS = (
-    "data", "diagnose", "dynamics", "evaluate", "flatness", "lower-bound", "memorize", "memory", "quickstart", "reproduce",
-    "separation", "train",
-)  # fmt: skip
+COMMANDS = tuple(BY_COMMAND)
 """Commands that write a run."""
 NAMES = ("model", "data")
 """Settings that may be changed by hand, because a module was renamed or data were moved; and with the model its width.
@@ -57,6 +65,12 @@ Others would make other numbers; of these, code needs the caller's trust, and we
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file of a run; a link is not followed.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        As parsed.
 
     Raises:
         BadRequest: missing, damaged, or no regular file.
@@ -87,28 +101,13 @@ def summary(
     }
 
 
-def over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Metrics over seeds: key -> {mean, sd, per_seed}, for the keys that every seed has.
-
-    >>> over_seeds([{"metrics": {"e": {"value": 0.1}}}, {"metrics": {"e": {"value": 0.3}}}])["e"]["mean"]
-    0.2
-    """
-    keys = set.intersection(*(set(s["metrics"]) for s in summaries))
-    result = {}
-    for key in sorted(keys):
-        values = [s["metrics"][key]["value"] for s in summaries]
-        known = [v for v in values if v is not None]
-        result[key] = {
-            "mean": float(np.mean(known)) if known else None,
-            "sd": float(np.std(known, ddof=1)) if len(known) > 1 else None,
-            "per_seed": values,
-        }
-    return result
-
-
 @dataclass(frozen=True)
 class Run:
-    """One run directory. Create it with `Run.start`, read it with `Run.open`."""
+    """One run directory. Create it with `Run.start`, read it with `Run.open`.
+
+    Args:
+        path: of the directory.
+    """
 
     path: Path
 
@@ -133,6 +132,9 @@ class Run:
             overwrite: delete the run that is there.
             defaults: values that options have where an older version did not know them; None means no such option.
             parts: names of further folders that this run makes, which `overwrite` may delete.
+
+        Yields:
+            The run.
 
         Raises:
             BadRequest: `path` holds a finished run, a run with another configuration or of another version, or
@@ -160,7 +162,11 @@ class Run:
         folder.delete(self.path, parts)
 
     def is_run(self) -> bool:
-        """Whether both files that every run begins with are those of this program."""
+        """Whether both files that every run begins with are those of this program.
+
+        Returns:
+            False also for a damaged one.
+        """
         try:
             config = read_yaml_mapping(self.path / "config.yaml", follow=False)
             made_in = read_json_object(self.path / "environment.json", follow=False)
@@ -180,49 +186,34 @@ class Run:
         self.check_version()
         if self.finished:
             raise BadRequest(f"{self.path}: holds a finished run; choose another --out or add --overwrite")
-        self._check_settings(asked, defaults)
-        self._note_changes()
-
-    def _check_settings(self, asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        """Refuse to go on with other settings; an option that the writer did not know must have its default now."""
-        there = self.config
-        self.check_known(there, asked)
-        for name, value in asked.items():
-            before = there.get(name, defaults.get(name))
-            if (name in there or name in defaults) and before == value:
-                continue
-            raise BadRequest(f"{self.path}: holds an unfinished run with other settings: {name} {one_line(str(before), 80)} "
-                             f"there, {one_line(str(value), 80)} here; use the same, or choose another --out")  # fmt: skip
+        self.check_known(self.config, asked)
+        resuming.check_settings(self.path, self.config, asked, defaults)
+        made_in, changed = resuming.with_changes(self._environment())
+        if changed:
+            say(f"{self.path}: resumed with {changed}; its last bits may differ from those of an undisturbed run")
+            write_atomic(self.path / "environment.json", dump_json(made_in))
 
     def check_known(self, there: Iterable[str], known: Iterable[str]) -> None:
-        """Refuse to go on with a run of a later version, whose further options would be left out in silence.
+        """Refuse to go on with a run of a later version; see `cgro.resuming.check_known`.
 
         Args:
             there: names of its settings.
             known: names of the settings of this version.
-        """
-        if unknown := sorted(set(there) - set(known)):
-            names = one_line(", ".join(unknown), 120)
-            writer = one_line(str(self._environment().get("cgro", "that wrote it")), 40)
-            raise BadRequest(f"{self.path}: holds an unfinished run with options that this version does not know ({names}); "
-                             f"go on with cgro {writer}, or choose another --out")  # fmt: skip
 
-    def _note_changes(self) -> None:
-        """Say and record that the run goes on with other software, threads or instructions than before."""
-        made_in, now = self._environment(), environment()
-        known = made_in.get("resumed") or [{}]
-        latest = {**made_in, **known[-1].get("environment", {})} if isinstance(known, list) else made_in
-        found = changes(latest, now)
-        if not found:
-            return
-        say(f"{self.path}: resumed with {sentence(found)}; its last bits may differ from those of an undisturbed run")
-        earlier = made_in.get("resumed", [])
-        entry = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
-        write_atomic(self.path / "environment.json", dump_json({**made_in, "resumed": [*earlier, entry]}))
+        Raises:
+            BadRequest: the run has others; names them.
+        """
+        resuming.check_known(self.path, self._environment(), there, known)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
         """Open an existing run for reading, and check that its files are as they were when it was finished.
+
+        Args:
+            path: of the directory.
+
+        Returns:
+            The run.
 
         Raises:
             BadRequest: there is none at `path`, it is of another version, or a file of it is damaged.
@@ -252,7 +243,11 @@ class Run:
         return self.finished and not entry(self.summary, "provenance")
 
     def check_version(self) -> None:
-        """Refuse a run directory of another schema."""
+        """Refuse a run directory of another schema.
+
+        Raises:
+            BadRequest: it has another.
+        """
         schema = self._environment().get("schema")
         if schema != SCHEMA:
             raise bad(str(self.path), expected=f"run schema {SCHEMA}", got=schema, remedy="use the cgro that wrote it")
@@ -264,11 +259,16 @@ class Run:
     def locked(self) -> Iterator["Run"]:
         """Hold the run against other processes, without what killed ones left half-written.
 
+        Yields:
+            The run.
+
         Raises:
             BadRequest: another process works in this directory; a link in it leads out of it; it is gone at the end.
         """
+        if not self.path.exists():
+            raise bad(str(self.path), expected="a run directory", got="none")
         if not self.path.is_dir():
-            raise bad(str(self.path), expected="a run directory", got="none" if not self.path.exists() else "a file")
+            raise bad(str(self.path), expected="a run directory", got="a file")
         with folder.held(self.path):
             folder.check_links(self.path)
             folder.clean(self.path)
@@ -294,20 +294,26 @@ class Run:
         free = (*NAMES, "width") if found.get("model") != recorded.get("model") else NAMES
         for name, value in recorded.items():
             if name not in free and name in found and found[name] != value:
-                raise BadRequest(f"{path}: says {name} {one_line(str(found[name]), 80)}, and environment.json "
-                                 f"{one_line(str(value), 80)}; one of them was changed: restore it")  # fmt: skip
+                raise BadRequest(
+                    f"{path}: says {name} {one_line(str(found[name]), 80)}, and environment.json "
+                    f"{one_line(str(value), 80)}; one of them was changed: restore it"
+                )
         return {**recorded, **found}
 
     @property
     def renamed(self) -> str:
         """What config.yaml calls otherwise than it was called when the run began; "" if nothing."""
         now, then = self.config, entry(self._environment(), "settings")
-        changed = [k for k in (*NAMES, "width") if k in then and now.get(k) != then[k]]
-        return ", ".join(f"{k} {one_line(str(now[k]), 80)} ({one_line(str(then[k]), 80)} when it ran)" for k in changed)
+        changes = []
+        for name in (*NAMES, "width"):
+            if name in then and now.get(name) != then[name]:
+                before = one_line(str(then[name]), 80)
+                changes.append(f"{name} {one_line(str(now[name]), 80)} ({before} when it ran)")
+        return ", ".join(changes)
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The result.
+        """The result as plain values, by the keys of `summary.json`; for scripts. `read` gives it typed.
 
         Raises:
             BadRequest: the run is unfinished; the summary is damaged, or says errors outside [0, 1].
@@ -364,43 +370,32 @@ class Run:
         return self.summary
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
+        """The rows of `metrics.jsonl`; see `cgro.rows.read_rows`.
+
+        Returns:
+            One mapping per epoch or recorded step.
 
         Raises:
             BadRequest: a damaged line, or an error outside [0, 1] (says which).
         """
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        rows, lines = [], read_text(path, follow=False).splitlines()
-        for n, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                if n < len(lines):
-                    raise BadRequest(f"{path}: line {n} is damaged; restore it or run again") from None
-                continue
-            if not isinstance(row, dict):
-                raise bad(f"{path}: line {n}", expected="a row of named values", got=type(row).__name__)
-            if not isinstance(row.get("epoch", 0), int | float):
-                raise bad(f"{path}: line {n}: epoch", expected="a number", got=row["epoch"])
-            for key, value in row.items():
-                check_error(key, value, f"{path}: line {n}")
-            rows.append(row)
-        return rows
+        return read_rows(self.path / "metrics.jsonl")
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one."""
+        """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one.
+
+        Args:
+            rows: all of them.
+        """
         lines = (json.dumps(plain(row), allow_nan=False) for row in rows)
         write_atomic(self.file("metrics.jsonl"), "".join(line + "\n" for line in lines).encode())
 
     def finish(self, result: Summary | Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
-        """Write `summary.json`, which marks the run as finished. Missing schema keys are an error of ours.
+        """Write `summary.json`, which marks the run as finished.
 
         Args:
             result: the summary; see `summary`.
             draw: makes the figures, called with the directory before the summary is in place: a finished run has all of
-                its figures, whenever it is killed. It finds the summary under `Run.result`.
+                its figures, whenever it is killed. It finds the summary by `Run.read(..., draft=True)`.
         """
         if draw is not None:
             write_atomic(self.file(folder.DRAFT), dump_json(plain_result(result)))
@@ -409,38 +404,72 @@ class Run:
         (self.path / folder.DRAFT).unlink(missing_ok=True)
 
     def write_summary(self, result: Summary | Mapping[str, Any]) -> None:
-        """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside it."""
+        """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside
+        it.
+
+        Args:
+            result: the summary.
+        """
         content = sealed(plain_result(result), self._files(), self._checkpoints())
         write_atomic(self.file("summary.json"), dump_json(content))
 
     def _files(self) -> dict[str, str]:
-        paths = [self.path / name for name in DIGESTED]
-        return {p.name: digest_of_file(p.name, read_bytes(p, follow=False)) for p in paths if p.exists()}
+        digests = {}
+        for name in DIGESTED:
+            path = self.path / name
+            if path.exists():
+                digests[name] = digest_of_file(name, read_bytes(path, follow=False))
+        return digests
 
     def _checkpoints(self) -> dict[str, str]:
         """The digests that checkpoints carry in their headers."""
-        paths = sorted((self.path / "checkpoints").glob("*.safetensors"))
-        found = {path.name: digest_in_header(path) for path in paths}
-        return {name: digest for name, digest in found.items() if digest is not None}
+        digests = {}
+        for path in sorted((self.path / "checkpoints").glob("*.safetensors")):
+            digest = digest_in_header(path)
+            if digest is not None:
+                digests[path.name] = digest
+        return digests
 
     @property
     def source(self) -> str | None:
         """Where a result came from that was not computed here, as whoever took it over wrote."""
         found = self.summary.get("provenance")
-        return found if isinstance(found, str) else entry(self.summary, "provenance").get("source")
+        if isinstance(found, str):
+            return found
+        return entry(self.summary, "provenance").get("source")
 
     def digest_of(self, checkpoint: Path) -> str | None:
-        """The digest of a checkpoint that the summary records; None for an unfinished or an older run."""
+        """The digest of a checkpoint that the summary records.
+
+        Args:
+            checkpoint: a file of the run.
+
+        Returns:
+            SHA-256 in hexadecimal; None for an unfinished or an older run.
+        """
         if not self.finished:
             return None
         return entry(self.summary.get("provenance"), "checkpoints").get(checkpoint.name)
 
     def part(self, name: str) -> Path:
-        """The directory of a part or of one seed."""
+        """The directory of a part or of one seed.
+
+        Args:
+            name: such as seed-0.
+
+        Returns:
+            Its path.
+        """
         return self.path / name
 
     def file(self, *parts: str) -> Path:
         """A path inside the run, its folders made; the run's own is not made anew.
+
+        Args:
+            *parts: folders and the file's name.
+
+        Returns:
+            The path.
 
         Raises:
             BadRequest: the run was moved or deleted meanwhile.
@@ -453,33 +482,14 @@ class Run:
 
 
 def say(text: str) -> None:
-    """A remark to the person at the terminal, if there is one: stderr, so that --json stays clean."""
+    """A remark to the person at the terminal, if there is one: stderr, so that --json stays clean.
+
+    Args:
+        text: the remark.
+    """
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # closed, full, or a broken pipe
             print(text, file=sys.stderr)
-
-
-def check_error(key: str, value: Any, where: object) -> None:
-    """Refuse an error that is no fraction. Keys are those of rows and metrics; others pass.
-
-    Args:
-        key: such as robust_error/test or clean_error/train@selected_on_validation.
-        value: a number, None where it is not known, or a list of these, one per seed.
-        where: the file, for the message.
-
-    Raises:
-        BadRequest: a value outside [0, 1], or no number.
-    """
-    if not key.startswith(("clean_error/", "robust_error/")):
-        return
-    for one in value if isinstance(value, list) else [value]:
-        if one is None:
-            continue
-        is_number = isinstance(one, int | float) and not isinstance(one, bool)
-        if not is_number or not 0 <= one <= 1:  # NaN lies in no interval
-            raise bad(
-                f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again"
-            )
 
 
 def _fresh_folder(command: str) -> Path:
@@ -491,35 +501,3 @@ def _fresh_folder(command: str) -> Path:
             path.mkdir(parents=True)
             return path
     raise BadRequest(f"runs/{name}: a thousand runs began in this second; choose --out")
-
-
-@dataclass(frozen=True)
-class Unsaved:
-    """The answer of a command that was asked to look, not to keep: a result without a directory.
-
-    Args:
-        result: a summary; of cgro report, plain values.
-    """
-
-    result: Summary | Mapping[str, Any]
-    path: None = None
-
-    def read(self) -> Summary | Mapping[str, Any]:
-        """The result, as `Run.read` gives that of a run.
-
-        Returns:
-            It.
-        """
-        return self.result
-
-
-def plain_result(result: Summary | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A result as strict JSON values.
-
-    Args:
-        result: of a run or of `Unsaved`.
-
-    Returns:
-        Names to values.
-    """
-    return plain_summary(result) if isinstance(result, Summary) else result

@@ -113,13 +113,6 @@ def test_bad_requests(run: Path, attack: str, words: str, capsys: pytest.Capture
     assert error.count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def with_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("evaluate") / "epochs"
-    assert main(["train", *TINY, "--epochs", "4", "--keep-every", "2", "--out", str(out)]) == 0
-    return out
-
-
 def test_a_budget_leaves_a_lower_bound_that_a_second_call_completes(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -136,23 +129,6 @@ def test_a_budget_leaves_a_lower_bound_that_a_second_call_completes(
     entry = json.loads((run / "summary.json").read_text())
     assert entry["evaluations"]["apgd"]["test"]["complete"]
     assert entry["metrics"]["robust_error/test@apgd"]["value"] > early["value"]
-
-
-def test_the_curve_over_kept_checkpoints_is_that_of_each_alone(with_epochs: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(with_epochs, tmp_path / "run"))
-    assert main(["evaluate", str(run), "--attack", "apgd", "--parts", "test", "--n", "40", "--per-epoch"]) == 0
-    (curves,) = json.loads((run / "summary.json").read_text())["curves"].values()
-    assert [(r["epoch"], r["complete"]) for r in curves["test"]] == [(2, True), (4, True)]
-    assert (run / "figures" / "robust_error_by_epoch.svg").exists()
-    for row in curves["test"]:
-        weights = run / "checkpoints" / f"epoch-{row['epoch']:04d}.safetensors"
-        words = ["--data", "digits", "--model", "mlp", "--radius", "0.1", "--attack", "apgd", "--device", "cpu"]
-        out = tmp_path / f"alone-{row['epoch']}"
-        assert main(["evaluate", str(weights), *words, "--parts", "test", "--n", "40", "--out", str(out)]) == 0
-        alone = json.loads((out / "summary.json").read_text())["metrics"]["robust_error/test"]
-        assert row["wrong"] >= alone["wrong"]
-        assert row["wrong"] <= alone["wrong"] + 2
-        assert sum(row["broken_by"].values()) == row["wrong"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from cgro.definitions import (
     APGD,
     PGD,
     Attack,
-    Draws,
     Ensemble,
     Record,
     Square,
@@ -23,8 +22,12 @@ from cgro.definitions import (
 )
 
 THREAT = ThreatModel("inf", 0.02)
-PARTS = (PGD(THREAT, n_steps=2, n_restarts=2), APGD(THREAT, n_steps=10), TargetedAPGD(THREAT, n_steps=6),
-         Square(THREAT, n_queries=30))  # fmt: skip
+PARTS = (
+    PGD(THREAT, n_steps=2, n_restarts=2),
+    APGD(THREAT, n_steps=10),
+    TargetedAPGD(THREAT, n_steps=6),
+    Square(THREAT, n_queries=30),
+)
 TOGETHER = Ensemble(THREAT, PARTS)
 
 
@@ -113,8 +116,8 @@ def test_only_standing_examples_are_attacked() -> None:
 
     @dataclass(frozen=True)
     class Counting(Attack):
-        def search(self, model, x, y, draws, best) -> None:
-            seen.append(len(x))
+        def search(self, evaluator, draws) -> None:
+            seen.append(len(evaluator.x))
 
     model, x, y = case()
     survey(model, x, y, Ensemble(THREAT, (PARTS[0], Counting(THREAT))))
@@ -147,8 +150,8 @@ def test_an_unfinished_or_foreign_record_is_refused() -> None:
 def test_an_attack_that_leaves_the_ball_is_refused() -> None:
     @dataclass(frozen=True)
     class Leaving(Attack):
-        def search(self, model, x, y, draws, best) -> None:
-            best.offer(x + 0.5, best.margins - 1)
+        def search(self, evaluator, draws) -> None:
+            evaluator.best.update(evaluator.x + 0.5, evaluator.best.margins - 1)
 
     x = images(5)[0] * 0.4
     model = linear_logits(64).eval()
@@ -156,34 +159,8 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
         survey(model, x, model(x).argmax(1), Leaving(THREAT))
 
 
-def test_draws_are_uniform_normal_and_belong_to_examples() -> None:
-    draws = Draws.of(0, "test", torch.arange(200))
-    u = draws.uniform(500)
-    assert abs(float(u.mean()) - 0.5) < 5 * (1 / 12 / u.numel()) ** 0.5
-    counts = torch.histc(u, 20, 0, 1)
-    assert float(((counts - 5000) ** 2 / 5000).sum()) < 60
-    assert abs(float(torch.corrcoef(u[:2])[0, 1])) < 0.25
-    z = draws.normal(501)
-    assert z.shape == (200, 501)
-    assert abs(float(z.mean())) < 5 / z.numel() ** 0.5
-    assert abs(float(z.var()) - 1) < 5 * (2 / z.numel()) ** 0.5
-    k = draws.integers(3, 300)
-    assert k.unique().tolist() == [0, 1, 2]
-    assert not torch.equal(u, Draws.of(1, "test", torch.arange(200)).uniform(500))
-    assert not torch.equal(u, Draws.of(0, "other", torch.arange(200)).uniform(500))
-
-
-def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
-    whole = Draws.from_generator(torch.Generator().manual_seed(3), 40)
-    g = torch.Generator().manual_seed(3)
-    cut = [Draws.from_generator(g, n).keys for n in (1, 7, 20, 12)]
-    assert torch.equal(whole.keys, torch.cat(cut))
-    with pytest.raises(ValueError, match="one per example"):
-        PARTS[0](*case(5), generator=whole)
-
-
 def test_given_points_count_where_they_are_allowed_and_wrong() -> None:
-    """Points that broke the model break it again, without a step; points outside the ball, or of no harm, do nothing."""
+    """Points that broke the model break it again, without a step; others do nothing."""
     model, x, y = case(24)
     alone = survey(model, x, y, TOGETHER)
     again = survey(model, x, y, TOGETHER, given=[x, x + 0.3, alone.x_adv], stages=1)

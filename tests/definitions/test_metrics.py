@@ -9,17 +9,17 @@ from tests import oracles
 from tests.cases import THREATS, LinearScore, busy_network, images, points
 
 from cgro.definitions import (
-    FOUR,
     PGD,
     ErrorRate,
     NoAttack,
     ThreatModel,
-    VerdictRule,
+    WrongExamples,
     boundary_distance,
-    cgro_verdict,
     clean_error,
     predicted_shares,
     robust_error,
+    wrong_examples,
+    wrong_under,
 )
 
 
@@ -105,55 +105,27 @@ def test_a_false_certificate_is_refused() -> None:
         boundary_distance(model, x, y, PGD(ThreatModel("inf", 1.0, None), n_steps=40), certified=torch.full((10,), 5.0))
 
 
-def four(clean_train: float, clean_test: float, robust_train: float, robust_test: float, n: int = 1000) -> dict:
-    values = (clean_train, clean_test, robust_train, robust_test)
-    return {k: ErrorRate(round(v * n), n) for k, v in zip(FOUR, values, strict=True)}
-
-
-@pytest.mark.parametrize(
-    ("errors", "label"),
-    [
-        ((0, 0.02, 0.005, 0.30), "cgro"),
-        ((0, 0.02, 0.005, 0.05), "robust"),
-        ((0, 0.02, 0.99, 0.99), "underfitting"),
-        ((0.4, 0.42, 0.6, 0.62), "underfitting"),
-        ((0, 0.30, 0.1, 0.9), "clean_overfitting"),
-        ((0, 0.01, 0.01, 0.13), "too_little_evidence"),  # the gap's lower end is below 0.10
-        ((0, 0.10, 0.005, 0.30), "too_little_evidence"),  # the gap is not three clean gaps
-        ((0, 0.26, 0.005, 0.99), "clean_overfitting"),
-    ],
-)
-def test_verdict_at_one_point(errors: tuple, label: str) -> None:
-    verdict = cgro_verdict(four(*errors))
-    assert verdict.label == label, verdict
-    assert "\n" not in verdict.reason
-    assert verdict.evidence["rule"]["min_gap"] == 0.10
-
-
-def test_verdict_needs_enough_examples_and_sees_collapse() -> None:
-    assert cgro_verdict(four(0, 0.02, 0, 0.4, n=40)).label == "too_little_evidence"
-    assert cgro_verdict({}).label == "too_little_evidence"
-    assert cgro_verdict(four(0, 0.02, 0.005, 0.30), prediction_share=0.995).label == "collapsed"
-    assert cgro_verdict({}, prediction_share=[0.0, 1.0]).label == "collapsed"
-    assert cgro_verdict(four(0, 0.02, 0.005, 0.30), prediction_share=[0.1] * 10).label == "cgro"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"min_gap": 0.5}, {"gap_ratio": 99.0}, {"chance_fraction": 0.01}, {"min_n": 5000}, {"collapse_share": 0.0}],
-)
-def test_every_threshold_of_the_rule_has_an_effect(change: dict) -> None:
-    errors = four(0, 0.02, 0.005, 0.30)
-    assert cgro_verdict(errors, prediction_share=0.3).label == "cgro"
-    assert cgro_verdict(errors, prediction_share=0.3, rule=VerdictRule(**change)).label != "cgro"
-
-
-def test_number_of_classes_moves_chance() -> None:
-    errors = four(0.28, 0.30, 0.10, 0.60)
-    assert cgro_verdict(errors).label != "cgro"
-    assert cgro_verdict(errors, rule=VerdictRule(n_classes=10)).label == "cgro"
-
-
 def test_predicted_shares() -> None:
     assert predicted_shares(lambda v: v, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.3], [1.0, 0.0]])) == [0.75, 0.25]
     assert predicted_shares(lambda v: v[:, 0] - 0.5, torch.tensor([[0.9], [0.1]])) == [0.5, 0.5]
+
+
+def test_clean_and_robust_errors_come_from_one_clean_pass() -> None:
+    model, (x, y) = busy_network().eval(), images(50)
+    attack = PGD(ThreatModel("inf", 0.02), n_steps=4)
+    passes: list[tuple[int, bool]] = []
+
+    def counting(v: torch.Tensor) -> torch.Tensor:
+        passes.append((len(v), v.requires_grad))
+        return model(v)
+
+    found = wrong_examples(counting, x, y, attack, batch=50)
+    n_right = int((~found.clean).sum())
+    assert passes.count((50, False)) == 1
+    assert passes.count((n_right, True)) == 4
+    assert found.clean_error == clean_error(model, x, y)
+    assert found.robust_error == robust_error(model, x, y, attack)
+    assert torch.equal(found.robust, wrong_under(model, x, y, attack))
+    assert 0 < found.clean_error.wrong < found.robust_error.wrong
+    assert found.robust_error.bound == "lower"
+    assert WrongExamples(found.clean, found.robust, exact=True).robust_error.bound == "exact"

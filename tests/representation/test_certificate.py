@@ -24,9 +24,9 @@ from cgro.representation import (
     lower,
     separation,
     small_margin_points,
-    train_clean_model,
 )
 from cgro.representation.network import dense_layer
+from cgro.training import train_clean_model
 
 
 @pytest.fixture(scope="module")

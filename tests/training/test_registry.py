@@ -18,6 +18,7 @@ SMALL = ("--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "1
 OWN = """
 from dataclasses import dataclass
 from cgro.definitions import Attack, default_loss
+from cgro.training import Cost
 
 open("imported", "w").close()
 
@@ -25,7 +26,7 @@ open("imported", "w").close()
 class Scaled:
     attack: Attack
     factor: float = 1.0
-    n_gradients = 2
+    cost = Cost(n_gradients=2, n_updates=1)
 
     def __call__(self, step):
         return self.factor * default_loss(step.model(step.craft()), step.y)
@@ -100,3 +101,33 @@ def test_an_objective_of_the_callers_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert Run(Path("again")).config["extension"] == ["ema:decay=0.5"]
     assert main(["train", *SMALL, "--objective", "own_objective_of_test:broken", "--out", "no"]) == 2
     assert not Path("no").exists()
+
+
+TEXTS = """
+from __future__ import annotations
+
+class Own:
+    cost = None
+
+    def __init__(self, attack, weight: float, share: float | None = None, steps: int = 1, name="plain", on: bool = False):
+        self.values = (weight, share, steps, name, on)
+
+    def __call__(self, step):
+        return step.model(step.x)[:, 0]
+"""
+
+
+@pytest.mark.parametrize("annotations", ["texts", "types"])
+def test_parameters_are_read_by_their_annotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, annotations: str
+) -> None:
+    """As texts where the module says so, required or not, with or without None."""
+    module = f"own_objective_with_{annotations}"
+    text = TEXTS if annotations == "texts" else TEXTS.replace("from __future__ import annotations", "")
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    objective = objective_by_name(f"{module}:Own:weight=2,share=1/2,steps=3,name=4,on=true", ATTACK)
+    assert [(v, type(v)) for v in objective.values] == [(2.0, float), (0.5, float), (3, int), ("4", str), (True, bool)]
+    for wrong in ("weight=x", "weight=1,share=x", "weight=1,steps=1.5", "weight=1,on=1"):
+        with pytest.raises(ValueError, match="expected"):
+            objective_by_name(f"{module}:Own:{wrong}", ATTACK)

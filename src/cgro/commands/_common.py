@@ -50,7 +50,14 @@ class Command(Protocol):
         ...
 
     def describe(self, result: Any) -> str:
-        """The summary as text for the terminal."""
+        """The summary as text for the terminal.
+
+        Args:
+            result: of `run`.
+
+        Returns:
+            Lines of text.
+        """
         ...
 
 

@@ -21,8 +21,8 @@ def curve(
 
     Every checkpoint goes through the first attack, then every one through the second, until time is up.
 
-    The order of the checkpoints alternates, and each is first shown the points that broke the one before it: networks of
-    neighboring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
+    The order of the checkpoints alternates, and each is first shown the points that broke the one before it: networks
+    of neighboring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
     kept in `folder`, so a later call goes on.
 
     Args:
@@ -34,7 +34,8 @@ def curve(
         stop: whether the time is up.
 
     Returns:
-        One row per epoch: clean error, robust error so far (a lower bound), n, what broke how many, and if it is complete.
+        One row per epoch: clean error, robust error so far (a lower bound), n, what broke how many, and if it is
+        complete.
 
     Raises:
         BadRequest: the run kept no checkpoints.

@@ -1,9 +1,10 @@
 """Options of commands: fields of a dataclass, from which flags, the keys of a file of settings, and the help follow.
 
-A value comes from the flags, else from the files of --config, else from the recipe, else it is the default. The parser is
-the standard library's, msgspec turns words into values, and what was written where is known from the start: it decides
-what may be trusted (see `cgro.trust`). jsonargparse did this before; its own merging hid where a value came from, so the
-words had to be parsed a second time by hand, and its messages had to be taken apart by regular expressions.
+A value comes from the flags, else from the files of --config, else from the recipe, else it is the default. The parser
+is the standard library's, msgspec turns words into values, and what was written where is known from the start: it
+decides what may be trusted (see `cgro.trust`). jsonargparse did this before; its own merging hid where a value came
+from, so the words had to be parsed a second time by hand, and its messages had to be taken apart by regular
+expressions.
 """
 
 import argparse
@@ -50,8 +51,8 @@ def option(
         default: of the field.
         help: for --help.
         positional: whether it is written without its name.
-        names: what its value names, such as network or data, where that may be code, a path or a data set of the hub: the
-            command line on which it stands trusts it (see `cgro.trust`).
+        names: what its value names, such as network or data, where that may be code, a path or a data set of the hub:
+            the command line on which it stands trusts it (see `cgro.trust`).
         flag: whether it takes no value.
         group: the heading under which --help lists it; default that of all options without one.
 
@@ -301,7 +302,7 @@ def options_of(config_class: type) -> dict[str, Option]:
 def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:
     parser = _Parser(
         prog=f"cgro {command}",
-        description=doc.replace("%", "%%"),
+        description=doc,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -364,8 +365,8 @@ def _meant(name: object, command: str, options: Mapping[str, Option]) -> str:
 
 
 def _trust(options: Iterable[Option], typed: Mapping[str, Any]) -> CommandLine:
-    """What the command line trusts. Positional words are mostly folders, which others may have named: only those that are
-    names of data count.
+    """What the command line trusts. Positional words are mostly folders, which others may have named: only those that
+    are names of data count.
     """
     offered, names = set(), set()
     for entry in options:

@@ -24,6 +24,12 @@ SAVE_EVERY = 10.0
 def budget(text: str | None) -> Callable[[], bool]:
     """Whether a time such as 90s, 10m or 2h, counted from now, is over; None never is.
 
+    Args:
+        text: of --budget.
+
+    Returns:
+        A question to ask again and again.
+
     Raises:
         BadRequest: another text.
     """
@@ -37,15 +43,32 @@ def budget(text: str | None) -> Callable[[], bool]:
 
 
 def recorded(
-    model: torch.nn.Module, split: Split, attack: Attack, path: Path, checkpoint: Path, *, keep_examples: bool,
-    stop: Callable[[], bool] | None = None, given: Sequence[torch.Tensor] = (), stages: int | None = None,
-) -> Record:  # fmt: skip
+    model: torch.nn.Module,
+    split: Split,
+    attack: Attack,
+    path: Path,
+    checkpoint: Path,
+    *,
+    keep_examples: bool,
+    stop: Callable[[], bool] | None = None,
+    given: Sequence[torch.Tensor] = (),
+    stages: int | None = None,
+) -> Record:
     """The evaluation of a part, taken up where the file at `path` ends; a file of something else is replaced.
 
     Args:
-        path: of the .npz. checkpoint: the weights, whose bytes identify the evaluation with attack and examples.
+        model: in eval mode, with the weights of the checkpoint.
+        split: the examples.
+        attack: an ensemble is taken apart.
+        path: of the .npz.
+        checkpoint: the weights, whose bytes identify the evaluation with attack and examples.
         keep_examples: whether the adversarial examples are stored too.
-        stop, given, stages: see `survey`.
+        stop: see `survey`.
+        given: see `survey`.
+        stages: see `survey`.
+
+    Returns:
+        The record, complete unless it was stopped.
     """
     identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
     record = _load(path, identity, split, keep_examples)
@@ -62,18 +85,29 @@ def recorded(
     with progress(len(split), path.stem) as show:
         try:
             return survey(
-                model, split.x, split.y, attack, index=split.index, record=fresh, saved=save, given=given,
-                stages=stages, stop=stop,
-            )  # fmt: skip
+                model,
+                split.x,
+                split.y,
+                attack,
+                index=split.index,
+                record=fresh,
+                saved=save,
+                given=given,
+                stages=stages,
+                stop=stop,
+            )
         finally:
             save(fresh, force=True)
 
 
 def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:
-    names = ("index", "tried", "by", "step", "margin", "wrong") + (("x_adv",) if keep_examples else ())
-    arrays = {k: getattr(record, k).numpy() for k in names}
-    about = {"attacks": np.array(record.attacks), "identity": np.array(identity), "y": split.y.cpu().numpy()}
-    write_arrays(path, {**about, **arrays})
+    arrays = {"attacks": np.array(record.attacks), "identity": np.array(identity), "y": split.y.cpu().numpy()}
+    names = ["index", "tried", "by", "step", "margin", "wrong"]
+    if keep_examples:
+        names.append("x_adv")
+    for name in names:
+        arrays[name] = getattr(record, name).numpy()
+    write_arrays(path, arrays)
 
 
 def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Record | None:
@@ -106,15 +140,25 @@ def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> b
 
 
 def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record, batch: int = 256) -> dict[str, int]:
-    """What becomes of the examples that an attack broke when they are stored with 8 bits a channel.
+    """What becomes of the examples that an attack broke when they are stored with 8 bits per channel.
 
     Rounding moves a pixel by up to 1/510, which can leave the ball, or make the answer right again.
+
+    Args:
+        model: in eval mode.
+        split: the examples.
+        attack: its ball is asked for.
+        record: with the adversarial examples.
+        batch: examples at a time.
+
+    Returns:
+        How many were broken, are wrong after rounding, and lie in the ball after it.
     """
     broken = torch.nonzero(record.by > 0).squeeze(1)
-    counts = {"broken": len(broken), "wrong_after_rounding": 0, "in_ball_after_rounding": 0}
+    n_wrong, n_inside = 0, 0
     for rows in broken.split(batch):
-        x, y = (v.to(split.y.device) for v in split.batch(rows.to(split.y.device)))
+        x, y = split.batch(rows.to(split.y.device))
         x_adv = (record.x_adv[rows] * 255).round().div(255).to(x)
-        counts["wrong_after_rounding"] += int((predict(judge(model, x_adv)) != y).sum())
-        counts["in_ball_after_rounding"] += int(attack.threat.contains(x_adv, x).sum())
-    return counts
+        n_wrong += int((predict(judge(model, x_adv)) != y).sum())
+        n_inside += int(attack.threat.contains(x_adv, x).sum())
+    return {"broken": len(broken), "wrong_after_rounding": n_wrong, "in_ball_after_rounding": n_inside}

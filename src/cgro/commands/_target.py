@@ -243,8 +243,8 @@ def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) 
 def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     """The settings of a run of cgro train, of this version or of an older one with fewer or more options.
 
-    A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a data
-    set of the hub that the cache does not have fetched.
+    A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a
+    data set of the hub that the cache does not have fetched.
 
     Args:
         run: finished or not.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 from cgro._check import bad, number
 from cgro.commands._options import Computing, Output, Seeded, Trusting, option
 from cgro.definitions import Attack, NoAttack, ThreatModel, attack_by_name
-from cgro.definitions.attacks import ATTACK_NAMES
+from cgro.definitions.attacks import attack_choices
 from cgro.models import KINDS
 from cgro.training import Adversarial, Extension, Objective, Recipe
 from cgro.training.extensions import require_extensions
@@ -140,7 +140,7 @@ class Task:
 class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type: ignore[misc]  # made of Recipe's fields
     """Options of `cgro train`."""
 
-    attack: str = option("pgd10", "attack in training: " + ", ".join(ATTACK_NAMES))
+    attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")
     step_size: str | None = option(None, "its step; default 2.5 * radius / steps")
     robust_weight: float = option(1.0, "lambda: weight of the robust against the clean loss")
     objective: str = option(
@@ -153,7 +153,7 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         f"beside the objective, may be repeated: {listed(EXTENSIONS, skip=0)}, or your own package.module:name",
         names="extension",
     )
-    eval_attack: str = option("pgd20", "attack of the evaluation")
+    eval_attack: str = option("pgd20", "attack of the evaluation; see cgro evaluate", names="attack")
     eval_every: int = option(1, "epochs between evaluations")
     eval_n: int = option(1000, "examples of each part evaluated after an epoch")
     keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none")
@@ -199,6 +199,9 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     def build_extensions(self) -> tuple[Extension, ...]:
         """New extensions, in their order. Runs the caller's own code where `extension` names it.
 
+        Returns:
+            One per name.
+
         Raises:
             BadRequest: see `extension_by_name`; the same extension twice.
         """
@@ -223,19 +226,3 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         if not any(f.name == "step_size" for f in fields(attack)):
             raise bad("--step-size", expected="none for this attack", got=self.step_size)
         return replace(attack, step_size=number(self.step_size, "--step-size", low=0.0))
-
-
-def gradient_steps(config: Config) -> int:
-    """Gradients with respect to the input that one training example takes in a step, over all starts.
-
-    Args:
-        config: of the training.
-
-    Returns:
-        Their number.
-
-    Example:
-        >>> [gradient_steps(Config(attack=a)) for a in ("none", "fgsm", "pgd7", "pgd5x2")]
-        [0, 1, 7, 10]
-    """
-    return config.build_objective().n_gradients

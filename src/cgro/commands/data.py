@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cgro._check import BadRequest
 from cgro.commands._common import Output, Trusting, begin, option
-from cgro.results import DataSummary, ListedDataset, MissingDataset, OutcomeRecord
+from cgro.results import DataSummary, ListedDataset, OutcomeRecord
 from cgro.runs import Run, Unsaved
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(config: Config) -> Run | Unsaved:
     """
     from cgro.data import SOURCES, load
 
-    found: dict[str, ListedDataset | MissingDataset] = {}
+    found: dict[str, ListedDataset] = {}
     for name in SOURCES if config.name is None else [config.name]:
         try:
             data = load(name, classes=config.classes, download=config.name is not None)
@@ -59,7 +59,7 @@ def run(config: Config) -> Run | Unsaved:
         except BadRequest as error:
             if config.name is not None:
                 raise
-            found[name] = MissingDataset(missing=str(error))
+            found[name] = ListedDataset(missing=str(error))
     result = DataSummary(
         command="data",
         seed=0,
@@ -107,7 +107,7 @@ def describe(result: DataSummary) -> str:
     """
     lines = [_line(name, found) for name, found in result.data.items()]
     only = next(iter(result.data.values()))
-    if len(lines) > 1 or isinstance(only, MissingDataset):
+    if len(lines) > 1 or not only.n_by_class:
         return "\n".join(lines)
     train, test = only.n_by_class["train"], only.n_by_class["test"]
     classes = [f"{name} ({n} train, {test[name]} test)" for name, n in train.items()]
@@ -117,8 +117,8 @@ def describe(result: DataSummary) -> str:
     return "\n".join([*lines, f"{'classes':10} {text}", f"{'sha256':10} {only.sha256}"])
 
 
-def _line(name: str, found: ListedDataset | MissingDataset) -> str:
-    if isinstance(found, MissingDataset):
+def _line(name: str, found: ListedDataset) -> str:
+    if found.missing:
         return f"{name:10} not found: {found.missing}"
     shape = "x".join(map(str, found.shape))
     sizes = f"{found.n_train} train, {found.n_test} test; {len(found.classes)} classes"

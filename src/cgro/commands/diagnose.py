@@ -77,7 +77,7 @@ class Config(Trusting, Output, Computing):
     pattern: str = option("*", "which files of a folder are checkpoints, such as model_*.pth")
     p: str = option("inf", "norm, for checkpoints")
     radius: str | None = option(None, "radius, for checkpoints")
-    attack: str = option("pgd20", "attack over a folder of checkpoints")
+    attack: str = option("pgd20", "attack over a folder of checkpoints; see cgro evaluate", names="attack")
     n: int = option(1000, "examples of each part, for checkpoints")
     lint_n: int = option(128, "test examples of the evaluation lint, where there are weights; 0 leaves it out")
     seed: int = option(0, "of simulations and attacks, and of the cut of checkpoints' data")

@@ -1,9 +1,9 @@
 """Measure clean and robust errors of a run's network, or of a checkpoint of your own.
 
 For a run the results are added to its summary under their own keys, and the verdict is read anew. What happened to
-each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on from
-there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first attack, then all
-with the next, each warmed by what broke its neighbor.
+each example is in evaluations/*.npz beside them; an evaluation that was killed, or whose --budget was over, goes on
+from there. --per-epoch attacks every checkpoint that training kept (cgro train --keep-every), all with the first
+attack, then all with the next, each warmed by what broke its neighbor.
 
 examples:
   cgro evaluate runs/mnist5k --attack pgd50x10
@@ -30,7 +30,7 @@ from cgro.commands._epochs import curve
 from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
-from cgro.definitions.attacks import ATTACK_NAMES
+from cgro.definitions.attacks import attack_choices
 from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
 from cgro.results import (
@@ -56,7 +56,7 @@ class Config(Trusting, Output, Computing):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
-    attack: str = option("pgd20", ", ".join(ATTACK_NAMES))
+    attack: str = option("pgd20", attack_choices(), names="attack")
     parts: str = option("train,test", "parts to evaluate")
     n: int = option(10000, "examples of each part, at most")
     save_examples: bool = option(False, "store adversarial examples, and evaluate them again after rounding to 8 bits")
@@ -258,7 +258,8 @@ def _verdict_anew(before: VerdictRecord, metrics: Mapping[str, Metric]) -> Verdi
     if not evidence or not evidence.rule or None in errors.values():
         return before
     rule = VerdictRule(**evidence.rule.values())
-    found = cgro_verdict(errors, prediction_share=evidence.prediction_share or None, rule=rule)  # type: ignore[arg-type]
+    share = evidence.prediction_share or None
+    found = cgro_verdict(errors, prediction_share=share, rule=rule)  # type: ignore[arg-type]
     return VerdictRecord.of(found.to_dict())
 
 

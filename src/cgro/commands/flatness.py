@@ -81,7 +81,11 @@ class Config(Trusting, Output, Computing):
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data")
 
     def search(self) -> Search:
-        """How long to look."""
+        """How long to look.
+
+        Returns:
+            Steps and restarts of the search.
+        """
         return Search(self.n_steps, self.n_loss_steps, self.n_restarts)
 
 
@@ -345,7 +349,6 @@ def describe(result: FlatnessSummary) -> str:
     found = result.correlation
     if found:
         interval = "none" if found.interval is None else "[{:.2f}, {:.2f}]".format(*found.interval)
-        lines.append(
-            f"rank correlation of robust gap and global flatness: {found.value:.2f}, 95% {interval}, {found.n_seeds} runs"
-        )
+        text = f"{found.value:.2f}, 95% {interval}, {found.n_seeds} runs"
+        lines.append(f"rank correlation of robust gap and global flatness: {text}")
     return "\n".join(lines)

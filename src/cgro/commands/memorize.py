@@ -35,7 +35,6 @@ from cgro.representation import (
     certify,
     interval_check,
     small_margin_points,
-    train_clean_model,
 )
 from cgro.representation.slice import save_slice
 from cgro.results import (
@@ -51,6 +50,7 @@ from cgro.results import (
     VerdictRecord,
 )
 from cgro.runs import Run
+from cgro.training import train_clean_model
 
 N_INTERVAL = (
     4  # training balls that are also propagated through the expanded network: the check is independent, not cheap

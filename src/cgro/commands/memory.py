@@ -1,8 +1,9 @@
 """Does a network act from memory inside its training balls (Lemma 4.5), and whom does it remember?
 
-Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning curves.
-With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With --influence K: K
-networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for itself.
+Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning
+curves. With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With
+--influence K: K networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for
+itself.
 
 examples:
   cgro memory runs/mnist
@@ -31,9 +32,10 @@ from cgro.flatness import (
     RealStages,
     attacked,
     by_quarter,
-    influence,
+    memorization_values,
     memorized_by_margin,
     memory_score,
+    random_subsets,
     real_stages,
     spearman,
 )
@@ -68,7 +70,7 @@ class Config(Trusting, Output, Computing):
 
     target: str | None = option(None, "a run of cgro train", positional=True)
     clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
-    attack: str = option("pgd20", "at the radius of training; see cgro evaluate")
+    attack: str = option("pgd20", "at the radius of training; see cgro evaluate", names="attack")
     n: int = option(1000, "examples of each part, at most")
     influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none")
 
@@ -182,7 +184,9 @@ def _probed(
 
 
 def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, attack: Attack, done: Run) -> Tensor:
-    """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained again."""
+    """Of the first n training examples on themselves; finished networks lie in DIR/networks and are not trained
+    again.
+    """
     recipe, objective = settings.recipe(), settings.build_objective()
     fabric = make_fabric(config.device, precision=settings.train_precision)
     rarely = Evaluation(NoAttack(settings.threat()), n=100, every=settings.epochs)
@@ -209,16 +213,8 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
 
     part, generator = data.train.head(config.n).to(fabric.device), torch.Generator().manual_seed(settings.seed)
     with progress(config.influence, "networks on subsets") as update:
-        return influence(
-            network,
-            part.x,
-            part.y,
-            attack,
-            generator,
-            n_examples=len(data.train),
-            n_models=config.influence,
-            share=SHARE,
-        )
+        subsets = random_subsets(len(data.train), config.influence, generator, share=SHARE)
+        return memorization_values(network, part.x, part.y, attack, subsets)
 
 
 def _stages(source: Run) -> RealStages | None:
@@ -256,7 +252,7 @@ def _summary(
     score = memory_score(train, test)
     metrics = {
         "memory/score": Metric(value=score.value, interval=score.interval, n=len(train.margin), bound=None),
-        "memory/ranking": Metric(value=score.ranking),
+        "memory/ranking": Metric(value=score.auc),
     }
     for part, probe in found.probes.items():
         metrics[f"memory/flip_radius/{part}"] = Metric(
@@ -290,9 +286,9 @@ def _quarters(found: _Found, radius: float, metrics: dict[str, Metric]) -> list[
     if not flips:
         return []
     margins = {part: probe.margin for part, probe in found.probes.items()}
-    quarters = [QuarterRecord.of(row) for row in by_quarter(flips, margins)]
+    quarters = [QuarterRecord.of(row.to_dict()) for row in by_quarter(flips, margins)]
     n = len(flips["train"]) // 4
-    metrics["memory/mu"] = Metric(value=memorized_by_margin(flips, margins, radius)["mu"])
+    metrics["memory/mu"] = Metric(value=memorized_by_margin(flips, margins, radius).mu)
     for k, quarter in enumerate(quarters, 1):
         metrics[f"memory/quarter_{k}"] = Metric(value=quarter.memory, interval=quarter.interval, n=n, bound=None)
     for part in PARTS:

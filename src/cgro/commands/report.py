@@ -1,6 +1,7 @@
-"""One HTML file about one or several runs, to send to a colleague: verdict, curves, examples, numbers, lint. No network.
+"""One HTML file about one or several runs, to send to a colleague: verdict, curves, examples, numbers, lint.
 
-Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs show what they hold.
+The file loads nothing from anywhere. Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs show
+what they hold.
 
 examples:
   cgro report runs/mnist5k --out report.html
@@ -8,13 +9,13 @@ examples:
   cgro report runs/mnist5k --json
   cgro report runs/mine --trust
 
-A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says that the
-lint was not run.
+A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says
+that the lint was not run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -40,8 +41,42 @@ class Config(Trusting):
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
 
 
+class _Findings(msgspec.Struct):
+    findings: list[str] = []
+
+
+class _Verdict(msgspec.Struct):
+    label: str
+    reason: str
+
+
+class _Card(msgspec.Struct):
+    """What the terminal shows of a card."""
+
+    name: str
+    verdict: _Verdict
+    diagnosis: _Findings | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What `run` gives."""
+
+    report: str | None
+    runs: list[_Card]
+
+
 def run(config: Config) -> Unsaved:
-    """Write the page."""
+    """Write the page.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The file (`report`, None with --json) and the cards (`runs`), as plain values.
+
+    Raises:
+        BadRequest: no run, a file that is there, or a run that is damaged.
+    """
     if not config.runs:
         raise bad("RUN", expected="one or more run directories", got="none", remedy="see cgro report --help")
     out = Path(config.out)
@@ -49,9 +84,11 @@ def run(config: Config) -> Unsaved:
         raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
     runs = [Run.open(path) for path in config.runs]
     cards = [read_card(one, _diagnosis(one, config)) for one in runs]
-    if not config.json:
-        write_atomic(out, html(cards, [read_pictures(one) for one in runs]).encode())
-    return Unsaved({"report": None if config.json else str(out), "runs": [card.to_dict() for card in cards]})
+    plain = [card.to_dict() for card in cards]
+    if config.json:
+        return Unsaved({"report": None, "runs": plain})
+    write_atomic(out, html(cards, [read_pictures(one) for one in runs]).encode())
+    return Unsaved({"report": str(out), "runs": plain})
 
 
 def _diagnosis(run: Run, config: Config) -> DiagnosisRecord | None:
@@ -79,19 +116,27 @@ def _ordinal(k: int) -> str:
     >>> [_ordinal(k) for k in (1, 2, 3, 4, 11, 22)]
     ['1st', '2nd', '3rd', '4th', '11th', '22nd']
     """
-    return f"{k}" + ("th" if k % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th"))
+    if k % 100 in (11, 12, 13):
+        return f"{k}th"
+    return f"{k}" + {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
 
 
-def describe(result: dict[str, Any]) -> str:
-    """Where the page is, and the verdicts.
+def describe(result: Mapping[str, object]) -> str:
+    """Say where the page is, and the verdicts.
 
     Args:
         result: of `run`. Others may have made the runs in it: their texts are printed on one line, without control
             characters.
+
+    Returns:
+        Text for the terminal.
     """
+    answer = read_value(result, "cgro report", _Answer)
     lines = []
-    for card in result["runs"]:
-        texts = (card["name"], card["verdict"]["label"], card["verdict"]["reason"])
-        lines.append(": ".join(one_line(text) for text in texts))
-        lines += [f"  {one_line(text)}" for text in diagnose.not_run(card["diagnosis"] or {})]
-    return "\n".join([*lines, "", str(result["report"])])
+    for card in answer.runs:
+        texts = [card.name, card.verdict.label, card.verdict.reason]
+        lines.append(": ".join(map(one_line, texts)))
+        if card.diagnosis is not None:
+            for text in diagnose.not_run({"findings": card.diagnosis.findings}):
+                lines.append(f"  {one_line(text)}")
+    return "\n".join([*lines, "", str(answer.report)])

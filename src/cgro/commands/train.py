@@ -11,14 +11,16 @@ examples:
   cgro train --resume runs/mnist
   cgro train --resume runs/mine --model my_package.networks:Net
 
-What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well, or
-add --trust: it may be of others.
+What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well,
+or add --trust: it may be of others.
 
-recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong, Kolter,
-ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an hour).
+recipes, as defaults for every option that is not given: rice2020 and fast2020 (CIFAR-10, as published: Rice, Wong,
+Kolter, ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfitting on two CPU cores within half an
+hour).
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from cgro._check import BadRequest, bad
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._options import admit
 from cgro.commands._target import metrics_of, network, prepare, received_from, rule_for, settings_of, trained
-from cgro.commands._training import RECIPES, Config, gradient_steps
+from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.models import n_parameters
@@ -55,7 +57,6 @@ __all__ = [
     "RECIPES",
     "Config",
     "describe",
-    "gradient_steps",
     "network",
     "prepare",
     "run",
@@ -189,7 +190,7 @@ def evaluate(
         verdict=verdict,
         metrics=metrics,
         data=DatasetRecord.of(data.describe()),
-        selected=None if selected is None else SelectedEpoch.of(selected),
+        selected=SelectedEpoch.of(selected) if isinstance(selected, Mapping) else None,
         model=ModelRecord(name=config.model, width=config.width, n_parameters=n_parameters(model)),
     )
 
@@ -250,22 +251,27 @@ def describe(result: Summary) -> str:
 
 
 def seconds_per_example(config: Config, batch: int | None = None) -> float:
-    """What one training example costs in one epoch on this machine, measured on one step: crafting included.
+    """What one training example costs in one epoch on this machine, its attack included, from one measured step.
 
-    A forward and a backward pass of one batch, after one to warm up, times the attack's steps and the step itself.
-    Evaluations come on top.
+    The step is one of standard training, taken after one to warm up. Its time is multiplied by the operations of the
+    objective's step over those of the measured one. Evaluations come on top.
 
     Args:
+        config: the options.
         batch: examples in the measured step; default the recipe's.
+
+    Returns:
+        Seconds per example and epoch.
     """
     fabric = make_fabric(config.device, precision=config.train_precision)
     data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
     part = data.train.head(batch or config.batch_size).to(fabric.device)
     recipe = replace(config.recipe(), augment="none")
-    objective, standard = config.build_objective(), Adversarial(NoAttack(), robust_weight=0.0)
+    standard = Adversarial(NoAttack(), robust_weight=0.0)
     steps = Steps(model.to(fabric.device), part, standard, recipe, (), config.seed, fabric)
     started = 0.0
     for _ in range(2):
         started = time.perf_counter()
         float(steps.take(steps.make(0, 0, torch.arange(len(part))), 0, 0))  # waits for the device
-    return (time.perf_counter() - started) * (1 + objective.n_gradients) / len(part)
+    seconds = time.perf_counter() - started
+    return seconds / len(part) * config.build_objective().cost.operations / standard.cost.operations

@@ -7,6 +7,7 @@ from cgro.definitions.attacks import (
     Attack,
     AutoAttack,
     Ensemble,
+    Evaluator,
     GradientAttack,
     NoAttack,
     Square,
@@ -31,22 +32,18 @@ from cgro.definitions.losses import (
     targeted_dlr,
 )
 from cgro.definitions.metrics import (
-    DEFAULT_RULE,
-    FOUR,
     DistanceBracket,
-    ErrorRate,
-    Label,
-    Verdict,
-    VerdictRule,
+    WrongExamples,
     boundary_distance,
-    cgro_verdict,
     clean_error,
-    difference_interval,
     predicted_shares,
     robust_error,
+    wrong_examples,
     wrong_under,
 )
 from cgro.definitions.threat import ThreatModel
+from cgro.definitions.verdict import DEFAULT_RULE, FOUR, Label, Verdict, VerdictRule, cgro_verdict
+from cgro.results import ErrorRate, difference_interval
 
 __all__ = [
     "APGD",
@@ -60,6 +57,7 @@ __all__ = [
     "Draws",
     "Ensemble",
     "ErrorRate",
+    "Evaluator",
     "FromClean",
     "GradientAttack",
     "Label",
@@ -72,6 +70,7 @@ __all__ = [
     "ThreatModel",
     "Verdict",
     "VerdictRule",
+    "WrongExamples",
     "attack_by_name",
     "boundary_distance",
     "cgro_verdict",
@@ -90,5 +89,6 @@ __all__ = [
     "standard_ensemble",
     "survey",
     "targeted_dlr",
+    "wrong_examples",
     "wrong_under",
 ]

@@ -9,7 +9,10 @@ from torch import Tensor
 from cgro._check import bad
 from cgro.definitions.inputs import describe
 
-_GAMMA, _FIRST, _SECOND = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+# SplitMix64's constants as signed integers: torch multiplies int64 alone, and wraps as uint64 would.
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
 
 
 def _mix(z: Tensor) -> Tensor:
@@ -27,7 +30,8 @@ class Draws:
     So examples may be dropped, batched or taken up later, and each goes on with its own numbers.
 
     Args:
-        keys: (B,) int64, one per example. position: numbers already drawn from each stream.
+        keys: (B,) int64, one per example.
+        position: how many numbers are drawn already, the same for all streams.
 
     Example:
         >>> draws = Draws.of(0, "start", torch.arange(5))
@@ -37,47 +41,101 @@ class Draws:
     """
 
     def __init__(self, keys: Tensor, position: int = 0) -> None:
-        self.keys, self.position = keys, position
+        self.keys = keys
+        self.position = position
 
     @classmethod
     def of(cls, seed: int, purpose: str, index: Tensor) -> "Draws":
-        """Streams named by a seed, a purpose and the examples' positions in their data set."""
+        """Streams named by a seed, a purpose and the examples' positions in their data set.
+
+        Args:
+            seed: of the run.
+            purpose: what the numbers are for; streams of different purposes are independent.
+            index: (B,) integer positions.
+
+        Returns:
+            One stream per example.
+        """
         digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
         base = int.from_bytes(digest[:8], "big", signed=True)
         return cls(_mix(_mix(index.long() * _GAMMA) + base))
 
     @classmethod
     def from_generator(cls, generator: torch.Generator, n: int) -> "Draws":
-        """Streams for the next n examples of a generator. On CPUs cutting n into batches changes nothing."""
+        """Streams for the next n examples of a generator. On CPUs cutting n into batches changes nothing.
+
+        Args:
+            generator: is advanced.
+            n: number of examples.
+
+        Returns:
+            One stream per example, on the generator's device.
+        """
         return cls(torch.randint(2**62, (n,), generator=generator, device=generator.device))
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def rows(self, rows: Tensor) -> "Draws":
-        """The streams of some examples, at their current position."""
+        """The streams of some examples, at their current position.
+
+        Args:
+            rows: (R,) int64, or (B,) bool.
+
+        Returns:
+            R streams, which go on independently of these.
+        """
         return Draws(self.keys[rows], self.position)
 
     def to(self, device: torch.device) -> "Draws":
-        """The same streams on a device."""
+        """The same streams on a device.
+
+        Args:
+            device: any.
+
+        Returns:
+            A copy, which goes on independently of these.
+        """
         return Draws(self.keys.to(device), self.position)
 
     def uniform(self, n: int) -> Tensor:
-        """(B, n) float64, uniform on the multiples of 2^-53 in [0, 1)."""
+        """Draw from the uniform distribution.
+
+        Args:
+            n: numbers per example.
+
+        Returns:
+            (B, n) float64, uniform on the multiples of 2^-53 in [0, 1).
+        """
         steps = torch.arange(self.position + 1, self.position + n + 1, device=self.keys.device)
         self.position += n
         bits = _mix(self.keys[:, None] + steps * _GAMMA)
         return ((bits >> 11) & (2**53 - 1)).double().mul_(2.0**-53)
 
     def normal(self, n: int) -> Tensor:
-        """(B, n) float64, standard normal (Box and Muller, 1958)."""
+        """Draw from the standard normal distribution (Box and Muller, 1958).
+
+        Args:
+            n: numbers per example.
+
+        Returns:
+            (B, n) float64.
+        """
         half = (n + 1) // 2
         length = (-2 * torch.log1p(-self.uniform(half))).sqrt()
         angle = 2 * math.pi * self.uniform(half)
         return torch.cat([length * angle.cos(), length * angle.sin()], 1)[:, :n]
 
     def integers(self, high: int, n: int) -> Tensor:
-        """(B, n) int64 in 0 .. high - 1."""
+        """Draw integers.
+
+        Args:
+            high: how many there are.
+            n: numbers per example.
+
+        Returns:
+            (B, n) int64, uniform in 0 .. high - 1.
+        """
         return (self.uniform(n) * high).long()
 
 
@@ -98,7 +156,10 @@ def draws_for(source: "torch.Generator | Draws | None", n: int, device: torch.de
     if isinstance(source, Draws):
         if len(source) != n:
             raise bad("draws", expected=f"{n} streams, one per example", got=len(source))
-        return source if source.keys.device == device else source.to(device)
+        if source.keys.device != device:
+            return source.to(device)
+        # The same object: what is drawn here counts for the caller.
+        return source
     if source is not None and not isinstance(source, torch.Generator):
         raise bad(
             "generator",
@@ -106,4 +167,6 @@ def draws_for(source: "torch.Generator | Draws | None", n: int, device: torch.de
             got=describe(source),
             remedy="use torch.Generator().manual_seed(0)",
         )
-    return Draws.from_generator(source or torch.Generator(device).manual_seed(0), n).to(device)
+    if source is None:
+        source = torch.Generator(device).manual_seed(0)
+    return Draws.from_generator(source, n).to(device)

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad
+from cgro._check import bad
 from cgro.definitions.attacks import Attack, preserve_state, require_attack
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import Model, margin
-from cgro.definitions.metrics import Bound, ErrorRate, check_set, judged
-from cgro.definitions.threat import ThreatModel
+from cgro.definitions.metrics import check_set, judged, require_inside
+from cgro.results import Bound, ErrorRate
 
-GIVEN, STANDING, CLEAN = -2, -1, 0
+GIVEN = -2
+"""Value of `Record.by`: broken by a point that came from elsewhere."""
+CORRECT = -1
+"""Value of `Record.by`: still correctly classified."""
+CLEAN = 0
+"""Value of `Record.by`: wrong without an attack."""
 
 
 @dataclass
@@ -25,9 +30,11 @@ class Record:
         attacks: names in the order tried.
         index: (N,) int64 positions in the data set; they name the random streams.
         tried: (N,) int64, how many of the attacks an example has been through; -1 before the clean one.
-        by: (N,) int64, -1 for an example that stands, 0 for one that is wrong when clean, k for one that the k-th
-            attack broke, -2 for one that a given point broke. step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
-        margin: (N,) float32, of x_adv. x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
+        by: (N,) int64, -1 for an example that is still right, 0 for one that is wrong when clean, k for one that the
+            k-th attack broke, -2 for one that a given point broke.
+        step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
+        margin: (N,) float32, of x_adv.
+        x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
     """
 
     attacks: tuple[str, ...]
@@ -40,15 +47,31 @@ class Record:
 
     @classmethod
     def fresh(cls, attack: Attack, x: Tensor, index: Tensor) -> "Record":
-        """Nothing is known yet."""
-        names, minus = tuple(part.name for part in attack.parts), torch.full((len(x),), -1)
-        stored = torch.full((len(x),), torch.inf)
-        return cls(names, index.cpu(), minus, minus.clone(), minus.clone(), stored, x.detach().cpu().clone())
+        """Begin where nothing is known yet.
+
+        Args:
+            attack: that will be tried.
+            x: (N, *S) clean inputs.
+            index: (N,) int64 positions in the data set.
+
+        Returns:
+            A new record.
+        """
+        minus = torch.full((len(x),), -1)
+        return cls(
+            attacks=names_of(attack),
+            index=index.cpu(),
+            tried=minus,
+            by=minus.clone(),
+            step=minus.clone(),
+            margin=torch.full((len(x),), torch.inf),
+            x_adv=x.detach().cpu().clone(),
+        )
 
     @property
     def wrong(self) -> Tensor:
         """(N,) bool."""
-        return self.by != STANDING
+        return self.by != CORRECT
 
     @property
     def complete(self) -> bool:
@@ -63,6 +86,12 @@ class Record:
     def error(self, bound: Bound = "lower") -> ErrorRate:
         """The robust error that the record proves.
 
+        Args:
+            bound: `exact` where the attacks were.
+
+        Returns:
+            The share of wrong examples.
+
         Raises:
             BadRequest: the evaluation is unfinished.
         """
@@ -71,10 +100,49 @@ class Record:
         return ErrorRate(int(self.wrong.sum()), len(self.by), bound)
 
     def broken_by(self) -> dict[str, int]:
-        """How many examples each attack broke, `clean` first; `given` counts points that came from elsewhere."""
-        counts = {name: int((self.by == k).sum()) for k, name in enumerate(("clean", *self.attacks))}
+        """Count how many examples each attack broke.
+
+        Returns:
+            `clean` first, then the attacks in order; `given` counts points that came from elsewhere, if there are any.
+        """
+        counts: dict[str, int] = {}
+        for k, name in enumerate(("clean", *self.attacks)):
+            counts[name] = int((self.by == k).sum())
         given = int((self.by == GIVEN).sum())
-        return counts | ({"given": given} if given else {})
+        if given:
+            counts["given"] = given
+        return counts
+
+    def note(self, k: int, rows: Tensor, margins: Tensor, x_adv: Tensor, step: Tensor) -> None:
+        """Take over what was found at some examples.
+
+        Args:
+            k: what found it: `GIVEN`, `CLEAN`, or the number of an attack from 1 on.
+            rows: (R,) int64, the examples.
+            margins: (R,) evaluated in float32; NaN counts as wrong.
+            x_adv: (R, *S) the points.
+            step: (R,) int64, steps at which they were found.
+        """
+        margins = margins.cpu().float()
+        lower = margins < self.margin[rows]
+        broken = ~(margins > 0)
+        taken = lower | broken
+        self.margin[rows[taken]] = margins[taken]
+        self.x_adv[rows[taken]] = x_adv.cpu()[taken]
+        self.by[rows[broken]] = k
+        self.step[rows[broken]] = step.cpu()[broken].long()
+
+
+def names_of(attack: Attack) -> tuple[str, ...]:
+    """The names of the attacks that an attack is made of.
+
+    Args:
+        attack: any; an ensemble is taken apart.
+
+    Returns:
+        The names, in the order in which the attacks are tried.
+    """
+    return tuple(part.name for part in attack.parts)
 
 
 @ordinary_tensors
@@ -93,20 +161,24 @@ def survey(
     stages: int | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Record:
-    """Robust error example by example: each attack of an ensemble meets the examples that still stand, and no others.
+    """Robust error example by example: each attack of an ensemble meets the examples that are still right, no others.
 
     An example is done at the first wrong point. Its random numbers come from (seed, attack, index) alone, so neither
     the batch nor an interruption changes them; results are equal up to the rounding of the model's own sums.
 
     Args:
-        model: in eval mode. x: (N, *S) inputs in the box. y: (N,) labels.
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
         attack: any; an ensemble is taken apart.
-        batch: examples at a time; affects speed and memory only. seed: of the random streams.
+        batch: examples at a time; affects speed and memory only.
+        seed: of the random streams.
         index: (N,) positions in the data set; None means 0 .. N-1.
-        record: an unfinished record to go on with. saved: called with the record after every batch.
-        given: (N, *S) points each, judged before any attack: those that broke a similar model, say.
+        record: an unfinished record to go on with.
+        saved: called with the record after every batch.
+        given: (N, *S) points each, evaluated before any attack: those that broke a similar model, say.
         stages: go no further than the clean inputs (0) or the first so many attacks; None means all.
-        stop: asked before every batch; True ends the survey where it is, to be gone on with later.
+        stop: asked before every batch; True ends the evaluation where it is, to be gone on with later.
 
     Returns:
         The record, complete unless it was stopped. A lower bound: what is not broken may still be breakable.
@@ -127,56 +199,74 @@ def survey(
     index = torch.arange(len(x)) if index is None else index.cpu()
     if len(index) != len(x):
         raise bad("index", expected=f"{len(x)} positions, one per example", got=len(index))
-    record = Record.fresh(attack, x, index) if record is None else record
-    if record.attacks != tuple(a.name for a in attack.parts) or not torch.equal(record.index, index):
-        raise bad("record", expected=f"one of {[a.name for a in attack.parts]} on these examples", got=record.attacks)
+    if record is None:
+        record = Record.fresh(attack, x, index)
+    if record.attacks != names_of(attack) or not torch.equal(record.index, index):
+        expected = f"one of {list(names_of(attack))} on these examples"
+        raise bad("record", expected=expected, got=record.attacks)
     last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
+    stage = _Stage(model, x, y, attack, record, seed, given)
     with preserve_state(model, x.device):
         for k in range(last + 1):
             rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
             for some in rows.split(batch):
                 if stop is not None and stop():
                     return record
-                here = some.to(x.device)
-                if k == 0:
-                    clean = margin(judged(model, x[here], y[here]), y[here])
-                    _note(record, 0, some, clean, x[here], torch.zeros(len(some)))
-                elif attack.threat.radius > 0:
-                    _judge_given(model, x, y, given, attack.threat, record, some)
-                    standing = some[~record.wrong[some]]
-                    if len(standing):
-                        here = standing.to(x.device)
-                        _try(model, x[here], y[here], attack.parts[k - 1], seed, record, k, standing)
+                stage.run(k, some)
                 record.tried[some] = k
                 if saved:
                     saved(record)
     return record
 
 
-def _judge_given(
-    model: Model, x: Tensor, y: Tensor, given: Sequence[Tensor], threat: ThreatModel, record: Record, rows: Tensor
-) -> None:
-    """Points of others on the examples that stand. Those outside the threat model are passed over."""
-    for points in given:
-        rows = rows[~record.wrong[rows]]
+@dataclass(frozen=True)
+class _Stage:
+    """The clean inputs, or one attack, on a batch of examples that are still right."""
+
+    model: Model
+    x: Tensor
+    y: Tensor
+    attack: Attack
+    record: Record
+    seed: int
+    given: Sequence[Tensor]
+
+    def run(self, k: int, rows: Tensor) -> None:
+        """Number k: 0 for the clean inputs, 1 for the first attack."""
+        if k == CLEAN:
+            x = self.x[rows.to(self.x.device)]
+            self.record.note(CLEAN, rows, self._margins(x, rows), x, torch.zeros(len(rows)))
+            return
+        if self.attack.threat.radius == 0:
+            return
+        for points in self.given:
+            rows = self._still_right(rows)
+            if len(rows):
+                self._evaluate_given(points, rows)
+        rows = self._still_right(rows)
         if len(rows):
-            here, x_adv = rows.to(x.device), points[rows].to(x)
-            margins = margin(judged(model, x_adv, y[here]), y[here])
-            margins = torch.where(threat.contains(x_adv, x[here]), margins, torch.inf)
-            _note(record, GIVEN, rows, margins, x_adv, torch.zeros(len(rows)))
+            self._try(k, rows)
 
+    def _still_right(self, rows: Tensor) -> Tensor:
+        return rows[~self.record.wrong[rows]]
 
-def _try(model: Model, x: Tensor, y: Tensor, part: Attack, seed: int, record: Record, k: int, rows: Tensor) -> None:
-    """One attack on one batch. Its output is not trusted: it is checked and judged anew."""
-    found = part.find(model, x, y, generator=Draws.of(seed, part.name, record.index[rows]), until_wrong=True)
-    if not bool(part.threat.contains(found.x, x).all()):
-        raise BadRequest(f"{part!r} returned points outside its own threat model; project them first")
-    _note(record, k, rows, margin(judged(model, found.x, y), y), found.x, found.step)
+    def _margins(self, points: Tensor, rows: Tensor) -> Tensor:
+        y = self.y[rows.to(self.y.device)]
+        return margin(judged(self.model, points, y), y)
 
+    def _evaluate_given(self, points: Tensor, rows: Tensor) -> None:
+        """Points of others. Those outside the threat model are passed over."""
+        x = self.x[rows.to(self.x.device)]
+        x_adv = points[rows].to(x)
+        allowed = self.attack.threat.contains(x_adv, x)
+        margins = torch.where(allowed, self._margins(x_adv, rows), torch.inf)
+        self.record.note(GIVEN, rows, margins, x_adv, torch.zeros(len(rows)))
 
-def _note(record: Record, k: int, rows: Tensor, margins: Tensor, x_adv: Tensor, step: Tensor) -> None:
-    margins = margins.cpu().float()
-    lower, broken = margins < record.margin[rows], ~(margins > 0)
-    taken = lower | broken
-    record.margin[rows[taken]], record.x_adv[rows[taken]] = margins[taken], x_adv.cpu()[taken]
-    record.by[rows[broken]], record.step[rows[broken]] = k, step.cpu()[broken].long()
+    def _try(self, k: int, rows: Tensor) -> None:
+        """One attack. Its output is not trusted: it is checked and evaluated anew."""
+        here = rows.to(self.x.device)
+        part = self.attack.parts[k - 1]
+        draws = Draws.of(self.seed, part.name, self.record.index[rows])
+        found = part.find(self.model, self.x[here], self.y[here], generator=draws, until_wrong=True)
+        require_inside(part, found.x, self.x[here])
+        self.record.note(k, rows, self._margins(found.x, rows), found.x, found.step)

@@ -97,24 +97,38 @@ def as_labels(y: Tensor, device: torch.device) -> Tensor:
     return y.clone() if y.is_inference() else y
 
 
-def require_outputs(outputs: Tensor) -> Tensor:
-    """Refuse what a network returned unless it is one tensor of numbers; shapes are checked with the labels.
+def logits_of(outputs: object) -> Tensor:
+    """The logits or scores that a network returned: the one place that reads what a call of a network gives.
+
+    A tensor is taken as it is, of an object with an attribute `logits` (as the models of transformers return) that. A
+    tuple or a dictionary does not say which of its parts are the logits, so it is refused.
 
     Args:
-        outputs: whatever a network returned.
+        outputs: whatever a network returned; shapes are checked with the labels.
 
     Returns:
-        The same tensor.
+        (B, C) logits or (B,) scores.
 
     Raises:
-        BadRequest: a tuple, None, integers.
+        BadRequest: a tuple, a dictionary, None, integers.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> logits_of(SimpleNamespace(logits=torch.tensor([1.0]), hidden_states=None))
+        tensor([1.])
     """
-    _require_tensor(outputs, "model output", remedy="wrap the model in a function that returns the logits alone")
-    if not outputs.is_floating_point():
+    logits = outputs
+    if not isinstance(outputs, Tensor):
+        logits = getattr(outputs, "logits", outputs)
+    if not isinstance(logits, Tensor):
+        remedy = "wrap the model in a function that returns the logits alone, such as lambda x: model(x)[0]"
         raise bad(
-            "model output", expected="floating point", got=outputs.dtype, remedy="return the logits before rounding"
+            "model output", expected="a torch tensor, or an object with .logits", got=describe(logits), remedy=remedy
         )
-    return outputs
+    if not logits.is_floating_point():
+        remedy = "return the logits before rounding"
+        raise bad("model output", expected="floating point", got=logits.dtype, remedy=remedy)
+    return logits
 
 
 def _require_tensor(value: object, what: str, *, remedy: str) -> None:
@@ -125,8 +139,15 @@ def _require_tensor(value: object, what: str, *, remedy: str) -> None:
 def describe(value: object) -> str:
     """How a message names a value of the wrong type.
 
-    >>> describe(None), describe("pgd10"), describe(int), describe((1, 2))
-    ('None', "'pgd10'", 'the class int', 'a value of type tuple')
+    Args:
+        value: any.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> describe(None), describe("pgd10"), describe(int), describe((1, 2))
+        ('None', "'pgd10'", 'the class int', 'a value of type tuple')
     """
     if value is None or isinstance(value, str):
         return repr(value)

@@ -17,7 +17,14 @@ class Model(Protocol):
     """Any callable (B, *S) -> (B, C) logits or (B,) scores; a `torch.nn.Module` is one. Inputs are in [0, 1]."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Return logits or scores."""
+        """Return logits or scores.
+
+        Args:
+            x: (B, *S) inputs.
+
+        Returns:
+            (B, C) logits or (B,) scores; an object with an attribute `logits` is taken for that.
+        """
         ...
 
 
@@ -28,21 +35,30 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def check_labels(outputs: Tensor, y: Tensor) -> None:
     """Check that labels fit the outputs.
 
+    Args:
+        outputs: (B, C) or (B,).
+        y: (B,) labels.
+
     Raises:
         BadRequest: outputs are neither (B, C) with C >= 2 nor (B,), or a label is out of range.
     """
     if outputs.ndim == 2 and outputs.shape[1] >= 2:
-        expected, fits = f"0 .. {outputs.shape[1] - 1}", (y >= 0) & (y < outputs.shape[1])
+        expected = f"0 .. {outputs.shape[1] - 1}"
+        fits = (y >= 0) & (y < outputs.shape[1])
         if y.is_floating_point():
             raise bad("labels", expected="integers for (B, C) outputs", got=y.dtype)
     elif outputs.ndim == 1:
-        expected, fits = "-1 or +1 for a model with (B,) scores", (y == 1) | (y == -1)
+        expected = "-1 or +1 for a model with (B,) scores"
+        fits = (y == 1) | (y == -1)
     else:
+        remedy = "flatten to one row per example"
+        if outputs.ndim == 2:
+            remedy = "squeeze a single output"
         raise bad(
             "model output",
             expected="(B, C) logits with C >= 2, or (B,) scores",
             got=tuple(outputs.shape),
-            remedy="squeeze a single output" if outputs.ndim == 2 else "flatten to one row an example",
+            remedy=remedy,
         )
     if y.shape != outputs.shape[:1]:
         raise bad("labels", expected=f"shape ({outputs.shape[0]},)", got=tuple(y.shape))
@@ -52,12 +68,20 @@ def check_labels(outputs: Tensor, y: Tensor) -> None:
 
 
 def margin(outputs: Tensor, y: Tensor) -> Tensor:
-    """By how much the right answer wins: z_y - max_{j != y} z_j for logits, y f for scores. (B,)
+    """By how much the right answer wins: z_y - max_{j != y} z_j for logits, y f for scores.
 
     Positive exactly when the prediction is right; a tie, sgn f = 0 and NaN count as wrong.
 
-    >>> margin(torch.tensor([[2.0, 5.0, 1.0]]), torch.tensor([1])), margin(torch.tensor([-3.0]), torch.tensor([1]))
-    (tensor([3.]), tensor([-3.]))
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+
+    Returns:
+        (B,), in the unit of the outputs.
+
+    Example:
+        >>> margin(torch.tensor([[2.0, 5.0, 1.0]]), torch.tensor([1])), margin(torch.tensor([-3.0]), torch.tensor([1]))
+        (tensor([3.]), tensor([-3.]))
     """
     if outputs.ndim == 1:
         return outputs * y
@@ -66,12 +90,30 @@ def margin(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def is_wrong(outputs: Tensor, y: Tensor) -> Tensor:
-    """Whether each example is misclassified. (B,) bool."""
+    """Whether each example is misclassified.
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+
+    Returns:
+        (B,) bool.
+    """
     return ~(margin(outputs, y) > 0)
 
 
 def predict(outputs: Tensor) -> Tensor:
-    """The predicted labels: argmax of logits, sign of scores (+1 at 0)."""
+    """The predicted labels: argmax of logits, sign of scores (+1 at 0).
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+
+    Returns:
+        (B,) int64: classes, or -1 and +1.
+
+    Raises:
+        BadRequest: logits of no classes.
+    """
     if outputs.ndim == 1:
         return torch.where(outputs >= 0, 1, -1)
     if not outputs.shape[1]:
@@ -80,26 +122,64 @@ def predict(outputs: Tensor) -> Tensor:
 
 
 def logistic(outputs: Tensor, y: Tensor) -> Tensor:
-    """log(1 + exp(-y f)) of (B,) scores; not softplus, which turns linear above 20.
+    """log(1 + exp(-y f)); not softplus, which turns linear above 20.
 
-    >>> logistic(torch.tensor([0.0]), torch.tensor([1]))
-    tensor([0.6931])
+    Args:
+        outputs: (B,) scores.
+        y: (B,) labels -1 and +1.
+
+    Returns:
+        (B,), in nats.
+
+    Example:
+        >>> logistic(torch.tensor([0.0]), torch.tensor([1]))
+        tensor([0.6931])
     """
     return torch.logaddexp(outputs.new_zeros(()), -outputs * y)
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """-log softmax(z)_y of (B, C) logits."""
+    """-log softmax(z)_y.
+
+    Args:
+        outputs: (B, C) logits.
+        y: (B,) int64 classes.
+
+    Returns:
+        (B,), in nats.
+
+    Example:
+        >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+        tensor([0.6931])
+    """
     return F.cross_entropy(outputs, y, reduction="none")
 
 
 def default_loss(outputs: Tensor, y: Tensor) -> Tensor:
-    """The logistic loss for (B,) scores, cross-entropy for (B, C) logits."""
-    return logistic(outputs, y) if outputs.ndim == 1 else cross_entropy(outputs, y)
+    """The logistic loss for (B,) scores, cross-entropy for (B, C) logits.
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+
+    Returns:
+        (B,), in nats.
+    """
+    if outputs.ndim == 1:
+        return logistic(outputs, y)
+    return cross_entropy(outputs, y)
 
 
 def negative_margin(outputs: Tensor, y: Tensor) -> Tensor:
-    """-margin: the loss of Carlini and Wagner, whose gradient does not vanish for confident models."""
+    """-margin: the loss of Carlini and Wagner (2017), whose gradient does not vanish for confident models.
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+
+    Returns:
+        (B,).
+    """
     return -margin(outputs, y)
 
 
@@ -110,9 +190,17 @@ def dlr(outputs: Tensor, y: Tensor) -> Tensor:
     every function with both properties is constant on each side of the boundary, so its gradient says nothing: for two
     classes and for (B,) scores it is the negative margin, whose direction of ascent no factor changes.
 
-    >>> z = torch.tensor([[4.0, 3.0, 2.0, 0.0]])
-    >>> dlr(z, torch.tensor([0])), dlr(100 * z - 7, torch.tensor([0]))
-    (tensor([-0.5000]), tensor([-0.5000]))
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+
+    Returns:
+        (B,).
+
+    Example:
+        >>> z = torch.tensor([[4.0, 3.0, 2.0, 0.0]])
+        >>> dlr(z, torch.tensor([0])), dlr(100 * z - 7, torch.tensor([0]))
+        (tensor([-0.5000]), tensor([-0.5000]))
     """
     if outputs.ndim == 1 or outputs.shape[1] < 3:
         return -margin(outputs, y)
@@ -126,27 +214,51 @@ def targeted_dlr(outputs: Tensor, y: Tensor, targets: Tensor) -> Tensor:
     Of three logits, where z_(4) is missing and z_y - z_t over z_(1) - z_(3) would be constant for the last target, the
     mean is that of z_(2) and z_(3). For two classes and for (B,) scores it is the negative margin (see `dlr`).
 
-    >>> targeted_dlr(torch.tensor([[4.0, 3.0, 2.0, 0.0]]), torch.tensor([0]), torch.tensor([2]))
-    tensor([-0.6667])
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+        targets: (B,) int64 wrong classes; of scores they are not used.
+
+    Returns:
+        (B,).
+
+    Example:
+        >>> targeted_dlr(torch.tensor([[4.0, 3.0, 2.0, 0.0]]), torch.tensor([0]), torch.tensor([2]))
+        tensor([-0.6667])
     """
     if outputs.ndim == 1 or outputs.shape[1] < 3:
         return -margin(outputs, y)
     top = outputs.topk(min(4, outputs.shape[1]), dim=1).values
-    right, target = (outputs.gather(1, labels[:, None]).squeeze(1) for labels in (y, targets))
+    right = outputs.gather(1, y[:, None]).squeeze(1)
+    target = outputs.gather(1, targets[:, None]).squeeze(1)
     return (target - right) / (top[:, 0] - top[:, -2:].mean(1)).clamp_min(_TINY)
 
 
 def most_likely_others(outputs: Tensor, y: Tensor, n: int) -> Tensor:
-    """The n most likely classes other than y, most likely first. (B, n) int64; (B, 1) of -y for scores."""
+    """The n most likely classes other than y.
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+        y: (B,) labels.
+        n: number of classes, at most C - 1.
+
+    Returns:
+        (B, n) int64, the most likely first; of scores (B, 1), -y.
+
+    Example:
+        >>> most_likely_others(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), 2)
+        tensor([[2, 1]])
+    """
     if outputs.ndim == 1:
         return -y[:, None]
     return outputs.scatter(1, y[:, None], -torch.inf).topk(n, dim=1).indices
 
 
 def divergence(clean: Tensor, outputs: Tensor) -> Tensor:
-    """KL(p || q) = sum_c p_c (log p_c - log q_c) with p = softmax(clean) and q = softmax(outputs); scores f stand for (0, f).
+    """KL(p || q) = sum_c p_c (log p_c - log q_c) with p = softmax(clean) and q = softmax(outputs).
 
-    Both enter as logarithms: of a probability that is 0 in floating point the derivative of p log p would be infinite.
+    Scores f stand for the logits (0, f). Both enter as logarithms: of a probability that is 0 in floating point the
+    derivative of p log p would be infinite.
 
     Args:
         clean: (B, C) logits or (B,) scores that give p.
@@ -192,14 +304,33 @@ class FromClean:
         self.clean = clean.detach()
 
     def __call__(self, outputs: Tensor, y: Tensor, /) -> Tensor:
-        """(B,), larger is farther from the clean outputs."""
+        """Return the divergence from the clean outputs.
+
+        Args:
+            outputs: (B, C) or (B,), of the shape of the clean ones.
+            y: not used.
+
+        Returns:
+            (B,), in nats; larger is farther from the clean outputs.
+
+        Raises:
+            BadRequest: outputs of another shape.
+        """
         if outputs.shape != self.clean.shape:
-            raise bad("loss", expected=f"outputs of shape {tuple(self.clean.shape)}, as the clean ones have",
-                      got=tuple(outputs.shape), remedy="use PGD, which asks a loss for the rows it works on")  # fmt: skip
+            expected = f"outputs of shape {tuple(self.clean.shape)}, as the clean ones have"
+            remedy = "use PGD, which asks a loss for the rows it works on"
+            raise bad("loss", expected=expected, got=tuple(outputs.shape), remedy=remedy)
         return divergence(self.clean, outputs)
 
     def rows(self, rows: Tensor) -> "FromClean":
-        """The loss of some examples."""
+        """The loss of some examples.
+
+        Args:
+            rows: (R,) int64, their rows.
+
+        Returns:
+            A loss for (R, C) or (R,) outputs.
+        """
         return FromClean(self.clean[rows])
 
 

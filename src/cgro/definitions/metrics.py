@@ -1,33 +1,50 @@
-"""Errors (Definitions 3.1-3.3), what each number proves, the distance to the boundary, and the CGRO verdict (3.4)."""
+"""Errors (Definitions 3.1-3.3), what each number proves, and the distance to the boundary."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
-from cgro.definitions.attacks import Attack, NoAttack, judge, preserve_state, require_attack
+from cgro.definitions.attacks import Attack, NoAttack, judge, per_example, preserve_state, require_attack
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_radius_fits
-from cgro.results import Bound, ErrorRate, difference_interval
+from cgro.results import Bound, ErrorRate
 
 
 def require_eval(model: Model) -> None:
     """Refuse a module of which any part is in train mode: BatchNorm and dropout would falsify every number.
 
+    Args:
+        model: any; a function has no mode.
+
     Raises:
         BadRequest: call `model.eval()` first.
     """
-    if isinstance(model, torch.nn.Module) and any(m.training for m in model.modules()):
-        raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
+    if not isinstance(model, torch.nn.Module):
+        return
+    for module in model.modules():
+        if module.training:
+            raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
 
 
 def judged(model: Model, x: Tensor, y: Tensor) -> Tensor:
-    """The outputs that count, checked: labels that fit, finite values."""
+    """Evaluate a network in float32 and check what it returned.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (B, *S) inputs.
+        y: (B,) labels.
+
+    Returns:
+        (B, C) or (B,), finite.
+
+    Raises:
+        BadRequest: labels that do not fit, outputs that are not finite or no tensor.
+    """
     outputs = judge(model, x)
     check_outputs(outputs, y)
     return outputs
@@ -74,7 +91,116 @@ def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, T
     return x, y
 
 
+@dataclass(frozen=True)
+class WrongExamples:
+    """Which examples of a set are wrong.
+
+    Args:
+        clean: (N,) bool, wrong without an attack.
+        robust: (N,) bool, wrong when clean or after the attack.
+        exact: whether the attack was, so that the others are proved right.
+    """
+
+    clean: Tensor
+    robust: Tensor
+    exact: bool = False
+
+    @property
+    def clean_error(self) -> ErrorRate:
+        """The clean error (Definition 3.1)."""
+        return ErrorRate(int(self.clean.sum()), len(self.clean), "exact")
+
+    @property
+    def robust_error(self) -> ErrorRate:
+        """The robust error (Definitions 3.2 and 3.3) that the attack proves."""
+        bound: Bound = "lower"
+        if self.exact:
+            bound = "exact"
+        return ErrorRate(int(self.robust.sum()), len(self.robust), bound)
+
+
 @ordinary_tensors
+def wrong_examples(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    batch: int = 256,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> WrongExamples:
+    """Find the examples that are wrong when clean, and those that are wrong after an attack, in one clean pass.
+
+    Only examples that are right when clean are attacked. The attack's output is not trusted: a point outside the threat
+    model is an error of the attack.
+
+    Args:
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
+        attack: any.
+        batch: examples at a time; affects speed and memory only.
+        generator: source of the attack's randomness; None means a fresh one seeded 0.
+        progress: called with the number of examples done after each batch.
+
+    Returns:
+        Both, example by example; their `clean_error` and `robust_error`.
+
+    Raises:
+        BadRequest: train mode, empty set, labels out of range, inputs outside the box, outputs that are not finite, an
+            attack that leaves its threat model.
+
+    Example:
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> x, y = torch.tensor([[0.30], [0.45], [0.60], [0.40]]), torch.tensor([-1, -1, 1, 1])
+        >>> found = wrong_examples(lambda v: v[:, 0] - 0.5, x, y, PGD(ThreatModel("inf", 0.06), n_steps=5))
+        >>> found.clean_error.value, found.robust_error.value
+        (0.25, 0.5)
+    """
+    require_attack(attack)
+    x, y = check_set(model, x, y, batch)
+    attack.threat.check_input(x)
+    require_radius_fits(attack.threat, x.shape[1:])
+    if generator is None:
+        generator = torch.Generator(x.device).manual_seed(0)
+    clean = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    robust = torch.zeros_like(clean)
+    with preserve_state(model, x.device):
+        for first in range(0, len(x), batch):
+            part = slice(first, first + batch)
+            clean[part] = is_wrong(judged(model, x[part], y[part]), y[part])
+            robust[part] = clean[part]
+            rows = first + torch.nonzero(~clean[part]).squeeze(1)
+            if len(rows) and attack.threat.radius > 0:
+                robust[rows] = _broken(model, x[rows], y[rows], attack, generator)
+            if progress:
+                progress(min(first + batch, len(x)))
+    return WrongExamples(clean, robust, attack.exact)
+
+
+def _broken(model: Model, x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator) -> Tensor:
+    """Which examples an attack breaks, (B,) bool; its output is checked and evaluated anew."""
+    x_adv = attack(model, x, y, generator=generator)
+    require_inside(attack, x_adv, x)
+    return is_wrong(judged(model, x_adv, y), y)
+
+
+def require_inside(attack: Attack, x_adv: Tensor, x: Tensor) -> None:
+    """Refuse what an attack returned unless it lies in the attack's own threat model.
+
+    Args:
+        attack: that returned it, for the message.
+        x_adv: (B, *S) its points.
+        x: (B, *S) clean inputs.
+
+    Raises:
+        BadRequest: a point outside ball or box.
+    """
+    if not bool(attack.threat.contains(x_adv, x).all()):
+        raise BadRequest(f"{attack!r} returned points outside its own threat model; project them first")
+
+
 def wrong_under(
     model: Model,
     x: Tensor,
@@ -85,35 +211,25 @@ def wrong_under(
     generator: torch.Generator | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Tensor:
-    """Which examples are wrong when clean or after the attack, (N,) bool. Only those that stand are attacked.
-
-    The attack's output is not trusted: a point outside the threat model is an error of the attack.
+    """Find the examples that are wrong when clean or after an attack; see `wrong_examples` for both apart.
 
     Args:
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
+        attack: any.
+        batch: examples at a time; affects speed and memory only.
+        generator: source of the attack's randomness; None means a fresh one seeded 0.
         progress: called with the number of examples done after each batch.
 
+    Returns:
+        (N,) bool.
+
     Raises:
-        BadRequest: see `robust_error`.
+        BadRequest: see `wrong_examples`.
     """
-    require_attack(attack)
-    x, y = check_set(model, x, y, batch)
-    attack.threat.check_input(x)
-    require_radius_fits(attack.threat, x.shape[1:])
-    generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
-    wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    with preserve_state(model, x.device):
-        for first in range(0, len(x), batch):
-            part = slice(first, first + batch)
-            wrong[part] = is_wrong(judged(model, x[part], y[part]), y[part])
-            rows = first + torch.nonzero(~wrong[part]).squeeze(1)
-            if len(rows) and attack.threat.radius > 0:
-                x_adv = attack(model, x[rows], y[rows], generator=generator)
-                if not bool(attack.threat.contains(x_adv, x[rows]).all()):
-                    raise BadRequest(f"{attack!r} returned points outside its own threat model; project them first")
-                wrong[rows] = is_wrong(judged(model, x_adv, y[rows]), y[rows])
-            if progress:
-                progress(min(first + batch, len(x)))
-    return wrong
+    found = wrong_examples(model, x, y, attack, batch=batch, generator=generator, progress=progress)
+    return found.robust
 
 
 def robust_error(
@@ -126,8 +242,15 @@ def robust_error(
     says that these examples can be broken, and nothing about the others.
 
     Args:
-        model: in eval mode if it is a module. x: (N, *S) in the box. y: (N,) labels.
-        attack: any `Attack`. batch: examples at a time; affects speed and memory only.
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
+        attack: any `Attack`.
+        batch: examples at a time; affects speed and memory only.
+        generator: source of the attack's randomness; None means a fresh one seeded 0.
+
+    Returns:
+        The share, with what it proves and its 95% interval.
 
     Raises:
         BadRequest: train mode, empty set, labels out of range, inputs outside the box, outputs not finite.
@@ -140,32 +263,73 @@ def robust_error(
         >>> robust_error(lambda v: v[:, 0] - 0.5, x, y, PGD(ThreatModel("inf", 0.11), n_steps=5)).value
         0.5
     """
-    wrong = wrong_under(model, x, y, attack, batch=batch, generator=generator)
-    bound: Bound = "exact" if attack.exact else "lower"
-    return ErrorRate(int(wrong.sum()), len(x), bound)
+    return wrong_examples(model, x, y, attack, batch=batch, generator=generator).robust_error
 
 
 def clean_error(model: Model, x: Tensor, y: Tensor, *, batch: int = 1024) -> ErrorRate:
-    """Clean error (Definition 3.1): the share with sgn f(X) != y. Same code path as the robust error."""
-    return replace(robust_error(model, x, y, NoAttack(), batch=batch), bound="exact")
+    """Clean error (Definition 3.1): the share with sgn f(X) != y. Same code path as the robust error.
+
+    Args:
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs.
+        y: (N,) labels.
+        batch: examples at a time; affects speed and memory only.
+
+    Returns:
+        The share, exact for these examples, with its 95% interval.
+
+    Raises:
+        BadRequest: see `robust_error`.
+
+    Example:
+        >>> x, y = torch.tensor([[0.30], [0.60]]), torch.tensor([-1, -1])
+        >>> clean_error(lambda v: v[:, 0] - 0.5, x, y).value
+        0.5
+    """
+    return wrong_examples(model, x, y, NoAttack(), batch=batch).clean_error
 
 
 @ordinary_tensors
 def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[float]:
-    """The share of predictions that each class takes, in the order of the classes."""
+    """The share of predictions that each class takes.
+
+    Args:
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs.
+        batch: examples at a time; affects speed and memory only.
+
+    Returns:
+        One share per class, in the order of the classes; for (B,) scores of -1 and +1.
+
+    Raises:
+        BadRequest: train mode, outputs that are no tensor.
+
+    Example:
+        >>> predicted_shares(lambda v: v[:, 0] - 0.5, torch.tensor([[0.1], [0.2], [0.3], [0.9]]))
+        [0.75, 0.25]
+    """
     require_eval(model)
     count(batch, "batch")
     x = as_inputs(x)
     with preserve_state(model, x.device):
-        outputs = torch.cat([judge(model, x[i : i + batch]) for i in range(0, len(x), batch)])
+        outputs = torch.cat([judge(model, part) for part in x.split(batch)])
     labels = predict(outputs)
-    classes = range(outputs.shape[1]) if outputs.ndim == 2 else (-1, 1)
-    return [float((labels == c).double().mean()) for c in classes]
+    if outputs.ndim == 1:
+        classes = torch.tensor([-1, 1], device=labels.device)
+    else:
+        classes = torch.arange(outputs.shape[1], device=labels.device)
+    # The mean of 0s and 1s in float64, as sums of integers would round elsewhere.
+    return (labels[:, None] == classes).double().mean(0).tolist()
 
 
 @dataclass(frozen=True)
 class DistanceBracket:
-    """Bounds on each point's distance to the decision boundary: lower from a certificate, upper from an attack."""
+    """Bounds on each point's distance to the decision boundary.
+
+    Args:
+        lower: (N,) float64, from a certificate; 0 without one.
+        upper: (N,) float64, the distance of a wrong point that is known; inf where there is none.
+    """
 
     lower: Tensor
     upper: Tensor
@@ -186,14 +350,25 @@ def boundary_distance(
     """Bracket the distance to the boundary, min ‖X' - X‖_p over wrong X' (v1, Proposition 3.1).
 
     A correctly classified X is robust at a radius iff that radius is at most this distance (up to equality). The
-    attack is run at growing radii, up to its own, on the points that still stand; the segment from X to each wrong
+    attack is run at growing radii, up to its own, on the points that are still right; the segment from X to each wrong
     point found is bisected. So `upper` is the distance of a wrong point that is known, inf if none was found; a
     misclassified X has distance 0.
 
     Args:
+        model: in eval mode if it is a module.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
         attack: its radius is the largest that is searched.
-        n_radii: radii tried, equally spaced. n_bisections: halvings of the segment.
+        n_radii: radii tried, equally spaced.
+        n_bisections: halvings of the segment.
         certified: (N,) certified radii; None means 0.
+        generator: source of the attack's randomness; None means a fresh one seeded 0.
+
+    Returns:
+        Both bounds, in the attack's norm and the unit of the input.
+
+    Raises:
+        BadRequest: train mode, bad inputs or labels, a certified radius beyond a wrong point that was found.
 
     Example:
         For a linear score the l_2 distance is |f| / ‖w‖_2.
@@ -209,10 +384,13 @@ def boundary_distance(
     require_attack(attack)
     x = as_inputs(x)
     y = as_labels(y, x.device)
-    generator = generator if generator is not None else torch.Generator(x.device).manual_seed(0)
+    if generator is None:
+        generator = torch.Generator(x.device).manual_seed(0)
     with preserve_state(model, x.device):
         upper = _known_distance(model, x, y, attack, n_radii, n_bisections, generator)
-    lower = torch.zeros_like(upper) if certified is None else certified.double()
+    lower = torch.zeros_like(upper)
+    if certified is not None:
+        lower = certified.double()
     if bool((lower > upper + 1e-6).any()):
         raise BadRequest("certified: expected radii below every attack that succeeds, got a larger one; it is false")
     return DistanceBracket(lower, upper)
@@ -230,151 +408,18 @@ def _known_distance(
             break
         x_adv = attack.at(attack.threat.radius * k / n_radii)(model, x[rows], y[rows], generator=generator)
         broken = is_wrong(judge(model, x_adv), y[rows])
-        rows, right, wrong = rows[broken], x[rows[broken]], x_adv[broken]
-        for _ in range(n_bisections if len(rows) else 0):
-            middle = (right + wrong) / 2
-            crossed = is_wrong(judge(model, middle), y[rows]).view(-1, *[1] * (x.ndim - 1))
-            right, wrong = torch.where(crossed, right, middle), torch.where(crossed, middle, wrong)
-        upper[rows] = attack.threat.distance(wrong, x[rows])
+        rows = rows[broken]
+        if len(rows):
+            nearest = _bisect(model, x[rows], x_adv[broken], y[rows], n_bisections)
+            upper[rows] = attack.threat.distance(nearest, x[rows])
     return upper
 
 
-Label = Literal[
-    "robust", "cgro", "robust_overfitting", "catastrophic_overfitting", "clean_overfitting", "underfitting",
-    "collapsed", "gradient_masking", "too_little_evidence",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class VerdictRule:
-    """Thresholds of `cgro_verdict`: a finite-sample reading of o(1) and Omega(1). Ours, not the paper's.
-
-    Args:
-        collapse_share: a class with at least this share of the predictions means a collapsed model.
-        min_gap: the lower 95% end of robust test minus robust training error must exceed this for `cgro`.
-        gap_ratio: and the robust gap must exceed this many clean gaps.
-        chance_fraction: and the clean test error must be below this fraction of the error of guessing.
-        n_classes: sets the error of guessing, 1 - 1/n_classes; 2 is the strictest.
-        min_n: fewer examples than this in any set is too little evidence.
-    """
-
-    collapse_share: float = 0.99
-    min_gap: float = 0.10
-    gap_ratio: float = 3.0
-    chance_fraction: float = 0.5
-    n_classes: int = 2
-    min_n: int = 50
-
-    @property
-    def good_enough(self) -> float:
-        """Errors below this count as learned."""
-        return self.chance_fraction * (1 - 1 / self.n_classes)
-
-
-DEFAULT_RULE = VerdictRule()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A label, one sentence for a person, and the numbers and thresholds behind it."""
-
-    label: Label
-    reason: str
-    evidence: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `summary.json`."""
-        return {"label": self.label, "reason": self.reason, "evidence": dict(self.evidence)}
-
-
-FOUR = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
-
-
-def cgro_verdict(
-    errors: Mapping[str, ErrorRate],
-    *,
-    prediction_share: float | Sequence[float] | None = None,
-    rule: VerdictRule = DEFAULT_RULE,
-) -> Verdict:
-    """Read Definition 3.4 on finite samples: which label does ONE point of training deserve?
-
-    `cgro`: the robust gap's lower 95% end exceeds `min_gap`, the gap exceeds `gap_ratio` clean gaps, and the clean
-    test error is below `chance_fraction` of guessing. It judges one point; `robust_overfitting` judges a curve and
-    is never returned here. Robust errors found by an attack are lower bounds, so the gap is that of the attack.
-
-    Args:
-        errors: the four errors under the keys of `summary.json`.
-        prediction_share: the largest share of predictions that one class takes, or the share of each class.
-        rule: the thresholds.
-
-    Example:
-        >>> e = {"clean_error/train": ErrorRate(0, 1000), "clean_error/test": ErrorRate(20, 1000),
-        ...      "robust_error/train": ErrorRate(5, 1000), "robust_error/test": ErrorRate(300, 1000)}
-        >>> cgro_verdict(e).label
-        'cgro'
-    """
-    missing = [k for k in FOUR if k not in errors]
-    share = (
-        None
-        if prediction_share is None
-        else (float(prediction_share) if isinstance(prediction_share, int | float) else max(prediction_share))
-    )
-    if isinstance(prediction_share, Sequence) and rule.n_classes == 2 and len(prediction_share) > 2:
-        rule = replace(rule, n_classes=len(prediction_share))
-    evidence: dict[str, Any] = {k: e.value for k, e in errors.items()} | {
-        "prediction_share": share,
-        "rule": asdict(rule),
-    }
-    if share is not None and share >= rule.collapse_share:
-        return Verdict(
-            "collapsed", f"One class takes {share:.0%} of the predictions: the model answers a constant.", evidence
-        )
-    if missing or min(errors[k].n for k in FOUR) < rule.min_n:
-        lack = f"missing {', '.join(missing)}" if missing else f"fewer than {rule.min_n} examples in a set"
-        return Verdict("too_little_evidence", f"Too little evidence: {lack}.", evidence)
-    clean_train, clean_test, robust_train, robust_test = (errors[k] for k in FOUR)
-    gap, clean_gap = robust_test.value - robust_train.value, clean_test.value - clean_train.value
-    low, high = difference_interval(robust_test, robust_train)
-    evidence |= {"robust_gap": gap, "robust_gap_interval": [low, high], "clean_gap": clean_gap}
-    label = _label(errors, low, gap, clean_gap, rule)
-    return Verdict(label, _sentence(label, errors, gap, (low, high), rule), evidence)
-
-
-def _label(errors: Mapping[str, ErrorRate], low: float, gap: float, clean_gap: float, rule: VerdictRule) -> Label:
-    clean_train, clean_test, robust_train, robust_test = (errors[k].value for k in FOUR)
-    clean_low, _ = difference_interval(errors[FOUR[1]], errors[FOUR[0]])
-    learned = clean_test < rule.good_enough
-    if low > rule.min_gap and gap > rule.gap_ratio * clean_gap and learned:
-        return "cgro"
-    if clean_low > rule.min_gap:
-        return "clean_overfitting"
-    if clean_train >= rule.good_enough or robust_train >= rule.good_enough:
-        return "underfitting"
-    if learned and robust_test < rule.good_enough and gap <= rule.min_gap:
-        return "robust"
-    return "too_little_evidence"
-
-
-def _sentence(
-    label: Label, errors: Mapping[str, ErrorRate], gap: float, interval: tuple[float, float], rule: VerdictRule
-) -> str:
-    c_train, c_test, r_train, r_test = (f"{errors[k].value:.1%}" for k in FOUR)
-    width = f"{gap:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
-    if label == "cgro":
-        return (
-            f"Clean generalization and robust overfitting: the robust error is {r_train} on the training set and "
-            f"{r_test} on the test set, a gap of {width}, while the clean test error is {c_test}."
-        )
-    if label == "clean_overfitting":
-        return f"Ordinary overfitting: the clean error is {c_train} on the training set and {c_test} on the test set."
-    if label == "underfitting":
-        return (
-            f"Underfitting: on its own training set the model errs on {c_train} of clean and {r_train} of attacked "
-            "examples, so there is nothing memorized to overfit."
-        )
-    if label == "robust":
-        return f"Robust at this radius: robust test error {r_test}, only {width} above the training set's {r_train}."
-    return (
-        f"Undecided: the robust gap is {width} and the clean test error {c_test}; the rule asks for a gap whose "
-        f"interval lies above {rule.min_gap:.0%}, or below it with all errors under {rule.good_enough:.0%}."
-    )
+def _bisect(model: Model, right: Tensor, wrong: Tensor, y: Tensor, n_bisections: int) -> Tensor:
+    """Go from a wrong point towards a right one, to a wrong point near the boundary."""
+    for _ in range(n_bisections):
+        middle = (right + wrong) / 2
+        crossed = per_example(is_wrong(judge(model, middle), y), middle)
+        right = torch.where(crossed, right, middle)
+        wrong = torch.where(crossed, middle, wrong)
+    return wrong

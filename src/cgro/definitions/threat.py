@@ -1,7 +1,7 @@
 """The threat model: which perturbed inputs X' the adversary may choose, and the projection onto their set.
 
-Attacks reach norms through this file alone. The exact separation, the memorizer's indicators and the full-ball dynamics
-have norms of their own.
+Balls, projections, samples and steepest steps of the norms are written here, once. Elsewhere the norm is only asked for
+by name where a published rule differs by norm: the steps of APGD and Square, certificates, and the separation.
 """
 
 import math
@@ -18,10 +18,20 @@ _EPS32 = 2.0**-23
 
 
 def parse_p(p: float | str) -> float:
-    """Read the order of the norm: 1, 2 or inf, also as a string.
+    """Read the order of the norm.
 
-    >>> parse_p("inf")
-    inf
+    Args:
+        p: 1, 2 or inf, also as a string.
+
+    Returns:
+        The number.
+
+    Raises:
+        BadRequest: anything else.
+
+    Example:
+        >>> parse_p("inf")
+        inf
     """
     try:
         value = float(p)
@@ -75,26 +85,50 @@ class ThreatModel:
             raise bad("box", expected="(low, high) with low < high", got=self.box)
         object.__setattr__(self, "box", (low, high))
         if self.p == math.inf and self.radius > high - low:
-            hint = f"did you mean {self.radius:g}/255?" if self.radius < 256 else "give it in units of the input"
-            raise bad(
-                "radius", expected=f"at most the width of the box, {high - low:g}", got=f"{self.radius:g}", remedy=hint
-            )
+            hint = "give it in units of the input"
+            if self.radius < 256:  # 8 where 8/255 was meant
+                hint = f"did you mean {self.radius:g}/255?"
+            expected = f"at most the width of the box, {high - low:g}"
+            raise bad("radius", expected=expected, got=f"{self.radius:g}", remedy=hint)
 
     def at(self, radius: float) -> "ThreatModel":
-        """The same threat with another radius."""
+        """The same threat with another radius.
+
+        Args:
+            radius: in units of the input.
+
+        Returns:
+            A new threat model.
+        """
         return replace(self, radius=radius)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for `summary.json`; p is "inf" as text."""
-        return {"p": "inf" if self.p == math.inf else int(self.p), "radius": self.radius, "box": self.box}
+        """Write it for `summary.json`.
+
+        Returns:
+            Plain values of p ("inf" as text), radius and box.
+        """
+        p = "inf" if self.p == math.inf else int(self.p)
+        return {"p": p, "radius": self.radius, "box": self.box}
 
     def distance(self, x: Tensor, center: Tensor) -> Tensor:
-        """‖x - center‖_p per example, (B,), float64."""
+        """‖x - center‖_p per example.
+
+        Args:
+            x: (B, *S).
+            center: (B, *S).
+
+        Returns:
+            (B,) float64.
+        """
         delta = (x.double() - center.double()).flatten(1)
         return torch.linalg.vector_norm(delta, ord=self.p, dim=1)
 
     def check_input(self, x: Tensor) -> None:
         """Refuse inputs that are not finite or not in the box.
+
+        Args:
+            x: (B, *S). Reads its smallest and largest value on the host.
 
         Raises:
             BadRequest: says the range that came and which conversion was probably forgotten.
@@ -105,37 +139,42 @@ class ThreatModel:
             return
         low, high = (float(v) for v in torch.aminmax(x))
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise bad(
-                "inputs", expected="finite values", got=f"values in [{low:g}, {high:g}]", remedy="remove NaN and inf"
-            )
+            got = f"values in [{low:g}, {high:g}]"
+            raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
         if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
             return
-        remedy = (
-            "divide by 255" if low >= 0 and high > 2 else "move the normalization into the model, or give another box"
-        )
-        raise bad(
-            "inputs",
-            expected=f"values in [{self.box[0]:g}, {self.box[1]:g}]",
-            got=f"[{low:.3g}, {high:.3g}]",
-            remedy=remedy,
-        )
+        expected = f"values in [{self.box[0]:g}, {self.box[1]:g}]"
+        remedy = "move the normalization into the model, or give another box"
+        if low >= 0 and high > 2:  # images in 0..255
+            remedy = "divide by 255"
+        raise bad("inputs", expected=expected, got=f"[{low:.3g}, {high:.3g}]", remedy=remedy)
 
     def contains(self, x: Tensor, center: Tensor) -> Tensor:
-        """Whether each x is in the ball and the box, up to the rounding of float32 storage. (B,) bool.
+        """Whether each x is in the ball and the box, up to the rounding of float32 storage.
 
         Forming center + delta rounds every coordinate by at most 2^-24 of its size; the tolerance is twice that, in the
         p-norm over the coordinates. It is a bound on rounding, not a margin to spend.
+
+        Args:
+            x: (B, *S) points.
+            center: (B, *S).
+
+        Returns:
+            (B,) bool.
         """
-        size = float(center.abs().max()) + self.radius if center.numel() else 0.0
-        n = center[0].numel() if len(center) else 1
+        if not len(center):
+            return torch.ones(0, dtype=torch.bool, device=x.device)
+        size = self.radius
+        if center.numel():
+            size += float(center.abs().max())
         unit = _EPS32 * max(size, 1e-30)
-        ok = self.distance(x, center) <= self.radius * (1 + _EPS32) + unit * (
-            1 if self.p == math.inf else n ** (1 / self.p)
-        )
+        # n^(1/p) is the p-norm of a vector of n ones; for p = inf it is 1.
+        rounding = unit * center[0].numel() ** (1 / self.p)
+        inside = self.distance(x, center) <= self.radius * (1 + _EPS32) + rounding
         if self.box is not None:
             flat = x.flatten(1)
-            ok &= ((flat >= self.box[0] - unit) & (flat <= self.box[1] + unit)).all(1)
-        return ok
+            inside &= ((flat >= self.box[0] - unit) & (flat <= self.box[1] + unit)).all(1)
+        return inside
 
     def _room(self, center: Tensor) -> tuple[Tensor, Tensor]:
         """How far each coordinate may go down and up before it leaves the box, both >= 0, (B, D)."""
@@ -154,18 +193,24 @@ class ThreatModel:
         the left sides are piecewise quadratic and linear, and the breakpoints are sorted.
 
         Args:
-            x: (B, *S). center: (B, *S).
+            x: (B, *S) points.
+            center: (B, *S), in the box.
 
         Returns:
             (B, *S), in the dtype of x.
+
+        Example:
+            >>> ThreatModel(1, 0.5).project(torch.tensor([[1.0, 0.5]]), torch.tensor([[0.2, 0.2]]))
+            tensor([[0.7000, 0.2000]])
         """
         if self.p == math.inf:
             # Without reshaping, which would copy images in channels_last layout at every step of an attack.
             near = (x - center).clamp(-self.radius, self.radius) + center
-            return near if self.box is None else near.clamp(*self.box)
+            return self._into_box(near)
         delta = (x - center).flatten(1)
         down, up = self._room(center)
-        size, room = delta.abs(), torch.where(delta < 0, down, up)
+        size = delta.abs()
+        room = torch.where(delta < 0, down, up)
         if self.p == 2:
             kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
         else:
@@ -175,8 +220,12 @@ class ThreatModel:
 
     def _place(self, delta: Tensor, center: Tensor) -> Tensor:
         """center + delta, then clamped: the sum may round across the edge of the box."""
-        x = center + delta.view_as(center)
-        return x if self.box is None else x.clamp(*self.box)
+        return self._into_box(center + delta.view_as(center))
+
+    def _into_box(self, x: Tensor) -> Tensor:
+        if self.box is None:
+            return x
+        return x.clamp(*self.box)
 
     def sample(self, center: Tensor, generator: torch.Generator | Draws) -> Tensor:
         """A point drawn uniformly from the ball around each center, then clipped into the box.
@@ -184,6 +233,13 @@ class ThreatModel:
         p = inf: independent uniforms. p = 2: a Gaussian direction and a radius of law u^(1/D). p = 1: signed
         exponentials over their sum with one more. Clipping towards the box moves every coordinate closer to the
         center, so the point stays in the ball; for p = inf it is then no longer uniform on the intersection.
+
+        Args:
+            center: (B, *S), in the box.
+            generator: source of randomness, or one stream per example.
+
+        Returns:
+            (B, *S).
         """
         flat = center.flatten(1)
         n = flat.shape[1]
@@ -210,12 +266,19 @@ class ThreatModel:
         this is the exact worst case of a linear model.
 
         Args:
-            gradient: (B, *S). x: (B, *S) or None. size: default `radius`.
+            gradient: (B, *S).
+            x: (B, *S) inputs in the box; None means that the box does not matter.
+            size: length of the step in the p-norm; None means `radius`.
 
         Returns:
             v, (B, *S); zero where the gradient is zero.
+
+        Example:
+            >>> ThreatModel("inf", 0.1).steepest(torch.tensor([[3.0, -2.0]]))
+            tensor([[ 0.1000, -0.1000]])
         """
-        size = self.radius if size is None else size
+        if size is None:
+            size = self.radius
         g = gradient.flatten(1)
         if x is None or self.box is None:
             room = torch.full_like(g, math.inf)
@@ -237,6 +300,12 @@ class ThreatModel:
         For p = 1 and 2 it is a positive multiple of the gradient, so a fixed point of `project` after the step
         is a stationary point, box or not. For p = 1 the vertex `steepest` is NOT used: with a box, projected
         vertex steps oscillate around the optimum at a distance of the step size.
+
+        Args:
+            gradient: (B, *S).
+
+        Returns:
+            (B, *S); zero where the gradient is zero.
         """
         g = gradient.flatten(1)
         if self.p == math.inf:
@@ -245,17 +314,32 @@ class ThreatModel:
         return (g / torch.linalg.vector_norm(g, ord=order, dim=1, keepdim=True).clamp_min(1e-30)).view_as(gradient)
 
     def dual_norm(self, gradient: Tensor) -> Tensor:
-        """max over ‖v‖_p <= 1 of <gradient, v>: the l_1, l_2 or l_inf norm for p = inf, 2 or 1. (B,)"""
+        """max over ‖v‖_p <= 1 of <gradient, v>: the l_1, l_2 or l_inf norm for p = inf, 2 or 1.
+
+        Args:
+            gradient: (B, *S).
+
+        Returns:
+            (B,).
+        """
         dual = {math.inf: 1, 2.0: 2, 1.0: math.inf}[self.p]
         return torch.linalg.vector_norm(gradient.flatten(1), ord=dual, dim=1)
 
 
 def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
-    """Refuse a radius beyond the diameter of the box: every input would be allowed."""
+    """Refuse a radius beyond the diameter of the box: every input would be allowed.
+
+    Args:
+        threat: whose radius is looked at.
+        shape: of one input.
+
+    Raises:
+        BadRequest: says the diameter.
+    """
     if threat.box is None:
         return
     n = math.prod(shape)
-    diameter = (threat.box[1] - threat.box[0]) * (1.0 if threat.p == math.inf else n ** (1 / threat.p))
+    diameter = (threat.box[1] - threat.box[0]) * n ** (1 / threat.p)
     if threat.radius > diameter:
         raise BadRequest(
             f"radius: expected at most {diameter:g}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
@@ -266,13 +350,15 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
 def _scale_to_sphere(size: Tensor, room: Tensor, radius: float, largest_scale: float = math.inf) -> Tensor:
     """min(s size, room) with the s <= largest_scale for which its l_2 norm is `radius`, or the largest one possible.
 
-    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s, with breakpoints
-    room / a; at each the two sums are running sums over the sorted breakpoints.
+    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s. Its breakpoints
+    are room / a; at each the two sums are running sums over the sorted breakpoints.
     """
-    a, cap = size.double(), room.double()
+    a = size.double()
+    cap = room.double()
     ratio = torch.where(a > 0, cap / a.clamp_min(1e-300), math.inf)
     ratio, order = ratio.sort(dim=1)
-    cap_sorted, a_sorted = cap.gather(1, order), a.gather(1, order)
+    cap_sorted = cap.gather(1, order)
+    a_sorted = a.gather(1, order)
     clipped = torch.where(ratio.isinf(), 0.0, cap_sorted).square().cumsum(1)
     free = (a_sorted.square().sum(1, keepdim=True) - a_sorted.square().cumsum(1)).clamp_min(0)
     at_break = clipped + torch.where(ratio.isinf(), math.inf, ratio.square() * free)
@@ -293,7 +379,8 @@ def _shrink_to_simplex(size: Tensor, room: Tensor, radius: float) -> Tensor:
     The sum falls piecewise linearly in t, with breakpoints size - room and size; it is evaluated at all of them by
     running sums and the root is interpolated between the two neighbors.
     """
-    a, cap = size.double(), room.double()
+    a = size.double()
+    cap = room.double()
     inside = torch.minimum(a, cap)
     enough = inside.sum(1, keepdim=True) <= radius
     upper = torch.where(cap.isinf(), -1.0, a - cap)  # leaves the cap; -1 stands for "free from t = 0 on"

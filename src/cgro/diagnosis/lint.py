@@ -13,10 +13,24 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
-from cgro.definitions import APGD, PGD, Attack, Square, ThreatModel, default_loss, margin, negative_margin, predict
+from cgro.definitions import (
+    APGD,
+    PGD,
+    Attack,
+    NoAttack,
+    Square,
+    ThreatModel,
+    default_loss,
+    margin,
+    negative_margin,
+    predict,
+)
 from cgro.definitions.attacks import first_pass, judge, loss_gradient, preserve_state
+from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels
+from cgro.training import Adversarial, Step
+from cgro.training.step import descend
 
 SLACK = 0.02
 """Share of the examples by which two attacks may differ before it counts. A choice: one or two examples of 100."""
@@ -288,7 +302,7 @@ class _Siege:
 
     def _broken(self, attack: Attack) -> tuple[Tensor, Tensor]:
         """Which examples an attack breaks, (B,) bool, and its points. Without a gradient a gradient attack moves nothing."""
-        if not self.usable and not isinstance(attack, Square):
+        if not self.usable and attack.uses_gradient:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device), self.x
         found = attack.find(self.model, self.x, self.y, generator=torch.Generator(self.x.device).manual_seed(self.seed))
         return ~(found.margins > 0), found.x
@@ -380,18 +394,39 @@ def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_
     """A small smooth network that learned the model's answers near x, from the global generator's seed.
 
     Its gradients exist where the model's are hidden, so its adversarial examples are a second opinion.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (N, *S) inputs.
+        threat: inputs are drawn from the balls around x.
+        width: of the hidden layer.
+        n_steps: steps of Adam, each on one input near every x.
+
+    Returns:
+        The network, in evaluation mode.
     """
-    out = judge(model, x)
-    n_outputs, size = (1 if out.ndim == 1 else out.shape[1]), x[0].numel()
-    layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, n_outputs)]
-    net = nn.Sequential(*layers, *([nn.Flatten(0)] if n_outputs == 1 else [])).to(x.device, x.dtype)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    answers = judge(model, x)
+    network = _surrogate(x, answers, width)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**31, ()).item()))
+    objective = Adversarial(NoAttack(), robust_weight=0.0)
+
+    def streams(purpose: str) -> Draws:
+        return Draws.from_generator(generator, len(x))
+
     for _ in range(n_steps):
         near = threat.sample(x, generator)
         labels = predict(judge(model, near))
-        optimizer.zero_grad()
         with torch.enable_grad():
-            default_loss(net(near), labels).mean().backward()
-        optimizer.step()
-    return net.eval()
+            descend(Step(network, near, labels, network, streams), objective, optimizer)
+    return network.eval()
+
+
+def _surrogate(x: Tensor, outputs: Tensor, width: int) -> nn.Module:
+    """One hidden layer, from inputs to outputs of these shapes."""
+    size = x[0].numel()
+    if outputs.ndim == 1:
+        layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, 1), nn.Flatten(0)]
+    else:
+        layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, outputs.shape[1])]
+    return nn.Sequential(*layers).to(x.device, x.dtype)

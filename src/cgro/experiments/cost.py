@@ -108,25 +108,20 @@ def _measured(jobs: Sequence[Job], device: str, kind: str) -> Estimate:
 
 
 def operations(config: train.Config) -> float:
-    """Floating point operations of a training run: (2 K + R + 4) F an example and epoch, or 3 F without an attack.
+    """Floating point operations of a training run: those of one example in one step, by the objective's cost.
 
-    F is a pass forward, two to a multiplication and addition; a gradient with respect to the input or to the weights
-    costs another F each. K attack steps, over R starts, are a pass and the first each; the clean example and every
-    end are judged in a pass (in bfloat16 up to R more); the training step is a pass and both gradients. Evaluations
-    come on top.
+    An operation is a multiplication or an addition. With PGD of K steps over all of R starts adversarial training costs
+    (2 K + R + 4) F per example and epoch, F for a forward pass, and standard training 3 F. Left out are evaluations,
+    what bfloat16 adds (up to R passes), and the rest of a step, which is small: augmentation, optimizer, extensions.
 
     Args:
-        config: of `cgro train`.
+        config: of the run.
 
     Returns:
-        Operations.
+        Their number.
     """
-    steps = train.gradient_steps(config)
-    starts = getattr(config.crafting(), "n_restarts", 1)
-    passes = 3
-    if steps:
-        passes += 2 * steps + starts + 1
-    return passes * _forward(config.data, config.model, config.width) * _examples(config)
+    per_example = config.build_objective().cost.operations * _forward(config.data, config.model, config.width)
+    return per_example * _examples(config)
 
 
 @cache

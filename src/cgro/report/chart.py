@@ -30,8 +30,8 @@ class Line:
         label: in the legend.
         color: as #rrggbb.
         part: of the data; says which dashes it has.
-        values: one per place on the horizontal axis; None or NaN where none was measured, as between the evaluations of a
-            run: the line goes on to the next.
+        values: one per place on the horizontal axis; None or NaN where none was measured, as between the evaluations of
+            a run: the line goes on to the next.
     """
 
     label: str

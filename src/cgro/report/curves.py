@@ -109,8 +109,8 @@ def mean_over_seeds(seeds: Sequence[Sequence[Epoch]]) -> list[Epoch]:
         seeds: what each recorded.
 
     Returns:
-        The epochs that every seed has, in order; each number is the mean over the seeds that measured it. Epochs without
-        any number are left out.
+        The epochs that every seed has, in order; each number is the mean over the seeds that measured it. Epochs
+        without any number are left out.
     """
     by_epoch: dict[float, list[Epoch]] = {}
     for recorded in seeds:

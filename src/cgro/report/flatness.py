@@ -199,8 +199,8 @@ def _two_and_five(value: float, _: object) -> str:
 def by_radius(path: Path, curves: Sequence[FlatnessRecord]) -> Path:
     """Draw Figure 3: both measures against the radius, train and test, at the last checkpoint.
 
-    Bars are 95% intervals over examples, of several runs their standard deviation. The axis is logarithmic, as beyond the
-    training radius both measures grow by an order of magnitude and hide what is inside.
+    Bars are 95% intervals over examples, of several runs their standard deviation. The axis is logarithmic, as beyond
+    the training radius both measures grow by an order of magnitude and hide what is inside.
 
     Args:
         path: of the figure; its suffix is replaced.
@@ -296,9 +296,7 @@ def _draw_gaps(axes: Axes, curves: Sequence[FlatnessRecord], flatness: np.ndarra
     for curve, x, y, color, marker in zip(curves, flatness, gap, cycle(COMPARED), cycle(MARKERS), strict=False):
         axes.plot(x, y, color=color, linewidth=0.6, alpha=0.6)
         axes.scatter(x, y, color=color, marker=marker, s=22, label=f"seed {curve.seed}")
-    axes.set(
-        xlabel=f"global flatness: {LABELS['gradient']}, test", ylabel="robust gap of the loss, test - train (nats)"
-    )
+    axes.set(xlabel="global flatness, test (nats / input unit)", ylabel="robust gap of the loss, test - train (nats)")
     axes.legend(fontsize=9, title=f"rank correlation {_spearman(flatness, gap):.2f}", title_fontsize=9)
 
 

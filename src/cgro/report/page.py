@@ -1,8 +1,8 @@
-"""One self-contained HTML file about one or several runs: verdict first, no network, prints, readable by a screen reader.
+"""One self-contained HTML file about one or several runs: verdict first, for a screen, a screen reader and paper.
 
-`page.html` is the frame, `run.html` what is shown of one run, `chart.html` a chart; they lie beside this file, as do the
-style and the script. What comes from a run is data: the templates escape it, and `printable_text` brings every text that
-they write onto one line of printable characters.
+`page.html` is the frame, `run.html` what is shown of one run, `tables.html` and `chart.html` its parts; they lie beside
+this file, as do the style and the script. What comes from a run is data: the templates escape it, and `printable_text`
+brings every text that they write onto one line of printable characters.
 """
 
 import base64

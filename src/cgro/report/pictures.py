@@ -59,8 +59,8 @@ class Pictures:
 def read_pictures(run: Run) -> Pictures:
     """Read the adversarial examples that a training kept, of several seeds the first one's.
 
-    A file that is damaged, of another kind or too large for a page costs the examples, not the page: the verdict and the
-    numbers do not depend on it.
+    A file that is damaged, of another kind or too large for a page costs the examples, not the page: the verdict and
+    the numbers do not depend on it.
 
     Args:
         run: of any command; only trainings keep examples.

@@ -219,8 +219,8 @@ def parameter_law(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 
     Args:
         path: of the figure; its suffix is replaced.
-        rows: for each memorizer its `variant`, `data` ("random" or "mnist5k"), `n`, `dim`, and its parameters `measured`
-            and by formula (`generic`).
+        rows: for each memorizer its `variant`, `data` ("random" or "mnist5k"), `n`, `dim`, and its parameters
+            `measured` and by formula (`generic`).
 
     Returns:
         The PNG; an SVG lies beside it.

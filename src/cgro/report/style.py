@@ -144,8 +144,8 @@ def norm_text(p: object) -> str:
 def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figure]:
     """A figure that is written as `path`.png and `path`.svg when the block ends. No global pyplot state.
 
-    Both are drawn in memory before the first is written, and each replaces its file whole or not at all. The SVG carries
-    no date, so equal results give equal files.
+    Both are drawn in memory before the first is written, and each replaces its file whole or not at all. The SVG
+    carries no date, so equal results give equal files.
 
     Args:
         path: of the files; another suffix is replaced.

@@ -1,7 +1,7 @@
 """What the values in files of a run must be, beside their types, before they are drawn.
 
-A run may come from somebody else, or be damaged. `cgro.results.read_value` reads a value into its type, or refuses it with
-its place in the file; here is what types do not say.
+A run may come from somebody else, or be damaged. `cgro.results.read_value` reads a value into its type, or refuses it
+with its place in the file; here is what types do not say.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,7 +8,6 @@ from cgro.representation.certificate import (
     interval_check,
     small_margin_points,
 )
-from cgro.representation.clean import train_clean_model
 from cgro.representation.linear_relaxation import certified_margin
 from cgro.representation.memorizer import HardMemorizer, Parameters, RobustMemorizer
 from cgro.representation.network import lower
@@ -17,5 +16,4 @@ from cgro.representation.separation import Separation, separation
 __all__ = [
     "Bracket", "Certificate", "HardMemorizer", "Parameters", "RobustMemorizer", "Separation", "bracket", "broken_by",
     "certified_margin", "certified_robust", "certify", "interval_check", "lower", "separation", "small_margin_points",
-    "train_clean_model",
 ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""Results as types: error rates, numbers over seeds, and one frozen summary type per command, strictly read and written.
+"""Results as types: error rates, numbers over seeds, and one frozen summary type per command, strictly read and
+written.
 
-`rates` holds what a share of examples proves, `measured` numbers over seeds, `records` the parts of a summary, `summaries`
-the summary of every command. Nothing here needs torch.
+`rates` holds what a share of examples proves, `measured` numbers over seeds, `records` the parts of a summary,
+`summaries` the summary of every command. Nothing here needs torch.
 """
 
 from cgro.results.measured import Measured, commonest
@@ -23,7 +24,6 @@ from cgro.results.records import (
     ListedDataset,
     MemoryRecord,
     Metric,
-    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -108,7 +108,6 @@ __all__ = [
     "MemoryRecord",
     "MemorySummary",
     "Metric",
-    "MissingDataset",
     "ModelRecord",
     "OutcomeRecord",
     "ParametersRecord",

@@ -295,24 +295,28 @@ class DatasetRecord(Record, frozen=True, kw_only=True):
     sha256: str | UnsetType = UNSET
 
 
-class ListedDataset(DatasetRecord, frozen=True, kw_only=True):
-    """A data set as `cgro data` lists it.
+class ListedDataset(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """A data set as `cgro data` lists it: what it holds, or only why it is missing.
 
     Attributes:
+        name: see `DatasetRecord`, as the next six.
         shape: of one image, (C, H, W).
         stored_as: type of its numbers.
         n_by_class: part -> class -> examples.
+        missing: why it is not there.
     """
 
-    shape: Sequence[int]
-    stored_as: str
-    n_by_class: Mapping[str, Mapping[str, int]]
-
-
-class MissingDataset(Record, frozen=True, kw_only=True):
-    """A data set that is not there, and why."""
-
-    missing: str
+    name: str = ""
+    note: str = ""
+    classes: Sequence[str] = ()
+    n_train: int = 0
+    n_validation: int = 0
+    n_test: int = 0
+    sha256: str = ""
+    shape: Sequence[int] = ()
+    stored_as: str = ""
+    n_by_class: Mapping[str, Mapping[str, int]] | UnsetType = UNSET
+    missing: str | UnsetType = UNSET
 
 
 class ModelRecord(Record, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """The summary of every command: what `summary.json` holds, read strictly and written plainly.
 
-A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type is
-refused with its place, so that a reader never works on a number that means something else, and a command that adds its
-numbers to a finished run never drops what it does not know.
+A summary is read into the type of the command that wrote it. An unknown name, a missing one or a value of another type
+is refused with its place, so that a reader never works on a number that means something else, and a command that adds
+its numbers to a finished run never drops what it does not know.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -23,7 +24,6 @@ from cgro.results.records import (
     ListedDataset,
     MemoryRecord,
     Metric,
-    MissingDataset,
     ModelRecord,
     OutcomeRecord,
     Provenance,
@@ -267,7 +267,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
 class DataSummary(Summary, frozen=True, kw_only=True):
     """Data sets by name: what each holds, or why it is missing."""
 
-    data: Mapping[str, ListedDataset | MissingDataset]
+    data: Mapping[str, ListedDataset]
 
 
 class QuickstartSummary(Summary, frozen=True, kw_only=True):
@@ -455,6 +455,38 @@ def plain_summary(result: Summary) -> dict[str, object]:
     first = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
     ordered = {key: values.pop(key) for key in first}
     return ordered | values
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The answer of a command that was asked to look, not to keep: a result without a directory.
+
+    Args:
+        result: a summary; of cgro report, plain values.
+    """
+
+    result: Summary | Mapping[str, Json]
+    path: None = None
+
+    def read(self) -> Summary | Mapping[str, Json]:
+        """The result, as `Run.read` gives that of a run.
+
+        Returns:
+            It.
+        """
+        return self.result
+
+
+def plain_result(result: Summary | Mapping[str, Json]) -> Mapping[str, Json]:
+    """A result as strict JSON values.
+
+    Args:
+        result: of a run or of `Unsaved`.
+
+    Returns:
+        Names to values.
+    """
+    return plain_summary(result) if isinstance(result, Summary) else result
 
 
 def _called(kind: type[Summary]) -> str:

@@ -1,10 +1,11 @@
-"""Section 6: adversarial training of networks. `fit` is the front door; objectives/ and extensions/ are what it is given."""
+"""Section 6: adversarial training of networks. `fit` is the front door; it is given an objective and extensions."""
 
+from cgro.training.clean import train_clean_model
 from cgro.training.engine import fit
+from cgro.training.evaluation import Evaluation, Snapshot, errors_on, shares_on
 from cgro.training.extensions import EMA, Extension, State, evaluated
 from cgro.training.fabric import make_fabric
-from cgro.training.judging import Evaluation, Snapshot, errors_on, shares_on
-from cgro.training.objectives import TRADES, Adversarial, Objective
+from cgro.training.objectives import TRADES, Adversarial, Cost, Objective
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
@@ -12,6 +13,7 @@ __all__ = [
     "EMA",
     "TRADES",
     "Adversarial",
+    "Cost",
     "Evaluation",
     "Extension",
     "Objective",
@@ -24,4 +26,5 @@ __all__ = [
     "fit",
     "make_fabric",
     "shares_on",
+    "train_clean_model",
 ]

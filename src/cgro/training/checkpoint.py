@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file, tensors plus a JSON state in its header. Plain data; loading executes nothing.
 
-The header holds a SHA-256 of all tensors and of the state, compared whenever the file is read: one flipped bit of a weight
-would change every number that is measured with it, without a word.
+The header holds a SHA-256 of all tensors and of the state, compared whenever the file is read: one flipped bit of a
+weight would change every number that is measured with it, without a word.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,24 +25,49 @@ from cgro.runs import Run, write_atomic
 from cgro.seal import digest_in_header
 from cgro.training.extensions.base import Extension
 
-LAST, SELECTED = "last.safetensors", "best_validation.safetensors"
+LAST = "last.safetensors"
+SELECTED = "best_validation.safetensors"
 EVALUATED = "evaluated.safetensors"
-"""The network that an extension has evaluated in place of the trained one; it has the weights that `LAST` would have."""
+"""The network that an extension has evaluated in place of the trained one: a file of weights alone."""
 KEPT = re.compile(r"epoch-([0-9]{4,})\.safetensors")
 MOST_PICKLE = 16 << 20
 """Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
 
+JSON = dict[str, Any]
+"""A mapping as JSON has it: the state in the header of a checkpoint."""
+MODEL = "model/"
+OPTIMIZER = "optimizer/"
+EXTENSION = "extension/"
+"""What the names of a checkpoint's tensors begin with."""
+DOES_NOT_FIT = (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What torch raises when it is given a state of another optimizer, or of other parameters."""
+
 
 def epoch_file(epoch: int) -> str:
-    """The name of a checkpoint that is kept after an epoch: weights only."""
+    """The name of a checkpoint that is kept after an epoch: weights only.
+
+    Args:
+        epoch: number of epochs that are over.
+
+    Returns:
+        Such as epoch-0012.safetensors.
+    """
     return f"epoch-{epoch:04d}.safetensors"
 
 
 def kept_epochs(run: Run) -> dict[int, Path]:
-    """The checkpoints that a run kept, by epoch, in order; files of other names are not its own."""
-    found = {}
+    """The checkpoints that a run kept; files of other names are not its own.
+
+    Args:
+        run: of `cgro train`.
+
+    Returns:
+        Epoch -> file, in order.
+    """
+    found: dict[int, Path] = {}
     for path in (run.path / "checkpoints").glob("epoch-*.safetensors"):
-        if match := KEPT.fullmatch(path.name):
+        match = KEPT.fullmatch(path.name)
+        if match is not None:
             found[int(match[1])] = path
     return dict(sorted(found.items()))
 
@@ -53,6 +78,9 @@ def digest_of(tensors: Mapping[str, Tensor], state: str) -> str:
     Args:
         tensors: on the CPU, contiguous.
         state: the JSON of the state, without the digest.
+
+    Returns:
+        64 hexadecimal digits.
     """
     total = hashlib.sha256(state.encode())
     for name, tensor in sorted(tensors.items()):
@@ -65,7 +93,7 @@ def save_checkpoint(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    state: Mapping[str, Any],
+    state: Mapping[str, object],
     extensions: Sequence[Extension] = (),
 ) -> None:
     """Write model, optimizer and state as one file, whole or not at all.
@@ -75,33 +103,56 @@ def save_checkpoint(
         model: its state dict becomes `model/KEY`.
         optimizer: its tensors become `optimizer/INDEX/KEY`; None for weights alone.
         state: plain values.
-        extensions: tensors of their states become `extension/NAME/KEY`; plain values stand in the JSON under `extensions`.
+        extensions: tensors of their states become `extension/NAME/KEY`; plain values stand in the JSON under
+            `extensions`.
 
     Raises:
         BadRequest: the disk is full; the previous checkpoint is intact.
     """
-    tensors = {f"model/{k}": v for k, v in model.state_dict().items()}
-    groups = []
+    tensors = _prefixed(MODEL, model.state_dict())
+    groups: list[JSON] = []
     if optimizer is not None:
-        values = optimizer.state_dict()
-        groups = [{k: v for k, v in g.items() if k != "params"} for g in values["param_groups"]]
-        for index, slots in values["state"].items():
-            tensors |= {f"optimizer/{index}/{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
-    plain: dict[str, dict[str, Any]] = {}
+        found, groups = _of_optimizer(optimizer)
+        tensors |= found
+    plain: dict[str, JSON] = {}
     for extension in extensions:
         values = extension.state()
-        plain[extension.name] = {k: v for k, v in values.items() if not isinstance(v, Tensor)}
-        tensors |= {f"extension/{extension.name}/{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-    tensors = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    whole = {**state, "optimizer_groups": groups}
+        plain[extension.name] = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+        tensors |= _prefixed(f"{EXTENSION}{extension.name}/", values)
+    for key, value in tensors.items():
+        tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    whole: JSON = {**state, "optimizer_groups": groups}
     if plain:
-        whole["extensions"] = plain
-    # One entry: with two the library writes them in an order of its own, and equal checkpoints would differ in their bytes.
+        whole |= {"extensions": plain}
+    # One entry: with two the library writes them in an order of its own, and equal checkpoints would differ in their
+    # bytes.
     text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
     write_atomic(path, save(tensors, metadata={"state": text}))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _prefixed(prefix: str, values: Mapping[str, object]) -> dict[str, Tensor]:
+    """The tensors among some values, under names of their own."""
+    return {prefix + key: value for key, value in values.items() if isinstance(value, Tensor)}
+
+
+def _without(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _of_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[JSON]]:
+    """The tensors of an optimizer, and the settings of its groups."""
+    values = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    for index, slots in values["state"].items():
+        tensors |= _prefixed(f"{OPTIMIZER}{index}/", slots)
+    groups: list[JSON] = []
+    for group in values["param_groups"]:
+        groups.append({key: value for key, value in group.items() if key != "params"})
+    return tensors, groups
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], JSON]:
     """Tensors and state of a safetensors file; a digest in its header must be theirs."""
     open_regular(path).close()  # a named pipe would hang the library
     try:
@@ -126,6 +177,9 @@ def _damaged(path: Path, why: str) -> BadRequest:
 def check_checkpoints(run: Run) -> None:
     """Read every checkpoint of a run once, so that damage to one that is only kept is noticed before more work.
 
+    Args:
+        run: its directory.
+
     Raises:
         BadRequest: names the damaged file.
     """
@@ -138,7 +192,7 @@ def load_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     extensions: Sequence[Extension] | None = None,
-) -> dict[str, Any]:
+) -> JSON:
     """Load what `save_checkpoint` wrote.
 
     Args:
@@ -154,11 +208,11 @@ def load_checkpoint(
         BadRequest: a damaged file, a checkpoint of another network (says which keys differ), or of other extensions.
     """
     tensors, state = _read(path)
-    load_weights(model, {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}, path)
+    load_weights(model, _without(MODEL, tensors), path)
     if optimizer is not None:
         try:
             _load_optimizer(optimizer, tensors, state)
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        except DOES_NOT_FIT as error:
             raise _damaged(path, f"its optimizer state does not fit: {one_line(str(error), 120)}") from None
     if extensions is not None:
         _load_extensions(extensions, tensors, state, path)
@@ -171,45 +225,64 @@ def _load_extensions(
     stored = state.get("extensions", {})
     names = [extension.name for extension in extensions]
     if not isinstance(stored, dict) or sorted(stored) != sorted(names):
-        raise bad(str(path), expected=f"a checkpoint of extensions {', '.join(names) or 'none'}",
-                  got=", ".join(map(str, stored)) or "none", remedy="resume with those it was begun with")  # fmt: skip
+        expected = f"a checkpoint of extensions {', '.join(names) or 'none'}"
+        got = ", ".join(map(str, stored)) or "none"
+        raise bad(str(path), expected=expected, got=got, remedy="resume with those it was begun with")
     for extension in extensions:
-        prefix = f"extension/{extension.name}/"
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         try:
-            extension.load({**stored[extension.name], **own})
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            extension.load({**stored[extension.name], **_without(f"{EXTENSION}{extension.name}/", tensors)})
+        except DOES_NOT_FIT as error:
             why = f"the state of extension {extension.name} does not fit: {one_line(str(error), 120)}"
             raise _damaged(path, why) from None
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer/"):
-            _, index, name = key.split("/", 2)
-            slots.setdefault(int(index), {})[name] = value
+    for key, value in _without(OPTIMIZER, tensors).items():
+        index, name = key.split("/", 1)
+        slots.setdefault(int(index), {})[name] = value
     current = optimizer.state_dict()
-    groups = []
+    groups: list[JSON] = []
     for old, new in zip(current["param_groups"], state["optimizer_groups"], strict=True):
         groups.append({**new, "params": old["params"]})
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Copy a state dict into a model, or say which keys or shapes do not fit."""
+    """Copy a state dict into a model.
+
+    Args:
+        model: takes the weights.
+        weights: its state dict, of the same keys and shapes.
+        path: whence they come, for the message.
+
+    Raises:
+        BadRequest: says which keys or shapes do not fit.
+    """
     own = model.state_dict()
-    missing, unknown = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
-    shapes = [k for k in own if k in weights and own[k].shape != weights[k].shape]
-    for what, keys in (("missing", missing), ("unknown", unknown), ("other shape:", shapes)):
+    differences = {
+        "missing": sorted(set(own) - set(weights)),
+        "unknown": sorted(set(weights) - set(own)),
+        "other shape:": [key for key in own if key in weights and own[key].shape != weights[key].shape],
+    }
+    for what, keys in differences.items():
         if keys:
-            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-            raise BadRequest(f"{path}: a checkpoint of another network; {what} {', '.join(keys[:3])}{more}")
+            named = ", ".join(keys[:3])
+            if len(keys) > 3:
+                named += f" and {len(keys) - 3} more"
+            raise BadRequest(f"{path}: a checkpoint of another network; {what} {named}")
     model.load_state_dict(dict(weights))
 
 
 def read_run_weights(run: Run, path: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint of a run, which must be the one that its summary names.
+
+    Args:
+        run: its directory.
+        path: of the checkpoint.
+
+    Returns:
+        A state dict.
 
     Raises:
         BadRequest: see `read_weights`; another checkpoint lies in its place.
@@ -224,14 +297,20 @@ def read_run_weights(run: Run, path: Path) -> dict[str, Tensor]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from a cgro checkpoint, a plain safetensors file, or a .pt file read with weights_only=True.
 
+    Args:
+        path: what does not end in .safetensors is read as a .pt file: a state dict, or a mapping that has one under
+            `state_dict`, `model_state_dict` or `model`.
+
+    Returns:
+        Tensors by name; the prefix `module.` of a parallel network is taken off.
+
     Raises:
         BadRequest: no regular file, a damaged one, one that holds or stands for more than the memory, keys that are no
             names, or a pickle that holds more than tensors (refused, never executed).
     """
     if path.suffix == ".safetensors":
         tensors, _ = _read(path)
-        own = {k[6:]: v for k, v in tensors.items() if k.startswith("model/")}
-        return own or tensors
+        return _without(MODEL, tensors) or tensors
     if not os.path.exists(path):
         raise BadRequest(f"{path}: expected a checkpoint, found none")
     value, size = _unpickled(path)
@@ -240,15 +319,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             value = value[key]
     if not (isinstance(value, dict) and value and all(isinstance(v, Tensor) for v in value.values())):
         raise bad(str(path), expected="a state dict of tensors", got=type(value).__name__)
+    n_bytes = 0
     for key, tensor in value.items():
         if not isinstance(key, str):
             raise bad(str(path), expected="names of tensors as keys", got=f"{key!r}")
         if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
             kind = f"{tensor.dtype} on {tensor.device}, {tensor.layout}"
             raise bad(f"{path}: {key}", expected="a tensor of plain numbers", got=kind)
+        n_bytes += tensor.numel() * tensor.element_size()
     # A tensor may stand for more values than are stored, as by `expand`; whoever copies it allocates them all.
-    require_room(sum(v.numel() * v.element_size() for v in value.values()), size, str(path))
-    return {k.removeprefix("module."): v for k, v in value.items()}
+    require_room(n_bytes, size, str(path))
+    return {key.removeprefix("module."): tensor for key, tensor in value.items()}
 
 
 def _unpickled(path: Path) -> tuple[Any, int]:
@@ -258,25 +339,31 @@ def _unpickled(path: Path) -> tuple[Any, int]:
         require_room(size, size, str(path))
         try:
             if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    members = archive.infolist()
-                if any(m.filename.endswith(".pkl") and m.file_size > MOST_PICKLE for m in members):
-                    raise ValueError(f"an index of more than {MOST_PICKLE:,} bytes")
-                require_room(sum(m.file_size for m in members), size, str(path))
+                _require_harmless_archive(file, size, path)
             file.seek(0)
-            with warnings.catch_warnings(
-                action="ignore"
-            ):  # of storage types and tar files: the user cannot act on them
+            # Warnings are of storage types and of tar files, and the user cannot act on them.
+            with warnings.catch_warnings(action="ignore"):
                 return torch.load(file, map_location="cpu", weights_only=True), size
         except BadRequest:
             raise
         except Exception as error:  # torch raises many types here; each means the same to the caller
-            raise bad(str(path), expected="tensors only", got=f"a file that is refused ({_why(error)})",
-                      remedy="save model.state_dict() alone, with torch.save or as safetensors") from None  # fmt: skip
+            got = f"a file that is refused ({_why(error)})"
+            remedy = "save model.state_dict() alone, with torch.save or as safetensors"
+            raise bad(str(path), expected="tensors only", got=got, remedy=remedy) from None
+
+
+def _require_harmless_archive(file: IO[bytes], size: int, path: Path) -> None:
+    """Refuse an archive that unpacks to more than the memory holds, or whose index alone does not end."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    for member in members:
+        if member.filename.endswith(".pkl") and member.file_size > MOST_PICKLE:
+            raise ValueError(f"an index of more than {MOST_PICKLE:,} bytes")
+    require_room(sum(member.file_size for member in members), size, str(path))
 
 
 def _why(error: Exception) -> str:
-    """What was in the way. Torch's own text goes on to advise to unpickle the file, which would execute what it holds."""
+    """What was in the way. Torch's own text advises to unpickle the file, which would execute what it holds."""
     text = str(error)
     if (name := re.search(r"GLOBAL ([\w.]{1,150})", text)) is not None:
         return f"to unpickle it would run {name[1]}"
@@ -303,8 +390,10 @@ def checkpoint_of(run: Run, *, selected: bool = False) -> Path:
         BadRequest: there is none.
     """
     folder = run.path / "checkpoints"
-    path = folder / (SELECTED if selected else LAST)
-    if not selected and (folder / EVALUATED).exists():
+    path = folder / LAST
+    if selected:
+        path = folder / SELECTED
+    elif (folder / EVALUATED).exists():
         path = folder / EVALUATED
     if not path.exists():
         raise bad(str(run.path), expected=f"checkpoints/{path.name}", got="none", remedy="is it a training run?")

@@ -1,5 +1,8 @@
-"""`fit`: training that can be killed at any moment and resumed to the same bits. Its pieces: a step (`step`, `steps`), what is
-remembered of epochs (`history`), files (`store`), evaluations (`judging`), Ctrl-C (`interrupt`)."""
+"""`fit`: training that can be killed at any moment and resumed to the same bits.
+
+Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), files (`store`), evaluations
+(`evaluation`), Ctrl-C (`interrupt`).
+"""
 
 import math
 import time
@@ -13,10 +16,10 @@ from cgro._check import bad
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.runs import Run
+from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, require_extensions
-from cgro.training.history import History, Position, Row
+from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
-from cgro.training.judging import Evaluation, Snapshot, evaluate
 from cgro.training.objectives.base import Objective, require_objective
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
@@ -45,7 +48,8 @@ def fit(
     Args:
         model: (B, *S) -> (B, C) logits or (B,) scores; trained in place. Under extensions that average weights
             `cgro.training.evaluated(model, extensions)` is the network to use.
-        data: its `train` part is learned, `validation` selects, `test` is only measured.
+        data: its `train` part is learned, `validation` selects, `test` is only measured. Moved to the device as a
+            whole.
         objective: such as `Adversarial(attack)` or `TRADES(attack, beta=6.0)`; see `Objective`.
         recipe: the loop.
         extensions: such as `(EMA(0.999),)`; see `Extension`. The first is the outermost.
@@ -53,8 +57,8 @@ def fit(
         seed: of order, attack, augmentation and dropout.
         run: where rows and checkpoints go; a run that has a checkpoint is resumed from it.
         fabric: device, precision and trackers; None means one CPU in float32.
-        probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they must
-            change nothing.
+        probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
+            must change nothing.
 
     Returns:
         One record per evaluated epoch: the four errors (fractions), lr, radius, loss, seconds. NaN, divergence and
@@ -69,8 +73,10 @@ def fit(
         >>> from cgro.definitions import PGD, ThreatModel
         >>> from cgro.models import build
         >>> from cgro.training import EMA, TRADES
-        >>> data, attack = load("digits", n_train=40, n_test=20), PGD(ThreatModel("inf", 0.1), n_steps=2)
-        >>> model, ema = build("mlp", data.shape, 10, width=8), EMA(0.9)
+        >>> data = load("digits", n_train=40, n_test=20)
+        >>> attack = PGD(ThreatModel("inf", 0.1), n_steps=2)
+        >>> model = build("mlp", data.shape, 10, width=8)
+        >>> ema = EMA(0.9)
         >>> trajectory = fit(model, data, TRADES(attack, beta=6.0), Recipe(epochs=2), extensions=(ema,))
         >>> trajectory.end.kind, trajectory.steps.tolist()
         ('completed', [1, 2])
@@ -78,15 +84,21 @@ def fit(
     require_objective(objective)
     require_extensions(extensions)
     if recipe.patience and (evaluation is None or not len(data.validation)):
-        raise bad(
-            "patience", expected="an evaluation and a validation part", got="none", remedy="set --validation 0.05"
-        )
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+        expected = "an evaluation and a validation part"
+        raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
+    if fabric is None:
+        fabric = Fabric(accelerator="cpu", devices=1)
     train = data.train.to(fabric.device)
+    parts = {
+        "validation": data.validation.to(fabric.device),
+        "test": data.test.to(fabric.device),
+        "train": train,
+    }
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
-    history, store = History(recipe, data.n_outputs), Store(run, steps)
-    parts = {name: getattr(data, name).to(fabric.device) for name in ("validation", "test")} | {"train": train}
-    loop = _Loop(data, parts, steps, history, store, store.resume(history), evaluation, probes)
+    history = History(recipe, data.n_outputs)
+    store = Store(run, steps)
+    position = store.resume(history)
+    loop = _Loop(data, parts, steps, history, store, position, evaluation, probes)
     outcome = loop.run()
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None)
@@ -112,7 +124,7 @@ class _Loop:
             while self.position.epoch < epochs and not self.history.out_of_patience():
                 failure = self._epoch(stop, update)
                 self.store.write(self.position, self.history)
-                if failure:
+                if failure is not None:
                     return failure
                 if stop.made:
                     return Outcome("interrupted", "stopped on request; resumable", self.position.epoch)
@@ -120,13 +132,18 @@ class _Loop:
 
     def _epoch(self, stop: StopRequest, update: Update) -> Outcome | None:
         """The rest of the current epoch and its evaluation; an interrupt leaves `position` in the middle of it."""
-        started, attack_seconds = time.perf_counter(), 0.0
-        at, n_steps, size = self.position, self.steps.per_epoch, self.steps.recipe.batch_size
+        started = time.perf_counter()
+        attack_seconds = 0.0
+        at = self.position
+        n_steps = self.steps.per_epoch
+        size = self.steps.recipe.batch_size
         order = self.steps.order(at.epoch)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]
             step = self.steps.make(at.epoch, k, rows)
-            loss = float(self.steps.take(step, at.epoch, k))  # the only value of a step that is read on the host
+            # The only value of a step that is read on the host, after all of it is under way: a loss that is not finite
+            # ends the training before it spoils another step, and the sum in Python's float64 is the same everywhere.
+            loss = float(self.steps.take(step, at.epoch, k))
             attack_seconds += step.attack_seconds
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
             at.loss_sum += loss * len(rows)
@@ -137,16 +154,18 @@ class _Loop:
                 return None
             if at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES:
                 self.store.write(at, self.history)
-        row = {
-            "epoch": at.epoch + 1,
-            "train_loss": at.loss_sum / len(self.steps.data),
-            "lr": self.steps.lr(at.epoch, n_steps - 1),
+        row: Row = {
+            EPOCH: at.epoch + 1,
+            LOSS: at.loss_sum / len(self.steps.data),
+            LR: self.steps.lr(at.epoch, n_steps - 1),
             "seconds": time.perf_counter() - started,
             "attack_seconds": attack_seconds,
             "radius": self.steps.radius(at.epoch + 1),
         }
-        at.epoch, at.step, at.loss_sum = at.epoch + 1, 0, 0.0
-        return self._finish(row)
+        at.epoch += 1
+        at.step = 0
+        at.loss_sum = 0.0
+        return self._finish(row, at.epoch)
 
     def _non_finite(self, k: int) -> Outcome:
         epoch = self.position.epoch
@@ -156,9 +175,9 @@ class _Loop:
         )
         return Outcome("non_finite", reason, epoch + 1)
 
-    def _finish(self, row: Row) -> Outcome | None:
+    def _finish(self, row: Row, epoch: int) -> Outcome | None:
         """Evaluate an epoch whose steps are taken, and record it."""
-        epoch, evaluation = row["epoch"], self.evaluation
+        evaluation = self.evaluation
         diverged = self.history.divergence(row)
         if diverged is not None:
             self.history.rows.append(row)
@@ -171,15 +190,15 @@ class _Loop:
             if epoch == self.steps.recipe.epochs or epoch % evaluation.every == 0:
                 row |= self._evaluated(evaluation, epoch)
         self.history.rows.append(row)
-        numbers = {k: v for k, v in row.items() if isinstance(v, int | float)}
+        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         self.steps.fabric.log_dict(numbers, step=epoch)
         return None
 
     def _evaluated(self, evaluation: Evaluation, epoch: int) -> Row:
         network = evaluated(self.steps.network, self.steps.extensions)
-        row: Row = dict(evaluate(network, self.parts, evaluation))
+        row: Row = evaluate(network, self.parts, evaluation)
         row |= self._observed(network, epoch)
-        if self.history.selects({"epoch": epoch, **row}):
+        if self.history.selects({EPOCH: epoch, **row}):
             assert self.history.selected is not None
             self.store.select(self.history.selected)
         return row
@@ -189,5 +208,5 @@ class _Loop:
         row: Row = {}
         network.eval()
         for probe in self.probes:
-            row |= dict(probe(Snapshot(network, self.data, epoch)))
+            row |= probe(Snapshot(network, self.data, epoch))
         return row

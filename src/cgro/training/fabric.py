@@ -4,7 +4,6 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,35 +18,53 @@ TRACKERS = ("none", "tensorboard", "wandb")
 
 
 def make_fabric(device: str, *, precision: str = "float32", track: str = "none", folder: Path | None = None) -> Fabric:
-    """Fabric on `auto`, `cpu`, `cuda` or `cuda:N`.
+    """Fabric on one device.
 
     Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: of the training step's forward pass; `bfloat16` casts its products (weights stay float32).
-        track: none, tensorboard or wandb. folder: of the run, where trackers write.
+        track: none, tensorboard or wandb.
+        folder: of the run, where trackers write; None for the current one.
+
+    Returns:
+        Not launched: there is one process.
 
     Raises:
         BadRequest: a device that is not here, a tracker that is not installed.
+
+    Example:
+        >>> make_fabric("cpu").device
+        device(type='cpu')
     """
-    kind, _, number = device.partition(":")
+    kind, number = _device(device)
+    devices: list[int] | int = 1
+    if kind == "cuda":
+        devices = [number]
+    plugins = None
+    if one_of(precision, "--train-precision", PRECISIONS) == "bfloat16":
+        plugins = MixedPrecision("bf16-mixed", device=kind)
+    return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
+
+
+def _device(name: str) -> tuple[str, int]:
+    """The kind of a device that is here, and its number among those of its kind."""
+    kind, _, number = name.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not re.fullmatch("[0-9]{1,4}", number)):
-        raise bad("--device", expected="auto, cpu, cuda or cuda:N", got=repr(device))
+        raise bad("--device", expected="auto, cpu, cuda or cuda:N", got=repr(name))
     available = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= available:
-        raise bad("--device", expected=f"one of {available} CUDA devices", got=repr(device), remedy="use --device auto")
+        raise bad("--device", expected=f"one of {available} CUDA devices", got=repr(name), remedy="use --device auto")
     if kind == "auto":
         kind = "cuda" if available else "cpu"
-    one_of(precision, "--train-precision", PRECISIONS)
-    return Fabric(
-        accelerator=kind, devices=[int(number or 0)] if kind == "cuda" else 1,
-        plugins=MixedPrecision("bf16-mixed", device=kind) if precision == "bfloat16" else None,
-        loggers=_trackers(track, folder),
-    )  # fmt: skip
+    return kind, int(number or 0)
 
 
 def _trackers(name: str, folder: Path | None) -> list[Logger]:
     if one_of(name, "--track", TRACKERS) == "none":
         return []
-    packages = ("tensorboard", "tensorboardX") if name == "tensorboard" else ("wandb",)
+    packages = ("wandb",)
+    if name == "tensorboard":
+        packages = ("tensorboard", "tensorboardX")
     if not any(importlib.util.find_spec(package) for package in packages):
         raise bad(f"--track {name}", expected=f"package {name}", got="none", remedy="pip install 'cgro[track]'")
     folder = folder or Path(".")
@@ -64,7 +81,8 @@ class WandbLogger(Logger):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._run = folder, None
+        self.folder = folder
+        self._run = None
 
     @property
     def name(self) -> str:
@@ -77,7 +95,12 @@ class WandbLogger(Logger):
         return self.folder.name
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """A row; the service is asked for at the first one."""
+        """Send a row; the connection is made at the first one.
+
+        Args:
+            metrics: values by name.
+            step: the epoch.
+        """
         if self._run is None:
             wandb = importlib.import_module("wandb")
             self._run = wandb.init(
@@ -85,10 +108,19 @@ class WandbLogger(Logger):
             )
         self._run.log(dict(metrics), step=step)
 
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The settings are in the run directory."""
+    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
+        """Do nothing: the settings are in the run directory.
+
+        Args:
+            *args: unused.
+            **kwargs: unused.
+        """
 
     def finalize(self, status: str) -> None:
-        """Close the run."""
+        """Close the run.
+
+        Args:
+            status: unused; the run directory has the outcome.
+        """
         if self._run is not None:
             self._run.finish()

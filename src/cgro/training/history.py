@@ -1,20 +1,30 @@
-"""What training remembers of its epochs: the rows, which network is selected, when patience is over, and how it ended."""
+"""What training remembers of its epochs: rows, the selected network, when patience is over, and how it ended."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from cgro.training.recipe import Recipe
 from cgro.trajectory import Outcome, Trajectory
 
 COLLAPSE_SHARE = 0.99
+"""A network that gives one class to this share of the test examples, or to more, is called collapsed. A choice."""
 DIVERGED_FACTOR = 10.0
 """A mean training loss above this many times that of guessing is called divergence. A choice, without a source."""
 CURVES = ("robust_error/train", "robust_error/test", "clean_error/test")
 """Drawn in the terminal while training runs."""
 
-Row = dict[str, Any]
+EPOCH = "epoch"
+LOSS = "train_loss"
+LR = "lr"
+CLEAN_TEST = "clean_error/test"
+CLEAN_VALIDATION = "clean_error/validation"
+ROBUST_VALIDATION = "robust_error/validation"
+PREDICTION_SHARE = "prediction_share"
+
+Row = dict[str, float]
+"""The numbers of one epoch by name, as a line of `metrics.jsonl`: its steps', its evaluation's if there was one, and
+those of the probes."""
 
 
 @dataclass
@@ -32,6 +42,19 @@ class Position:
     loss_sum: float = 0.0
 
 
+@dataclass(frozen=True)
+class Selected:
+    """The network that is selected.
+
+    Args:
+        epoch: after which it was evaluated.
+        score: robust and clean error on the validation part, compared in this order.
+    """
+
+    epoch: int
+    score: list[float]
+
+
 @dataclass
 class History:
     """The rows of the epochs so far, and what follows from them. Nothing here looks at a network.
@@ -40,41 +63,70 @@ class History:
         recipe: epochs and patience.
         n_outputs: 1 for scores, else the number of classes.
         rows: one per epoch.
-        selected: epoch and validation errors of the selected network; None before there is one.
+        selected: None before there is one.
+
+    Example:
+        >>> history = History(Recipe(epochs=3), n_outputs=10)
+        >>> errors = {"clean_error/validation": 0.1, "robust_error/validation": 0.4}
+        >>> history.selects({"epoch": 1, **errors}), history.selects({"epoch": 2, **errors})
+        (True, False)
+        >>> history.selected
+        Selected(epoch=1, score=[0.4, 0.1])
     """
 
     recipe: Recipe
     n_outputs: int
     rows: list[Row] = field(default_factory=list)
-    selected: dict[str, Any] | None = None
+    selected: Selected | None = None
 
-    def selects(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row has the lowest validation error so far (robust, then clean; the earliest of equals); noted if so."""
-        if "robust_error/validation" not in row:
+    def selects(self, row: Mapping[str, float]) -> bool:
+        """Note a row that has the lowest validation error so far: robust, then clean; the earliest of equals.
+
+        Args:
+            row: of an epoch.
+
+        Returns:
+            Whether it has, and its network is the selected one now.
+        """
+        if ROBUST_VALIDATION not in row:
             return False
-        score = [row["robust_error/validation"], row["clean_error/validation"]]
-        if self.selected is not None and score >= self.selected["score"]:
+        score = [row[ROBUST_VALIDATION], row[CLEAN_VALIDATION]]
+        if self.selected is not None and score >= self.selected.score:
             return False
-        self.selected = {"epoch": row["epoch"], "score": score}
+        self.selected = Selected(int(row[EPOCH]), score)
         return True
 
     def out_of_patience(self) -> bool:
-        """Whether `patience` evaluations since the selected one brought no lower validation error."""
+        """Whether patience is over.
+
+        Returns:
+            True if `patience` evaluations since the selected network brought no lower validation error.
+        """
         if not self.recipe.patience or self.selected is None:
             return False
-        after = [r for r in self.rows if "robust_error/validation" in r and r["epoch"] > self.selected["epoch"]]
-        return len(after) >= self.recipe.patience
+        n_since = 0
+        for row in self.rows:
+            if ROBUST_VALIDATION in row and row[EPOCH] > self.selected.epoch:
+                n_since += 1
+        return n_since >= self.recipe.patience
 
-    def divergence(self, row: Mapping[str, Any]) -> Outcome | None:
-        """The outcome of an epoch whose loss is far above that of guessing; None otherwise."""
+    def divergence(self, row: Mapping[str, float]) -> Outcome | None:
+        """How training ends after an epoch whose loss is far above that of guessing.
+
+        Args:
+            row: of the epoch.
+
+        Returns:
+            The outcome; None if the loss is not.
+        """
         guessing = math.log(max(2, self.n_outputs))
-        if row["train_loss"] <= DIVERGED_FACTOR * guessing:
+        if row[LOSS] <= DIVERGED_FACTOR * guessing:
             return None
         reason = (
-            f"training loss {row['train_loss']:.3g} in epoch {row['epoch']}, more than {DIVERGED_FACTOR:g} "
-            f"times that of guessing ({guessing:.2f}); lower lr (now {row['lr']:g})"
+            f"training loss {row[LOSS]:.3g} in epoch {row[EPOCH]}, more than {DIVERGED_FACTOR:g} times that of "
+            f"guessing ({guessing:.2f}); lower lr (now {row[LR]:g})"
         )
-        return Outcome("diverged", reason, row["epoch"])
+        return Outcome("diverged", reason, int(row[EPOCH]))
 
     def ending(self, epoch: int) -> Outcome:
         """How a training ended that nothing broke off.
@@ -85,22 +137,35 @@ class History:
         Returns:
             Collapsed, stopped by patience, or completed.
         """
-        shares = [(r["epoch"], r["prediction_share"]) for r in self.rows if "prediction_share" in r]
-        if shares and shares[-1][1] >= COLLAPSE_SHARE:
-            healthy = [e for e, share in shares if share < COLLAPSE_SHARE]
-            since = f"epoch {max(healthy) + 1}" if healthy else "the start"
+        since = self._constant_since()
+        if since is not None:
             reason = (
-                f"the network has answered one class since {since}: the constant solution; warm the radius up, "
-                "train longer, lower lr, or widen the network"
+                f"the network has answered one class since {since}: the constant solution; warm the radius up, train "
+                "longer, lower lr, or widen the network"
             )
             return Outcome("collapsed", reason, epoch)
-        if epoch < self.recipe.epochs and self.selected:
+        if epoch < self.recipe.epochs and self.selected is not None:
             reason = (
                 f"no lower validation robust error in {self.recipe.patience} evaluations since epoch "
-                f"{self.selected['epoch']}"
+                f"{self.selected.epoch}"
             )
             return Outcome("stopped", reason, epoch)
         return Outcome("completed", f"{self.recipe.epochs} epochs", epoch)
+
+    def _constant_since(self) -> str | None:
+        """Since when the network has answered one class; None if at the last evaluation it did not."""
+        healthy_until = 0
+        collapsed = False
+        for row in self.rows:
+            if PREDICTION_SHARE in row:
+                collapsed = row[PREDICTION_SHARE] >= COLLAPSE_SHARE
+                if not collapsed:
+                    healthy_until = int(row[EPOCH])
+        if not collapsed:
+            return None
+        if healthy_until == 0:
+            return "the start"
+        return f"epoch {healthy_until + 1}"
 
     def trajectory(self, outcome: Outcome, *, evaluated: bool = True) -> Trajectory:
         """The epochs as columns.
@@ -108,15 +173,36 @@ class History:
         Args:
             outcome: how it ended.
             evaluated: only the epochs that were evaluated; False for a training without evaluations.
+
+        Returns:
+            One record per epoch. `meta` has the selected epoch and its score, or None, under `selected`.
         """
-        rows = [r for r in self.rows if "clean_error/test" in r] if evaluated else self.rows
-        return Trajectory.from_rows(rows, "epoch", outcome, {"selected": self.selected})
+        rows = self.rows
+        if evaluated:
+            rows = [row for row in rows if CLEAN_TEST in row]
+        selected = None
+        if self.selected is not None:
+            selected = asdict(self.selected)
+        return Trajectory.from_rows(rows, EPOCH, outcome, {"selected": selected})
 
     def note(self) -> str:
-        """A remark beside the progress bar."""
-        stuck = bool(self.rows) and self.rows[-1].get("prediction_share", 0) >= COLLAPSE_SHARE
-        return "stuck at a constant" if stuck else ""
+        """A remark beside the progress bar.
+
+        Returns:
+            Empty if there is nothing to remark.
+        """
+        if self.rows and self.rows[-1].get(PREDICTION_SHARE, 0.0) >= COLLAPSE_SHARE:
+            return "stuck at a constant"
+        return ""
 
     def curves(self) -> dict[str, list[float]]:
-        """The curves in the terminal."""
-        return {key.replace("_", " ").replace("/", ", "): [r[key] for r in self.rows if key in r] for key in CURVES}
+        """The curves in the terminal.
+
+        Returns:
+            Label -> the values so far, as fractions.
+        """
+        curves: dict[str, list[float]] = {}
+        for key in CURVES:
+            label = key.replace("_", " ").replace("/", ", ")
+            curves[label] = [row[key] for row in self.rows if key in row]
+        return curves

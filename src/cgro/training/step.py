@@ -1,20 +1,27 @@
-"""One step of training: what an objective may see of it, and how its loss becomes one update of the weights."""
+"""One step of training: what an objective may see of it, and how its loss becomes one update of the weights.
+
+Between the parts of a step no value of a tensor is read on the host, so that a GPU is never waited for and a step can
+be captured as a whole.
+"""
 
 import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.definitions import Attack, GradientAttack, Loss, Model
 from cgro.definitions.attacks import judge, preserve_state
 from cgro.definitions.draws import Draws
+from cgro.definitions.inputs import describe
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
+"""Mode of BatchNorm and dropout while an attack of training runs; see `Recipe`."""
 Streams = Callable[[str], Draws]
 """Purpose -> a stream of random numbers per example of the batch, in their order."""
 
@@ -41,11 +48,9 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 class Step:
     """One batch and what may be done with it. Made by `fit`, given to the objective and to `Extension.around`.
 
-    Nothing in it reads a value on the host, so that a step can be captured as a whole.
-
     Args:
-        model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs are
-            differentiable in the weights.
+        model: (B, *S) -> (B, C) logits or (B,) scores, in training mode and in the precision of training. Its outputs
+            are differentiable in the weights.
         x: (B, *S) clean inputs in the box, augmented.
         y: (B,) labels.
         network: the module behind `model`, whose parameters are updated.
@@ -53,8 +58,21 @@ class Step:
         attack: the default of `craft`; None if the objective has none.
         radius_share: factor on the radius of attacks in this step (radius warm-up).
         craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
+        epoch: epochs that are over, for what is scheduled.
         attack_seconds: time spent in attacks so far.
         n_crafted: calls of `craft` since the objective was called.
+        crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
+            has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
+            anew.
+
+    Example:
+        >>> from cgro.definitions import FGSM, ThreatModel
+        >>> scores = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))  # f(x) = 2 x - 1
+        >>> _ = nn.init.constant_(scores[0].weight, 2.0), nn.init.constant_(scores[0].bias, -1.0)
+        >>> streams = lambda purpose: Draws.of(0, purpose, torch.arange(1))
+        >>> attack = FGSM(ThreatModel("inf", 0.125))
+        >>> Step(scores, torch.tensor([[0.75]]), torch.tensor([1]), scores, streams, attack).craft()
+        tensor([[0.6250]])
     """
 
     model: Model
@@ -65,16 +83,19 @@ class Step:
     attack: Attack | None = None
     radius_share: float = 1.0
     craft_mode: CraftMode = "eval"
+    epoch: int = 0
     attack_seconds: float = 0.0
     n_crafted: int = 0
+    crafted: list[Tensor] = field(default_factory=list)
+    _in_objective: bool = field(default=False, init=False)
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
         """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.
 
         Args:
             attack: None means that of the objective.
-            loss: (outputs, y) -> (B,) that the attack increases in place of its own; only for attacks along the gradient.
-                It may depend on the rows of the batch (`cgro.definitions.FromClean`).
+            loss: (outputs, y) -> (B,) that the attack increases in place of its own; only for attacks along the
+                gradient. It may depend on the rows of the batch (`cgro.definitions.FromClean`).
 
         Returns:
             (B, *S), constants. The second call in a step draws other random starts than the first.
@@ -82,12 +103,19 @@ class Step:
         Raises:
             BadRequest: no attack, a loss for an attack that takes none, and what the attack raises.
         """
+        if self._in_objective and self.n_crafted < len(self.crafted):
+            self.n_crafted += 1
+            return self.crafted[self.n_crafted - 1]
         started = time.perf_counter()
         attack = self._scheduled(attack, loss)
-        purpose = "attack" if self.n_crafted == 0 else f"attack {self.n_crafted}"
+        purpose = "attack"
+        if self.n_crafted > 0:
+            purpose = f"attack {self.n_crafted}"
         self.n_crafted += 1
         with self._attacked() as target:
             x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
+        if self._in_objective:
+            self.crafted.append(x_adv)
         self.attack_seconds += time.perf_counter() - started
         return x_adv
 
@@ -103,8 +131,34 @@ class Step:
         self.attack_seconds += time.perf_counter() - started
         return outputs
 
+    def mean_loss(self, objective: Callable[["Step"], Tensor]) -> Tensor:
+        """The mean of an objective's loss over the batch. Asked again, it is that of the same adversarial examples.
+
+        Args:
+            objective: step -> (B,).
+
+        Returns:
+            0-dimensional, differentiable in the weights.
+
+        Raises:
+            BadRequest: the objective returned another shape, or no tensor.
+        """
+        self.n_crafted = 0
+        self._in_objective = True
+        try:
+            losses: object = objective(self)
+        finally:
+            self._in_objective = False
+        expected = f"a loss per example, of shape {tuple(self.y.shape)}"
+        if not isinstance(losses, Tensor):
+            raise bad("objective", expected=expected, got=describe(losses))
+        if losses.shape != self.y.shape:
+            raise bad("objective", expected=expected, got=tuple(losses.shape), remedy="leave the mean to the loop")
+        return losses.mean()
+
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
-        attack = self.attack if attack is None else attack
+        if attack is None:
+            attack = self.attack
         if attack is None:
             raise bad("craft", expected="an attack", got="none", remedy="pass one, or give the objective an `attack`")
         if loss is not None:
@@ -121,9 +175,40 @@ class Step:
         self.network.train(self.craft_mode != "eval")
         try:
             if self.craft_mode == "train_update_bn":
-                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates stay.
+                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
+                # stay.
                 yield lambda x: self.network(x)
             else:
                 yield self.network
         finally:
             self.network.train()
+
+
+def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.optim.Optimizer) -> Tensor:
+    """One step of training for a loop with neither schedule nor extensions; the optimizer's learning rate holds.
+
+    Args:
+        step: the batch.
+        objective: step -> (B,).
+        optimizer: of the parameters of `step.network`.
+
+    Returns:
+        The mean loss before the update, 0-dimensional and on the device.
+
+    Raises:
+        BadRequest: see `Step.mean_loss`.
+
+    Example:
+        >>> w = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(w.weight, 3.0)
+        >>> ones = torch.ones(1, 1)
+        >>> step = Step(w, ones, torch.ones(1), w, lambda purpose: Draws.of(0, purpose, torch.arange(1)))
+        >>> loss = descend(step, lambda s: s.model(s.x)[:, 0] ** 2, torch.optim.SGD(w.parameters(), lr=0.25))
+        >>> loss.item(), w.weight.item()  # 3 - 0.25 * 2 * 3
+        (9.0, 1.5)
+    """
+    loss = step.mean_loss(objective)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()

@@ -1,10 +1,10 @@
 """The steps of a training: which batch is the k-th of an epoch, and how it changes the weights.
 
-Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack, is drawn
-from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the other examples
-of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout) in a step, come from
-generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs no generator states, and a
-resumed run draws what an undisturbed one would have drawn.
+Nothing random is carried from step to step. What happens to an example, its augmentation and the start of its attack,
+is drawn from a stream of its own, keyed by (seed, purpose, epoch, its index in the data set): it depends neither on the
+other examples of the batch nor on how the batches are cut. The order of an epoch, and the network's own noise (dropout)
+in a step, come from generators seeded by (seed, purpose, epoch) and (seed, purpose, epoch, step). So a checkpoint needs
+no generator states, and a resumed run draws what an undisturbed one would have drawn.
 """
 
 import math
@@ -16,7 +16,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cgro._check import bad
 from cgro.data import Split, augmentation_by_name
 from cgro.definitions.draws import Draws
 from cgro.training.extensions.base import Extension
@@ -61,16 +60,38 @@ class Steps:
         return math.ceil(len(self.data) / self.recipe.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """(N,) int64, the order of the examples in an epoch."""
+        """The order of the examples in an epoch.
+
+        Args:
+            epoch: epochs that are over.
+
+        Returns:
+            (N,) int64, on the CPU.
+        """
         generator = torch.Generator("cpu").manual_seed(derive_seed(self.seed, "order", epoch))
         return torch.randperm(len(self.data), generator=generator)
 
     def lr(self, epoch: int, k: int) -> float:
-        """The learning rate of step k, counted from 0, of an epoch."""
+        """The learning rate of a step.
+
+        Args:
+            epoch: epochs that are over.
+            k: from 0.
+
+        Returns:
+            That of the schedule at the beginning of the step.
+        """
         return self.recipe.lr_at(epoch + k / self.per_epoch)
 
     def radius(self, epochs: float) -> float:
-        """The radius of the objective's attack after so many epochs, in units of the input; 0 without an attack."""
+        """The radius of the objective's attack, warm-up included.
+
+        Args:
+            epochs: that are over; a fraction within one.
+
+        Returns:
+            In units of the input; 0 without an attack.
+        """
         if self.attack is None:
             return 0.0
         return self.attack.threat.radius * self.recipe.radius_fraction(epochs)
@@ -92,7 +113,17 @@ class Steps:
         x = self.augmentation(x, generator=streams("augment"))
         self.model.train()
         share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
-        return Step(self.model, x, y, self.network, streams, self.attack, share, self.recipe.craft_mode)
+        return Step(
+            self.model,
+            x,
+            y,
+            self.network,
+            streams,
+            attack=self.attack,
+            radius_share=share,
+            craft_mode=self.recipe.craft_mode,
+            epoch=epoch,
+        )
 
     def take(self, step: Step, epoch: int, k: int) -> Tensor:
         """Update the weights.
@@ -112,22 +143,25 @@ class Steps:
             compute = partial(extension.around, step, compute)
         loss = compute()
         if self.recipe.clip:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.clip)
+            # Not an error here: gradients that are not finite make the weights so, and the next loss, which ends the
+            # training. Asking for it would also read a value on the host.
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False)
         self.optimizer.step()
         for extension in self.extensions:
             extension.after_step(self.network, epoch * self.per_epoch + k + 1)
+        if k + 1 == self.per_epoch:
+            for extension in self.extensions:
+                extension.after_epoch(self.network, epoch + 1)
         return loss
 
     def _gradients(self, step: Step, noise: int) -> Tensor:
-        cuda = [step.x.device] if step.x.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        """Set the gradients to those of the objective's mean; again, with the same adversarial examples and dropout."""
+        devices: list[torch.device] = []
+        if step.x.device.type == "cuda":
+            devices.append(step.x.device)
+        with torch.random.fork_rng(devices=devices):
             torch.random.manual_seed(noise)
-            step.n_crafted = 0  # called again, a step has the same random starts and the same dropout
-            losses = self.objective(step)
-            if losses.shape != step.y.shape:
-                raise bad("objective", expected=f"a loss per example, of shape {tuple(step.y.shape)}",
-                          got=tuple(losses.shape), remedy="leave the mean to the loop")  # fmt: skip
-            loss = losses.mean()
+            loss = step.mean_loss(self.objective)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
         return loss.detach()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
 
 from cgro._check import BadRequest
 from cgro.runs import Run
@@ -18,7 +18,7 @@ from cgro.training.checkpoint import (
     save_checkpoint,
 )
 from cgro.training.extensions.base import evaluated
-from cgro.training.history import History, Position, Row
+from cgro.training.history import EPOCH, History, Position, Row, Selected
 from cgro.training.steps import Steps
 
 
@@ -56,27 +56,32 @@ class Store:
         state = load_checkpoint(path, self.steps.network, self.steps.optimizer.optimizer, self.steps.extensions)
         try:
             position = Position(int(state["epoch"]), int(state["step"]), float(state["loss_sum"]))
-            history.selected = state["selected"]
+            selected = state["selected"]
+            if selected is not None:
+                selected = Selected(**selected)
         except (KeyError, TypeError, ValueError):
             raise BadRequest(
                 f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
             ) from None
-        history.rows = self._rows_before(state, self.run, position.epoch)
+        history.selected = selected
+        history.rows = _rows_before(state, self.run, position.epoch)
         return position
 
     def write(self, position: Position, history: History) -> None:
-        """Write rows, the checkpoint, and the network that extensions have evaluated where it is another one."""
+        """Write rows, the checkpoint, and the network that extensions have evaluated where it is another one.
+
+        Args:
+            position: the steps taken.
+            history: the rows of the epochs that are over.
+
+        Raises:
+            BadRequest: the disk is full; the previous files are intact.
+        """
         self.saved_at = time.monotonic()
         if self.run is None:
             return
         self.run.write_rows(history.rows)
-        state = {
-            "epoch": position.epoch,
-            "step": position.step,
-            "loss_sum": position.loss_sum,
-            "selected": history.selected,
-            "rows": _seal(history.rows),
-        }
+        state = {**asdict(position), "selected": _plain(history.selected), "rows": _seal(history.rows)}
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)
@@ -85,28 +90,45 @@ class Store:
             save_checkpoint(self.run.file("checkpoints", EVALUATED), network, None, {"epoch": position.epoch})
 
     def keep(self, epoch: int) -> None:
-        """Write the weights after an epoch to a file of their own."""
-        self._weights(epoch_file(epoch), {"epoch": epoch})
+        """Write the weights after an epoch to a file of their own.
 
-    def select(self, selected: Mapping[str, Any]) -> None:
-        """Write the weights as those selected on the validation part."""
-        self._weights(SELECTED, selected)
+        Args:
+            epoch: number of epochs that are over.
+        """
+        self._write_weights(epoch_file(epoch), {"epoch": epoch})
 
-    def _weights(self, name: str, state: Mapping[str, Any]) -> None:
+    def select(self, selected: Selected) -> None:
+        """Write the weights as those selected on the validation part.
+
+        Args:
+            selected: their epoch and score, stored beside them.
+        """
+        self._write_weights(SELECTED, asdict(selected))
+
+    def _write_weights(self, name: str, state: Mapping[str, object]) -> None:
         if self.run is not None:
             network = evaluated(self.steps.network, self.steps.extensions)
             save_checkpoint(self.run.file("checkpoints", name), network, None, state)
 
-    @staticmethod
-    def _rows_before(state: Mapping[str, Any], run: Run, epoch: int) -> list[Row]:
-        """The rows that were there when the checkpoint was written; the file may be ahead of it by one."""
-        rows = [row for row in run.rows() if row.get("epoch", math.inf) <= epoch]
-        if "rows" in state and state["rows"] != _seal(rows):  # without it: of an older version, unchecked
-            raise BadRequest(
-                f"{run.path / 'metrics.jsonl'}: expected the {state['rows'][0]} rows that {LAST} was saved "
-                f"with, got {len(rows)} or changed ones; restore the file"
-            )
-        return rows
+
+def _plain(selected: Selected | None) -> dict[str, object] | None:
+    if selected is None:
+        return None
+    return asdict(selected)
+
+
+def _rows_before(state: Mapping[str, object], run: Run, epoch: int) -> list[Row]:
+    """The rows that were there when the checkpoint was written; the file may be ahead of it by one."""
+    rows = [row for row in run.rows() if row.get(EPOCH, math.inf) <= epoch]
+    sealed = state.get("rows")
+    # Without a seal the checkpoint is of an older version, and the rows are taken unchecked.
+    if "rows" in state and sealed != _seal(rows):
+        n_rows = sealed[0] if isinstance(sealed, list) and sealed else "other"
+        raise BadRequest(
+            f"{run.path / 'metrics.jsonl'}: expected the {n_rows} rows that {LAST} was saved with, got {len(rows)} or "
+            "changed ones; restore the file"
+        )
+    return rows
 
 
 def _seal(rows: list[Row]) -> list[int | str]:

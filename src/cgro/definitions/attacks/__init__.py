@@ -1,18 +1,22 @@
 """Attacks: the promises (base), along the gradient (gradient, pgd, apgd), by queries (square), together (ensemble)."""
 
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack, Best, NoAttack, require_attack
+from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
+from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
-from cgro.definitions.attacks.gradient import FGSM, GradientAttack, Precision, bfloat16_pays, loss_gradient
-from cgro.definitions.attacks.names import ATTACK_NAMES, attack_by_name
-from cgro.definitions.attacks.passes import first_pass, judge, outputs_of
+from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.gradient import FGSM, GradientAttack
+from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
+from cgro.definitions.attacks.passes import first_pass, image_layout, judge, loss_gradient, outputs_of
 from cgro.definitions.attacks.pgd import PGD
+from cgro.definitions.attacks.precision import Precision, bfloat16_pays
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.attacks.state import preserve_state
 
 __all__ = [
     "APGD",
+    "ATTACKS",
     "ATTACK_NAMES",
     "FGSM",
     "PGD",
@@ -20,18 +24,24 @@ __all__ = [
     "AutoAttack",
     "Best",
     "Ensemble",
+    "Evaluator",
     "GradientAttack",
+    "NamedAttack",
     "NoAttack",
     "Precision",
     "Square",
     "TargetedAPGD",
     "attack_by_name",
+    "attack_choices",
     "bfloat16_pays",
     "first_pass",
+    "image_layout",
     "judge",
     "loss_gradient",
     "outputs_of",
+    "per_example",
     "preserve_state",
     "require_attack",
+    "require_finite",
     "standard_ensemble",
 ]

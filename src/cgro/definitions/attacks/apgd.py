@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count
-from cgro.definitions.attacks.base import Best
-from cgro.definitions.attacks.gradient import GradientAttack, image_layout, loss_gradient, require_finite
-from cgro.definitions.attacks.passes import judge
+from cgro.definitions.attacks.best import Best, per_example
+from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.gradient import GradientAttack
+from cgro.definitions.attacks.passes import image_layout, judge
 from cgro.definitions.draws import Draws
-from cgro.definitions.losses import Model, margin, most_likely_others, targeted_dlr
+from cgro.definitions.losses import margin, most_likely_others, targeted_dlr
 from cgro.definitions.threat import ThreatModel
 
 TargetLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(outputs, y, targets) -> (B,)."""
 
 MOMENTUM = 0.75
 """alpha: share of the new step; the rest is the step before. Croce and Hein (2020), Section 3.1."""
@@ -27,10 +29,14 @@ MIN_STEP = 0.1
 """Smallest step for p = 1, in radii. Croce and Hein (2021)."""
 FIRST_SUPPORT = 0.2
 """Share of the coordinates that the first steps move for p = 1. Croce and Hein (2021)."""
+PERIOD = 0.04
+"""Share of the steps between two reviews for p = 1. Croce and Hein (2021)."""
 RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """p = 1: (factor of the radius, share of the steps), from wide to narrow. Croce and Hein (2021), Section 3.4."""
+N_TARGETS = 9
+"""Most likely wrong classes that APGD-T tries. Croce and Hein (2020), as in AutoAttack's standard version."""
 COMPACT_SHARE = 0.125
-"""The batch is cut to the examples that stand when this share of it fell. Affects speed only; no source."""
+"""The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
 
 
 class _Ascent:
@@ -38,34 +44,44 @@ class _Ascent:
 
     def __init__(self, threat: ThreatModel, center: Tensor, start: Tensor) -> None:
         n = len(start)
-        self.threat, self.center = threat, center
-        self.x = self.before = self.top_x = start
-        self.gradient = self.top_gradient = torch.zeros_like(start)
-        self.value = self.top_value = torch.full((n,), -math.inf, dtype=start.dtype, device=start.device)
+        self.threat = threat
+        self.center = center
+        self.x = start
+        self.before = start
+        self.top_x = start
+        self.gradient = torch.zeros_like(start)
+        self.top_gradient = self.gradient
+        self.value = torch.full((n,), -math.inf, dtype=start.dtype, device=start.device)
+        self.top_value = self.value
         self.rises = torch.zeros(n, device=start.device)
 
     def observe(self, value: Tensor, gradient: Tensor) -> None:
-        """Loss and gradient at x."""
+        """Take note of the loss and the gradient at x."""
         self.rises = self.rises + (value > self.value)
         higher = value > self.top_value
-        self.value, self.gradient = value, gradient
+        self.value = value
+        self.gradient = gradient
         self.top_value = torch.where(higher, value, self.top_value)
-        self.top_x = torch.where(self.spread(higher), self.x, self.top_x)
-        self.top_gradient = torch.where(self.spread(higher), gradient, self.top_gradient)
+        self.top_x = torch.where(per_example(higher, self.x), self.x, self.top_x)
+        self.top_gradient = torch.where(per_example(higher, self.x), gradient, self.top_gradient)
 
-    def spread(self, values: Tensor) -> Tensor:
-        """(B,) -> (B, 1, ..., 1)"""
-        return values.view(-1, *[1] * (self.x.ndim - 1))
+    def review(self, step: int) -> None:
+        """Adapt the size of the step."""
+        raise NotImplementedError
+
+    def advance(self, step: int) -> None:
+        """Go to the next iterate."""
+        raise NotImplementedError
 
     def back_to_top(self, rows: Tensor) -> None:
         """Go on from the best iterate, without momentum."""
-        mask = self.spread(rows)
+        mask = per_example(rows, self.x)
         self.x = torch.where(mask, self.top_x, self.x)
         self.before = torch.where(mask, self.top_x, self.before)
         self.gradient = torch.where(mask, self.top_gradient, self.gradient)
 
     def keep(self, rows: Tensor) -> None:
-        """Forget the other examples."""
+        """Forget the other examples. Every tensor here has one row per example."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value[rows])
@@ -84,7 +100,8 @@ class _Halving(_Ascent):
         self.size = torch.full_like(self.value, 2 * threat.radius)
         self.halved = torch.ones(len(start), dtype=torch.bool, device=start.device)
         self.last_top = self.top_value
-        self.last, self.checkpoints = 0, set(_checkpoints(n_steps))
+        self.last = 0
+        self.checkpoints = set(_checkpoints(n_steps))
 
     def review(self, step: int) -> None:
         if step not in self.checkpoints:
@@ -93,15 +110,18 @@ class _Halving(_Ascent):
         self.halved = (self.rises < MIN_RISES * (step - self.last)) | stuck
         self.size = torch.where(self.halved, self.size / 2, self.size)
         self.back_to_top(self.halved)
-        self.last_top, self.last = self.top_value, step
+        self.last_top = self.top_value
+        self.last = step
         self.rises = torch.zeros_like(self.rises)
 
     def advance(self, step: int) -> None:
-        z = self.threat.project(self.x + self.spread(self.size) * self.threat.direction(self.gradient), self.center)
+        length = per_example(self.size, self.x)
+        z = self.threat.project(self.x + length * self.threat.direction(self.gradient), self.center)
         if step > 0:
             mixed = self.x + MOMENTUM * (z - self.x) + (1 - MOMENTUM) * (self.x - self.before)
             z = self.threat.project(mixed, self.center)
-        self.x, self.before = z, self.x
+        self.before = self.x
+        self.x = z
 
 
 class _Sparse(_Ascent):
@@ -115,9 +135,10 @@ class _Sparse(_Ascent):
         super().__init__(threat, center, start)
         self.size = torch.full_like(self.value, threat.radius)
         self.support = torch.full_like(self.value, FIRST_SUPPORT * start[0].numel()).clamp_min(1)
-        if threat.radius and bool((start != center).any()):
-            self.support = torch.minimum(self.support, self._moved(start)).clamp_min(1)
-        self.period = max(1, math.ceil(0.04 * n_steps))
+        # A start away from X says by itself how many coordinates are of use. By a mask: nothing is read on the host.
+        moved = (start != center).any() & (threat.radius > 0)
+        self.support = torch.where(moved, torch.minimum(self.support, self._moved(start)).clamp_min(1), self.support)
+        self.period = max(1, math.ceil(PERIOD * n_steps))
 
     def _moved(self, x: Tensor) -> Tensor:
         return (x != self.center).flatten(1).sum(1).to(self.value) / SHRINK
@@ -147,8 +168,10 @@ def _checkpoints(n_steps: int) -> Iterator[int]:
     >>> list(_checkpoints(100))
     [22, 41, 57, 70, 80, 87, 93, 99]
     """
-    position, length = 0.22, 0.22
+    position = 0.22
+    length = 0.22
     while position < 1:
+        # Rounded first: 0.41 * 100 is 41.000000000000004 in floating point.
         yield math.ceil(round(position * n_steps, 9))
         length = max(length - 0.03, 0.06)
         position += length
@@ -164,8 +187,10 @@ class APGD(GradientAttack):
 
     Args:
         threat: where x_adv may lie.
-        n_steps: gradient steps a restart.
-        n_restarts: random starts; those after the first go on with the examples that still stand.
+        loss: increased by the search; see `GradientAttack`.
+        precision: of the gradients; see `GradientAttack`.
+        n_steps: gradient steps per restart.
+        n_restarts: random starts; those after the first go on with the examples that are still correctly classified.
 
     Raises:
         BadRequest: no steps, no restarts, an unknown loss.
@@ -190,100 +215,135 @@ class APGD(GradientAttack):
     @property
     def name(self) -> str:
         """apgd, with the loss and the restarts where they are not the usual ones."""
-        loss = "" if self.loss is None else f"-{self.loss if isinstance(self.loss, str) else 'custom'}"
-        return f"apgd{loss}" + (f"x{self.n_restarts}" if self.n_restarts > 1 else "")
+        name = "apgd"
+        if isinstance(self.loss, str):
+            name += f"-{self.loss}"
+        elif self.loss is not None:
+            name += "-custom"
+        if self.n_restarts > 1:
+            name += f"x{self.n_restarts}"
+        return name
 
-    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
-        """All restarts."""
+    @property
+    def n_gradients(self) -> int:
+        """One per step and one at the last iterate, in each restart."""
+        return (self.n_steps + 1) * self.n_restarts
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Run all restarts.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams, for the starts.
+
+        Raises:
+            BadRequest: a gradient that is not finite.
+        """
+        objective = self.objective
         for restart in range(self.n_restarts):
-            self.restart(model, x, y, draws, best, restart, lambda outputs, y, _: self.objective(outputs, y), y)
+            self.restart(evaluator, draws, restart, lambda outputs, y, _: objective(outputs, y), evaluator.y)
 
-    def restart(
-        self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best, number: int, loss: TargetLoss,
-        targets: Tensor,
-    ) -> None:  # fmt: skip
-        """One start on the examples that it works on; `loss` is (outputs, y, targets) -> (B,)."""
-        rows = best.active(first=number == 0)
+    def restart(self, evaluator: Evaluator, draws: Draws, number: int, loss: TargetLoss, targets: Tensor) -> None:
+        """One start, on the examples that it works on.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams, for the start.
+            number: of the restart, from 0.
+            loss: (outputs, y, targets) -> (B,), increased by the search.
+            targets: (B,) wrong classes, or anything that the loss takes for them.
+        """
+        rows = evaluator.best.active(first=number == 0)
         if not len(rows):
             return
-        own, clock = draws.rows(rows), number * (self.n_steps + 1)
-        center, labels = image_layout(x[rows], model), torch.stack([y, targets], 1)[rows]
-        stages = RADII if self.threat.p == 1 else ((1.0, 1.0),)
+        part = evaluator.part(rows)
+        own = draws.rows(rows)
+        clock = number * (self.n_steps + 1)
+        center = image_layout(part.x, part.model)
+        stages = ((1.0, 1.0),)
+        if self.threat.p == 1:
+            stages = RADII
         start = self.threat.at(stages[0][0] * self.threat.radius).sample(center, own)
-        draws.position, done = own.position, 0
-        for k, (factor, _) in enumerate(stages):
-            until = round(self.n_steps * sum(share for _, share in stages[: k + 1]))
+        draws.position = own.position
+        done = 0
+        share_until = 0.0
+        for factor, share in stages:
+            share_until += share
+            until = round(self.n_steps * share_until)
             threat = self.threat.at(factor * self.threat.radius)
-            climb = _Climb(self, model, threat, best if factor == 1 else None, loss)
-            start = climb.run(center, labels, rows, threat.project(start, center), until - done, clock + done)
+            climb = _Climb(self, part, threat, loss, counts=factor == 1)
+            start = climb.run(center, targets[rows], threat.project(start, center), until - done, clock + done)
             done = until
 
 
 @dataclass(frozen=True)
 class _Climb:
-    """One ascent at one radius. Without `best` its points only lead to the next radius."""
+    """One ascent at one radius. Unless it `counts`, its points only lead to the next radius."""
 
     attack: APGD
-    model: Model
+    evaluator: Evaluator
     threat: ThreatModel
-    best: Best | None
     loss: TargetLoss
+    counts: bool
 
-    def run(self, center: Tensor, labels: Tensor, rows: Tensor, start: Tensor, n_steps: int, clock: int) -> Tensor:
-        """Ascend from `start`, offer every iterate, and return the points of highest loss."""
-        kind = _Sparse if self.threat.p == 1 else _Halving
+    def run(self, center: Tensor, targets: Tensor, start: Tensor, n_steps: int, clock: int) -> Tensor:
+        """Ascend from `start`, propose every iterate, and return the points of highest loss."""
+        kind = _Halving
+        if self.threat.p == 1:
+            kind = _Sparse
         ascent = kind(self.threat, center, start, n_steps)
-        here, reached = torch.arange(len(rows), device=rows.device), ascent.x.clone()
-        nominees = Best(ascent.x, torch.full_like(ascent.value, math.inf))
-        finite = torch.ones((), dtype=torch.bool, device=rows.device)
-        low = self.attack.in_low_precision(self.model, center)
-        with self.attack.crafting(self.model, center):
-            for step in range(n_steps + 1):
-                outputs, gradient = self._gradient(ascent.x, labels[here])
-                finite = finite & torch.isfinite(gradient).all()
-                self._offer(ascent.x, outputs, labels[here, 0], rows[here], clock + step)
-                if low:
-                    nominees.offer(ascent.x, margin(outputs, labels[here, 0]), here, clock + step)
-                ascent.observe(self.loss(outputs, *labels[here].unbind(1)).detach(), gradient)
-                if step == n_steps:
+        # `here` are the examples that the ascent goes on with, as positions among those that it began with.
+        here = torch.arange(len(start), device=start.device)
+        active = self.evaluator
+        reached = ascent.x.clone()
+        candidates = Best.nothing(ascent.x)
+        finite = torch.ones((), dtype=torch.bool, device=start.device)
+        for step in range(n_steps + 1):
+            outputs, gradient = self._gradient(active, ascent.x, targets)
+            finite = finite & torch.isfinite(gradient).all()
+            if self.counts:
+                active.propose(ascent.x, outputs, clock + step)
+                if active.bfloat16:  # in float32 the proposals were certain
+                    candidates.update(ascent.x, margin(outputs, active.y), here, clock + step)
+            ascent.observe(self.loss(outputs, active.y, targets).detach(), gradient)
+            if step == n_steps:
+                break
+            ascent.review(step)
+            ascent.advance(step)
+            stays = self._still_correct(active)
+            if stays is not None:
+                reached[here] = ascent.top_x
+                here, targets, active = here[stays], targets[stays], active.part(stays)
+                ascent.keep(stays)
+                if not len(here):
                     break
-                ascent.review(step)
-                ascent.advance(step)
-                if (stays := self._standing(rows[here])) is not None:
-                    reached[here], here = ascent.top_x, here[stays]
-                    ascent.keep(stays)
-                    if not len(here):
-                        break
         require_finite(finite)
         reached[here] = ascent.top_x
-        self._finish(center, labels[:, 0], rows, nominees, here, ascent.top_gradient, clock + n_steps)
+        if self.counts:
+            self._finish(candidates, active, center[here], ascent.top_gradient, clock + n_steps)
         return reached
 
-    def _gradient(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        y, targets = labels.unbind(1)
-        return loss_gradient(self.model, x, y, lambda outputs, y: self.loss(outputs, y, targets))
+    def _gradient(self, active: Evaluator, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        return active.gradient(x, lambda outputs, y: self.loss(outputs, y, targets))
 
-    def _offer(self, x: Tensor, outputs: Tensor, y: Tensor, rows: Tensor, step: int) -> None:
-        if self.best is not None:
-            self.attack.admit(self.model, x, y, outputs, self.best, rows, step)
-
-    def _standing(self, rows: Tensor) -> Tensor | None:
-        """Which rows to go on with, once enough of them fell; None for all."""
-        if self.best is None or not self.best.until_wrong:
+    def _still_correct(self, active: Evaluator) -> Tensor | None:
+        """Which examples to go on with, once enough of them are wrong; None for all."""
+        if not self.counts or not active.best.until_wrong:
             return None
-        stands = self.best.margins[rows] > 0
-        return stands if int(stands.sum()) <= (1 - COMPACT_SHARE) * len(rows) else None
+        stays = active.correct()
+        if len(stays) <= (1 - COMPACT_SHARE) * len(active.x):
+            return stays
+        return None
 
-    def _finish(
-        self, center: Tensor, y: Tensor, rows: Tensor, nominees: Best, here: Tensor, gradient: Tensor, step: int
-    ) -> None:
-        """Judge what bfloat16 nominated, and the step of infinite length."""
-        if self.best is None:
+    def _finish(self, candidates: Best, active: Evaluator, center: Tensor, gradient: Tensor, step: int) -> None:
+        """Evaluate what bfloat16 proposed, and the step of infinite length."""
+        if self.evaluator.bfloat16:
+            self.evaluator.settle(candidates, step)
+        if not len(center):
             return
-        if self.attack.in_low_precision(self.model, center):
-            self.best.offer(nominees.x, margin(judge(self.model, nominees.x), y), rows, nominees.step)
-        if len(here) and (candidate := self.attack.farthest(self.threat, center[here], gradient)) is not None:
-            self.best.offer(candidate, margin(judge(self.model, candidate), y[here]), rows[here], step)
+        vertex = self.attack.farthest(center, gradient)
+        if vertex is not None:
+            active.update(vertex, step)
 
 
 @dataclass(frozen=True)
@@ -293,6 +353,11 @@ class TargetedAPGD(APGD):
     For two classes and (B,) scores there is one target and the loss is the negative margin (see `losses.dlr`).
 
     Args:
+        threat: where x_adv may lie.
+        loss: None, its own.
+        precision: of the gradients; see `GradientAttack`.
+        n_steps: gradient steps per target.
+        n_restarts: 1, one start per target.
         n_targets: classes tried, most likely first on the clean input; None means 9, or all if there are fewer.
 
     Raises:
@@ -313,20 +378,38 @@ class TargetedAPGD(APGD):
         if self.n_targets is not None:
             count(self.n_targets, "n_targets")
         if self.loss is not None or self.n_restarts != 1:
-            raise bad("APGD-T", expected="its own loss and a restart a target", got=(self.loss, self.n_restarts))
+            raise bad("APGD-T", expected="its own loss and one restart per target", got=(self.loss, self.n_restarts))
 
     @property
     def name(self) -> str:
-        """apgd-t."""
-        return "apgd-t" + ("" if self.n_targets is None else f"x{self.n_targets}")
+        """apgd-t, with the number of targets if one was asked for."""
+        if self.n_targets is None:
+            return "apgd-t"
+        return f"apgd-tx{self.n_targets}"
 
-    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
-        """All targets."""
-        outputs = judge(model, x)
-        n_wrong = outputs.shape[1] - 1 if outputs.ndim == 2 else 1
-        n = min(9, n_wrong) if self.n_targets is None else self.n_targets
+    @property
+    def n_gradients(self) -> int:
+        """As of APGD for each target; where all wrong classes are tried, for nine of them."""
+        n = N_TARGETS if self.n_targets is None else self.n_targets
+        return (self.n_steps + 1) * n
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Try all targets, the most likely wrong class first.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams, for the starts.
+
+        Raises:
+            BadRequest: more targets than wrong classes, a gradient that is not finite.
+        """
+        outputs = judge(evaluator.model, evaluator.x)
+        n_wrong = 1
+        if outputs.ndim == 2:
+            n_wrong = outputs.shape[1] - 1
+        n = min(N_TARGETS, n_wrong) if self.n_targets is None else self.n_targets
         if n > n_wrong:
             raise bad("n_targets", expected=f"at most the {n_wrong} wrong classes", got=n)
-        targets = most_likely_others(outputs, y, n)
+        targets = most_likely_others(outputs, evaluator.y, n)
         for k in range(n):
-            self.restart(model, x, y, draws, best, k, targeted_dlr, targets[:, k])
+            self.restart(evaluator, draws, k, targeted_dlr, targets[:, k])

@@ -1,18 +1,16 @@
-"""Several attacks in order, each on the examples that the ones before left standing."""
+"""Several attacks in order, each on the examples that the ones before left correctly classified."""
 
 from dataclasses import dataclass, replace
 from typing import Self
 
-from torch import Tensor
-
 from cgro._check import bad
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack, Best
-from cgro.definitions.attacks.gradient import Precision
+from cgro.definitions.attacks.base import Attack
+from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.pgd import PGD
+from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.draws import Draws
-from cgro.definitions.losses import Model
 from cgro.definitions.threat import ThreatModel
 
 
@@ -23,6 +21,7 @@ class Ensemble(Attack):
     An example is wrong if one of them makes it so. `evaluation.survey` records which one, and at which step.
 
     Args:
+        threat: of all attacks.
         attacks: in the order in which they are tried: the cheap and strong ones first.
 
     Raises:
@@ -35,8 +34,14 @@ class Ensemble(Attack):
         names = [attack.name for attack in self.attacks]
         if not names or len(set(names)) < len(names):
             raise bad("attacks", expected="one or more of different names", got=names)
-        if any(attack.threat != self.threat for attack in self.attacks):
-            raise bad("attacks", expected=f"all on {self.threat}", got=[a.threat for a in self.attacks])
+        threats = [attack.threat for attack in self.attacks]
+        if set(threats) != {self.threat}:
+            raise bad("attacks", expected=f"all on {self.threat}", got=threats)
+
+    @property
+    def n_gradients(self) -> int:
+        """Those of all attacks, for an example that none of them breaks."""
+        return sum(attack.n_gradients for attack in self.attacks)
 
     @property
     def parts(self) -> tuple[Attack, ...]:
@@ -44,21 +49,35 @@ class Ensemble(Attack):
         return self.attacks
 
     def at(self, radius: float) -> Self:
-        """The same attacks at another radius."""
+        """The same attacks at another radius.
+
+        Args:
+            radius: in units of the input.
+
+        Returns:
+            A new ensemble.
+        """
         attacks = tuple(attack.at(radius) for attack in self.attacks)
         return replace(self, threat=self.threat.at(radius), attacks=attacks)
 
-    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
-        """Each attack on what still stands."""
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Run each attack on the examples that are still correctly classified.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams; the attacks take their numbers one after another.
+        """
+        best = evaluator.best
         for attack in self.attacks:
-            rows = best.standing()
+            rows = best.correct()
             if not len(rows):
                 return
+            part = evaluator.apart(rows, attack.search_precision)
             own = draws.rows(rows)
-            found = Best(best.x[rows], best.margins[rows], until_wrong=best.until_wrong)
-            attack.search(model, x[rows], y[rows], own, found)
+            with part.searching():
+                attack.search(part, own)
             draws.position = own.position
-            best.offer(found.x, found.margins, rows, found.step)
+            best.update(part.best.x, part.best.margins, rows, part.best.step)
 
 
 def standard_ensemble(threat: ThreatModel, *, precision: Precision = "float32") -> Ensemble:
@@ -67,10 +86,21 @@ def standard_ensemble(threat: ThreatModel, *, precision: Precision = "float32") 
     APGD-CE, APGD-T (9 targets, or all), APGD on the plain margin where AutoAttack has FAB-T, Square with 5,000 queries.
     Why not FAB: docs/decisions.md. For p = 1, as there, APGD-CE has 5 restarts, and the third attack takes dense steps,
     which find what sparse ones miss where the inputs are few.
+
+    Args:
+        threat: of all attacks.
+        precision: of their searches; results are evaluated in that of the input.
+
+    Returns:
+        The ensemble of four attacks.
     """
-    third = PGD if threat.p == 1 else APGD
+    first_restarts = 1
+    third = APGD
+    if threat.p == 1:
+        first_restarts = 5
+        third = PGD
     attacks = (
-        APGD(threat, n_restarts=5 if threat.p == 1 else 1, precision=precision),
+        APGD(threat, n_restarts=first_restarts, precision=precision),
         TargetedAPGD(threat, precision=precision),
         third(threat, loss="margin", n_steps=100, n_restarts=5, precision=precision),
         Square(threat, precision=precision),

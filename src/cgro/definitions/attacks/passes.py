@@ -1,4 +1,4 @@
-"""Forward passes without gradients, and networks that write on what they are given."""
+"""Passes through a network: forward, backward to the input, and networks that write on what they are given."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
-from cgro.definitions.inputs import require_outputs
-from cgro.definitions.losses import Model
+from cgro.definitions.inputs import logits_of
+from cgro.definitions.losses import Loss, Model
 
 Result = TypeVar("Result")
 
@@ -34,11 +34,11 @@ def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
     except (RuntimeError, NotImplementedError):
         _require_same_kind(model, x)
         raise
-    return require_outputs(outputs)
+    return logits_of(outputs)
 
 
 def judge(model: Model, x: Tensor) -> Tensor:
-    """The outputs that count: no gradients, no autocast, in the precision of x and the weights.
+    """Evaluate a network in float32: no gradients, no autocast, in the precision of x and the weights.
 
     Args:
         model: (B, *S) -> (B, C) or (B,). It is given a copy, so x stays as it is whatever the network does.
@@ -56,6 +56,67 @@ def judge(model: Model, x: Tensor) -> Tensor:
         (tensor([1.]), tensor([[0.5000]]))
     """
     return outputs_of(model, x.clone())
+
+
+def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Forward and backward pass: the outputs at x, and the gradient of each example's loss with respect to its input.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (B, *S).
+        y: (B,) labels.
+        loss: (outputs, y) -> (B,).
+
+    Returns:
+        Outputs, (B, C) or (B,), and gradients, (B, *S), both in the dtype of x.
+
+    Raises:
+        BadRequest: the output does not depend differentiably on the input.
+
+    Example:
+        >>> outputs, gradient = loss_gradient(lambda v: v[:, 0] ** 2, torch.tensor([[3.0]]), torch.tensor([1]),
+        ...                                   lambda outputs, y: outputs)
+        >>> outputs, gradient
+        (tensor([9.]), tensor([[6.]]))
+    """
+    gradient = None
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        outputs = logits_of(model(x))
+        value = loss(outputs.to(x.dtype), y).sum()
+        if value.requires_grad:
+            # The loss may hang on the weights alone, where the network detaches its input: then there is none.
+            (gradient,) = torch.autograd.grad(value, x, allow_unused=True)
+    if gradient is None:
+        raise bad(
+            "model",
+            expected="an output that is differentiable in the input",
+            got="no gradient",
+            remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
+        )
+    return outputs.detach().to(x.dtype), gradient
+
+
+def image_layout(x: Tensor, model: Model) -> Tensor:
+    """Lay images out with the channels last where the model's weights are.
+
+    It is faster there, and unsafe elsewhere: a network that calls `view` on an image fails on this layout.
+
+    Args:
+        x: (B, *S).
+        model: whose weights are looked at.
+
+    Returns:
+        The same values.
+    """
+    if x.ndim != 4 or not isinstance(model, nn.Module):
+        return x
+    for weight in model.parameters():
+        if weight.ndim != 4 or weight.is_contiguous():
+            continue
+        if weight.is_contiguous(memory_format=torch.channels_last):
+            return x.contiguous(memory_format=torch.channels_last)
+    return x
 
 
 def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] = outputs_of) -> tuple[Result, Model]:
@@ -83,7 +144,9 @@ def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] 
     result = look(model, copy)
     # A write through `.data` does not count as a new version; one that happens to change no value does.
     written = copy._version != version or not torch.equal(copy, x)
-    return result, _on_copies(model) if written else model
+    if written:
+        return result, _on_copies(model)
+    return result, model
 
 
 class _OnCopies(nn.Module):
@@ -91,32 +154,39 @@ class _OnCopies(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.training = model, model.training
+        self.model = model
+        self.training = model.training
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x.clone())
 
 
 def _on_copies(model: Model) -> Model:
-    return _OnCopies(model) if isinstance(model, nn.Module) else lambda x: model(x.clone())
+    if isinstance(model, nn.Module):
+        return _OnCopies(model)
+    return lambda x: model(x.clone())
 
 
 def _require_same_kind(model: Model, x: Tensor) -> None:
     """Explain a failed pass of a network that has no tensor of the input's device, or none of its dtype."""
     if not isinstance(model, nn.Module):
         return
-    tensors = [t for t in (*model.parameters(), *model.buffers()) if not is_lazy(t)]
-    devices, dtypes = {t.device for t in tensors}, {t.dtype for t in tensors if t.is_floating_point()}
+    devices: set[torch.device] = set()
+    dtypes: set[torch.dtype] = set()
+    for tensor in (*model.parameters(), *model.buffers()):
+        if is_lazy(tensor):
+            continue
+        devices.add(tensor.device)
+        if tensor.is_floating_point():
+            dtypes.add(tensor.dtype)
     if devices and x.device not in devices:
-        raise bad(
-            "inputs", expected=f"the device of the network, {_listed(devices)}", got=x.device,
-            remedy="move the network or the inputs with .to(device)",
-        )  # fmt: skip
+        expected = f"the device of the network, {_listed(devices)}"
+        remedy = "move the network or the inputs with .to(device)"
+        raise bad("inputs", expected=expected, got=x.device, remedy=remedy)
     if dtypes and x.dtype not in dtypes:
-        raise bad(
-            "inputs", expected=f"the dtype of the network, {_listed(dtypes)}", got=x.dtype,
-            remedy="convert the network or the inputs with .to(dtype)",
-        )  # fmt: skip
+        expected = f"the dtype of the network, {_listed(dtypes)}"
+        remedy = "convert the network or the inputs with .to(dtype)"
+        raise bad("inputs", expected=expected, got=x.dtype, remedy=remedy)
 
 
 def _listed(values: set[torch.device] | set[torch.dtype]) -> str:

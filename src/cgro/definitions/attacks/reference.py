@@ -7,26 +7,32 @@ import random
 import sys
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
-from cgro.definitions.attacks.base import Attack, Best
+from cgro.definitions.attacks.base import Attack
+from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.passes import judge
 from cgro.definitions.draws import Draws
-from cgro.definitions.losses import Model, margin
+from cgro.definitions.inputs import logits_of
+from cgro.definitions.losses import Model
 
 NORMS = {1.0: "L1", 2.0: "L2", float("inf"): "Linf"}
-VERSIONS = ("standard", "apgd-ce", "apgd-t", "fab-t", "square")
+GRADIENTS = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 900, "square": 0}
+"""Gradients per example of each part: 100 steps, for 9 targets where it is targeted. Croce and Hein (ICML 2020)."""
+VERSIONS = ("standard", *GRADIENTS)
 
 
 @contextlib.contextmanager
-def _process_untouched() -> Iterator[None]:
+def _process_preserved() -> Iterator[None]:
     """Restore the trace function and the global generators of Python and NumPy; torch's the base class restores."""
-    trace, python, numpy = sys.gettrace(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    trace = sys.gettrace()
+    python = random.getstate()
+    numpy = np.random.get_state()  # noqa: NPY002
     level = logging.getLogger("auto-attack").level
     try:
         logging.getLogger("auto-attack").setLevel(logging.CRITICAL)
@@ -43,7 +49,8 @@ class _Logits(torch.nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.call = lambda x: model(x)
+        # Behind a function, so that it is no submodule, whose mode the package would set.
+        self.call = lambda x: logits_of(model(x))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.call(x)
@@ -57,6 +64,7 @@ class AutoAttack(Attack):
     unlike our own attacks its numbers depend on the batch.
 
     Args:
+        threat: where x_adv may lie; its box is [0, 1].
         version: `standard`, or one of its parts `apgd-ce`, `apgd-t`, `fab-t`, `square`, as the
             standard version runs it.
         batch: examples at a time inside the package.
@@ -78,29 +86,58 @@ class AutoAttack(Attack):
     @property
     def name(self) -> str:
         """autoattack, with the part if it is one."""
-        return "autoattack" + ("" if self.version == "standard" else f"-{self.version}")
+        if self.version == "standard":
+            return "autoattack"
+        return f"autoattack-{self.version}"
 
-    def search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, best: Best) -> None:
-        """Run the package; its generators are seeded from the first example's stream."""
+    @property
+    def n_gradients(self) -> int:
+        """As the package runs its parts, FAB-T counted by its steps. For an example that none of them breaks."""
+        if self.version == "standard":
+            return sum(GRADIENTS.values())
+        return GRADIENTS[self.version]
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Run the package; its generators are seeded from the first example's stream.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams.
+
+        Raises:
+            BadRequest: the package is missing, fewer than four classes, inputs that are no images.
+        """
+        model = evaluator.model
+        x, y = evaluator.x, evaluator.y
         outputs = judge(model, x)
-        n_classes = outputs.shape[1] if outputs.ndim == 2 else 2
+        n_classes = 2
+        if outputs.ndim == 2:
+            n_classes = outputs.shape[1]
         if n_classes < 4 or x.ndim != 4:
-            raise bad("autoattack", expected="images and four or more classes", got=f"{n_classes} classes, inputs of "
-                      f"shape {tuple(x.shape[1:])}", remedy="use the ensemble, which takes any")  # fmt: skip
-        try:
-            package: Any = importlib.import_module("pyautoattack")
-        except ImportError:
-            raise BadRequest("autoattack: needs the package pyautoattack; pip install 'cgro[autoattack]'") from None
+            raise bad(
+                "autoattack",
+                expected="images and four or more classes",
+                got=f"{n_classes} classes, inputs of shape {tuple(x.shape[1:])}",
+                remedy="use the ensemble, which takes any",
+            )
+        package = _package()
         seed = int(draws.keys[0]) % 2**31
-        rows = best.standing()
+        rows = evaluator.best.correct()
         if isinstance(model, torch.nn.Module):
             model.eval()
-        with _process_untouched():
+        with _process_preserved():
             run = package.AutoAttack(
-                _Logits(model).eval(), norm=NORMS[self.threat.p], eps=self.threat.radius, seed=seed, device=x.device,
-            )  # fmt: skip
+                _Logits(model).eval(), norm=NORMS[self.threat.p], eps=self.threat.radius, seed=seed, device=x.device
+            )
             if self.version != "standard":
                 run.attacks_to_run = [self.version]
             x_adv, _ = run.run_standard_evaluation(x[rows], y[rows], batch_size=self.batch)
-        x_adv = self.threat.project(x_adv.detach(), x[rows])
-        best.offer(x_adv, margin(judge(model, x_adv), y[rows]), rows, 0)
+        part = evaluator.part(rows)
+        part.update(self.threat.project(x_adv.detach(), part.x))
+
+
+def _package() -> ModuleType:
+    try:
+        return importlib.import_module("pyautoattack")
+    except ImportError:
+        raise BadRequest("autoattack: needs the package pyautoattack; pip install 'cgro[autoattack]'") from None

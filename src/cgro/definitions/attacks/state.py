@@ -1,4 +1,4 @@
-"""Whatever runs a network between a caller's forward and backward pass must leave the network alone. Here it is kept."""
+"""What runs a network between a caller's forward and backward pass must leave the network alone: here that is kept."""
 
 import contextlib
 import threading
@@ -23,7 +23,7 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
     pass whose forward pass came before would fail. Instead the network works on copies of its buffers. Afterwards the
     caller's own tensors are back in place: the same objects, also where the network replaced or deleted one, and also
     when the search raises. Gradients are set aside likewise. Parameters are neither copied nor written, as attacks
-    differentiate by the input alone; only those made in inference mode are replaced by copies, since autograd refuses them.
+    differentiate by the input alone; only those made in inference mode are replaced by copies: autograd refuses them.
 
     Two threads that pass the same module take turns. They do not where each passes its own wrapper of one network, or a
     plain function, whose buffers cannot be seen: attack such a network from one thread at a time. While it is attacked,
@@ -34,6 +34,9 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
     Args:
         model: a module; of any other callable nothing but the random state can be seen and kept.
         device: whose global generator is restored beside that of the CPU.
+
+    Returns:
+        A context manager.
 
     Example:
         >>> norm = nn.BatchNorm1d(2)
@@ -46,7 +49,9 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
         >>> int(norm.num_batches_tracked), norm.running_mean is mean, mean._version == version
         (0, True, True)
     """
-    cuda = [device] if device.type == "cuda" else []
+    cuda: list[torch.device] = []
+    if device.type == "cuda":
+        cuda = [device]
     if not isinstance(model, nn.Module):
         with torch.random.fork_rng(devices=cuda):
             yield
@@ -69,16 +74,25 @@ class _State:
     """What of a module is put back. Making one reads and writes nothing."""
 
     def __init__(self, model: nn.Module) -> None:
-        modules = list(model.modules())
-        self.modes = [(module, module.training) for module in modules]
-        self.buffers = [_Buffers(module) for module in modules if len(module._buffers)]
+        self.modes: list[tuple[nn.Module, bool]] = []
+        self.buffers: list[_Buffers] = []
         self.owners: list[tuple[nn.Module, str, nn.Parameter]] = []
-        for module in modules:
-            self.owners += [(module, name, p) for name, p in module._parameters.items() if p is not None]
-        parameters = list({id(p): p for _, _, p in self.owners}.values())
-        self.frozen_flags = [(p, p.requires_grad) for p in parameters]
-        self.gradients = [(p, p.grad) for p in parameters]
+        self.frozen_flags: list[tuple[nn.Parameter, bool]] = []
+        self.gradients: list[tuple[nn.Parameter, Tensor | None]] = []
         self.replaced: list[tuple[nn.Module, str, nn.Parameter]] = []
+        seen: set[int] = set()
+        for module in model.modules():
+            self.modes.append((module, module.training))
+            if module._buffers:
+                self.buffers.append(_Buffers(module))
+            for name, parameter in module._parameters.items():
+                if parameter is None:
+                    continue
+                self.owners.append((module, name, parameter))
+                if id(parameter) not in seen:  # one that two modules share is kept once
+                    seen.add(id(parameter))
+                    self.frozen_flags.append((parameter, parameter.requires_grad))
+                    self.gradients.append((parameter, parameter.grad))
 
     def set_aside(self) -> None:
         # One copy for each tensor, so that a tensor registered twice stays one tensor.
@@ -93,7 +107,7 @@ class _State:
             self.replaced.append((module, name, parameter))
             setattr(module, name, copies[id(parameter)])  # not by the dict: RNNs keep a second list of their weights
         for parameter, gradient in self.gradients:
-            # A gradient of another shape or type than its parameter (a trick of sharded training) could not be put back.
+            # One of another shape or type than its parameter (a trick of sharded training) could not be put back.
             if gradient is not None and (gradient.shape, gradient.dtype) == (parameter.shape, parameter.dtype):
                 parameter.grad = None
 
@@ -117,7 +131,8 @@ class _Buffers:
     """The buffers of one module, without those of its parts."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.tensors = module, dict(module._buffers.items())
+        self.module = module
+        self.tensors = dict(module._buffers.items())
         self.unsaved = set(getattr(module, "_non_persistent_buffers_set", ()))  # scripted modules have none
 
     def copy(self, copies: dict[int, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What is added to training beside its objective, one file per extension. The names stand in `cgro.training.registry`."""
+"""What is added to training beside its objective, one file per extension. `cgro.training.registry` has their names."""
 
 from cgro.training.extensions.base import Extension, State, evaluated, require_extensions
 from cgro.training.extensions.ema import EMA

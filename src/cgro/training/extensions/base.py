@@ -16,11 +16,13 @@ State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 class Extension:
     """Something added to training: at each step, or to the network that is evaluated.
 
-    `fit` calls `begin` once, `load` if it resumes a run, and then for each step `around` and `after_step`. Of several
-    extensions the first is the outermost: its `around` contains the others', and its `evaluated_model` is given theirs.
+    `fit` calls `begin` once, `load` if it resumes a run, for each step `around` and `after_step`, and `after_epoch`
+    after the last step of an epoch. Of several extensions the first is the outermost: its `around` contains the
+    others', and its `evaluated_model` is given theirs.
 
-    What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that was
-    killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its examples.
+    What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that
+    was killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its
+    examples.
 
     Example:
         >>> class Count(Extension):
@@ -53,7 +55,8 @@ class Extension:
 
         Args:
             step: the batch; `step.network` has the weights, which may be changed if they are given back.
-            compute: sets the weights' gradients to those of the objective, and returns its mean. May be called again.
+            compute: sets the weights' gradients to those of the objective, and returns its mean. Called again, it keeps
+                the adversarial examples, unless `step.crafted` was cleared, and the noise of the network.
 
         Returns:
             The loss to record, 0-dimensional and on the device; no value may be read on the host here.
@@ -68,11 +71,19 @@ class Extension:
             k: number of steps taken since the start of the training, this one included.
         """
 
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        """Called after the last `after_step` of an epoch, before the epoch is evaluated.
+
+        Args:
+            model: the network that is trained.
+            epoch: number of epochs that are over, this one included.
+        """
+
     def evaluated_model(self, model: nn.Module) -> nn.Module:
         """The network that is evaluated, selected and saved for use, such as one of averaged weights.
 
         Args:
-            model: that of the extensions before this one, or the network that is trained; not to be changed.
+            model: that of the extensions behind this one, or the network that is trained; not to be changed.
 
         Returns:
             A network of the same keys.
@@ -80,7 +91,12 @@ class Extension:
         return model
 
     def state(self) -> State:
-        """What a resumed training needs; empty if nothing is carried from step to step."""
+        """What a resumed training needs.
+
+        Returns:
+            Tensors and plain values by name, which the caller does not change; empty if nothing is carried from step to
+            step.
+        """
         return {}
 
     def load(self, state: State) -> None:

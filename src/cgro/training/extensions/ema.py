@@ -1,10 +1,12 @@
-"""An exponential moving average of the weights: Polyak averaging with a window, as in Izmailov et al. (UAI 2018) and Rebuffi
-et al. (NeurIPS 2021) for adversarial training."""
+"""An exponential moving average of the weights: Polyak averaging with a window.
+
+Rebuffi et al. (NeurIPS 2021) use it for adversarial training; Izmailov et al. (UAI 2018) average without a window.
+"""
 
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cgro._check import number
 from cgro.training.extensions.base import Extension, State
@@ -41,13 +43,22 @@ class EMA(Extension):
         return f"EMA(decay={self.decay})"
 
     def begin(self, model: nn.Module) -> None:
-        """Start from the initial weights."""
+        """Start from the initial weights.
+
+        Args:
+            model: the network that is trained.
+        """
         self._average = copy.deepcopy(model).requires_grad_(False)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, k: int) -> None:
-        """Move the average towards the weights."""
-        average = self.evaluated_model(model)
+        """Move the average towards the weights.
+
+        Args:
+            model: the network that is trained.
+            k: unused; every step counts alike.
+        """
+        average = self._started()
         means = [*average.parameters(), *average.buffers()]
         values = [*model.parameters(), *model.buffers()]
         for mean, value in zip(means, values, strict=True):
@@ -57,16 +68,32 @@ class EMA(Extension):
                 mean.copy_(value)
 
     def evaluated_model(self, model: nn.Module) -> nn.Module:
-        """The network with averaged weights."""
-        assert self._average is not None, "begin comes first"
-        return self._average
+        """The network with averaged weights.
+
+        Args:
+            model: unused; an extension behind this one that has another network evaluated is passed over.
+
+        Returns:
+            The same object in every step of a training.
+        """
+        return self._started()
 
     def state(self) -> State:
-        """The average."""
-        assert self._average is not None, "begin comes first"
-        return dict(self._average.state_dict())
+        """The average.
+
+        Returns:
+            Its state dict.
+        """
+        return dict(self._started().state_dict())
 
     def load(self, state: State) -> None:
-        """Take the average back."""
+        """Take the average back.
+
+        Args:
+            state: as `state` returned it.
+        """
+        self._started().load_state_dict(dict(state))
+
+    def _started(self) -> nn.Module:
         assert self._average is not None, "begin comes first"
-        self._average.load_state_dict({k: v for k, v in state.items() if isinstance(v, Tensor)})
+        return self._average

@@ -1,7 +1,8 @@
-"""What training minimizes, one file per objective. `Objective` is the protocol; the names stand in `cgro.training.registry`."""
+"""What training minimizes, one file per objective, each an `Objective`. `cgro.training.registry` has their names."""
 
 from cgro.training.objectives.adversarial import Adversarial
-from cgro.training.objectives.base import Objective, attack_gradients, attack_of, require_objective
+from cgro.training.objectives.base import Objective, attack_of, require_objective
+from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.objectives.trades import TRADES
 
-__all__ = ["TRADES", "Adversarial", "Objective", "attack_gradients", "attack_of", "require_objective"]
+__all__ = ["TRADES", "Adversarial", "Cost", "Objective", "attack_cost", "attack_of", "require_objective"]

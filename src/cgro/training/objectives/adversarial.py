@@ -7,7 +7,7 @@ from torch import Tensor
 from cgro._check import number
 from cgro.definitions import Attack, default_loss
 from cgro.definitions.attacks import require_attack
-from cgro.training.objectives.base import attack_gradients
+from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
 
@@ -15,8 +15,8 @@ from cgro.training.step import Step
 class Adversarial:
     """The mixed objective of Section 5, (1 - lambda) L(f(X), y) + lambda L(f(X'), y), with X' by an attack.
 
-    Terms of weight 0 are not computed: lambda = 1 is adversarial training (Madry et al., ICLR 2018), 0 standard training.
-    L is cross-entropy for (B, C) logits and the logistic loss for (B,) scores.
+    Terms of weight 0 are not computed: lambda = 1 is adversarial training (Madry et al., ICLR 2018), 0 standard
+    training. L is cross-entropy for (B, C) logits and the logistic loss for (B,) scores.
 
     Args:
         attack: makes X'; `NoAttack()` is standard training.
@@ -28,8 +28,10 @@ class Adversarial:
     Example:
         >>> from cgro.definitions import PGD, ThreatModel
         >>> attack = PGD(ThreatModel("inf", 0.1), n_steps=7)
-        >>> Adversarial(attack).n_gradients, Adversarial(attack, robust_weight=0.0).n_gradients
-        (7, 0)
+        >>> Adversarial(attack).cost
+        Cost(n_forward=2, n_gradients=7, n_updates=1)
+        >>> Adversarial(attack, robust_weight=0.0).cost
+        Cost(n_forward=0, n_gradients=0, n_updates=1)
     """
 
     attack: Attack
@@ -40,9 +42,13 @@ class Adversarial:
         number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
 
     @property
-    def n_gradients(self) -> int:
-        """Those of the attack, or none where its term has no weight."""
-        return attack_gradients(self.attack) if self.robust_weight > 0 else 0
+    def cost(self) -> Cost:
+        """Of the terms that have a weight, and of the attack if the robust one has."""
+        if self.robust_weight == 0:
+            return Cost(n_updates=1)
+        if self.robust_weight == 1:
+            return attack_cost(self.attack) + Cost(n_updates=1)
+        return attack_cost(self.attack) + Cost(n_updates=2)
 
     def __call__(self, step: Step) -> Tensor:
         """The mixed loss of each example.

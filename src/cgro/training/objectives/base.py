@@ -5,8 +5,9 @@ from typing import Protocol
 from torch import Tensor
 
 from cgro._check import bad
-from cgro.definitions import Attack, NoAttack
+from cgro.definitions import Attack
 from cgro.definitions.inputs import describe
+from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
 
 
@@ -18,8 +19,8 @@ class Objective(Protocol):
     """
 
     @property
-    def n_gradients(self) -> int:
-        """Gradients with respect to the input that one example takes in one step, for estimates of cost."""
+    def cost(self) -> Cost:
+        """What one example costs in one step. Training itself does not ask; estimates of time and operations do."""
         ...
 
     def __call__(self, step: Step, /) -> Tensor:
@@ -34,29 +35,17 @@ class Objective(Protocol):
         ...
 
 
-def attack_of(objective: Objective) -> Attack | None:
-    """The attack of an objective, or None if it has none."""
-    attack = getattr(objective, "attack", None)
-    return attack if isinstance(attack, Attack) else None
-
-
-def attack_gradients(attack: Attack) -> int:
-    """Gradients with respect to the input that an attack takes for one example, over all starts.
+def attack_of(objective: object) -> Attack | None:
+    """The attack of an objective.
 
     Args:
-        attack: any; one that says neither `n_steps` nor `n_restarts` counts as one gradient.
+        objective: anything that training accepts as one.
 
     Returns:
-        0 for `NoAttack`.
-
-    Example:
-        >>> from cgro.definitions import PGD, ThreatModel
-        >>> attack_gradients(NoAttack()), attack_gradients(PGD(ThreatModel("inf", 0.1), n_steps=5, n_restarts=2))
-        (0, 10)
+        Its attribute `attack`; None if it has none, or one that is no attack.
     """
-    if isinstance(attack, NoAttack):
-        return 0
-    return getattr(attack, "n_steps", 1) * getattr(attack, "n_restarts", 1)
+    attack = getattr(objective, "attack", None)
+    return attack if isinstance(attack, Attack) else None
 
 
 def require_objective(objective: object) -> None:

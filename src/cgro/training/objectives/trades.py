@@ -1,5 +1,8 @@
-"""TRADES: Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan, "Theoretically principled trade-off between robustness and accuracy"
-(ICML 2019)."""
+"""TRADES, whose attack maximizes the distance to the clean outputs.
+
+Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan, "Theoretically principled trade-off between robustness and accuracy" (ICML
+2019).
+"""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +11,7 @@ from torch import Tensor
 from cgro._check import bad, number
 from cgro.definitions import PGD, Attack, FromClean, default_loss, divergence
 from cgro.definitions.inputs import describe
-from cgro.training.objectives.base import attack_gradients
+from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
 START_STD = 0.001
@@ -17,16 +20,17 @@ START_STD = 0.001
 
 @dataclass(frozen=True)
 class TRADES:
-    """L(f(X), y) + beta max_{X' in the ball} KL(f(X) || f(X')), eq. (5) of Zhang et al. (ICML 2019) with beta = 1 / lambda.
+    """L(f(X), y) + beta max_{X' in the ball} KL(f(X) || f(X')), eq. (5) of Zhang et al. with beta = 1 / lambda.
 
-    X' maximizes the divergence by projected gradient ascent from Proj(X + 0.001 N(0, I)); its last iterate is taken. The
-    clean outputs in the attack are those of the attack's mode (evaluation mode, unless the recipe says otherwise); both
-    terms of the loss are differentiated through f(X) as well. All as in the authors' code, with one difference: that passes
-    X through the network once more for the second term, and so updates the running averages of BatchNorm twice on it.
+    X' maximizes the divergence by projected gradient ascent from Proj(X + 0.001 N(0, I)); its last iterate is taken.
+    The clean outputs in the attack are those of the attack's mode (evaluation mode, unless the recipe says otherwise);
+    both terms of the loss are differentiated through f(X) as well. All as in the authors' code, with one difference:
+    that passes X through the network once more for the second term, and so updates the running averages of BatchNorm
+    twice on it.
 
     Args:
-        attack: PGD with one start: the threat, the steps and the step size of the search. Its loss and its start are those
-            of TRADES instead of its own.
+        attack: PGD with one start: the threat, the steps and the step size of the search. Its loss and its start are
+            those of TRADES instead of its own.
         beta: weight of the divergence, at least 0; 0 is standard training. The authors' value for CIFAR-10 is 6.
 
     Raises:
@@ -34,8 +38,8 @@ class TRADES:
 
     Example:
         >>> from cgro.definitions import ThreatModel
-        >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).n_gradients
-        10
+        >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
+        Cost(n_forward=3, n_gradients=10, n_updates=2)
     """
 
     attack: Attack
@@ -49,9 +53,11 @@ class TRADES:
         number(self.beta, "beta", low=0.0)
 
     @property
-    def n_gradients(self) -> int:
-        """Those of the attack, or none with beta = 0."""
-        return attack_gradients(self.attack) if self.beta > 0 else 0
+    def cost(self) -> Cost:
+        """Of both terms, of the attack, and of the clean outputs that it is given; of the first alone with beta = 0."""
+        if self.beta == 0:
+            return Cost(n_updates=1)
+        return attack_cost(self.search) + Cost(n_forward=1, n_updates=2)
 
     @property
     def search(self) -> PGD:

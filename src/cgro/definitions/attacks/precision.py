@@ -1,0 +1,95 @@
+"""When a search runs in bfloat16, and how far its margins may then be off."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cgro.definitions.losses import Model
+
+Precision = Literal["float32", "bfloat16", "auto"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
+
+MIN_PARAMETERS = 2**18
+"""Smaller networks without convolutions lose more by casting than they gain. Measured on a CPU with avx512_bf16: an
+MLP 784-64-32 takes 1.5 times as long in bfloat16, one of width 1024 0.6 times, LeNet x1 to x8 0.9 to 0.6 times."""
+INNER_LAYERS = 4.0
+"""Factor on `rounding_margin` for what the layers before the last add. A choice; measured in docs/decisions.md."""
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32.
+
+    Args:
+        device: where the network is.
+
+    Returns:
+        True for native instructions, False where they would be emulated.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Private names of torch, looked up softly: another version may not have them.
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        supported = getattr(torch.cpu, name, None)
+        if supported is not None and supported():
+            return True
+    return False
+
+
+def uses_bfloat16(precision: Precision, model: Model, x: Tensor) -> bool:
+    """Whether a search runs in bfloat16.
+
+    Args:
+        precision: that was asked for. `auto` looks at the device and the network's size, at nothing that varies.
+        model: the network; a function counts as large.
+        x: (B, *S) inputs; only float32 ones are ever cast.
+
+    Returns:
+        True for bfloat16, False for the precision of x.
+
+    Example:
+        >>> uses_bfloat16("bfloat16", nn.Identity(), torch.zeros(1, 2))
+        True
+        >>> uses_bfloat16("bfloat16", nn.Identity(), torch.zeros(1, 2, dtype=torch.float64))
+        False
+    """
+    if x.dtype != torch.float32 or precision == "float32":
+        return False
+    if precision == "bfloat16":
+        return True
+    return bfloat16_pays(x.device) and _is_large(model)
+
+
+def _is_large(model: Model) -> bool:
+    if not isinstance(model, nn.Module):
+        return True
+    n = 0
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # a convolution
+            return True
+        n += parameter.numel()
+    return n >= MIN_PARAMETERS
+
+
+def rounding_margin(outputs: Tensor) -> Tensor:
+    """How far a margin of bfloat16 outputs may lie from that of float32.
+
+    Two roundings of 2^-8 each, of the largest output. What the layers before add is not in it; it decides only at which
+    points float32 looks.
+
+    Args:
+        outputs: (B, C) or (B,), of a pass in bfloat16.
+
+    Returns:
+        (B,), in the unit of the outputs.
+
+    Example:
+        >>> rounding_margin(torch.tensor([[128.0, -256.0]]))
+        tensor([2.])
+    """
+    largest = outputs.abs()
+    if outputs.ndim == 2:
+        largest = largest.amax(1)
+    return 2.0**-7 * largest

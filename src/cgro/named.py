@@ -1,0 +1,175 @@
+"""Values by name: `NAME:parameter=value,...` of a table, or `package.module:name` of the caller's own. No torch here.
+
+A registry is a table name -> factory. From it follow the value that a text stands for, the help, and the errors. A text
+that names code is imported, so it must be one that the caller said or trusts (`cgro.trust`).
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cgro._check import bad, number
+from cgro.trust import code_of, current_folder, one_line_if_it_fails, resolve
+
+Factory = Callable[..., object]
+SETTABLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+PLAIN: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+"""The types that a text can be read as, by the text of an annotation."""
+LONGEST_INTEGER = 18
+"""Digits: more do not fit 64 bits."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a text names.
+
+    Args:
+        factory: what is called.
+        name: of the table, or the code.
+        parameters: the text of the parameters, such as `beta=6,steps=3`.
+    """
+
+    factory: Factory
+    name: str
+    parameters: str
+
+
+def look_up(text: str, what: str, table: Mapping[str, Factory]) -> Named:
+    """Find what a text names. Imports it if it is code of the caller's.
+
+    Args:
+        text: `NAME`, `NAME:parameter=value,...`, or the same with `package.module:name` in place of NAME.
+        what: how messages call it, such as --objective.
+        table: name -> factory.
+
+    Returns:
+        The factory, not called yet.
+
+    Raises:
+        BadRequest: no such name, or code that cannot be imported.
+
+    Example:
+        >>> look_up("pair:b=2", "--pair", {"pair": dict}).parameters
+        'b=2'
+    """
+    code = code_of(text)
+    if code is not None:
+        return Named(resolve(code, what), code, text.removeprefix(code).removeprefix(":"))
+    name, _, parameters = text.partition(":")
+    if name not in table:
+        raise bad(what, expected=f"one of {', '.join(table)}, or package.module:name", got=repr(text))
+    return Named(table[name], name, parameters)
+
+
+def build(
+    text: str,
+    what: str,
+    table: Mapping[str, Factory],
+    arguments: Sequence[object] = (),
+    options: Mapping[str, object] | None = None,
+) -> object:
+    """Make the value that a text stands for: factory(*arguments, **parameters).
+
+    Args:
+        text: as of `look_up`.
+        what: how messages call it, such as --objective.
+        table: name -> factory.
+        arguments: what every factory takes first.
+        options: further parameters, for factories that have them; the text goes first.
+
+    Returns:
+        What the factory returned. The caller checks its type.
+
+    Raises:
+        BadRequest: an unknown name or parameter, a value of the wrong type, a factory that fails.
+
+    Example:
+        >>> def scaled(x: float, *, factor: float = 1.0) -> float:
+        ...     return factor * x
+        >>> build("scaled:factor=3", "--scale", {"scaled": scaled}, [2.0], {"factor": 5.0, "unknown": 1})
+        6.0
+    """
+    named = look_up(text, what, table)
+    known = parameters_of(named.factory, skip=len(arguments))
+    values = {key: value for key, value in (options or {}).items() if key in known}
+    values |= _typed(named.parameters, known, named.name)
+    said = ", ".join(values) or "no parameters"
+    with current_folder(), one_line_if_it_fails(what, f"{named.name} called with {said}"):
+        return named.factory(*arguments, **values)
+
+
+def parameters_of(factory: Factory, *, skip: int = 0) -> dict[str, inspect.Parameter]:
+    """Find the parameters of a factory that a text can set.
+
+    Args:
+        factory: a function or a class.
+        skip: positional arguments that are no parameters.
+
+    Returns:
+        The parameters by name.
+
+    Example:
+        >>> list(parameters_of(lambda attack, beta=6.0, **rest: None, skip=1))
+        ['beta']
+    """
+    settable = [p for p in inspect.signature(factory).parameters.values() if p.kind in SETTABLE]
+    return {p.name: p for p in settable[skip:]}
+
+
+def listed(table: Mapping[str, Factory], *, skip: int = 0) -> str:
+    """Write the names of a table with their parameters and defaults, for help.
+
+    Args:
+        table: name -> factory.
+        skip: positional arguments that are no parameters.
+
+    Returns:
+        Such as `adversarial:robust_weight=1.0, trades:beta=6.0`.
+    """
+    texts: list[str] = []
+    for name, factory in table.items():
+        values = ",".join(f"{p.name}={p.default}" for p in parameters_of(factory, skip=skip).values())
+        texts.append(f"{name}:{values}".removesuffix(":"))
+    return ", ".join(texts)
+
+
+def _typed(text: str, known: Mapping[str, inspect.Parameter], name: str) -> dict[str, object]:
+    """`a=1,b=2` as values of the parameters' types."""
+    values: dict[str, object] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or key not in known:
+            expected = ", ".join(f"{k}=VALUE" for k in known) or "no parameters"
+            raise bad(name, expected=expected, got=repr(part))
+        values[key] = _value(value, _kind(known[key]), f"{name}: {key}")
+    return values
+
+
+def _kind(parameter: inspect.Parameter) -> type:
+    """The type of a parameter by its annotation (such as `float` or `float | None`), else of its default, else str."""
+    annotation = parameter.annotation
+    # Annotations are texts in a module that begins with `from __future__ import annotations`.
+    text = str(annotation)
+    if isinstance(annotation, type):
+        text = annotation.__name__
+    kind = PLAIN.get(text.removesuffix(" | None"))
+    if kind is not None:
+        return kind
+    if parameter.default is inspect.Parameter.empty or parameter.default is None:
+        return str
+    return type(parameter.default)
+
+
+def _value(text: str, kind: type, what: str) -> object:
+    """A text as a value of a type."""
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise bad(what, expected="true or false", got=repr(text))
+        return text == "true"
+    if kind is int:
+        if not text.removeprefix("-").isdecimal() or len(text) > LONGEST_INTEGER:
+            raise bad(what, expected="an integer", got=repr(text))
+        return int(text)
+    if kind is float:
+        return number(text, what)
+    return text

@@ -1,0 +1,122 @@
+"""What is measured after an epoch: clean and robust errors of each part, and what probes see."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from cgro._check import count
+from cgro._progress import Update, progress
+from cgro.data import Dataset, Split
+from cgro.definitions import Attack, ErrorRate, predicted_shares
+from cgro.definitions.metrics import wrong_examples
+from cgro.training.history import PREDICTION_SHARE
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The separate evaluation after an epoch, on the first examples of each part (fixed and recorded).
+
+    Args:
+        attack: the robust errors are lower bounds by this attack.
+        n: at most so many examples of each part.
+        every: epochs between evaluations; the last epoch is always evaluated.
+        keep_every: epochs between checkpoints that are kept (`checkpoints/epoch-0012.safetensors`); 0 for none.
+
+    Raises:
+        BadRequest: a number below 1, or `keep_every` below 0.
+    """
+
+    attack: Attack
+    n: int = 1000
+    every: int = 1
+    keep_every: int = 0
+
+    def __post_init__(self) -> None:
+        count(self.n, "n")
+        count(self.every, "every")
+        count(self.keep_every, "keep_every", low=0)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a probe sees after an epoch.
+
+    Args:
+        model: the network that is evaluated, in evaluation mode; not to be changed.
+        data: all parts.
+        epoch: epochs that are over.
+    """
+
+    model: nn.Module
+    data: Dataset
+    epoch: int
+
+
+def errors_on(
+    model: nn.Module, split: Split, attack: Attack, n: int, part: str, *, show: bool = True
+) -> dict[str, ErrorRate]:
+    """Clean and robust error on the first examples of a part, from one clean pass and one attack.
+
+    Args:
+        model: in evaluation mode.
+        split: the part's examples, on the network's device.
+        attack: searches for adversarial examples of those that are correctly classified; its random starts are those
+            of seed 0.
+        n: at most so many examples.
+        part: such as test, for the keys.
+        show: draw a progress bar; training, which has its own, does not.
+
+    Returns:
+        `clean_error/PART` and `robust_error/PART`, the keys of `summary.json`.
+
+    Raises:
+        BadRequest: see `cgro.definitions.robust_error`.
+    """
+    head = split.head(n)
+    x = head.x
+    generator = torch.Generator(x.device).manual_seed(0)
+    bar: contextlib.AbstractContextManager[Update | None] = contextlib.nullcontext()
+    if show:
+        bar = progress(len(x), f"attacking {part}")
+    with bar as update:
+        wrong = wrong_examples(model, x, head.y, attack, generator=generator, progress=update)
+    return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
+
+
+def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluation) -> dict[str, float]:
+    """The row of an evaluated epoch.
+
+    Args:
+        model: set to evaluation mode.
+        parts: name -> examples on the network's device; empty parts are left out.
+        evaluation: attack and number of examples.
+
+    Returns:
+        `clean_error/PART` and `robust_error/PART` as fractions, and `prediction_share`, the largest share of the
+        predictions on the test part that one class takes.
+    """
+    model.eval()
+    row: dict[str, float] = {}
+    for part, split in parts.items():
+        if len(split):
+            for key, error in errors_on(model, split, evaluation.attack, evaluation.n, part, show=False).items():
+                row[key] = error.value
+    row[PREDICTION_SHARE] = max(shares_on(model, parts["test"], evaluation.n))
+    return row
+
+
+def shares_on(model: nn.Module, split: Split, n: int) -> list[float]:
+    """The share of predictions that each class takes.
+
+    Args:
+        model: in evaluation mode.
+        split: examples on the network's device.
+        n: at most so many, the first ones.
+
+    Returns:
+        One fraction per class, in the order of the classes; of labels -1 and +1 for scores.
+    """
+    return predicted_shares(model, split.head(n).x)

@@ -1,0 +1,94 @@
+"""Seeds, the settings that are kept, and a summary on the terminal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cgro._check import BadRequest
+from cgro.commands._common import Output, Seeded, begin, for_seeds, lines_of, metrics_over, stored
+from cgro.results import ErrorRate, Metric, OutcomeRecord, QuickstartSummary, SeedsSummary, Summary, VerdictRecord
+from cgro.runs import Run
+
+
+@dataclass(kw_only=True)
+class Options(Output, Seeded):
+    """Options of a command that only writes down its seed."""
+
+    n: int = 3
+
+
+LABELS = {0: "cgro", 1: "robust", 2: "cgro"}
+
+
+def one(config: Options, path: Path | str | None) -> Run:
+    with begin("quickstart", config, path) as run:
+        calls.append(config.seed)
+        verdict = VerdictRecord(label=LABELS[config.seed], reason="")
+        kind = "diverged" if config.seed == 1 else "completed"
+        run.finish(
+            QuickstartSummary(
+                command="quickstart",
+                parts={},
+                seed=config.seed,
+                threat=None,
+                outcome=OutcomeRecord(kind=kind, reason=""),
+                verdict=verdict,
+                metrics={"e": Metric(value=0.1 * (config.seed + 1)), f"only-{config.seed}": Metric(value=1.0)},
+            )
+        )
+    return run
+
+
+calls: list[int] = []
+
+
+def test_several_seeds_make_one_summary_and_finished_ones_are_kept(tmp_path: Path) -> None:
+    calls.clear()
+    config = Options(seeds=3, out=str(tmp_path / "all"))
+    drawn: list[Path] = []
+    result = for_seeds("quickstart", config, one, drawn.append).read(SeedsSummary)
+    assert (calls, result.n_seeds, drawn) == ([0, 1, 2], 3, [tmp_path / "all"])
+    assert (result.outcome.kind, result.outcome.per_seed) == ("diverged", ["completed", "diverged", "completed"])
+    assert result.verdict is not None
+    assert (result.verdict.label, result.verdict.reason) == ("cgro", "2 of 3 seeds: cgro")
+    assert list(result.metrics) == ["e"], "what every seed has"
+    assert result.metrics["e"].mean == pytest.approx(0.2)
+    (tmp_path / "all" / "summary.json").unlink()
+    for_seeds("quickstart", config, one)
+    assert calls == [0, 1, 2], "no seed is run again"
+    with pytest.raises(BadRequest, match="--seeds"):
+        for_seeds("quickstart", Options(seeds=0), one)
+
+
+def test_where_a_result_goes_is_no_setting_that_makes_it() -> None:
+    assert stored(Options(out="x", overwrite=True, json=True, n=4)) == {"seed": 0, "seeds": 1, "n": 4}
+
+
+def test_lines_of_a_summary() -> None:
+    metrics = {
+        "robust_error/test": Metric.of_error(ErrorRate(10, 100, "lower"), "pgd"),
+        "bare": Metric(value=0.25),
+        "unknown": Metric(value=None),
+        "seeds": Metric.over_seeds([0.1, 0.3]),
+        "one": Metric.over_seeds([0.1]),
+    }
+    result = Summary(
+        command="data",
+        seed=0,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=""),
+        verdict=VerdictRecord(label="cgro", reason="so it is"),
+        metrics=metrics,
+    )
+    lines = [" ".join(line.split()) for line in lines_of(result).splitlines()]
+    assert lines == [
+        "cgro: so it is",
+        "",
+        "robust_error/test 0.1000 [0.0552, 0.1744] n=100 lower",
+        "bare 0.25",
+        "unknown None",
+        "seeds 0.2000 sd 0.1414 (2 seeds)",
+        "one 0.1000 sd n/a (1 seeds)",
+    ]
+    assert metrics_over([result, result])["bare"].mean == 0.25

@@ -1,0 +1,100 @@
+"""Per-example records on disk: budgets, resuming, what is stored of something else, rounding to 8 bits."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cgro._check import BadRequest
+from cgro.commands._records import budget, recorded, rounded
+from cgro.data import Split
+from cgro.definitions import PGD, ThreatModel
+
+THREAT = ThreatModel("inf", 0.12)  # between two of the points
+ATTACK = PGD(THREAT, n_steps=3)
+
+
+def line(x: torch.Tensor) -> torch.Tensor:
+    return x[:, 0, 0, 0] - 0.5
+
+
+class Line(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return line(x)
+
+
+@pytest.fixture
+def split() -> Split:
+    x = torch.linspace(0, 1, 21).view(-1, 1, 1, 1)
+    y = torch.where(line(x) > 0, 1, -1)
+    return Split(x, y, torch.arange(21) + 100)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    (tmp_path / "weights").write_bytes(b"of this model")
+    return tmp_path / "weights"
+
+
+def test_the_record_is_the_closed_form_and_is_read_back(split: Split, weights: Path, tmp_path: Path) -> None:
+    """A line breaks exactly the examples within the radius of its threshold."""
+    path = tmp_path / "test.npz"
+    record = recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=True)
+    near = (split.raw.flatten() - 0.5).abs() < 0.12
+    assert record.complete
+    assert torch.equal(record.by > 0, near & (record.by != 0))
+    before = path.stat().st_mtime_ns
+    again = recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=True)
+    assert torch.equal(again.by, record.by)
+    assert torch.equal(again.x_adv, record.x_adv)
+    assert path.stat().st_mtime_ns >= before
+
+
+@pytest.mark.parametrize("change", ["weights", "attack", "examples", "damage", "without examples"])
+def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "test.npz"
+    recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=change != "without examples")
+    attack = ATTACK
+    if change == "weights":
+        weights.write_bytes(b"of another")
+    if change == "attack":
+        attack = PGD(THREAT, n_steps=4)
+    if change == "examples":
+        split = split.head(7)
+    if change == "damage":
+        path.write_bytes(path.read_bytes()[:100])
+    saved = []
+    record = recorded(
+        Line().eval(), split, attack, path, weights, keep_examples=True, stop=lambda: bool(saved.append(1)) or True
+    )
+    assert not record.complete, "it began anew, and was stopped at once"
+    assert saved
+
+
+def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    over = budget("2m")
+    now[0] += 119
+    assert not over()
+    now[0] += 2
+    assert over()
+    assert not budget(None)()
+    for text in ("", "0s", "5", "-1s", "soon", "5 m"):
+        with pytest.raises(BadRequest, match="--budget"):
+            budget(text)
+
+
+def test_rounding_counts_what_stays_wrong_and_what_stays_in_the_ball(
+    split: Split, weights: Path, tmp_path: Path
+) -> None:
+    record = recorded(Line().eval(), split, ATTACK, tmp_path / "a.npz", weights, keep_examples=True)
+    counts = rounded(Line().eval(), split, ATTACK, record)
+    x_adv = (record.x_adv * 255).round() / 255
+    broken = record.by > 0
+    wrong = (line(x_adv) * split.y <= 0) & broken
+    inside = ((x_adv - split.raw).abs().flatten(1).amax(1) <= 0.12 + 1e-6) & broken
+    assert counts["broken"] == int(broken.sum())
+    assert abs(counts["wrong_after_rounding"] - int(wrong.sum())) <= 1  # an output of exactly 0
+    assert counts["in_ball_after_rounding"] == int(inside.sum())

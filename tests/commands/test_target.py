@@ -1,0 +1,94 @@
+"""Targets: a run or a bare checkpoint, its weights, its threat, what may be trusted."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cgro._check import BadRequest
+from cgro.cli import main
+from cgro.commands import evaluate
+from cgro.commands._target import every_checkpoint, load_target, prepare, rule_for, settings_of, trained
+from cgro.commands._training import Config as TrainConfig
+from cgro.definitions import clean_error
+from cgro.runs import Run
+from cgro.training.checkpoint import read_weights
+from cgro.trust import Untrusted
+
+TINY = ["--data", "digits", "--n-train", "100", "--n-test", "50", "--model", "mlp", "--width", "8", "--radius", "0.1",
+        "--attack", "pgd1", "--eval-attack", "pgd1", "--epochs", "2", "--keep-every", "1", "--device", "cpu"]  # fmt: skip
+BARE = evaluate.Config(data="digits", model="mlp", width=8, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("target") / "run"
+    assert main(["train", *TINY, "--out", str(out)]) == 0
+    return Run.open(out)
+
+
+def test_a_run_is_its_last_network_on_its_own_data(run: Run) -> None:
+    target = load_target(run.path, BARE)
+    assert (target.settings.n_train, target.threat.radius, target.file.stem) == (100, 0.1, "last")
+    data, model = target.load()
+    stored = read_weights(target.file)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, stored[name])
+    error = clean_error(model.eval(), data.test.x, data.test.y)
+    assert error.value == run.summary["metrics"]["clean_error/test"]["value"]
+
+
+def test_another_threat_and_every_checkpoint(run: Run) -> None:
+    target = load_target(run.path, BARE)
+    other = target.at("2", "1/2")
+    assert (other.threat.p, other.threat.radius) == (2, 0.5)
+    assert target.at(None, None).threat == target.threat
+    assert other.attack("pgd3", "float32").threat == other.threat
+    labels = list(every_checkpoint(target).checkpoints)
+    assert labels == ["epoch-0001", "epoch-0002", "last"]
+    first = every_checkpoint(target).checkpoints["epoch-0001"]
+    models = [target.load_weights(prepare(target.settings)[1], file) for file in (first, target.file)]
+    assert not torch.equal(*(next(model.parameters()) for model in models))
+
+
+def test_a_bare_checkpoint_is_what_the_options_say(run: Run, tmp_path: Path) -> None:
+    file = Path(shutil.copy(run.path / "checkpoints" / "last.safetensors", tmp_path / "weights.safetensors"))
+    target = load_target(file, BARE, radius="8/255")
+    assert (target.run, target.settings.p, target.threat.radius) == (None, "inf", 8 / 255)
+    _, model = target.load()
+    assert isinstance(model, torch.nn.Module)
+    with pytest.raises(BadRequest, match="--radius"):
+        load_target(file, BARE)
+    with pytest.raises(BadRequest, match="does not exist"):
+        load_target(tmp_path / "gone", BARE)
+
+
+def test_only_one_run_of_cgro_train_is_one(run: Run, tmp_path: Path) -> None:
+    several = tmp_path / "seeds"
+    words = [w if w != "2" else "1" for w in TINY]
+    assert main(["train", *words, "--seeds", "2", "--out", str(several)]) == 0
+    with pytest.raises(BadRequest, match="of several seeds name one"):
+        trained(several)
+    assert main(["data", "digits", "--out", str(tmp_path / "data")]) == 0
+    with pytest.raises(BadRequest, match="expected one run of cgro train, got .* of cgro data"):
+        trained(tmp_path / "data", "--clean")
+
+
+def test_code_that_a_run_names_needs_trust(run: Run, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "run"))
+    text = (copy / "config.yaml").read_text()
+    for name in ("config.yaml", "environment.json"):
+        (copy / name).write_text((copy / name).read_text().replace("mlp", "their_module:Net"))
+    assert text != (copy / "config.yaml").read_text()
+    (copy / "summary.json").unlink()
+    with pytest.raises(Untrusted, match="their_module:Net"):
+        settings_of(Run.open(copy))
+    assert settings_of(Run.open(copy), trust="their_module:Net").model == "their_module:Net"
+
+
+def test_the_rule_knows_the_number_of_classes() -> None:
+    data, _ = prepare(TrainConfig(data="digits", n_train=50, n_test=20, model="mlp", width=4))
+    assert rule_for(data).n_classes == 10
+    data, _ = prepare(TrainConfig(data="digits", classes="3,8", n_train=50, n_test=20, model="mlp", width=4))
+    assert rule_for(data).n_classes == 2

@@ -1,0 +1,49 @@
+"""Options of a training: those of its recipe are the recipe's own."""
+
+from dataclasses import MISSING, fields
+
+import pytest
+
+from cgro._check import BadRequest
+from cgro.commands._training import RECIPE_HELP, RECIPES, Config, Task
+from cgro.training import Adversarial, Recipe
+
+
+def test_every_field_of_the_recipe_is_an_option_with_its_default() -> None:
+    assert set(RECIPE_HELP) == {f.name for f in fields(Recipe)}
+    options = {f.name: f for f in fields(Config)}
+    for f in fields(Recipe):
+        assert f.name in options
+        if f.name != "lr_drops":
+            assert options[f.name].default == f.default
+    assert Config().recipe() == Recipe()
+
+
+def test_options_reach_the_recipe() -> None:
+    recipe = Config(epochs=7, lr=0.5, lr_drops="2, 5", schedule="steps", clip=1.0).recipe()
+    assert recipe == Recipe(epochs=7, lr=0.5, lr_drops=(2, 5), clip=1.0)
+    with pytest.raises(BadRequest, match="--lr-drops"):
+        Config(lr_drops="two").recipe()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_are_complete(name: str) -> None:
+    config = Config(**RECIPES[name])  # type: ignore[arg-type]
+    config.recipe()
+    assert isinstance(config.build_objective(), Adversarial)
+
+
+def test_the_step_size_is_refused_where_an_attack_has_none() -> None:
+    assert Config(attack="pgd7", step_size="2/255").crafting().step_size == 2 / 255  # type: ignore[attr-defined]
+    with pytest.raises(BadRequest, match="--step-size"):
+        Config(attack="square", step_size="0.1").crafting()
+
+
+def test_standard_training_attacks_nothing() -> None:
+    objective = Config(attack="none").build_objective()
+    assert (objective.n_gradients, objective.attack.threat.radius) == (0, 0.0)  # type: ignore[attr-defined]
+
+
+def test_a_task_has_what_a_target_needs() -> None:
+    assert all(f.default is not MISSING for f in fields(Task))
+    assert Task(p="2", radius="1/2").threat().radius == 0.5

@@ -1,0 +1,162 @@
+"""APGD and targeted APGD against exact answers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.cases import THREATS, LinearScore, busy_network, images, linear_logits, points
+from tests.definitions.attack_cases import IDS, linear_truth
+from torch import Tensor
+
+from cgro.definitions import (
+    APGD,
+    PGD,
+    Attack,
+    AutoAttack,
+    Ensemble,
+    Square,
+    TargetedAPGD,
+    ThreatModel,
+    margin,
+    robust_error,
+)
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=IDS)
+def test_apgd_reaches_the_closed_form_on_linear_scores(threat: ThreatModel) -> None:
+    model, (x, y) = LinearScore(), points(25)
+    truth = linear_truth(model, x, y, threat)
+    for attack in (APGD(threat), APGD(threat, loss="dlr"), TargetedAPGD(threat)):
+        reached = margin(model(attack(model, x, y)), y).detach()
+        torch.testing.assert_close(reached.double(), truth, atol=2e-5, rtol=0)
+
+
+def test_apgd_beats_pgd_with_a_bad_step_where_ascent_needs_adapting() -> None:
+    """A narrow valley: steps of fixed length jump over it, halved ones do not."""
+
+    def model(v: Tensor) -> Tensor:
+        return (100 * (v[:, 0] - 0.512)).abs() + (v[:, 1] - 0.47).abs() - 0.05
+
+    x, y = torch.full((4, 2), 0.5), torch.ones(4, dtype=torch.long)
+    threat = ThreatModel("inf", 0.1)
+    assert robust_error(model, x, y, PGD(threat, n_steps=100, step_size=0.1, random_start=False)).wrong == 0
+    assert robust_error(model, x, y, APGD(threat)).wrong == 4
+
+
+def test_dlr_finds_what_a_confident_model_hides_from_cross_entropy() -> None:
+    """Logits times 1e5: the gradient of cross-entropy is zero in float32, so its search never moves."""
+    model, x = linear_logits(6, 3).eval(), points(60)[0]
+    loud, y, threat = (lambda v: 1e5 * model(v)), model(x).argmax(1), ThreatModel("inf", 0.1, None)
+    quiet = [robust_error(model, x, y, APGD(threat, loss="dlr")).wrong, robust_error(model, x, y, APGD(threat)).wrong]
+    assert robust_error(loud, x, y, APGD(threat, loss="dlr")).wrong == quiet[0] == quiet[1]
+    assert robust_error(loud, x, y, APGD(threat)).wrong < quiet[1]
+
+
+def landscape() -> tuple[object, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    first, last = 3 * torch.randn(64, 64, generator=g), torch.randn(64, 5, generator=g)
+    model = lambda v: torch.sin(v.flatten(1) @ first) @ last  # noqa: E731
+    x = images(30)[0]
+    return model, x, model(x).argmax(1)
+
+
+@pytest.mark.parametrize(
+    ("attack", "change"),
+    [
+        (APGD, {"n_steps": 5}),
+        (APGD, {"loss": "dlr"}),
+        (APGD, {"loss": "margin"}),
+        (APGD, {"precision": "bfloat16"}),
+        (TargetedAPGD, {"n_targets": 1}),
+        (Square, {"n_queries": 30}),
+        (Square, {"first_share": 0.1}),
+        (Square, {"precision": "bfloat16"}),
+    ],
+)
+def test_every_option_has_an_effect(attack: type[Attack], change: dict) -> None:
+    model, x, y = landscape()
+    size = {"n_queries": 20} if attack is Square else {"n_steps": 3}
+    before = attack(ThreatModel("inf", 0.002), **size)
+    assert not torch.equal(before(model, x, y), replace(before, **change)(model, x, y))
+
+
+@pytest.mark.parametrize(
+    "attack", [PGD(ThreatModel("inf", 0.05), n_steps=3), APGD(ThreatModel("inf", 0.05), n_steps=3)]
+)
+def test_restarts_find_lower_points_of_a_rugged_score_that_never_breaks(attack: Attack) -> None:
+    rugged, x, _ = landscape()
+    y = torch.ones(len(x), dtype=torch.long)
+    model = lambda v: 100 + rugged(v)[:, 0]  # noqa: E731
+    once, often = (model(replace(attack, n_restarts=r)(model, x, y)) for r in (1, 4))
+    assert bool((often <= once).all())
+    assert int((often < once).sum()) > 10
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda t: APGD(t, n_steps=0), "n_steps"),
+        (lambda t: APGD(t, n_restarts=0), "n_restarts"),
+        (lambda t: APGD(t, loss="ce2"), "one of default, dlr, margin"),
+        (lambda t: TargetedAPGD(t, loss="dlr"), "own loss"),
+        (lambda t: TargetedAPGD(t, n_targets=0), "n_targets"),
+        (lambda t: Square(t, n_queries=0), "n_queries"),
+        (lambda t: Square(t, first_share=0.0), "share"),
+        (lambda t: Ensemble(t, ()), "one or more"),
+        (lambda t: Ensemble(t, (APGD(t), APGD(t))), "different names"),
+        (lambda t: Ensemble(t, (APGD(t.at(0.05)),)), "all on"),
+        (lambda t: AutoAttack(t, version="plus"), "standard"),
+        (lambda t: AutoAttack(ThreatModel("inf", 0.1, None)), "ensemble"),
+    ],
+)
+def test_bad_settings(make, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        make(ThreatModel("inf", 0.1))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        APGD(THREATS[0], n_steps=3),
+        TargetedAPGD(THREATS[0], n_steps=3),
+        Square(THREATS[0], n_queries=3),
+        AutoAttack(THREATS[0]),
+    ],
+    ids=lambda a: a.name,
+)
+def test_bad_models_are_refused_in_one_line(attack: Attack) -> None:
+    x, y = images()
+    cases = [(lambda v: v.flatten(1)[:, :1], y, "C >= 2"), (lambda v: v.flatten(1)[:, :3] * torch.nan, y, "NaN")]
+    if isinstance(attack, APGD):
+        cases.append((lambda v: v.flatten(1)[:, :3] + (v.flatten(1)[:, :3] * 0).sqrt(), y, "gradient"))
+    if isinstance(attack, AutoAttack):
+        cases.append((lambda v: v.flatten(1)[:, :3], y, "four or more classes.*ensemble"))
+    for model, labels, words in cases:
+        with pytest.raises(ValueError, match=words) as caught:
+            attack(model, x, labels)
+        assert "\n" not in str(caught.value)
+
+
+def test_more_targets_than_classes_a_constant_model_and_radius_zero() -> None:
+    x, y = images()
+    with pytest.raises(ValueError, match="n_targets: expected at most the 2 wrong classes, got 3"):
+        TargetedAPGD(THREATS[0], n_targets=3)(busy_network().eval(), x, y)
+    constant = lambda v: v.flatten(1)[:, :3] * 0 + torch.tensor([1.0, 0.0, 0.0])  # noqa: E731
+    for attack in (APGD(THREATS[0], n_steps=5), TargetedAPGD(THREATS[0], n_steps=5), Square(THREATS[0], n_queries=5)):
+        assert robust_error(constant, x, y, attack).wrong == int((y != 0).sum())
+        assert torch.equal(attack.at(0.0)(busy_network().eval(), x, y), x)
+
+
+@pytest.mark.parametrize("n_targets", [None, 2])
+def test_targets_are_counted_in_gradients(n_targets: int | None) -> None:
+    seen: list[bool] = []
+    classes = torch.cat([torch.ones(1), torch.zeros(10)])
+
+    def model(v: Tensor) -> Tensor:
+        seen.append(v.requires_grad)
+        return v[:, :1] * torch.linspace(0, 0.1, 11) + 99 * classes
+
+    attack = TargetedAPGD(ThreatModel("inf", 0.01), n_steps=3, n_targets=n_targets)
+    attack(model, torch.rand(3, 4), torch.zeros(3, dtype=torch.long))
+    assert sum(seen) == attack.n_gradients == 4 * (n_targets or 9)

@@ -1,0 +1,161 @@
+"""What every attack promises, over every attack and model; planted faults."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points
+from tests.definitions.attack_cases import IDS, attacks, leaves_everything_alone, prepared
+from torch import Tensor, nn
+
+from cgro.definitions import (
+    FGSM,
+    PGD,
+    Attack,
+    Draws,
+    Ensemble,
+    Square,
+    ThreatModel,
+    margin,
+    robust_error,
+)
+from cgro.definitions.attacks import Evaluator
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize("threat", THREATS, ids=IDS)
+def test_no_side_effects_also_when_the_model_fails(threat: ThreatModel, train: bool) -> None:
+    x, y = images()
+    for attack in attacks(threat):
+        model = prepared(busy_network(), train)
+        assert leaves_everything_alone(model, lambda m=model, a=attack: a(m, x, y)), attack
+        for k in (1, 2, 3, 4):
+            failing = prepared(RaisesAt(k), train)
+            assert leaves_everything_alone(failing, lambda m=failing, a=attack: a(m, x, y)), (attack, k)
+
+
+@dataclass(frozen=True)
+class Faulty(Attack):
+    """An attack with a planted fault, run without the guard of the base class where the fault needs that."""
+
+    fault: str = ""
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        if self.fault == "leaks BatchNorm":
+            model.train()
+            model(x)
+            model.eval()
+        elif self.fault == "thaws a frozen layer":
+            for parameter in model.parameters():
+                parameter.requires_grad_(True)
+        elif self.fault == "accumulates gradients":
+            model(x).sum().backward()
+        elif self.fault == "draws from the global generator":
+            torch.rand(1)
+        elif self.fault == "leaves train mode on":
+            model.train()
+        return x + 2 * self.threat.radius if self.fault == "leaves the ball" else x
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "leaks BatchNorm",
+        "thaws a frozen layer",
+        "accumulates gradients",
+        "draws from the global generator",
+        "leaves train mode on",
+    ],
+)
+def test_planted_side_effects_are_caught(fault: str) -> None:
+    x, y = images()
+    model = prepared(busy_network(), train=False)
+    assert not leaves_everything_alone(model, lambda: Faulty(THREATS[0], fault)(model, x, y))
+
+
+@pytest.mark.parametrize("fault", ["thaws a frozen layer", "accumulates gradients", "leaves train mode on"])
+def test_the_guard_mends_a_faulty_search(fault: str) -> None:
+    """The same faults inside `search` do no harm: the base class restores what they change."""
+
+    @dataclass(frozen=True)
+    class Inside(Attack):
+        def search(self, evaluator: Evaluator, draws: Draws) -> None:
+            Faulty(self.threat, fault)(evaluator.model, evaluator.x, evaluator.y)
+
+    x, y = images()
+    model = prepared(busy_network(), train=False)
+    assert leaves_everything_alone(model, lambda: Inside(THREATS[0])(model, x, y))
+
+
+def test_an_attack_that_leaves_the_ball_is_refused() -> None:
+    x, y = images()
+    with pytest.raises(ValueError, match="outside its own threat model"):
+        robust_error(linear_logits(64).eval(), x * 0.5, y, Faulty(ThreatModel("inf", 0.1), "leaves the ball"))
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=IDS)
+def test_output_is_allowed_and_no_weaker_than_the_input(threat: ThreatModel) -> None:
+    for model, (x, y) in (
+        (busy_network().eval(), images(20)),
+        (LinearScore(), points(20)),
+        (RaisesAt(0).eval(), images(9, 4)),
+    ):
+        for attack in attacks(threat):
+            with torch.no_grad():
+                x_adv = attack(model, x, y)
+                assert bool(threat.contains(x_adv, x).all()), attack
+                assert bool((margin(model(x_adv), y) <= margin(model(x), y)).all()), attack
+
+
+def test_same_generator_same_points_and_default_is_seed_zero() -> None:
+    model, (x, y) = busy_network().eval(), images()
+    attack = PGD(THREATS[0], n_steps=2)
+    a = attack(model, x, y, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(a, attack(model, x, y))
+    b = attack(model, x, y, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(a, b)
+
+
+def test_float64_and_radius_zero_and_empty_batches() -> None:
+    model, (x, y) = LinearScore().double(), points(6)
+    x = x.double()
+    assert PGD(THREATS[0], n_steps=2)(model, x, y).dtype == torch.float64
+    assert torch.equal(PGD(THREATS[0].at(0.0), n_steps=2)(model, x, y), x)
+    assert PGD(THREATS[0], n_steps=2)(model, x[:0], y[:0]).shape == x[:0].shape
+
+
+def test_bad_models_are_refused_in_one_line() -> None:
+    x, y = images()
+    attack = PGD(THREATS[0], n_steps=2)
+    for model, labels, words in (
+        (lambda v: v.flatten(1)[:, :1], y, "C >= 2"),
+        (lambda v: v.flatten(1)[:, :3].detach(), y, "differentiable"),
+        (lambda v: v.flatten(1)[:, :3] * torch.nan, y, "NaN"),
+        (lambda v: v.flatten(1)[:, :3], y + 2, "0 .. 2"),
+        (lambda v: v.flatten(1).sum(1), y, "-1 or \\+1"),
+        (lambda v: v.flatten(1)[:, :3] + (v.flatten(1)[:, :3] * 0).sqrt(), y, "gradient"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            attack(model, x, labels)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_count_of_gradients_is_what_a_network_sees() -> None:
+    """Every attack, on a score that never breaks, so that no search ends early."""
+    threat = ThreatModel("inf", 0.01)
+    together = Ensemble(threat, (FGSM(threat), PGD(threat, n_steps=2), Square(threat, n_queries=4)))
+    for attack in (*attacks(threat), together):
+        if "apgd-t" in [part.name for part in attack.parts]:
+            continue  # they count nine targets, and two classes have one
+        seen: list[bool] = []
+
+        def model(v: Tensor, seen: list[bool] = seen) -> Tensor:
+            seen.append(v.requires_grad)
+            return 9 + v.sum(1)
+
+        attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
+        assert sum(seen) == attack.n_gradients, attack
+        assert attack.uses_gradient == (attack.n_gradients > 0)

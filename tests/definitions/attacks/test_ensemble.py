@@ -1,0 +1,74 @@
+"""The ensemble against exact answers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests import oracles
+from tests.cases import THREATS, hidden_scores, linear_logits, points
+
+from cgro.definitions import (
+    APGD,
+    Ensemble,
+    Square,
+    TargetedAPGD,
+    ThreatModel,
+    standard_ensemble,
+    survey,
+)
+
+
+@pytest.mark.parametrize(("p", "radius"), [(math.inf, 0.12), (2, 0.25), (1, 0.4)])
+def test_attacks_find_what_there_is_in_a_hidden_layer_and_nothing_else(p: float, radius: float) -> None:
+    """Truth by enumerating activation patterns; half of the examples can be broken and half cannot."""
+    model, threat = hidden_scores(), ThreatModel(p, radius)
+    x = points(16)[0]
+    y = torch.where(model(x) > 0, 1, -1)
+    worst = [oracles.hidden_layer_worst_case(model, u, int(v), p, radius, (0.0, 1.0)) for u, v in zip(x, y)]
+    breakable = np.array(worst) < -1e-6
+    assert 3 <= breakable.sum() <= 13
+    strong = Ensemble(threat, (APGD(threat, n_steps=50, n_restarts=5), Square(threat, n_queries=300)))
+    wrong = survey(model, x, y, strong).wrong.numpy()
+    assert not (wrong & ~(np.array(worst) <= 1e-6)).any()
+    assert wrong.sum() >= breakable.sum() - 1
+
+
+def test_the_oracle_is_no_higher_than_any_point_and_equals_the_linear_one() -> None:
+    """Of the oracle itself: no random point of the ball is below it; without hidden kinks it is the closed form."""
+    model = hidden_scores()
+    x = points(6)[0]
+    for p, radius in ((math.inf, 0.12), (2.0, 0.25), (1.0, 0.4)):
+        threat = ThreatModel(p, radius)
+        for u in x:
+            worst = oracles.hidden_layer_worst_case(model, u, 1, p, radius, (0.0, 1.0))
+            many = threat.sample(u.expand(2000, -1), torch.Generator().manual_seed(0))
+            assert worst <= float(model(many).detach().min()) + 1e-6
+    with torch.no_grad():
+        model.b.fill_(100.0)
+    w = (model.a @ model.w).detach()
+    for p, radius in ((math.inf, 0.12), (2.0, 0.25), (1.0, 0.4)):
+        worst = oracles.hidden_layer_worst_case(model, x[0], 1, p, radius, (0.0, 1.0))
+        linear = oracles.linear_worst_case(-w.double().numpy(), x[0].double().numpy(), p, radius, (0.0, 1.0))
+        assert worst == pytest.approx(float(model(x[:1]).detach()) - linear, abs=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_two_and_three_classes_equal_the_truth(n_classes: int) -> None:
+    """Linear logits under l_inf: wrong iff some rival's margin is at most radius * l_1 distance of the weights."""
+    model, x = linear_logits(6, n_classes).eval(), points(120)[0]
+    y, threat = model(x).argmax(1), ThreatModel("inf", 0.15, None)
+    w = model[1].weight.detach()
+    gaps = model(x).gather(1, y[:, None]) - model(x) - 0.15 * (w[y][:, None] - w[None]).abs().sum(2)
+    truth = (gaps.scatter(1, y[:, None], torch.inf) <= 0).any(1)
+    assert 10 < int(truth.sum()) < 110
+    for attack in (TargetedAPGD(threat), standard_ensemble(threat)):
+        assert torch.equal(survey(model, x, y, attack).wrong, truth), attack
+    untargeted = survey(model, x, y, APGD(threat, loss="dlr")).wrong
+    assert not bool((untargeted & ~truth).any())
+    assert bool(untargeted.any())
+
+
+def test_names_print_the_same_in_every_process() -> None:
+    """repr goes into summaries: no addresses."""
+    assert " at 0x" not in repr(standard_ensemble(THREATS[0]))

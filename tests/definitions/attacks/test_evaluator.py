@@ -1,0 +1,167 @@
+"""bfloat16 proposes, float32 decides."""
+
+import pytest
+import torch
+from tests.cases import busy_network, images
+from torch import Tensor, nn
+
+from cgro.definitions import APGD, PGD, Evaluator, Square, ThreatModel, margin, robust_error
+from cgro.definitions.attacks import Best, require_finite
+
+X = torch.linspace(0.1, 0.9, 8)[:, None]
+Y = torch.ones(8, dtype=torch.long)
+
+
+class TwoFaces(nn.Module):
+    """The score x - 0.45, and under autocast the same plus an error; counts its passes in each precision."""
+
+    def __init__(self, error: float = 0.0) -> None:
+        super().__init__()
+        self.error = error
+        self.rows: dict[bool, list[int]] = {False: [], True: []}
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = torch.is_autocast_enabled("cpu")
+        self.rows[low].append(len(x))
+        return x[:, 0] - 0.45 + (self.error if low else 0.0)
+
+
+def begun(model: nn.Module, **options: object) -> Evaluator:
+    return Evaluator.begin(model, X, Y, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("certain", [False, True])
+def test_a_quick_first_look_changes_no_result_within_its_bound(error: float, certain: bool) -> None:
+    """Clean inputs are looked at again in float32 unless the search found something that is surely stronger."""
+    model = TwoFaces(error * 2**-8)
+    evaluator = begun(model, precision="bfloat16", certain=certain)
+    assert evaluator.bfloat16
+    with evaluator.searching():
+        evaluator.update(X - torch.tensor([[0.3], [0.0]] * 4))
+    evaluator.finish()
+    expected = torch.minimum(X[:, 0], X[:, 0] - torch.tensor([0.3, 0.0] * 4)) - 0.45
+    assert torch.equal(evaluator.best.margins, expected)
+    if not certain:
+        assert model.rows[True] == [8]
+        assert model.rows[False][-1] < 8, "only the inputs in doubt"
+
+
+def test_in_float32_proposals_are_certain_and_cost_no_pass() -> None:
+    model = TwoFaces()
+    evaluator = begun(model, precision="float32")
+    points = X - 0.3
+    outputs, gradient = evaluator.gradient(points)
+    passes = len(model.rows[False])
+    evaluator.propose(points, outputs, 3)
+    assert len(model.rows[False]) == passes
+    assert torch.equal(evaluator.best.margins, points[:, 0] - 0.45)
+    assert (evaluator.best.step == 3).tolist() == ((X[:, 0] > 0.45) & (points[:, 0] <= 0.45)).tolist()
+    assert gradient.shape == X.shape
+
+
+@pytest.mark.parametrize("until_wrong", [False, True])
+def test_in_bfloat16_proposals_decide_nothing(until_wrong: bool) -> None:
+    """A network that is wrong under autocast alone: in evaluation float32 looks and disagrees, in training later."""
+    model = TwoFaces(error=-9.0)
+    evaluator = begun(model, precision="bfloat16", until_wrong=until_wrong)
+    before = evaluator.best.margins.clone()
+    with evaluator.searching():
+        outputs = evaluator.outputs(X + 0.05)
+    assert bool((outputs < 0).all())
+    n = len(model.rows[False])
+    evaluator.propose(X + 0.05, outputs, 1)
+    assert model.rows[False][n:] == ([int((before > 0).sum())] if until_wrong else [])
+    assert torch.equal(evaluator.best.margins, before)
+    candidates = Best.nothing(X)
+    candidates.update(X + 0.05, margin(outputs, Y), step=1)
+    evaluator.settle(candidates, 2)
+    assert torch.equal(evaluator.best.margins, before)
+
+
+def test_settling_looks_only_where_a_candidate_may_be_lower() -> None:
+    model = TwoFaces()
+    evaluator = begun(model, precision="bfloat16")
+    candidates = Best.nothing(X)
+    candidates.update(X - 0.2, X[:, 0] - 0.65, step=1)
+    below = torch.where(torch.arange(8) < 3, 1.0, -1.0)
+    evaluator.settle(candidates, 5, below=below)
+    assert model.rows[False][-1] == 3
+    assert torch.equal(evaluator.best.margins, torch.where(below > 0, X[:, 0] - 0.2 - 0.45, X[:, 0] - 0.45))
+
+
+def test_what_only_float32_sees_wrong_has_a_step() -> None:
+    """bfloat16 saw the candidate right, so it never was first wrong: the step is that of the evaluation."""
+    evaluator = begun(TwoFaces(error=1.0), precision="bfloat16")
+    candidates = Best.nothing(X)
+    candidates.update(X - 0.4, X[:, 0] + 0.15, step=1)
+    evaluator.settle(candidates, 5)
+    broken = (X[:, 0] > 0.45) & (X[:, 0] - 0.4 <= 0.45)
+    assert bool(broken.any())
+    assert bool((evaluator.best.step[broken] == 5).all())
+
+
+def test_parts_write_where_they_belong() -> None:
+    evaluator = begun(TwoFaces())
+    part = evaluator.part(torch.tensor([1, 4, 6])).part(torch.tensor([0, 2]))
+    part.update(part.x - 0.05, 2)
+    moved = torch.isin(torch.arange(8), torch.tensor([1, 6]))
+    assert torch.equal(evaluator.best.x != X, moved[:, None])
+    assert evaluator.part(torch.arange(8)) is evaluator
+    alone = evaluator.apart(torch.tensor([6]), "bfloat16")
+    alone.update(alone.x - 0.5)
+    assert alone.bfloat16
+    assert not evaluator.bfloat16
+    assert bool((evaluator.best.margins[6] > 0).all())
+
+
+def test_gradients_that_are_not_finite_are_refused() -> None:
+    require_finite(torch.tensor(True))
+    with pytest.raises(ValueError, match="gradient: expected finite values"):
+        require_finite(torch.tensor(False))
+
+
+@pytest.mark.parametrize("threat", [ThreatModel(p, r) for p, r in (("inf", 0.1), (2, 0.3), (1, 0.4))], ids=str)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda t: PGD(t, n_steps=4, n_restarts=2, precision="bfloat16"),
+        lambda t: APGD(t, n_steps=12, precision="bfloat16"),
+        lambda t: Square(t, n_queries=40, precision="bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("until_wrong", [False, True])
+def test_margins_and_points_agree_in_float32_whatever_bfloat16_says(attack, threat, until_wrong: bool) -> None:
+    """The margin that a search reports is that of its point in float32, and wrong examples say at which step."""
+    x, y = images(24)
+    model = busy_network(2).eval()
+    found = attack(threat).find(model, x, y, until_wrong=until_wrong)
+    with torch.no_grad():
+        torch.testing.assert_close(found.margins, margin(model(found.x), y), atol=1e-5, rtol=0)
+    assert torch.equal(found.step >= 0, ~(found.margins > 0))
+
+
+@pytest.mark.parametrize("kind", [PGD, APGD])
+def test_a_bfloat16_search_that_only_finds_stronger_points_returns_the_input(kind: type) -> None:
+    """Clean inputs are first looked at in bfloat16; none may be lost to a point that is no weaker."""
+    x, y = images(20)
+    model = busy_network().eval()
+    attack = kind(ThreatModel("inf", 0.1), n_steps=5, loss=margin, precision="bfloat16")
+    with torch.no_grad():
+        before, after = margin(model(x), y), margin(model(attack(model, x, y)), y)
+    assert bool((after <= before).all())
+    assert float((after == before).float().mean()) > 0.2
+
+
+def test_crafting_in_bfloat16_is_judged_in_float32() -> None:
+    """A model that is wrong only under autocast must not be counted as broken."""
+
+    def model(v: Tensor) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            return -v.sum(1) * 10
+        return v.sum(1) * 0 + 1.0
+
+    x, y = torch.rand(8, 3), torch.ones(8, dtype=torch.long)
+    attack = PGD(ThreatModel("inf", 0.1), n_steps=3, precision="bfloat16")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert robust_error(model, x, y, attack).wrong == 0

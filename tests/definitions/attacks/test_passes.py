@@ -1,0 +1,162 @@
+"""Layouts, networks that write on their input or hide it, and dtypes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.cases import THREATS
+from tests.definitions.loop_cases import ATTACKS, BY_ATTACK, CALLS, INF, Body, X, Y, made, same_tensors
+from torch import Tensor, nn
+
+from cgro._check import BadRequest
+from cgro.definitions import (
+    APGD,
+    PGD,
+    predict,
+)
+from cgro.definitions.attacks import first_pass
+from cgro.diagnosis.lint import lint
+
+
+def test_models_that_view_their_input_work_and_channels_last_weights_get_channels_last_inputs() -> None:
+    """`x.view(B, -1)` fails on channels_last activations: only a model that asks for that layout may see it."""
+    seen: list[bool] = []
+
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(256, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.is_contiguous())
+            z = torch.relu(self.conv(x))
+            return self.last(z.view(len(z), -1) if z.is_contiguous() else z.flatten(1))
+
+    x, y = torch.rand(4, 3, 8, 8), torch.zeros(4, dtype=torch.long)
+    for attack in (PGD(THREATS[0], n_steps=2), APGD(THREATS[0], n_steps=2)):
+        seen.clear()
+        attack(Views().eval(), x, y)
+        assert all(seen)
+        seen.clear()
+        attack(Views().eval().to(memory_format=torch.channels_last), x, y)  # type: ignore[call-overload]
+        assert not all(seen)
+
+
+class Normalizing(nn.Module):
+    """(x - 0.5) / 0.25 before a network, in one of three ways."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.body = how, Body(nn.BatchNorm2d(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "in place":
+            return self.body(x.sub_(0.5).div_(0.25))
+        if self.how == "add in place":
+            x += -0.5
+            x /= 0.25
+            return self.body(x)
+        if self.how == "out":
+            return self.body(torch.div(torch.sub(x, 0.5, out=x), 0.25, out=x) if not x.requires_grad else self.twin(x))
+        if self.how == "relu in place":
+            return self.body(F.relu(F.hardtanh(x, 0.2, 0.8, inplace=True), inplace=True))
+        if self.how == "relu":
+            return self.body(F.relu(F.hardtanh(x, 0.2, 0.8)))
+        return self.body(self.twin(x))
+
+    def twin(self, x: Tensor) -> Tensor:
+        return (x - 0.5) / 0.25
+
+
+PAIRS = [("in place", "twin"), ("add in place", "twin"), ("out", "twin"), ("relu in place", "relu")]
+
+
+def normalizing(how: str, layout: torch.memory_format = torch.contiguous_format) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return Normalizing(how).eval().to(memory_format=layout)
+
+
+@pytest.mark.parametrize(("how", "twin", "wrapped"), [(*PAIRS[0], True), *((*pair, False) for pair in PAIRS)])
+def test_a_network_that_works_in_place_gives_what_its_twin_gives(how: str, twin: str, wrapped: bool) -> None:
+    layout = torch.channels_last if how == "in place" else torch.contiguous_format
+    evil, good = normalizing(how, layout), normalizing(twin, layout)
+    labels = predict(good(X))
+    if wrapped:
+        evil, good = (lambda v, m=m: m(v) for m in (evil, good))
+    for name, call in (CALLS | BY_ATTACK).items():
+        mine = X.clone()
+        found, expected = call(evil, mine, labels), call(good, X, labels)
+        assert torch.equal(mine, X), name
+        assert same_tensors(found, expected), name
+
+
+def test_the_lint_of_a_network_that_works_in_place() -> None:
+    evil, good, mine = normalizing("in place"), normalizing("twin"), X.clone()
+    labels = predict(good(X))
+    assert [c.finding for c in lint(evil, mine, labels, INF, n=3, n_queries=5)] == [
+        c.finding for c in lint(good, X, labels, INF, n=3, n_queries=5)
+    ]
+    assert torch.equal(mine, X)
+
+
+def test_writes_that_no_version_counts_are_seen() -> None:
+    def halving(x: Tensor) -> Tensor:
+        x.data.mul_(0.5)
+        return x.flatten(1)[:, :3]
+
+    def clamping(x: Tensor) -> Tensor:
+        return x.clamp_(0, 1).flatten(1)[:, :3]
+
+    def clean(x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :3]
+
+    assert first_pass(clean, X)[1] is clean
+    for model in (halving, clamping):
+        mine = X.clone()
+        network = first_pass(model, mine)[1]
+        assert network is not model
+        network(mine)
+        ATTACKS["pgd from x"](model, mine, Y)
+        assert torch.equal(mine, X)
+
+
+DETACHED = {
+    "detached": lambda body: lambda v: body(v.detach()),
+    "no_grad inside": lambda body: lambda v: body.last(torch.no_grad()(lambda u: body.first(u).flatten(1))(v)),
+    "rounded": lambda body: lambda v: body((v * 255).to(torch.uint8).float() / 255),
+}
+
+
+@pytest.mark.parametrize("how", DETACHED)
+def test_a_network_that_hides_its_input_is_refused_in_one_line(how: str) -> None:
+    model = DETACHED[how](made("plain", train=False))
+    for name in ("fgsm", "pgd", "pgd p=1", "apgd", "apgd-t", "pgd bfloat16"):
+        with pytest.raises(BadRequest, match="differentiable in the input"):
+            ATTACKS[name](model, X, Y)
+    ATTACKS["square"](model, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs"),
+    [(torch.float32, torch.float64), (torch.float64, torch.float32), (torch.float16, torch.float32)],
+)
+def test_mixed_dtypes_are_refused_in_one_line(network: torch.dtype, inputs: torch.dtype) -> None:
+    model = made("BatchNorm", train=False).to(network)
+    for call in (CALLS | BY_ATTACK).values():
+        with pytest.raises(BadRequest, match=f"dtype of the network, {network}, got {inputs}"):
+            call(model, X.to(inputs), Y)
+
+
+def test_a_network_that_converts_its_input_takes_any_dtype() -> None:
+    body = made("BatchNorm", train=False)
+
+    class Casting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x.float())
+
+    for name, attack in ATTACKS.items():
+        assert attack(Casting().eval(), X.double(), Y).dtype == torch.float64, name

@@ -1,0 +1,33 @@
+"""Random streams: their distribution, and that they belong to examples."""
+
+import pytest
+import torch
+from tests.cases import images, linear_logits
+
+from cgro.definitions import PGD, Draws, ThreatModel
+
+
+def test_draws_are_uniform_normal_and_belong_to_examples() -> None:
+    draws = Draws.of(0, "test", torch.arange(200))
+    u = draws.uniform(500)
+    assert abs(float(u.mean()) - 0.5) < 5 * (1 / 12 / u.numel()) ** 0.5
+    counts = torch.histc(u, 20, 0, 1)
+    assert float(((counts - 5000) ** 2 / 5000).sum()) < 60
+    assert abs(float(torch.corrcoef(u[:2])[0, 1])) < 0.25
+    z = draws.normal(501)
+    assert z.shape == (200, 501)
+    assert abs(float(z.mean())) < 5 / z.numel() ** 0.5
+    assert abs(float(z.var()) - 1) < 5 * (2 / z.numel()) ** 0.5
+    k = draws.integers(3, 300)
+    assert k.unique().tolist() == [0, 1, 2]
+    assert not torch.equal(u, Draws.of(1, "test", torch.arange(200)).uniform(500))
+    assert not torch.equal(u, Draws.of(0, "other", torch.arange(200)).uniform(500))
+
+
+def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
+    whole = Draws.from_generator(torch.Generator().manual_seed(3), 40)
+    g = torch.Generator().manual_seed(3)
+    cut = [Draws.from_generator(g, n).keys for n in (1, 7, 20, 12)]
+    assert torch.equal(whole.keys, torch.cat(cut))
+    with pytest.raises(ValueError, match="one per example"):
+        PGD(ThreatModel("inf", 0.02), n_steps=1)(linear_logits(64).eval(), *images(5), generator=whole)

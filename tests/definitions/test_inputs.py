@@ -1,0 +1,266 @@
+"""What callers hand in and networks hand out: odd tensors, labels, outputs, and misuse."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.definitions.loop_cases import (
+    ATTACKS,
+    BY_ATTACK,
+    CALLS,
+    INF,
+    Body,
+    X,
+    Y,
+    made,
+    same_tensors,
+    scripted,
+)
+from torch import Tensor, nn
+
+from cgro._check import BadRequest
+from cgro.definitions import (
+    APGD,
+    PGD,
+    Square,
+    ThreatModel,
+    boundary_distance,
+    clean_error,
+    margin,
+    predict,
+    predicted_shares,
+    robust_error,
+    survey,
+)
+from cgro.diagnosis.lint import lint
+from cgro.flatness import flatness
+from cgro.flatness.memory import attacked
+
+
+def depth_of_graph(x: Tensor) -> int:
+    depth, node = 0, x.grad_fn
+    while node is not None:
+        depth, node = depth + 1, next((n for n, _ in node.next_functions if n is not None), None)
+    return depth
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_inputs_that_require_gradients_grow_no_graph(name: str) -> None:
+    model = made("BatchNorm", train=False)
+    plain = ATTACKS[name](model, X, Y)
+    leaf = X.clone().requires_grad_()
+    for x in (leaf, leaf * 1, nn.Parameter(X.clone())):
+        found = ATTACKS[name](model, x, Y)
+        assert not found.requires_grad
+        assert depth_of_graph(found) == 0
+        assert torch.equal(found, plain)
+        assert x.requires_grad
+    assert leaf.grad is None
+    assert depth_of_graph(leaf * 1 * 1) > 1  # the measure itself
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_evaluations_take_inputs_that_require_gradients_and_any_integers(name: str) -> None:
+    model = made("BatchNorm", train=False)
+    plain = CALLS[name](model, X, Y)
+    for x, y in ((X.clone().requires_grad_(), Y), (X, Y.to(torch.uint8)), (X, Y.to(torch.int16))):
+        assert same_tensors(CALLS[name](model, x, y), plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.bool])
+def test_labels_of_any_integer_type(dtype: torch.dtype) -> None:
+    model = made("BatchNorm", train=False)
+    labels = Y % 2 if dtype == torch.bool else Y
+    for name, attack in ATTACKS.items():
+        assert torch.equal(attack(model, X, labels.to(dtype)), attack(model, X, labels)), name
+
+
+def test_integer_labels_of_scores() -> None:
+    w = torch.linspace(-1, 1, 64)
+    labels = 2 * (Y % 2) - 1
+    for dtype in (torch.int8, torch.int16, torch.float32, torch.float64):
+        for name in ("pgd", "apgd", "square", "apgd-t"):
+            found = ATTACKS[name](lambda v: v.flatten(1) @ w, X, labels.to(dtype))
+            assert torch.equal(found, ATTACKS[name](lambda v: v.flatten(1) @ w, X, labels)), (dtype, name)
+    with pytest.raises(BadRequest, match="-1 or \\+1"):
+        ATTACKS["pgd"](lambda v: v.flatten(1) @ w, X, labels > 0)
+
+
+@pytest.mark.parametrize("p", [1, 2, "inf"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_attacks_stay_in_the_dtype_of_the_input(p: float | str, dtype: torch.dtype) -> None:
+    model, threat = made("BatchNorm", train=False).to(dtype), ThreatModel(p, 0.5)
+    for attack in (Square(threat, n_queries=12), PGD(threat, n_steps=2), APGD(threat, n_steps=4)):
+        found = attack(model, X.to(dtype), Y)
+        assert found.dtype == dtype
+        assert bool(torch.isfinite(found).all())
+        before, after = (margin(model(v).detach().double(), Y) for v in (X.to(dtype), found))
+        assert bool((after <= before).all())
+
+
+def test_the_default_dtype_changes_nothing() -> None:
+    model, plain = made("BatchNorm", train=False), {}
+    for default in (torch.float32, torch.float64):
+        torch.set_default_dtype(default)
+        try:
+            for name, attack in ATTACKS.items():
+                found = attack(model, X, Y)
+                assert torch.equal(found, plain.setdefault(name, found)), name
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+class Recurrent(nn.Module):
+    """Keeps a second list of its weights, as all of torch's RNNs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.last = nn.LSTM(8, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.cell(x[:, 0])[0][:, -1])
+
+
+class Twice(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3)
+        self.b.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.relu(self.b(torch.relu(self.a(x.flatten(1))))))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Body(nn.BatchNorm2d(4)), Recurrent, Twice, lambda: scripted(nn.BatchNorm2d(4))]
+)
+def test_weights_and_inputs_made_in_inference_mode(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(2)
+    plain = make().eval()
+    torch.manual_seed(2)
+    with torch.inference_mode():
+        frozen = make().eval()
+        x, y = X.clone(), Y.clone()
+    held = list(frozen.parameters()) + list(frozen.buffers())
+    for name, attack in ATTACKS.items():
+        expected = attack(plain, X, Y)
+        assert torch.equal(attack(frozen, X, Y), expected), name
+        assert torch.equal(attack(plain, x, y), expected), name
+        with torch.inference_mode():
+            found = attack(frozen, x, y)
+        assert torch.equal(found, expected), name
+        assert not found.is_inference()
+    if isinstance(frozen, Recurrent):
+        assert frozen.cell._flat_weights[0] is frozen.cell.weight_ih_l0
+    assert all(a is b for a, b in zip(held, list(frozen.parameters()) + list(frozen.buffers()), strict=True))
+    for name in ("robust_error", "survey", "predicted_shares", "boundary_distance", "flatness"):
+        call = CALLS[name]
+        with torch.inference_mode():
+            found = call(frozen, x, y)
+        assert same_tensors(found, call(plain, X, Y)), name
+
+
+class WithLogits(nn.Module):
+    """As the models of transformers: an ordered dictionary with attributes."""
+
+    class Output(OrderedDict):
+        """Its first value is not the logits."""
+
+        @property
+        def logits(self) -> Tensor:
+            return self["logits"]
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> OrderedDict:
+        return self.Output(hidden=x, logits=self.body(x))
+
+
+@pytest.mark.parametrize("name", CALLS | BY_ATTACK)
+def test_outputs_with_logits_are_taken_for_them(name: str) -> None:
+    body, call = made("BatchNorm", train=False), (CALLS | BY_ATTACK)[name]
+    assert same_tensors(call(WithLogits(body).eval(), X, Y), call(body, X, Y))
+
+
+def test_a_refused_output_says_the_remedy() -> None:
+    body = made("plain", train=False)
+    for change in (lambda z: (z, z), lambda z: {"logits": z}, lambda z: SimpleNamespace(logits=(z,))):
+        for call in (PGD(INF, n_steps=1), lambda m, x, y: clean_error(m, x, y)):
+            with pytest.raises(BadRequest, match="wrap the model in a function that returns the logits alone"):
+                call(lambda v, change=change: change(body(v)), X, Y)
+
+
+OUTPUTS: dict[str, tuple[Callable[[Tensor], object], str]] = {
+    "tuple": (lambda z: (z, z), "torch tensor"),
+    "dict": (lambda z: {"logits": z}, "torch tensor"),
+    "None": (lambda z: None, "got None"),
+    "integers": (lambda z: z.round().long(), "floating point"),
+    "booleans": (lambda z: z > 0, "floating point"),
+    "complex": (lambda z: z.to(torch.complex64), "floating point"),
+    "array": (lambda z: z.detach().float().numpy(), "ndarray"),
+    "three axes": (lambda z: z[..., None], "logits"),
+}
+
+
+@pytest.mark.parametrize("what", OUTPUTS)
+def test_outputs_that_are_none_are_refused_in_one_line(what: str) -> None:
+    body, (change, words) = made("plain", train=False), OUTPUTS[what]
+    for name, call in (CALLS | BY_ATTACK).items():
+        if (name, what) == ("predicted_shares", "three axes"):
+            continue  # it has no labels to compare with
+        with pytest.raises(BadRequest, match=words) as caught:
+            call(lambda v: change(body(v)), X, Y)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+MODEL = made("BatchNorm", train=False)
+
+
+MISUSES: dict[str, tuple[Callable[[], object], str]] = {
+    "x array": (lambda: PGD(INF, n_steps=1)(MODEL, X.numpy(), Y), "inputs: .*ndarray"),  # type: ignore[arg-type]
+    "x list": (lambda: robust_error(MODEL, X.tolist(), Y, ATTACKS["pgd"]), "inputs: .*list"),
+    "x None": (lambda: predicted_shares(MODEL, None), "inputs: .*None"),  # type: ignore[arg-type]
+    "x meta": (lambda: clean_error(MODEL, X.to("meta"), Y), "meta"),
+    "x complex": (lambda: clean_error(MODEL, X.to(torch.complex64), Y), "floating"),
+    "y array": (lambda: clean_error(MODEL, X, Y.numpy()), "labels: .*ndarray"),  # type: ignore[arg-type]
+    "y list": (lambda: survey(MODEL, X, Y.tolist(), ATTACKS["pgd"]), "labels: .*list"),
+    "y None": (lambda: flatness(MODEL, X, None, [0.1]), "labels: .*None"),  # type: ignore[arg-type]
+    "y meta": (lambda: ATTACKS["pgd"](MODEL, X, Y.to("meta")), "labels: .*meta"),
+    "y complex": (lambda: ATTACKS["pgd"](MODEL, X, Y.to(torch.complex64)), "integers"),
+    "y float": (lambda: ATTACKS["square"](MODEL, X, Y.float()), "integers"),
+    "lint of arrays": (lambda: lint(MODEL, X.numpy(), Y, INF), "inputs: .*ndarray"),  # type: ignore[arg-type]
+    "attack by name": (lambda: robust_error(MODEL, X, Y, "pgd10"), "attack_by_name"),  # type: ignore[arg-type]
+    "attack class": (lambda: survey(MODEL, X, Y, PGD), "the class PGD"),  # type: ignore[arg-type]
+    "attack function": (lambda: boundary_distance(MODEL, X, Y, lambda *a: X), "attack: "),  # type: ignore[arg-type]
+    "attack threat": (lambda: attacked(MODEL, X, Y, INF), "ThreatModel"),  # type: ignore[arg-type]
+    "seed for generator": (lambda: ATTACKS["pgd"](MODEL, X, Y, generator=5), "generator: "),  # type: ignore[arg-type]
+    "index too short": (lambda: survey(MODEL, X, Y, ATTACKS["pgd"], index=torch.arange(3)), "index: .*6 positions"),
+    "batch None": (lambda: robust_error(MODEL, X, Y, ATTACKS["pgd"], batch=None), "batch: "),  # type: ignore[arg-type]
+    "batch inf": (lambda: clean_error(MODEL, X, Y, batch=float("inf")), "batch: "),  # type: ignore[arg-type]
+    "batch nan": (lambda: predicted_shares(MODEL, X, batch=float("nan")), "batch: "),  # type: ignore[arg-type]
+    "batch word": (lambda: clean_error(MODEL, X, Y, batch="all"), "batch: "),  # type: ignore[arg-type]
+    "steps word": (lambda: PGD(INF, n_steps="5"), "n_steps: "),  # type: ignore[arg-type]
+    "step NaN": (lambda: PGD(INF, n_steps=1, step_size=float("nan")), "step_size: "),
+    "radius True": (lambda: ThreatModel("inf", True), "radius: .*True"),
+    "radius False": (lambda: ThreatModel(2, False), "radius: .*False"),
+    "box of three": (lambda: ThreatModel("inf", 0.1, (0, 1, 2)), "box: "),  # type: ignore[arg-type]
+    "box of None": (lambda: ThreatModel("inf", 0.1, (0, None)), "box: "),  # type: ignore[arg-type]
+    "NaN": (lambda: clean_error(MODEL, torch.full_like(X, torch.nan), Y), "finite"),
+    "no outputs": (lambda: predict(torch.zeros(3, 0)), "logits"),
+    "network elsewhere": (lambda: clean_error(Body().eval().to("meta"), X, Y), "device of the network, meta"),
+}
+
+
+@pytest.mark.parametrize("what", MISUSES)
+def test_misuse_is_refused_in_one_line(what: str) -> None:
+    call, words = MISUSES[what]
+    with pytest.raises(BadRequest, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -1,0 +1,114 @@
+"""When the methods of extensions are called, in which order, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.cases import ATTACK, Calls, interrupt, run_of, same_weights, small, train
+from torch import nn
+
+from cgro.data import Dataset
+from cgro.training import EMA, Adversarial, Extension, Recipe, Step, evaluated, fit
+
+
+def test_gradients_that_are_computed_twice_are_the_same(digits: Dataset) -> None:
+    losses: list[torch.Tensor] = []
+
+    class Twice(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            losses.extend([compute(), compute()])
+            return losses[-1]
+
+    model, twin = (nn.Sequential(small(), nn.Dropout(0.2)) for _ in range(2))
+    fit(model, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2), extensions=[Twice()])
+    fit(twin, digits, Adversarial(ATTACK, 0.5), Recipe(epochs=2))
+    assert torch.equal(torch.stack(losses[::2]), torch.stack(losses[1::2]))
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_the_first_extension_is_the_outermost(digits: Dataset) -> None:
+    seen: list[str] = []
+
+    class Outer(Extension):
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            seen.append(f"{self.name} begins")
+            loss = compute()
+            seen.append(f"{self.name} ends")
+            return loss
+
+        def after_step(self, model: nn.Module, k: int) -> None:
+            seen.append(f"{self.name} {k}")
+
+    class Inner(Outer):
+        pass
+
+    train(small(), digits, Recipe(epochs=1, batch_size=60), extensions=[Outer(), Inner()])
+    assert seen == ["outer begins", "inner begins", "inner ends", "outer ends", "outer 1", "inner 1"]
+
+
+class Journal(Extension):
+    """Notes what is called, with its number; what it noted belongs to the state."""
+
+    def begin(self, model: nn.Module) -> None:
+        self.notes = "begin"
+
+    def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        self.notes += f" around:{step.epoch}"
+        return compute()
+
+    def after_step(self, model: nn.Module, k: int) -> None:
+        self.notes += f" step:{k}"
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        self.notes += f" epoch:{epoch}"
+
+    def state(self) -> dict:
+        return {"notes": self.notes}
+
+    def load(self, state: dict) -> None:
+        self.notes = state["notes"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_each_method_is_called_once_also_when_resumed(digits: Dataset, tmp_path: Path, stop_after: int) -> None:
+    """Two steps an epoch; stopped in the middle of an epoch or at its end."""
+    recipe = Recipe(epochs=2, batch_size=30)
+    whole, cut, resumed = Journal(), Journal(), Journal()
+    train(small(), digits, recipe, extensions=[whole])
+    expected = "begin around:0 step:1 around:0 step:2 epoch:1 around:1 step:3 around:1 step:4 epoch:2"
+    assert whole.notes == expected
+    stop = Calls(stop_after, interrupt)
+    train(small(), digits, recipe, run=run_of(tmp_path / "r"), extensions=[cut, stop])
+    assert cut.notes != expected
+    train(small(), digits, recipe, run=run_of(tmp_path / "r"), extensions=[resumed, Calls()])
+    assert resumed.notes == expected
+
+
+def test_the_protocol_changes_nothing(digits: Dataset) -> None:
+    plain, extended = small(), small()
+    train(plain, digits, Recipe(epochs=2))
+    train(extended, digits, Recipe(epochs=2), extensions=[Extension()])
+    assert same_weights(plain, extended)
+    assert evaluated(extended, [Extension()]) is extended
+
+
+def test_the_first_extension_is_given_the_network_of_the_others() -> None:
+    class Wraps(Extension):
+        def evaluated_model(self, model: nn.Module) -> nn.Module:
+            return nn.Sequential(model, nn.Identity())
+
+    model, ema = nn.Linear(1, 1), EMA(0.5)
+    ema.begin(model)
+    network = evaluated(model, [Wraps(), ema])
+    assert isinstance(network, nn.Sequential)
+    assert network[0] is ema.evaluated_model(model)
+
+
+def test_what_is_no_extension_is_refused(digits: Dataset) -> None:
+    class Slashed(Extension):
+        name = "a/b"
+
+    for extensions in ([Extension], [Calls(), Calls()], [Slashed()]):
+        with pytest.raises(ValueError, match="extension"):
+            train(small(), digits, Recipe(epochs=1), extensions=extensions)

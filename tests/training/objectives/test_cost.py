@@ -1,0 +1,92 @@
+"""The cost that objectives give, against passes counted by hooks while the steps of a real training are taken."""
+
+from collections.abc import Sequence
+
+import pytest
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cgro.data import Dataset, load
+from cgro.definitions import FGSM, PGD, NoAttack, ThreatModel
+from cgro.training import EMA, TRADES, Adversarial, Cost, Extension, Objective, Recipe, fit
+from cgro.training.objectives import attack_cost
+
+LINF, L2 = ThreatModel("inf", 0.1), ThreatModel(2, 0.5)
+PGD3 = PGD(LINF, n_steps=3)
+
+
+class Counted(nn.Linear):
+    """A linear layer that counts the rows of its passes, and those that each of its two gradients is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+        self.forward_rows = 0
+        self.input_rows = 0
+        self.weight_rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        self.forward_rows += n
+        # Tensors of this pass alone: their hooks run where the pass is differentiated in them, and not otherwise.
+        weight = self.weight * 1
+        x = x * 1
+        if weight.requires_grad:
+            weight.register_hook(lambda gradient: self.note("weight_rows", n))
+        if x.requires_grad:
+            x.register_hook(lambda gradient: self.note("input_rows", n))
+        return functional.linear(x, weight, self.bias)
+
+    def note(self, name: str, n: int) -> None:
+        setattr(self, name, getattr(self, name) + n)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", n_train=50, n_test=10)
+
+
+@pytest.mark.parametrize("extensions", [(), (EMA(0.9),)], ids=["alone", "with ema"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Adversarial(PGD3, robust_weight=0.0),
+        Adversarial(PGD3, robust_weight=0.5),
+        Adversarial(PGD3),
+        Adversarial(NoAttack()),
+        Adversarial(FGSM(LINF)),
+        Adversarial(FGSM(L2)),
+        Adversarial(PGD(L2, n_steps=2)),
+        TRADES(PGD3, beta=0.0),
+        TRADES(PGD3, beta=6.0),
+        TRADES(PGD(L2, n_steps=2)),
+    ],
+    ids=str,
+)
+def test_the_passes_are_those_that_are_made(
+    digits: Dataset, objective: Objective, extensions: Sequence[Extension]
+) -> None:
+    layer, n_epochs = Counted(), 2
+    model = nn.Sequential(nn.Flatten(), layer)
+    fit(model, digits, objective, Recipe(epochs=n_epochs, batch_size=20), extensions=extensions)
+    n = n_epochs * len(digits.train)
+    cost = objective.cost
+    assert layer.forward_rows == n * (cost.n_forward + cost.n_gradients + cost.n_updates)
+    assert layer.input_rows == n * cost.n_gradients
+    assert layer.weight_rows == n * cost.n_updates
+
+
+def test_several_starts_cost_at_most_what_is_said(digits: Dataset) -> None:
+    objective = Adversarial(PGD(LINF, n_steps=2, n_restarts=3))
+    layer = Counted()
+    fit(nn.Sequential(nn.Flatten(), layer), digits, objective, Recipe(epochs=1))
+    n = len(digits.train)
+    assert objective.cost == Cost(n_forward=4, n_gradients=6, n_updates=1)
+    assert n * 2 <= layer.input_rows <= n * 6
+    assert layer.forward_rows <= n * 11
+
+
+def test_operations_are_counted_in_forward_passes() -> None:
+    assert Cost(n_forward=1).operations == 1
+    assert Cost(n_gradients=1).operations == 2
+    assert Cost(n_updates=1).operations == 3
+    assert (attack_cost(PGD3) + Cost(n_updates=1)).operations == 2 + 2 * 3 + 3

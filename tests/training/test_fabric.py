@@ -1,0 +1,45 @@
+"""Devices, the precision of the step, and trackers."""
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.cases import small, train
+
+from cgro.data import Dataset
+from cgro.training import Recipe, make_fabric
+
+
+def test_bad_devices() -> None:
+    for device in ("tpu", "cuda:99", "cpu0"):
+        with pytest.raises(ValueError, match="--device"):
+            make_fabric(device)
+
+
+def test_bfloat16_training_steps_differ_and_evaluations_do_not(digits: Dataset) -> None:
+    """The forward pass of the step is cast; weights, gradients and every evaluation stay float32."""
+    rows = {}
+    for precision in ("float32", "bfloat16"):
+        model = small()
+        t = train(model, digits, Recipe(epochs=2), fabric=make_fabric("cpu", precision=precision))
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        rows[precision] = t["train_loss"].tolist()
+    assert rows["float32"] != rows["bfloat16"]
+    assert rows["float32"] == pytest.approx(rows["bfloat16"], rel=0.02)
+
+
+def test_curves_are_sent_to_trackers(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for wandb: one row an epoch, in the run's name; a tracker that is not installed is refused."""
+    calls: list[object] = []
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(
+        __spec__=object(), init=lambda **k: calls.append(k["id"]) or types.SimpleNamespace(
+            log=lambda row, step: calls.append((step, row["robust_error/test"])))))  # fmt: skip
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "wandb" else None)
+    fabric = make_fabric("cpu", track="wandb", folder=tmp_path / "mine")
+    t = train(small(), digits, Recipe(epochs=2), fabric=fabric)
+    assert calls == ["mine", (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
+    with pytest.raises(ValueError, match=r"cgro\[track\]"):
+        make_fabric("cpu", track="tensorboard")

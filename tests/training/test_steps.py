@@ -1,0 +1,110 @@
+"""Which examples a step has, what is drawn for them, and that a step is not waited for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.training.cases import ATTACK, small
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cgro.data import Dataset, Split
+from cgro.definitions import NoAttack
+from cgro.models import build
+from cgro.training import EMA, TRADES, Adversarial, Recipe, Step, fit, make_fabric
+from cgro.training.objectives import Objective
+from cgro.training.steps import Steps
+
+
+def test_what_happens_to_an_example_does_not_depend_on_its_batch(digits: Dataset) -> None:
+    """Augmented inputs and random starts by example, from batches of 60 and of 7: the same in an epoch, others in the next."""
+    seen: list[dict[int, list[torch.Tensor]]] = []
+    for size in (60, 7):
+        found: dict[int, list[torch.Tensor]] = {}
+
+        def notes(step: Step, found: dict[int, list[torch.Tensor]] = found) -> torch.Tensor:
+            starts = step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last"))
+            assert not torch.equal(starts, step.craft(replace(ATTACK, n_steps=1, step_size=0.0, keep="last")))
+            for key, x, start in zip(step.y.tolist(), step.x, starts, strict=True):
+                found.setdefault(key, []).append(torch.stack([x, start]))
+            return 0 * nn.functional.cross_entropy(step.model(step.x), torch.zeros_like(step.y), reduction="none")
+
+        own = replace(digits, train=Split(digits.train.raw, torch.arange(60), digits.train.index))
+        model = build("mlp", (1, 8, 8), 60, width=16)
+        fit(model, own, notes, Recipe(epochs=2, batch_size=size, augment="crop1-flip-cutout2"))
+        seen.append(found)
+    for key in range(60):
+        (first, second), others = seen[0][key], seen[1][key]
+        assert torch.equal(first, others[0])
+        assert torch.equal(second, others[1])
+        assert not torch.equal(first[1], second[1])
+
+
+def steps_of(data: Dataset, objective: Objective, recipe: Recipe, seed: int = 0) -> Steps:
+    return Steps(small(), data.train, objective, recipe, (EMA(0.9),), seed, make_fabric("cpu"))
+
+
+def test_every_epoch_has_all_examples_in_an_order_of_its_own(digits: Dataset) -> None:
+    steps = steps_of(digits, Adversarial(ATTACK), Recipe(batch_size=7))
+    first, second = steps.order(0), steps.order(1)
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(60))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, steps_of(digits, Adversarial(ATTACK), Recipe(), seed=1).order(0))
+    assert steps.per_epoch == 9
+
+
+def test_a_step_is_made_of_its_rows_and_its_time(digits: Dataset) -> None:
+    steps = steps_of(digits, Adversarial(ATTACK), Recipe(epochs=4, batch_size=30, radius_warmup=2.0, lr_drops=(1,)))
+    rows = torch.tensor([3, 1, 4])
+    step = steps.make(1, 0, rows)
+    assert torch.equal(step.x, digits.train.x[rows])
+    assert torch.equal(step.y, digits.train.y[rows])
+    assert (step.epoch, step.radius_share, step.attack) == (1, 0.75, ATTACK)
+    assert steps.lr(0, 1) == pytest.approx(10 * steps.lr(1, 0))
+    assert steps.radius(1.0) == pytest.approx(ATTACK.threat.radius / 2)
+    assert steps_of(digits, Adversarial(NoAttack(), robust_weight=0.0), Recipe()).radius(1.0) == 0.0
+
+
+class ReadsOnTheHost(TorchDispatchMode):
+    """Counts the operations for which a GPU would be waited for: values of tensors, and shapes that depend on them."""
+
+    WAIT = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "unique", "is_nonzero")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self.WAIT:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "objective", [Adversarial(ATTACK, robust_weight=0.0), TRADES(ATTACK, beta=0.0)], ids=["standard", "trades"]
+)
+def test_nothing_is_read_on_the_host_between_the_parts_of_a_step(digits: Dataset, objective: Objective) -> None:
+    """Apart from attacks: Augmentation, forward and backward pass, clipping, SGD and the moving average."""
+    recipe = Recipe(batch_size=20, optimizer="sgd", clip=0.1, augment="crop1-flip-cutout2")
+    steps = steps_of(digits, objective, recipe)
+    order = steps.order(0)
+    with ReadsOnTheHost() as reads:
+        loss = steps.take(steps.make(0, 0, order[:20]), 0, 0)
+    assert reads.found == []
+    with ReadsOnTheHost() as reads:
+        float(loss)
+    assert reads.found == ["_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.1])
+def test_gradients_that_are_not_finite_end_in_the_outcome(digits: Dataset, clip: float) -> None:
+    """The first loss is 0 and its gradient NaN, which no loss shows before the second step."""
+
+    def singular(step: Step) -> torch.Tensor:
+        return (step.model(step.x)[:, 0] * 0.0).abs().sqrt()
+
+    outcome = fit(small(), digits, singular, Recipe(epochs=3, batch_size=30, clip=clip)).end
+    assert outcome.kind == "non_finite"
+    assert "epoch 1, step 2" in outcome.reason
