@@ -455,9 +455,10 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
 def _draw(config: Config, path: Path) -> None:
     """The figures, from the run directory alone."""
     from cgro.report import dynamics as report
+    from cgro.report.phase import phase_diagram
 
     if config.sweep:
-        report.phase_diagram(path)
+        phase_diagram(path)
         return
     report.stages_figure(path)
     report.filters_figure(path)

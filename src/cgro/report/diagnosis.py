@@ -1,18 +1,12 @@
 """The figure of a diagnosis: curves, the fitted valley, the onset, learning-rate drops and the verdict."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, wrapped_text
+from cgro.report.curves import CURVES
+from cgro.report.style import GREEN, GREY, figure, line_of, wrapped_text
 from cgro.runs import Run
-
-_SHOWN: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("robust_error/test", "robust error, test", RED, TEST), ("robust_error/train", "robust error, train", RED, TRAIN),
-    ("robust_error/validation", "robust error, validation", ORANGE, {"linestyle": ":"}),
-    ("clean_error/test", "clean error, test", BLUE, TEST), ("clean_error/train", "clean error, train", BLUE, TRAIN),
-)  # fmt: skip
 
 
 def diagnosis_figure(folder: Path) -> Path | None:
@@ -25,10 +19,10 @@ def diagnosis_figure(folder: Path) -> Path | None:
     path = run.path / "figures" / "diagnosis"
     with figure(path, 7.6, 4.6) as drawing:
         axes = drawing.subplots()
-        for key, label, color, style in _SHOWN:
-            values = np.array([np.nan if row.get(key) is None else 100 * row[key] for row in rows])
+        for curve in CURVES:
+            values = np.array([np.nan if row.get(curve.key) is None else 100 * row[curve.key] for row in rows])
             if not np.isnan(values).all():
-                axes.plot(epochs, values, color=color, label=label, alpha=0.9, **style)
+                axes.plot(epochs, values, color=curve.color, label=curve.label, alpha=0.9, **line_of(curve.part))
         fit = np.array([np.nan if row.get("valley") is None else 100 * row["valley"] for row in rows])
         if not np.isnan(fit).all():
             axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")
