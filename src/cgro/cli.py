@@ -128,9 +128,13 @@ def _call(name: str, argv: Sequence[str]) -> int:
         if config.json:
             import json
 
-            return _show(json.dumps(run.summary, indent=2))
-        text = module.describe(run.summary)
-        return _show(text if run.path is None else f"{text}\n\n{run.path}")
+            shown = _show(json.dumps(run.summary, indent=2))
+        else:
+            text = module.describe(run.summary)
+            shown = _show(text if run.path is None else f"{text}\n\n{run.path}")
+        if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
+            module.check(config, run.summary)
+        return shown
     except CheckFailed as failed:
         return _tell(who, str(failed), CHECK_FAILED)
     except BadRequest as error:

@@ -17,10 +17,14 @@ from tests.cases import refused
 
 from cgro._check import count, number, one_line
 from cgro.diagnosis import Curves, checkpoint_files, diagnose, read_curves
-from cgro.diagnosis import importers as reader
-from cgro.diagnosis.importers import canonical, from_table, read_csv, read_log
+from cgro.diagnosis.columns import meaning_of
+from cgro.diagnosis.importers import Told, base, from_table, read_log
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.rise import rise_of
-from cgro.diagnosis.verdict import MOST_EPOCHS, CurveRule, catastrophe, order_p_value
+from cgro.diagnosis.rule import CurveRule
+from cgro.diagnosis.shape import catastrophe, order_p_value
+from cgro.diagnosis.verdict import MOST_EPOCHS
 from cgro.training.checkpoint import read_weights
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
@@ -73,12 +77,12 @@ def test_rows_of_a_program() -> None:
 
 
 def test_values_that_are_not_finite_were_not_measured() -> None:
-    rows = [
-        {"epoch": e, "robust_error/test": v}
-        for e, v in enumerate((0.5, float("inf"), float("nan"), 10**400, "0.5", True))
-    ]
-    assert Curves.from_rows(rows)["robust_error/test"][0] == 0.5
+    odd = (0.5, float("inf"), float("nan"), 10**400, None)
+    rows = [{"epoch": e, "robust_error/test": v} for e, v in enumerate(odd)]
     assert Curves.from_rows(rows).measured("robust_error/test")[0].tolist() == [0.0]
+    assert Curves.from_rows(rows)["robust_error/test"][0] == 0.5
+    for value in ("0.5", True, [0.5], {}):
+        refused(lambda value=value: Curves.from_rows([{"epoch": 1, "robust_error/test": value}]), "a number")
     found = from_table([{"epoch": 1, "robust_error/test": "inf"}, {"epoch": 2, "robust_error/test": 0.5}], "table")
     assert found.measured("robust_error/test")[1].tolist() == [0.5]  # infinity does not make the others percent
     diagnose(found, rule=QUICK)
@@ -88,7 +92,7 @@ def test_values_that_are_not_finite_were_not_measured() -> None:
 def test_a_row_of_a_log_with_another_epoch_is_a_misfit(epoch: str) -> None:
     found = read_log(HEAD + f"0 0.5 0.4\n{epoch} 0.5 0.4\n2 0.5 0.4\n")
     assert found.epoch.tolist() == [0.0, 2.0]
-    assert "1 rows do not fit" in found.remarks[0]
+    assert "1 row does not fit" in found.remarks[0]
     refused(lambda: read_log(HEAD + f"{epoch} 0.5 0.4\n", "x"), "do not fit")
 
 
@@ -109,7 +113,7 @@ def test_epochs_may_be_huge_or_negative(file) -> None:
      ("epoch,\x1b[31m\n1,2\n", "no column"), ("epoch;" + "x" * 100_000 + "\n1;2\n", "no column"),
      (csv_of(1).replace("0.4", "\x1b[31m"), "a number"), (csv_of(1).replace("0.4", "y" * 9_000), "a number"),
      ("\x1b[31m" * 100, "starts with"), (HEAD, "no"), (HEAD + "[" * 200_000, "no"),
-     ("epoch,epoch\n1,2\n", "no column could"), ("epoch,ep,test_acc\n1,2,3\n", "both look like")],
+     ("epoch,epoch\n1,2\n", "2 columns are called epoch"), ("epoch,ep,test_acc\n1,2,3\n", "both look like")],
     ids=lambda value: one_line(value, 30),
 )  # fmt: skip
 def test_texts(file, text: str, words: str) -> None:
@@ -133,13 +137,16 @@ def test_what_is_no_text_file(tmp_path: Path) -> None:
 
 
 def test_rows_and_columns_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MOST_ROWS", 5)
-    monkeypatch.setattr(reader, "MOST_COLUMNS", 5)
-    refused(lambda: read_csv(csv_of(*range(6)), "x"), "at most 5 lines")
+    def read_csv(text: str) -> list[Curves]:
+        return Delimited().read(Text(text, "x"), Told({}))
+
+    monkeypatch.setattr(base, "MOST_ROWS", 5)
+    monkeypatch.setattr(base, "MOST_COLUMNS", 5)
+    refused(lambda: read_csv(csv_of(*range(6))), "at most 5 lines")
     refused(lambda: read_log(HEAD + "0 0.5 0.4\n" * 6, "x"), "at most 5 lines")
     refused(lambda: from_table([{"epoch": 1}] * 6, "x"), "at most 5 rows")
     refused(lambda: from_table([{k: 1} for k in "abcdef"], "x"), "5 columns")
-    refused(lambda: read_csv("a,b,c,d,e,f\n1,2,3,4,5,6\n", "x"), "5 columns")
+    refused(lambda: read_csv("a,b,c,d,e,f\n1,2,3,4,5,6\n"), "5 columns")
 
 
 # ---------------------------------------------------------------- time that grows with the length
@@ -165,7 +172,7 @@ def test_no_line_takes_the_square_of_its_length(line: str) -> None:
 def test_no_name_of_a_column_takes_long() -> None:
     start = time.process_time()
     for name in ("aA" * LONG, "test acc " * LONG, "A" * LONG):
-        assert canonical(name) is None
+        assert meaning_of(name) is None
     assert time.process_time() - start < 5
 
 

@@ -10,7 +10,7 @@ from tests.diagnosis.writers import four, write_log
 from cgro._check import BadRequest
 from cgro.diagnosis import Curves, diagnose, read_curves, read_log, select
 from cgro.diagnosis.importers import parse_map
-from cgro.diagnosis.verdict import drops_of
+from cgro.diagnosis.shape import drops_of
 
 # Rice, Wong and Kolter, ICML 2020: final, best, epoch, clean final, clean at best, robust train accuracy final, at best.
 PUBLISHED = {

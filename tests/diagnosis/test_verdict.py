@@ -8,7 +8,7 @@ from cgro._check import BadRequest
 from cgro.definitions import ErrorRate
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_log, rise_of, select
 from cgro.diagnosis.rise import valley
-from cgro.diagnosis.verdict import shuffled
+from cgro.diagnosis.shape import shuffled
 
 FAST = CurveRule(n_boot=199)
 

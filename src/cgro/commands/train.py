@@ -377,7 +377,8 @@ def judge(
             k: e for part, s in parts.items() for k, e in errors_on(model, s, attack, config.final_n, part).items()
         }
         shares = shares_on(model, parts["test"], config.final_n)
-        verdict = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data)).to_dict()
+        attacked = config.attack != "none" and config.robust_weight != 0
+        verdict = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked).to_dict()
         metrics = metrics_of(errors, attack, config.eval_attack)
         save_examples(model, data, attack, run)
         metrics |= _selected(config, data, model, attack, run)

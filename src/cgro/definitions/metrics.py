@@ -42,6 +42,10 @@ class ErrorRate:
         count(self.wrong, "wrong", low=0, high=self.n)
         one_of(self.bound, "bound", ("lower", "upper", "exact"))
 
+    def __float__(self) -> float:
+        """The error as a fraction, so that `float(error)` and arrays of errors work."""
+        return self.value
+
     @property
     def value(self) -> float:
         """The error as a fraction in [0, 1]."""
@@ -299,7 +303,7 @@ def _known_distance(
 
 Label = Literal[
     "robust", "cgro", "robust_overfitting", "catastrophic_overfitting", "clean_overfitting", "underfitting",
-    "collapsed", "gradient_masking", "too_little_evidence",
+    "collapsed", "gradient_masking", "standard_training", "too_little_evidence",
 ]  # fmt: skip
 
 
@@ -314,6 +318,8 @@ class VerdictRule:
         chance_fraction: and the clean test error must be below this fraction of the error of guessing.
         n_classes: sets the error of guessing, 1 - 1/n_classes; 2 is the strictest.
         min_n: fewer examples than this in any set is too little evidence.
+        unprotected: robust errors of at least this much on both sets, where clean ones are learned, are those of a
+            network that was never attacked in training, unless it is known that it was.
     """
 
     collapse_share: float = 0.99
@@ -322,6 +328,7 @@ class VerdictRule:
     chance_fraction: float = 0.5
     n_classes: int = 2
     min_n: int = 50
+    unprotected: float = 0.9
 
     @property
     def good_enough(self) -> float:
@@ -353,6 +360,7 @@ def cgro_verdict(
     *,
     prediction_share: float | Sequence[float] | None = None,
     rule: VerdictRule = DEFAULT_RULE,
+    attacked: bool | None = None,
 ) -> Verdict:
     """Read Definition 3.4 on finite samples: which label does ONE point of training deserve?
 
@@ -364,6 +372,7 @@ def cgro_verdict(
         errors: the four errors under the keys of `summary.json`.
         prediction_share: the largest share of predictions that one class takes, or the share of each class.
         rule: the thresholds.
+        attacked: whether anything was attacked in training; None where that is not known.
 
     Example:
         >>> e = {"clean_error/train": ErrorRate(0, 1000), "clean_error/test": ErrorRate(20, 1000),
@@ -394,14 +403,18 @@ def cgro_verdict(
     gap, clean_gap = robust_test.value - robust_train.value, clean_test.value - clean_train.value
     low, high = difference_interval(robust_test, robust_train)
     evidence |= {"robust_gap": gap, "robust_gap_interval": [low, high], "clean_gap": clean_gap}
-    label = _label(errors, low, gap, clean_gap, rule)
+    label = _label(errors, low, gap, clean_gap, rule, attacked)
     return Verdict(label, _sentence(label, errors, gap, (low, high), rule), evidence)
 
 
-def _label(errors: Mapping[str, ErrorRate], low: float, gap: float, clean_gap: float, rule: VerdictRule) -> Label:
+def _label(
+    errors: Mapping[str, ErrorRate], low: float, gap: float, clean_gap: float, rule: VerdictRule, attacked: bool | None
+) -> Label:
     clean_train, clean_test, robust_train, robust_test = (errors[k].value for k in FOUR)
     clean_low, _ = difference_interval(errors[FOUR[1]], errors[FOUR[0]])
     learned = clean_test < rule.good_enough
+    if learned and clean_low <= rule.min_gap and _never_attacked(robust_train, robust_test, rule, attacked):
+        return "standard_training"
     if low > rule.min_gap and gap > rule.gap_ratio * clean_gap and learned:
         return "cgro"
     if clean_low > rule.min_gap:
@@ -411,6 +424,13 @@ def _label(errors: Mapping[str, ErrorRate], low: float, gap: float, clean_gap: f
     if learned and robust_test < rule.good_enough and gap <= rule.min_gap:
         return "robust"
     return "too_little_evidence"
+
+
+def _never_attacked(robust_train: float, robust_test: float, rule: VerdictRule, attacked: bool | None) -> bool:
+    """Whether robust errors are those of standard training: it is known, or nearly every example can be broken."""
+    if attacked is None:
+        return min(robust_train, robust_test) >= rule.unprotected
+    return not attacked and robust_test >= rule.good_enough
 
 
 def _sentence(
@@ -431,7 +451,13 @@ def _sentence(
             "examples, so there is nothing memorized to overfit."
         )
     if label == "robust":
-        return f"Robust at this radius: robust test error {r_test}, only {width} above the training set's {r_train}."
+        points = f"{100 * gap:.1f} points [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+        return f"No robust gap: the robust test error, {r_test}, is {points} above the training set's {r_train}."
+    if label == "standard_training":
+        return (
+            f"Standard training: it fits clean data (clean test error {c_test}) and has no defense at this radius "
+            f"(robust error {r_train} on the training set, {r_test} on the test set)."
+        )
     return (
         f"Undecided: the robust gap is {width} and the clean test error {c_test}; the rule asks for a gap whose "
         f"interval lies above {rule.min_gap:.0%}, or below it with all errors under {rule.good_enough:.0%}."

@@ -44,5 +44,6 @@ def diagnosis_figure(folder: Path) -> Path | None:
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
         title = f"{str(found['label']).replace('_', ' ')}: " + str(found["reason"]).split(": ", 1)[-1]
         axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")
-        drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
+        if axes.get_legend_handles_labels()[0]:
+            drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
     return path.with_suffix(".png")
