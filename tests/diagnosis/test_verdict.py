@@ -1,40 +1,17 @@
 """Verdicts on curves whose truth is planted: onset, size, labels, and silence where there is nothing to say."""
 
+import time
+
 import numpy as np
 import pytest
 from tests.diagnosis.writers import four, learning_curve, write_log
 
-from cgro._check import BadRequest
 from cgro.definitions import ErrorRate
-from cgro.diagnosis import CurveRule, Curves, diagnose, read_log, rise_of, select
-from cgro.diagnosis.rise import valley
-from cgro.diagnosis.shape import shuffled
+from cgro.diagnosis import CurveRule, Curves, diagnose, read_curves, read_log, rise_of
+from cgro.diagnosis.verdict import MOST_EPOCHS
 
 FAST = CurveRule(n_boot=199)
-
-
-def brute_valley(y: np.ndarray) -> float:
-    """Smallest squared error of a fall-then-rise curve, by pooling every block by hand."""
-
-    def falling(v: np.ndarray) -> float:
-        blocks = [[x] for x in v]
-        k = 0
-        while k < len(blocks) - 1:
-            if np.mean(blocks[k]) < np.mean(blocks[k + 1]):
-                blocks[k : k + 2] = [blocks[k] + blocks[k + 1]]
-                k = max(0, k - 1)
-            else:
-                k += 1
-        return sum(float(((np.array(b) - np.mean(b)) ** 2).sum()) for b in blocks)
-
-    return min(falling(y[:k]) + falling(y[k:][::-1]) for k in range(1, len(y) + 1))
-
-
-def test_valley_is_the_least_squares_fall_and_rise() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        y = rng.standard_normal(9)
-        assert np.isclose(((y - valley(y)) ** 2).sum(), brute_valley(y))
+QUICK = CurveRule(n_boot=19)
 
 
 @pytest.mark.parametrize("ramp", [1.0, 4.0])
@@ -59,16 +36,22 @@ def planted_and_found(seed: int, ramp: float) -> bool:
     return found.rise.interval[0] <= truth <= found.rise.interval[1]
 
 
-def test_the_card_says_what_the_issue_asks() -> None:
+def test_the_card_names_rise_drop_signature_selection_and_remedies() -> None:
     found = diagnose(Curves(range(120), {**four(120), "lr": np.where(np.arange(120) < 47, 0.1, 0.01)}), rule=FAST)
     text = " ".join((found.reason, *found.findings, *found.remedies))
-    for words in ("Robust overfitting", "signature of CGRO", "learning-rate drop at epoch 47", "bias of picking a minimum",
-                  "opens after the first learning-rate drop", "selected on test", "9.04 to 1.09", "judged as one point"):  # fmt: skip
+    for words in (
+        "Robust overfitting",
+        "signature of CGRO",
+        "learning-rate drop at epoch 47",
+        "picking the best of noisy epochs",
+        "opens after the first learning-rate drop",
+        "selected on test",
+        "9.04 to 1.09",
+        "judged as one point",
+    ):
         assert words in text, words
     assert found.point is not None
     assert found.point.label == "cgro"
-    for sentence in (*found.findings, *found.remedies):
-        assert "best" not in sentence.lower() or "selected on" in sentence
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -116,16 +99,6 @@ def test_clean_overfitting_collapse_underfitting_robust() -> None:
     assert diagnose(Curves(t, falling), rule=FAST, n_classes=10).label == "robust"
 
 
-def test_flat_noise_is_no_rise_though_last_minus_minimum_is_positive() -> None:
-    rng, alarms = np.random.default_rng(0), 0
-    for _ in range(40):
-        y, _ = learning_curve(100, 50, 0.0, sd=0.005, rho=0.3, rng=rng)
-        rise = rise_of(np.arange(100.0), y, rng, n_boot=199)
-        assert rise.naive > 0
-        alarms += rise.p_value <= 0.01
-    assert alarms <= 2
-
-
 def test_the_same_seed_gives_the_same_diagnosis_and_rules_have_effects() -> None:
     curves = Curves(range(120), four(120))
     assert diagnose(curves, rule=FAST).to_dict() == diagnose(curves, rule=FAST).to_dict()
@@ -133,16 +106,27 @@ def test_the_same_seed_gives_the_same_diagnosis_and_rules_have_effects() -> None
     assert diagnose(curves, rule=CurveRule(n_boot=199, alpha=0.0)).scope == "point"
 
 
-def test_selection_needs_a_robust_test_error() -> None:
-    with pytest.raises(BadRequest, match="none of it measured"):
-        select(Curves([1], {"clean_error/test": [0.5]}))
+def test_many_epochs_are_read_and_judged_in_seconds(file) -> None:
+    """The square of 60,000 would be 3.6 GB of ranks and minutes of simulated curves."""
+    n = 60_000
+    t = np.arange(n) / n
+    noise = np.random.default_rng(0).normal(0, 0.01, n)
+    test = 0.6 - 0.2 * np.minimum(t, 0.5) + 0.2 * np.maximum(0, t - 0.5) + noise
+    text = "epoch,robust_error/test\n" + "".join(f"{e},{v:.5f}\n" for e, v in enumerate(test))
+    start = time.process_time()
+    found = diagnose(read_curves(file(text))[0], rule=CurveRule(n_boot=99))
+    assert time.process_time() - start < 20
+    assert found.label == "robust_overfitting"
+    assert abs(found.rise.onset - n / 2) < 0.05 * n
+    assert abs(found.rise.size - 0.1) < 0.02
+    assert f"{n} epochs are judged as {MOST_EPOCHS} means" in found.findings[0]
 
 
-def test_a_short_curve_that_falls_is_not_called_shuffled() -> None:
-    """Twelve epochs of a real training on digits: the robust test curve alone was too short for a normal approximation."""
-    robust = [0.852, 0.724, 0.721, 0.646, 0.61, 0.565, 0.568, 0.568, 0.526, 0.582, 0.543, 0.54]
-    clean = [0.69, 0.44, 0.42, 0.33, 0.31, 0.30, 0.29, 0.26, 0.235, 0.21, 0.17, 0.15]
-    both = {"robust_error/test": robust, "clean_error/test": clean}
-    assert not shuffled(Curves(range(12), both), CurveRule())
-    mixed = np.random.default_rng(0).permutation(12)
-    assert shuffled(Curves(range(12), {k: list(np.array(v)[mixed]) for k, v in both.items()}), CurveRule())
+def test_curves_of_ordinary_length_are_judged_epoch_by_epoch() -> None:
+    """Bit for bit the estimate on the values themselves."""
+    values = 0.5 + np.random.default_rng(1).normal(0, 0.01, MOST_EPOCHS)
+    curves = Curves(np.arange(MOST_EPOCHS), {"robust_error/test": values})
+    found = diagnose(curves, rule=QUICK, seed=3)
+    alone = rise_of(curves.epoch, values, np.random.default_rng(3), n_boot=19)
+    assert (found.rise.size, found.rise.interval, found.rise.p_value) == (alone.size, alone.interval, alone.p_value)
+    assert not any("means of neighboring" in line for line in found.findings)

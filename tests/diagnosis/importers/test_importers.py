@@ -1,0 +1,81 @@
+"""The front door: files that are no log and no table, encodings, binary files, and line ends."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.cases import refused
+from tests.diagnosis.writers import csv_of
+
+from cgro._check import BadRequest, one_line
+from cgro.diagnosis import read_curves
+
+HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [('{"epoch": ' + "9" * 5_000 + "}", "not JSON"), ('{"a": ' + "[" * 100_000, "not JSON"), ("[\n" + "[" * 100_000, "not JSON"),
+     ('{"test_robust_acc": [[1], [2]]}', "number"), ("[\n1, 2]", "object"), ("[{}, 3]", "object"), ("{}\n{}\n", "no column"),
+     ('{"a": [1], "b": [1, 2]}', "different lengths"), (csv_of(1, 2).replace("0.4", "1" * 200_000), "damaged"),
+     (csv_of(1, 2).replace("1,", '1,"'), "a number"), (csv_of(1) + "2\n", "fewer fields"), (csv_of(1) + "2,3,4\n", "more"),
+     ("epoch,\x1b[31m\n1,2\n", "no column"), ("epoch;" + "x" * 100_000 + "\n1;2\n", "no column"),
+     (csv_of(1).replace("0.4", "\x1b[31m"), "a number"), (csv_of(1).replace("0.4", "y" * 9_000), "a number"),
+     ("\x1b[31m" * 100, "starts with"), (HEAD, "no"), (HEAD + "[" * 200_000, "no"),
+     ("epoch,epoch\n1,2\n", "2 columns are called epoch"), ("epoch,ep,test_acc\n1,2,3\n", "both look like")],
+    ids=lambda value: one_line(value, 30),
+)  # fmt: skip
+def test_texts(file, text: str, words: str) -> None:
+    refused(lambda: read_curves(file(text)), words)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n", "\n\r"])
+def test_line_ends_of_any_system(file, end: str) -> None:
+    table = read_curves(file(csv_of(1, 2, 3).replace("\n", end)))[0]
+    assert table["robust_error/test"].tolist() == [0.6, 0.6, 0.6]
+    log = read_curves(file((HEAD + "0 0.5 0.4\n1 0.5 0.4\n").replace("\n", end)))[0]
+    assert log.epoch.tolist() == [0.0, 1.0]
+
+
+def test_what_is_no_text_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused(lambda: read_curves(tmp_path / "pipe"), "named pipe")
+    refused(lambda: read_curves("/dev/zero"), "device")
+    refused(lambda: read_curves("a" * 5_000), "does not exist")
+    refused(lambda: read_curves("\0"), "does not exist")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "said"),
+    [
+        ("hello world\nthis is prose\n", None, "expected a cgro run, a CSV"),
+        ("a,b\n1,2\n", None, "no column for epoch; there are: a, b"),
+        ("epoch,loss\n1,2\n", None, "there are: epoch, loss"),
+        ("epoch,x\n1,2\n", {"robust_error/test": "y"}, "the columns are: epoch, x"),
+        ("epoch,test_pgd_acc,test_aa_acc\n1,2,3\n", None, "both look like robust_accuracy/test"),
+        ("epoch,test_acc\n1,2\n2\n", None, "line 3 has fewer fields"),
+        ("epoch,test_acc\n1,two\n", None, "row 1, column test_acc: expected a number, got 'two'"),
+        ('{"epoch": [1, 2], "test_acc": [1]}', None, "different lengths: epoch 2, test_acc 1"),
+        ('{"epoch": 1}\nnot json\n{"epoch": 2}\n', None, "line 2 is not JSON"),
+        ("Epoch \t Train Robust Acc \t Test Robust Acc\n", None, "expected a training log with a header"),
+        ("epoch,test_acc\n1,-3\n2,0.5\n", None, "fractions in [0, 1]"),
+        ("", None, "an empty file"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_log_are_one_clear_line(tmp_path: Path, text: str, columns: dict | None, said: str) -> None:
+    path = tmp_path / "x"
+    path.write_text(text)
+    with pytest.raises(BadRequest) as error:
+        read_curves(path, columns)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_binary_files_missing_files_and_folders_without_a_run(tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(b"\x80\x02\xff\xfe")
+    with pytest.raises(BadRequest, match="something binary"):
+        read_curves(tmp_path / "b")
+    with pytest.raises(BadRequest, match="does not exist"):
+        read_curves(tmp_path / "none")
+    with pytest.raises(BadRequest, match="expected a run directory"):
+        read_curves(tmp_path)
