@@ -1,5 +1,6 @@
 """The front door: files that are no log and no table, encodings, binary files, and line ends."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from tests.diagnosis.writers import csv_of
 
 from cgro._check import BadRequest, one_line
 from cgro.diagnosis import read_curves
+from cgro.diagnosis.importers import IMPORTERS
+from cgro.diagnosis.importers.base import Text
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
 
@@ -79,3 +82,49 @@ def test_binary_files_missing_files_and_folders_without_a_run(tmp_path: Path) ->
         read_curves(tmp_path / "none")
     with pytest.raises(BadRequest, match="expected a run directory"):
         read_curves(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_encodings_with_a_byte_order_mark_are_read(tmp_path: Path, encoding: str) -> None:
+    for n, text in enumerate((csv_of(1, 2, 3), HEAD + "1 0.4 0.4\n2 0.4 0.4\n3 0.4 0.4\n")):
+        path = tmp_path / f"{n}"
+        path.write_bytes(text.encode(encoding))
+        assert read_curves(path)[0]["robust_error/test"].tolist() == [0.6, 0.6, 0.6]
+
+
+def test_a_compressed_log_is_read_and_a_bomb_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(csv_of(1, 2, 3).encode()))
+    assert read_curves(path)[0].epoch.tolist() == [1, 2, 3]
+    path.write_bytes(gzip.compress(b"1," * (80 << 20)))
+    refused(lambda: read_curves(path), "bytes")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("x", "epoch,r\xe9sultat\n1,2\n".encode("latin-1"), "save it as UTF-8"),
+        ("x.npy", b"\x93NUMPY\x01\x00", "array of numpy"),
+        ("x.npz", b"PK\x03\x04\x00", "zip archive"),
+        ("events.out.tfevents.1", b"\x18\x00\x00", "export the scalars as CSV"),
+        ("x.h5", b"\x89HDF\r\n", "HDF5"),
+        ("x", b"\x00\x01\xff\xfe", "something binary"),
+    ],
+)
+def test_other_encodings_and_binary_files_say_what_to_do(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    refused(lambda: read_curves(path), said)
+
+
+def test_a_text_of_sentences_shows_its_first_number_and_a_pattern(file) -> None:
+    refused(lambda: read_curves(file("starting\nEpoch 1 of 3: acc 0.5\n")), "Epoch 1 of 3: acc 0.5", "--map", "(")
+
+
+def test_every_importer_is_the_surest_of_its_own_format() -> None:
+    texts = {"JSON": '{"epoch": 1, "test_acc": 0.5}\n', "CSV": csv_of(1, 2), "text log": HEAD + "1 0.5 0.4\n"}
+    for name, content in texts.items():
+        surest = max(IMPORTERS, key=lambda importer: importer.recognizes(Text(content, "x")))
+        assert surest.name == name
+    for importer in IMPORTERS:
+        assert importer.recognizes(Text("no numbers here\nand none there\n", "x")) == 0

@@ -10,6 +10,7 @@ from tests.diagnosis.writers import four, write_log
 
 from cgro._check import one_line
 from cgro.diagnosis import diagnose, read_curves, read_log, select
+from cgro.diagnosis.importers import parse_map
 from cgro.diagnosis.shape import drops_of
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
@@ -137,3 +138,106 @@ def test_no_line_takes_the_square_of_its_length(line: str) -> None:
     found = read_log(HEAD + "0 0.5 0.4\n" + line + "\n" + HEAD + "1 0.5 0.4\n")
     assert time.process_time() - start < 5
     assert found.epoch.tolist() == [0.0, 1.0]
+
+
+def overfitting(header: list[str], keys: list[str | None], *, prefix: str = "", percent: bool = False) -> str:
+    """A log of an overfitting training under any header; columns without a key hold seconds."""
+    errors, one = four(80), 100 if percent else 1
+    lines = [prefix + " \t ".join(header)]
+    for t in range(80):
+        cells = [str(t)]
+        for key in keys[1:]:
+            cells.append("123.4" if key is None else f"{one * (1 - errors[key][t]):.6f}")
+        lines.append(prefix + " \t ".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+FOUR = ["clean_error/train", "robust_error/train", "clean_error/test", "robust_error/test"]
+
+
+@pytest.mark.parametrize(
+    ("header", "keys"),
+    [
+        (["Epoch", "Train Acc", "Train PGD Acc", "Test Acc", "Test PGD Acc"], [None, *FOUR]),
+        (["Epoch", "Time", "Nat Train Acc", "Adv Train Acc", "Nat Test Acc", "Adv Test Acc"], [None, None, *FOUR]),
+        (
+            [
+                "Epoch",
+                "Time",
+                "LR",
+                "Train Acc",
+                "Train PGD Acc",
+                "Test Acc",
+                "Test PGD Acc",
+                "GPU",
+                "a",
+                "b",
+                "c",
+                "d",
+            ],
+            [None, None, None, *FOUR, None, None, None, None, None],  # twelve columns, none where the usual log has it
+        ),
+        (["epoch", "Train NA", "Train RO", "Test NA", "Test RO"], [None, *FOUR]),
+    ],
+)
+@pytest.mark.parametrize("percent", [False, True])
+def test_columns_are_read_by_name(file, header: list[str], keys: list[str | None], percent: bool) -> None:
+    for prefix in (
+        "",
+        "[2024/01/01 10:00:00] - ",
+        "2024-01-01 10:00:00,123 INFO ",
+        "2024-01-01 10:00 - INFO - train: ",
+    ):
+        (found,) = read_curves(file(overfitting(header, keys, prefix=prefix, percent=percent)))
+        for key in FOUR:
+            assert np.allclose(found[key], four(80)[key], atol=1e-6), (prefix, key)
+
+
+def test_a_header_of_unknown_names_is_refused_and_not_read_by_position(file) -> None:
+    header = [
+        "Epoch",
+        "s",
+        "LR",
+        "n",
+        "Train X",
+        "Train Y",
+        "Train Z",
+        "Test X",
+        "Test Y",
+        "Test Z",
+        "Best Z",
+        "Test Foo Acc",
+    ]
+    text = overfitting(header, [None, *FOUR, *FOUR, None, None, "robust_error/test"])
+    line = refused(lambda: read_curves(file(text)), "'foo' is not known", "Test Foo Acc")
+    assert "--map 'robust_accuracy/test=Test Foo Acc'" in line
+    (found,) = read_curves(file(text), parse_map("robust_accuracy/test=Test Foo Acc"))
+    assert np.allclose(found["robust_error/test"], four(80)["robust_error/test"], atol=1e-6)
+
+
+def test_rows_of_another_length_show_header_and_row(file) -> None:
+    text = "Epoch \t Train Acc \t Test Robust Acc\n" + "1 2 3 4 5\n" * 3
+    refused(lambda: read_curves(file(text)), "3 rows", "Epoch | Train Acc | Test Robust Acc", "1 2 3 4 5")
+
+
+def test_the_usual_columns_stand_under_a_header_that_names_some_of_them() -> None:
+    row = "0 1 1 0.1 2.0 0.7 2.5 0.5 2.1 0.6 2.6 0.4"
+    assert read_log(f"Epoch \t Train Acc \t Test Robust Acc\n{row}\n")["robust_error/test"].tolist() == [0.6]
+    refused(lambda: read_log(f"Epoch \t Train Acc \t Score\n{row}\n"), "do not fit")
+
+
+def test_a_second_training_in_the_file_is_the_one_that_is_judged() -> None:
+    first, second = four(40, onset=20, seed=1), four(40, onset=30, seed=2)
+    rng = np.random.default_rng(0)
+    found = read_log(write_log(first, rng=rng) + write_log(second, rng=rng, validation=False))
+    assert np.allclose(found["robust_error/test"], second["robust_error/test"], atol=6e-5)
+    assert not found.has("robust_error/validation")
+    assert "But the file holds 2 trainings" in diagnose(found).reason
+
+
+def test_a_broken_line_is_a_lost_epoch_that_is_named() -> None:
+    lines = [f"{e} 0.5 0.4" for e in range(20)]
+    lines[7] = "7 0.5 0."  # cut in the middle of a number is still a number
+    lines[9] = "9 0.5 0.4###"
+    found = read_log(HEAD + "\n".join(lines))
+    assert "epoch 9 is missing between the first and the last" in found.remarks
