@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from cgro.diagnosis import CurveRule, Curves
-from cgro.diagnosis.shape import catastrophe, order_p_value, shuffled
+from cgro.diagnosis.shape import catastrophe, order_p_value, shuffled, stuck
 
 
 def test_the_order_test_has_the_ranks_of_its_definition() -> None:
@@ -50,3 +50,16 @@ def test_a_short_curve_that_falls_is_not_called_shuffled() -> None:
     assert not shuffled(Curves(range(12), both), CurveRule())
     mixed = np.random.default_rng(0).permutation(12)
     assert shuffled(Curves(range(12), {k: list(np.array(v)[mixed]) for k, v in both.items()}), CurveRule())
+
+
+def test_a_constant_answer_with_a_wobbling_training_error_is_stuck() -> None:
+    rng = np.random.default_rng(1)
+    errors = {"clean_error/test": np.full(20, 0.8865), "clean_error/train": 0.8876 + 0.003 * rng.standard_normal(20)}
+    assert stuck(Curves(range(20), errors))
+    errors["clean_error/test"] = 0.8865 + 0.003 * rng.standard_normal(20)  # held-out data without a constant answer
+    assert not stuck(Curves(range(20), errors))
+
+
+def test_a_learning_network_near_the_error_of_guessing_is_not_stuck() -> None:
+    errors = {"clean_error/test": np.linspace(0.9, 0.888, 20), "clean_error/train": np.linspace(0.9, 0.8, 20)}
+    assert not stuck(Curves(range(20), errors))

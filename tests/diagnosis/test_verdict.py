@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.diagnosis.writers import four, learning_curve, write_log
 
-from cgro.definitions import ErrorRate
+from cgro.definitions import ErrorRate, cgro_verdict
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_curves, read_log, rise_of
 from cgro.diagnosis.verdict import MOST_EPOCHS
 
@@ -130,3 +130,108 @@ def test_curves_of_ordinary_length_are_judged_epoch_by_epoch() -> None:
     alone = rise_of(curves.epoch, values, np.random.default_rng(3), n_boot=19)
     assert (found.rise.size, found.rise.interval, found.rise.p_value) == (alone.size, alone.interval, alone.p_value)
     assert not any("means of neighboring" in line for line in found.findings)
+
+
+# ---------------------------------------------------------------- standard training, and what makes numbers doubtful
+
+
+def four_rates(clean: float, robust: float, n: int = 1000) -> dict[str, ErrorRate]:
+    values = {
+        "clean_error/train": 0.0,
+        "clean_error/test": clean,
+        "robust_error/train": robust,
+        "robust_error/test": robust,
+    }
+    return {key: ErrorRate(round(value * n), n) for key, value in values.items()}
+
+
+def test_a_run_without_an_attack_is_standard_training_with_its_own_remedy() -> None:
+    errors = four(40)
+    errors["robust_error/test"] = np.linspace(0.9, 0.999, 40)
+    errors["robust_error/train"] = np.linspace(0.9, 0.998, 40)
+    meta = {"attack": "none", "attacked_in_evaluation": True, "n_classes": 10}
+    found = diagnose(Curves(range(40), errors, meta), rule=FAST)
+    assert (found.label, found.training, found.scope) == ("standard_training", "standard", "point")
+    assert "no defense at this radius" in found.reason
+    assert "Train adversarially" in found.remedies[0]
+    assert not any("larger network" in remedy for remedy in found.remedies)
+
+
+@pytest.mark.parametrize(
+    ("robust", "attacked", "label"),
+    [
+        (1.0, None, "standard_training"),  # of weights one does not know how they were trained
+        (1.0, True, "underfitting"),
+        (0.6, None, "underfitting"),
+        (0.6, False, "standard_training"),
+        (0.01, False, "robust"),  # a tiny radius
+    ],
+)
+def test_a_point_of_standard_training(robust: float, attacked: bool | None, label: str) -> None:
+    assert cgro_verdict(four_rates(0.0, robust), attacked=attacked).label == label
+
+
+def test_a_collapse_of_standard_training_is_a_collapse() -> None:
+    constant = {key: ErrorRate(900, 1000) for key in four_rates(0, 0)}
+    assert cgro_verdict(constant, prediction_share=1.0, attacked=False).label == "collapsed"
+
+
+def test_the_headline_of_no_gap_does_not_praise() -> None:
+    errors = four_rates(0.02, 0.205) | {"robust_error/train": ErrorRate(161, 1000)}
+    verdict = cgro_verdict(errors)
+    assert verdict.label == "robust"
+    assert verdict.reason.startswith("No robust gap: the robust test error, 20.5%, is 4.4 points [")
+
+
+@pytest.mark.parametrize(
+    ("slope", "said"), [(0.0, "does not change measurably"), (-0.001, "signature of CGRO"), (0.0002, "rises by")]
+)
+def test_the_signature_needs_a_clean_error_that_falls(slope: float, said: str) -> None:
+    t, rng = np.arange(120), np.random.default_rng(0)
+    errors = four(120, gap=0.08)
+    errors["clean_error/test"] = 0.2 + slope * np.maximum(t - 40, 0) + 0.001 * rng.standard_normal(120)
+    text = " ".join(diagnose(Curves(t, errors), rule=FAST).findings)
+    assert said in text
+    assert ("signature" in text) == (slope < 0)
+
+
+def test_a_constant_clean_error_is_no_signature() -> None:
+    errors = four(120) | {"clean_error/test": np.full(120, 0.2)}
+    text = " ".join(diagnose(Curves(range(120), errors), rule=FAST).findings)
+    assert "signature" not in text
+    assert "does not change measurably: 0.00 points" in text
+
+
+def test_catastrophic_overfitting_has_no_signature_and_no_bias() -> None:
+    errors = four(30, 12)
+    errors["robust_error/test"] = np.r_[errors["robust_error/test"][:15], 0.97, np.full(14, 0.995)]
+    text = " ".join(diagnose(Curves(range(30), errors), rule=FAST).findings)
+    assert "signature" not in text
+    assert "picking" not in text
+
+
+def test_validation_counts_as_validation_in_every_sentence() -> None:
+    errors = four(120)
+    renamed = {key.replace("/test", "/validation"): value for key, value in errors.items()}
+    found = diagnose(Curves(range(120), renamed), rule=FAST)
+    same = diagnose(Curves(range(120), errors), rule=FAST)
+    assert (found.label, found.rise.size) == (same.label, same.rise.size)
+    for sentence in (found.reason.partition(" But ")[0], *found.findings):
+        assert "test" not in sentence.replace("at the latest", ""), sentence
+    assert "on a test set; these are validation errors" in found.reason
+
+
+def test_validation_beside_a_robust_test_error_only_selects() -> None:
+    errors = four(120)
+    errors["robust_error/validation"] = errors["robust_error/test"] + 0.01
+    found = diagnose(Curves(range(120), errors), rule=FAST)
+    assert "But" not in found.reason
+    assert found.selection.on_validation is not None
+
+
+def test_the_headline_says_what_cannot_be() -> None:
+    errors = four(60)
+    errors["clean_error/test"], errors["robust_error/test"] = errors["robust_error/test"], errors["clean_error/test"]
+    found = diagnose(Curves(range(60), errors), rule=FAST)
+    assert "But robust test error lies below the clean one in 60 of 60 epochs" in found.reason
+    assert found.evidence["caveats"]
