@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.definitions import ErrorRate
-from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column, agreed_unit, closest, unit_of
+from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column
 from cgro.diagnosis.rows import merge
+from cgro.diagnosis.units import agreed_unit, unit_of
+from cgro.diagnosis.words import closest
 
 CONSTANT = 0.01
 """A clean error that varies less is that of a constant answer, which no attack changes: equality then proves nothing."""

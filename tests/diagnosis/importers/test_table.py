@@ -329,3 +329,9 @@ def test_an_epoch_that_is_lost_is_named(file) -> None:
     assert read(file(csv_of(*range(10), *range(11, 20)))).remarks == (
         "epoch 10 is missing between the first and the last",
     )
+
+
+def test_parts_of_one_training_under_two_names_are_joined(file) -> None:
+    lines = table_of(columns_of(four(20), NAMES) | {"run": np.repeat([0, 1], 10)})
+    found = read(file(lines))
+    assert np.allclose(found["robust_error/test"], four(20)["robust_error/test"], atol=1e-6)

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from cgro._check import bad
-from cgro.diagnosis.columns import meaning_of
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.table import Cells, Table, curves_of, refusal
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import meaning_of
 
 _DELIMITERS = ",;\t"
 _PRINTED = re.compile(r"[:=]\s*[-+]?\d")

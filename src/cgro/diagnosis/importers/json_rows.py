@@ -6,7 +6,8 @@ from cgro._check import BadRequest, bad
 from cgro.data.raw import listed
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.table import Cells, Table, curves_of, refusal
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.reading import attempt, parse_json
 

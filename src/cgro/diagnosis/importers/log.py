@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cgro._check import bad
-from cgro.diagnosis.columns import Meaning, meaning_of
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import Meaning, meaning_of
 
 MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cgro._check import BadRequest, bad, number, one_line
-from cgro.diagnosis.columns import ERRORS, LOSSES, Unit, closest
+from cgro.diagnosis.columns import ACCURACIES, ERRORS, LOSSES, Unit
+from cgro.diagnosis.words import closest
 
-ACCURACIES = tuple(name.replace("error", "accuracy") for name in ERRORS)
 NAMES = ("epoch", "lr", "prediction_share", *ERRORS, *ACCURACIES, *LOSSES)
 """What stands before the equals sign."""
 _EXPECTED = "CURVE=COLUMN,... or CURVE=/PATTERN/,... with curves such as epoch, robust_error/test"
