@@ -2,8 +2,9 @@
 
 from cgro.diagnosis.columns import Column
 from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.findings import Check, masked
 from cgro.diagnosis.importers import read_curves, read_log, read_run
-from cgro.diagnosis.lint import Check, lint, masked
+from cgro.diagnosis.lint import lint
 from cgro.diagnosis.model import checkpoint_files, diagnose_model, measured
 from cgro.diagnosis.rise import Rise, rise_of
 from cgro.diagnosis.rule import CurveRule

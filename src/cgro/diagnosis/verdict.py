@@ -8,7 +8,7 @@ import numpy as np
 from cgro.definitions import FOUR, ErrorRate, Label, Verdict, cgro_verdict
 from cgro.diagnosis import sentences
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.lint import Check, masked
+from cgro.diagnosis.findings import Check, masked
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.rise import LAST, Rise, rise_of
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
