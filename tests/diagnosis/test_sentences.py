@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cgro.diagnosis import Column, CurveRule, Curves, select
+from cgro.diagnosis.columns import counted
 from cgro.diagnosis.rise import Rise
 from cgro.diagnosis.sentences import (
     caveats_of,
-    counted,
     divergence,
     drop_sentence,
     noise_sentence,

@@ -1,8 +1,8 @@
 """Does MY model overfit robustly? A verdict with evidence on a run, checkpoints, a table of curves, or a training log.
 
 From curves: how far the robust test error rises after its lowest point (free of the bias of picking a minimum), from
-which epoch on, whether a learning-rate drop set it off, what each rule of selection reports, and what helps. From weights:
-the errors, and a lint of the evaluation. Of a file it says which column was read as what, and in which unit.
+which epoch on, whether a learning-rate drop set it off, what each rule of selection reports, and what helps. From
+weights: the errors, and a lint of the evaluation. Of a file it says which column was read as what, and in which unit.
 
 examples:
   cgro diagnose runs/mnist5k
@@ -14,9 +14,8 @@ examples:
   cgro diagnose runs/mine --model my_package.nets:Net        # a network of your own: with the lint
   cgro diagnose output.log --fail-on robust_overfitting --max robust_error/test=0.55      # exit 1: for CI
 
-A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust; without
-it the verdict comes from the run's numbers and the lint is left out.
-"""
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust;
+without it the verdict comes from the run's numbers and the lint is left out. """
 
 import typing
 from collections.abc import Mapping, Sequence

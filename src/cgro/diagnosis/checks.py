@@ -58,7 +58,8 @@ class Impossible:
 
 
 def impossible(curves: Curves) -> list[Impossible]:
-    """Find robust errors below the clean errors of the same part (Definitions 3.1 to 3.3: the clean point is in the ball).
+    """Find robust errors below the clean errors of the same part (Definitions 3.1 to 3.3: the clean point is in the
+    ball).
 
     Args:
         curves: errors as fractions.

@@ -77,3 +77,22 @@ class Column:
             if self.n_nan:
                 source += f" ({self.n_nan} NaN)"
         return f"{what}: {source}"
+
+
+def counted(n: float, word: str) -> str:
+    """A number with its noun.
+
+    Args:
+        n: how many.
+        word: in the singular.
+
+    Returns:
+        Such as "1 epoch" or "3 epochs".
+
+    Example:
+        >>> counted(1, "epoch"), counted(0, "epoch")
+        ('1 epoch', '0 epochs')
+    """
+    if n == 1:
+        return f"1 {word}"
+    return f"{n:g} {word}s"

@@ -15,7 +15,7 @@ from cgro.diagnosis.units import agreed_unit, unit_of
 from cgro.diagnosis.words import closest
 
 CONSTANT = 0.01
-"""A clean error that varies less is that of a constant answer, which no attack changes: equality then proves nothing."""
+"""A clean error that varies less is that of a constant answer, which no attack changes: equality proves nothing."""
 NOT_MEASURED = -1
 """What the programs of this field write for an error, loss or rate that was not measured."""
 
@@ -141,8 +141,8 @@ class Curves:
         """Curves from the rows of a program: sorted by epoch; of a value given twice the last one counts, and that is
         said.
 
-        Errors are numbers, or `ErrorRate`s, whose number of examples is kept as `n/test`. Each curve is in percent or in
-        fractions as its whole range says, and all must agree. Minus one, None and NaN mean not measured.
+        Errors are numbers, or `ErrorRate`s, whose number of examples is kept as `n/test`. Each curve is in percent or
+        in fractions as its whole range says, and all must agree. Minus one, None and NaN mean not measured.
 
         Args:
             rows: each with `epoch` and any of the curves' names.
@@ -152,7 +152,8 @@ class Curves:
             The curves.
 
         Raises:
-            BadRequest: an unknown name, a value that is no number, curves in percent beside fractions, several trainings.
+            BadRequest: an unknown name, a value that is no number, curves in percent beside fractions, several
+            trainings.
 
         Example:
             >>> c = Curves.from_rows([{"epoch": 2, "robust_error/test": 50}, {"epoch": 1, "robust_error/test": -1},

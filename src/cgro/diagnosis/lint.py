@@ -1,8 +1,8 @@
 """Evaluation lint: can the robust numbers of this model be believed? Each check says what it found, what it means, what
 to do.
 
-The signs of gradient masking are those of Athalye, Carlini and Wagner (ICML 2018) and Carlini et al. (arXiv 1902.06705).
-"""
+The signs of gradient masking are those of Athalye, Carlini and Wagner (ICML 2018) and Carlini et al. (arXiv
+1902.06705)."""
 
 import math
 from collections.abc import Callable
@@ -35,8 +35,8 @@ STATISTICS = {
 }
 """Channel means and deviations in common use."""
 TWICE = (2.0, 30.0)
-"""Spreads of the first layer's inputs that tell of normalizing twice: once gives 1, twice 3 to 5 for MNIST, CIFAR-10 and
-ImageNet, none below 0.5, and pixels in 0..255 above 50."""
+"""Spreads of the first layer's inputs that tell of normalizing twice: once gives 1, twice 3 to 5 for MNIST, CIFAR-10
+and ImageNet, none below 0.5, and pixels in 0..255 above 50."""
 
 
 @ordinary_tensors
@@ -53,8 +53,8 @@ def lint(
 ) -> list[Check]:
     """Run every check on a model and some of its test examples; the model is left as it was.
 
-    A PASS is no proof: it says that this sign of a bad evaluation did not show on these examples. Inputs outside the box
-    end the lint after the checks that need no attack, since every attack would refuse them.
+    A PASS is no proof: it says that this sign of a bad evaluation did not show on these examples. Inputs outside the
+    box end the lint after the checks that need no attack, since every attack would refuse them.
 
     Args:
         model: any; it is attacked in eval mode whatever its mode.
@@ -211,7 +211,8 @@ def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
 
 
 def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
-    """What the first layer sees, and McNemar's test of each conversion: does it turn far more answers right than wrong?"""
+    """What the first layer sees, and McNemar's test of each conversion: does it turn many more answers right than
+    wrong?"""
     right, best, gain = margin(judge(model, x), y) > 0, "", 0
     for name, convert in _conversions(x).items():
         now = margin(judge(model, convert(x)), y) > 0

@@ -25,6 +25,7 @@ from cgro.definitions import (
     survey,
 )
 from cgro.definitions.attacks import judge
+from cgro.diagnosis.findings import Check
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis, with_lint
@@ -95,7 +96,9 @@ def diagnose_model(
     """
     attack = attack or quick_ensemble(threat)
     parts = {"train": _pair(train, n), "test": _pair(test, n)}
-    checks = lint(model, *_pair(test, n_lint), threat, n=n_lint, seed=seed) if n_lint else []
+    checks: list[Check] = []
+    if n_lint:
+        checks = lint(model, *_pair(test, n_lint), threat, n=n_lint, seed=seed)
     errors: dict[str, ErrorRate] = {}
     for name, (x, y) in parts.items():
         record = survey(model, x, y, attack, seed=seed)
@@ -121,11 +124,15 @@ def diagnose_model(
         remedies=remedies_for(verdict.label),
         evidence={"errors": plain, "attack": repr(attack)},
     )
-    return with_lint(found, checks) if checks else found
+    if not checks:
+        return found
+    return with_lint(found, checks)
 
 
 def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
-    x, y = (part.x, part.y) if isinstance(part, Split) else part
+    if isinstance(part, Split):
+        part = (part.x, part.y)
+    x, y = part
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
     return x[:n], y[:n]

@@ -24,8 +24,8 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         "established.",
     ),
     "catastrophic_overfitting": (
-        "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, ICLR "
-        "2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump.",
+        "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, "
+        "ICLR 2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump.",
         "A single-step attack must not be used to evaluate it: the model hides from that very attack.",
     ),
     "clean_overfitting": (
@@ -33,8 +33,8 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         f"data (the recipe of {_RICE} has all of them).",
     ),
     "underfitting": (
-        "Where the training was regularized on purpose (AWP, TRADES, mixup, strong augmentation), a high robust training "
-        "error is what it should have, and no fault: compare the robust test error with other methods' "
+        "Where the training was regularized on purpose (AWP, TRADES, mixup, strong augmentation), a high robust "
+        "training error is what it should have, and no fault: compare the robust test error with other methods' "
         f"(AWP's PreActResNet-18 ends at 49.8% robust training accuracy with the better test accuracy, {_AWP}).",
         "Otherwise a larger network or longer training: in the published table WRN-34-1 ends at 53.26% robust training "
         f"accuracy and has a gap of only 1.22 points, WRN-34-10 at 97.80% with 8.18 ({_RICE}).",
@@ -42,16 +42,16 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
         "after the epoch on plain images.",
     ),
     "standard_training": (
-        "Train adversarially: nothing was attacked in training, so nothing defends it, whatever the size of the network "
-        "(cgro train --attack pgd10 --radius R; Madry et al., ICLR 2018).",
-        "If it was trained adversarially with a single-step attack, this is catastrophic overfitting: train with several "
-        "steps. If its training did attack, check that radius and normalization here are those of the training.",
+        "Train adversarially: nothing was attacked in training, so nothing defends it, whatever the size of the "
+        "network (cgro train --attack pgd10 --radius R; Madry et al., ICLR 2018).",
+        "If it was trained adversarially with a single-step attack, this is catastrophic overfitting: train with "
+        "several steps. If its training did attack, check that radius and normalization here are the training's.",
     ),
     "collapsed": (
-        "Where a loss is NaN or infinite, training diverged: lower the learning rate, clip gradients, and start again from "
-        "the last epoch before it.",
-        "Otherwise it answers a constant: lower the learning rate, widen the network or, in adversarial training, warm the "
-        "radius up over the first epochs (MNIST at radius 0.3 is known for it).",
+        "Where a loss is NaN or infinite, training diverged: lower the learning rate, clip gradients, and start again "
+        "from the last epoch before it.",
+        "Otherwise it answers a constant: lower the learning rate, widen the network or, in adversarial training, warm "
+        "the radius up over the first epochs (MNIST at radius 0.3 is known for it).",
     ),
     "gradient_masking": (
         "Attack without gradients (Square), through a smooth surrogate, and with the margin loss; believe the largest "
@@ -60,8 +60,8 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
     "too_little_evidence": (
         "Where curves are missing or short: record clean and robust error, train and test, every epoch on the same "
         "examples; ten epochs at least.",
-        "Where an interval contains the rule's limit: evaluate on more examples, or train until the robust training error "
-        "settles.",
+        "Where an interval contains the rule's limit: evaluate on more examples, or train until the robust training "
+        "error settles.",
     ),
     "robust": (),
 }

@@ -68,10 +68,13 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
         _require_one_training(rows, source, beside, steps=steps)
     remarks: list[str] = []
     if repeated:
-        n = len(repeated)
-        how = "the last record counts" if differing else "with equal values"
-        joint = "; " if differing else ", "
-        remarks.append(f"{n} epoch{'s were' if n > 1 else ' was'} recorded more than once{joint}{how}")
+        how = ", with equal values"
+        if differing:
+            how = "; the last record counts"
+        were = "1 epoch was"
+        if len(repeated) > 1:
+            were = f"{len(repeated)} epochs were"
+        remarks.append(f"{were} recorded more than once{how}")
     place = {epoch: t for t, epoch in enumerate(sorted({row["epoch"] for row in rows}))}
     values: dict[str, np.ndarray] = {}
     for row in rows:
@@ -85,7 +88,7 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
 
 
 def _repetitions(rows: Sequence[Mapping[str, float]]) -> tuple[set[float], set[float], set[float]]:
-    """Epochs that were recorded twice, those of them whose values differ, and those that differ in the very next row."""
+    """Epochs that were recorded twice, those whose values differ, and those that differ within one pass."""
     seen: dict[tuple[float, str], tuple[int, float]] = {}
     repeated: set[float] = set()
     differing: set[float] = set()

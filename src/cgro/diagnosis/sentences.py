@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cgro.diagnosis.checks import impossible, trailing_gap
+from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rise import LAST, Rise
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
@@ -39,9 +40,10 @@ def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
     Returns:
         One sentence.
     """
-    start = f"Final robust {part} error (mean of the last {LAST} epochs) is {100 * rise.naive:.1f} points above its best epoch"
+    final = f"Final robust {part} error (mean of the last {LAST} epochs)"
     if rise.naive < NOTHING:
-        return f"Final robust {part} error (mean of the last {LAST} epochs) is that of its best epoch."
+        return f"{final} is that of its best epoch."
+    start = f"{final} is {100 * rise.naive:.1f} points above its best epoch"
     picking = "picking the best of noisy epochs"
     if real:
         if rise.bias < NOTHING:
@@ -105,29 +107,12 @@ def drop_sentence(rise: Rise, drops: tuple[float, ...], aligned: float | None, r
     )
 
 
-def counted(n: float, word: str) -> str:
-    """A number with its noun.
-
-    Args:
-        n: how many.
-        word: in the singular.
-
-    Returns:
-        Such as "1 epoch" or "3 epochs".
-
-    Example:
-        >>> counted(1, "epoch"), counted(0, "epoch")
-        ('1 epoch', '0 epochs')
-    """
-    return f"{n:g} {word}{'' if n == 1 else 's'}"
-
-
 def signature_sentence(curves: Curves, rise: Rise, clean: Rise | None, rule: CurveRule) -> str:
     """What the clean test error does while the robust one rises; falling is the signature of CGRO.
 
-    The change is the mean of the last five epochs minus that of the three around the onset. Its interval takes the noise
-    of the clean curve, with the same correlation for neighbors: sd of a mean of k values = noise sqrt((1 + rho) /
-    ((1 - rho) k)).
+    The change is the mean of the last five epochs minus that of the three around the onset. Its interval takes the
+    noise of the clean curve, with the same correlation for neighbors: sd of a mean of k values = noise sqrt((1 + rho)
+    / ((1 - rho) k)).
 
     Args:
         curves: of one training.
@@ -169,9 +154,11 @@ def opening_sentence(curves: Curves, opened: float, drops: tuple[float, ...], pa
         One sentence.
     """
     gap = gap_curve(curves)[1]
-    final = 100 * gap[-LAST:].mean()
-    text = f"The gap between robust training and {part} error reaches half of its final {final:.1f} points at epoch {opened:g}"
-    share = opened_after(curves, drops[0]) if drops else None
+    half = f"half of its final {100 * gap[-LAST:].mean():.1f} points at epoch {opened:g}"
+    text = f"The gap between robust training and {part} error reaches {half}"
+    share = None
+    if drops:
+        share = opened_after(curves, drops[0])
     if share is None:
         return text + "."
     return f"{text}; {min(1.0, max(0.0, share)):.0%} of it opens after the first learning-rate drop."
@@ -190,12 +177,14 @@ def selection_sentence(selection: Selection, part: str) -> str:
     best, last = selection.on_test, selection.last
     start = f"Robust {part} error: {best.robust_error:.2%} at epoch {best.epoch:g} (selected on {part})"
     if selection.on_validation is None or selection.bias is None:
-        other = "no validation set to select on" if part == "test" else "no other set to measure on"
+        other = "no validation set to select on"
+        if part != "test":
+            other = "no other set to measure on"
         return f"{start}, {last.robust_error:.2%} at the last epoch; {other}."
     chosen = selection.on_validation
     return (
-        f"{start}, {chosen.robust_error:.2%} at epoch {chosen.epoch:g} (selected on validation), {last.robust_error:.2%} "
-        f"at the last; selecting on test flatters by {100 * selection.bias:.2f} points."
+        f"{start}, {chosen.robust_error:.2%} at epoch {chosen.epoch:g} (selected on validation), "
+        f"{last.robust_error:.2%} at the last; selecting on test flatters by {100 * selection.bias:.2f} points."
     )
 
 

@@ -13,7 +13,7 @@ MOST_CLASSES = 1000
 GUESSING = 0.01
 """How near the error of guessing the errors of a constant answer lie. A choice: classes are not perfectly balanced."""
 STILL = 0.004
-"""By how much the held-out error of a constant answer may move: it is the share of another class of nearly equal size."""
+"""By how much the held-out error of a constant answer may move: to the share of another class of equal size."""
 STILL_IN_TRAINING = 0.02
 """The same for a training error where the held-out error does not move at all: a running mean over random batches."""
 

@@ -30,7 +30,8 @@ def unit_of(name: str, values: np.ndarray) -> Unit | None:
         BadRequest: values below 0 or above 100, or up to 1.5, where one cannot tell.
 
     Example:
-        >>> unit_of("acc", np.array([0.62, 45.0, 0.0])), unit_of("acc", np.array([0.62, 0.45])), unit_of("acc %", np.array([0.5]))
+        >>> values = np.array([0.62, 45.0, 0.0])
+        >>> unit_of("acc", values), unit_of("acc", values / 100), unit_of("acc %", values / 100)
         ('percent', 'fraction', 'percent')
     """
     known = values[np.isfinite(values)]

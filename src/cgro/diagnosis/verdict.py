@@ -184,14 +184,19 @@ class _Case:
         self.given = curves
         self.curves, self.part = held_out(curves)
         self.rule = rule
-        self.training = "standard" if curves.standard else "adversarial"
+        self.training = "adversarial"
+        attacked = None
+        if curves.standard:
+            self.training = "standard"
+            attacked = False
         self.rise = _rise(self.curves, TEST, rule, generator)
         self.clean_rise = _rise(self.curves, CLEAN, rule, generator)
         self.drops = drops_of(self.curves)
-        self.selection = select(self.curves) if self.curves.has(TEST) else None
+        self.selection = None
+        if self.curves.has(TEST):
+            self.selection = select(self.curves)
         if not set(FOUR) <= set(errors):
             errors = _last_errors(self.curves) | errors
-        attacked = False if curves.standard else None
         self.point = cgro_verdict(errors, prediction_share=self._share(), rule=rule.point, attacked=attacked)
         self.real = _is_established(self.rise, rule)
 
@@ -284,8 +289,8 @@ class _Case:
             )
             return "clean_overfitting", "curve", text
         text = (
-            f"Robust overfitting: the robust test error rises by {sentences.points(rise)} after epoch {rise.onset:g}, from "
-            f"{rise.lowest:.1%} to {rise.final:.1%} (mean of the last {LAST} epochs)."
+            f"Robust overfitting: the robust test error rises by {sentences.points(rise)} after epoch {rise.onset:g}, "
+            f"from {rise.lowest:.1%} to {rise.final:.1%} (mean of the last {LAST} epochs)."
         )
         return "robust_overfitting", "curve", text
 
@@ -297,22 +302,26 @@ class _Case:
         return f"{text}."
 
     def _without_robust(self) -> tuple[Label, str, str]:
-        what = "Standard training" if self.training == "standard" else "No robust error was measured"
+        what = "No robust error was measured"
+        if self.training == "standard":
+            what = "Standard training"
         clean = self.clean_rise
         if clean is not None and _is_established(clean, self.rule):
-            text = f"{what}; its clean test error rises by {sentences.points(clean)} after epoch {clean.onset:g}."
-            return "clean_overfitting", "curve", text
+            return "clean_overfitting", "curve", self._clean_rise(what, clean)
         if self.training == "standard":
             text = "Standard training: nothing was attacked while it learned, and no robust error was measured."
             return "standard_training", "point", text
         return "too_little_evidence", "curve", f"{what}: nothing here can show robust overfitting."
 
+    @staticmethod
+    def _clean_rise(what: str, clean: Rise) -> str:
+        return f"{what}; its clean test error rises by {sentences.points(clean)} after epoch {clean.onset:g}."
+
     def _standard(self) -> tuple[Label, str, str]:
         """Training without an attack whose robust error was measured all the same."""
         clean = self.clean_rise
         if clean is not None and _is_established(clean, self.rule):
-            text = f"Standard training; its clean test error rises by {sentences.points(clean)} after epoch {clean.onset:g}."
-            return "clean_overfitting", "curve", text
+            return "clean_overfitting", "curve", self._clean_rise("Standard training", clean)
         if self.point.label != "too_little_evidence":
             return self.point.label, "point", f"{self.point.reason} (Nothing was attacked in training.)"
         robust = self.curves.measured(TEST)[1][-LAST:].mean()

@@ -1,9 +1,8 @@
 """What the name of a column means. Pure functions.
 
-A column is believed only when every word of its name is known. "Test PGD-20 Acc" is the robust accuracy on the test set;
-"test_foo_acc" could be anything, so it is unknown, and not clean: the wrong guess would be a wrong verdict, while the
-refusal is one line with the option that mends it.
-"""
+A column is believed only when every word of its name is known. "Test PGD-20 Acc" is the robust accuracy on the test
+set; "test_foo_acc" could be anything, so it is unknown, and not clean: the wrong guess would be a wrong verdict,
+while the refusal is one line with the option that mends it."""
 
 import difflib
 import re

@@ -25,7 +25,7 @@ def test_a_repeated_header_is_no_row_and_is_said() -> None:
     rows = [f"{e},0.6,0.{e}" for e in range(1, 7)]
     found = read("\n".join([HEAD, *rows[:3], HEAD, *rows[3:]]))
     assert np.allclose(found["robust_error/test"], 1 - np.arange(1, 7) / 10)
-    assert found.remarks == ("the header is repeated 1 times",)
+    assert found.remarks == ("the header is repeated 1 time",)
 
 
 def test_two_trainings_under_two_headers_are_the_last_one_with_a_caveat() -> None:

@@ -122,7 +122,7 @@ def test_other_programs_columns_are_found_by_their_header() -> None:
 def test_a_row_of_a_log_with_another_epoch_is_a_misfit(epoch: str) -> None:
     found = read_log(HEAD + f"0 0.5 0.4\n{epoch} 0.5 0.4\n2 0.5 0.4\n")
     assert found.epoch.tolist() == [0.0, 2.0]
-    assert "1 row does not fit" in found.remarks[0]
+    assert "left out, since the header does not fit: 1 row" in found.remarks[0]
     refused(lambda: read_log(HEAD + f"{epoch} 0.5 0.4\n", "x"), "do not fit")
 
 

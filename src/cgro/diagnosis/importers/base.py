@@ -9,7 +9,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.told import Told
 
 MOST_ROWS = 400_000
-"""Lines of a text, or rows of a table, that are read. A choice: far above any training; ten seconds, under a gigabyte."""
+"""Lines of a text, or rows of a table, that are read. A choice: far above any training, and read in ten seconds."""
 MOST_COLUMNS = 100_000
 """Names of columns. A choice."""
 
@@ -33,7 +33,11 @@ class Text:
 
     @functools.cached_property
     def lines(self) -> list[str]:
-        """Its lines, whatever system ended them."""
+        """Its lines, whatever system ended them.
+
+        Raises:
+            BadRequest: more than `MOST_ROWS`.
+        """
         lines = self.content.splitlines()
         if len(lines) > MOST_ROWS:
             raise bad(self.source, expected=f"at most {MOST_ROWS:,} lines", got=f"{len(lines):,}")
@@ -43,9 +47,8 @@ class Text:
 class Importer(Protocol):
     """A file format: one file beside this one and one entry in `IMPORTERS` of the package.
 
-    An importer turns a text into named columns and leaves their meaning, unit and order to `cgro.diagnosis.importers.table`,
-    so that every format is understood, checked and refused alike.
-    """
+    An importer turns a text into named columns and leaves their meaning, unit and order to
+    `cgro.diagnosis.importers.table`, so that every format is understood, checked and refused alike."""
 
     @property
     def name(self) -> str:

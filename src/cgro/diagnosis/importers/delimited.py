@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from cgro._check import bad
+from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
@@ -42,7 +43,9 @@ class Delimited:
             return 0.0
         names = header.split(delimiter)[:1000]
         known = any(meaning_of(name.strip().strip('"')) is not None for name in names)
-        return 0.8 if known else 0.3
+        if known:
+            return 0.8
+        return 0.3
 
     def read(self, text: Text, told: Told) -> list[Curves]:
         """See `Importer.read`. A header that is repeated, as by a program that was restarted, is left out.
@@ -71,7 +74,9 @@ class Delimited:
                 while len(record) > len(names) and not record[-1].strip():
                     record.pop()  # a delimiter at the end of every row
                 if len(record) != len(names):
-                    more = "more" if len(record) > len(names) else "fewer"
+                    more = "fewer"
+                    if len(record) > len(names):
+                        more = "more"
                     lengths = f"line {n} has {more} fields than the header: curves of different lengths"
                     raise refusal(text.source, lengths)
                 if [cell.strip() for cell in record] != names:
@@ -80,7 +85,7 @@ class Delimited:
         headers = sum(line.strip() == lines[0].strip() for line in lines)
         remarks: list[str] = []
         if headers > 1:
-            remarks.append(f"the header is repeated {headers - 1} times")
+            remarks.append(f"the header is repeated {counted(headers - 1, 'time')}")
         table = Table(text.source, rows, names, {"format": self.name}, remarks, appended=headers > 1)
         return curves_of(table, told)
 

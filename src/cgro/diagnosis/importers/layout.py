@@ -1,4 +1,4 @@
-"""Which column of a file is what: by what the caller says, then by the names; and what is refused for want of either."""
+"""Which column of a file is what: by what the caller says, then by the names."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -132,8 +132,8 @@ def _require_single(
         raise refusal(source, f"{names.count(name)} columns are called {name}; rename all but one")
     for other, known in found.items():
         if (known.curve, known.accuracy) == (meaning.curve, meaning.accuracy):
-            text = f"columns {other} and {name} both look like {meaning.told}; choose with {map_option(meaning.told, name)}"
-            raise refusal(source, text)
+            option = map_option(meaning.told, name)
+            raise refusal(source, f"columns {other} and {name} both look like {meaning.told}; choose with {option}")
 
 
 def _without_doubles(found: Mapping[str, Meaning]) -> dict[str, Meaning]:
@@ -145,7 +145,7 @@ def _without_doubles(found: Mapping[str, Meaning]) -> dict[str, Meaning]:
 
 
 def _without_redundant(unknown: Mapping[str, Unknown], used: Mapping[str, Meaning]) -> dict[str, Unknown]:
-    """Without the best or smoothed values of curves that are there themselves, such as best_test_acc beside test_acc."""
+    """Without best or smoothed values of curves that are there themselves, as best_test_acc beside test_acc."""
     there = [frozenset(words_of(name)) for name in used]
     kept: dict[str, Unknown] = {}
     for name, doubt in unknown.items():

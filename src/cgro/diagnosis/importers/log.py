@@ -1,4 +1,4 @@
-"""The plain-text training log of this field: a header that names the columns, then rows of numbers between other lines."""
+"""The plain-text training log of this field: a header, then rows of numbers between other lines."""
 
 import itertools
 import re
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cgro._check import bad
+from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.table import Table, curves_of
@@ -19,10 +20,10 @@ MOST_FIELDS = 1_000
 DROP = 1.5
 """A learning rate that falls by more than this factor from one epoch to the next has dropped. A choice."""
 
-# What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with a
-# character that no other one allows, so that a line takes time in proportion to its length.
+# What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with
+# a character that no other one allows, so that a line takes time in proportion to its length.
 PREFIX = re.compile(
-    r"\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
+    r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
     r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
 )
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
@@ -73,7 +74,10 @@ class Log:
         Returns:
             0.9 for a text with a header line that begins with Epoch.
         """
-        return 0.9 if any(_headers(_body(line)) for line in text.lines) else 0.0
+        for line in text.lines:
+            if _headers(_body(line)):
+                return 0.9
+        return 0.0
 
     def read(self, text: Text, told: Told) -> list[Curves]:
         """See `Importer.read`.
@@ -101,10 +105,10 @@ class Log:
             )
         remarks: list[str] = []
         if found.n_headers > 1:
-            remarks.append(f"{found.n_headers - 1} restart{'s' if found.n_headers > 2 else ''}")
+            remarks.append(counted(found.n_headers - 1, "restart"))
         if found.n_misfits:
-            some = "1 row does" if found.n_misfits == 1 else f"{found.n_misfits} rows do"
-            remarks.append(f"{some} not fit the header and is left out: {found.first_misfit!r}")
+            rows = counted(found.n_misfits, "row")
+            remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
         about: dict[str, object] = {"format": self.name, "settings": found.settings}
         if "attack" in found.settings:
             about["attack"] = found.settings["attack"]
@@ -138,8 +142,7 @@ def read_log(text: str, source: str = "log") -> Curves:
 
 def _body(line: str) -> str:
     """A line without what the logging put before it."""
-    match = PREFIX.match(line)
-    return line[match.end() if match else 0 :].strip()
+    return PREFIX.sub("", line, count=1).strip()
 
 
 def _headers(body: str) -> list[list[str]]:
@@ -182,14 +185,18 @@ def _take(body: str, found: _Log) -> None:
         found.n_misfits += 1
         found.first_misfit = found.first_misfit or body[:60]
         return
+    found.rows.append(_row(names, values))
+
+
+def _row(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """A row; of accuracies every negative value means that it was not measured."""
     row = dict(zip(names, values, strict=True))
-    found.rows.append({name: value if value >= 0 or not _measures(name) else np.nan for name, value in row.items()})
-
-
-def _measures(name: str) -> bool:
-    """Whether a column holds accuracies, of which every negative value means that it was not measured."""
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.accuracy
+    for name, value in row.items():
+        if value < 0:
+            meaning = meaning_of(name)
+            if isinstance(meaning, Meaning) and meaning.accuracy:
+                row[name] = np.nan
+    return row
 
 
 def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
@@ -214,8 +221,7 @@ def _validation(body: str) -> Mapping[str, float]:
     values = [float(match[0]) for match in itertools.islice(_NUMBER.finditer(body), len(_VALIDATION) + 1)]
     if len(values) != len(_VALIDATION):
         return {}
-    row = dict(zip(_VALIDATION, values, strict=True))
-    return {name: value if value >= 0 else np.nan for name, value in row.items()}
+    return _row(_VALIDATION, values)
 
 
 def _lack(found: _Log) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from cgro._check import bad, one_line
-from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.table import Table, curves_of
@@ -68,9 +68,11 @@ class Pattern:
         return curves_of(Table(text.source, lambda: rows, list(names), about, remarks, appended=True), Told(names))
 
 
-def _unit(choice: Choice):
+def _unit(choice: Choice) -> Unit | None:
     """A count that was divided by its number of examples is a fraction."""
-    return "fraction" if choice.divisor is not None else choice.unit
+    if choice.divisor is not None:
+        return "fraction"
+    return choice.unit
 
 
 def _rows(text: Text, told: Told) -> tuple[list[dict[str, float]], dict[str, int]]:

@@ -1,4 +1,4 @@
-"""From named columns to curves: the one place where names, units, seeds and missing values are decided for all formats."""
+"""From named columns to curves: units, seeds and missing values are decided here for all formats."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
