@@ -318,8 +318,6 @@ class VerdictRule:
         chance_fraction: and the clean test error must be below this fraction of the error of guessing.
         n_classes: sets the error of guessing, 1 - 1/n_classes; 2 is the strictest.
         min_n: fewer examples than this in any set is too little evidence.
-        unprotected: robust errors of at least this much on both sets, where clean ones are learned, are those of a
-            network that was never attacked in training, unless it is known that it was.
     """
 
     collapse_share: float = 0.99
@@ -328,7 +326,6 @@ class VerdictRule:
     chance_fraction: float = 0.5
     n_classes: int = 2
     min_n: int = 50
-    unprotected: float = 0.9
 
     @property
     def good_enough(self) -> float:
@@ -337,6 +334,9 @@ class VerdictRule:
 
 
 DEFAULT_RULE = VerdictRule()
+UNPROTECTED = 0.9
+"""Robust errors of at least this much on both sets, where the clean ones are learned, are those of a network that was
+never attacked in training, unless it is known that it was. A choice; no field, as summaries of schema 1 store the rule."""
 
 
 @dataclass(frozen=True)
@@ -429,7 +429,7 @@ def _label(
 def _never_attacked(robust_train: float, robust_test: float, rule: VerdictRule, attacked: bool | None) -> bool:
     """Whether robust errors are those of standard training: it is known, or nearly every example can be broken."""
     if attacked is None:
-        return min(robust_train, robust_test) >= rule.unprotected
+        return min(robust_train, robust_test) >= UNPROTECTED
     return not attacked and robust_test >= rule.good_enough
 
 
