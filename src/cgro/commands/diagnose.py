@@ -283,7 +283,7 @@ def _from_weights(config: Config, path: Path) -> Run:
         attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
         with progress(len(files), "checkpoints") as show:
 
-            def save(rows: Sequence[Mapping[str, float]]) -> None:
+            def save(rows: list[dict[str, float]]) -> None:
                 done.write_rows(rows)
                 show(len(rows))
 

@@ -336,7 +336,7 @@ class VerdictRule:
 DEFAULT_RULE = VerdictRule()
 UNPROTECTED = 0.9
 """Robust errors of at least this much on both sets, where the clean ones are learned, are those of a network that was
-never attacked in training, unless it is known that it was. A choice; no field, as summaries of schema 1 store the rule."""
+never attacked in training, unless it is known that it was. A choice; no field, as summaries store the fields."""
 
 
 @dataclass(frozen=True)
