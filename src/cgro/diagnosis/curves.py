@@ -188,7 +188,7 @@ class Curves:
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         return ()
-    return tuple(str(text) for text in value)
+    return tuple(map(str, value))
 
 
 def _require_fractions(name: str, values: np.ndarray) -> None:
@@ -236,9 +236,11 @@ def _number(name: str, value: object, source: str) -> float:
 
 def _as_fractions(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     unit = agreed_unit({name: unit_of(name, value) for name, value in values.items() if name in ERRORS})
-    if unit == "fraction":
-        return dict(values)
-    return {name: value / 100 if name in ERRORS else value for name, value in values.items()}
+    fractions = dict(values)
+    if unit == "percent":
+        for name in fractions.keys() & set(ERRORS):
+            fractions[name] = values[name] / 100
+    return fractions
 
 
 def checked(curves: Curves) -> Curves:
@@ -298,6 +300,6 @@ def require_robust(curves: Curves) -> None:
     Raises:
         BadRequest: lists what there is.
     """
-    if not any(curves.has(name) for name in ERRORS):
+    if not any(map(curves.has, ERRORS)):
         names = ", ".join(sorted(curves.values)) or "none"
         raise BadRequest(one_line(f"{curves.source}: no error or accuracy was found; columns: {names}"))

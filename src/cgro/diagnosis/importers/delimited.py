@@ -65,7 +65,7 @@ class Delimited:
         head = list(itertools.islice(_records(text, delimiter), 2))
         if len(head) < 2:
             raise bad(text.source, expected="a table with a header and rows", got="none")
-        names = [name.strip() for name in head[0]]
+        names = list(map(str.strip, head[0]))
         if len(names) > base.MOST_COLUMNS:
             raise bad(text.source, expected=f"at most {base.MOST_COLUMNS:,} columns", got=f"{len(names):,}")
 
@@ -79,7 +79,7 @@ class Delimited:
                         more = "more"
                     lengths = f"line {n} has {more} fields than the header: curves of different lengths"
                     raise refusal(text.source, lengths)
-                if [cell.strip() for cell in record] != names:
+                if list(map(str.strip, record)) != names:
                     yield dict(zip(names, record, strict=True))
 
         headers = sum(line.strip() == lines[0].strip() for line in lines)

@@ -35,6 +35,7 @@ _PLAIN = (
     "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
 )  # fmt: skip
 """The twelve columns of Rice et al., for rows under a header that names some of them and nothing else."""
+_USUAL = frozenset(map(str.lower, _PLAIN))
 _VALIDATION = ("Validation Loss", "Validation Acc", "Validation Robust Loss", "Validation Robust Acc")
 _CLASSES = {"cifar10": 10, "svhn": 10, "mnist": 10}
 
@@ -116,7 +117,7 @@ class Log:
         if classes is not None:
             about["n_classes"] = classes
         table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
-        return [_rate_in_force(curves) for curves in curves_of(table, told)]
+        return list(map(_rate_in_force, curves_of(table, told)))
 
 
 def read_log(text: str, source: str = "log") -> Curves:
@@ -151,11 +152,11 @@ def _headers(body: str) -> list[list[str]]:
     if not start.startswith("epoch") or "," in body or ";" in body or re.match(r"epochs?\W*\d", body, re.IGNORECASE):
         return []
     body = body[: 100 * MOST_FIELDS]
-    phrases = [match[0] for match in itertools.islice(_PHRASE.finditer(body), MOST_FIELDS)]
-    by_blanks = [name.strip() for name in re.split(r"\t|\s{2,}|\|", body, maxsplit=10 * MOST_FIELDS)]
-    ways = [[name for name in by_blanks if name]]
+    by_blanks = map(str.strip, re.split(r"\t|\s{2,}|\|", body, maxsplit=10 * MOST_FIELDS))
+    ways = [list(filter(None, by_blanks))]
     if not _PHRASE.sub("", body).replace("|", "").strip():  # nothing but words that are known
-        ways.append([" ".join(phrase.split()) for phrase in phrases])
+        phrases = itertools.islice(_PHRASE.finditer(body), MOST_FIELDS)
+        ways.append([" ".join(match[0].split()) for match in phrases])
     if "_" in body:
         ways.append(body.split(maxsplit=MOST_FIELDS))
     return [names for names in ways if 1 < len(names) <= MOST_FIELDS]
@@ -204,17 +205,19 @@ def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
     for names in headers:
         if len(names) == n:
             return names
-    usual = {name.lower() for name in _PLAIN}
-    if n == len(_PLAIN) and any({name.lower() for name in names} <= usual for names in headers):
-        return _PLAIN
+    if n != len(_PLAIN):
+        return None
+    for names in headers:
+        if _USUAL.issuperset(map(str.lower, names)):
+            return _PLAIN
     return None
 
 
 def _numbers(body: str) -> list[float] | None:
     fields = body.replace("|", " ").split(maxsplit=MOST_FIELDS)
-    if len(fields) < 2 or not all(_NUMBER.fullmatch(one) for one in fields):
+    if len(fields) < 2 or not all(map(_NUMBER.fullmatch, fields)):
         return None
-    return [float(one) for one in fields]
+    return list(map(float, fields))
 
 
 def _validation(body: str) -> Mapping[str, float]:

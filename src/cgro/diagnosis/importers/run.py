@@ -34,7 +34,7 @@ def _one_run(run: Run) -> Curves:
         raise bad(f"{run.path}/metrics.jsonl", expected="one JSON object a line", got="something else")
     if not any("robust_error/test" in row for row in rows):
         raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"{len(rows)} epochs without any")
-    keep = [{name: value for name, value in row.items() if name in CURVES and value is not None} for row in rows]
+    keep = [_known(row) for row in rows]
     attack = config.get("attack")
     if config.get("robust_weight") == 0:
         attack = "none"
@@ -50,10 +50,16 @@ def _one_run(run: Run) -> Curves:
     return Curves.from_rows(keep, meta)
 
 
+def _known(row: Mapping[str, object]) -> dict[str, object]:
+    """The curves in a row of metrics, which also holds times and whatever probes add."""
+    return {name: row[name] for name in CURVES if row.get(name) is not None}
+
+
 def _sizes(run: Run) -> Mapping[str, int]:
     """The numbers of examples behind each error, and of classes."""
-    result = run.summary if run.finished else {}
-    data = result.get("data") if isinstance(result, dict) else None
+    if not run.finished:
+        return {}
+    data = run.summary.get("data")
     if not isinstance(data, dict):
         return {}
     most = count(run.config.get("eval_n", 0), f"{run.path}: eval_n")
