@@ -15,7 +15,7 @@ examples:
   cgro diagnose output.log --fail-on robust_overfitting --max robust_error/test=0.55      # exit 1: for CI
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust;
-without it the verdict comes from the run's numbers and the lint is left out. """
+without it the verdict comes from the run's numbers and the lint is left out."""
 
 import typing
 from collections.abc import Mapping, Sequence
@@ -150,8 +150,9 @@ def check(config: Config, result: Plain) -> None:
         if found is None:
             numbers = ", ".join(metrics) or "none"
             raise bad(f"--max {key}", expected=f"a number of this diagnosis ({numbers})", got="none of them")
-        if not found["value"] <= limit:
-            failed.append(f"{key} is {found['value']:.4g}, above {limit:g} (--max)")
+        value = found["value"]
+        if not value <= limit:  # also of NaN
+            failed.append(f"{key} is {value:.4g}, above {limit:g} (--max)")
     if failed:
         raise CheckFailed("; ".join(failed))
 
@@ -334,8 +335,9 @@ def _rows(curves: Curves, diagnosis: Diagnosis, part: int) -> list[dict[str, flo
     rows = curves.rows()
     for row in rows:
         row["part"] = part
-        if row["epoch"] in valley:
-            row["valley"] = valley[row["epoch"]]
+        epoch = row["epoch"]
+        if epoch in valley:
+            row["valley"] = valley[epoch]
     return rows
 
 
@@ -399,7 +401,7 @@ def describe(result: Plain) -> str:
         Lines for the terminal.
     """
     first: Plain = result["diagnoses"][0]
-    lines = [f"{result['verdict']['label']}: {result['verdict']['reason']}"]
+    lines = ["{label}: {reason}".format(**result["verdict"])]
     findings = [f"- {text}" for text in first["findings"] if not text.startswith(NOT_RUN)]
     evidence: Plain = first["evidence"]
     read = [f"- {Column(**column).sentence(evidence['n_epochs'])}" for column in evidence.get("columns", ())]
@@ -413,12 +415,12 @@ def describe(result: Plain) -> str:
 
 def _lint_lines(first: Plain) -> list[str]:
     """What the lint found, or why there is none."""
-    checks: Sequence[Plain] = first["lint"]
+    checks = [Check(**one) for one in first["lint"]]
     if checks:
-        warnings = [one for one in checks if one["status"] == "WARN"]
+        warnings = [one for one in checks if one.status == "WARN"]
         lines = [f"Evaluation lint: {len(checks) - len(warnings)} PASS, {len(warnings)} WARN"]
         for one in warnings:
-            lines.append(f"  WARN {one['name']}: {one['finding']}. {one['meaning']} To do: {one['remedy']}.")
+            lines.append(f"  WARN {one.name}: {one.finding}. {one.meaning} To do: {one.remedy}.")
         return lines
     if first["evidence"].get("errors") or not_run(first):
         return []

@@ -104,7 +104,7 @@ def diagnose_model(
         record = survey(model, x, y, attack, seed=seed)
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
-    x_test = parts["test"][0]
+    x_test, _ = _pair(test, n)
     outputs = judge(model, x_test[:1])
     classes = n_classes
     if classes is None:

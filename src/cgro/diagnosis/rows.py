@@ -75,7 +75,7 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
         if len(repeated) > 1:
             were = f"{len(repeated)} epochs were"
         remarks.append(f"{were} recorded more than once{how}")
-    place = {epoch: t for t, epoch in enumerate(sorted({row["epoch"] for row in rows}))}
+    place = {epoch: t for t, epoch in enumerate(sorted(set(map(_epoch, rows))))}
     values: dict[str, np.ndarray] = {}
     for row in rows:
         for name, value in row.items():
@@ -83,8 +83,12 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
                 continue
             if name not in values:
                 values[name] = np.full(len(place), np.nan)
-            values[name][place[row["epoch"]]] = value
+            values[name][place[_epoch(row)]] = value
     return Merged(np.array(list(place)), dict(sorted(values.items())), tuple(remarks), tuple(caveats))
+
+
+def _epoch(row: Mapping[str, float]) -> float:
+    return row["epoch"]
 
 
 def _repetitions(rows: Sequence[Mapping[str, float]]) -> tuple[set[float], set[float], set[float]]:
@@ -96,7 +100,7 @@ def _repetitions(rows: Sequence[Mapping[str, float]]) -> tuple[set[float], set[f
     run = 0
     before = -math.inf
     for row in rows:
-        epoch = row["epoch"]
+        epoch = _epoch(row)
         run += epoch < before  # a new pass over the epochs
         before = epoch
         for name, value in row.items():
@@ -118,7 +122,7 @@ def _passes(rows: Sequence[Mapping[str, float]]) -> list[int]:
     """The rows at which the epochs go back, and the first."""
     starts = [0]
     for t in range(1, len(rows)):
-        if rows[t]["epoch"] < rows[t - 1]["epoch"]:
+        if _epoch(rows[t]) < _epoch(rows[t - 1]):
             starts.append(t)
     return starts
 
@@ -127,8 +131,8 @@ def _last_training(rows: Sequence[Mapping[str, float]]) -> tuple[int, int]:
     """The row at which the last training begins, and how many whole trainings there are."""
     begin, n_trainings = 0, 1
     for start in _passes(rows)[1:]:
-        epochs = {row["epoch"] for row in rows[begin:start]}
-        if rows[start]["epoch"] <= rows[0]["epoch"] and len(epochs) >= WHOLE:
+        epochs = set(map(_epoch, rows[begin:start]))
+        if _epoch(rows[start]) <= _epoch(rows[0]) and len(epochs) >= WHOLE:
             begin = start
             n_trainings += 1
     return begin, n_trainings
@@ -136,7 +140,7 @@ def _last_training(rows: Sequence[Mapping[str, float]]) -> tuple[int, int]:
 
 def _require_one_training(rows: Sequence[Mapping[str, float]], source: str, beside: set[float], *, steps: bool) -> None:
     """Refuse rows of which the last record of each epoch would mix several trainings."""
-    epochs = [row["epoch"] for row in rows]
+    epochs = list(map(_epoch, rows))
     remedy = "give each its own file, or add a column named seed"
     if not steps and len(beside) > max(3, len(set(epochs)) // 4):
         got = f"several rows with other values in {len(beside)} of {len(set(epochs))} epochs"

@@ -68,13 +68,14 @@ class Diagnosis:
         Returns:
             The fields by name.
         """
-        plain: dict[str, object] = dict(vars(self))
-        plain["rise"] = _brief(self.rise)
-        plain["clean_rise"] = _brief(self.clean_rise)
-        plain["selection"] = None if self.selection is None else self.selection.to_dict()
-        plain["point"] = None if self.point is None else self.point.to_dict()
-        plain["lint"] = [check.to_dict() for check in self.lint]
-        return plain
+        nested = {
+            "rise": _brief(self.rise),
+            "clean_rise": _brief(self.clean_rise),
+            "selection": self.selection and self.selection.to_dict(),
+            "point": self.point and self.point.to_dict(),
+            "lint": [check.to_dict() for check in self.lint],
+        }
+        return {**vars(self), **nested}
 
 
 def _brief(rise: Rise | None) -> dict[str, object] | None:

@@ -1,6 +1,6 @@
 """The figure of a diagnosis: curves, the fitted valley, the onset, learning-rate drops and the verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +28,15 @@ class _Line:
     key: str
     label: str
     color: str
-    style: str
+    style: Mapping[str, str]
 
 
 _LINES = (
-    _Line("robust_error/test", "robust error, test", RED, TEST["linestyle"]),
-    _Line("robust_error/train", "robust error, train", RED, TRAIN["linestyle"]),
-    _Line("robust_error/validation", "robust error, validation", ORANGE, ":"),
-    _Line("clean_error/test", "clean error, test", BLUE, TEST["linestyle"]),
-    _Line("clean_error/train", "clean error, train", BLUE, TRAIN["linestyle"]),
+    _Line("robust_error/test", "robust error, test", RED, TEST),
+    _Line("robust_error/train", "robust error, train", RED, TRAIN),
+    _Line("robust_error/validation", "robust error, validation", ORANGE, {"linestyle": ":"}),
+    _Line("clean_error/test", "clean error, test", BLUE, TEST),
+    _Line("clean_error/train", "clean error, train", BLUE, TRAIN),
 )
 
 
@@ -77,21 +77,23 @@ def diagnosis_figure(folder: Path) -> Path | None:
     if len(rows) < 2:
         return None
     epochs, found = _curve(rows, "epoch"), run.result["diagnoses"][0]
+    label = str(found["label"])
     path = run.path / "figures" / "diagnosis"
     with figure(path, 7.6, 4.6) as drawing:
         axes = drawing.subplots()
         for line in _LINES:
             values = 100 * _curve(rows, line.key)
             if not np.isnan(values).all():
-                axes.plot(epochs, values, color=line.color, label=line.label, alpha=0.9, linestyle=line.style)
+                axes.plot(epochs, values, color=line.color, label=line.label, alpha=0.9, **line.style)
         fit = 100 * _curve(rows, "valley")
         if not np.isnan(fit).all():
             axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")
         _mark_drops(axes, found["drops"])
-        if found["rise"] and found["label"] == "robust_overfitting":
-            _mark_onset(axes, found["rise"]["onset"], found["rise"]["onset_interval"])
+        rise = found["rise"]
+        if rise and label == "robust_overfitting":
+            _mark_onset(axes, rise["onset"], rise["onset_interval"])
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
-        title = headline(str(found["label"]), str(found["reason"]))
+        title = headline(label, str(found["reason"]))
         axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")
         if axes.get_legend_handles_labels()[0]:
             drawing.legend(loc="outside lower center", ncols=3, fontsize=9)

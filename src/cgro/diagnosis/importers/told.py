@@ -101,17 +101,17 @@ def parse_map(text: str) -> dict[str, str]:
         if match is None:
             raise bad("--map", expected=_EXPECTED, got=repr(text[position:]))
         position = match.end()
-        curve = match["curve"]
+        curve = match.group("curve")
         if curve not in NAMES:
             raise BadRequest(one_line(f"--map: expected {_EXPECTED}, got {match[0]!r}{closest(curve, NAMES)}"))
         if curve in found:
             raise bad("--map", expected="each curve once", got=f"{curve} twice")
-        if match["pattern"] is not None:
-            found[curve] = f"/{match['pattern']}/{match['after']}"
-        elif match["quoted"] is not None:
-            found[curve] = match["quoted"] + match["unit"]
+        if match.group("pattern") is not None:
+            found[curve] = "/{}/{}".format(*match.group("pattern", "after"))
+        elif match.group("quoted") is not None:
+            found[curve] = match.group("quoted") + match.group("unit")
         else:
-            found[curve] = match["plain"].strip()
+            found[curve] = match.group("plain").strip()
     Told.of(found)
     return found
 
