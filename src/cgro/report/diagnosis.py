@@ -84,7 +84,8 @@ def diagnosis_figure(folder: Path) -> Path | None:
         for line in _LINES:
             values = 100 * _curve(rows, line.key)
             if not np.isnan(values).all():
-                axes.plot(epochs, values, color=line.color, label=line.label, alpha=0.9, **line.style)
+                (drawn,) = axes.plot(epochs, values, color=line.color, label=line.label, alpha=0.9)
+                drawn.set(**line.style)
         fit = 100 * _curve(rows, "valley")
         if not np.isnan(fit).all():
             axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")

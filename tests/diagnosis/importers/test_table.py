@@ -157,7 +157,6 @@ def test_percent_signs_decide_and_must_be_everywhere(file) -> None:
         ("PGD10 Acc", "robust_accuracy/test"),
         ("val_pgd", "robust_accuracy/validation"),
         ("clean_bar_err", "clean_error/test"),
-        ("best_test_adv_acc", "robust_accuracy/test"),
     ],
 )
 def test_an_unknown_error_is_refused_with_the_option_to_paste(file, name: str, curve: str) -> None:
@@ -168,6 +167,12 @@ def test_an_unknown_error_is_refused_with_the_option_to_paste(file, name: str, c
     text = refused(lambda: read(path), repr(name), f"{curve}=")
     option = text.rpartition("--map ")[2].strip("'")
     assert np.isfinite(read(path, option)[curve.replace("accuracy", "error")]).all()
+
+
+@pytest.mark.parametrize("name", ["best_test_adv_acc", "running_test_pgd_acc"])
+def test_a_best_or_smoothed_value_alone_is_no_curve(file, name: str) -> None:
+    columns = columns_of(four(20), {"test_acc": "clean_error/test", name: "robust_error/test"})
+    refused(lambda: read(file(table_of(columns))), repr(name), "no curve", "log the value of every epoch")
 
 
 def test_an_unknown_column_beside_an_understood_robust_one_is_named(file) -> None:

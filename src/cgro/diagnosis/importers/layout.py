@@ -207,6 +207,8 @@ def _doubt(unknown: Mapping[str, Unknown]) -> str:
     others = ""
     if len(unknown) > 1:
         others = f" (nor {listed(sorted(unknown.keys() - {name}), 5)})"
+    if doubt.words < frozenset(words_of(name)):  # a best or smoothed value: mapping it would hide every rise
+        return f"column {name!r} is no curve: {doubt.reason}{others}; log the value of every epoch beside it"
     what = doubt.guess.replace("_", " ").replace("/", " on ")
     option = map_option(doubt.guess, name)
     return f"column {name!r} is not understood: {doubt.reason}{others}; if it is the {what}, add {option}"
