@@ -243,7 +243,7 @@ CONFIG = b"command: train\ndata: digits\nepochs: 3\nlr: 0.01\nradius: '0.1'\nwid
 
 def _curves(path: Path) -> None:
     from cgro.diagnosis import diagnose, read_curves
-    from cgro.diagnosis.verdict import CurveRule
+    from cgro.diagnosis.rule import CurveRule
 
     for one in read_curves(path):
         diagnose(one, rule=CurveRule(n_boot=19))

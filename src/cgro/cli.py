@@ -179,11 +179,15 @@ def _run(name: str, argv: Sequence[str]) -> int:
 
         from cgro.runs import plain_result
 
-        return _show(json.dumps(plain_result(result), indent=2))
-    text = module.describe(result)
-    if run.path is not None:
-        text += f"\n\n{run.path}"
-    return _show(text)
+        shown = _show(json.dumps(plain_result(result), indent=2))
+    else:
+        text = module.describe(result)
+        if run.path is not None:
+            text += f"\n\n{run.path}"
+        shown = _show(text)
+    if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
+        module.check(config, result)
+    return shown
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

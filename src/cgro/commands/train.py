@@ -176,7 +176,8 @@ def evaluate(
         for name, part in parts.items():
             errors |= errors_on(model, part, attack, config.final_n, name)
         shares = shares_on(model, parts["test"], config.final_n)
-        found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data))
+        attacked = config.attack != "none" and config.robust_weight != 0
+        found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
         verdict = VerdictRecord.of(found.to_dict())
         metrics = metrics_of(errors, attack, config.eval_attack)
         save_examples(model, data, attack, run)
