@@ -385,16 +385,16 @@ def _metrics(first: Diagnosis) -> dict[str, Metric]:
     return metrics
 
 
-def not_run(diagnosis: DiagnosisRecord) -> list[str]:
+def not_run(findings: Sequence[str]) -> list[str]:
     """Why a lint was left out, if something was not trusted.
 
     Args:
-        diagnosis: of one training.
+        findings: of a diagnosis.
 
     Returns:
         The findings that say so.
     """
-    return [text for text in diagnosis.findings if text.startswith(NOT_RUN)]
+    return [text for text in findings if text.startswith(NOT_RUN)]
 
 
 def describe(result: DiagnoseSummary) -> str:
@@ -416,7 +416,7 @@ def describe(result: DiagnoseSummary) -> str:
     blocks = {
         "": findings,
         "Read:": read,
-        "Not run:": not_run(first),
+        "Not run:": not_run(first.findings),
         "Lint:": _lint_lines(first),
         "What helps:": remedies,
     }
@@ -438,6 +438,6 @@ def _lint_lines(first: DiagnosisRecord) -> list[str]:
         for check in warnings:
             lines.append(f"  WARN {check.name}: {check.finding}. {check.meaning} To do: {check.remedy}.")
         return lines
-    if first.evidence.get("errors") or not_run(first):
+    if first.evidence.get("errors") or not_run(first.findings):
         return []
     return ["Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust."]

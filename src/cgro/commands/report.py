@@ -137,6 +137,6 @@ def describe(result: Mapping[str, object]) -> str:
         texts = [card.name, card.verdict.label, card.verdict.reason]
         lines.append(": ".join(map(one_line, texts)))
         if card.diagnosis is not None:
-            for text in diagnose.not_run({"findings": card.diagnosis.findings}):
+            for text in diagnose.not_run(card.diagnosis.findings):
                 lines.append(f"  {one_line(text)}")
     return "\n".join([*lines, "", str(answer.report)])
