@@ -19,7 +19,7 @@ from cgro.commands._common import NOT_STORED
 from cgro.commands.memorize import Config
 from cgro.definitions import ErrorRate, ThreatModel
 from cgro.experiments.memorizers import mnist
-from cgro.runs import dump_json, plain, summary, write_atomic
+from cgro.runs import SCHEMA, dump_json, plain, write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = {"inf": "box", "2": "shared"}
@@ -54,16 +54,16 @@ def _summary(config: Config, row: dict[str, Any], source: str) -> dict[str, Any]
         "robust_error/test@naive-pgd": error("naive_pgd", m, "lower"),
     }  # fmt: skip
     reason = "certified" if row["certificate"]["holds"] else "NOT certified"
-    return summary(
-        "memorize", seed=0, threat=ThreatModel(config.p, config.radius).to_dict(),
-        outcome={"kind": "completed", "reason": reason}, verdict=None, metrics=metrics, certificate=row["certificate"],
-        data={"name": "mnist", "note": "", "classes": [str(k) for k in range(10)], "n_train": n, "n_validation": 0, "n_test": 10_000},
+    return {
+        "schema": SCHEMA, "command": "memorize", "seed": 0, "threat": ThreatModel(config.p, config.radius).to_dict(),
+        "outcome": {"kind": "completed", "reason": reason}, "verdict": None, "metrics": metrics, "certificate": row["certificate"],
+        "data": {"name": "mnist", "note": "", "classes": [str(k) for k in range(10)], "n_train": n, "n_validation": 0, "n_test": 10_000},
         # The clean model's parameters were not stored apart from the memory's.
-        parameters={"total": row["parameters"], "memorizer": row["parameters"], "clean": None, "formula": row["parameters"],
+        "parameters": {"total": row["parameters"], "memorizer": row["parameters"], "clean": None, "formula": row["parameters"],
                     "generic": row["generic"], "dense": None, "measured": False},
-        separation=row["separation"], max_radius=row["max_radius"], separation_pair=row["pair"], variant=VARIANTS[config.p],
-        checks={}, notes=["parameters of the memory include those of the clean model"], provenance=source,
-    )  # fmt: skip
+        "separation": row["separation"], "max_radius": row["max_radius"], "separation_pair": row["pair"], "variant": VARIANTS[config.p],
+        "checks": {}, "notes": ["parameters of the memory include those of the clean model"], "provenance": source,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

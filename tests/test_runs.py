@@ -12,16 +12,16 @@ import torch
 
 from cgro import cli, folder, resuming, runs, writing
 from cgro._check import BadRequest
-from cgro.runs import Run, dump_json, plain, summary, write_atomic
+from cgro.runs import SCHEMA, Run, dump_json, plain, write_atomic
 from tests.cases import refused
 
 CONFIG = {"seed": 3, "radius": "8/255", "parts": ("a", "b")}
 
 
 def result(**more: object) -> dict:
-    return summary(
-        "train", seed=3, threat=None, outcome={"kind": "completed", "reason": ""}, verdict=None, metrics={}, **more
-    )
+    outcome = {"kind": "completed", "reason": ""}
+    fixed = {"schema": SCHEMA, "command": "train", "seed": 3, "threat": None, "outcome": outcome, "verdict": None}
+    return {**fixed, "metrics": {}, **more}
 
 
 def started(path: Path, config: dict | None = None, **options: object) -> Run:
@@ -432,19 +432,19 @@ def test_json_is_strict() -> None:
 def test_a_finished_run_has_its_figures_whenever_it_is_killed(tmp_path: Path) -> None:
     """Killed while it draws a run is unfinished; the figures see the summary that is to come."""
     run, seen = started(tmp_path / "r", {"seed": 0}), []
-    result = summary("train", seed=0, threat=None, outcome={}, verdict=None, metrics={})
+    to_come = result(seed=0, outcome={})
 
     def dies(path: Path) -> None:
         seen.append(Run(path).result)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.finish(result, dies)
+        run.finish(to_come, dies)
     assert not run.finished
     with pytest.raises(BadRequest, match="unfinished"):
         _ = run.summary
-    run.finish(result, lambda path: seen.append(Run(path).finished))
-    assert seen == [result, False]
+    run.finish(to_come, lambda path: seen.append(Run(path).finished))
+    assert seen == [to_come, False]
     assert run.finished
     assert not list(run.path.glob(".summary*"))
 

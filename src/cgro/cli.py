@@ -149,14 +149,11 @@ def _call(name: str, argv: Sequence[str]) -> int:
     except OSError as error:  # a full disk, a folder that cannot be written
         what = f"{error.strerror or error}: {error.filename or 'output'}"
         return _tell(who, f"{what}; free space or change --out", BAD_REQUEST)
-    except UnicodeError as error:
-        return _tell(who, f"text that cannot be read or written: {error}; use UTF-8", BAD_REQUEST)
-    except RecursionError:
-        return _tell(who, "an input is nested too deeply to be read; simplify it", BAD_REQUEST)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
+    except (UnicodeError, RecursionError, MemoryError, RuntimeError) as error:
+        text = _of_the_input(error)
+        if not text:
             raise
-        return _tell(who, "not enough memory; use fewer or smaller examples, batches or networks", BAD_REQUEST)
+        return _tell(who, text, BAD_REQUEST)
     except SystemExit as ended:  # a network of the caller's, in the middle of its work
         what = f"code of yours ended the program: sys.exit({ended.code!r})"
         return _tell(who, f"{what}; nothing was finished", BAD_REQUEST)
@@ -188,6 +185,17 @@ def _run(name: str, argv: Sequence[str]) -> int:
     if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
         module.check(config, result)
     return shown
+
+
+def _of_the_input(error: Exception) -> str:
+    """What is wrong with the input, in words; "" for an error of ours."""
+    if isinstance(error, UnicodeError):
+        return f"text that cannot be read or written: {error}; use UTF-8"
+    if isinstance(error, RecursionError):
+        return "an input is nested too deeply to be read; simplify it"
+    if _is_lack_of_memory(error):
+        return "not enough memory; use fewer or smaller examples, batches or networks"
+    return ""
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from cgro._check import BadRequest, one_line
 from cgro.environment import changes, environment, sentence
+from cgro.results.records import Json
 
 LONGEST = 80
 """Characters of a value in a message."""
 
 
-def check_settings(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def check_settings(
+    path: Path, there: Mapping[str, Json], asked: Mapping[str, Json], defaults: Mapping[str, Json]
+) -> None:
     """Refuse to go on with other settings; an option that the writer did not know must have its default now.
 
     Args:
@@ -33,7 +35,7 @@ def check_settings(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any
         )
 
 
-def check_known(path: Path, made_in: Mapping[str, Any], there: Iterable[str], known: Iterable[str]) -> None:
+def check_known(path: Path, made_in: Mapping[str, Json], there: Iterable[str], known: Iterable[str]) -> None:
     """Refuse to go on with a run of a later version, whose further options would be left out in silence.
 
     Args:
@@ -55,7 +57,7 @@ def check_known(path: Path, made_in: Mapping[str, Any], there: Iterable[str], kn
     )
 
 
-def with_changes(made_in: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def with_changes(made_in: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     """The environment of a run that goes on here.
 
     Args:

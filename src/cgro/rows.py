@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from cgro._check import BadRequest, bad
 from cgro.reading import read_text
+from cgro.results.records import Json
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Json]]:
     """The rows of a `metrics.jsonl`; a last line cut short by a kill is left out.
 
     Args:
@@ -22,7 +22,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Json]] = []
     lines = read_text(path, follow=False).splitlines()
     for n, line in enumerate(lines, 1):
         try:
@@ -35,7 +35,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(row: Any, where: str) -> dict[str, Any]:
+def _checked(row: Json, where: str) -> dict[str, Json]:
     if not isinstance(row, dict):
         raise bad(where, expected="a row of named values", got=type(row).__name__)
     if not isinstance(row.get("epoch", 0), int | float):
@@ -45,7 +45,7 @@ def _checked(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-def check_error(key: str, value: Any, where: object) -> None:
+def check_error(key: str, value: Json, where: object) -> None:
     """Refuse an error that is no fraction. Keys are those of rows and metrics; others pass.
 
     Args:

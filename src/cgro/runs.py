@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -27,6 +26,7 @@ from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
 from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.results.records import Json
 from cgro.results.summaries import BY_COMMAND, S, Summary, Unsaved, plain_result, read_summary
 from cgro.rows import check_error, read_rows
 from cgro.seal import (
@@ -50,7 +50,6 @@ __all__ = [
     "read_json",
     "say",
     "sha256",
-    "summary",
     "write_arrays",
     "write_atomic",
 ]
@@ -63,7 +62,7 @@ NAMES = ("model", "data")
 Others would make other numbers; of these, code needs the caller's trust, and weights that do not fit are refused."""
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> Json:
     """The value in a JSON file of a run; a link is not followed.
 
     Args:
@@ -76,29 +75,6 @@ def read_json(path: Path) -> Any:
         BadRequest: missing, damaged, or no regular file.
     """
     return parse_json(read_text(path, follow=False), str(path))
-
-
-def summary(
-    command: str,
-    *,
-    seed: int,
-    threat: Mapping[str, Any] | None,
-    outcome: Mapping[str, Any],
-    verdict: Mapping[str, Any] | None,
-    metrics: Mapping[str, Any],
-    **more: Any,
-) -> dict[str, Any]:
-    """The contents of `summary.json`: the fixed keys first, then what the command adds."""
-    return {
-        "schema": SCHEMA,
-        "command": command,
-        "seed": seed,
-        "threat": threat,
-        "outcome": outcome,
-        "verdict": verdict,
-        "metrics": metrics,
-        **more,
-    }
 
 
 @dataclass(frozen=True)
@@ -117,10 +93,10 @@ class Run:
         cls,
         path: str | Path | None,
         command: str,
-        config: Mapping[str, Any],
+        config: Mapping[str, Json],
         *,
         overwrite: bool = False,
-        defaults: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Json] | None = None,
         parts: tuple[str, ...] = (),
     ) -> Iterator["Run"]:
         """Begin a run, or take up the unfinished one that is already in `path`; hold it until the block ends.
@@ -174,7 +150,7 @@ class Run:
             return False
         return config.get("command") in COMMANDS and made_in.get("schema") == SCHEMA and "cgro" in made_in
 
-    def _begin(self, command: str, asked: dict[str, Any], defaults: dict[str, Any]) -> None:
+    def _begin(self, command: str, asked: dict[str, Json], defaults: dict[str, Json]) -> None:
         """Write the first two files, or check that those that are there ask for the same."""
         if not (self.path / "config.yaml").exists():
             if not folder.is_new(self.path):
@@ -227,7 +203,7 @@ class Run:
             run._check_files(run.summary)
         return run
 
-    def _check_files(self, result: Mapping[str, Any]) -> None:
+    def _check_files(self, result: Mapping[str, Json]) -> None:
         for name, digest in entry(result.get("provenance"), "files").items():
             path = self.path / name
             if name not in DIGESTED:
@@ -252,7 +228,7 @@ class Run:
         if schema != SCHEMA:
             raise bad(str(self.path), expected=f"run schema {SCHEMA}", got=schema, remedy="use the cgro that wrote it")
 
-    def _environment(self) -> dict[str, Any]:
+    def _environment(self) -> dict[str, Json]:
         return read_json_object(self.path / "environment.json", follow=False)
 
     @contextlib.contextmanager
@@ -280,7 +256,7 @@ class Run:
         return (self.path / "summary.json").exists()
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Json]:
         """The settings, as in `config.yaml`; entries that were cut from it come from environment.json.
 
         Raises:
@@ -312,7 +288,7 @@ class Run:
         return ", ".join(changes)
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Json]:
         """The result as plain values, by the keys of `summary.json`; for scripts. `read` gives it typed.
 
         Raises:
@@ -350,7 +326,7 @@ class Run:
         found = self.result if draft else self.summary
         return read_summary(found, str(self.path / "summary.json"), kind)
 
-    def _check_summary(self, found: Mapping[str, Any], path: Path) -> None:
+    def _check_summary(self, found: Mapping[str, Json], path: Path) -> None:
         """Compare the summary with its own digest; one of an older version has none, one that was edited says null."""
         edited = "provenance" in found and found["provenance"] is None
         older = not isinstance(found.get("provenance"), dict) and "settings" not in self._environment()
@@ -362,14 +338,14 @@ class Run:
             )
 
     @property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Json]:
         """The summary for those who draw it: also that of a run which is about to be finished."""
         draft = self.path / folder.DRAFT
         if not self.finished and draft.exists():
             return read_json_object(draft, follow=False)
         return self.summary
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Json]]:
         """The rows of `metrics.jsonl`; see `cgro.rows.read_rows`.
 
         Returns:
@@ -380,7 +356,7 @@ class Run:
         """
         return read_rows(self.path / "metrics.jsonl")
 
-    def write_rows(self, rows: list[dict[str, Any]]) -> None:
+    def write_rows(self, rows: list[dict[str, Json]]) -> None:
         """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one.
 
         Args:
@@ -389,7 +365,7 @@ class Run:
         lines = (json.dumps(plain(row), allow_nan=False) for row in rows)
         write_atomic(self.file("metrics.jsonl"), "".join(line + "\n" for line in lines).encode())
 
-    def finish(self, result: Summary | Mapping[str, Any], draw: Callable[[Path], object] | None = None) -> None:
+    def finish(self, result: Summary | Mapping[str, Json], draw: Callable[[Path], object] | None = None) -> None:
         """Write `summary.json`, which marks the run as finished.
 
         Args:
@@ -403,7 +379,7 @@ class Run:
         self.write_summary(result)
         (self.path / folder.DRAFT).unlink(missing_ok=True)
 
-    def write_summary(self, result: Summary | Mapping[str, Any]) -> None:
+    def write_summary(self, result: Summary | Mapping[str, Json]) -> None:
         """Replace the summary, also by commands that add results to a finished run, with digests of what lies beside
         it.
 

@@ -94,6 +94,21 @@ class Trajectory:
         """The same as `outcome`."""
         return self.outcome
 
+    def at(self, name: str, record: int) -> np.ndarray:
+        """One recorded value.
+
+        Args:
+            name: of the measurement.
+            record: its position among `steps`.
+
+        Returns:
+            (...) the value, without the axis of steps.
+
+        Raises:
+            KeyError: nothing of that name was recorded.
+        """
+        return self[name][record]
+
     def final(self, name: str) -> Any:
         """The last recorded value.
 

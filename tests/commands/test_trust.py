@@ -18,6 +18,7 @@ from cgro._check import BadRequest
 from cgro.cli import COMMANDS, main
 from cgro.commands import train
 from cgro.commands._common import Trusting, parse
+from cgro.commands._options import options_of
 from cgro.data import load
 from cgro.models import build
 from cgro.runs import Run
@@ -324,7 +325,7 @@ def test_every_command_that_names_code_has_trust() -> None:
         if name == "reproduce":
             continue
         config = importlib.import_module(f"cgro.commands.{name.replace('-', '_')}").Config
-        named = [f.name for f in fields(config) if f.metadata.get("names")]
+        named = [option.name for option in options_of(config).values() if option.names]
         assert not named or issubclass(config, Trusting), name
         assert (
             not {"data", "model", "clean_model"} & {f.name for f in fields(config)} - set(named) or name == "quickstart"

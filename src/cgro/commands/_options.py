@@ -36,6 +36,21 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
+@dataclass(frozen=True)
+class About:
+    """What is said of an option beside its type and default; see `option`."""
+
+    help: str
+    positional: bool = False
+    names: str | None = None
+    flag: bool = False
+    group: str = ""
+
+
+ABOUT = "about"
+"""Where a field keeps its `About`."""
+
+
 def option(
     default: Any,
     help: str,
@@ -59,7 +74,7 @@ def option(
     Returns:
         The field.
     """
-    meta = {"help": help, "positional": positional, "names": names, "flag": flag, "group": group}
+    meta = {ABOUT: About(help, positional, names, flag, group)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=meta)
     return field(default=default, metadata=meta)
@@ -117,12 +132,17 @@ class Option:
     """
 
     field: "Field[Any]"
-    hint: Any
+    hint: object
 
     @property
     def name(self) -> str:
         """The field's name, which is the key in files."""
         return self.field.name
+
+    @property
+    def about(self) -> About:
+        """What is said of it."""
+        return self.field.metadata[ABOUT]
 
     @property
     def flag(self) -> str:
@@ -136,17 +156,17 @@ class Option:
     @property
     def positional(self) -> bool:
         """Whether it is written without its name."""
-        return self.field.metadata["positional"]
+        return self.about.positional
 
     @property
     def names(self) -> str | None:
         """What its value names, where that may be code, a path or a data set of the hub."""
-        return self.field.metadata["names"]
+        return self.about.names
 
     @property
     def takes_no_value(self) -> bool:
         """Whether it is a mere flag."""
-        return self.hint is bool or self.field.metadata["flag"]
+        return self.hint is bool or self.about.flag
 
     @property
     def takes_several(self) -> bool:
@@ -162,7 +182,7 @@ class Option:
     @property
     def help(self) -> str:
         """Its line in --help, with the default where there is one to show."""
-        text = self.field.metadata["help"].replace("%", "%%")
+        text = self.about.help.replace("%", "%%")
         if self.default in (None, "", [], False):
             return text
         return f"{text} (default: {self.default})"
@@ -184,7 +204,7 @@ class Option:
         else:
             group.add_argument(self.flag, default=argparse.SUPPRESS, help=self.help)
 
-    def from_word(self, word: Any) -> Any:
+    def from_word(self, word: object) -> object:
         """The value of what was typed.
 
         Args:
@@ -206,7 +226,7 @@ class Option:
             raise bad(self.flag, expected="a finite number", got=word)
         return value
 
-    def from_file(self, value: Any, where: str) -> Any:
+    def from_file(self, value: object, where: str) -> object:
         """The value of what a file says.
 
         Args:
@@ -221,11 +241,12 @@ class Option:
         """
         if not fits(value, self.hint):
             raise bad(f"{where}: {self.name}", expected=in_words(self.hint), got=repr(value))
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
         kinds = _kinds(self.hint)
-        if is_number and str in kinds and type(value) not in kinds and float not in kinds:
+        if str in kinds and type(value) not in kinds and float not in kinds:
             return str(value)
-        if is_number and float in kinds and int not in kinds:
+        if float in kinds and int not in kinds:
             return float(value)
         return value
 
@@ -242,7 +263,7 @@ def parse(
     doc: str,
     config_class: type[Config],
     argv: Sequence[str],
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    recipes: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Config:
     """Read flags and YAML into a config dataclass.
 
@@ -317,7 +338,7 @@ def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[
         parser.add_argument("--recipe", default=argparse.SUPPRESS, help=f"defaults from: {names}")
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for entry in options:
-        title = "" if entry.positional else entry.field.metadata["group"]
+        title = "" if entry.positional else entry.about.group
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         entry.add_to(groups[title])
@@ -334,9 +355,9 @@ def _unknown(words: Sequence[str], options: Mapping[str, Option]) -> str:
     return text
 
 
-def _from_files(files: Sequence[str], command: str, options: Mapping[str, Option]) -> dict[str, Any]:
+def _from_files(files: Sequence[str], command: str, options: Mapping[str, Option]) -> dict[str, object]:
     """The settings in the files of --config, a later one over an earlier one."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for file in files:
         mapping = read_yaml_mapping(Path(file))
         for name in ONLY_TYPED:
@@ -364,7 +385,7 @@ def _meant(name: object, command: str, options: Mapping[str, Option]) -> str:
     return f"see cgro {command} --help"
 
 
-def _trust(options: Iterable[Option], typed: Mapping[str, Any]) -> CommandLine:
+def _trust(options: Iterable[Option], typed: Mapping[str, object]) -> CommandLine:
     """What the command line trusts. Positional words are mostly folders, which others may have named: only those that
     are names of data count.
     """
@@ -383,7 +404,7 @@ def _trust(options: Iterable[Option], typed: Mapping[str, Any]) -> CommandLine:
     return CommandLine(bool(typed.get("trust")), frozenset(names), frozenset(offered))
 
 
-def admit(received: Received, settings: Mapping[str, Any], config_class: type, *, fetch: bool = True) -> None:
+def admit(received: Received, settings: Mapping[str, object], config_class: type, *, fetch: bool = True) -> None:
     """Let settings pass that were read from a run or a file, unless one names what the caller does not trust.
 
     Every text among them is looked at, not only the options of today that may be code.
@@ -403,7 +424,7 @@ def admit(received: Received, settings: Mapping[str, Any], config_class: type, *
             _admit_one(received, entry, settings[name], fetch=fetch)
 
 
-def _admit_one(received: Received, entry: Option, value: Any, *, fetch: bool) -> None:
+def _admit_one(received: Received, entry: Option, value: object, *, fetch: bool) -> None:
     if not fits(value, entry.hint):
         raise bad(f"{received.where}: {entry.name}", expected=in_words(entry.hint), got=repr(value))
     words = value if isinstance(value, list) else [value]
@@ -420,7 +441,7 @@ def _admit_one(received: Received, entry: Option, value: Any, *, fetch: bool) ->
             raise received.untrusted(entry.name, value, "data", kind)
 
 
-def fits(value: Any, hint: Any) -> bool:
+def fits(value: object, hint: object) -> bool:
     """Whether a value from a file is one of an option: of its type, or a number where text may be one, such as 0.1.
 
     Args:
@@ -448,7 +469,7 @@ def fits(value: Any, hint: Any) -> bool:
     return type(value) in choices
 
 
-def in_words(hint: Any) -> str:
+def in_words(hint: object) -> str:
     """The values of an option, for a message.
 
     Args:
@@ -469,7 +490,7 @@ def in_words(hint: Any) -> str:
     return " or ".join(WORDS.get(kind, str(kind)) for kind in kinds)
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
+def _kinds(hint: object) -> tuple[object, ...]:
     return typing.get_args(hint) or (hint,)
 
 

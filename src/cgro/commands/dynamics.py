@@ -213,20 +213,20 @@ def rows_of(trained: Trajectory) -> list[dict[str, Any]]:
         Rows of `metrics.jsonl`.
     """
     rows = []
-    for at, step in enumerate(trained.steps):
-        noise = trained["noise_learned"][at]
+    for k, step in enumerate(trained.steps):
+        noise = trained.at("noise_learned", k)
         row: dict[str, Any] = {"step": int(step)}
         for name in BY_SEED:
-            row[name] = trained[name][at]
+            row[name] = trained.at(name, k)
         row |= {
-            "noise_component": trained["noise_component"][at].max((1, 2)),
+            "noise_component": trained.at("noise_component", k).max((1, 2)),
             "noise_learned": noise.mean(1),
             "noise_learned_min": noise.min(1),
             "noise_learned_max": noise.max(1),
-            "clean_margin_min": trained["clean_margin"][at].min(1),
-            "robust_margin_min": trained["robust_margin"][at].min(1),
-            "filter_signal": trained["filter_signal"][at, 0].round(6),
-            "filter_noise": trained["filter_noise"][at, 0].round(6),
+            "clean_margin_min": trained.at("clean_margin", k).min(1),
+            "robust_margin_min": trained.at("robust_margin", k).min(1),
+            "filter_signal": trained.at("filter_signal", k)[0].round(6),
+            "filter_noise": trained.at("filter_noise", k)[0].round(6),
         }
         rows.append(row)
     return rows
@@ -440,16 +440,20 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
         n_records=40,
         n_test=min(config.n_test, 2000),
     )
-    row: dict[str, Any] = dict(cell)
-    row["radius_over_strength"] = setting.radius_ratio
-    row["outcome"] = outcome_of(trained.outcomes).kind
-    for name in CELL:
-        row[name] = trained.final(name)
-    row["noise_learned"] = trained.final("noise_learned").mean(1)
-    has_theory = not setting.full_ball and setting.activation == "odd"
-    row["onset_ratio"] = onset_ratio(setting, seeds) if has_theory else None
-    row["extinction_ratio"] = extinction_ratio(setting.robust_weight, setting.activation_power) if has_theory else None
-    return row
+    onset, extinction = None, None
+    if not setting.full_ball and setting.activation == "odd":
+        onset = onset_ratio(setting, seeds)
+        extinction = extinction_ratio(setting.robust_weight, setting.activation_power)
+    measured = {name: trained.final(name) for name in CELL}
+    return {
+        **cell,
+        "radius_over_strength": setting.radius_ratio,
+        "outcome": outcome_of(trained.outcomes).kind,
+        **measured,
+        "noise_learned": trained.final("noise_learned").mean(1),
+        "onset_ratio": onset,
+        "extinction_ratio": extinction,
+    }
 
 
 def _draw(config: Config, path: Path) -> None:

@@ -8,7 +8,7 @@ examples:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from cgro.representation.lower_bound import (
     worst_case_family,
 )
 from cgro.representation.worst_case import dims_of_grids_up_to, errors_on_family
-from cgro.results import BuiltRecord, BuiltRow, FloorRow, LowerBoundSummary, OutcomeRecord, ThreatRecord
+from cgro.results import BuiltRecord, BuiltRow, FamilyRow, FloorRow, LowerBoundSummary, OutcomeRecord, ThreatRecord
 from cgro.runs import Run
 
 ASSUMPTIONS = (
@@ -83,20 +83,21 @@ def run(config: Config) -> Run:
         toys = []
         for dim in dims_of_grids_up_to(radius, LARGEST_TOY):
             if first <= dim <= last:
-                toys.append(errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed).to_dict())
+                errors = errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed)
+                toys.append(FamilyRow.of(errors.to_dict()))
         done.write_rows([row.plain() for row in rows])
         result = _summary(config, radius, rows, built, toys)
         done.finish(result, partial(_draw, toys, config.toy_points))
-    wrong = [row.dim for row in built if not row.certified] + [row["dim"] for row in toys if not row["exact"]]
+    wrong = [row.dim for row in built if not row.certified] + [row.dim for row in toys if not row.exact]
     if wrong:
         raise CheckFailed(f"the construction or the toy is not certified at D = {', '.join(map(str, wrong))}")
     return done
 
 
-def _draw(toys: Sequence[Mapping[str, object]], n_points: int, path: Path) -> None:
+def _draw(toys: Sequence[FamilyRow], n_points: int, path: Path) -> None:
     hierarchy(path)
     if toys:
-        toy_figure(path, toys, n_points)
+        toy_figure(path, [row.plain() for row in toys], n_points)
 
 
 def _summary(
@@ -104,7 +105,7 @@ def _summary(
     radius: float,
     rows: Sequence[FloorRow],
     built: Sequence[BuiltRow],
-    toys: Sequence[Mapping[str, object]],
+    toys: Sequence[FamilyRow],
 ) -> LowerBoundSummary:
     above = [row.dim for row in rows if row.log2_floor is not None and row.log2_floor > row.log2_memorizer]
     last = len(rows) - 1
@@ -187,10 +188,9 @@ def describe(result: LowerBoundSummary) -> str:
             f"Built at D = {row.dim}: random labeling {row.random.parameters:,} parameters, checkerboard "
             f"{row.checkerboard.parameters:,}; y f >= {row.random.least_margin:g} on all {row.random.m} balls"
         )
-    for toy_row in result.toy[-3:]:
+    for errors in result.toy[-3:]:
         lines.append(
-            f"Toy at D = {toy_row['dim']}: clean error {toy_row['clean_test']:g}, robust training error "
-            f"{toy_row['robust_train']:g}, robust test error {toy_row['robust_test']:.3f} "
-            f"(expected {toy_row['expected']:.3f})"
+            f"Toy at D = {errors.dim}: clean error {errors.clean_test:g}, robust training error "
+            f"{errors.robust_train:g}, robust test error {errors.robust_test:.3f} (expected {errors.expected:.3f})"
         )
     return "\n".join([*lines, "", "Assumptions:", *(f"  - {text}" for text in result.assumptions)])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from msgspec import UNSET
 
 from cgro._check import CheckFailed, bad, count, number, one_of
 from cgro.commands._common import (
@@ -39,13 +40,16 @@ from cgro.representation import (
 from cgro.representation.slice import save_slice
 from cgro.results import (
     CertificateRecord,
+    ChecksRecord,
     DatasetRecord,
-    Json,
+    ExportRecord,
+    IntervalCheck,
     MemorizeSummary,
     Metric,
     OutcomeRecord,
     ParametersRecord,
     SeedsSummary,
+    SolverCheck,
     ThreatRecord,
     VerdictRecord,
 )
@@ -138,7 +142,7 @@ def _summary(
     memorizer: RobustMemorizer,
     certificate: Certificate,
     measured: _Measured,
-    checks: dict[str, Json],
+    checks: ChecksRecord,
 ) -> MemorizeSummary:
     points = memorizer.parameters_of(measure=_fits(memorizer))
     separation = memorizer.separation
@@ -169,17 +173,17 @@ def _summary(
     )
 
 
-def _require(certificate: Certificate, checks: dict[str, Json]) -> None:
+def _require(certificate: Certificate, checks: ChecksRecord) -> None:
     """Exit 1 after the results are written: a false certificate, or a solver that disagrees with it."""
     if not certificate.holds:
         n_bad = int((certificate.margin <= 0).sum())
         raise CheckFailed(
             f"{n_bad} of {len(certificate.margin)} training balls are not certified; try a smaller --ramp"
         )
-    if checks.get("interval") and not checks["interval"]["agrees"]:
-        raise CheckFailed(f"interval propagation disagrees with the certificate: {checks['interval']['least']}")
-    if checks.get("milp") and not checks["milp"]["agrees"]:
-        raise CheckFailed(f"the MILP solver disagrees with the certificate: {checks['milp']['least']}")
+    if checks.interval and not checks.interval.agrees:
+        raise CheckFailed(f"interval propagation disagrees with the certificate: {checks.interval.least}")
+    if checks.milp and not checks.milp.agrees:
+        raise CheckFailed(f"the MILP solver disagrees with the certificate: {checks.milp.least}")
 
 
 def _memorizer(config: Config, data: Dataset, threat: ThreatModel) -> RobustMemorizer:
@@ -270,23 +274,23 @@ def _fits(memorizer: RobustMemorizer) -> bool:
     return memorizer.parameters_of(measure=False).generic <= EXPANDED
 
 
-def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, Json]:
+def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> ChecksRecord:
     """Independent checks of the certificate, and the files for verifiers of others."""
-    checks: dict[str, Json] = {}
+    interval, exported, milp = UNSET, UNSET, UNSET
     whole = config.memorize == "all" and config.ramp is None
     if whole and memorizer.variant in ("box", "compact") and _fits(memorizer):
         points = _spread_over(memorizer, N_INTERVAL)
         least = float(interval_check(memorizer, points).min())
-        checks["interval"] = {"n": len(points), "least": least, "agrees": least >= 1.0}
+        interval = IntervalCheck(n=len(points), least=least, agrees=least >= 1.0)
     if config.export:
         from cgro.representation.export import export
 
-        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n).to_dict()
+        exported = ExportRecord.of(export(memorizer, run.path / "export", limit=config.verify_n).to_dict())
     if config.verify == "milp":
         from cgro.representation.verify import verify_balls
 
-        checks["milp"] = verify_balls(memorizer, _spread_over(memorizer, config.verify_n)).to_dict()
-    return checks
+        milp = SolverCheck.of(verify_balls(memorizer, _spread_over(memorizer, config.verify_n)).to_dict())
+    return ChecksRecord(interval=interval, export=exported, milp=milp)
 
 
 def _spread_over(memorizer: RobustMemorizer, n: int) -> torch.Tensor:

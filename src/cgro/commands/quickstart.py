@@ -19,7 +19,6 @@ from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, l
 from cgro.results import (
     DynamicsSummary,
     MemorizeSummary,
-    Metric,
     QuickstartSummary,
     SeedsSummary,
     Summary,
@@ -110,35 +109,36 @@ def _part(whole: Run, name: str, command: ModuleType, settings: dict[str, object
     return part.read(kind)
 
 
-def _percent(metric: Metric) -> str:
-    assert metric.typical is not None, "every part gives these errors"
-    return f"{100 * metric.typical:.1f}%"
+def _percent(result: Summary, key: str) -> str:
+    error = result.metrics[key].typical
+    assert error is not None, "every part gives these errors"
+    return f"{100 * error:.1f}%"
 
 
 def _stages(result: DynamicsSummary) -> str:
     """What the simulated training shows, in a sentence."""
-    metrics, stages = result.metrics, result.stages or {}
+    stages = result.stages or {}
     found = [stage for stage in stages.values() if stage.mean is not None]
     note = ""
     if result.calibrated:
         note = " (settings calibrated to the paper's Table 2: no evidence for it)"
     return (
-        f"Patch data{note}: robust error {_percent(metrics['robust_error/train'])} on the training set, "
-        f"{_percent(metrics['robust_error/test'])} on unseen examples, clean {_percent(metrics['clean_error/test'])}; "
+        f"Patch data{note}: robust error {_percent(result, 'robust_error/train')} on the training set, "
+        f"{_percent(result, 'robust_error/test')} on unseen examples, clean {_percent(result, 'clean_error/test')}; "
         f"{len(found)} of {len(stages)} stage boundaries found in every seed."
     )
 
 
 def _certificate(result: MemorizeSummary) -> str:
     """What the memorizer proves, in a sentence."""
-    certificate, metrics = result.certificate, result.metrics
+    certificate = result.certificate
     state = "certified" if certificate.holds else "NOT certified"
-    low, high = metrics["robust_error/test"], metrics["robust_error/test@certified"]
     n_parameters = result.parameters.total or result.parameters.memorizer
+    low, high = _percent(result, "robust_error/test"), _percent(result, "robust_error/test@certified")
     return (
-        f"Theorem 4.4 on 3 against 8: a ReLU network of {n_parameters:,} parameters is {state} on all "
-        f"{certificate.n} training balls; clean test error {_percent(metrics['clean_error/test'])}, robust test error "
-        f"between {_percent(low)} and {_percent(high)}."
+        f"Theorem 4.4 on 3 against 8: a ReLU network of {n_parameters:,} parameters is {state} on all {certificate.n} "
+        f"training balls; clean test error {_percent(result, 'clean_error/test')}, robust test error between {low} and "
+        f"{high}."
     )
 
 

@@ -281,7 +281,10 @@ class _Attacked:
         return torch.Generator(self.x.device).manual_seed(self.seed)
 
     def _broken(self, attack: Attack) -> tuple[Tensor, Tensor]:
-        """Which examples an attack breaks, (B,) bool, and its points. Without a gradient a gradient attack moves nothing."""
+        """Which examples an attack breaks, (B,) bool, and its points.
+
+        Without a gradient a gradient attack moves nothing.
+        """
         if not self.usable and attack.uses_gradient:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device), self.x
         found = attack.find(self.model, self.x, self.y, generator=self._generator())

@@ -75,7 +75,13 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
         if len(repeated) > 1:
             were = f"{len(repeated)} epochs were"
         remarks.append(f"{were} recorded more than once{how}")
-    place = {epoch: t for t, epoch in enumerate(sorted(set(map(_epoch, rows))))}
+    epochs = sorted(set(map(_epoch, rows)))
+    return Merged(np.array(epochs), _last_values(rows, epochs), tuple(remarks), tuple(caveats))
+
+
+def _last_values(rows: Sequence[Mapping[str, float]], epochs: Sequence[float]) -> dict[str, np.ndarray]:
+    """Name -> (T,) the last value recorded for each epoch, NaN where there is none."""
+    place = {epoch: t for t, epoch in enumerate(epochs)}
     values: dict[str, np.ndarray] = {}
     for row in rows:
         for name, value in row.items():
@@ -84,7 +90,7 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
             if name not in values:
                 values[name] = np.full(len(place), np.nan)
             values[name][place[_epoch(row)]] = value
-    return Merged(np.array(list(place)), dict(sorted(values.items())), tuple(remarks), tuple(caveats))
+    return dict(sorted(values.items()))
 
 
 def _epoch(row: Mapping[str, float]) -> float:

@@ -150,11 +150,7 @@ def _learning(workspace: Workspace, job: Job) -> Learning:
     rows = run.rows()
     assert result.stages is not None, "a run of one setting with enough records"
     assert isinstance(result.noise_learned, Metric)
-    stages = Boundaries(
-        signal_growth_end=list(result.stages["signal_growth_end"].per_seed),
-        memorization_start=list(result.stages["memorization_start"].per_seed),
-        memorization_end=list(result.stages["memorization_end"].per_seed),
-    )
+    stages = Boundaries(**{name: list(boundary.per_seed) for name, boundary in result.stages.items()})
     first, second = _growth(rows, stages)
     return Learning(
         stages=stages,

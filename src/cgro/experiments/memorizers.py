@@ -1,6 +1,6 @@
 """Memorizers of Theorem 4.4: which are built, and what their runs say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -233,8 +233,8 @@ def _low_end(result: MemorizeSummary) -> float:
 
 def _agrees(result: MemorizeSummary) -> bool:
     """Whether interval propagation agrees with the certificate, where it was run."""
-    check = result.checks.get("interval")
-    return not isinstance(check, Mapping) or bool(check.get("agrees"))
+    check = result.checks.interval
+    return not check or check.agrees
 
 
 def read_size(result: MemorizeSummary, job: Job) -> Size:

@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from threading import Event
 
 from cgro._check import BadRequest
 from cgro._interrupt import PARENT, acknowledge
+from cgro.commands._options import options_of
 from cgro.experiments.execute import STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
 from cgro.experiments.plan import module_of
 from cgro.runs import plain
@@ -139,15 +140,15 @@ def words(call: Call) -> list[str]:
     values: Mapping[str, object] = plain(call.options)
     options: list[str] = []
     positional: list[str] = []
-    for option in fields(module_of(call.command, call.name).Config):
+    for option in options_of(module_of(call.command, call.name).Config).values():
         value = values.get(option.name)
-        flag = "--" + option.name.replace("_", "-")
         if value is None or value is False:
             continue
-        if option.metadata.get("positional"):
-            positional += value if isinstance(value, list) else [str(value)]
+        several = value if isinstance(value, list) else [value]
+        if option.positional:
+            positional += map(str, several)
         elif value is True:
-            options.append(flag)
+            options.append(option.flag)
         else:
-            options.append(f"{flag}={value}")
+            options += [f"{option.flag}={one}" for one in several]
     return [call.command, *positional, *options]

@@ -324,8 +324,7 @@ def by_quarter(indicator: Mapping[str, Tensor], margins: Mapping[str, Tensor]) -
         [1.0, 1.0, 0.0, 0.0]
     """
     rows = []
-    train = _robust_by_quarter(indicator["train"], margins["train"])
-    test = _robust_by_quarter(indicator["test"], margins["test"])
+    train, test = (_robust_by_quarter(indicator[part], margins[part]) for part in ("train", "test"))
     for of_train, of_test in zip(train, test, strict=True):
         a = float(of_train.mean())
         b = float(of_test.mean())

@@ -187,6 +187,43 @@ class ParametersRecord(Record, frozen=True, kw_only=True):
     measured: bool
 
 
+class IntervalCheck(Record, frozen=True, kw_only=True):
+    """Interval propagation through the written-out network on some balls: the least y F."""
+
+    n: int
+    least: Real
+    agrees: bool
+
+
+class SolverCheck(Record, frozen=True, kw_only=True):
+    """A solver on some balls; see `cgro.representation.verify.Verification`."""
+
+    n: int
+    least: Real
+    n_counterexamples: int
+    n_replayed: int
+    agrees: bool
+    n_binaries: int
+    solver: str
+
+
+class ExportRecord(Record, frozen=True, kw_only=True):
+    """The network as ONNX; see `cgro.representation.export.Exported`."""
+
+    onnx: str
+    opset: int
+    n_properties: int
+    max_difference: Real
+
+
+class ChecksRecord(Record, frozen=True, kw_only=True):
+    """Independent checks of a certificate; those that were not asked for are left out."""
+
+    interval: IntervalCheck | UnsetType = UNSET
+    export: ExportRecord | UnsetType = UNSET
+    milp: SolverCheck | UnsetType = UNSET
+
+
 class MemorizeSummary(Summary, frozen=True, kw_only=True):
     """The robust memorizer of Theorem 4.4: certificate, parameters, bracket on the robust error."""
 
@@ -197,7 +234,7 @@ class MemorizeSummary(Summary, frozen=True, kw_only=True):
     max_radius: Real
     separation_pair: Sequence[int]
     variant: str
-    checks: Mapping[str, Json]
+    checks: ChecksRecord
     notes: Sequence[str]
 
 
@@ -240,6 +277,22 @@ class BuiltRow(Record, frozen=True, kw_only=True):
     checkerboard: BuiltRecord
 
 
+class FamilyRow(Record, frozen=True, kw_only=True):
+    """Errors of the memorizer on the worst-case family; see `cgro.representation.worst_case.FamilyErrors`."""
+
+    dim: int
+    m: int
+    n: int
+    p: str
+    radius: float
+    seen: int
+    clean_test: float
+    robust_train: float
+    robust_test: float
+    expected: float
+    exact: bool
+
+
 class FloorRow(Record, frozen=True, kw_only=True):
     """Parameter counts of one dimension, as log2; the floor is None where it says nothing."""
 
@@ -260,7 +313,7 @@ class LowerBoundSummary(Summary, frozen=True, kw_only=True):
     crossing: int | None
     assumptions: Sequence[str]
     built: Sequence[BuiltRow]
-    toy: Sequence[Mapping[str, Json]]
+    toy: Sequence[FamilyRow]
     table: Sequence[FloorRow]
 
 
