@@ -38,7 +38,7 @@ from cgro.definitions import (
     standard_ensemble,
     survey,
 )
-from cgro.definitions.attacks import judge, loss_gradient
+from cgro.definitions.attacks import evaluated_outputs, loss_gradient
 from cgro.definitions.losses import default_loss
 from cgro.models import build, fast_layout
 from cgro.runs import Run, dump_json, environment, write_atomic
@@ -79,7 +79,9 @@ def about(config: train.Config, n: int) -> dict[str, Any]:
 
 
 def errs(model: nn.Module, x_adv: Tensor, y: Tensor) -> np.ndarray:
-    return torch.cat([~(margin(judge(model, a), b) > 0) for a, b in zip(x_adv.split(256), y.split(256))]).numpy()
+    return torch.cat(
+        [~(margin(evaluated_outputs(model, a), b) > 0) for a, b in zip(x_adv.split(256), y.split(256))]
+    ).numpy()
 
 
 def compared(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
@@ -185,7 +187,7 @@ def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int, low: bool) -> None
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
         for _ in range(steps):
             loss_gradient(model, x, y, default_loss)
-    judge(model, x)
+    evaluated_outputs(model, x)
 
 
 def speed(a: argparse.Namespace) -> None:
@@ -275,7 +277,7 @@ def truth(a: argparse.Namespace) -> None:
 def memoriser(n: int = 100) -> dict[str, Any]:
     """Training points are certified, so every attack must find nothing there; test points lie in a bracket."""
     from cgro.data import load
-    from cgro.representation import RobustMemorizer, bracket, certify
+    from cgro.representation import RobustMemorizer, bracket_robust_error, certify
     from cgro.training import train_clean_model
 
     data, threat = load("mnist5k", classes="3,8", n_train=300), ThreatModel("inf", 0.1)
@@ -283,7 +285,7 @@ def memoriser(n: int = 100) -> dict[str, Any]:
     built = RobustMemorizer(clean, data.train.raw, data.train.y, threat)
     assert certify(built, exact=True).holds
     part = data.test.head(n)
-    edges = bracket(built, part.x, part.y)
+    edges = bracket_robust_error(built, part.x, part.y)
     rows = {
         called(attack): {
             "training points": survey(built, data.train.x[:n], data.train.y[:n], attack).error().value,

@@ -30,7 +30,7 @@ from cgro.models import build
 from cgro.representation import (
     HardMemorizer,
     RobustMemorizer,
-    bracket,
+    bracket_robust_error,
     certify,
     separation,
     small_margin_points,
@@ -61,7 +61,7 @@ def one_result(task: str, p: str, seed: int, n_eval: int = 400) -> dict[str, Any
     memorizer = RobustMemorizer(model, data.train.raw, data.train.y, threat)
     certificate = certify(memorizer, exact=True)
     part = data.test.head(n_eval)
-    found = bracket(memorizer, part.x, part.y, generator=torch.Generator().manual_seed(seed))
+    found = bracket_robust_error(memorizer, part.x, part.y, generator=torch.Generator().manual_seed(seed))
     count = memorizer.parameters_of(measure=False)
     assert found.upper is not None
     return {
@@ -107,7 +107,7 @@ def one_mnist(
     certificate = certify(memorizer, exact=True)
     t_certificate, start = time.perf_counter() - start, time.perf_counter()
     part = data.test.head(200)
-    edges = bracket(memorizer, part.x, part.y, n_restarts=1, n_steps=10)
+    edges = bracket_robust_error(memorizer, part.x, part.y, n_restarts=1, n_steps=10)
     assert edges.upper is not None
     t_bracket = time.perf_counter() - start
     return {
@@ -232,7 +232,7 @@ def support() -> None:
                 x, y = base.train.raw[:n], base.train.y[:n]
                 memorizer = RobustMemorizer(model, x, y, ThreatModel(p, radius))
                 part = base.test.head(150)
-                found = bracket(memorizer, part.x, part.y, n_restarts=1)
+                found = bracket_robust_error(memorizer, part.x, part.y, n_restarts=1)
                 assert found.upper is not None
                 hard = HardMemorizer(memorizer)
                 rows.append({

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cgro.experiments.artifact import judge
+from cgro.experiments.artifact import claims_of
 from cgro.experiments.findings import FILE, read_findings
 from cgro.experiments.registry import ARTIFACTS, names
 from cgro.report.reproduction import document, results_of
@@ -32,6 +32,6 @@ def test_claims_of_stored_findings_are_what_the_code_says_today() -> None:
     for scale in sorted((ROOT / "results").iterdir()):
         for result in results_of(scale, names()):
             artifact = by_name[result.summary.artifact]
-            claims = judge(artifact, read_findings(result.path / FILE, artifact.Findings))
+            claims = claims_of(artifact, read_findings(result.path / FILE, artifact.Findings))
             stored = [(c.name, c.verdict, c.ours) for c in result.summary.claims]
             assert [(c.name, c.verdict, c.ours) for c in claims] == stored, result.path

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cgro.experiments.artifact import Artifact, judge
+from cgro.experiments.artifact import Artifact, claims_of
 from cgro.experiments.claims import NOT_REPRODUCED, Claim, Ruling
 from cgro.experiments.findings import Findings
 
@@ -48,7 +48,7 @@ def cases_of(artifact: Artifact) -> Cases:
 
 
 def judged(artifact: Artifact, findings: Findings, paper: Any = None) -> dict[str, Claim]:
-    return {claim.name: claim for claim in judge(artifact, findings, paper)}
+    return {claim.name: claim for claim in claims_of(artifact, findings, paper)}
 
 
 def spread(mean: float, width: float = 0.4) -> list[float]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.experiments.cases import Cases, cases_of, judged
 
 from cgro.experiments import findings
-from cgro.experiments.artifact import Artifact, judge, produce
+from cgro.experiments.artifact import Artifact, claims_of, produce
 from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNTESTED, Statement, above
 from cgro.experiments.findings import read_findings
 from cgro.experiments.metrics import CLEAN_TEST, number
@@ -53,7 +53,7 @@ def test_a_swapped_result_is_not_reproduced(artifact: Artifact) -> None:
 
 @every
 def test_smoke_judges_nothing_that_was_trained(artifact: Artifact) -> None:
-    verdicts = {claim.verdict for claim in judge(artifact, replace(cases_of(artifact).right, scale="smoke"))}
+    verdicts = {claim.verdict for claim in claims_of(artifact, replace(cases_of(artifact).right, scale="smoke"))}
     assert (verdicts == {UNTESTED}) == artifact.NEEDS_TRAINING
 
 

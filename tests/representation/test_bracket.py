@@ -6,14 +6,14 @@ from torch import nn
 from cgro.data import Dataset
 from cgro.definitions import ThreatModel, margin
 from cgro.models.head import Scores
-from cgro.representation import RobustMemorizer, bracket, broken_by, certified_robust
+from cgro.representation import RobustMemorizer, bracket_robust_error, broken_by, certified_robust
 
 
 def test_bracket_holds_and_shows_the_masked_gradient(digits: tuple[Dataset, nn.Module]):
     data, model = digits
     threat = ThreatModel("inf", 0.1)
     m = RobustMemorizer(model, data.train.x, data.train.y, threat)
-    found = bracket(m, data.test.x, data.test.y)
+    found = bracket_robust_error(m, data.test.x, data.test.y)
     assert found.upper is not None
     assert found.naive.value <= found.lower.value <= found.upper.value
     assert found.transfer.value <= found.lower.value

@@ -13,7 +13,7 @@ from cgro._check import bad
 from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
-from cgro.definitions.attacks import judge
+from cgro.definitions.attacks import evaluated_outputs
 from cgro.reading import attempt, read_npz
 from cgro.runs import write_arrays
 
@@ -159,6 +159,6 @@ def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record
     for rows in broken.split(batch):
         x, y = split.batch(rows.to(split.y.device))
         x_adv = (record.x_adv[rows] * 255).round().div(255).to(x)
-        n_wrong += int((predict(judge(model, x_adv)) != y).sum())
+        n_wrong += int((predict(evaluated_outputs(model, x_adv)) != y).sum())
         n_inside += int(attack.threat.contains(x_adv, x).sum())
     return {"broken": len(broken), "wrong_after_rounding": n_wrong, "in_ball_after_rounding": n_inside}

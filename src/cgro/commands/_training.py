@@ -8,7 +8,7 @@ from cgro._check import bad, number
 from cgro.commands._options import Computing, Output, Seeded, Trusting, option
 from cgro.definitions import Attack, NoAttack, ThreatModel, attack_by_name
 from cgro.definitions.attacks import attack_choices
-from cgro.models import KINDS
+from cgro.models import NETWORK_NAMES
 from cgro.training import Adversarial, Extension, Objective, Recipe
 from cgro.training.extensions import require_extensions
 from cgro.training.fabric import TRACKERS
@@ -112,7 +112,7 @@ class Task:
     n_train: int | None = option(None, "training examples; default all", group="data, network, threat")
     n_test: int | None = option(None, "test examples; default all", group="data, network, threat")
     validation: float = option(0.05, "share of the training set kept for selection", group="data, network, threat")
-    model: str = option("lenet", KINDS, names="network", group="data, network, threat")
+    model: str = option("lenet", NETWORK_NAMES, names="network", group="data, network, threat")
     width: int | None = option(
         None, "width of lenet, mlp, preactresnet or resnet9 (base width)", group="data, network, threat"
     )

@@ -32,7 +32,7 @@ from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
 from cgro.flatness import Flatness, Search, first_order, flatness, gap_bound, in_between, rank_correlation
-from cgro.flatness.monitor import name
+from cgro.flatness.monitor import radius_name
 from cgro.flatness.search import parse_radii
 from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
@@ -151,7 +151,7 @@ def _target(config: Config, path: Path) -> Target:
 def _names(config: Config, settings: TrainConfig) -> list[str]:
     """The radii as they stand in keys."""
     if config.radii is not None:
-        names = [name(r) for r in config.radii.split(",")]
+        names = [radius_name(r) for r in config.radii.split(",")]
     else:
         top, slash, bottom = str(settings.radius).partition("/")
         names = [f"{float(top) * m:g}{slash}{bottom}" for m in MULTIPLES]

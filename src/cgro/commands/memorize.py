@@ -32,7 +32,7 @@ from cgro.report.representation import decision_regions
 from cgro.representation import (
     Certificate,
     RobustMemorizer,
-    bracket,
+    bracket_robust_error,
     certify,
     interval_check,
     small_margin_points,
@@ -241,7 +241,7 @@ def _measure(config: Config, data: Dataset, memorizer: RobustMemorizer, certific
     """The errors of F beside those of the clean model, and the verdict on F."""
     test, train = data.test, data.train
     part = test.head(config.eval_n)
-    found = bracket(memorizer, part.x, part.y, generator=torch.Generator().manual_seed(config.seed))
+    found = bracket_robust_error(memorizer, part.x, part.y, generator=torch.Generator().manual_seed(config.seed))
     n_open = int((~(certificate.margin > 0)).sum())
     certified = ErrorRate(n_open, len(train), "exact" if n_open == 0 else "upper")
     errors = {

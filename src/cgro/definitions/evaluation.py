@@ -11,7 +11,7 @@ from cgro.definitions.attacks import Attack, preserve_state, require_attack
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import Model, margin
-from cgro.definitions.metrics import check_set, judged, require_inside
+from cgro.definitions.metrics import check_set, checked_outputs, require_inside
 from cgro.results import Bound, ErrorRate
 
 GIVEN = -2
@@ -252,7 +252,7 @@ class _Stage:
 
     def _margins(self, points: Tensor, rows: Tensor) -> Tensor:
         y = self.y[rows.to(self.y.device)]
-        return margin(judged(self.model, points, y), y)
+        return margin(checked_outputs(self.model, points, y), y)
 
     def _evaluate_given(self, points: Tensor, rows: Tensor) -> None:
         """Points of others. Those outside the threat model are passed over."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
-from cgro.definitions.attacks import Attack, NoAttack, judge, per_example, preserve_state, require_attack
+from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, per_example, preserve_state, require_attack
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_radius_fits
@@ -31,7 +31,7 @@ def require_eval(model: Model) -> None:
             raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
 
 
-def judged(model: Model, x: Tensor, y: Tensor) -> Tensor:
+def checked_outputs(model: Model, x: Tensor, y: Tensor) -> Tensor:
     """Evaluate a network in float32 and check what it returned.
 
     Args:
@@ -45,7 +45,7 @@ def judged(model: Model, x: Tensor, y: Tensor) -> Tensor:
     Raises:
         BadRequest: labels that do not fit, outputs that are not finite or no tensor.
     """
-    outputs = judge(model, x)
+    outputs = evaluated_outputs(model, x)
     check_outputs(outputs, y)
     return outputs
 
@@ -169,7 +169,7 @@ def wrong_examples(
     with preserve_state(model, x.device):
         for first in range(0, len(x), batch):
             part = slice(first, first + batch)
-            clean[part] = is_wrong(judged(model, x[part], y[part]), y[part])
+            clean[part] = is_wrong(checked_outputs(model, x[part], y[part]), y[part])
             robust[part] = clean[part]
             rows = first + torch.nonzero(~clean[part]).squeeze(1)
             if len(rows) and attack.threat.radius > 0:
@@ -183,7 +183,7 @@ def _broken(model: Model, x: Tensor, y: Tensor, attack: Attack, generator: torch
     """Which examples an attack breaks, (B,) bool; its output is checked and evaluated anew."""
     x_adv = attack(model, x, y, generator=generator)
     require_inside(attack, x_adv, x)
-    return is_wrong(judged(model, x_adv, y), y)
+    return is_wrong(checked_outputs(model, x_adv, y), y)
 
 
 def require_inside(attack: Attack, x_adv: Tensor, x: Tensor) -> None:
@@ -312,7 +312,7 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
     count(batch, "batch")
     x = as_inputs(x)
     with preserve_state(model, x.device):
-        outputs = torch.cat([judge(model, part) for part in x.split(batch)])
+        outputs = torch.cat([evaluated_outputs(model, part) for part in x.split(batch)])
     labels = predict(outputs)
     if outputs.ndim == 1:
         classes = torch.tensor([-1, 1], device=labels.device)
@@ -401,13 +401,13 @@ def _known_distance(
 ) -> Tensor:
     """The distance of the nearest wrong point that is found, (N,) float64; inf where none is."""
     upper = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-    upper[is_wrong(judged(model, x, y), y)] = 0.0
+    upper[is_wrong(checked_outputs(model, x, y), y)] = 0.0
     for k in range(1, n_radii + 1):
         rows = torch.nonzero(upper.isinf()).squeeze(1)
         if not len(rows):
             break
         x_adv = attack.at(attack.threat.radius * k / n_radii)(model, x[rows], y[rows], generator=generator)
-        broken = is_wrong(judge(model, x_adv), y[rows])
+        broken = is_wrong(evaluated_outputs(model, x_adv), y[rows])
         rows = rows[broken]
         if len(rows):
             nearest = _bisect(model, x[rows], x_adv[broken], y[rows], n_bisections)
@@ -419,7 +419,7 @@ def _bisect(model: Model, right: Tensor, wrong: Tensor, y: Tensor, n_bisections:
     """Go from a wrong point towards a right one, to a wrong point near the boundary."""
     for _ in range(n_bisections):
         middle = (right + wrong) / 2
-        crossed = per_example(is_wrong(judge(model, middle), y), middle)
+        crossed = per_example(is_wrong(evaluated_outputs(model, middle), y), middle)
         right = torch.where(crossed, right, middle)
         wrong = torch.where(crossed, middle, wrong)
     return wrong

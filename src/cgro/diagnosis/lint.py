@@ -26,7 +26,7 @@ from cgro.definitions import (
     negative_margin,
     predict,
 )
-from cgro.definitions.attacks import first_pass, judge, loss_gradient, preserve_state
+from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, preserve_state
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels
@@ -108,7 +108,7 @@ def lint(
         checks.append(_normalization(model, x, y))
         if threat.box is not None and (x.min() < threat.box[0] - EDGE or x.max() > threat.box[1] + EDGE):
             return checks
-        right = margin(judge(model, x), y) > 0
+        right = margin(evaluated_outputs(model, x), y) > 0
         if not bool(right.any()):
             return checks
         torch.manual_seed(seed)  # of the surrogate; `preserve_state` gives the global generator back
@@ -127,10 +127,10 @@ def _mode(model: Model, x: Tensor) -> Check:
         return check("mode", True, "a plain function has no mode")
     if not training:
         return check("mode", True, "every part is in eval mode")
-    now = predict(judge(model, x))
+    now = predict(evaluated_outputs(model, x))
     for part in training:
         part.eval()
-    changed = float((predict(judge(model, x)) != now).double().mean())
+    changed = float((predict(evaluated_outputs(model, x)) != now).double().mean())
     return check("mode", False, f"{len(training)} parts in train mode; eval mode changes {changed:.0%} of the answers")
 
 
@@ -169,13 +169,13 @@ def _radius(x: Tensor, threat: ThreatModel) -> Check:
 
 
 def _determinism(model: Model, x: Tensor) -> Check:
-    difference = float((judge(model, x) - judge(model, x)).abs().max())
+    difference = float((evaluated_outputs(model, x) - evaluated_outputs(model, x)).abs().max())
     return check("determinism", difference == 0, f"two forward passes differ by at most {difference:.3g}")
 
 
 def _classes(model: Model, x: Tensor, y: Tensor) -> Check:
     name = "classes and loss"
-    out = judge(model, x)
+    out = evaluated_outputs(model, x)
     if out.ndim == 1:
         return check(name, True, "(B,) scores, labels -1 / +1: logistic loss")
     n_classes = out.shape[1]
@@ -217,7 +217,7 @@ def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
         if not isinstance(part, torch.jit.ScriptModule) and getattr(part, "weight", None) is not None:
             hooks.append(part.register_forward_pre_hook(note))
     try:
-        judge(model, x)
+        evaluated_outputs(model, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -227,9 +227,9 @@ def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
 def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
     """What the first layer sees, and McNemar's test of each conversion: does it turn many more answers right than
     wrong?"""
-    right, best, gain = margin(judge(model, x), y) > 0, "", 0
+    right, best, gain = margin(evaluated_outputs(model, x), y) > 0, "", 0
     for name, convert in _conversions(x).items():
-        now = margin(judge(model, convert(x)), y) > 0
+        now = margin(evaluated_outputs(model, convert(x)), y) > 0
         more, less = int((now & ~right).sum()), int((right & ~now).sum())
         clear = (more - less) ** 2 > 10.8 * max(1, more + less) and more - less > int((~right).sum()) / 3
         if clear and more - less > gain:
@@ -308,12 +308,12 @@ class _Attacked:
         return check("gradients", max(of_loss, of_margin) <= ZERO_GRADIENTS, text, masking=True), True
 
     def _rises(self) -> Check:
-        clean = float(margin(judge(self.model, self.x), self.y).mean())
+        clean = float(margin(evaluated_outputs(self.model, self.x), self.y).mean())
         means: list[float] = []
         broken: list[int] = []
         for steps in (1, 5, 20):
             wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False))
-            means.append(float(margin(judge(self.model, x_adv), self.y).mean()))
+            means.append(float(margin(evaluated_outputs(self.model, x_adv), self.y).mean()))
             broken.append(int(wrong.sum()))
         text = (
             f"mean margin {clean:.3g} clean, {means[0]:.3g}, {means[1]:.3g}, {means[2]:.3g} after 1, 5, 20 steps; "
@@ -337,7 +337,7 @@ class _Attacked:
         for attack in attacks:
             wrong |= self._broken(attack)[0]
         share = float(wrong.double().mean())
-        single = len(predict(judge(self.model, self.x)).unique()) == 1
+        single = len(predict(evaluated_outputs(self.model, self.x)).unique()) == 1
         text = f"with every input of the box allowed {share:.1%} are broken"
         if single and share < 0.99:
             text += "; the model answers one class on these examples"
@@ -347,7 +347,7 @@ class _Attacked:
         generator = torch.Generator(self.x.device).manual_seed(self.seed + 1)
         wrong = torch.zeros_like(strong)
         for _ in range(50):
-            wrong |= ~(margin(judge(self.model, self.threat.sample(self.x, generator)), self.y) > 0)
+            wrong |= ~(margin(evaluated_outputs(self.model, self.threat.sample(self.x, generator)), self.y) > 0)
         return self._beaten("random noise", wrong, strong, "50 random points of the ball")
 
     def _beaten(self, name: str, wrong: Tensor, strong: Tensor, what: str) -> Check:
@@ -375,7 +375,7 @@ class _Attacked:
             other = distil(self.model, self.x, self.threat)
         attack = PGD(self.threat, n_steps=20, loss="margin")
         x_adv = attack(other, self.x, self.y, generator=self._generator())
-        wrong = ~(margin(judge(self.model, x_adv), self.y) > 0)
+        wrong = ~(margin(evaluated_outputs(self.model, x_adv), self.y) > 0)
         return self._beaten("transfer", wrong, strong, "adversarial examples of a surrogate")
 
     def _rounding(self, strong: Tensor, x_adv: Tensor) -> Check:
@@ -384,7 +384,7 @@ class _Attacked:
         if not n:
             return check("8-bit rounding", True, "no adversarial example to round")
         rounded = ((x_adv[strong] - low) / (high - low) * 255).round() / 255 * (high - low) + low
-        still = int((~(margin(judge(self.model, rounded), self.y[strong]) > 0)).sum())
+        still = int((~(margin(evaluated_outputs(self.model, rounded), self.y[strong]) > 0)).sum())
         return check("8-bit rounding", still >= n - max(1.0, 0.05 * n), f"{still} of {n} are wrong after rounding")
 
 
@@ -403,7 +403,7 @@ def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_
     Returns:
         The network, in evaluation mode.
     """
-    answers = judge(model, x)
+    answers = evaluated_outputs(model, x)
     network = _surrogate(x, answers, width)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**31, ()).item()))
@@ -414,7 +414,7 @@ def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_
 
     for _ in range(n_steps):
         near = threat.sample(x, generator)
-        labels = predict(judge(model, near))
+        labels = predict(evaluated_outputs(model, near))
         with torch.enable_grad():
             descend(Step(network, near, labels, network, streams), objective, optimizer)
     return network.eval()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, bad, one_line
+from cgro._check import BadRequest, bad, listed, one_line
 from cgro.data import Split
-from cgro.data.raw import listed
 from cgro.definitions import (
     APGD,
     DEFAULT_RULE,
@@ -24,7 +23,7 @@ from cgro.definitions import (
     predicted_shares,
     survey,
 )
-from cgro.definitions.attacks import judge
+from cgro.definitions.attacks import evaluated_outputs
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
@@ -105,7 +104,7 @@ def diagnose_model(
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
     x_test, _ = _pair(test, n)
-    outputs = judge(model, x_test[:1])
+    outputs = evaluated_outputs(model, x_test[:1])
     classes = n_classes
     if classes is None:
         classes = 2 if outputs.ndim == 1 else outputs.shape[1]

@@ -113,7 +113,7 @@ class Artifact(Protocol):
         ...
 
 
-def judge(artifact: Artifact, findings: Findings, paper: Any = None) -> list[Claim]:
+def claims_of(artifact: Artifact, findings: Findings, paper: Any = None) -> list[Claim]:
     """The claims of an artifact with their verdicts; at scale smoke none on trained networks.
 
     Args:
@@ -151,7 +151,7 @@ def produce(artifact: Artifact, scale: Scale, workspace: Workspace) -> ArtifactS
         Run(folder).check_version()
     jobs = artifact.jobs(scale)
     findings = artifact.run(scale, workspace)
-    claims = judge(artifact, findings)
+    claims = claims_of(artifact, findings)
     tables = artifact.tables(findings)
     if not (folder / "environment.json").exists():
         write_atomic(folder / "environment.json", dump_json(environment(0)))

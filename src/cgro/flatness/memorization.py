@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cgro._check import bad, count
 from cgro.definitions import Attack, Model
-from cgro.definitions.attacks import judge
+from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.losses import is_wrong
 
 
@@ -72,7 +72,7 @@ def memorization_values(
     for k, rows in enumerate(subsets):
         model = fit(rows, k)
         found = attack(model, x, y)
-        robust.append(~is_wrong(judge(model, found), y))
+        robust.append(~is_wrong(evaluated_outputs(model, found), y))
         trained_on = torch.zeros(len(x), dtype=torch.bool)
         trained_on[rows[rows < len(x)]] = True
         inside.append(trained_on)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from cgro._check import bad, count, number
 from cgro.definitions import Attack, Draws, Model, margin
-from cgro.definitions.attacks import judge, preserve_state, require_attack
+from cgro.definitions.attacks import evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
-from cgro.definitions.metrics import check_set, judged
+from cgro.definitions.metrics import check_set, checked_outputs
 from cgro.results import Z95
 
 DEFAULT_REACH = 4.0
@@ -114,9 +114,9 @@ def attacked(
         for rows in torch.arange(len(x), device=x.device).split(batch):
             u = x[rows]
             label = y[rows]
-            judged(model, u, label)
+            checked_outputs(model, u, label)
             found = attack(model, u, label, generator=Draws.of(seed, attack.name, rows))
-            margins.append(margin(judge(model, found), label))
+            margins.append(margin(evaluated_outputs(model, found), label))
             length = _per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
             ray = _Ray(model, u, label, (found - u) / length, attack.threat.box)
             radii.append(ray.flip_radius(reach, flips))
@@ -143,7 +143,7 @@ class _Ray:
         point = self.x + _per_example(t, self.x) * self.v
         if self.box is not None:
             point = point.clamp(*self.box)
-        return is_wrong(judge(self.model, point), self.y)
+        return is_wrong(evaluated_outputs(self.model, point), self.y)
 
     def flip_radius(self, reach: float, flips: FlipSearch) -> Tensor:
         """The smallest t found, (B,): 0 where x itself is wrong, inf where no step up to `reach` is."""

@@ -80,7 +80,9 @@ class FlatnessMonitor:
         Returns:
             One key per measure and radius, the gradient's first.
         """
-        return tuple(f"flatness/{measure}/{part}@{name(radius)}" for measure in MEASURES for radius in self.radii)
+        return tuple(
+            f"flatness/{measure}/{part}@{radius_name(radius)}" for measure in MEASURES for radius in self.radii
+        )
 
     def __call__(self, state: Observed, /) -> Mapping[str, float]:
         """Means over the first n training and test examples; nothing in the epochs between.
@@ -122,7 +124,7 @@ def means(found: Flatness) -> list[float]:
     return values
 
 
-def name(radius: float | str) -> str:
+def radius_name(radius: float | str) -> str:
     """How a radius is written in a key: as it was given, numbers in their shortest form.
 
     Args:
@@ -132,7 +134,7 @@ def name(radius: float | str) -> str:
         The text.
 
     Example:
-        >>> name("8/255"), name(0.1)
+        >>> radius_name("8/255"), radius_name(0.1)
         ('8/255', '0.1')
     """
     if isinstance(radius, str):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cgro.bounds import Interval, affine_image, enclosing_box, margin_rows, product, to_layers
 from cgro.definitions import ThreatModel, default_loss
-from cgro.definitions.attacks import judge
+from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.losses import check_labels
 
 ROUNDING = 1e-9
@@ -65,7 +65,7 @@ def upper_bound(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> 
         2.0699
     """
     layers = [(layer.weight.to_dense(), layer.bias) for layer in to_layers(model, x.shape[1:])]
-    outputs = judge(model, x)
+    outputs = evaluated_outputs(model, x)
     check_labels(outputs, y)
     slopes, last_input = _forward(layers, enclosing_box(x.flatten(1), threat))
     weight, bias = layers[-1]

@@ -8,13 +8,13 @@ n_parameters   the number of parameters, trainable and frozen
 
 from cgro.models.layout import fast_layout, n_parameters
 from cgro.models.lenet import lenet, lenet5, mlp
-from cgro.models.networks import KINDS, NETWORKS, Network, build
+from cgro.models.networks import NETWORK_NAMES, NETWORKS, Network, build
 from cgro.models.other import Logits
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 
 __all__ = [
-    "KINDS",
     "NETWORKS",
+    "NETWORK_NAMES",
     "Logits",
     "Network",
     "build",

@@ -51,7 +51,7 @@ DEEPEST = 1000
 LIBRARIES: dict[str, Callable[[str, tuple[int, ...], int], nn.Module]] = {"timm": from_timm}
 """Networks of libraries, by what stands before the colon; each is in `cgro.trust.PREFIXES`."""
 assert set(LIBRARIES) <= set(PREFIXES), "a prefix that is not registered would be taken for code"
-KINDS = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
+NETWORK_NAMES = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
 """What a network may be called, in messages and help."""
 BYTES_PER_PARAMETER = 4
 """Of float32."""
@@ -112,7 +112,7 @@ def _require_known(name: str, width: object) -> None:
     """Refuse an unknown name, or a width for a network that has none, before anything is imported."""
     network = NETWORKS.get(name)
     if network is None and ":" not in name and WIDE.fullmatch(name) is None:
-        raise bad("--model", expected=f"one of {KINDS}", got=repr(name))
+        raise bad("--model", expected=f"one of {NETWORK_NAMES}", got=repr(name))
     if width is None:
         return
     if not isinstance(width, int):

@@ -11,7 +11,7 @@ Theorem 4.7      lower_bound: the counting floor, and a network that meets it up
 Remark 3.5       worst_case: the memorizer on the family of Theorem 4.7, where CGRO appears with the dimension
 """
 
-from cgro.representation.bracket import Bracket, bracket, broken_by
+from cgro.representation.bracket import Bracket, bracket_robust_error, broken_by
 from cgro.representation.certificate import Certificate, certified_robust, certify, small_margin_points
 from cgro.representation.hard_memorizer import HardMemorizer
 from cgro.representation.memorizer import RobustMemorizer
@@ -26,7 +26,7 @@ __all__ = [
     "Parameters",
     "RobustMemorizer",
     "Separation",
-    "bracket",
+    "bracket_robust_error",
     "broken_by",
     "certified_robust",
     "certify",

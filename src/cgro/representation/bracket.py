@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cgro.definitions import PGD, ErrorRate, margin, negative_margin
-from cgro.definitions.attacks import judge
+from cgro.definitions.attacks import evaluated_outputs
 from cgro.representation.certificate import certified_robust, not_lowerable
 from cgro.representation.memorizer import RobustMemorizer
 
@@ -114,7 +114,7 @@ def broken_by(
     generator = generator or torch.Generator().manual_seed(0)
 
     def wrong(points: Tensor, labels: Tensor) -> Tensor:
-        return ~(margin(judge(memorizer, points), labels) > 0)
+        return ~(margin(evaluated_outputs(memorizer, points), labels) > 0)
 
     clean = wrong(x, y)
     naive = PGD(threat, n_steps=n_steps)
@@ -132,7 +132,7 @@ def broken_by(
     return {**found, "joint": joint}
 
 
-def bracket(
+def bracket_robust_error(
     memorizer: RobustMemorizer,
     x: Tensor,
     y: Tensor,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.definitions import Attack, GradientAttack, Loss, Model
-from cgro.definitions.attacks import judge, preserve_state
+from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
 
@@ -127,7 +127,7 @@ class Step:
         """
         started = time.perf_counter()
         with self._attacked() as target, preserve_state(target, self.x.device):
-            outputs = judge(target, self.x)
+            outputs = evaluated_outputs(target, self.x)
         self.attack_seconds += time.perf_counter() - started
         return outputs
 

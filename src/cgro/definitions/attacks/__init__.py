@@ -7,7 +7,7 @@ from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
 from cgro.definitions.attacks.evaluator import Evaluator, require_finite
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack
 from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
-from cgro.definitions.attacks.passes import first_pass, image_layout, judge, loss_gradient, outputs_of
+from cgro.definitions.attacks.passes import evaluated_outputs, first_pass, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision, bfloat16_pays
 from cgro.definitions.attacks.reference import AutoAttack
@@ -34,9 +34,9 @@ __all__ = [
     "attack_by_name",
     "attack_choices",
     "bfloat16_pays",
+    "evaluated_outputs",
     "first_pass",
     "image_layout",
-    "judge",
     "loss_gradient",
     "outputs_of",
     "per_example",

@@ -11,7 +11,7 @@ from cgro._check import bad, count
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.evaluator import Evaluator, require_finite
 from cgro.definitions.attacks.gradient import GradientAttack
-from cgro.definitions.attacks.passes import image_layout, judge
+from cgro.definitions.attacks.passes import evaluated_outputs, image_layout
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import margin, most_likely_others, targeted_dlr
 from cgro.definitions.threat import ThreatModel
@@ -403,7 +403,7 @@ class TargetedAPGD(APGD):
         Raises:
             BadRequest: more targets than wrong classes, a gradient that is not finite.
         """
-        outputs = judge(evaluator.model, evaluator.x)
+        outputs = evaluated_outputs(evaluator.model, evaluator.x)
         n_wrong = 1
         if outputs.ndim == 2:
             n_wrong = outputs.shape[1] - 1

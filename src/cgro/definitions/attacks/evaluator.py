@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cgro._check import bad
 from cgro.definitions.attacks.best import Best
-from cgro.definitions.attacks.passes import first_pass, image_layout, judge, loss_gradient, outputs_of
+from cgro.definitions.attacks.passes import evaluated_outputs, first_pass, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 
@@ -98,7 +98,7 @@ class Evaluator:
             return
         rows = torch.nonzero(self.lowest_clean <= self.best.margins).squeeze(1)
         if len(rows):
-            self.best.update(self.x[rows], margin(judge(self.model, self.x[rows]), self.y[rows]), rows)
+            self.best.update(self.x[rows], margin(evaluated_outputs(self.model, self.x[rows]), self.y[rows]), rows)
 
     def part(self, rows: Tensor) -> "Evaluator":
         """Restrict to some examples; what is found still goes to the same best points.
@@ -179,7 +179,7 @@ class Evaluator:
         Returns:
             (B,) margins, positive exactly where the network is right.
         """
-        return margin(judge(self.model, points), self.y)
+        return margin(evaluated_outputs(self.model, points), self.y)
 
     def update(self, points: Tensor, step: int | Tensor = 0) -> None:
         """Evaluate points in float32 and keep those of lowest margin: one forward pass.

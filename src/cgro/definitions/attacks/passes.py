@@ -37,7 +37,7 @@ def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
     return logits_of(outputs)
 
 
-def judge(model: Model, x: Tensor) -> Tensor:
+def evaluated_outputs(model: Model, x: Tensor) -> Tensor:
     """Evaluate a network in float32: no gradients, no autocast, in the precision of x and the weights.
 
     Args:
@@ -52,7 +52,7 @@ def judge(model: Model, x: Tensor) -> Tensor:
 
     Example:
         >>> x = torch.tensor([[0.5]])
-        >>> judge(lambda v: v.mul_(2)[:, 0], x), x
+        >>> evaluated_outputs(lambda v: v.mul_(2)[:, 0], x), x
         (tensor([1.]), tensor([[0.5000]]))
     """
     return outputs_of(model, x.clone())

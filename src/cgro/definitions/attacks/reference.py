@@ -16,7 +16,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad
 from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
-from cgro.definitions.attacks.passes import judge
+from cgro.definitions.attacks.passes import evaluated_outputs
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import logits_of
 from cgro.definitions.losses import Model
@@ -109,7 +109,7 @@ class AutoAttack(Attack):
         """
         model = evaluator.model
         x, y = evaluator.x, evaluator.y
-        outputs = judge(model, x)
+        outputs = evaluated_outputs(model, x)
         n_classes = 2
         if outputs.ndim == 2:
             n_classes = outputs.shape[1]

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from cgro._check import BadRequest, bad
-from cgro.data.raw import listed
+from cgro._check import BadRequest, bad, listed
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.layout import refusal

@@ -4,8 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cgro._check import BadRequest, one_line
-from cgro.data.raw import listed
+from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.words import (

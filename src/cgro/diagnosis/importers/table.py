@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cgro._check import BadRequest, bad
-from cgro.data.raw import listed
+from cgro._check import BadRequest, bad, listed
 from cgro.diagnosis.checks import impossible, lost_epochs
 from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
