@@ -26,7 +26,7 @@ reproduce-smoke: $(VENV)/.base
 
 # docs/reproduction.md from results/SCALE/ARTIFACT.
 reproduction: $(VENV)/.base
-	$(BIN)/python -m cgro.report.reproduction results docs/reproduction.md
+	$(BIN)/python -m cgro.experiments.document results docs/reproduction.md
 
 $(VENV)/.base: pyproject.toml constraints.txt tools/install.sh
 	sh tools/install.sh $(PYTHON) $(VENV) data

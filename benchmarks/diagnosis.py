@@ -16,7 +16,7 @@ import numpy as np
 from tests.diagnosis.writers import four, learning_curve
 
 from cgro.diagnosis import CurveRule, Curves, rise_of
-from cgro.diagnosis.verdict import shuffled
+from cgro.diagnosis.shape import shuffled
 from cgro.runs import environment, plain
 
 RESULT = Path(__file__).parent / "results" / "diagnosis.json"

@@ -27,6 +27,7 @@ from cgro.commands import train
 from cgro.definitions import ThreatModel, default_loss
 from cgro.flatness import Search, flatness, rank_correlation
 from cgro.report.flatness import gaps, training_index
+from cgro.results import FlatnessRecord, read_value
 from cgro.runs import Run, dump_json, environment, read_json, write_atomic
 from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
 
@@ -147,7 +148,8 @@ def speed(path: str, n: int, repeats: int = 3) -> None:
 
 def pattern(paths: list[str]) -> None:
     curves = [c for path in paths for c in read_json(Path(path) / "flatness" / "curves.json")]
-    first, k = curves[0], training_index(curves[0])
+    records = read_value(curves, "curves.json", list[FlatnessRecord])
+    first, k = curves[0], training_index(records[0])
     last = [c["checkpoints"][-1]["parts"] for c in curves]
     table = {
         measure: {
@@ -161,7 +163,7 @@ def pattern(paths: list[str]) -> None:
         }
         for measure in ("gradient", "rise")
     }
-    points, correlation = gaps(curves), None
+    points, correlation = gaps(records), None
     if points is not None:
         correlation = rank_correlation(*points, np.random.default_rng(0)).to_dict()
         later = rank_correlation(*(v[:, v.shape[1] // 4 :] for v in points), np.random.default_rng(0)).to_dict()

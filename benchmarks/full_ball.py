@@ -28,9 +28,9 @@ def main() -> None:
             setting: Setting = replace(base, radius_ratio=ratio, adversary=adversary)
             start = time.time()
             run = simulate(setting, seeds=SEEDS, n_steps=n_steps, n_records=60, n_test=1000, backend="direct")
-            ball = full_ball_errors(run.meta["batch"], setting, p="l2", n_test=300, seeds=SEEDS)
+            ball = full_ball_errors(run.vectors, setting, p="l2", n_test=300, seeds=SEEDS)
             cell = {
-                "radius_ratio": ratio, "adversary": adversary, "n_steps": n_steps, "outcome": run.outcome[0].kind,
+                "radius_ratio": ratio, "adversary": adversary, "n_steps": n_steps, "outcome": run.outcomes[0].kind,
                 "clean_error/train": run.final("clean_error/train"), "clean_error/test": run.final("clean_error/test"),
                 "full_ball_error/train": ball["train"], "full_ball_error/test": ball["test"],
                 "signal_margin": run.final("signal_margin"), "noise_learned": run.final("noise_learned").mean(1),

@@ -243,7 +243,7 @@ CONFIG = b"command: train\ndata: digits\nepochs: 3\nlr: 0.01\nradius: '0.1'\nwid
 
 def _curves(path: Path) -> None:
     from cgro.diagnosis import diagnose, read_curves
-    from cgro.diagnosis.verdict import CurveRule
+    from cgro.diagnosis.rule import CurveRule
 
     for one in read_curves(path):
         diagnose(one, rule=CurveRule(n_boot=19))
@@ -256,13 +256,13 @@ def _data(path: Path) -> None:
 
 
 def _read_idx(path: Path) -> None:
-    from cgro.data.sources import read_idx
+    from cgro.data.idx import read_idx
 
     read_idx(path.read_bytes(), path)
 
 
 def _read_gz(path: Path) -> None:
-    from cgro.data.sources import read_idx
+    from cgro.data.idx import read_idx
     from cgro.reading import gunzip
 
     read_idx(gunzip(path.read_bytes(), str(path)), path)

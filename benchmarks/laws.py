@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from cgro.data.patches import PatchData
-from cgro.dynamics import PRESETS, Setting, onset_ratio, simulate, theorem_radius_ratio, unseen_errors
+from cgro.dynamics import PRESETS, LossBelow, Setting, onset_ratio, simulate, theorem_radius_ratio, unseen_errors
 from cgro.runs import environment, plain
 
 SEEDS = range(10)
@@ -36,15 +36,13 @@ def store(name: str, result: dict) -> None:
 
 def end(setting: Setting, n_steps: int, loss_below: float = 0.0) -> dict:
     """What holds when memorisation is complete, or the loss is below a number."""
-    start, until = time.time(), "never" if loss_below else "memorized"
-    run = simulate(
-        setting, seeds=SEEDS, n_steps=n_steps, n_records=120, n_test=1, stop_when=until, loss_below=loss_below
-    )
+    start, until = time.time(), LossBelow(loss_below) if loss_below else "memorized"
+    run = simulate(setting, seeds=SEEDS, n_steps=n_steps, n_records=120, n_test=1, stop_when=until)
     v = run.final("noise_learned")
     return {
         "U": run.final("signal_learned"), "V_mean": v.mean(1), "V_min": v.min(1), "V_max": v.max(1),
         "robust_error/test": unseen_errors(run, 5000)["robust"], "robust_error/train": run.final("robust_error/train"),
-        "outcome": run.outcome[0].kind, "steps": int(run.steps[-1]), "seconds": time.time() - start,
+        "outcome": run.outcomes[0].kind, "steps": int(run.steps[-1]), "seconds": time.time() - start,
     }  # fmt: skip
 
 

@@ -18,17 +18,19 @@ import yaml
 from cgro.commands._common import NOT_STORED
 from cgro.commands.memorize import Config
 from cgro.definitions import ErrorRate, ThreatModel
-from cgro.experiments.theorem44 import mnist
+from cgro.experiments.memorizers import mnist
 from cgro.runs import dump_json, plain, summary, write_atomic
 
 RESULTS = Path(__file__).parent / "results"
+VARIANTS = {"inf": "box", "2": "shared"}
+"""The first of each norm, which were built."""
 
 
 def as_run(p: str, folder: Path) -> None:
     name = f"representation_mnist_{p}.json"
     stored = json.loads((RESULTS / name).read_text())
     (row,), job = stored["rows"], mnist(p)
-    config = Config(**job.settings)
+    config: Config = job.config()
     settings = {k: v for k, v in asdict(config).items() if k not in NOT_STORED}
     write_atomic(folder / "environment.json", dump_json({**stored["environment"], "seed": 0}))
     write_atomic(
@@ -55,8 +57,12 @@ def _summary(config: Config, row: dict[str, Any], source: str) -> dict[str, Any]
     return summary(
         "memorize", seed=0, threat=ThreatModel(config.p, config.radius).to_dict(),
         outcome={"kind": "completed", "reason": reason}, verdict=None, metrics=metrics, certificate=row["certificate"],
-        parameters={"total": row["parameters"], "generic": row["generic"], "formula": row["parameters"]},
-        separation=row["separation"], max_radius=row["max_radius"], separation_pair=row["pair"], checks={}, provenance=source,
+        data={"name": "mnist", "note": "", "classes": [str(k) for k in range(10)], "n_train": n, "n_validation": 0, "n_test": 10_000},
+        # The clean model's parameters were not stored apart from the memory's.
+        parameters={"total": row["parameters"], "memorizer": row["parameters"], "clean": None, "formula": row["parameters"],
+                    "generic": row["generic"], "dense": None, "measured": False},
+        separation=row["separation"], max_radius=row["max_radius"], separation_pair=row["pair"], variant=VARIANTS[config.p],
+        checks={}, notes=["parameters of the memory include those of the clean model"], provenance=source,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ SEEDS, RESULT = range(10), Path(__file__).parent / "results" / "open_questions.j
 def measure(setting: Setting, n_steps: int) -> dict:
     start = time.time()
     run = simulate(setting, seeds=SEEDS, n_steps=n_steps, n_records=60, n_test=1)
-    test, batch = unseen_errors(run), run.meta["batch"]
+    test, batch = unseen_errors(run), run.batch
     by_class = batch.rule.class_signal(batch.u).mean(1) * batch.rule.strength**batch.rule.power
     v = run.final("noise_learned")
     return {
@@ -32,7 +32,7 @@ def measure(setting: Setting, n_steps: int) -> dict:
         "robust_error/train": run.final("robust_error/train"), "signal_margin": run.final("signal_margin"),
         "signal_margin_by_class": by_class, "noise_learned": v.mean(1), "noise_learned_min": v.min(1),
         "log_share": [np.log(np.exp(-v[s])[y > 0].sum() / np.exp(-v[s])[y < 0].sum()) for s, y in enumerate(batch.y)],
-        "predicted_final_signal": final_signal(setting), "outcome": [o.kind for o in run.outcome], "n_steps": n_steps,
+        "predicted_final_signal": final_signal(setting), "outcome": [o.kind for o in run.outcomes], "n_steps": n_steps,
         "seconds": time.time() - start,
     }  # fmt: skip
 

@@ -166,7 +166,7 @@ def law_row(name: str, memorizer: RobustMemorizer) -> dict[str, Any]:
     tail = count.memorizer - _branch(memorizer)
     return {
         "data": name, "variant": memorizer.variant, "n": memorizer.n_memorized, "dim": memorizer.dim,
-        "depth": memorizer.depth, "total": count.total, "formula": count.formula, "generic": count.generic,
+        "depth": memorizer.supports.depth, "total": count.total, "formula": count.formula, "generic": count.generic,
         "measured": count.total - count.clean - tail,
     }  # fmt: skip
 
@@ -174,7 +174,7 @@ def law_row(name: str, memorizer: RobustMemorizer) -> dict[str, Any]:
 def _branch(memorizer: RobustMemorizer) -> int:
     from cgro.representation.indicators import LAYERS
 
-    return sum(layer.n_nonzero for layer in LAYERS[memorizer.variant](memorizer.balls()))
+    return sum(layer.n_nonzero for layer in LAYERS[memorizer.variant](memorizer.supports.balls()))
 
 
 def speed() -> None:

@@ -247,25 +247,27 @@ def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ig
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "from cgro import _interrupt, cli\n"
-        "def answer(argv):\n"
+        "from cgro.commands import data\n"
+        "def run(config):\n"
         "    assert _interrupt.PARENT not in os.environ\n"
-        "    try:\n"
-        "        print('ready', flush=True)\n"
-        "        time.sleep(100)\n"
-        "    except KeyboardInterrupt:\n"
-        "        return 77\n"
-        "cli._answer = answer\n"
-        "sys.exit(cli.main([]))\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(100)\n"
+        "data.run = run\n"
+        "sys.exit(cli.main(['data']))\n"
     )
     reading, writing = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, pass_fds=[reading],
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[reading],
         env={**os.environ, _interrupt.PARENT: str(reading)},
-    )  # fmt: skip
+    )
     os.close(reading)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     assert process.poll() is None
     os.close(writing)
-    assert process.wait(timeout=60) == 77
-    process.stdout.close()
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert text.startswith(b"cgro data: interrupted by SIGTERM")

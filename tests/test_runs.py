@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from cgro import cli, folder, runs, writing
+from cgro import cli, folder, resuming, runs, writing
 from cgro._check import BadRequest
-from cgro.runs import Run, dump_json, over_seeds, plain, summary, write_atomic
+from cgro.runs import Run, dump_json, plain, summary, write_atomic
 from tests.cases import refused
 
 CONFIG = {"seed": 3, "radius": "8/255", "parts": ("a", "b")}
@@ -296,7 +296,7 @@ def test_other_software_and_threads_at_resumption_are_said_and_recorded(
     assert not capsys.readouterr().err
     made_in = json.loads((run.path / "environment.json").read_text())
     now = {**made_in, "threads": 64, "machine": {**made_in["machine"], "instructions": "AVX9"}}
-    monkeypatch.setattr(runs, "environment", lambda seed=None: now)
+    monkeypatch.setattr(resuming, "environment", lambda seed=None: now)
     for n in (1, 0):  # said once, not again by the next call on the same machine
         started(tmp_path / "r")
         told = capsys.readouterr().err
@@ -427,13 +427,6 @@ def test_json_is_strict() -> None:
         "n": 3,
     }
     assert plain(Path("a") / "b") == "a/b"
-
-
-def test_spread_over_seeds() -> None:
-    m = over_seeds([{"metrics": {"e": {"value": v}, **extra}} for v, extra in ((0.1, {}), (0.3, {"x": {"value": 1}}))])
-    assert list(m) == ["e"]
-    assert m["e"]["sd"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
-    assert over_seeds([{"metrics": {"e": {"value": None}}}])["e"] == {"mean": None, "sd": None, "per_seed": [None]}
 
 
 def test_a_finished_run_has_its_figures_whenever_it_is_killed(tmp_path: Path) -> None:

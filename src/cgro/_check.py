@@ -6,7 +6,6 @@ from typing import TypeVar
 
 Name = TypeVar("Name", bound=str)
 
-
 LONGEST_VALUE = 200
 """Characters of a caller's value that a message repeats. A choice: a terminal's two lines."""
 LONGEST_LINE = 600
@@ -20,10 +19,17 @@ class BadRequest(ValueError):
 def printable(text: str) -> str:
     r"""Text whose control characters, escape sequences among them, and lone surrogates are written as escapes.
 
-    >>> printable("two\n  lines\x07")
-    'two\n  lines\\x07'
+    Args:
+        text: any text.
+
+    Returns:
+        The same with its lines, printable.
+
+    Example:
+        >>> printable("two\n  lines\x07")
+        'two\n  lines\\x07'
     """
-    pieces = []
+    pieces: list[str] = []
     for character in text:
         if character.isprintable() or character == "\n":
             pieces.append(character)
@@ -35,8 +41,8 @@ def printable(text: str) -> str:
 def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     r"""Text that is safe to print on one line of a terminal, whoever wrote it.
 
-    White space becomes single spaces, control characters (escape sequences among them) and lone surrogates are written as
-    escapes, and what is longer than `limit` loses its middle.
+    White space becomes single spaces, control characters (escape sequences among them) and lone surrogates are written
+    as escapes, and what is longer than `limit` loses its middle.
 
     Args:
         text: any text.
@@ -60,14 +66,49 @@ def one_line(text: str, limit: int = LONGEST_LINE) -> str:
     return f"{line[:side].rstrip()} ... {line[-side:].lstrip()}"  # one space: a line of a line is the same line
 
 
+def listed(values: Iterable[object], most: int = 8, *, n: int | None = None) -> str:
+    """The first few of many values, for one line.
+
+    Args:
+        values: all of them, or the first few alone where `n` says how many there are.
+        most: values that are written out.
+        n: number of values in all; None: those that `values` holds.
+
+    Returns:
+        The values separated by commas, and how many more there are.
+
+    Example:
+        >>> listed([1, 2, 3], most=2)
+        '1, 2 and 1 more'
+    """
+    texts = [str(value) for value in values]
+    n_more = (len(texts) if n is None else n) - most
+    text = ", ".join(texts[:most])
+    if n_more > 0:
+        text += f" and {n_more} more"
+    return text
+
+
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
     """Build the error for a wrong value.
 
-    >>> str(bad("radius", expected="a number >= 0", got=-1, remedy="use 8/255"))
-    'radius: expected a number >= 0, got -1; use 8/255'
+    Args:
+        what: the value, or the option or file that it came from.
+        expected: what would have been right.
+        got: the value, or words about it.
+        remedy: what to do; "" where the rest says it.
+
+    Returns:
+        The error, to be raised.
+
+    Example:
+        >>> str(bad("radius", expected="a number >= 0", got=-1, remedy="use 8/255"))
+        'radius: expected a number >= 0, got -1; use 8/255'
     """
     message = f"{one_line(what, LONGEST_VALUE)}: expected {expected}, got {one_line(_written(got), LONGEST_VALUE)}"
-    return BadRequest(f"{message}; {remedy}" if remedy else message)
+    if remedy:
+        message += f"; {remedy}"
+    return BadRequest(message)
 
 
 def _written(value: object, write: Callable[[object], str] = str) -> str:
@@ -81,8 +122,21 @@ def _written(value: object, write: Callable[[object], str] = str) -> str:
 def number(value: float | str, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
     """Read a finite number, also written as a fraction, and check that it lies in [low, high].
 
-    >>> number("8/255", "radius")
-    0.03137254901960784
+    Args:
+        value: a number, or a text such as 0.1 or 8/255.
+        what: how the message calls it.
+        low: smallest value that is taken.
+        high: largest value that is taken.
+
+    Returns:
+        The number.
+
+    Raises:
+        BadRequest: no number, not finite, or outside of the range.
+
+    Example:
+        >>> number("8/255", "radius")
+        0.03137254901960784
     """
     try:
         if isinstance(value, str) and "/" in value:
@@ -97,23 +151,60 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
     return result
 
 
-def count(value: int, what: str, *, low: int = 1, high: int | None = None) -> int:
-    """Check that a count is an integer in [low, high]."""
-    try:
-        whole = None if isinstance(value, bool) or int(value) != value else int(value)
-    except (ValueError, TypeError, OverflowError):  # text, None, not finite
-        whole = None
+def count(value: float, what: str, *, low: int = 1, high: int | None = None) -> int:
+    """Check that a count is an integer in [low, high].
+
+    Args:
+        value: the count; 3.0 is taken as 3, True is not taken.
+        what: how the message calls it.
+        low: smallest value that is taken.
+        high: largest value that is taken; None: there is none.
+
+    Returns:
+        The integer.
+
+    Raises:
+        BadRequest: no integer, or outside of the range.
+
+    Example:
+        >>> count(3.0, "n_steps")
+        3
+    """
+    whole = _whole(value)
     if whole is None or whole < low or (high is not None and whole > high):
         limit = f">= {low}" if high is None else f"in [{low}, {high}]"
         raise bad(what, expected=f"an integer {limit}", got=value)
     return whole
 
 
+def _whole(value: float) -> int | None:
+    """The integer that a value is; None if it is none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        whole = int(value)
+        return whole if whole == value else None
+    except (ValueError, TypeError, OverflowError):  # text, None, not finite
+        return None
+
+
 def one_of(value: str, what: str, choices: Iterable[Name]) -> Name:
     """The choice of this name; the known ones are listed when there is none.
 
-    >>> one_of("gram", "backend", ("direct", "gram"))
-    'gram'
+    Args:
+        value: the name that was asked for.
+        what: how the message calls it.
+        choices: the names that there are.
+
+    Returns:
+        The name, with the type of the choices.
+
+    Raises:
+        BadRequest: another name.
+
+    Example:
+        >>> one_of("gram", "backend", ("direct", "gram"))
+        'gram'
     """
     names = list(choices)
     for name in names:

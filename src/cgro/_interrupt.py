@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Ctrl-C; docker, systemd, Slurm; a terminal that is closed; Slurm ahead of its time limit (`--signal=USR1@60`)."""
@@ -24,12 +25,19 @@ PERIOD = 1.0
 """Seconds after which an interrupt counts as lost. A choice: longer than any clean-up but that of workers."""
 
 Handler = Callable[[], None]
+_Kept = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+"""What Python says handles a signal."""
 
 
 class _State:
-    """Of this process: the handlers in force, innermost last; the signal that came last; the interrupt that is under way.
+    """Of this process.
 
     No dataclass: their import takes longer than all else between the start of a command and its first handler.
+
+    Attributes:
+        handlers: those in force, innermost last.
+        last: the signal that came last.
+        sent: stands for the interrupt that is under way; None while there is none.
     """
 
     def __init__(self) -> None:
@@ -44,15 +52,16 @@ _state = _State()
 def interrupt() -> None:
     """The plain handler: interrupt at once, and again every `PERIOD` seconds until the interrupt has arrived.
 
-    In finalizers and where C code calls Python (ctypes, numba, a test for an attribute) an exception has nowhere to go: it
-    is dropped, and the command would go on to its end.
+    In finalizers and where C code calls Python (ctypes, numba, a test for an attribute) an exception has nowhere to go:
+    it is dropped, and the command would go on to its end.
 
     Raises:
         KeyboardInterrupt: always.
     """
     if _state.handlers and _state.sent is None:
         _state.sent = object()
-        _thread.start_new_thread(_insist, (_state.sent,))  # a Thread takes locks that the interrupted code may hold
+        # Not threading.Thread, which takes locks that the interrupted code may hold.
+        _thread.start_new_thread(_insist, (_state.sent,))
     raise KeyboardInterrupt
 
 
@@ -63,13 +72,19 @@ def acknowledge() -> None:
 
 
 def _insist(sent: object) -> None:
-    main = threading.main_thread().ident
-    assert main is not None
+    """Send the signal again and again until the interrupt `sent` has arrived or the command has ended."""
+    main = _main_thread()
     while True:
         time.sleep(PERIOD)
         if _state.sent is not sent or not _state.handlers:
             return
         signal.pthread_kill(main, _state.last or signal.SIGINT)
+
+
+def _main_thread() -> int:
+    main = threading.main_thread().ident
+    assert main is not None  # it has been started
+    return main
 
 
 def ignore() -> None:
@@ -78,11 +93,14 @@ def ignore() -> None:
 
 def _received(number: int, _frame: object) -> None:
     _state.last = signal.Signals(number)
-    (_state.handlers[-1] if _state.handlers else interrupt)()
+    handler = _state.handlers[-1] if _state.handlers else interrupt
+    handler()
 
 
 @contextlib.contextmanager
-def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.SIGINT,)) -> Iterator[None]:
+def stop_requests(
+    handler: Handler, signals: Sequence[signal.Signals] = (signal.SIGINT,)
+) -> Generator[None, None, None]:
     """Within, a request to stop calls `handler`, in place of the handler of an outer call.
 
     A signal that was ignored stays ignored: SIGHUP under nohup, SIGINT of a shell's background job. Outside of the main
@@ -91,6 +109,9 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
     Args:
         handler: called in the main thread, between two instructions of Python; it may raise.
         signals: those that are requests from now on, beside those that already are by an outer call.
+
+    Yields:
+        Nothing; the handler is in force inside the block.
 
     Example:
         >>> noted = []
@@ -106,8 +127,9 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
         with _in_force(handler, signals):
             yield
         return
-    _state.last, kept = None, sys.unraisablehook
+    _state.last = None
     _state.sent = None
+    kept = sys.unraisablehook
     sys.unraisablehook = _hiding(kept)
     try:
         with _in_force(handler, signals):
@@ -118,18 +140,23 @@ def stop_requests(handler: Handler, signals: Sequence[signal.Signals] = (signal.
 
 
 @contextlib.contextmanager
-def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Iterator[None]:
+def _in_force(handler: Handler, signals: Sequence[signal.Signals]) -> Generator[None, None, None]:
+    """Within, `handler` is the innermost one, and the signals that are not ignored and not ours already come to it."""
     _state.handlers.append(handler)
-    before = {s: signal.getsignal(s) for s in signals}
-    taken = [s for s, kept in before.items() if kept not in (signal.SIG_IGN, None, _received)]
+    before: dict[signal.Signals, _Kept] = {}
+    for number in signals:
+        kept = signal.getsignal(number)
+        # None: installed by C code, which Python could not put back.
+        if kept not in (signal.SIG_IGN, None, _received):
+            before[number] = kept
     try:
-        for s in taken:
-            signal.signal(s, _received)
+        for number in before:
+            signal.signal(number, _received)
         yield
     finally:
         try:
-            for s in taken:
-                signal.signal(s, before[s])
+            for number, kept in before.items():
+                signal.signal(number, kept)
         finally:
             _state.handlers.pop()
 
@@ -145,8 +172,11 @@ def _hiding(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sy
 
 
 @contextlib.contextmanager
-def deferred_requests() -> Iterator[None]:
+def deferred_requests() -> Generator[None, None, None]:
     """Within, requests are only noted, and met on leaving: an import of torch that is interrupted aborts the process.
+
+    Yields:
+        Nothing.
 
     Raises:
         KeyboardInterrupt: on leaving, if there was a request.
@@ -159,17 +189,25 @@ def deferred_requests() -> Iterator[None]:
 
 
 def is_requested() -> bool:
-    """Whether a request has come since the outermost `stop_requests` began, whatever became of it."""
+    """Whether a request has come since the outermost `stop_requests` began, whatever became of it.
+
+    Returns:
+        True from the first signal on.
+    """
     return _state.last is not None
 
 
 def interrupted_by() -> str:
-    """What stopped this process, to be told: "interrupted", and by which signal unless it was Ctrl-C.
+    """What stopped this process, to be told.
 
-    >>> with stop_requests(ignore, [signal.SIGTERM]):
-    ...     signal.raise_signal(signal.SIGTERM)
-    >>> interrupted_by()
-    'interrupted by SIGTERM'
+    Returns:
+        "interrupted", and by which signal unless it was Ctrl-C.
+
+    Example:
+        >>> with stop_requests(ignore, [signal.SIGTERM]):
+        ...     signal.raise_signal(signal.SIGTERM)
+        >>> interrupted_by()
+        'interrupted by SIGTERM'
     """
     if _state.last is signal.SIGALRM:
         return "interrupted when its time was up"
@@ -199,8 +237,6 @@ def _follow(descriptor: int) -> None:
         os.read(descriptor, 1)
     except OSError:  # no pipe: the variable is not ours
         return
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGTERM)  # to that thread: wakes it if it sleeps or reads
+    signal.pthread_kill(_main_thread(), signal.SIGTERM)  # to that thread: wakes it if it sleeps or reads
     time.sleep(GRACE)
     os._exit(128 + signal.SIGINT)

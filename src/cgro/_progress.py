@@ -1,47 +1,86 @@
 """The one progress bar: on stderr, and silent when that is not a terminal."""
 
 import contextlib
+import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Protocol
 
-Update = Callable[..., None]
-"""update(done, note="", curves=None): how many are done, a short remark, and named values so far to draw below."""
-BARS, WIDTH = "▁▂▃▄▅▆▇█", 48
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 48
+"""Bars of a curve, at most."""
+
+
+class Update(Protocol):
+    """Moves the bar."""
+
+    def __call__(self, done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None, /) -> None:
+        """Show how far it is.
+
+        Args:
+            done: how many are done.
+            note: a short remark beside the bar.
+            curves: named values so far, in [0, 1], drawn below; None: none.
+        """
+        ...
 
 
 def spark(values: Sequence[float]) -> str:
     """A curve of numbers in [0, 1] as a line of bars; long ones are thinned, the last value stays.
 
-    >>> spark([0.0, 0.5, 1.0])
-    '▁▅█'
+    Args:
+        values: the numbers in their order.
+
+    Returns:
+        A bar per number, or per few where there are more than `WIDTH`.
+
+    Example:
+        >>> spark([0.0, 0.5, 1.0])
+        '▁▅█'
     """
-    stride = -(-len(values) // WIDTH)
-    shown = list(values)[::-1][:: max(1, stride)][::-1]
-    return "".join(BARS[min(len(BARS) - 1, int(len(BARS) * v))] for v in shown)
+    stride = max(1, math.ceil(len(values) / WIDTH))
+    from_the_last = list(values)[::-1][::stride]
+    bars: list[str] = []
+    for value in from_the_last[::-1]:
+        bars.append(BARS[min(len(BARS) - 1, int(len(BARS) * value))])
+    return "".join(bars)
 
 
 @contextlib.contextmanager
-def progress(total: int, label: str) -> Iterator[Update]:
-    """Yield `update(done, note, curves)`; `done` counts from the beginning, `note` is short text beside the bar.
+def progress(total: int, label: str) -> Generator[Update, None, None]:
+    """A bar on the terminal for as long as the block runs.
 
-    >>> with progress(10, "epochs") as update:
-    ...     update(5, "robust error 30%")
+    Args:
+        total: how many there will be.
+        label: what is counted.
+
+    Yields:
+        What moves the bar; without a terminal, what does nothing.
+
+    Example:
+        >>> with progress(10, "epochs") as update:
+        ...     update(5, "robust error 30%")
     """
     if not _on_a_terminal():
-        yield lambda done, note="", curves=None: None
+        yield _nothing
         return
     from rich.console import Console, Group
     from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
-    bar, lines = Progress(*columns), Text()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    lines = Text()
 
-    def update(done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None) -> None:
+    def update(done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None, /) -> None:
         bar.update(task, completed=done, note=note)
-        lines.plain = "\n".join(f"{k:20} {spark(v)} {v[-1]:6.1%}" for k, v in (curves or {}).items() if v)
+        lines.plain = "\n".join(_lines(curves or {}))
 
     live = Live(Group(bar, lines), console=Console(stderr=True), transient=True)
     task = bar.add_task(label, total=total, note="")
@@ -52,6 +91,17 @@ def progress(total: int, label: str) -> Iterator[Update]:
     finally:
         with contextlib.suppress(OSError):  # the terminal is gone; what was computed is not
             live.stop()
+
+
+def _nothing(done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None, /) -> None:
+    pass
+
+
+def _lines(curves: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """A line per curve that has a value."""
+    for name, values in curves.items():
+        if values:
+            yield f"{name:20} {spark(values)} {values[-1]:6.1%}"
 
 
 def _on_a_terminal() -> bool:

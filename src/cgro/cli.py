@@ -1,7 +1,8 @@
 """The command line: parse, call one command, set the exit code.
 
-0 done; 1 a check that was asked for failed; 2 bad request, one line; 130 interrupted, the run can be resumed: by Ctrl-C,
-SIGTERM, SIGHUP or SIGUSR1, which all mean the same. The table below is static and a command's module is imported only when it is chosen, so help answers at once.
+0 done; 1 a check that was asked for failed; 2 bad request, one line; 130 interrupted, the run can be resumed: by
+Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, which all mean the same. The table below is static and a command's module is
+imported only when it is chosen, so help answers at once.
 """
 
 import contextlib
@@ -53,21 +54,39 @@ cgro COMMAND --help shows the options and examples of one command. cgro --versio
 
 
 def help_text() -> str:
-    """The top-level help."""
+    """The top-level help.
+
+    Returns:
+        Several lines.
+    """
     return _HELP.format(table="\n".join(f"  {name:12} {line}" for name, line in COMMANDS.items()))
 
 
-DONE, CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
+STANDARD_STREAMS = (0, 1, 2)
+DONE = 0
+CHECK_FAILED = 1
+BAD_REQUEST = 2
+INTERRUPTED = 130
+LACK_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What torch's allocators say."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+    """Run the command line.
+
+    Args:
+        argv: the words behind `cgro`; None: those of this process.
+
+    Returns:
+        The exit code; see the top of this module.
+    """
     _open_closed_streams()
-    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        argv = sys.argv[1:]
     try:
         follow_parent()  # first: it may give SIGTERM back, and until something has begun that may simply end us
         with stop_requests(interrupt, SIGNALS):
-            return _answer(argv)
+            return _answer(list(argv))
     except KeyboardInterrupt:  # one more while the first was being told
         return INTERRUPTED
 
@@ -77,7 +96,7 @@ def _open_closed_streams() -> None:
 
     Otherwise the next file that is opened gets their number, and what libraries print goes into it.
     """
-    for descriptor in range(3):
+    for descriptor in STANDARD_STREAMS:
         try:
             os.fstat(descriptor)
         except OSError:
@@ -100,9 +119,10 @@ def _answer(argv: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         return _tell_interrupted(argv[0], str(stop))
     except Exception:
+        # pybind11 makes a TypeError of an interrupt that reaches it
         if not is_requested():
             raise
-        return _tell_interrupted(argv[0])  # pybind11 makes a TypeError of an interrupt that reaches it
+        return _tell_interrupted(argv[0])
 
 
 def _tell_interrupted(name: str, how: str = "") -> int:
@@ -112,28 +132,12 @@ def _tell_interrupted(name: str, how: str = "") -> int:
 
 
 def _call(name: str, argv: Sequence[str]) -> int:
+    """The exit code of a command; what it raises becomes one line, unless it is an error of ours."""
     from cgro._check import BadRequest, CheckFailed
 
     who = f"cgro {name}"
     try:
-        with deferred_requests():
-            from cgro.commands._common import parse
-
-            module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
-            try:
-                config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
-            except SystemExit as done:  # --help
-                return int(done.code or 0)
-        run = module.run(config)
-        result = run.read()
-        if config.json:
-            import json
-
-            from cgro.runs import plain_result
-
-            return _show(json.dumps(plain_result(result), indent=2))
-        text = module.describe(result)
-        return _show(text if run.path is None else f"{text}\n\n{run.path}")
+        return _run(name, argv)
     except CheckFailed as failed:
         return _tell(who, str(failed), CHECK_FAILED)
     except BadRequest as error:
@@ -154,20 +158,50 @@ def _call(name: str, argv: Sequence[str]) -> int:
             raise
         return _tell(who, "not enough memory; use fewer or smaller examples, batches or networks", BAD_REQUEST)
     except SystemExit as ended:  # a network of the caller's, in the middle of its work
-        return _tell(
-            who, f"code of yours ended the program: sys.exit({ended.code!r}); nothing was finished", BAD_REQUEST
-        )
+        what = f"code of yours ended the program: sys.exit({ended.code!r})"
+        return _tell(who, f"{what}; nothing was finished", BAD_REQUEST)
+
+
+def _run(name: str, argv: Sequence[str]) -> int:
+    """Parse, run the command, and print its result."""
+    with deferred_requests():
+        from cgro.commands._common import parse
+
+        module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
+        try:
+            config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
+        except SystemExit as done:  # --help
+            return int(done.code or 0)
+    run = module.run(config)
+    result = run.read()
+    if config.json:
+        import json
+
+        from cgro.runs import plain_result
+
+        shown = _show(json.dumps(plain_result(result), indent=2))
+    else:
+        text = module.describe(result)
+        if run.path is not None:
+            text += f"\n\n{run.path}"
+        shown = _show(text)
+    if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
+        module.check(config, result)
+    return shown
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Python's own error, and the RuntimeErrors of torch's allocators."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)
+    """Whether it is Python's own error, or one of the RuntimeErrors of torch's allocators."""
+    if isinstance(error, MemoryError):
+        return True
+    message = str(error).lower()
+    return any(words in message for words in LACK_OF_MEMORY)
 
 
 def _show(text: str) -> int:
-    """Print a result. Others may have written texts in it: control characters, and what the terminal's encoding lacks,
-    are written as escapes.
+    """Print a result.
+
+    Others may have written texts in it: control characters, and what the terminal's encoding lacks, are escapes.
     """
     from cgro._check import printable
 

@@ -1,4 +1,4 @@
-"""What a result was computed with: versions, commit, machine, threads. Read, never changed. No torch is imported here."""
+"""What a result was computed with: versions, commit, machine, threads. Read, never changed. No torch is imported."""
 
 import contextlib
 import os
@@ -8,17 +8,31 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+
+import msgspec
+from msgspec import Struct
 
 from cgro import __version__
 from cgro._check import one_line
+from cgro.reading import read_json
+from cgro.results import read_value
 
 SCHEMA = 1
 """Version of the files of a run."""
 PACKAGES = (
-    "cgro", "torch", "numpy", "lightning-fabric", "safetensors", "mlxtend", "scikit-learn", "pillow", "timm",
+    "cgro",
+    "torch",
+    "numpy",
+    "lightning-fabric",
+    "safetensors",
+    "mlxtend",
+    "scikit-learn",
+    "pillow",
+    "timm",
     "huggingface_hub",
-)  # fmt: skip
+)
+"""Packages whose versions are recorded, as the package index calls them."""
 DECISIVE = {
     "cgro": ("cgro",),
     "torch": ("versions", "torch"),
@@ -29,99 +43,212 @@ DECISIVE = {
     "instructions": ("machine", "instructions"),
     "GPU": ("machine", "gpu"),
 }
-"""Entries that decide the last bits of a training, by the name a message gives them."""
+"""Where the entries are that decide the last bits of a training, by the name a message gives them."""
+GIT_SECONDS = 5
+"""After which git counts as failed. A choice: a repository on a slow network disk."""
 
 
-def environment(seed: int | None = None) -> dict[str, Any]:
-    """Versions, commit, machine and threads of this process."""
-    versions = {}
+class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine that a result was computed on.
+
+    Attributes:
+        system: such as Linux.
+        processor: its model.
+        cores: number of logical processors; None where the system does not say.
+        instructions: the widest vector instructions that torch uses, which decide whether `auto` searches run in
+            bfloat16; None, and not written, where torch was not loaded.
+        gpu: its model; None, and not written, where there is none.
+    """
+
+    system: str
+    processor: str
+    cores: int | None
+    instructions: str | None = None
+    gpu: str | None = None
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """What `environment.json` begins with; runs add their settings, and what changed when they were resumed.
+
+    Attributes:
+        schema: version of the files of a run.
+        cgro: version of this program.
+        python: version of Python.
+        versions: of the packages that are installed, by name.
+        commit: of the source tree; None for an installed wheel.
+        machine: hardware.
+        threads: of torch; None where torch was not loaded.
+        seed: that was asked for; None if the command has none.
+    """
+
+    schema: int
+    cgro: str
+    python: str
+    versions: Mapping[str, str]
+    commit: str | None
+    machine: Machine
+    threads: int | None
+    seed: int | None
+
+
+def current_environment(seed: int | None = None) -> Environment:
+    """Versions, commit, machine and threads of this process.
+
+    Args:
+        seed: of the command that asks.
+
+    Returns:
+        The environment; of torch only what is known without importing it.
+    """
+    versions: dict[str, str] = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     torch = sys.modules.get("torch")
-    return {
-        "schema": SCHEMA,
-        "cgro": __version__,
-        "python": platform.python_version(),
-        "versions": versions,
-        "commit": source_commit(),
-        "machine": _machine(torch),
-        "threads": torch.get_num_threads() if torch else None,
-        "seed": seed,
-    }
+    return Environment(
+        schema=SCHEMA,
+        cgro=__version__,
+        python=platform.python_version(),
+        versions=versions,
+        commit=source_commit(),
+        machine=_machine(torch),
+        threads=None if torch is None else torch.get_num_threads(),
+        seed=seed,
+    )
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def environment(seed: int | None = None) -> dict[str, object]:
+    """`current_environment` as plain values, to be written.
+
+    Args:
+        seed: of the command that asks.
+
+    Returns:
+        Name -> value.
+    """
+    return msgspec.to_builtins(current_environment(seed))
+
+
+def read_environment(path: Path) -> Environment:
+    """The environment in an `environment.json`; a link is not followed.
+
+    Args:
+        path: of the file, of a run or of an artifact. Further entries, such as a run's settings, are left out.
+
+    Returns:
+        The environment that the file says.
+
+    Raises:
+        BadRequest: missing, damaged, or values of other types (says which).
+    """
+    return read_value(read_json(path, follow=False), str(path), Environment)
+
+
+def changes(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     """Entries of `DECISIVE` in which two environments differ; what one of them does not know is left out.
 
-    >>> changes({"threads": 1, "cgro": "0.1.0"}, {"threads": 2, "cgro": "0.1.0"})
-    {'threads': (1, 2)}
+    Args:
+        before: plain values as in `environment.json`, which may be damaged.
+        now: likewise.
+
+    Returns:
+        The old and the new value by the name of the entry.
+
+    Example:
+        >>> changes({"threads": 1, "cgro": "0.1.0"}, {"threads": 2, "cgro": "0.1.0"})
+        {'threads': (1, 2)}
     """
-    found = {}
+    found: dict[str, tuple[object, object]] = {}
     for name, path in DECISIVE.items():
-        old, new = _entry(before, path), _entry(now, path)
+        old = _entry(before, path)
+        new = _entry(now, path)
         if old is not None and new is not None and old != new:
             found[name] = (old, new)
     return found
 
 
-def sentence(differences: Mapping[str, tuple[Any, Any]]) -> str:
+def sentence(differences: Mapping[str, tuple[object, object]]) -> str:
     """The differences for a person.
 
-    >>> sentence({"threads": (1, 2), "torch": ("2.6.0", "2.13.0")})
-    'threads 2 (1 before), torch 2.13.0 (2.6.0 before)'
+    Args:
+        differences: as from `changes`.
+
+    Returns:
+        A list in words.
+
+    Example:
+        >>> sentence({"threads": (1, 2), "torch": ("2.6.0", "2.13.0")})
+        'threads 2 (1 before), torch 2.13.0 (2.6.0 before)'
     """
-    return ", ".join(f"{name} {one_line(str(new), 80)} ({one_line(str(old), 80)} before)"
-                     for name, (old, new) in differences.items())  # fmt: skip
+    parts: list[str] = []
+    for name, (old, new) in differences.items():
+        parts.append(f"{name} {one_line(str(new), 80)} ({one_line(str(old), 80)} before)")
+    return ", ".join(parts)
 
 
-def _entry(value: Any, path: tuple[str, ...]) -> Any:
+def _entry(value: object, path: tuple[str, ...]) -> object:
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
     return value
 
 
-def _machine(torch: Any | None) -> dict[str, Any]:
-    """With the widest vector instructions, which decide whether `auto` searches run in bfloat16, and the GPU if there is one."""
-    machine = {"system": platform.system(), "processor": _processor(), "cores": os.cpu_count()}
-    if torch:
-        machine["instructions"] = torch.backends.cpu.get_cpu_capability()
+def _machine(torch: ModuleType | None) -> Machine:
+    instructions = None
+    gpu = None
+    if torch is not None:
+        instructions = torch.backends.cpu.get_cpu_capability()
         if torch.cuda.is_available():
-            machine["gpu"] = torch.cuda.get_device_name()
-    return machine
+            gpu = torch.cuda.get_device_name()
+    return Machine(
+        system=platform.system(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        instructions=instructions,
+        gpu=gpu,
+    )
 
 
 def source_commit() -> str | None:
-    """The commit of the source tree this package runs from, "-dirty" when changed; None for an installed wheel.
+    """The commit of the source tree this package runs from.
 
     A wheel in PROJECT/.venv lies inside somebody's repository, whose commit says nothing of this package: only a
-    repository that holds it as src/cgro counts. Variables such as GIT_DIR, which hooks set, point elsewhere and are left out;
-    so is core.fsmonitor, a program that `git status` would run.
+    repository that holds it as src/cgro counts. Variables such as GIT_DIR, which hooks set, point elsewhere and are
+    left out; so is core.fsmonitor, a program that `git status` would run.
+
+    Returns:
+        The commit, with "-dirty" behind it if files were changed; None for an installed wheel.
     """
     here = Path(__file__).resolve().parent
     top = _git(here, "rev-parse", "--show-toplevel")
     if top is None or Path(top) / "src" / "cgro" != here:
         return None
-    head, state = _git(here, "rev-parse", "HEAD"), _git(here, "status", "--porcelain", "--", str(here))
+    head = _git(here, "rev-parse", "HEAD")
     if head is None:
         return None
-    return f"{head}-dirty" if state else head
+    if _git(here, "status", "--porcelain", "--", str(here)):
+        return f"{head}-dirty"
+    return head
 
 
 def _git(folder: Path, *words: str) -> str | None:
     """What a git command prints; None where it fails or there is no git."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, env=own)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, env=own)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return None
-    return None if done.returncode else done.stdout.strip()
+    if done.returncode:
+        return None
+    return done.stdout.strip()
 
 
 def _processor() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+            name, _, value = line.partition(":")
+            if name.startswith("model name"):
+                return value.strip()
     return platform.processor() or platform.machine()

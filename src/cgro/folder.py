@@ -10,23 +10,37 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from cgro._check import BadRequest, bad, one_line
-from cgro.reading import kind_of
+from cgro.reading import file_kind
 from cgro.writing import TEMPORARY, cannot_write, is_alive, remove_leftovers
 
 LOCK = ".lock"
 DRAFT = ".summary.draft.json"
-SET_ASIDE = re.compile(r"\.(.+)\.(\d+)\.old")
+FIRST_FILES = (LOCK, "environment.json")
+"""What a run that was killed in its first moments leaves."""
+SET_ASIDE = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.old")
 """Name of a run that is being deleted, with the number of the process that deletes it."""
 FREE = ("wandb", "tensorboard")
 """Folders that trackers fill, with links of their own."""
 FILES = (
-    "config.yaml", "environment.json", "metrics.jsonl", "summary.json", "index_sets.json", "examples.npz", "slice.npz",
-    "memory.json", "findings.json", "seconds.json", "index.md", "index.html", LOCK, DRAFT,
-)  # fmt: skip
+    "config.yaml",
+    "environment.json",
+    "metrics.jsonl",
+    "summary.json",
+    "index_sets.json",
+    "examples.npz",
+    "slice.npz",
+    "memory.json",
+    "findings.json",
+    "seconds.json",
+    "index.md",
+    "index.html",
+    LOCK,
+    DRAFT,
+)
 """What runs write at their top."""
 ENDINGS = (
     ".json",
@@ -45,16 +59,33 @@ ENDINGS = (
 )
 """What runs write in folders below it."""
 FOLDERS = (
-    "checkpoints", "figures", "evaluations", "flatness", "networks", "export", "tables", "runs", "images", "theorem",
-    "table2", "memorize", *FREE,
-)  # fmt: skip
+    "checkpoints",
+    "figures",
+    "evaluations",
+    "flatness",
+    "networks",
+    "export",
+    "tables",
+    "runs",
+    "images",
+    "theorem",
+    "table2",
+    "memorize",
+    *FREE,
+)
 """Folders that runs make, beside seed-0, seed-1 and the folders of artifacts, which are runs themselves."""
 SEED = re.compile(r"seed-\d+")
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Generator[None, None, None]:
     """Hold a folder against other processes until the block ends.
+
+    Args:
+        folder: an existing one.
+
+    Yields:
+        Nothing; the folder is held inside the block.
 
     Raises:
         BadRequest: another process holds it; its lock is a link, a pipe or a device; at the end of the block, it is no
@@ -77,12 +108,12 @@ def _locked(folder: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         except OSError as error:
             if path.is_symlink() or (path.exists() and not path.is_file()):
-                raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode),
-                          remedy="not written through") from None  # fmt: skip
+                kind = file_kind(os.lstat(path).st_mode)
+                raise bad(str(path), expected="a regular file", got=kind, remedy="not written through") from None
             raise cannot_write(error, path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise bad(str(path), expected="a regular file", got=kind_of(os.lstat(path).st_mode))
+            raise bad(str(path), expected="a regular file", got=file_kind(os.lstat(path).st_mode))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -104,7 +135,14 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """All that lies in a run's folder, without what its parts hold, which are runs with locks of their own."""
+    """All that lies in a run's folder, without what its parts hold, which are runs with locks of their own.
+
+    Args:
+        folder: of a run.
+
+    Yields:
+        Files, links and folders, each folder before what is in it.
+    """
     for path in sorted(folder.iterdir()):
         yield path
         if path.is_dir() and not path.is_symlink() and not (path / LOCK).exists():
@@ -114,15 +152,20 @@ def entries(folder: Path) -> Iterator[Path]:
 def check_links(folder: Path) -> None:
     """Refuse a folder from which a link leads out: what is written below it would land elsewhere.
 
+    Args:
+        folder: of a run. Links that trackers made in folders of their own are theirs.
+
     Raises:
         BadRequest: names the link and where it leads.
     """
     root = folder.resolve()
     for path in entries(folder):
-        tracked = path.relative_to(folder).parts[0] in FREE and path.parent != folder
-        if path.is_symlink() and not tracked and not _leads_inside(path, root):
-            raise bad(str(path), expected="no link out of the run", got=f"one to {os.readlink(path)}",
-                      remedy="put the folder itself there")  # fmt: skip
+        if not path.is_symlink() or _leads_inside(path, root):
+            continue
+        top = path.relative_to(folder).parts[0]
+        if path.parent == folder or top not in FREE:
+            got = f"one to {os.readlink(path)}"
+            raise bad(str(path), expected="no link out of the run", got=got, remedy="put the folder itself there")
 
 
 def _leads_inside(path: Path, root: Path) -> bool:
@@ -133,16 +176,26 @@ def _leads_inside(path: Path, root: Path) -> bool:
 
 
 def clean(folder: Path) -> None:
-    """Remove what killed processes left half-written; for the one that holds the folder."""
+    """Remove what killed processes left half-written; for the one that holds the folder.
+
+    Args:
+        folder: of a run, held by the caller.
+    """
     remove_leftovers(list(entries(folder)))
     with contextlib.suppress(FileNotFoundError):
         (folder / DRAFT).unlink()
 
 
 def is_new(folder: Path) -> bool:
-    """Whether a run can begin in an existing folder: nothing in it but what a run killed in its first moments leaves."""
-    first = (LOCK, "environment.json")
-    return all(p.name in first or TEMPORARY.fullmatch(p.name) for p in folder.iterdir())
+    """Whether a run can begin in an existing folder: nothing in it but what a run killed in its first moments leaves.
+
+    Args:
+        folder: an existing one.
+
+    Returns:
+        True of an empty folder too.
+    """
+    return all(path.name in FIRST_FILES or TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
 
 
 def strangers(folder: Path, parts: tuple[str, ...] = ()) -> list[Path]:
@@ -151,23 +204,41 @@ def strangers(folder: Path, parts: tuple[str, ...] = ()) -> list[Path]:
     Args:
         folder: of a run.
         parts: names of further folders that this run makes, such as artifacts.
+
+    Returns:
+        Paths, sorted; empty if all of it is a run's.
     """
-    found = []
+    found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.is_symlink():
             found.append(path)
-        elif path.is_dir() and (path.name in (*FOLDERS, *parts) or SEED.fullmatch(path.name)):
+        elif path.is_dir() and _is_folder_of_a_run(path.name, parts):
             found += _strangers_below(path)
-        elif not (path.is_file() and (path.name in FILES or TEMPORARY.fullmatch(path.name))):
+        elif not (path.is_file() and _is_file_of_a_run(path.name)):
             found.append(path)
     return found
+
+
+def _is_folder_of_a_run(name: str, parts: tuple[str, ...]) -> bool:
+    return name in FOLDERS or name in parts or SEED.fullmatch(name) is not None
+
+
+def _is_file_of_a_run(name: str) -> bool:
+    return name in FILES or TEMPORARY.fullmatch(name) is not None
 
 
 def _strangers_below(folder: Path) -> list[Path]:
     if folder.name in FREE:
         return []
-    return [p for p in sorted(folder.rglob("*"))
-            if p.is_symlink() or not (p.is_dir() or p.suffix in ENDINGS or p.name == LOCK or TEMPORARY.fullmatch(p.name))]  # fmt: skip
+    found: list[Path] = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_dir() or _is_written_below(path)):
+            found.append(path)
+    return found
+
+
+def _is_written_below(path: Path) -> bool:
+    return path.suffix in ENDINGS or path.name == LOCK or TEMPORARY.fullmatch(path.name) is not None
 
 
 def delete(folder: Path, parts: tuple[str, ...] = ()) -> None:
@@ -184,8 +255,9 @@ def delete(folder: Path, parts: tuple[str, ...] = ()) -> None:
         raise bad(
             str(folder), expected="a run directory", got="a link to one", remedy="not deleted; name the folder itself"
         )
-    if unknown := strangers(folder, parts):
-        names = ", ".join(one_line(str(p.relative_to(folder)), 80) for p in unknown[:3])
+    unknown = strangers(folder, parts)
+    if unknown:
+        names = ", ".join(one_line(str(path.relative_to(folder)), 80) for path in unknown[:3])
         raise bad("--overwrite", expected=f"only files of a run in {folder}", got=names, remedy="nothing was deleted")
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
@@ -200,16 +272,16 @@ def delete(folder: Path, parts: tuple[str, ...] = ()) -> None:
 
 
 def remove_set_aside(folder: Path) -> None:
-    """Finish what processes that were killed while they deleted a run of this name left beside it."""
+    """Finish what processes that were killed while they deleted a run of this name left beside it.
+
+    Args:
+        folder: of the run, which need not exist.
+    """
     if not folder.parent.is_dir():
         return
     for path in folder.parent.glob(".*.old"):
         match = SET_ASIDE.fullmatch(path.name)
-        if (
-            match
-            and match[1] == folder.name
-            and not is_alive(int(match[2]))
-            and path.is_dir()
-            and not path.is_symlink()
-        ):
+        if match is None or match.group("name") != folder.name or is_alive(int(match.group("process"))):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -14,7 +14,6 @@ A directory may come from somebody else: its files are data, links in it are not
 
 import contextlib
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,11 +23,12 @@ from typing import Any
 
 import yaml
 
-from cgro import folder
+from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
-from cgro.environment import SCHEMA, changes, environment, sentence
+from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
-from cgro.results.summaries import BY_COMMAND, S, Summary, plain_summary, read_summary
+from cgro.results.summaries import BY_COMMAND, S, Summary, Unsaved, plain_result, read_summary
+from cgro.rows import check_error, read_rows
 from cgro.seal import (
     DIGESTED,
     digest_in_header,
@@ -186,24 +186,15 @@ class Run:
         self.check_version()
         if self.finished:
             raise BadRequest(f"{self.path}: holds a finished run; choose another --out or add --overwrite")
-        self._check_settings(asked, defaults)
-        self._note_changes()
-
-    def _check_settings(self, asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        """Refuse to go on with other settings; an option that the writer did not know must have its default now."""
-        there = self.config
-        self.check_known(there, asked)
-        for name, value in asked.items():
-            before = there.get(name, defaults.get(name))
-            if (name in there or name in defaults) and before == value:
-                continue
-            raise BadRequest(
-                f"{self.path}: holds an unfinished run with other settings: {name} {one_line(str(before), 80)} there, "
-                f"{one_line(str(value), 80)} here; use the same, or choose another --out"
-            )
+        self.check_known(self.config, asked)
+        resuming.check_settings(self.path, self.config, asked, defaults)
+        made_in, changed = resuming.with_changes(self._environment())
+        if changed:
+            say(f"{self.path}: resumed with {changed}; its last bits may differ from those of an undisturbed run")
+            write_atomic(self.path / "environment.json", dump_json(made_in))
 
     def check_known(self, there: Iterable[str], known: Iterable[str]) -> None:
-        """Refuse to go on with a run of a later version, whose further options would be left out in silence.
+        """Refuse to go on with a run of a later version; see `cgro.resuming.check_known`.
 
         Args:
             there: names of its settings.
@@ -212,27 +203,7 @@ class Run:
         Raises:
             BadRequest: the run has others; names them.
         """
-        if unknown := sorted(set(there) - set(known)):
-            names = one_line(", ".join(unknown), 120)
-            writer = one_line(str(self._environment().get("cgro", "that wrote it")), 40)
-            raise BadRequest(
-                f"{self.path}: holds an unfinished run with options that this version does not know ({names}); "
-                f"go on with cgro {writer}, or choose another --out"
-            )
-
-    def _note_changes(self) -> None:
-        """Say and record that the run goes on with other software, threads or instructions than before."""
-        made_in, now = self._environment(), environment()
-        latest, known = made_in, made_in.get("resumed")
-        if isinstance(known, list) and known:
-            latest = {**made_in, **known[-1].get("environment", {})}
-        found = changes(latest, now)
-        if not found:
-            return
-        say(f"{self.path}: resumed with {sentence(found)}; its last bits may differ from those of an undisturbed run")
-        earlier = made_in.get("resumed", [])
-        entry = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
-        write_atomic(self.path / "environment.json", dump_json({**made_in, "resumed": [*earlier, entry]}))
+        resuming.check_known(self.path, self._environment(), there, known)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -399,7 +370,7 @@ class Run:
         return self.summary
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `metrics.jsonl`; a last line cut short by a kill is left out.
+        """The rows of `metrics.jsonl`; see `cgro.rows.read_rows`.
 
         Returns:
             One mapping per epoch or recorded step.
@@ -407,26 +378,7 @@ class Run:
         Raises:
             BadRequest: a damaged line, or an error outside [0, 1] (says which).
         """
-        path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        rows: list[dict[str, Any]] = []
-        lines = read_text(path, follow=False).splitlines()
-        for n, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                if n < len(lines):
-                    raise BadRequest(f"{path}: line {n} is damaged; restore it or run again") from None
-                continue
-            if not isinstance(row, dict):
-                raise bad(f"{path}: line {n}", expected="a row of named values", got=type(row).__name__)
-            if not isinstance(row.get("epoch", 0), int | float):
-                raise bad(f"{path}: line {n}: epoch", expected="a number", got=row["epoch"])
-            for key, value in row.items():
-                check_error(key, value, f"{path}: line {n}")
-            rows.append(row)
-        return rows
+        return read_rows(self.path / "metrics.jsonl")
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one.
@@ -540,28 +492,6 @@ def say(text: str) -> None:
             print(text, file=sys.stderr)
 
 
-def check_error(key: str, value: Any, where: object) -> None:
-    """Refuse an error that is no fraction. Keys are those of rows and metrics; others pass.
-
-    Args:
-        key: such as robust_error/test or clean_error/train@selected_on_validation.
-        value: a number, None where it is not known, or a list of these, one per seed.
-        where: the file, for the message.
-
-    Raises:
-        BadRequest: a value outside [0, 1], or no number.
-    """
-    if not key.startswith(("clean_error/", "robust_error/")):
-        return
-    for one in value if isinstance(value, list) else [value]:
-        if one is None:
-            continue
-        is_number = isinstance(one, int | float) and not isinstance(one, bool)
-        if is_number and math.isfinite(one) and 0 <= one <= 1:
-            continue
-        raise bad(f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again")
-
-
 def _fresh_folder(command: str) -> Path:
     """A folder that did not exist: two commands that start in the same second get two."""
     name = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -571,35 +501,3 @@ def _fresh_folder(command: str) -> Path:
             path.mkdir(parents=True)
             return path
     raise BadRequest(f"runs/{name}: a thousand runs began in this second; choose --out")
-
-
-@dataclass(frozen=True)
-class Unsaved:
-    """The answer of a command that was asked to look, not to keep: a result without a directory.
-
-    Args:
-        result: a summary; of cgro report, plain values.
-    """
-
-    result: Summary | Mapping[str, Any]
-    path: None = None
-
-    def read(self) -> Summary | Mapping[str, Any]:
-        """The result, as `Run.read` gives that of a run.
-
-        Returns:
-            It.
-        """
-        return self.result
-
-
-def plain_result(result: Summary | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A result as strict JSON values.
-
-    Args:
-        result: of a run or of `Unsaved`.
-
-    Returns:
-        Names to values.
-    """
-    return plain_summary(result) if isinstance(result, Summary) else result

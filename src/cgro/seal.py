@@ -5,7 +5,7 @@ They tell damage, not forgery: whoever changes a file can change its digest as w
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,20 @@ DIGESTED = ("environment.json", "metrics.jsonl", "index_sets.json", "memory.json
 checkpoints carry their own digest, and arrays have the checksums of their archive."""
 TIMED = ("seconds", "attack_seconds")
 """Entries of a row that no second call repeats."""
+SUMMARY = "summary.json"
 LONGEST_HEADER = 100 << 20
 """Bytes of a safetensors header; the format's own limit."""
 
 
 def digest_in_header(path: Path) -> str | None:
-    """The digest that a checkpoint carries; None where it has none or no header that can be read."""
+    """The digest that a checkpoint carries.
+
+    Args:
+        path: of a safetensors file, whose header begins with its length and has a JSON text `state` in its metadata.
+
+    Returns:
+        The digest in hexadecimal; None where there is none, or no header that can be read.
+    """
     try:
         with open_regular(path, follow=False) as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -31,25 +39,51 @@ def digest_in_header(path: Path) -> str | None:
     except (BadRequest, struct.error, OSError):
         return None
     text = entry(header, "__metadata__").get("state")
-    state = attempt(lambda: parse_json(text, str(path))) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    state = attempt(lambda: parse_json(text, str(path)))
     digest = state.get("sha256") if isinstance(state, dict) else None
     return digest if isinstance(digest, str) else None
 
 
-def digest_of_rows(rows: list[dict[str, Any]]) -> str:
-    """SHA-256 of rows without their times, as they come back from a file."""
-    timeless = [{k: v for k, v in row.items() if k not in TIMED} for row in rows]
+def digest_of_rows(rows: Sequence[Mapping[str, object]]) -> str:
+    """SHA-256 of rows without their times, as they come back from a file.
+
+    Args:
+        rows: of `metrics.jsonl`, in their order.
+
+    Returns:
+        The digest in hexadecimal.
+    """
+    timeless: list[dict[str, object]] = []
+    for row in rows:
+        timeless.append(_without(row, *TIMED))
     return sha256(json.dumps(plain(timeless), sort_keys=True).encode())
 
 
-def sealed(result: Mapping[str, Any], files: Mapping[str, str], checkpoints: Mapping[str, str]) -> dict[str, Any]:
-    """A summary with its digests under `provenance`, beside a text on where it came from, if it had one."""
-    before = result.get("provenance")
-    source = before if isinstance(before, str) else entry(result, "provenance").get("source")
-    found = plain({k: v for k, v in result.items() if k != "provenance"})
-    found["provenance"] = {"source": source, "files": dict(files), "checkpoints": dict(checkpoints)}
-    found["provenance"]["summary"] = digest_of_summary(found)
-    return found
+def sealed(result: Mapping[str, object], files: Mapping[str, str], checkpoints: Mapping[str, str]) -> dict[str, object]:
+    """A summary with its digests under `provenance`, beside a text on where it came from, if it had one.
+
+    Args:
+        result: the summary, sealed before or not.
+        files: name -> digest, of the files in `DIGESTED`.
+        checkpoints: name -> digest.
+
+    Returns:
+        Plain values, with a digest of themselves.
+    """
+    source = result.get("provenance")
+    if not isinstance(source, str):
+        source = entry(result, "provenance").get("source")
+    provenance: dict[str, object] = {"source": source, "files": dict(files), "checkpoints": dict(checkpoints)}
+    found = plain(_without(result, "provenance"))
+    # The digest covers all but itself, and is written last.
+    digest = digest_of_summary({**found, "provenance": provenance})
+    return {**found, "provenance": {**provenance, "summary": digest}}
+
+
+def _without(values: Mapping[str, object], *names: str) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def resealed(copies: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -61,14 +95,26 @@ def resealed(copies: Mapping[str, bytes]) -> dict[str, bytes]:
     Returns:
         The same with a summary that tells damage to these copies.
     """
-    result = parse_json(copies["summary.json"], "summary.json")
-    files = {name: digest_of_file(name, copies[name]) for name in DIGESTED if name in copies}
+    result = parse_json(copies[SUMMARY], SUMMARY)
+    assert isinstance(result, dict)  # a copy of a summary that was read
+    files: dict[str, str] = {}
+    for name in DIGESTED:
+        if name in copies:
+            files[name] = digest_of_file(name, copies[name])
     checkpoints = entry(result.get("provenance"), "checkpoints")
-    return {**copies, "summary.json": dump_json(sealed(result, files, checkpoints))}
+    return {**copies, SUMMARY: dump_json(sealed(result, files, checkpoints))}
 
 
 def digest_of_file(name: str, content: bytes) -> str:
-    """SHA-256 of a file; of rows without their times, so that a run that was resumed ends in the same summary."""
+    """SHA-256 of a file; of rows without their times, so that a run that was resumed ends in the same summary.
+
+    Args:
+        name: of the file in its run.
+        content: all of its bytes.
+
+    Returns:
+        The digest in hexadecimal; "" for rows that are damaged.
+    """
     if name != "metrics.jsonl":
         return sha256(content)
     try:
@@ -77,13 +123,28 @@ def digest_of_file(name: str, content: bytes) -> str:
         return ""
 
 
-def digest_of_summary(found: Mapping[str, Any]) -> str:
-    """SHA-256 of a summary, without that digest itself."""
-    provenance = {k: v for k, v in entry(found, "provenance").items() if k != "summary"}
+def digest_of_summary(found: Mapping[str, object]) -> str:
+    """SHA-256 of a summary, without that digest itself.
+
+    Args:
+        found: the summary, plain values in the order of the file.
+
+    Returns:
+        The digest in hexadecimal.
+    """
+    provenance = _without(entry(found, "provenance"), "summary")
     return sha256(dump_json({**found, "provenance": provenance}))
 
 
-def entry(value: Any, key: str) -> dict[str, Any]:
-    """An entry that should be a mapping; an empty one where it is none."""
+def entry(value: object, key: str) -> dict[str, Any]:
+    """An entry of a file that should be a mapping.
+
+    Args:
+        value: what should hold it.
+        key: its name.
+
+    Returns:
+        The mapping; an empty one where it is none.
+    """
     found = value.get(key) if isinstance(value, Mapping) else None
     return found if isinstance(found, dict) else {}

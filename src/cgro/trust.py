@@ -1,15 +1,15 @@
 """Whose code runs: a name in a run or a file of others is data, until the caller says the same name. No torch here.
 
 A setting such as `mine:Net` is an instruction to import a module and to call what is in it. On a command line, or as an
-argument in Python, it is the caller's own. In a run's config.yaml, or in a file given by --config, it is a text by whoever
-made that file: `Received` says so, and `admit` of `Received` is called where such a text becomes a setting.
+argument in Python, it is the caller's own. In a run's config.yaml, or in a file given by --config, it is a text by
+whoever made that file: `Received` says so, and `admit` of `Received` is called where such a text becomes a setting.
 """
 
 import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,15 +25,24 @@ PREFIXES = {
 """What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
 
 Kind = Literal["code", "path", "hub"]
-_FOREIGN: dict[Kind, tuple[str, str]] = {
-    "code": ("code of whoever made it", "code that was not trusted"),
-    "path": ("a path that whoever made it chose", "a path that was not trusted"),
-    "hub": (
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What a name that came from others is: in an error, and in a remark about what was left out."""
+
+    in_error: str
+    in_remark: str
+
+
+_FOREIGN: dict[Kind, _Words] = {
+    "code": _Words("code of whoever made it", "code that was not trusted"),
+    "path": _Words("a path that whoever made it chose", "a path that was not trusted"),
+    "hub": _Words(
         "a data set that would have to be fetched",
         "a data set that is not in the cache and was not trusted to be fetched",
     ),
 }
-"""What a name is, in an error and in a remark about what was left out."""
 
 
 def code_of(name: str) -> str | None:
@@ -64,6 +73,12 @@ def code_of(name: str) -> str | None:
 def path_of(name: str) -> Path | None:
     """The path that a name of data is, if it is one: an .npz, an existing folder, or what can only be a path.
 
+    Args:
+        name: of data.
+
+    Returns:
+        The path, with the home folder for ~; None if the name is no path.
+
     Example:
         >>> path_of("arrays.npz"), path_of("mnist5k")
         (PosixPath('arrays.npz'), None)
@@ -75,7 +90,9 @@ def path_of(name: str) -> Path | None:
         there = path.is_dir()
     except (OSError, ValueError):  # too long for a path, or with a null character
         there = False
-    return path if path.suffix == ".npz" or there or name.startswith(("/", ".", "~")) else None
+    if there or path.suffix == ".npz" or name.startswith(("/", ".", "~")):
+        return path
+    return None
 
 
 @dataclass(frozen=True)
@@ -101,22 +118,25 @@ class Untrusted(BadRequest):
     """A run or a file names code, a path or a download which the caller did not name.
 
     Args:
-        where: the run or file. what: which setting it is, such as network. name: what stands there. kind: of the name.
+        where: the run or file.
+        what: which setting it is, such as network.
+        name: what stands there.
+        kind: of the name.
         remedy: what makes it trusted.
     """
 
     def __init__(self, where: str, what: str, name: str, kind: Kind, remedy: str) -> None:
-        name, (foreign, _) = one_line(name, LONGEST_VALUE), _FOREIGN[kind]
-        super().__init__(
-            f"{one_line(where, LONGEST_VALUE)}: its {what} is {name}, {foreign}; look at it, then {remedy}"
-        )
-        self.what, self.name = what, name
+        self.what = what
+        self.name = one_line(name, LONGEST_VALUE)
         self.kind: Kind = kind
+        place = one_line(where, LONGEST_VALUE)
+        super().__init__(f"{place}: its {what} is {self.name}, {_FOREIGN[kind].in_error}; look at it, then {remedy}")
 
     @property
     def left_out(self) -> str:
         """For a command that goes on without it: what was not done, and how to have it done."""
-        return f"not run; the {self.what} is {self.name}, {_FOREIGN[self.kind][1]}; look at it, then add --trust"
+        foreign = _FOREIGN[self.kind].in_remark
+        return f"not run; the {self.what} is {self.name}, {foreign}; look at it, then add --trust"
 
 
 @dataclass(frozen=True)
@@ -147,18 +167,29 @@ trust=True, or its name
     renamed: str = ""
 
     def trusts(self, name: str) -> bool:
-        """Whether the caller trusts all, or said this name: the same text, the same code, or the same path."""
+        """Whether the caller trusts all, or said this name: the same text, the same code, or the same path.
+
+        Args:
+            name: what the settings say.
+
+        Returns:
+            True if it may be imported, read or fetched.
+        """
         if isinstance(self.trust, bool):
             return self.trust
         if isinstance(self.trust, CommandLine):
             return self.trust.everything or _said(name, self.trust.names)
-        return _said(name, (self.trust,) if isinstance(self.trust, str) else self.trust)
+        if isinstance(self.trust, str):
+            return _said(name, (self.trust,))
+        return _said(name, self.trust)
 
     def admit(self, key: str, name: str, what: str) -> None:
         """Let a setting pass unless it is code that is not trusted.
 
         Args:
-            key: of the setting, such as model. name: what it says. what: how messages call it, such as network.
+            key: of the setting, such as model.
+            name: what it says.
+            what: how messages call it, such as network.
 
         Raises:
             Untrusted: it is.
@@ -167,33 +198,56 @@ trust=True, or its name
             raise self.untrusted(key, name, what, "code")
 
     def untrusted(self, key: str, name: str, what: str, kind: Kind) -> Untrusted:
-        """The refusal of a name, with what the caller can do; arguments as those of `admit`."""
+        """The refusal of a name, with what the caller can do.
+
+        Args:
+            key: of the setting, such as model.
+            name: what it says.
+            what: how messages call it, such as network.
+            kind: of the name.
+
+        Returns:
+            The error, to be raised.
+        """
         return Untrusted(self.where, what, name, kind, self._remedy(key, one_line(name, LONGEST_VALUE)))
 
     def _remedy(self, key: str, name: str) -> str:
         if not isinstance(self.trust, CommandLine):
             return "pass trust=True, or its name"
-        ways = ["--trust"] if "trust" in self.trust.options else []
+        ways: list[str] = []
+        if "trust" in self.trust.options:
+            ways.append("--trust")
         if key in self.trust.options:
             ways.append(f"--{key.replace('_', '-')} {name}")
-        return "add " + ", or ".join(ways) if ways else "write it on the command line"
+        if not ways:
+            return "write it on the command line"
+        return "add " + ", or ".join(ways)
 
 
 def _said(name: str, said: Collection[str]) -> bool:
-    code, path = code_of(name), path_of(name)
-    for other in said:
-        if name == other or (code is not None and code == code_of(other)):
-            return True
-        if path is not None and (named := path_of(other)) is not None and path.resolve() == named.resolve():
-            return True
-    return False
+    return any(_is_same(name, other) for other in said)
+
+
+def _is_same(name: str, other: str) -> bool:
+    """Whether two names are the same text, code or path."""
+    if name == other:
+        return True
+    code = code_of(name)
+    if code is not None and code == code_of(other):
+        return True
+    path = path_of(name)
+    other_path = path_of(other)
+    return path is not None and other_path is not None and path.resolve() == other_path.resolve()
 
 
 @contextlib.contextmanager
-def current_folder() -> Iterator[None]:
+def current_folder() -> Generator[None, None, None]:
     """Inside this block modules of the current folder can be imported, if nothing installed has their name.
 
     The folder is last: a file there that is called like a package, which may be imported late, shadows nothing.
+
+    Yields:
+        Nothing.
     """
     try:
         folder = os.getcwd()
@@ -207,18 +261,26 @@ def current_folder() -> Iterator[None]:
     try:
         yield
     finally:
-        for k in range(len(sys.path) - 1, -1, -1):  # the last one: what the module itself put in front stays
-            if sys.path[k] == folder:
-                del sys.path[k]
-                break
+        _remove_last(sys.path, folder)  # what the module itself put in front stays
+
+
+def _remove_last(values: list[str], value: str) -> None:
+    for k in reversed(range(len(values))):
+        if values[k] == value:
+            del values[k]
+            return
 
 
 @contextlib.contextmanager
-def one_line_if_it_fails(what: str, expected: str) -> Iterator[None]:
+def one_line_if_it_fails(what: str, expected: str) -> Generator[None, None, None]:
     """Around the caller's own code: whatever it raises, also by sys.exit(), is a bad request. KeyboardInterrupt passes.
 
     Args:
-        what: how the message calls it, such as --model. expected: what it should have been.
+        what: how the message calls it, such as --model.
+        expected: what it should have been.
+
+    Yields:
+        Nothing.
 
     Raises:
         BadRequest: the block raised.
@@ -230,10 +292,12 @@ def one_line_if_it_fails(what: str, expected: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         text = one_line(str(error), 160)
         if isinstance(error, SystemExit):
-            said = f"sys.exit({text})" if error.code is not None else "sys.exit()"
+            argument = "" if error.code is None else text
             remedy = 'it ends the program; put that below if __name__ == "__main__"'
-            raise bad(what, expected=expected, got=f"a call of {said}", remedy=remedy) from None
-        got = f"{type(error).__name__}: {text}" if text else type(error).__name__
+            raise bad(what, expected=expected, got=f"a call of sys.exit({argument})", remedy=remedy) from None
+        got = type(error).__name__
+        if text:
+            got += f": {text}"
         raise bad(what, expected=expected, got=got) from error
 
 
@@ -241,7 +305,8 @@ def resolve(name: str, what: str) -> Any:
     """Import `package.module:attribute`, also from the current folder. Only for names that the caller said or trusts.
 
     Args:
-        name: of code; see `code_of`. what: how messages call it, such as --model.
+        name: of code; see `code_of`.
+        what: how messages call it, such as --model.
 
     Returns:
         The attribute.
@@ -257,7 +322,8 @@ def resolve(name: str, what: str) -> Any:
         module = importlib.import_module(module_name)
         if hasattr(module, attribute):
             return getattr(module, attribute)
-    file, remedy = getattr(module, "__file__", None), ""
+    file = getattr(module, "__file__", None)
+    remedy = ""
     if not _in_current_folder(file, module_name):
         remedy = f"the {module_name} that was imported is {file or 'a part of Python'}; give yours another name"
     raise bad(what, expected="an importable package.module:name", got=f"{name!r} without {attribute}", remedy=remedy)

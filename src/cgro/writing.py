@@ -17,7 +17,7 @@ import numpy as np
 
 from cgro._check import BadRequest
 
-TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp")
 """Name of a file that is being written, with the number of the process that writes it."""
 
 
@@ -53,13 +53,31 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def cannot_write(error: OSError, path: Path) -> BadRequest:
-    """The line about a full or read-only disk."""
-    why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else (error.strerror or str(error))
+    """The line about a full or read-only disk.
+
+    Args:
+        error: what the system said.
+        path: the file or folder that was to be written.
+
+    Returns:
+        The error, to be raised.
+    """
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        why = "the disk is full"
     return BadRequest(f"cannot write {path}: {why}; free space or choose another --out, then run it again to resume")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Replace the .npz file at `path`, whole or not at all; see `write_atomic`."""
+    """Replace the .npz file at `path`, whole or not at all; see `write_atomic`.
+
+    Args:
+        path: the file; its folder is made.
+        arrays: all of its arrays, by name.
+
+    Raises:
+        BadRequest: the disk is full or not writable.
+    """
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())
@@ -69,16 +87,26 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
     """Remove what killed processes were writing, of the files named.
 
     A process of that number that is alive may be another one by now; its file then stays until a later call.
+
+    Args:
+        paths: files and folders; those whose names are not `TEMPORARY` are left alone.
     """
     for path in paths:
         match = TEMPORARY.fullmatch(path.name)
-        if match and not is_alive(int(match[1])):
+        if match and not is_alive(int(match.group("process"))):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this number exists on this machine; this one does not count."""
+    """Whether a process of this number exists on this machine; this one does not count.
+
+    Args:
+        process: its number, of any size.
+
+    Returns:
+        True also for a process of another user.
+    """
     if process == os.getpid():
         return False
     try:
@@ -90,16 +118,23 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def plain(value: Any) -> Any:
-    """Strict JSON: arrays to lists, NaN to null, infinities to "inf" / "-inf", tuples to lists.
+def plain(value: object) -> Any:  # a JSON value: what `json.loads` would give, and as it says
+    """A value as strict JSON has it: arrays to lists, NaN to null, infinities to "inf" / "-inf", tuples to lists.
 
-    >>> plain({"p": float("inf"), "gap": float("nan"), "u": (1, 2)})
-    {'p': 'inf', 'gap': None, 'u': [1, 2]}
+    Args:
+        value: mappings, lists, arrays, numbers, texts and paths, nested.
+
+    Returns:
+        Dictionaries, lists, finite numbers, texts, bools and None. Other values are left for `json` to refuse.
+
+    Example:
+        >>> plain({"p": float("inf"), "gap": float("nan"), "u": (1, 2)})
+        {'p': 'inf', 'gap': None, 'u': [1, 2]}
     """
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
@@ -111,13 +146,27 @@ def plain(value: Any) -> Any:
     return value
 
 
-def dump_json(value: Any) -> bytes:
-    """UTF-8 JSON with two spaces of indentation and a final newline."""
+def dump_json(value: object) -> bytes:
+    """A value as JSON for people: UTF-8, two spaces of indentation and a final newline.
+
+    Args:
+        value: as `plain` takes it.
+
+    Returns:
+        The bytes of the file.
+    """
     return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
 
 
 def sha256(*parts: bytes) -> str:
-    """SHA-256 of the parts, one after the other, in hexadecimal."""
+    """SHA-256 of the parts, one after the other.
+
+    Args:
+        parts: pieces of one content.
+
+    Returns:
+        The digest in hexadecimal.
+    """
     total = hashlib.sha256()
     for part in parts:
         total.update(part)
@@ -125,6 +174,13 @@ def sha256(*parts: bytes) -> str:
 
 
 def temporary_folder_beside(path: Path) -> Path:
-    """A new folder beside `path`, on the same disk, so that it can be renamed into its place."""
+    """A new folder beside `path`, on the same disk, so that it can be renamed into its place.
+
+    Args:
+        path: what the folder will become.
+
+    Returns:
+        Its path; `remove_leftovers` knows its name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.tmp", dir=path.parent))

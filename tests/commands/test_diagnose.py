@@ -143,3 +143,75 @@ def test_a_users_own_class_with_an_output_object(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "cgro.cli", *argv], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Evaluation lint" in done.stdout
+
+
+def test_the_terminal_says_what_was_read_as_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = four(80)["robust_error/test"].copy()
+    test[3] = np.nan
+    path = tmp_path / "x.csv"
+    path.write_text("epoch,Adv Test Acc,gpu\n" + "".join(f"{t},{100 - 100 * v},1\n" for t, v in enumerate(test)))
+    assert main(["diagnose", str(path), "--out", str(tmp_path / "o")]) == 0
+    said = "- robust error, test: 1 - column 'Adv Test Acc', an accuracy in percent; 1 of 80 epochs without a value (1 NaN)"
+    assert said in capsys.readouterr().out.splitlines()
+    stored = Run(tmp_path / "o").summary["diagnoses"][0]["evidence"]["columns"][0]
+    assert (stored["curve"], stored["unit"], stored["n_nan"]) == ("robust_error/test", "percent", 1)
+
+
+def test_a_text_by_patterns(tmp_path: Path) -> None:
+    path = tmp_path / "train.out"
+    lines = [f"Epoch {t}/80, PGD accuracy = {100 - 100 * v:.4f}%" for t, v in enumerate(four(80)["robust_error/test"])]
+    path.write_text("\n".join(lines))
+    columns = r"epoch=/Epoch (\d+)/,robust_accuracy/test=/PGD accuracy = ([\d.]+)/"
+    assert main(["diagnose", str(path), "--map", columns, "--out", str(tmp_path / "o")]) == 0
+    assert Run(tmp_path / "o").summary["verdict"]["label"] == "robust_overfitting"
+
+
+@pytest.mark.parametrize(
+    ("checks", "code", "said"),
+    [
+        (["--fail-on", "robust_overfitting"], 1, "the label is robust_overfitting"),
+        (["--fail-on", "collapsed,robust_overfitting"], 1, "the label is robust_overfitting"),
+        (["--fail-on", "collapsed", "--fail-on", "cgro"], 0, ""),
+        (["--max", "robust_error/test=0.3"], 1, "robust_error/test is"),
+        (["--max", "robust_error/test=0.9", "--max", "rise/robust_error/test=0.01"], 1, "rise/robust_error/test is"),
+        (["--max", "robust_error/test=0.9"], 0, ""),
+        (["--max", "accuracy=0.9"], 2, "robust_error/test@last_five"),
+        (["--max", "0.9"], 2, "KEY=VALUE"),
+        (["--fail-on", "overfitting"], 2, "robust_overfitting"),
+    ],
+)
+def test_checks_for_continuous_integration(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], checks: list[str], code: int, said: str
+) -> None:
+    assert main(["diagnose", str(log), "--json", "--out", str(tmp_path / "o"), *checks]) == code
+    out, err = capsys.readouterr()
+    assert said in err
+    assert err.count("\n") == (code > 0)
+    if code < 2:  # who fails the build also reads why
+        assert json.loads(out)["verdict"]["label"] == "robust_overfitting"
+
+
+def test_seeds_in_one_table_are_several_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, lines = tmp_path / "seeds.csv", ["seed,epoch,test_robust_acc"]
+    for seed in range(3):
+        test = four(80, gap=0.0 if seed == 1 else 0.06, seed=seed)["robust_error/test"]
+        lines += [f"{seed},{t},{1 - v}" for t, v in enumerate(test)]
+    path.write_text("\n".join(lines))
+    assert main(["diagnose", str(path), "--out", str(tmp_path / "o"), "--fail-on", "too_little_evidence"]) == 1
+    assert "robust_overfitting: 2 of 3 seeds" in capsys.readouterr().out
+    assert len(Run(tmp_path / "o").summary["diagnoses"]) == 3
+
+
+def test_training_without_an_attack_says_so_everywhere(tmp_path: Path) -> None:
+    argv = [*TINY, "--attack", "none", "--epochs", "30", "--n-train", "500", "--radius", "0.3"]
+    assert main(["train", *argv, "--out", str(tmp_path / "r")]) == 0
+    assert Run(tmp_path / "r").summary["verdict"]["label"] == "standard_training"
+    assert main(["diagnose", str(tmp_path / "r"), "--lint-n", "0", "--out", str(tmp_path / "d")]) == 0
+    assert Run(tmp_path / "d").summary["verdict"]["label"] == "standard_training"
+
+
+def test_a_figure_without_a_known_curve_warns_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps({"loss": [1.0] * 20, "val_accuracy": [0.5] * 20}))
+    assert main(["diagnose", str(path), "--out", str(tmp_path / "o")]) == 0
+    assert not [one for one in recwarn if "matplotlib" in str(one.filename)]

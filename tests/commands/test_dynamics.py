@@ -63,6 +63,14 @@ def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
     assert result["metrics"]["robust_error/test"]["value"] >= result["metrics"]["robust_error/test@signal"]["value"]
 
 
+def test_a_prediction_that_never_comes_is_printed_as_infinite(tmp_path, capsys):
+    """The attacked pull on the signal wins from the start: strict JSON has no infinity, so it is stored as text."""
+    options = "--radius-ratio 2.4 --robust-weight 0.6 --lr 0.003 --n-train 8 --n-filters 8 --n-steps 60 --n-test 50"
+    assert main(["dynamics", *options.split(), "--threads", "1", "--out", str(tmp_path / "r")]) == 0
+    assert "theory: signal_growth_end" in (shown := capsys.readouterr().out)
+    assert "predicted inf" in shown
+
+
 def test_divergence_is_a_result_and_explains_itself(tmp_path, capsys):
     args = [
         "dynamics",

@@ -549,7 +549,7 @@ def test_a_width_in_a_run_does_not_decide_an_allocation(
 
 
 def test_a_network_is_counted_before_it_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cgro.reading.memory_left", lambda: 400_000_000)
+    monkeypatch.setattr("cgro.reading.room.memory_left", lambda: 400_000_000)
     for name, width in (("mlp", 20_000), ("lenet", 300), ("preactresnet", 256), ("wrn-34-20", None)):
         with pytest.raises(BadRequest, match="bytes of memory that are left"):
             build(name, (3, 32, 32), 10, width=width)

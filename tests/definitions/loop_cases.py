@@ -27,7 +27,7 @@ from cgro.definitions import (
     wrong_under,
 )
 from cgro.flatness import Search, flatness
-from cgro.flatness.memory import attacked
+from cgro.flatness.memory import FlipSearch, attacked
 
 X, Y = images(6, seed=3)
 
@@ -223,7 +223,7 @@ CALLS: dict[str, Callable[[nn.Module, Tensor, Tensor], object]] = {
     "predicted_shares": lambda m, x, y: predicted_shares(m, x, batch=4),
     "boundary_distance": lambda m, x, y: boundary_distance(m, x, y, PGD(INF, n_steps=2), n_radii=2, n_bisections=3),
     "flatness": lambda m, x, y: flatness(m, x, y, [0.05], batch=4, search=Search(n_steps=2, n_loss_steps=2)),
-    "attacked": lambda m, x, y: attacked(m, x, y, ATTACKS["pgd"], n_points=3, n_halvings=2, batch=4),
+    "attacked": lambda m, x, y: attacked(m, x, y, ATTACKS["pgd"], flips=FlipSearch(n_points=3, n_halvings=2), batch=4),
 }
 
 

@@ -20,7 +20,7 @@ def four(clean_train: float, clean_test: float, robust_train: float, robust_test
     [
         ((0, 0.02, 0.005, 0.30), "cgro"),
         ((0, 0.02, 0.005, 0.05), "robust"),
-        ((0, 0.02, 0.99, 0.99), "underfitting"),
+        ((0, 0.02, 0.99, 0.99), "standard_training"),
         ((0.4, 0.42, 0.6, 0.62), "underfitting"),
         ((0, 0.30, 0.1, 0.9), "clean_overfitting"),
         ((0, 0.01, 0.01, 0.13), "too_little_evidence"),  # the gap's lower end is below 0.10

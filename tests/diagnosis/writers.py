@@ -96,3 +96,31 @@ def four(n: int, onset: int = 50, gap: float = 0.06, seed: int = 0, sd: float = 
         "clean_error/test": (0.09 + 0.3 * np.exp(-t / (n / 6)) + noise()).clip(0, 1),
         "robust_error/test": test,
     }
+
+
+def csv_of(*epochs: object) -> str:
+    """A table of one robust accuracy, 0.4 at every epoch."""
+    return "epoch,test_robust_acc\n" + "".join(f"{epoch},0.4\n" for epoch in epochs)
+
+
+def columns_of(errors: dict[str, np.ndarray], names: dict[str, str], percent: bool = False) -> dict[str, np.ndarray]:
+    """Column -> values: accuracies of the curves that the names stand for, `epoch` first."""
+    one = 100 if percent else 1
+    columns: dict[str, np.ndarray] = {"epoch": np.arange(len(errors["robust_error/test"]))}
+    for name, key in names.items():
+        columns[name] = one * (1 - errors[key])
+    return columns
+
+
+def table_of(columns: dict[str, np.ndarray], delimiter: str = ",") -> str:
+    """Columns as the text of a table; NaN as an empty cell, integers as such."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, str | int | np.integer):
+            return str(value)
+        return "" if value != value else f"{value:.6f}"
+
+    lines = [delimiter.join(columns)]
+    for values in zip(*columns.values(), strict=True):
+        lines.append(delimiter.join(map(cell, values)))
+    return "\n".join(lines) + "\n"

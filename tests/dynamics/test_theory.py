@@ -9,7 +9,18 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from cgro.data.patches import PatchData
-from cgro.dynamics import PRESETS, Setting, extinction_ratio, final_signal, growth_end, onset_ratio, plateau, simulate
+from cgro.dynamics import (
+    PRESETS,
+    Setting,
+    compare,
+    extinction_ratio,
+    final_signal,
+    growth_end,
+    onset_ratio,
+    plateau,
+    simulate,
+)
+from cgro.trajectory import Outcome, Trajectory
 
 BEYOND = PRESETS["table2"]
 
@@ -42,7 +53,7 @@ def test_plateau_and_end_are_roots_of_the_gradient(ratio, weight):
     sigmoid = lambda t: 1 / (1 + math.exp(-t))  # noqa: E731
     root = brentq(lambda m: (1 - weight) * sigmoid(-m) - weight * k * sigmoid(k * m), 0, 100)
     assert plateau(setting) == pytest.approx(root, rel=1e-9)
-    v = 200.0  # memorised: both pulls are exponential
+    v = 200.0  # memorized: both pulls are exponential
     pull = lambda m: (1 - weight) * math.exp(-m) - weight * k * math.exp(k * m)  # noqa: E731
     assert final_signal(setting) == pytest.approx(brentq(pull, 0, v), rel=1e-9)
 
@@ -69,7 +80,7 @@ def test_the_signal_dies_beyond_extinction_in_the_simulator():
     assert ends[1].final("signal_margin").max() < 0.1
 
 
-def test_onset_separates_memorising_from_not():
+def test_onset_separates_memorizing_from_not():
     base = replace(PRESETS["theorem"], n_train=20, n_filters=32)
     rho = 1 - onset_ratio(base, range(4))
     assert 0.01 < rho < 0.2
@@ -95,3 +106,30 @@ def test_final_signal_scales_as_the_inverse_power():
                           init_std=0.0944 / a)  # fmt: skip
         us.append(simulate(setting, n_steps=120_000, n_records=5, n_test=10).final("signal_learned")[0])
     assert np.log(us[1] / us[0]) / np.log(4.0 / 2.5) == pytest.approx(-3, abs=0.02)
+
+
+def test_no_plateau_is_measured_where_noise_was_never_quiet():
+    """Filters that start large have noise above the threshold from the first step on: there is nothing to read."""
+    setting = Setting(
+        PatchData(14, 3), n_train=5, n_filters=6, radius_ratio=1.7, robust_weight=0.3, init_std=0.4, lr=0.02
+    )
+    run = simulate(setting, seeds=[1, 2, 3], n_steps=50, n_records=10, n_test=5)
+    assert (run["noise_learned"].mean(2)[1:].min(0) > 0.05).any()
+    rows = compare(setting, run, [None, None, None])
+    assert rows["plateau"].measured is None
+    assert rows["plateau"].predicted == plateau(setting)
+    assert rows["signal_growth_end"].measured is None
+
+
+def test_the_plateau_is_read_at_the_last_quiet_record_of_each_seed():
+    steps = np.array([0, 1, 2, 3])
+    noise = np.array([[0.0, 0.0], [0.01, 0.01], [0.04, 0.2], [0.3, 0.4]])[..., None]
+    margin = np.array([[0.0, 0.0], [1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    values = {"noise_learned": noise, "signal_margin": margin, "filter_signal": np.ones((4, 2, 1))}
+    run = Trajectory(steps, values, (Outcome("completed", "", 3),) * 2)
+    rows = compare(BEYOND, run, [5.0, None])
+    assert rows["plateau"].measured == (2.0 + 10.0) / 2
+    assert rows["final_signal"].measured == (3.0 + 30.0) / 2
+    assert rows["signal_growth_end"].measured == 5.0
+    assert set(compare(PRESETS["theorem"], run, [5.0, 6.0])) == {"signal_growth_end"}
+    assert not compare(replace(BEYOND, activation="halves"), run, [5.0, 6.0])

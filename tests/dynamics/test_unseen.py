@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp, multivariate_normal, norm
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting, noise_variance, probability_correct
 from cgro.dynamics.spaces import rule_of
-from cgro.dynamics.unseen import root, unseen_margins
+from cgro.dynamics.unseen import UnseenExamples, root, unseen_margins
 from cgro.models.patch_cnn import PatchCNN
 
 
@@ -103,9 +103,8 @@ def test_unseen_margins_against_the_network_on_real_examples():
         rng = np.random.default_rng(0)
         y, group = 2 * rng.integers(0, 2, 60_000) - 1, np.zeros(60_000, int)
         rule = rule_of(Setting(data, n_filters=4, activation=form))
-        drawn = unseen_margins(
-            rule, w.T[:1], w[:, 1:] @ w[:, 1:].T, 0.8 * rng.standard_normal((60_000, 2, 4)), y, group
-        )[0]
+        examples = UnseenExamples(0.8 * rng.standard_normal((60_000, 2, 4)), y, group)
+        drawn = unseen_margins(rule, w.T[:1], w[:, 1:] @ w[:, 1:].T, examples)[0]
         assert ks_2samp(drawn, real).statistic < 1.95 * (2 / 60_000) ** 0.5  # exceeded once in a thousand
         assert ks_2samp(drawn * 1.1, real).statistic > 1.95 * (2 / 60_000) ** 0.5
 

@@ -3,13 +3,28 @@
 import numpy as np
 import pytest
 
-from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED, Sample, above, holds, value, worst
+from cgro.experiments.claims import (
+    NOT_REPRODUCED,
+    PARTLY,
+    REPRODUCED,
+    UNTESTED,
+    Statement,
+    above,
+    below,
+    holds,
+    untested,
+    value,
+    worst,
+)
+from cgro.results import Measured
+
+SAID = Statement("t/x", "", why="WHY")
 
 
 def test_the_prediction_interval_holds_one_more_seed_19_times_of_20() -> None:
     rng = np.random.default_rng(0)
     draws = rng.normal(50.0, 0.5, (2000, 6))
-    verdicts = [value("t/x", "", d[-1], Sample.of(d[:-1].tolist()), resolution=0.0).verdict for d in draws]
+    verdicts = [value(SAID, d[-1], Measured.of(d[:-1].tolist()), resolution=0.0).verdict for d in draws]
     assert 0.935 <= np.mean([v == REPRODUCED for v in verdicts]) <= 0.965
 
 
@@ -17,36 +32,56 @@ def test_the_prediction_interval_holds_one_more_seed_19_times_of_20() -> None:
     ("paper", "verdict"), [(98.6, REPRODUCED), (100.5, PARTLY), (110.0, NOT_REPRODUCED)], ids=["near", "off", "far"]
 )
 def test_a_value_near_off_and_far(paper: float, verdict: str) -> None:
-    assert value("t/x", "", paper, Sample((98.0, 98.5, 99.0, 98.5))).verdict == verdict
+    assert value(SAID, paper, Measured((98.0, 98.5, 99.0, 98.5))).verdict == verdict
 
 
 def test_a_calibrated_value_is_partly_at_best() -> None:
-    claim = value("t/x", "", 98.5, Sample((98.0, 98.5, 99.0)), calibrated=True, why="CALIBRATED")
-    assert (claim.verdict, "CALIBRATED" in claim.reason) == (PARTLY, True)
-    assert value("t/x", "", 10.0, Sample((98.0, 98.5, 99.0)), calibrated=True).verdict == NOT_REPRODUCED
+    claim = value(SAID, 98.5, Measured((98.0, 98.5, 99.0)), calibrated=True)
+    assert (claim.verdict, "WHY" in claim.reason) == (PARTLY, True)
+    assert value(SAID, 10.0, Measured((98.0, 98.5, 99.0)), calibrated=True).verdict == NOT_REPRODUCED
 
 
 def test_a_spread_too_wide_to_tell_judges_nothing() -> None:
-    assert value("t/x", "", 50.0, Sample((10.0, 50.0, 90.0))).verdict == UNTESTED
+    assert value(SAID, 50.0, Measured((10.0, 50.0, 90.0))).verdict == UNTESTED
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_seeds_judge_nothing(n: int) -> None:
-    sample = Sample((1.0, 2.0)[:n])
-    assert value("t/x", "", 1.0, sample).verdict == UNTESTED
-    assert above("t/x", "", sample, paper="").verdict == UNTESTED
+    sample = Measured((1.0, 2.0)[:n])
+    assert value(SAID, 1.0, sample).verdict == UNTESTED
+    assert above(SAID, sample).verdict == UNTESTED
 
 
 def test_a_sign_needs_its_interval() -> None:
-    assert above("t/x", "", Sample((1.0, 1.1, 0.9)), paper="").verdict == REPRODUCED
-    assert above("t/x", "", Sample((3.0, -1.0, 1.0)), paper="").verdict == PARTLY
-    assert above("t/x", "", Sample((-3.0, 1.0, -1.0)), paper="").verdict == NOT_REPRODUCED
+    assert above(SAID, Measured((1.0, 1.1, 0.9))).verdict == REPRODUCED
+    assert above(SAID, Measured((3.0, -1.0, 1.0))).verdict == PARTLY
+    assert above(SAID, Measured((-3.0, 1.0, -1.0))).verdict == NOT_REPRODUCED
 
 
 def test_the_worst_claim_names_the_artifact() -> None:
-    good = holds("a", "", {"x": True}, paper="", ours="", rule="")
-    bad = holds("b", "", {"x": False}, paper="", ours="", rule="")
-    none = holds("c", "", {}, paper="", ours="", rule="")
+    good = holds(SAID, {"x": True}, ours="", rule="")
+    bad = holds(SAID, {"x": False}, ours="", rule="")
+    none = holds(SAID, {}, ours="", rule="")
     assert worst([good, none]) == REPRODUCED
     assert worst([none]) == UNTESTED
     assert worst([good, bad, none]) == NOT_REPRODUCED
+
+
+def test_below_is_above_of_the_negative() -> None:
+    for values in ((1.0, 1.1, 0.9), (3.0, -1.0, 1.0), (-3.0, -1.0, -1.0)):
+        negative = Measured(tuple(-v for v in values))
+        assert below(SAID, negative, limit=-0.5).verdict == above(SAID, Measured(values), limit=0.5).verdict
+
+
+def test_our_explanation_is_said_only_where_a_claim_is_not_reproduced() -> None:
+    assert "WHY" not in above(SAID, Measured((1.0, 1.1, 0.9))).reason
+    assert above(SAID, Measured((-1.0, -1.1, -0.9))).reason.endswith("; WHY")
+    assert holds(SAID, {"a": True, "b": False}, ours="", rule="").reason == "1 of 2 checks hold (not: b); WHY"
+    assert untested(SAID, ours="").reason == "WHY"
+
+
+def test_a_claim_is_recorded_as_it_is() -> None:
+    claim = above(SAID, Measured((1.0, 1.1, 0.9)))
+    record = claim.record()
+    assert (record.name, record.verdict, record.reason) == (claim.name, claim.verdict, claim.reason)
+    assert record.numbers["per_seed"] == [1.0, 1.1, 0.9]

@@ -1,89 +1,89 @@
-"""A store's folders are replaced whole: killed before any file operation, the old ones are there or the new one."""
+"""What a store keeps of runs: small files without a path of this machine, and nothing measured of another network."""
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 
 import pytest
+from tests.experiments.runs import evaluation, make, training, workspace
 
-from cgro.experiments.store import STAGE, held, replace
+from cgro._check import BadRequest
+from cgro.experiments.plan import Job
+from cgro.experiments.store import KEPT, Store, without_folder
+from cgro.runs import Run
 
-OLD = {"net/summary.json": "old", "net/config.yaml": "old", "eval/of/summary.json": "of the old one"}
-NEW = {"net/summary.json": "new", "net/figures/a.svg": "new"}
-PROGRAM = """
-import os, signal, sys
-from pathlib import Path
-from cgro.experiments.store import held, replace
-
-root, at, seen = Path(sys.argv[1]), int(sys.argv[2]), 0
-
-def hook(event, args):
-    global seen
-    if event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "open") and str(root) in str(args[0]):
-        seen += 1
-        if seen == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def fill(folder):
-    (folder / "figures").mkdir()
-    (folder / "summary.json").write_text("new")
-    (folder / "figures" / "a.svg").write_text("new")
-
-sys.addaudithook(hook)
-with held(root):
-    replace(root, root / "net", fill, outdated=[root / "eval" / "of"])
-"""
+NET = training(0)
+READER = evaluation("readers/a", NET)
 
 
-def contents(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made")
+    make(workspace(path, [NET, READER]), NET, READER)
+    return path / "runs"
 
 
-def laid_out(root: Path) -> Path:
-    for name, text in OLD.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
+def kept(root: Path, runs: Path, *jobs: Job) -> Store:
+    store = Store(root)
+    for job in jobs:
+        store.keep(job, runs)
+    return store
 
 
-def test_killed_before_any_operation_the_store_holds_the_old_or_the_new(tmp_path: Path) -> None:
-    found, struck = [], 0
-    for at in range(1, 100):
-        root = laid_out(tmp_path / str(at))
-        done = subprocess.run([sys.executable, "-c", PROGRAM, str(root), str(at)])
-        kept = contents(root).values()
-        assert {"old", "of the old one"} <= set(kept) or "new" in kept, "neither here nor beside"
-        with held(root):
-            found.append(contents(root))
-        assert not (root / STAGE).exists()
-        if done.returncode == 0:
-            break
-        struck += 1
-    assert struck > 10
-    first_new = found.index(NEW)
-    assert found[:first_new] == [OLD] * first_new
-    assert found[first_new:] == [NEW] * (len(found) - first_new)
-    assert 0 < first_new < struck
+def test_small_files_and_no_path_of_this_machine(runs: Path, tmp_path: Path) -> None:
+    kept(tmp_path, runs, NET, READER)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {*KEPT}
+    assert not [path for path in files if str(runs).encode() in path.read_bytes()]
+    assert "@/net/seed-0/checkpoints" in (tmp_path / "runs/readers/a/config.yaml").read_text()
+    Run.open(tmp_path / "runs/readers/a")  # with digests of the copies
 
 
-def test_a_full_disk_leaves_the_old_folder_and_nothing_beside(tmp_path: Path) -> None:
-    def fill(folder: Path) -> None:
-        (folder / "summary.json").write_text("new")
-        raise OSError("full")
-
-    root = laid_out(tmp_path)
-    with held(root), pytest.raises(OSError, match="full"):
-        replace(root, root / "net", fill)
-    assert contents(root) == OLD
-    assert not (root / STAGE).exists()
+def test_only_dear_and_finished_runs_are_kept(runs: Path, tmp_path: Path) -> None:
+    kept(tmp_path, runs, Job("net/seed-0", "separation", {}), training(7))
+    assert not (tmp_path / "runs").exists()
 
 
-def test_another_process_waits(tmp_path: Path) -> None:
-    root = laid_out(tmp_path)
-    with held(root):
-        other = subprocess.Popen([sys.executable, "-c", PROGRAM, str(root), "0"])
-        with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(timeout=1.0)
-        assert contents(root) == OLD
-    assert other.wait(timeout=60) == 0
-    assert contents(root) == NEW
+def test_found_with_the_same_settings_only(runs: Path, tmp_path: Path) -> None:
+    store = kept(tmp_path, runs, NET)
+    assert store.found(NET) == Run(tmp_path / "runs/net/seed-0")
+    assert Store(tmp_path).found(training(0, epochs=3)) is None
+    environment = tmp_path / "runs/net/seed-0/environment.json"
+    environment.write_text(json.dumps({**json.loads(environment.read_text()), "schema": 0}))
+    with pytest.raises(BadRequest, match="expected run schema 1, got 0"):
+        Store(tmp_path).found(NET)
+
+
+def test_a_network_that_came_out_otherwise_takes_its_stored_measurements_along(runs: Path, tmp_path: Path) -> None:
+    store = kept(tmp_path, runs, NET, READER)
+    store.keep(NET, runs)  # the same bits
+    assert Store(tmp_path).found(READER) is not None
+    summary = tmp_path / "runs/net/seed-0/summary.json"
+    other = json.loads(summary.read_text())
+    other["metrics"]["robust_error/test"]["value"] += 0.01
+    other["provenance"] = other["digests"] = None  # edited on purpose
+    summary.write_text(json.dumps(other))
+    store.keep(NET, runs)
+    assert Store(tmp_path).found(READER) is None
+    assert Store(tmp_path).found(NET) is not None
+
+
+def test_an_artifact_that_comes_out_as_it_was_keeps_its_environment(tmp_path: Path) -> None:
+    artifact = tmp_path / "made/figure9"
+    artifact.mkdir(parents=True)
+    (artifact / "findings.json").write_text("{}")
+    (artifact / "environment.json").write_text("here")
+    store = Store(tmp_path / "store")
+    store.keep_artifact(artifact, tmp_path / "made/runs")
+    environment = tmp_path / "store/figure9/environment.json"
+    environment.write_text("another machine's")
+    store.keep_artifact(artifact, tmp_path / "made/runs")
+    assert environment.read_text() == "another machine's"
+    (artifact / "findings.json").write_text("[]")
+    store.keep_artifact(artifact, tmp_path / "made/runs")
+    assert environment.read_text() == "here"
+
+
+def test_a_path_in_yaml_is_still_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"target: {tmp_path}/runs/net/seed-0\nn: 3\n")
+    assert without_folder(file, tmp_path / "runs") == b"target: '@/net/seed-0'\nn: 3\n"

@@ -12,7 +12,23 @@ from matplotlib.figure import Figure
 from tests.report.drawings import DRAWINGS
 
 from cgro._check import BadRequest
-from cgro.report.style import figure, plain_text, wrapped_text
+from cgro.report.chart import Line
+from cgro.report.curves import CURVES
+from cgro.report.style import (
+    CLEAN,
+    COMPARED,
+    FLATNESS,
+    GAP,
+    MARK,
+    MEMORY,
+    ROBUST,
+    SIGNAL,
+    draw_band,
+    figure,
+    line_of,
+    plain_text,
+    wrapped_text,
+)
 from cgro.runs import write_arrays
 
 SOURCE = Path(__file__).parents[2] / "src" / "cgro"
@@ -50,6 +66,34 @@ def test_ordinary_text_is_not_changed() -> None:
     ):
         assert plain_text(text) == text
     assert wrapped_text("one two three", 8, 2) == "one two\nthree"
+
+
+def test_a_color_has_one_meaning() -> None:
+    meanings = (CLEAN, ROBUST, GAP, MEMORY, FLATNESS, SIGNAL, MARK, *COMPARED)
+    assert len(set(meanings)) == len(meanings)
+
+
+def test_curves_are_drawn_as_the_page_draws_them() -> None:
+    """Parts of the data by the line, clean and robust by the color, in figures of matplotlib and on the page."""
+    for curve in CURVES:
+        assert curve.color == (CLEAN if curve.key.startswith("clean") else ROBUST)
+        assert curve.key.endswith(f"/{curve.part}")
+    parts = ("train", "test", "validation")
+    assert [line_of(part)["linestyle"] for part in parts] == ["--", "-", ":"]
+    assert len({Line("a", "#000", part, []).dash for part in parts}) == 3
+    assert line_of("else")["linestyle"] == "-."
+
+
+def test_a_band_is_the_mean_and_the_range_of_seeds(tmp_path: Path) -> None:
+    values = np.array([[1.0, 3.0], [2.0, 6.0]])
+    with figure(tmp_path / "x") as drawing:
+        axes = drawing.add_subplot()
+        draw_band(axes, np.arange(2), values, color="black", label="a", linestyle="-")
+        draw_band(axes, np.arange(2), values[:, :1], color="black", label="b", linestyle="-")
+        assert axes.lines[0].get_ydata() == pytest.approx([2, 4])
+        assert len(axes.collections) == 1  # one seed has no range
+        heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+        assert (heights.min(), heights.max()) == (1, 6)
 
 
 def drawn_from() -> set[str]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cgro._check import BadRequest
+from cgro.bounds import evaluate
 from cgro.representation.lower_bound import (
     binary_entropy,
     checkerboard,
@@ -16,8 +17,6 @@ from cgro.representation.lower_bound import (
     robust_network,
     worst_case_family,
 )
-from cgro.representation.network import evaluate
-from cgro.representation.toy import toy
 
 
 def growth(w: int, n_layers: int, m: int, dim: int) -> float:
@@ -48,7 +47,7 @@ def test_floor_stays_finite_where_the_grid_does_not_fit_a_float():
     assert 1803 < floor < 1805
 
 
-def test_grid_neighbours_are_more_than_two_radii_apart():
+def test_grid_neighbors_are_more_than_two_radii_apart():
     for radius in (0.01, 0.05, 0.1, 0.125, 0.2, 0.24, 0.25, 0.3, 0.49):
         k = grid_side(radius)
         assert Fraction(1, k - 1) > 2 * Fraction(radius)
@@ -74,7 +73,7 @@ def test_construction_is_certified_on_every_ball_and_as_small_as_stated(radius, 
         assert (evaluate(layers, inside)[:, 0].sign() == family.labels).all()
 
 
-def test_a_known_labelling_costs_51_parameters():
+def test_a_known_labeling_costs_51_parameters():
     """k = 3, D - 1 = 3, 7 runs: the notes give 51 parameters."""
     labels = torch.tensor([1, 1, 1, -1, -1, 1, 1, 1, 1, -1, 1, 1, -1, -1, 1] + [1] * 12)
     family = worst_case_family(0.2, 4, labels)
@@ -98,14 +97,3 @@ def test_a_radius_beyond_the_construction_is_not_certified():
     family = worst_case_family(0.2, 3)
     wider = type(family)(family.points, family.labels, family.digits, 0.26, family.side)
     assert float(family_margins(robust_network(family), wider).min()) < 0.5
-
-
-@pytest.mark.parametrize("p", ["inf", "1", "2"])
-def test_toy_errors_are_exact(p):
-    for dim in (5, 7):
-        r = toy(0.2, dim, 60, p=p)
-        assert r["exact"]
-        assert r["clean_test"] == 0
-        assert r["robust_train"] == 0
-        assert r["robust_test"] == pytest.approx(1 - r["seen"] / r["m"])
-        assert abs(r["robust_test"] - r["expected"]) < 4 * math.sqrt(0.25 * 60) / r["m"] + 1e-9

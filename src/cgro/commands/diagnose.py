@@ -1,36 +1,39 @@
 """Does MY model overfit robustly? A verdict with evidence on a run, checkpoints, a table of curves, or a training log.
 
 From curves: how far the robust test error rises after its lowest point (free of the bias of picking a minimum), from
-which epoch on, whether a learning-rate drop set it off, what each rule of selection reports, and what helps. From weights:
-the errors, and a lint of the evaluation.
+which epoch on, whether a learning-rate drop set it off, what each rule of selection reports, and what helps. From
+weights: the errors, and a lint of the evaluation. Of a file it says which column was read as what, and in which unit.
 
 examples:
   cgro diagnose runs/mnist5k
   cgro diagnose output.log                                   # the field's plain-text training log
-  cgro diagnose curves.csv --map epoch=step,robust_accuracy/test=pgd_acc
+  cgro diagnose curves.csv --map epoch=step,robust_accuracy/test=pgd_acc:percent
+  cgro diagnose train.out --map 'epoch=/Epoch: (\\d+)/,robust_accuracy/test=/PGD acc ([\\d.]+)/'      # any text
   cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
   cgro diagnose runs/mine --model my_package.nets:Net        # a network of your own: with the lint
+  cgro diagnose output.log --fail-on robust_overfitting --max robust_error/test=0.55      # exit 1: for CI
 
-A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust; without it
-the verdict comes from the run's numbers and the lint is left out.
-"""
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust;
+without it the verdict comes from the run's numbers and the lint is left out."""
 
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from cgro._check import bad, count
+from cgro._check import CheckFailed, bad, count, number, one_of
 from cgro._progress import progress
-from cgro.commands import train
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
+from cgro.commands._target import Target, prepare, settings_of
+from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset
-from cgro.definitions import FOUR, ErrorRate, attack_by_name
+from cgro.definitions import FOUR, ErrorRate, Label, ThreatModel, attack_by_name
 from cgro.diagnosis import (
     Check,
+    Column,
     Curves,
     Diagnosis,
     checkpoint_files,
@@ -44,10 +47,19 @@ from cgro.diagnosis import (
 from cgro.diagnosis.importers import parse_map
 from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
-from cgro.results import Summary, commonest, plain_summary
-from cgro.runs import Run, summary
+from cgro.results import (
+    DiagnoseSummary,
+    DiagnosisRecord,
+    Measured,
+    Metric,
+    OutcomeRecord,
+    ThreatRecord,
+    VerdictRecord,
+    commonest,
+)
+from cgro.runs import Run
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_run_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
 from cgro.trust import Untrusted
 
 NOT_RUN = "Evaluation lint: "
@@ -61,14 +73,21 @@ class Config(Trusting, Output, Computing):
     target: str | None = option(
         None, "a run, a folder of checkpoints, a checkpoint, a CSV/JSONL, a log", positional=True
     )
-    map: str = option("", "CURVE=COLUMN,... for tables, such as robust_accuracy/test=pgd_acc")
+    map: str = option(
+        "",
+        "CURVE=COLUMN,... such as robust_accuracy/test=pgd_acc; COLUMN:percent or :fraction tells the unit; of a text "
+        "CURVE=/PATTERN/, a regular expression with one group",
+    )
     n_classes: int | None = option(
         None, "classes of the task, where the target does not say; sets the error of guessing"
     )
+    fail_on: list[str] = option([], "exit 1 on this label, or on several with commas; may be repeated")
+    max: list[str] = option([], "KEY=VALUE: exit 1 if this error or rise is larger; may be repeated")
     model: str | None = option(
-        None, "network of checkpoints: lenet, ... or package.module:factory; of a run, says that its own is yours",
+        None,
+        "network of checkpoints: lenet, ... or package.module:factory; of a run, says that its own is yours",
         names="network",
-    )  # fmt: skip
+    )
     width: int | None = option(None, "its width")
     data: str = option(
         "mnist5k", "data set of checkpoints; see cgro data; of a run, says that its own is yours", names="data"
@@ -84,7 +103,17 @@ class Config(Trusting, Output, Computing):
 
 
 def run(config: Config) -> Run:
-    """Diagnose any target."""
+    """Diagnose any target.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadRequest: a target that is not understood, or options that do not fit it.
+    """
     set_up(config)
     if config.target is None:
         raise bad(
@@ -92,6 +121,8 @@ def run(config: Config) -> Run:
         )
     path, columns = Path(config.target), parse_map(config.map)
     count(config.lint_n, "--lint-n", low=0)
+    _labels(config)
+    _limits(config)
     weights = path.suffix in SUFFIXES or (path.is_dir() and not (path / "config.yaml").exists())
     if weights and path.exists():
         return _from_weights(config, path)
@@ -101,158 +132,312 @@ def run(config: Config) -> Run:
     with begin("diagnose", config) as done:
         if curves is None:
             return _finish(config, done, *of_run(config, path))
-        found = [diagnose(c, n_classes=config.n_classes, seed=config.seed) for c in curves]
+        found = [diagnose(one, n_classes=config.n_classes, seed=config.seed) for one in curves]
         return _finish(config, done, curves, found)
 
 
+def check(config: Config, result: DiagnoseSummary) -> None:
+    """Hold a finished diagnosis against `--fail-on` and `--max`.
+
+    Args:
+        config: the options.
+        result: of `run`.
+
+    Raises:
+        CheckFailed: a label or number that the caller does not accept.
+        BadRequest: `--max` names a number that this diagnosis does not have.
+    """
+    verdict, metrics = result.verdict, result.metrics
+    assert verdict is not None, "every diagnosis has one"
+    labels = (verdict.label, *(verdict.per_seed or ()))
+    failed = [f"the label is {label} (--fail-on)" for label in _labels(config) if label in labels]
+    for key, limit in _limits(config).items():
+        found = metrics.get(key) or metrics.get(f"{key}@last_five")
+        if found is None:
+            numbers = ", ".join(metrics) or "none"
+            raise bad(f"--max {key}", expected=f"a number of this diagnosis ({numbers})", got="none of them")
+        value = found.typical
+        if value is None or value > limit:
+            shown = "not a number" if value is None else f"{value:.4g}"
+            failed.append(f"{key} is {shown}, above {limit:g} (--max)")
+    if failed:
+        raise CheckFailed("; ".join(failed))
+
+
+def _labels(config: Config) -> list[Label]:
+    """The labels of --fail-on."""
+    known = typing.get_args(Label)
+    words = ",".join(config.fail_on).split(",")
+    return [one_of(word.strip(), "--fail-on", known) for word in words if word.strip()]
+
+
+def _limits(config: Config) -> dict[str, float]:
+    """The limits of --max: key -> largest accepted value."""
+    limits: dict[str, float] = {}
+    for text in config.max:
+        key, equals, value = text.rpartition("=")
+        if not equals or not key.strip():
+            raise bad("--max", expected="KEY=VALUE such as robust_error/test=0.55", got=repr(text))
+        limits[key.strip()] = number(value.strip(), f"--max {key.strip()}")
+    return limits
+
+
 def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
-    """The curves of each seed of a training run and their diagnoses, with the errors of its end and the lint."""
-    curves, parts, found = read_curves(path), sorted(path.glob("seed-*")) or [path], []
+    """The curves of each seed of a training run and their diagnoses, with the errors of its end and the lint.
+
+    Args:
+        config: options; `lint_n`, `seed`, `n_classes` and what is trusted are used.
+        path: of the run.
+
+    Returns:
+        Curves and diagnoses, one of each per seed.
+    """
+    curves = read_curves(path)
+    parts = sorted(path.glob("seed-*")) or [path]
+    found: list[Diagnosis] = []
     for one, part in zip(curves, parts, strict=True):
-        judged = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
-        found.append(_with_lint_of_run(config, judged, part) if config.lint_n else judged)
+        found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
+        if config.lint_n:
+            found_here = _with_lint_of_run(config, found_here, part)
+        found.append(found_here)
     return curves, found
 
 
-def _with_lint_of_run(config: Config, judged: Diagnosis, part: Path) -> Diagnosis:
+def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path) -> Diagnosis:
     """Numbers and curves come from files; the lint builds the network, so it needs one that is trusted."""
     try:
-        return with_lint(judged, _lint_of_run(config, part))
+        return with_lint(found_here, _lint_of_run(config, part))
     except Untrusted as refused:
-        return replace(judged, findings=(*judged.findings, NOT_RUN + refused.left_out))
+        return replace(found_here, findings=(*found_here.findings, NOT_RUN + refused.left_out))
 
 
 def _final_errors(part: Path) -> dict[str, ErrorRate]:
     """The errors of the end of a finished run, from more examples than its curve."""
     source = Run.open(part)
-    metrics = source.summary["metrics"] if source.finished else {}
-    return {k: ErrorRate(metrics[k]["wrong"], metrics[k]["n"], metrics[k]["bound"]) for k in FOUR if k in metrics}
+    if not source.finished:
+        return {}
+    metrics = source.read().metrics
+    errors = {key: metrics[key].error for key in FOUR if key in metrics}
+    return {key: error for key, error in errors.items() if error is not None}
 
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:
     source = Run.open(part)
-    settings = train.settings_of(source, trust=config.trust)
-    data, model = train.prepare(settings)
-    path = checkpoint_of(source)
-    load_weights(model, read_run_weights(source, path), path)
-    return _lint(config, settings, data, model)
+    target = Target(settings_of(source, trust=config.trust), source, {"last": checkpoint_of(source)})
+    data, model = target.load()
+    return _lint(config, target.settings, data, model)
 
 
-def _lint(config: Config, settings: train.Config, data: Dataset, model: torch.nn.Module) -> list[Check]:
+def _lint(config: Config, settings: TrainConfig, data: Dataset, model: torch.nn.Module) -> list[Check]:
     device = make_fabric(config.device).device
     test = data.test.head(config.lint_n).to(device)
     return lint(model.to(device).eval(), test.x, test.y, settings.threat(), n=config.lint_n, seed=config.seed)
 
 
+def _settings(config: Config, path: Path) -> TrainConfig:
+    """The options of checkpoints, as those of a training.
+
+    Raises:
+        BadRequest: no network or no radius.
+    """
+    needed = {"--model": config.model, "--radius": config.radius}
+    missing = " and ".join(name for name, value in needed.items() if value is None)
+    if config.model is None or config.radius is None:
+        raise bad(str(path), expected=f"{missing} beside checkpoints", got="none", remedy="see cgro diagnose --help")
+    return TrainConfig(
+        data=config.data,
+        classes=config.classes,
+        model=config.model,
+        width=config.width,
+        p=config.p,
+        radius=config.radius,
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads,
+        precision=config.precision,
+    )
+
+
 def _from_weights(config: Config, path: Path) -> Run:
     """A folder of checkpoints makes a curve; one checkpoint makes a point."""
-    if config.model is None or config.radius is None:
-        missing = " and ".join(k for k, v in (("--model", config.model), ("--radius", config.radius)) if v is None)
-        raise bad(str(path), expected=f"{missing} beside checkpoints", got="none", remedy="see cgro diagnose --help")
+    settings = _settings(config, path)
     files = checkpoint_files(path, config.pattern) if path.is_dir() else [(0, path)]
-    names = ("data", "classes", "model", "width", "p", "radius", "seed", "device", "threads", "precision")
-    settings = train.Config(**{k: getattr(config, k) for k in names})
-    data, model = train.prepare(settings)
+    data, model = prepare(settings)
     device = make_fabric(config.device).device
-    parts = {k: getattr(data, k).head(config.n).to(device) for k in ("train", "test")}
+    parts = {"train": data.train.head(config.n).to(device), "test": data.test.head(config.n).to(device)}
     for _, file in files:
         load_weights(model, read_weights(file), file)
     model = model.to(device).eval()
+    classes = max(2, data.n_outputs)
     with begin("diagnose", config) as done:
-        point = diagnose_model(model, parts["train"], parts["test"], settings.threat(), n=config.n, n_lint=config.lint_n,
-                               n_classes=max(2, data.n_outputs), seed=config.seed)  # fmt: skip
+        point = diagnose_model(
+            model,
+            parts["train"],
+            parts["test"],
+            settings.threat(),
+            n=config.n,
+            n_lint=config.lint_n,
+            n_classes=classes,
+            seed=config.seed,
+        )
         if len(files) == 1:
             return _finish(config, done, [], [point])
         attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
         with progress(len(files), "checkpoints") as show:
 
-            def save(rows: list[dict[str, Any]]) -> None:
+            def save(rows: list[dict[str, float]]) -> None:
                 done.write_rows(rows)
                 show(len(rows))
 
             rows = measured(model, files, parts, attack, rows=done.rows(), saved=save)
-        meta = {
-            "source": str(path),
-            "n_classes": max(2, data.n_outputs),
-            **{f"n/{k}": len(v) for k, v in parts.items()},
-        }
-        curves = Curves.from_rows(rows, meta)
-        rates = {k: ErrorRate(e["wrong"], e["n"], e["bound"]) for k, e in point.evidence["errors"].items()}
-        found = diagnose(curves, errors=rates, seed=config.seed)
+        sizes = {f"n/{name}": len(part) for name, part in parts.items()}
+        curves = Curves.from_rows(rows, {"source": str(path), "n_classes": classes, **sizes})
+        found = diagnose(curves, errors=_measured_errors(point), seed=config.seed)
         return _finish(config, done, [curves], [with_lint(found, point.lint)])
 
 
-def _finish(config: Config, done: Run, curves: list[Curves], found: list[Diagnosis]) -> Run:
+def _measured_errors(point: Diagnosis) -> dict[str, ErrorRate]:
+    errors = {key: metric.error for key, metric in _errors_of(point).items()}
+    return {key: error for key, error in errors.items() if error is not None}
+
+
+def _errors_of(diagnosis: Diagnosis) -> dict[str, Metric]:
+    """The errors that a diagnosis of weights measured; none of a log."""
+    errors = diagnosis.evidence.get("errors", {})
+    assert isinstance(errors, Mapping)
+    return {key: Metric.of(entry) for key, entry in errors.items()}
+
+
+def _finish(config: Config, done: Run, curves: Sequence[Curves], found: Sequence[Diagnosis]) -> Run:
     """Write rows, summary and figure."""
-    rows = []
-    for number, (one, diagnosis) in enumerate(zip(curves, found, strict=False)):
-        fits = dict(zip(diagnosis.rise.epochs, diagnosis.rise.fit, strict=True)) if diagnosis.rise else {}
-        rows += [{**row, "part": number} | ({"valley": float(fits[row["epoch"]])} if row["epoch"] in fits else {})
-                 for row in one.rows()]  # fmt: skip
+    rows: list[dict[str, float]] = []
+    for part, (one, diagnosis) in enumerate(zip(curves, found, strict=False)):
+        rows += _rows(one, diagnosis, part)
     if rows:
         done.write_rows(rows)
     threat = None
     if config.radius is not None:
-        threat = train.Config(p=config.p, radius=config.radius).threat().to_dict()
-    reason = f"{sum(len(c) for c in curves)} epochs" if curves else "one point"
-    done.finish(
-        summary(
-            "diagnose", seed=config.seed, threat=threat, outcome={"kind": "completed", "reason": reason},
-            verdict=_verdict(found), metrics=_metrics(found), diagnoses=[f.to_dict() for f in found],
-        ),
-        diagnosis_figure,
-    )  # fmt: skip
+        threat = ThreatRecord.of(ThreatModel(config.p, config.radius).to_dict())
+    reason = "one point"
+    if curves:
+        reason = f"{sum(map(len, curves))} epochs"
+    result = DiagnoseSummary(
+        command="diagnose",
+        seed=config.seed,
+        threat=threat,
+        outcome=OutcomeRecord(kind="completed", reason=reason),
+        verdict=_verdict(found),
+        metrics=_metrics(found[0]),
+        diagnoses=[DiagnosisRecord.of(diagnosis.to_dict()) for diagnosis in found],
+    )
+    done.finish(result, diagnosis_figure)
     return done
 
 
-def _verdict(found: list[Diagnosis]) -> dict[str, Any]:
+def _rows(curves: Curves, diagnosis: Diagnosis, part: int) -> list[dict[str, float]]:
+    """Rows of one training, with the fitted valley."""
+    valley: dict[float, float] = {}
+    if diagnosis.rise is not None:
+        valley = dict(zip(diagnosis.rise.epochs.tolist(), diagnosis.rise.fit.tolist(), strict=True))
+    rows = curves.rows()
+    for row in rows:
+        row["part"] = part
+        epoch = row["epoch"]
+        if epoch in valley:
+            row["valley"] = valley[epoch]
+    return rows
+
+
+def _verdict(found: Sequence[Diagnosis]) -> VerdictRecord:
     """Of one training its own; of several seeds the commonest label."""
     if len(found) == 1:
-        return {"label": found[0].label, "reason": found[0].reason, "scope": found[0].scope}
-    labels = [f.label for f in found]
+        return VerdictRecord(label=found[0].label, reason=found[0].reason, scope=found[0].scope)
+    labels = [diagnosis.label for diagnosis in found]
     label, sentence = commonest(labels)
-    rises = [100 * f.rise.size for f in found if f.rise]
-    spread = f"; rise {np.mean(rises):.2f} points (sd {np.std(rises, ddof=1):.2f})" if len(rises) > 1 else ""
-    first = next(f for f in found if f.label == label)
+    rise = Measured.of([100 * diagnosis.rise.size for diagnosis in found if diagnosis.rise])
+    spread = ""
+    if rise.n > 1:
+        spread = f"; rise {rise.mean:.2f} points (sd {rise.sd:.2f})"
+    first = next(diagnosis for diagnosis in found if diagnosis.label == label)
     text = f"{sentence}{spread}. First such seed: {first.reason}"
-    return {"label": label, "reason": text, "scope": first.scope, "per_seed": labels}
+    return VerdictRecord(label=label, reason=text, scope=first.scope, per_seed=labels)
 
 
-def _metrics(found: list[Diagnosis]) -> dict[str, Any]:
+def _metrics(first: Diagnosis) -> dict[str, Metric]:
     """Of the first seed: errors by each rule of selection, and the rise."""
-    first, metrics = found[0], dict(found[0].evidence.get("errors", {}))
-    if first.selection:
-        for name in ("on_test", "on_validation", "last", "last_five"):
-            if (chosen := getattr(first.selection, name)) is not None:
-                key = f"selected_{name}" if name.startswith("on") else name
-                metrics[f"robust_error/test@{key}"] = {"value": chosen.robust_error, "epoch": chosen.epoch}
-    if first.rise:
-        r = first.rise
-        metrics["rise/robust_error/test"] = {"value": r.size, "interval": list(r.interval), "p_value": r.p_value}
+    metrics = _errors_of(first)
+    part = first.evidence.get("held_out", "test")
+    if first.selection is not None:
+        selected = {
+            f"selected_on_{part}": first.selection.on_test,
+            "selected_on_validation": first.selection.on_validation,
+            "last": first.selection.last,
+            "last_five": first.selection.last_five,
+        }
+        for name, chosen in selected.items():
+            if chosen is not None:
+                metric = Metric(value=chosen.robust_error, epoch=chosen.epoch)
+                metrics[f"robust_error/{part}@{name}"] = metric
+    rise = first.rise
+    if rise is not None:
+        metric = Metric(value=rise.size, interval=rise.interval, p_value=rise.p_value)
+        metrics[f"rise/robust_error/{part}"] = metric
     return metrics
 
 
-def not_run(diagnosis: dict[str, Any]) -> list[str]:
-    """Of a diagnosis as plain values: why its lint was left out, if something was not trusted."""
-    return [text for text in diagnosis.get("findings", []) if text.startswith(NOT_RUN)]
+def not_run(findings: Sequence[str]) -> list[str]:
+    """Why a lint was left out, if something was not trusted.
+
+    Args:
+        findings: of a diagnosis.
+
+    Returns:
+        The findings that say so.
+    """
+    return [text for text in findings if text.startswith(NOT_RUN)]
 
 
-def describe(summary: Summary) -> str:
-    """The verdict, its sentences, the lint and the remedies."""
-    result: Any = plain_summary(summary)
-    lines = [f"{result['verdict']['label']}: {result['verdict']['reason']}"]
-    first = result["diagnoses"][0]
-    findings = [f"- {text}" for text in first["findings"] if not text.startswith(NOT_RUN)]
-    lines += ["", *findings] if findings else []
-    lines += [line for text in not_run(first) for line in ("", text)]
-    if first["lint"]:
-        warnings = [c for c in first["lint"] if c["status"] == "WARN"]
-        lines += ["", f"Evaluation lint: {len(first['lint']) - len(warnings)} PASS, {len(warnings)} WARN"]
-        lines += [f"  WARN {c['name']}: {c['finding']}. {c['meaning']} To do: {c['remedy']}." for c in warnings]
-    elif not first["evidence"].get("errors") and not not_run(first):
-        lines += [
-            "",
-            "Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust.",
-        ]
-    lines += ["", "What helps:", *(f"- {text}" for text in first["remedies"])] if first["remedies"] else []
+def describe(result: DiagnoseSummary) -> str:
+    """The verdict, its sentences, what was read, the lint and the remedies.
+
+    Args:
+        result: of `run`.
+
+    Returns:
+        Lines for the terminal.
+    """
+    first = result.diagnoses[0]
+    assert result.verdict is not None, "every diagnosis has one"
+    lines = [f"{result.verdict.label}: {result.verdict.reason}"]
+    findings = [f"- {text}" for text in first.findings if not text.startswith(NOT_RUN)]
+    n_epochs = first.evidence.get("n_epochs", 0)
+    read = [f"- {Column(**column).sentence(n_epochs)}" for column in first.evidence.get("columns", ())]
+    remedies = [f"- {text}" for text in first.remedies]
+    blocks = {
+        "": findings,
+        "Read:": read,
+        "Not run:": not_run(first.findings),
+        "Lint:": _lint_lines(first),
+        "What helps:": remedies,
+    }
+    for head, block in blocks.items():
+        if not block:
+            continue
+        lines.append("")
+        if head in ("Read:", "What helps:"):
+            lines.append(head)
+        lines += block
     return "\n".join(lines)
+
+
+def _lint_lines(first: DiagnosisRecord) -> list[str]:
+    """What the lint found, or why there is none."""
+    if first.lint:
+        warnings = [check for check in first.lint if check.status == "WARN"]
+        lines = [f"Evaluation lint: {len(first.lint) - len(warnings)} PASS, {len(warnings)} WARN"]
+        for check in warnings:
+            lines.append(f"  WARN {check.name}: {check.finding}. {check.meaning} To do: {check.remedy}.")
+        return lines
+    if first.evidence.get("errors") or not_run(first.findings):
+        return []
+    return ["Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust."]

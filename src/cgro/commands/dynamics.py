@@ -17,7 +17,7 @@ robust weight 0.
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -36,6 +36,7 @@ from cgro.dynamics import (
     PRESETS,
     Backend,
     Setting,
+    Simulation,
     compare,
     detect_stages,
     extinction_ratio,
@@ -175,14 +176,15 @@ def _given(config: Config, names: Sequence[str]) -> dict[str, Any]:
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
     backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
-    trained = simulate(
-        setting,
-        seeds=seeds,
-        n_steps=config.n_steps,
-        backend=backend,
-        threads=config.threads or os.cpu_count() or 1,
-        label=f"dynamics: {config.preset}",
-    )
+    with progress(config.n_steps, f"dynamics: {config.preset}") as update:
+        trained = simulate(
+            setting,
+            seeds=seeds,
+            n_steps=config.n_steps,
+            backend=backend,
+            threads=config.threads or os.cpu_count() or 1,
+            progress=update,
+        )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
@@ -251,13 +253,13 @@ class _Measured:
         return msgspec.structs.replace(_over_seeds(self.values), bound=self.bound, attack=self.attack)
 
 
-def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | None) -> dict[str, _Measured]:
+def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | None) -> dict[str, _Measured]:
     """The four errors, and those under a full ball by their own names."""
     restricted = "along the signal direction, closed form"
     if all(o.ok for o in trained.outcomes):
         test, n_test = unseen_errors(trained, config.n_test), config.n_test
     else:
-        test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.meta["n_test"]
+        test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.n_test
     errors = {
         "clean_error/train": _Measured(trained.final("clean_error/train"), setting.n_train),
         "clean_error/test": _Measured(test["clean"], n_test),
@@ -267,7 +269,7 @@ def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | N
     if ball is None:
         return errors
     n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
-    found = full_ball_errors(trained.meta["batch"], setting, p=ball, n_test=n_ball["test"], seeds=trained.meta["seeds"])
+    found = full_ball_errors(trained.vectors, setting, p=ball, n_test=n_ball["test"], seeds=trained.seeds)
     for part, values in found.items():
         key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
         if setting.full_ball:
@@ -278,7 +280,7 @@ def _errors(config: Config, setting: Setting, trained: Trajectory, ball: str | N
     return errors
 
 
-def result_of(config: Config, setting: Setting, trained: Trajectory) -> DynamicsSummary:
+def result_of(config: Config, setting: Setting, trained: Simulation) -> DynamicsSummary:
     """The summary of one setting.
 
     Args:
@@ -297,9 +299,9 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> Dynamics
     theory: dict[str, PredictionRecord] = {}
     if len(trained.steps) >= FEWEST_RECORDS:
         found = summarize_stages(detect_stages(trained))
-        stages = {name: BoundaryRecord.of(boundary) for name, boundary in found.items()}
+        stages = {name: BoundaryRecord.of(asdict(boundary)) for name, boundary in found.items()}
         predicted = compare(setting, trained, stages["signal_growth_end"].per_seed)
-        theory = {name: PredictionRecord.of(row) for name, row in predicted.items()}
+        theory = {name: PredictionRecord.of(asdict(row)) for name, row in predicted.items()}
     verdict = cgro_verdict({key: errors[key].pooled() for key in FOUR})
     return DynamicsSummary(
         command="dynamics",
@@ -313,7 +315,7 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> Dynamics
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
         statement=STATEMENTS[config.preset],
-        n_seeds=len(trained.meta["seeds"]),
+        n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
         signal_margin=_over_seeds(trained.final("signal_margin")),
@@ -321,7 +323,7 @@ def result_of(config: Config, setting: Setting, trained: Trajectory) -> Dynamics
         theory=theory,
         setting=setting.to_dict(),
         radius_ratio=setting.radius_ratio,
-        backend=trained.meta["backend"],
+        backend=trained.backend,
     )
 
 
@@ -453,9 +455,10 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
 def _draw(config: Config, path: Path) -> None:
     """The figures, from the run directory alone."""
     from cgro.report import dynamics as report
+    from cgro.report.phase import phase_diagram
 
     if config.sweep:
-        report.phase_diagram(path)
+        phase_diagram(path)
         return
     report.stages_figure(path)
     report.filters_figure(path)

@@ -328,7 +328,7 @@ def _compared(results: list[FlatnessSummary]) -> FlatnessSummary:
         return first
     curves = [_record(result) for result in results]
     metrics = metrics_over(results)
-    correlation, points = None, gaps([c.plain() for c in curves])
+    correlation, points = None, gaps(curves)
     if points is not None:
         found = rank_correlation(points[0], points[1], np.random.default_rng(0))
         correlation = CorrelationRecord.of(found.to_dict())

@@ -29,7 +29,7 @@ from cgro.representation.lower_bound import (
     robust_network,
     worst_case_family,
 )
-from cgro.representation.toy import toy, toy_dims
+from cgro.representation.worst_case import dims_of_grids_up_to, errors_on_family
 from cgro.results import BuiltRecord, BuiltRow, FloorRow, LowerBoundSummary, OutcomeRecord, ThreatRecord
 from cgro.runs import Run
 
@@ -75,11 +75,15 @@ def run(config: Config) -> Run:
     count(config.toy_points, "--toy-points", low=2)
     rows = [_row(config, radius, dim) for dim in range(first, last + 1)]
     with begin("lower-bound", config) as done:
-        built = [_built(radius, dim, config.seed) for dim in toy_dims(radius, LARGEST_BUILT) if first <= dim <= last]
+        built = [
+            _built(radius, dim, config.seed)
+            for dim in dims_of_grids_up_to(radius, LARGEST_BUILT)
+            if first <= dim <= last
+        ]
         toys = []
-        for dim in toy_dims(radius, LARGEST_TOY):
+        for dim in dims_of_grids_up_to(radius, LARGEST_TOY):
             if first <= dim <= last:
-                toys.append(toy(radius, dim, config.toy_points, p=config.p, seed=config.seed))
+                toys.append(errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed).to_dict())
         done.write_rows([row.plain() for row in rows])
         result = _summary(config, radius, rows, built, toys)
         done.finish(result, partial(_draw, toys, config.toy_points))

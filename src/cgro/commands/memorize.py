@@ -281,11 +281,11 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> dict[str, J
     if config.export:
         from cgro.representation.export import export
 
-        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n)
+        checks["export"] = export(memorizer, run.path / "export", limit=config.verify_n).to_dict()
     if config.verify == "milp":
         from cgro.representation.verify import verify_balls
 
-        checks["milp"] = verify_balls(memorizer, _spread_over(memorizer, config.verify_n))
+        checks["milp"] = verify_balls(memorizer, _spread_over(memorizer, config.verify_n)).to_dict()
     return checks
 
 

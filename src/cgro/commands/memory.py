@@ -32,9 +32,10 @@ from cgro.flatness import (
     RealStages,
     attacked,
     by_quarter,
-    influence,
+    memorization_values,
     memorized_by_margin,
     memory_score,
+    random_subsets,
     real_stages,
     spearman,
 )
@@ -212,16 +213,8 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
 
     part, generator = data.train.head(config.n).to(fabric.device), torch.Generator().manual_seed(settings.seed)
     with progress(config.influence, "networks on subsets") as update:
-        return influence(
-            network,
-            part.x,
-            part.y,
-            attack,
-            generator,
-            n_examples=len(data.train),
-            n_models=config.influence,
-            share=SHARE,
-        )
+        subsets = random_subsets(len(data.train), config.influence, generator, share=SHARE)
+        return memorization_values(network, part.x, part.y, attack, subsets)
 
 
 def _stages(source: Run) -> RealStages | None:
@@ -259,7 +252,7 @@ def _summary(
     score = memory_score(train, test)
     metrics = {
         "memory/score": Metric(value=score.value, interval=score.interval, n=len(train.margin), bound=None),
-        "memory/ranking": Metric(value=score.ranking),
+        "memory/ranking": Metric(value=score.auc),
     }
     for part, probe in found.probes.items():
         metrics[f"memory/flip_radius/{part}"] = Metric(
@@ -293,9 +286,9 @@ def _quarters(found: _Found, radius: float, metrics: dict[str, Metric]) -> list[
     if not flips:
         return []
     margins = {part: probe.margin for part, probe in found.probes.items()}
-    quarters = [QuarterRecord.of(row) for row in by_quarter(flips, margins)]
+    quarters = [QuarterRecord.of(row.to_dict()) for row in by_quarter(flips, margins)]
     n = len(flips["train"]) // 4
-    metrics["memory/mu"] = Metric(value=memorized_by_margin(flips, margins, radius)["mu"])
+    metrics["memory/mu"] = Metric(value=memorized_by_margin(flips, margins, radius).mu)
     for k, quarter in enumerate(quarters, 1):
         metrics[f"memory/quarter_{k}"] = Metric(value=quarter.memory, interval=quarter.interval, n=n, bound=None)
     for part in PARTS:

@@ -1,6 +1,7 @@
-"""One HTML file about one or several runs, to send to a colleague: verdict, curves, examples, numbers, lint. No network.
+"""One HTML file about one or several runs, to send to a colleague: verdict, curves, examples, numbers, lint.
 
-Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs show what they hold.
+The file loads nothing from anywhere. Runs of cgro train are diagnosed on the way (as by cgro diagnose); other runs show
+what they hold.
 
 examples:
   cgro report runs/mnist5k --out report.html
@@ -8,19 +9,23 @@ examples:
   cgro report runs/mnist5k --json
   cgro report runs/mine --trust
 
-A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says that the
-lint was not run.
+A run is data: without --trust no code that it names is imported, no path read and nothing fetched; the page then says
+that the lint was not run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
 from cgro.commands._common import Trusting, option
-from cgro.report import page
-from cgro.results import commonest
+from cgro.report.card import read_card, read_summary_of
+from cgro.report.page import html
+from cgro.report.pictures import KEPT_BY, read_pictures
+from cgro.results import DiagnoseSummary, DiagnosisRecord, commonest, read_value
 from cgro.runs import Run, Unsaved, write_atomic
 
 
@@ -36,38 +41,73 @@ class Config(Trusting):
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
 
 
+class _Findings(msgspec.Struct):
+    findings: list[str] = []
+
+
+class _Verdict(msgspec.Struct):
+    label: str
+    reason: str
+
+
+class _Card(msgspec.Struct):
+    """What the terminal shows of a card."""
+
+    name: str
+    verdict: _Verdict
+    diagnosis: _Findings | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What `run` gives."""
+
+    report: str | None
+    runs: list[_Card]
+
+
 def run(config: Config) -> Unsaved:
-    """Write the page."""
+    """Write the page.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The file (`report`, None with --json) and the cards (`runs`), as plain values.
+
+    Raises:
+        BadRequest: no run, a file that is there, or a run that is damaged.
+    """
     if not config.runs:
         raise bad("RUN", expected="one or more run directories", got="none", remedy="see cgro report --help")
     out = Path(config.out)
     if not config.json and out.exists() and not config.overwrite:
         raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
     runs = [Run.open(path) for path in config.runs]
-    cards = [page.card(one, _diagnosis(one, config)) for one in runs]
-    if not config.json:
-        write_atomic(out, page.html(cards, [page.examples(one) for one in runs]).encode())
-    return Unsaved({"report": None if config.json else str(out), "runs": cards})
+    cards = [read_card(one, _diagnosis(one, config)) for one in runs]
+    plain = [card.to_dict() for card in cards]
+    if config.json:
+        return Unsaved({"report": None, "runs": plain})
+    write_atomic(out, html(cards, [read_pictures(one) for one in runs]).encode())
+    return Unsaved({"report": str(out), "runs": plain})
 
 
-def _diagnosis(run: Run, config: Config) -> dict[str, Any] | None:
+def _diagnosis(run: Run, config: Config) -> DiagnosisRecord | None:
     """What the run holds, or what its curves give; of several seeds the first of the most common label."""
-    result = page.read_summary(run)
-    if result["command"] == "diagnose":
-        return result["diagnoses"][0]
-    if result["command"] not in ("train", "quickstart") or "eval_attack" not in run.config:
+    summary = read_summary_of(run)
+    if isinstance(summary, DiagnoseSummary):
+        return summary.diagnoses[0]
+    if summary.command not in KEPT_BY or "eval_attack" not in run.config:
         return None
-    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device,
-                               trust=config.trust)  # fmt: skip
+    settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device, trust=config.trust)
     seeds = diagnose.of_run(settings, run.path)[1]
-    labels = [d.label for d in seeds]
+    labels = [seed.label for seed in seeds]
     label, agreement = commonest(labels)
     chosen = labels.index(label)
-    found = seeds[chosen].to_dict()
-    if len(seeds) > 1:
-        remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
-        found["findings"] = [remark, *found["findings"]]
-    return found
+    found = read_value(seeds[chosen].to_dict(), f"the diagnosis of {run.path}", DiagnosisRecord)
+    if len(seeds) == 1:
+        return found
+    remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
+    return msgspec.structs.replace(found, findings=[remark, *found.findings])
 
 
 def _ordinal(k: int) -> str:
@@ -76,19 +116,27 @@ def _ordinal(k: int) -> str:
     >>> [_ordinal(k) for k in (1, 2, 3, 4, 11, 22)]
     ['1st', '2nd', '3rd', '4th', '11th', '22nd']
     """
-    return f"{k}" + ("th" if k % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th"))
+    if k % 100 in (11, 12, 13):
+        return f"{k}th"
+    return f"{k}" + {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
 
 
-def describe(result: dict[str, Any]) -> str:
-    """Where the page is, and the verdicts.
+def describe(result: Mapping[str, object]) -> str:
+    """Say where the page is, and the verdicts.
 
     Args:
         result: of `run`. Others may have made the runs in it: their texts are printed on one line, without control
             characters.
+
+    Returns:
+        Text for the terminal.
     """
+    answer = read_value(result, "cgro report", _Answer)
     lines = []
-    for card in result["runs"]:
-        texts = (card["name"], card["verdict"]["label"], card["verdict"]["reason"])
-        lines.append(": ".join(one_line(text) for text in texts))
-        lines += [f"  {one_line(text)}" for text in diagnose.not_run(card["diagnosis"] or {})]
-    return "\n".join([*lines, "", str(result["report"])])
+    for card in answer.runs:
+        texts = [card.name, card.verdict.label, card.verdict.reason]
+        lines.append(": ".join(map(one_line, texts)))
+        if card.diagnosis is not None:
+            for text in diagnose.not_run(card.diagnosis.findings):
+                lines.append(f"  {one_line(text)}")
+    return "\n".join([*lines, "", str(answer.report)])

@@ -20,6 +20,7 @@ hour).
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def keep_examples(data: Dataset, run: Run) -> None:
         BadRequest: the data have changed since the run was started.
     """
     used: dict[str, object] = {part: getattr(data, part).index.tolist() for part in ("train", "validation", "test")}
-    used["sha256"] = data.source["sha256"]
+    used["sha256"] = data.sha256
     path = run.file("index_sets.json")
     if path.exists() and read_json(path) != used:
         raise bad(
@@ -175,7 +176,8 @@ def evaluate(
         for name, part in parts.items():
             errors |= errors_on(model, part, attack, config.final_n, name)
         shares = shares_on(model, parts["test"], config.final_n)
-        found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data))
+        attacked = config.attack != "none" and config.robust_weight != 0
+        found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
         verdict = VerdictRecord.of(found.to_dict())
         metrics = metrics_of(errors, attack, config.eval_attack)
         save_examples(model, data, attack, run)
@@ -189,7 +191,7 @@ def evaluate(
         verdict=verdict,
         metrics=metrics,
         data=DatasetRecord.of(data.describe()),
-        selected=None if selected is None else SelectedEpoch.of(selected),
+        selected=SelectedEpoch.of(selected) if isinstance(selected, Mapping) else None,
         model=ModelRecord(name=config.model, width=config.width, n_parameters=n_parameters(model)),
     )
 

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from cgro._check import bad, count
 
-NAME = re.compile(r"(?=\w)(crop(?P<crop>[1-9]\d*)?)?((^|-)(?P<flip>flip))?((^|-)cutout(?P<cutout>[1-9]\d*))?")
+NAME = re.compile(r"(?=\w)(?P<crop>crop(?P<padding>[1-9]\d*)?)?((^|-)(?P<flip>flip))?((^|-)cutout(?P<side>[1-9]\d*))?")
 STANDARD_CROP = 4
 """Pixels of padding in the usual recipe for CIFAR-10 (He et al., 2016)."""
 
@@ -19,7 +19,15 @@ class Streams(Protocol):
     """One stream of random numbers per example, such as `cgro.definitions.draws.Draws`."""
 
     def integers(self, high: int, n: int) -> Tensor:
-        """(B, n) int64 in 0 .. high - 1, the next n numbers of each stream."""
+        """Draw the next numbers of each stream.
+
+        Args:
+            high: one above the largest number.
+            n: numbers per example.
+
+        Returns:
+            (B, n) int64 in 0 .. high - 1.
+        """
         ...
 
 
@@ -64,44 +72,56 @@ class Augmentation:
 
         Args:
             x: (B, C, H, W), uint8 or floating point; not changed.
-            generator: source of all randomness, on the device of x: a generator, whose numbers go by the row in the batch,
-                or one stream per example, so that what happens to an image does not depend on its batch.
+            generator: source of all randomness, on the device of x: a generator, whose numbers go by the row in the
+                batch, or one stream per example, so that what happens to an image does not depend on its batch.
 
         Returns:
             (B, C, H, W), in the dtype and memory format of x; every value is one of x's, or 0.
         """
         self._check(x, generator)
-        out = self._cropped(x, generator) if self.crop else x
+        out = x
+        if self.crop:
+            out = self._cropped(x, generator)
         if self.flip:
             flipped = _integers(generator, 2, 1, x).bool().view(-1, 1, 1, 1)
             out = torch.where(flipped, out.flip(3), out)
         if self.cutout:
             out = out.masked_fill(self._squares(x, generator)[:, None], 0)
-        last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        return out.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        # Windows and `where` choose a layout of their own; a batch that came in channels_last leaves so.
+        if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+            return out.contiguous(memory_format=torch.channels_last)
+        return out.contiguous()
 
     def _cropped(self, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
         n, _, height, width = x.shape
+        # All windows as a view, (B, C, 2 crop + 1, 2 crop + 1, H, W): only those that are chosen are copied.
         windows = pad(x, [self.crop] * 4).unfold(2, height, 1).unfold(3, width, 1)
         shift = _integers(generator, 2 * self.crop + 1, 2, x)
         return windows[torch.arange(n, device=x.device), :, shift[:, 0], shift[:, 1]]
 
     def _squares(self, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
         """(B, H, W), true inside the square [center - cutout // 2, center - cutout // 2 + cutout) of each image."""
-        sides = x.shape[2:]
-        inside = []
-        for side in sides:
-            start = _integers(generator, side, 1, x) - self.cutout // 2
-            place = torch.arange(side, device=x.device)
-            inside.append((place >= start) & (place < start + self.cutout))
-        return inside[0][:, :, None] & inside[1][:, None, :]
+        _, _, height, width = x.shape
+        rows = self._interval(height, x, generator)
+        columns = self._interval(width, x, generator)
+        return rows[:, :, None] & columns[:, None, :]
+
+    def _interval(self, side: int, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
+        """(B, side), true inside the square along one axis."""
+        start = _integers(generator, side, 1, x) - self.cutout // 2
+        place = torch.arange(side, device=x.device)
+        return (place >= start) & (place < start + self.cutout)
 
     def _check(self, x: Tensor, generator: torch.Generator | Streams) -> None:
         if x.ndim != 4:
             raise bad("augmentation", expected="images of shape (B, C, H, W)", got=tuple(x.shape))
         if max(self.crop + 1, self.cutout) > min(x.shape[2:]):
-            raise bad("augmentation", expected=f"images larger than crop {self.crop}, at least cutout {self.cutout}",
-                      got=f"{x.shape[2]}x{x.shape[3]}", remedy="use smaller sizes or none")  # fmt: skip
+            raise bad(
+                "augmentation",
+                expected=f"images larger than crop {self.crop}, at least cutout {self.cutout}",
+                got=f"{x.shape[2]}x{x.shape[3]}",
+                remedy="use smaller sizes or none",
+            )
         if isinstance(generator, torch.Generator) and generator.device.type != x.device.type:
             raise bad("generator", expected=f"on {x.device}", got=generator.device)
 
@@ -115,7 +135,13 @@ def _integers(source: torch.Generator | Streams, high: int, n: int, x: Tensor) -
 
 
 def augmentation_by_name(name: str) -> Augmentation:
-    """`none`, or the parts in their order joined by "-": crop or cropN (default 4), flip, cutoutN.
+    """The augmentation of a name: `none`, or the parts in their order joined by "-".
+
+    Args:
+        name: the parts are crop or cropN (N pixels of padding, default 4), flip, and cutoutN (side N).
+
+    Returns:
+        The augmentation; that of `none` changes nothing.
 
     Raises:
         BadRequest: another name, another order, or a size 0.
@@ -129,5 +155,8 @@ def augmentation_by_name(name: str) -> Augmentation:
     found = NAME.fullmatch(name)
     if found is None:
         raise bad("augmentation", expected="none, or parts such as crop-flip, crop2-flip-cutout8, flip", got=repr(name))
-    crop = int(found["crop"] or STANDARD_CROP) if name.startswith("crop") else 0
-    return Augmentation(crop, found["flip"] is not None, int(found["cutout"] or 0))
+    crop = 0
+    if found.group("crop"):
+        crop = int(found.group("padding") or STANDARD_CROP)
+    cutout = int(found.group("side") or 0)
+    return Augmentation(crop, found.group("flip") is not None, cutout)

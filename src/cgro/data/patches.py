@@ -8,6 +8,11 @@ from torch import Tensor
 
 from cgro._check import bad, count, number, one_of
 
+SMALLEST_POSITIVE = 1e-300
+"""Of strengths and standard deviations; below it squares underflow. A choice."""
+SMALLEST_SINGULAR = 1e-12
+"""Singular values of the noise patches below this share of the largest count as zero. A choice: rounding is 1e-16."""
+
 
 @dataclass(frozen=True)
 class PatchSample:
@@ -85,15 +90,19 @@ class PatchData:
         count(self.patch_dim, "patch_dim", low=2)
         count(self.n_patches, "n_patches", low=2)
         count(self.n_signals, "n_signals", high=self.patch_dim - 1)
-        tiny = 1e-300
-        strength = self.patch_dim**0.249 if self.signal_strength is None else self.signal_strength
-        object.__setattr__(self, "signal_strength", _positive(strength, "signal_strength", tiny))
-        std = self.patch_dim**-0.509 if self.noise_std is None else self.noise_std
-        object.__setattr__(self, "noise_std", _positive(std, "noise_std", tiny))
+        # The class is frozen; defaults that depend on another field are set past that.
+        object.__setattr__(self, "signal_strength", self._or_default("signal_strength", self.patch_dim**0.249))
+        object.__setattr__(self, "noise_std", self._or_default("noise_std", self.patch_dim**-0.509))
         if isinstance(self.signal_position, str):
             one_of(self.signal_position, "signal_position", ("random",))
         else:
             count(self.signal_position, "signal_position", low=0, high=self.n_patches - 1)
+
+    def _or_default(self, field: str, default: float) -> float:
+        given = getattr(self, field)
+        if given is None:
+            return default
+        return _positive(given, field)
 
     @property
     def signal_directions(self) -> Tensor:
@@ -112,15 +121,17 @@ class PatchData:
             The examples with their parts.
         """
         count(n, "n")
-        k, p = self.n_signals, self.n_patches
+        p = self.n_patches
         y = self._labels(n, generator)
-        which = torch.randint(k, (n,), generator=generator)
+        which = torch.randint(self.n_signals, (n,), generator=generator)
         noise = torch.randn(n, p - 1, self.patch_dim, generator=generator, dtype=torch.float64) * self.noise_std
-        noise[..., :k] = 0.0  # the exact projection onto the complement of the first k axes
+        # The signal directions are the first axes, so this is the exact projection onto their complement.
+        noise[..., : self.n_signals] = 0.0
         if self.signal_position == "random":
             position = torch.randint(p, (n,), generator=generator)
         else:
             position = torch.full((n,), int(self.signal_position))
+        # Noise patch j goes to place j in front of the signal, and to place j + 1 from the signal on.
         others = torch.arange(p - 1).expand(n, -1)
         others = others + (others >= position[:, None])
         x = torch.zeros(n, p, self.patch_dim, dtype=torch.float64)
@@ -162,16 +173,17 @@ class PatchData:
             raise bad("filters", expected=f"shape (m, {self.patch_dim})", got=tuple(filters.shape))
         directions = self.signal_directions.to(filters)
         signal = filters @ directions.T @ directions
-        basis = torch.linalg.svd(sample.noise.to(filters).flatten(0, 1), full_matrices=False)
-        keep = basis.S.max() * 1e-12 < basis.S
-        basis = basis.Vh[keep]
+        noise = torch.linalg.svd(sample.noise.to(filters).flatten(0, 1), full_matrices=False)
+        # An orthonormal basis of the noise patches; directions that only rounding gave them are left out.
+        smallest = SMALLEST_SINGULAR * noise.S.max()
+        basis = noise.Vh[noise.S.gt(smallest)]
         memorized = filters @ basis.T @ basis
         return Decomposition(signal, memorized, filters - signal - memorized)
 
 
-def _positive(value: float, what: str, tiny: float) -> float:
+def _positive(value: float, what: str) -> float:
     """A finite number above zero."""
     try:
-        return number(value, what, low=tiny)
+        return number(value, what, low=SMALLEST_POSITIVE)
     except ValueError:
         raise bad(what, expected="a finite number > 0", got=value) from None

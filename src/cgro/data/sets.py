@@ -1,5 +1,6 @@
 """Data sets as used: a task, a training part, a validation part cut from it by seed, and a fixed test part."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,13 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number
-from cgro.data.raw import Pixels, Raw, listed, shown
+from cgro._check import bad, count, listed, number
+from cgro.data.raw import Pixels, Raw, shown
 from cgro.data.sources import read
 from cgro.trust import path_of
 
 N_TEST_WITHOUT_OFFICIAL = 0.2
 """Share held out for testing where a source has no official test part; the cut is the same for every seed."""
+NOT_IN_TASK = -9
+"""Stands for the label of an example whose class the task leaves out."""
+LONGEST_NUMBER = 18
+"""Digits of a class name that is read as a number, as even and odd need it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Split:
     @cached_property
     def x(self) -> Tensor:
         """(N, C, H, W) float32 in [0, 1]."""
-        return self.raw.float() / 255 if self.pixels is not None else self.raw
+        return _as_float(self.raw)
 
     @property
     def pixels(self) -> Tensor | None:
@@ -44,17 +49,43 @@ class Split:
         return len(self.y)
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(x, y) of some examples, as float32 in [0, 1], without converting the rest."""
-        raw = self.raw[rows]
-        return (raw.float() / 255 if raw.dtype == torch.uint8 else raw), self.y[rows]
+        """Some examples, as float32 in [0, 1], without converting the rest.
+
+        Args:
+            rows: (B,) int64 positions in this split.
+
+        Returns:
+            x, (B, C, H, W), and y, (B,).
+        """
+        return _as_float(self.raw[rows]), self.y[rows]
 
     def head(self, n: int) -> "Split":
-        """The first n examples (all if there are fewer)."""
+        """The first examples.
+
+        Args:
+            n: how many; all if there are fewer.
+
+        Returns:
+            The part of this split, sharing its memory.
+        """
         return Split(self.raw[:n], self.y[:n], self.index[:n])
 
     def to(self, device: torch.device) -> "Split":
-        """The same examples on a device."""
+        """The same examples on a device.
+
+        Args:
+            device: where to.
+
+        Returns:
+            The split there, in the type in which it is stored.
+        """
         return Split(self.raw.to(device), self.y.to(device), self.index.to(device))
+
+
+def _as_float(raw: Tensor) -> Tensor:
+    if raw.dtype == torch.uint8:
+        return raw.float() / 255
+    return raw
 
 
 @dataclass(frozen=True)
@@ -62,9 +93,14 @@ class Dataset:
     """A classification task on a data set.
 
     Args:
-        name: as asked for, of a path its last part. note: what a result on it must say. classes: names in label order.
+        name: as asked for, of a path its last part.
+        note: what a result on it must say.
+        train: examples to train on.
+        validation: examples cut from the training part by the seed; may be empty.
+        test: examples to test on, the same for every seed.
+        classes: names in label order.
         n_outputs: 1 for a binary task with (B,) scores and labels -1 / +1, else the number of classes.
-        source: its checksum; not its path, which says nothing on another machine.
+        sha256: checksum of the source, in hexadecimal; its path says nothing on another machine.
     """
 
     name: str
@@ -74,7 +110,7 @@ class Dataset:
     test: Split
     classes: tuple[str, ...]
     n_outputs: int
-    source: dict[str, str]
+    sha256: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,62 +118,20 @@ class Dataset:
         return tuple(self.train.raw.shape[1:])
 
     def describe(self) -> dict[str, object]:
-        """What a summary records: the source, the task, sizes and checksum."""
-        sizes = {"n_train": len(self.train), "n_validation": len(self.validation), "n_test": len(self.test)}
-        return {"name": self.name, "note": self.note, "classes": list(self.classes), **sizes, **self.source}
+        """What a summary records.
 
-
-def parse_classes(
-    classes: str | None, labels: np.ndarray, names: tuple[str, ...] | None = None
-) -> tuple[list[list[int]], tuple[str, ...]]:
-    """Which source labels make each class: all, "even,odd", or a list such as "3,8" (first listed = -1 if two).
-
-    Classes that have names are listed by them; even and odd are those of classes that are numbers.
-
-    >>> parse_classes("3,8", np.arange(10)), parse_classes("odd,even", np.arange(4))
-    (([[3], [8]], ('3', '8')), ([[1, 3], [0, 2]], ('odd', 'even')))
-    >>> parse_classes("cat,dog", np.arange(3), ("ant", "cat", "dog"))
-    ([[1], [2]], ('cat', 'dog'))
-    """
-    labelled = {names[k] if names else str(k): k for k in sorted(set(labels.tolist()))}
-    if not classes:
-        return [[k] for k in labelled.values()], tuple(labelled)
-    chosen = tuple(name.strip() for name in str(classes).split(","))
-    numbers = {int(name): k for name, k in labelled.items() if name.isdecimal() and len(name) < 19}
-    parity = {word: [k for n, k in numbers.items() if n % 2 == r] for r, word in enumerate(("even", "odd"))}
-    groups = [[labelled[name]] if name in labelled else parity.get(name, []) for name in chosen]
-    empty = [name for name, group in zip(chosen, groups, strict=True) if not group]
-    if empty or len(set(chosen)) != len(chosen) or len(chosen) < 2:
-        got = f"{classes!r}" + (f" (no examples of {', '.join(empty)})" if empty else "")
-        parities = ", or even,odd" if parity["even"] and parity["odd"] else ""
-        raise bad("--classes", expected=f"two or more different ones of {listed(labelled, 20)}{parities}", got=got)
-    return groups, chosen
-
-
-def _as_task(raw: Raw, classes: str | None) -> tuple[list[tuple[Pixels, np.ndarray, np.ndarray]], tuple[str, ...]]:
-    """The train and test parts (x, y, index), restricted to the classes and relabeled; a missing test part is cut."""
-    groups, names = parse_classes(classes, raw.y, raw.classes)
-    table = np.full(int(raw.y.max()) + 1, -9)
-    for label, group in enumerate(groups):
-        table[group] = 2 * label - 1 if len(groups) == 2 else label
-    if raw.test is None:
-        order = np.random.default_rng(0).permutation(len(raw.y))
-        n_test = round(N_TEST_WITHOUT_OFFICIAL * len(order))
-        cuts = [(raw.x, raw.y, np.sort(order[n_test:])), (raw.x, raw.y, order[:n_test])]
-    else:
-        cuts = [
-            (raw.x, raw.y, np.arange(len(raw.y))),
-            (*raw.test, np.random.default_rng(0).permutation(len(raw.test[1]))),
-        ]
-    parts = []
-    for x, y, index in cuts:
-        index = index[table[y[index]] != -9]
-        parts.append((x, table[y], index))
-    return parts, names
-
-
-def _split(x: Pixels, y: np.ndarray, index: np.ndarray) -> Split:
-    return Split(torch.from_numpy(x[index]), torch.from_numpy(y[index].astype(np.int64)), torch.from_numpy(index))
+        Returns:
+            Name, note, task, sizes and checksum, plain values.
+        """
+        return {
+            "name": self.name,
+            "note": self.note,
+            "classes": list(self.classes),
+            "n_train": len(self.train),
+            "n_validation": len(self.validation),
+            "n_test": len(self.test),
+            "sha256": self.sha256,
+        }
 
 
 def load(
@@ -163,7 +157,8 @@ def load(
             .npz, or `package.module:function`; see `cgro.data.sources.read`.
         classes: None for all; "3,8" (or names, where the classes have them) or "even,odd" for a binary task with
             labels -1 (first listed) and +1.
-        n_train, n_test: at most so many examples; None for all.
+        n_train: at most so many training examples; None for all.
+        n_test: at most so many test examples; None for all.
         validation: share of the training part, in [0, 1).
         seed: of the cut.
         download: False takes from the hub only what is in its cache.
@@ -176,17 +171,126 @@ def load(
             images of mixed sizes, values outside [0, 1], no network.
     """
     raw = read(name, download=download)
-    ((x, y, pool), (x_test, y_test, test)), names = _as_task(raw, classes)
-    order = np.random.default_rng(seed).permutation(pool)
+    groups, names = parse_classes(classes, raw.y, raw.classes)
+    train_pool, test_pool = _pools(raw, _label_table(raw, groups))
+    order = np.random.default_rng(seed).permutation(train_pool.index)
     n_validation = round(number(validation, "validation", low=0.0, high=0.99) * len(order))
-    rest = order[n_validation:]
-    rest = rest if n_train is None else rest[: count(n_train, "n_train", high=len(rest))]
-    test = test if n_test is None else test[: count(n_test, "n_test", high=len(test))]
-    train = _split(x, y, rest)
-    if len(train.y.unique()) < len(names):
+    train = train_pool.split(_at_most(n_train, order[n_validation:], "n_train"))
+    n_labels = len(train.y.unique())
+    if n_labels < len(names):
         raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
-    source, path = {"sha256": raw.sha256}, path_of(name)
+    path = path_of(name)
     return Dataset(
-        shown(path.resolve().name) if path else name, raw.note, train, _split(x, y, order[:n_validation]), _split(x_test, y_test, test),
-        names, 1 if len(names) == 2 else len(names), source,
-    )  # fmt: skip
+        name=name if path is None else shown(path.resolve().name),
+        note=raw.note,
+        train=train,
+        validation=train_pool.split(order[:n_validation]),
+        test=test_pool.split(_at_most(n_test, test_pool.index, "n_test")),
+        classes=names,
+        n_outputs=1 if len(names) == 2 else len(names),
+        sha256=raw.sha256,
+    )
+
+
+def parse_classes(
+    classes: str | None, labels: np.ndarray, names: tuple[str, ...] | None = None
+) -> tuple[list[list[int]], tuple[str, ...]]:
+    """Which source labels make each class of a task.
+
+    Args:
+        classes: None for all; "even,odd"; or a list such as "3,8", of which the first is -1 if there are two. Classes
+            that have names are listed by them; even and odd are those of classes that are numbers.
+        labels: (N,) integer labels of the source.
+        names: of the source's classes in label order; None: the labels themselves.
+
+    Returns:
+        The source labels of each class of the task, and the names of these classes.
+
+    Raises:
+        BadRequest: an unknown class, one that is listed twice, or fewer than two.
+
+    Example:
+        >>> parse_classes("3,8", np.arange(10)), parse_classes("odd,even", np.arange(4))
+        (([[3], [8]], ('3', '8')), ([[1, 3], [0, 2]], ('odd', 'even')))
+        >>> parse_classes("cat,dog", np.arange(3), ("ant", "cat", "dog"))
+        ([[1], [2]], ('cat', 'dog'))
+    """
+    label_of: dict[str, int] = {}
+    for label in np.unique(labels).tolist():
+        label_of[names[label] if names else str(label)] = label
+    if not classes:
+        return [[label] for label in label_of.values()], tuple(label_of)
+    chosen = tuple(name.strip() for name in str(classes).split(","))
+    parity = _by_parity(label_of)
+    groups: list[list[int]] = []
+    empty: list[str] = []
+    for name in chosen:
+        group = [label_of[name]] if name in label_of else parity.get(name, [])
+        groups.append(group)
+        if not group:
+            empty.append(name)
+    if empty or len(set(chosen)) != len(chosen) or len(chosen) < 2:
+        expected = f"two or more different ones of {listed(label_of, 20)}"
+        if all(parity.values()):
+            expected += ", or even,odd"
+        got = repr(classes)
+        if empty:
+            got += f" (no examples of {', '.join(empty)})"
+        raise bad("--classes", expected=expected, got=got)
+    return groups, chosen
+
+
+def _by_parity(label_of: Mapping[str, int]) -> dict[str, list[int]]:
+    """The labels of the classes whose names are even and odd numbers."""
+    groups: dict[str, list[int]] = {"even": [], "odd": []}
+    for name, label in label_of.items():
+        if name.isdecimal() and len(name) <= LONGEST_NUMBER:
+            groups["odd" if int(name) % 2 else "even"].append(label)
+    return groups
+
+
+def _label_table(raw: Raw, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """Source label -> label of the task, `NOT_IN_TASK` where it has none; -1 and +1 for two classes."""
+    table = np.full(int(raw.y.max()) + 1, NOT_IN_TASK)
+    for label, group in enumerate(groups):
+        table[group] = 2 * label - 1 if len(groups) == 2 else label
+    return table
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Examples to choose from: a part of the source with the labels of the task, and the rows that belong to it."""
+
+    x: Pixels
+    y: np.ndarray
+    index: np.ndarray
+
+    def split(self, rows: np.ndarray) -> Split:
+        """The examples in these rows of the source."""
+        y = self.y[rows].astype(np.int64)
+        return Split(torch.from_numpy(self.x[rows]), torch.from_numpy(y), torch.from_numpy(rows))
+
+
+def _pools(raw: Raw, table: np.ndarray) -> tuple[_Pool, _Pool]:
+    """The training and the test part, restricted to the classes and relabeled; a missing test part is cut."""
+    # Seed 0, whatever the seed of the task: every seed is tested on the same images.
+    shuffle = np.random.default_rng(0).permutation
+    if raw.test is None:
+        order = shuffle(len(raw.y))
+        n_test = round(N_TEST_WITHOUT_OFFICIAL * len(order))
+        train_index = np.sort(order[n_test:])
+        return _pool(raw.x, raw.y, train_index, table), _pool(raw.x, raw.y, order[:n_test], table)
+    train_index = np.arange(len(raw.y))
+    test_index = shuffle(len(raw.test.y))
+    return _pool(raw.x, raw.y, train_index, table), _pool(raw.test.x, raw.test.y, test_index, table)
+
+
+def _pool(x: Pixels, y: np.ndarray, index: np.ndarray, table: np.ndarray) -> _Pool:
+    relabeled = table[y]
+    return _Pool(x, relabeled, index[relabeled[index] != NOT_IN_TASK])
+
+
+def _at_most(n: int | None, rows: np.ndarray, what: str) -> np.ndarray:
+    if n is None:
+        return rows
+    return rows[: count(n, what, high=len(rows))]

@@ -7,9 +7,21 @@ from typing import Any, Literal
 from cgro.results import ErrorRate, difference_interval
 
 Label = Literal[
-    "robust", "cgro", "robust_overfitting", "catastrophic_overfitting", "clean_overfitting", "underfitting",
-    "collapsed", "gradient_masking", "too_little_evidence",
-]  # fmt: skip
+    "robust",
+    "cgro",
+    "robust_overfitting",
+    "catastrophic_overfitting",
+    "clean_overfitting",
+    "underfitting",
+    "collapsed",
+    "gradient_masking",
+    "standard_training",
+    "too_little_evidence",
+]
+UNPROTECTED = 0.9
+"""Robust errors of at least this much on both sets, where the clean ones are learned, are those of a network that was
+never attacked in training, unless it is known that it was. A choice; no field, as summaries store the fields.
+"""
 
 FOUR = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
 """The keys of the four errors in `summary.json`."""
@@ -72,6 +84,7 @@ def cgro_verdict(
     *,
     prediction_share: float | Sequence[float] | None = None,
     rule: VerdictRule = DEFAULT_RULE,
+    attacked: bool | None = None,
 ) -> Verdict:
     """Read Definition 3.4 on finite samples: which label does ONE point of training deserve?
 
@@ -83,6 +96,7 @@ def cgro_verdict(
         errors: the four errors under the keys of `summary.json`, see `FOUR`.
         prediction_share: the largest share of predictions that one class takes, or the share of each class.
         rule: the thresholds.
+        attacked: whether anything was attacked in training; None where that is not known.
 
     Returns:
         The label, with its reason and evidence.
@@ -115,7 +129,7 @@ def cgro_verdict(
         "robust_gap_interval": list(point.robust_gap_interval),
         "clean_gap": point.clean_gap,
     }
-    label = point.label(rule)
+    label = point.label(rule, attacked)
     return Verdict(label, point.sentence(label, rule), evidence)
 
 
@@ -150,10 +164,12 @@ class _Point:
     def robust_gap_interval(self) -> tuple[float, float]:
         return difference_interval(self.robust_test, self.robust_train)
 
-    def label(self, rule: VerdictRule) -> Label:
+    def label(self, rule: VerdictRule, attacked: bool | None) -> Label:
         robust_low, _ = self.robust_gap_interval
         clean_low, _ = difference_interval(self.clean_test, self.clean_train)
         learned = self.clean_test.value < rule.good_enough
+        if learned and clean_low <= rule.min_gap and self.was_never_attacked(rule, attacked):
+            return "standard_training"
         if robust_low > rule.min_gap and self.robust_gap > rule.gap_ratio * self.clean_gap and learned:
             return "cgro"
         if clean_low > rule.min_gap:
@@ -163,6 +179,12 @@ class _Point:
         if learned and self.robust_test.value < rule.good_enough and self.robust_gap <= rule.min_gap:
             return "robust"
         return "too_little_evidence"
+
+    def was_never_attacked(self, rule: VerdictRule, attacked: bool | None) -> bool:
+        """Whether robust errors are those of standard training: it is known, or nearly every example can be broken."""
+        if attacked is None:
+            return min(self.robust_train.value, self.robust_test.value) >= UNPROTECTED
+        return not attacked and self.robust_test.value >= rule.good_enough
 
     def sentence(self, label: Label, rule: VerdictRule) -> str:
         low, high = self.robust_gap_interval
@@ -185,9 +207,15 @@ class _Point:
                 "attacked examples, so there is nothing memorized to overfit."
             )
         if label == "robust":
+            points = f"{100 * self.robust_gap:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
             return (
-                f"Robust at this radius: robust test error {robust_test}, only {gap} above the training set's "
+                f"No robust gap: the robust test error, {robust_test}, is {points} above the training set's "
                 f"{robust_train}."
+            )
+        if label == "standard_training":
+            return (
+                f"Standard training: it fits clean data (clean test error {clean_test}) and has no defense at this "
+                f"radius (robust error {robust_train} on the training set, {robust_test} on the test set)."
             )
         return (
             f"Undecided: the robust gap is {gap} and the clean test error {clean_test}; the rule asks for a gap whose "

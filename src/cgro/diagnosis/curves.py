@@ -1,28 +1,26 @@
 """Learning curves as values: what every importer returns and every diagnosis reads."""
 
 import math
-import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cgro._check import BadRequest, bad, one_line
-
-PARTS = ("train", "validation", "test")
-ERRORS = tuple(f"{kind}_error/{part}" for kind in ("clean", "robust") for part in PARTS)
-LOSSES = tuple(f"{kind}_loss/{part}" for kind in ("clean", "robust") for part in PARTS)
-KNOWN = ("epoch", *ERRORS, *LOSSES, "lr", "prediction_share")
-PERCENT = 1.5
-"""Errors above this are read as percent. A choice: fractions end at 1, and no measured curve stays below 1.5%."""
+from cgro.definitions import ErrorRate
+from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column
+from cgro.diagnosis.rows import merge
+from cgro.diagnosis.units import agreed_unit, unit_of
+from cgro.diagnosis.words import closest
 
 CONSTANT = 0.01
-"""A clean error that varies less is that of a constant answer, which no attack changes: equality then proves nothing."""
+"""A clean error that varies less is that of a constant answer, which no attack changes: equality proves nothing."""
+NOT_MEASURED = -1
+"""What the programs of this field write for an error, loss or rate that was not measured."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Curves:
     """One training, epoch by epoch.
 
@@ -30,7 +28,9 @@ class Curves:
         epoch: (T,) strictly increasing, as the file counts them.
         values: name -> (T,) float64, NaN where not measured. Errors are fractions in [0, 1] under the keys of
             `summary.json` (`robust_error/test`); also `lr` (in force during the epoch), losses, `prediction_share`.
-        meta: `source`, `attack`, `n_classes`, `n/train`, `n/test`, and `remarks`: what the importer had to repair.
+        meta: `source`, `attack`, `n_classes`, `n/train`, `n/test`; `remarks`: what the importer had to repair; and
+            `caveats`: what makes the numbers doubtful, which stands beside every verdict.
+        columns: what each column of a file was read as.
 
     Raises:
         BadRequest: no epochs, epochs that do not increase, columns of another length, errors outside [0, 1].
@@ -43,28 +43,33 @@ class Curves:
 
     epoch: np.ndarray
     values: Mapping[str, np.ndarray]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, object]
+    columns: tuple[Column, ...]
 
-    def __post_init__(self) -> None:
-        epoch = np.asarray(self.epoch, float)
-        if epoch.ndim != 1 or not len(epoch):
+    def __init__(
+        self,
+        epoch: ArrayLike | range,
+        values: Mapping[str, ArrayLike],
+        meta: Mapping[str, object] | None = None,
+        columns: Sequence[Column] = (),
+    ) -> None:
+        of_epochs = np.asarray(epoch, float)
+        if of_epochs.ndim != 1 or not len(of_epochs):
             raise bad("curves", expected="at least one epoch", got="none")
-        if not np.isfinite(epoch).all():
+        if not np.isfinite(of_epochs).all():
             raise bad("epoch", expected="finite numbers", got="NaN or infinity")
-        if np.any(np.diff(epoch) <= 0):
+        if np.any(np.diff(of_epochs) <= 0):
             raise bad("epoch", expected="strictly increasing values", got="others", remedy="use Curves.from_rows")
-        values = {k: np.asarray(v, float) for k, v in self.values.items()}
-        other = [f"{k} {len(v)}" for k, v in values.items() if v.shape != epoch.shape]
+        arrays = {name: np.asarray(value, float) for name, value in values.items()}
+        other = [f"{name} {len(value)}" for name, value in arrays.items() if value.shape != of_epochs.shape]
         if other:
-            raise bad("curves", expected=f"{len(epoch)} values each, one per epoch", got=", ".join(other))
-        for key in ERRORS:
-            known = values.get(key, epoch[:0])
-            known = known[~np.isnan(known)]
-            if len(known) and (known.min() < 0 or known.max() > 1):
-                got = f"[{known.min():g}, {known.max():g}]"
-                raise bad(key, expected="fractions in [0, 1] or percent throughout", got=got)
-        object.__setattr__(self, "epoch", epoch)
-        object.__setattr__(self, "values", values)
+            raise bad("curves", expected=f"{len(of_epochs)} values each, one per epoch", got=", ".join(other))
+        for name in ERRORS:
+            _require_fractions(name, arrays.get(name, of_epochs[:0]))
+        object.__setattr__(self, "epoch", of_epochs)
+        object.__setattr__(self, "values", arrays)
+        object.__setattr__(self, "meta", dict(meta or {}))
+        object.__setattr__(self, "columns", tuple(columns))
 
     def __len__(self) -> int:
         return len(self.epoch)
@@ -74,13 +79,32 @@ class Curves:
         return self.values.get(name, np.full(len(self.epoch), np.nan))
 
     def has(self, name: str) -> bool:
-        """Whether at least one epoch has a value."""
+        """Whether at least one epoch has a value.
+
+        Args:
+            name: of a curve.
+
+        Returns:
+            False also for a name that is not there.
+        """
         return bool((~np.isnan(self[name])).any())
 
     def measured(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(epochs, values) where the curve was measured."""
+        """A curve where it was measured.
+
+        Args:
+            name: of a curve.
+
+        Returns:
+            Its epochs and its values, of one length, without NaN.
+        """
         known = ~np.isnan(self[name])
         return self.epoch[known], self[name][known]
+
+    @property
+    def source(self) -> str:
+        """The name of the file or run, for messages."""
+        return str(self.meta.get("source", "curves"))
 
     @property
     def standard(self) -> bool:
@@ -90,103 +114,192 @@ class Curves:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the importer had to repair or refused to believe."""
-        return tuple(self.meta.get("remarks", ()))
+        return _texts(self.meta.get("remarks"))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per epoch, for `metrics.jsonl`."""
-        return [
-            {"epoch": float(e)} | {k: float(v[t]) for k, v in self.values.items() if not np.isnan(v[t])}
-            for t, e in enumerate(self.epoch)
-        ]
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What makes the numbers doubtful; it belongs into the headline."""
+        return _texts(self.meta.get("caveats"))
+
+    def rows(self) -> list[dict[str, float]]:
+        """One row per epoch, for `metrics.jsonl`.
+
+        Returns:
+            In each row `epoch` and what was measured then.
+        """
+        rows: list[dict[str, float]] = []
+        for t, epoch in enumerate(self.epoch):
+            row = {"epoch": float(epoch)}
+            for name, value in self.values.items():
+                if not np.isnan(value[t]):
+                    row[name] = float(value[t])
+            rows.append(row)
+        return rows
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, Any]], meta: Mapping[str, Any] | None = None) -> "Curves":
-        """Curves from rows in the order of a file: sorted by epoch; of a value given twice the last one counts.
+    def from_rows(cls, rows: Iterable[Mapping[str, object]], meta: Mapping[str, object] | None = None) -> "Curves":
+        """Curves from the rows of a program: sorted by epoch; of a value given twice the last one counts, and that is
+        said.
 
-        Errors are read as percent if any of them is above 1.5; minus one means not measured.
+        Errors are numbers, or `ErrorRate`s, whose number of examples is kept as `n/test`. Each curve is in percent or
+        in fractions as its whole range says, and all must agree. Minus one, None and NaN mean not measured.
 
-        >>> c = Curves.from_rows([{"epoch": 2, "robust_error/test": 50}, {"epoch": 1, "robust_error/test": -1},
-        ...                       {"epoch": 2, "robust_error/test": 40}])
-        >>> c.epoch.tolist(), c["robust_error/test"].tolist(), c.remarks
-        ([1.0, 2.0], [nan, 0.4], ('1 epoch was recorded more than once; the last record counts',))
+        Args:
+            rows: each with `epoch` and any of the curves' names.
+            meta: see the class.
+
+        Returns:
+            The curves.
+
+        Raises:
+            BadRequest: an unknown name, a value that is no number, curves in percent beside fractions, several
+            trainings.
+
+        Example:
+            >>> c = Curves.from_rows([{"epoch": 2, "robust_error/test": 50}, {"epoch": 1, "robust_error/test": -1},
+            ...                       {"epoch": 2, "robust_error/test": 40}])
+            >>> c.epoch.tolist(), c["robust_error/test"].tolist(), c.remarks
+            ([1.0, 2.0], [nan, 0.4], ('1 epoch was recorded more than once; the last record counts',))
+            >>> rows = [{"epoch": e, "robust_error/test": ErrorRate(60 - e, 200)} for e in (1, 2)]
+            >>> Curves.from_rows(rows).meta["n/test"]
+            200
         """
-        rows, meta = list(rows), dict(meta or {})
-        of_row = [_epoch(row, str(meta.get("source", "curves"))) for row in rows]
-        seen = Counter(of_row)
-        place = {epoch: t for t, epoch in enumerate(sorted(seen))}
-        values: dict[str, np.ndarray] = {}
-        for epoch, row in zip(of_row, rows, strict=True):
+        about = dict(meta or {})
+        source = str(about.get("source", "curves"))
+        plain: list[dict[str, float]] = []
+        sizes: dict[str, set[int]] = {}
+        for row in rows:
+            _require_names(row, source)
+            plain.append({"epoch": _epoch(row, source)})
             for name, value in row.items():
-                if name == "epoch" or not _measured(name, value):
+                if name == "epoch":
                     continue
-                if name not in values:
-                    values[name] = np.full(len(place), np.nan)
-                values[name][place[epoch]] = value
-        again = sum(n > 1 for n in seen.values())
-        remarks = [f"{again} epoch{'s were' if again > 1 else ' was'} recorded more than once; the last record counts"]
-        meta["remarks"] = [*meta.get("remarks", ()), *(remarks if again else ())]
-        values = {name: values[name] for name in sorted(values)}
-        return checked(cls(np.array(list(place)), _as_fractions(values), meta))
+                if isinstance(value, ErrorRate):
+                    sizes.setdefault(name.partition("/")[2], set()).add(value.n)
+                plain[-1][name] = _number(name, value, source)
+        for part, found in sizes.items():
+            about.setdefault(f"n/{part}", min(found))  # a lower number of examples claims less
+        merged = merge(plain, source)
+        about["remarks"] = [*_texts(about.get("remarks")), *merged.remarks]
+        about["caveats"] = [*_texts(about.get("caveats")), *merged.caveats]
+        return checked(cls(merged.epoch, _as_fractions(merged.values), about))
 
 
-def _epoch(row: Mapping[str, Any], source: str) -> float:
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(map(str, value))
+
+
+def _require_fractions(name: str, values: np.ndarray) -> None:
+    known = values[~np.isnan(values)]
+    if len(known) and (known.min() < 0 or known.max() > 1):
+        got = f"[{known.min():g}, {known.max():g}]"
+        raise bad(name, expected="fractions in [0, 1] or percent throughout", got=got)
+
+
+def _require_names(row: Mapping[str, object], source: str) -> None:
+    for name in row:
+        if name not in CURVES:
+            hint = closest(str(name), CURVES) or f"; the names are {', '.join(CURVES)}"
+            raise BadRequest(one_line(f"{source}: no curve is named {str(name)!r}{hint}"))
+
+
+def _epoch(row: Mapping[str, object], source: str) -> float:
+    value = row.get("epoch")
     try:
-        epoch = float(row["epoch"])
-    except (KeyError, TypeError, ValueError, OverflowError):  # none, a list, text, an integer of 400 digits
+        epoch = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # none, a list, text, an integer of 400 digits
         epoch = math.nan
     if not math.isfinite(epoch):
-        raise bad(f"{source}: epoch", expected="a finite number in every row", got=row.get("epoch"))
+        raise bad(f"{source}: epoch", expected="a finite number in every row", got=value)
     return epoch
 
 
-def _measured(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if not abs(value) <= sys.float_info.max:  # NaN, infinity, an integer that no float holds
-        return False
-    return not (value == -1 and name in (*ERRORS, *LOSSES, "lr"))
+def _number(name: str, value: object, source: str) -> float:
+    """A value of a row; NaN where it was not measured."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
+        got = f"{value!r}" if isinstance(value, bool | str) else type(value).__name__
+        raise bad(f"{source}: {name}", expected="a number, None or an ErrorRate", got=got)
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # an array of several values, an integer of 400 digits
+        return math.nan
+    if not math.isfinite(result):
+        return math.nan
+    if result == NOT_MEASURED and name in (*ERRORS, *LOSSES, "lr"):
+        return math.nan
+    return result
 
 
-def _as_fractions(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    errors = [v[~np.isnan(v)] for k, v in values.items() if k in ERRORS]
-    top = max((float(v.max()) for v in errors if len(v)), default=0.0)
-    return {k: v / 100 if top > PERCENT and k in ERRORS else v for k, v in values.items()}
+def _as_fractions(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    unit = agreed_unit({name: unit_of(name, value) for name, value in values.items() if name in ERRORS})
+    fractions = dict(values)
+    if unit == "percent":
+        for name in fractions.keys() & set(ERRORS):
+            fractions[name] = values[name] / 100
+    return fractions
 
 
 def checked(curves: Curves) -> Curves:
     """Take robust columns away that are copies of the clean ones: standard training, nothing was attacked.
 
-    >>> c = checked(Curves([1, 2], {"clean_error/test": [0.2, 0.1], "robust_error/test": [0.2, 0.1]}))
-    >>> c.standard, c.has("robust_error/test")
-    (True, False)
+    Args:
+        curves: of any source.
+
+    Returns:
+        The same, or without its robust curves and with a remark.
+
+    Example:
+        >>> c = checked(Curves([1, 2], {"clean_error/test": [0.2, 0.1], "robust_error/test": [0.2, 0.1]}))
+        >>> c.standard, c.has("robust_error/test")
+        (True, False)
     """
-    pairs = [(curves[f"clean_error/{part}"], curves[f"robust_error/{part}"]) for part in PARTS]
-    both = [(~np.isnan(a) & ~np.isnan(b), a, b) for a, b in pairs]
-    shared = sum(int(known.sum()) for known, _, _ in both)
-    varies = max((float(np.ptp(a[known])) for known, a, _ in both if known.any()), default=0.0) > CONSTANT
-    copies = (
-        shared > 1
-        and varies
-        and not curves.meta.get("attacked_in_evaluation")
-        and all(np.array_equal(a[known], b[known]) for known, a, b in both)
-    )
-    told = curves.standard and not curves.meta.get("attacked_in_evaluation")
-    if not (told or copies):
+    if curves.meta.get("attacked_in_evaluation") or not (curves.standard or _copies(curves)):
         return curves
-    said = "the log says attack='none'" if told else "the robust columns equal the clean ones"
-    remark = f"standard training ({said}): its robust columns are copies of the clean ones and are not used"
-    kept = {k: v for k, v in curves.values.items() if not k.startswith("robust_")}
-    remarks = [*curves.remarks, *([remark] if len(kept) < len(curves.values) else [])]
+    said = "the robust columns equal the clean ones"
+    if curves.standard:
+        said = "the log says attack='none'"
+    remarks = list(curves.remarks)
+    kept = {name: value for name, value in curves.values.items() if not name.startswith("robust_")}
+    if len(kept) < len(curves.values):
+        remarks.append(f"standard training ({said}): its robust columns are copies of the clean ones and are not used")
     return replace(curves, values=kept, meta={**curves.meta, "attack": "none", "remarks": remarks})
+
+
+def _copies(curves: Curves) -> bool:
+    """Whether every robust error equals the clean one of its part, and that does not come of a constant answer.
+
+    A network that answers a constant has equal errors too: its errors on held-out data do not move. Those in training
+    may, as running means over batches.
+    """
+    n_shared = 0
+    held_out: dict[str, float] = {}
+    for part in PARTS:
+        clean, robust = curves[f"clean_error/{part}"], curves[f"robust_error/{part}"]
+        both = ~np.isnan(clean) & ~np.isnan(robust)
+        if not both.any():
+            continue
+        if not np.array_equal(clean[both], robust[both]):
+            return False
+        n_shared += int(both.sum())
+        held_out[part] = float(np.ptp(clean[both]))
+    if len(held_out) > 1:
+        held_out.pop("train", None)
+    return n_shared > 1 and max(held_out.values()) > CONSTANT
 
 
 def require_robust(curves: Curves) -> None:
     """Refuse curves without a single error.
 
+    Args:
+        curves: from a file.
+
     Raises:
         BadRequest: lists what there is.
     """
-    if not any(curves.has(k) for k in ERRORS):
+    if not any(map(curves.has, ERRORS)):
         names = ", ".join(sorted(curves.values)) or "none"
-        source = curves.meta.get("source", "curves")
-        raise BadRequest(one_line(f"{source}: no error or accuracy was found; columns: {names}"))
+        raise BadRequest(one_line(f"{curves.source}: no error or accuracy was found; columns: {names}"))

@@ -1,18 +1,19 @@
-"""Evaluation lint: can the robust numbers of this model be believed? Each check says what it found, what it means, what to do.
+"""Evaluation lint: can the robust numbers of this model be believed? Each check says what it found, what it means, what
+to do.
 
-The signs of gradient masking are those of Athalye, Carlini and Wagner (ICML 2018) and Carlini et al. (arXiv 1902.06705).
-"""
+The signs of gradient masking are those of Athalye, Carlini and Wagner (ICML 2018) and Carlini et al. (arXiv
+1902.06705)."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
+from cgro.data import SOURCES
 from cgro.definitions import (
     APGD,
     PGD,
@@ -29,98 +30,55 @@ from cgro.definitions.attacks import first_pass, judge, loss_gradient, preserve_
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels
+from cgro.diagnosis.findings import Check, check, masked
 from cgro.training import Adversarial, Step
 from cgro.training.step import descend
+
+__all__ = ["Check", "distil", "lint", "masked"]
 
 SLACK = 0.02
 """Share of the examples by which two attacks may differ before it counts. A choice: one or two examples of 100."""
 ZERO_GRADIENTS = 0.05
 """Share of examples without a gradient that is still harmless. A choice."""
+EDGE = 1e-6
+"""How far inputs may lie outside of the box for rounding."""
 STATISTICS = {
-    "MNIST": ((0.1307,), (0.3081,)),
-    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    **{source.title: source.statistics for source in SOURCES.values() if source.statistics is not None},
     "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5,), (0.5,)),
 }
 """Channel means and deviations in common use."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of the lint.
-
-    Args:
-        name: of the check. status: PASS or WARN. finding: what was measured, with its number. meaning: why it matters.
-        remedy: what to do about a WARN. masking: whether a WARN is a sign of gradient masking.
-    """
-
-    name: str
-    status: Literal["PASS", "WARN"]
-    finding: str
-    meaning: str
-    remedy: str
-    masking: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `summary.json`."""
-        return asdict(self)
-
-
-_TEXT = {
-    "mode": ("BatchNorm and dropout behave otherwise in train mode, and attacks on it are weak.", "call model.eval()"),
-    "input range": ("Radii are in units of the input; in another range 8/255 is another threat.",
-                    "give images in [0, 1] and move every conversion into the model"),
-    "radius": ("A radius in pixels (8 for 8/255) or below half a pixel step measures something else.",
-               "give it in units of the input, such as 8/255"),
-    "determinism": ("A random model answers otherwise each time: its errors are those of luck.",
-                    "switch the randomness off, or attack its expectation (EOT)"),
-    "classes and loss": ("The loss of the attack must fit the outputs; probabilities flatten it, and AutoAttack's targeted "
-                         "losses need 4 classes.", "return logits, one for each class; use the margin loss below 4 classes"),
-    "normalization": ("A model that answers much better on converted inputs is not given what it was trained on.",
-                      "apply the conversion exactly once, inside the model"),
-    "gradients": ("Where the gradient is zero or missing, an attack that follows it stands still.",
-                  "remove rounding, clipping and no_grad from the forward pass; attack the margin; add Square"),
-    "loss rises with steps": ("More steps must find lower margins; if one step beats twenty, the gradient misleads.",
-                              "add random starts, smaller steps and Square"),
-    "large radius": ("With every input allowed, a classifier that can answer two classes can be broken everywhere.",
-                     "do not believe robust errors by gradient; use Square and transfer"),
-    "random noise": ("An attack that random points beat does not search.", "check model, loss and step size of the attack"),
-    "steps and restarts": ("If more effort still breaks more, the number printed is too low.",
-                           "raise steps and restarts until the error stays, or use the ensemble"),
-    "order of attacks": ("Square uses no gradient; what it alone finds, the gradient hid.",
-                         "report the ensemble's error, not PGD's"),
-    "transfer": ("Examples of another model must not beat those made on the model itself.",
-                 "report the worst case over both; the gradient is masked"),
-    "8-bit rounding": ("Examples that are wrong only between pixel values cannot be stored as images.",
-                       "evaluate again after rounding and report that"),
-}  # fmt: skip
-
-
-def _check(name: str, passed: bool, finding: str, *, masking: bool = False) -> Check:
-    meaning, remedy = _TEXT[name]
-    return Check(name, "PASS" if passed else "WARN", finding, meaning, remedy, masking and not passed)
-
-
-def masked(checks: Iterable[Check]) -> bool:
-    """Whether the lint found gradient masking: a WARN of a check that only masked gradients explain."""
-    return any(c.masking for c in checks)
+TWICE = (2.0, 30.0)
+"""Spreads of the first layer's inputs that tell of normalizing twice: once gives 1, twice 3 to 5 for MNIST, CIFAR-10
+and ImageNet, none below 0.5, and pixels in 0..255 above 50."""
 
 
 @ordinary_tensors
 def lint(
-    model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: int = 128, seed: int = 0,
-    surrogate: Model | None = None, n_queries: int = 300,
-) -> list[Check]:  # fmt: skip
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    *,
+    n: int = 128,
+    seed: int = 0,
+    surrogate: Model | None = None,
+    n_queries: int = 300,
+) -> list[Check]:
     """Run every check on a model and some of its test examples; the model is left as it was.
 
-    A PASS is no proof: it says that this sign of a bad evaluation did not show on these examples. Inputs outside the box
-    end the lint after the checks that need no attack, since every attack would refuse them.
+    A PASS is no proof: it says that this sign of a bad evaluation did not show on these examples. Inputs outside the
+    box end the lint after the checks that need no attack, since every attack would refuse them.
 
     Args:
-        model: any; it is attacked in eval mode whatever its mode. x, y: examples and labels. threat: what the robust
-            numbers are about.
-        n: examples used, from the front. seed: of noise, starts and surrogate. n_queries: of Square.
+        model: any; it is attacked in eval mode whatever its mode.
+        x: (N, *S) examples.
+        y: (N,) labels.
+        threat: what the robust numbers are about.
+        n: examples used, from the front.
+        seed: of noise, starts and surrogate.
         surrogate: the model for transfer; None distils a small network from the answers.
+        n_queries: of Square.
 
     Returns:
         One `Check` each, in a fixed order.
@@ -148,71 +106,88 @@ def lint(
         check_labels(outputs, y)
         checks += [_range(x, threat), _radius(x, threat), _determinism(model, x), _classes(model, x, y)]
         checks.append(_normalization(model, x, y))
-        if threat.box is not None and (x.min() < threat.box[0] - 1e-6 or x.max() > threat.box[1] + 1e-6):
+        if threat.box is not None and (x.min() < threat.box[0] - EDGE or x.max() > threat.box[1] + EDGE):
             return checks
         right = margin(judge(model, x), y) > 0
         if not bool(right.any()):
             return checks
         torch.manual_seed(seed)  # of the surrogate; `preserve_state` gives the global generator back
-        return checks + _Siege(model, x[right], y[right], threat, seed, n_queries).checks(surrogate)
+        return checks + _Attacked(model, x[right], y[right], threat, seed, n_queries).checks(surrogate)
+
+
+def _modules(model: Model) -> list[nn.Module]:
+    """The parts of a network; none for a plain function."""
+    return list(model.modules()) if isinstance(model, nn.Module) else []
 
 
 def _mode(model: Model, x: Tensor) -> Check:
-    parts = list(model.modules()) if isinstance(model, nn.Module) else []
-    training = [m for m in parts if m.training]
+    parts = _modules(model)
+    training = [part for part in parts if part.training]
+    if not parts:
+        return check("mode", True, "a plain function has no mode")
     if not training:
-        return _check("mode", True, "every part is in eval mode" if parts else "a plain function has no mode")
+        return check("mode", True, "every part is in eval mode")
     now = predict(judge(model, x))
     for part in training:
         part.eval()
     changed = float((predict(judge(model, x)) != now).double().mean())
-    return _check("mode", False, f"{len(training)} parts in train mode; eval mode changes {changed:.0%} of the answers")
+    return check("mode", False, f"{len(training)} parts in train mode; eval mode changes {changed:.0%} of the answers")
 
 
 def _range(x: Tensor, threat: ThreatModel) -> Check:
     low, high = float(x.min()), float(x.max())
     text = f"inputs lie in [{low:.3g}, {high:.3g}]"
     if threat.box is None:
-        return _check("input range", True, text + "; no box was given to compare with")
-    (bottom, top), width = threat.box, threat.box[1] - threat.box[0]
-    inside = low >= bottom - 1e-6 and high <= top + 1e-6
-    used = (high - low) / width
-    hint = (
-        "; normalised outside the model?" if low < bottom - 1e-6 else "; not divided by 255?" if high > top + 2 else ""
-    )
-    if inside and used < 0.05:
-        hint = f"; only {used:.1%} of the box [{bottom:g}, {top:g}] is used: divided by 255 twice, or a box in pixels?"
-    return _check("input range", inside and used >= 0.05, text + hint)
+        return check("input range", True, text + "; no box was given to compare with")
+    bottom, top = threat.box
+    if low < bottom - EDGE:
+        return check("input range", False, text + "; normalised outside the model?")
+    if high > top + 2:
+        return check("input range", False, text + "; not divided by 255?")
+    if high > top + EDGE:
+        return check("input range", False, text)
+    used = (high - low) / (top - bottom)
+    if used < 0.05:
+        hint = f"only {used:.1%} of the box [{bottom:g}, {top:g}] is used: divided by 255 twice, or a box in pixels?"
+        return check("input range", False, f"{text}; {hint}")
+    return check("input range", True, text)
 
 
 def _radius(x: Tensor, threat: ThreatModel) -> Check:
     """Against the spread of the data itself: a box that was given wrongly must not hide it."""
     spread = float(x.max() - x.min())
-    size = threat.radius if threat.p == math.inf else threat.radius / x[0].numel() ** (1 / threat.p)
+    size = threat.radius
+    if threat.p != math.inf:
+        size = threat.radius / x[0].numel() ** (1 / threat.p)
     share = size / spread if spread > 0 else math.inf
     text = f"radius {threat.radius:g} (l_{threat.p:g}) is {share:.2%} of the inputs' range, a coordinate"
-    wide, tiny = share > 0.5, threat.p == math.inf and 0 < threat.radius < 0.5 / 255 * spread
-    text += "; given in pixels?" if wide else "; divided by 255 twice?" if tiny else ""
-    return _check("radius", not (wide or tiny), text)
+    if share > 0.5:
+        return check("radius", False, text + "; given in pixels?")
+    if threat.p == math.inf and 0 < threat.radius < 0.5 / 255 * spread:
+        return check("radius", False, text + "; divided by 255 twice?")
+    return check("radius", True, text)
 
 
 def _determinism(model: Model, x: Tensor) -> Check:
     difference = float((judge(model, x) - judge(model, x)).abs().max())
-    return _check("determinism", difference == 0, f"two forward passes differ by at most {difference:.3g}")
+    return check("determinism", difference == 0, f"two forward passes differ by at most {difference:.3g}")
 
 
 def _classes(model: Model, x: Tensor, y: Tensor) -> Check:
+    name = "classes and loss"
     out = judge(model, x)
     if out.ndim == 1:
-        return _check("classes and loss", True, "(B,) scores, labels -1 / +1: logistic loss")
-    total, n_classes = out.sum(1), out.shape[1]
-    if bool((out >= 0).all()) and bool(((total - 1).abs() < 1e-3).all()):
-        return _check("classes and loss", False, "the outputs sum to 1: probabilities, not logits")
+        return check(name, True, "(B,) scores, labels -1 / +1: logistic loss")
+    n_classes = out.shape[1]
+    if bool((out >= 0).all()) and bool(((out.sum(1) - 1).abs() < 1e-3).all()):
+        return check(name, False, "the outputs sum to 1: probabilities, not logits")
     seen = int(y.max()) + 1
     if n_classes > 2 * max(seen, 5):
-        return _check("classes and loss", False, f"{n_classes} outputs for labels below {seen}: another head?")
-    few = "; below 4 classes DLR has no targeted form, the margin stands in" if n_classes < 4 else ""
-    return _check("classes and loss", True, f"{n_classes} logits: cross-entropy and margins{few}")
+        return check(name, False, f"{n_classes} outputs for labels below {seen}: another head?")
+    text = f"{n_classes} logits: cross-entropy and margins"
+    if n_classes < 4:
+        text += "; below 4 classes DLR has no targeted form, the margin stands in"
+    return check(name, True, text)
 
 
 def _conversions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -230,16 +205,17 @@ def _conversions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
     """What the first layer with a weight matrix is given; None for a plain function or a network without one."""
-    parts = list(model.modules()) if isinstance(model, nn.Module) else []
-    hookable = [m for m in parts if not isinstance(m, torch.jit.ScriptModule)]
-    layers = [m for m in hookable if getattr(m, "weight", None) is not None]
     seen: list[Tensor] = []
 
-    def note(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if not seen and layer.weight.ndim > 1 and inputs and isinstance(inputs[0], Tensor):  # type: ignore[union-attr]
+    def note(layer: nn.Module, inputs: tuple[object, ...]) -> None:
+        weight = layer.weight
+        if not seen and isinstance(weight, Tensor) and weight.ndim > 1 and inputs and isinstance(inputs[0], Tensor):
             seen.append(inputs[0].detach())
 
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    hooks = []
+    for part in _modules(model):
+        if not isinstance(part, torch.jit.ScriptModule) and getattr(part, "weight", None) is not None:
+            hooks.append(part.register_forward_pre_hook(note))
     try:
         judge(model, x)
     finally:
@@ -248,13 +224,9 @@ def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
     return seen[0] if seen else None
 
 
-TWICE = (2.0, 30.0)
-"""Spreads of the first layer's inputs that tell of normalising twice: once gives 1, twice 3 to 5 for MNIST, CIFAR-10 and
-ImageNet, none below 0.5, and pixels in 0..255 above 50."""
-
-
 def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
-    """What the first layer sees, and McNemar's test of each conversion: does it turn far more answers right than wrong?"""
+    """What the first layer sees, and McNemar's test of each conversion: does it turn many more answers right than
+    wrong?"""
     right, best, gain = margin(judge(model, x), y) > 0, "", 0
     for name, convert in _conversions(x).items():
         now = margin(judge(model, convert(x)), y) > 0
@@ -265,88 +237,108 @@ def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
     error, given = 1 - float(right.double().mean()), _first_layer_input(model, x)
     text = f"clean error {error:.1%}"
     if best:
-        return _check("normalization", False, f"{text}, but {error - gain / len(x):.1%} on {best}")
+        return check("normalization", False, f"{text}, but {error - gain / len(x):.1%} on {best}")
     if given is not None:
         spread = float(given.float().std())
-        text += f"; the first layer sees mean {float(given.float().mean()):.2g}, standard deviation {spread:.2g}"
+        mean = float(given.float().mean())
+        text += f"; the first layer sees mean {mean:.2g}, standard deviation {spread:.2g}"
         if TWICE[0] < spread < TWICE[1]:
-            return _check("normalization", False, text + ", not 0 and 1: normalised twice?")
-    return _check("normalization", True, text + "; no usual conversion of the inputs lowers it much")
+            return check("normalization", False, text + ", not 0 and 1: normalised twice?")
+    return check("normalization", True, text + "; no usual conversion of the inputs lowers it much")
 
 
-class _Siege:
+class _Attacked:
     """The checks that attack, on the examples that the model answers rightly."""
 
     def __init__(self, model: Model, x: Tensor, y: Tensor, threat: ThreatModel, seed: int, n_queries: int) -> None:
         self.model, self.x, self.y, self.threat, self.seed, self.n_queries = model, x, y, threat, seed, n_queries
-        self.few = max(1.0, SLACK * len(x))
+        self.slack = max(1.0, SLACK * len(x))
+        self.gradients, self.usable = self._gradients()
 
     def checks(self, surrogate: Model | None) -> list[Check]:
-        gradients, usable = self._gradients()
-        self.usable = usable
         strong, strong_x = self._broken(APGD(self.threat, n_steps=40))
         margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin"))
         gained = margin_too & ~strong
         strong_x = torch.where(gained.view(-1, *[1] * (self.x.ndim - 1)), margin_x, strong_x)
         strong = strong | margin_too
         steps = (
-            self._rises, self._large_radius, lambda: self._noise(strong), self._effort, lambda: self._square(strong),
-            lambda: self._transfer(strong, surrogate), lambda: self._rounding(strong, strong_x),
-        )  # fmt: skip
-        checks = [gradients]
+            self._rises,
+            self._large_radius,
+            lambda: self._noise(strong),
+            self._effort,
+            lambda: self._square(strong),
+            lambda: self._transfer(strong, surrogate),
+            lambda: self._rounding(strong, strong_x),
+        )
+        checks = [self.gradients]
         with progress(len(steps), "evaluation lint") as show:
             for step in steps:
                 checks.append(step())
                 show(len(checks) - 1, checks[-1].name)
         return checks
 
+    def _generator(self) -> torch.Generator:
+        return torch.Generator(self.x.device).manual_seed(self.seed)
+
     def _broken(self, attack: Attack) -> tuple[Tensor, Tensor]:
         """Which examples an attack breaks, (B,) bool, and its points. Without a gradient a gradient attack moves nothing."""
         if not self.usable and attack.uses_gradient:
             return torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device), self.x
-        found = attack.find(self.model, self.x, self.y, generator=torch.Generator(self.x.device).manual_seed(self.seed))
+        found = attack.find(self.model, self.x, self.y, generator=self._generator())
         return ~(found.margins > 0), found.x
+
+    def _without_gradient(self, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+        """The share of examples at which a loss has no gradient."""
+        gradient = loss_gradient(self.model, self.x, self.y, loss)[1]
+        return float((gradient.flatten(1).abs().amax(1) == 0).double().mean())
 
     def _gradients(self) -> tuple[Check, bool]:
         try:
-            zero = [float((loss_gradient(self.model, self.x, self.y, loss)[1].flatten(1).abs().amax(1) == 0).double().mean())
-                    for loss in (default_loss, negative_margin)]  # fmt: skip
+            of_loss = self._without_gradient(default_loss)
+            of_margin = self._without_gradient(negative_margin)
         except (BadRequest, RuntimeError):
             text = "the output does not depend differentiably on the input"
-            return _check("gradients", False, text, masking=True), False
-        text = f"zero gradient: {zero[0]:.1%} of the examples for the loss, {zero[1]:.1%} for the margin"
-        if zero[0] > ZERO_GRADIENTS >= zero[1]:
+            return check("gradients", False, text, masking=True), False
+        text = f"zero gradient: {of_loss:.1%} of the examples for the loss, {of_margin:.1%} for the margin"
+        if of_loss > ZERO_GRADIENTS >= of_margin:
             text += "; the loss is saturated (very large logits), the margin is not"
-        return _check("gradients", max(zero) <= ZERO_GRADIENTS, text, masking=True), True
+        return check("gradients", max(of_loss, of_margin) <= ZERO_GRADIENTS, text, masking=True), True
 
     def _rises(self) -> Check:
         clean = float(margin(judge(self.model, self.x), self.y).mean())
-        means, broken = [], []
+        means: list[float] = []
+        broken: list[int] = []
         for steps in (1, 5, 20):
             wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False))
             means.append(float(margin(judge(self.model, x_adv), self.y).mean()))
             broken.append(int(wrong.sum()))
-        text = (f"mean margin {clean:.3g} clean, {means[0]:.3g}, {means[1]:.3g}, {means[2]:.3g} after 1, 5, 20 steps; "
-                f"broken {broken[0]}, {broken[1]}, {broken[2]} of {len(self.x)}")  # fmt: skip
+        text = (
+            f"mean margin {clean:.3g} clean, {means[0]:.3g}, {means[1]:.3g}, {means[2]:.3g} after 1, 5, 20 steps; "
+            f"broken {broken[0]}, {broken[1]}, {broken[2]} of {len(self.x)}"
+        )
         moves = means[2] < clean - 1e-6 * max(1.0, abs(clean))
-        return _check("loss rises with steps", moves and broken[2] >= broken[0] - self.few, text, masking=True)
+        passed = moves and broken[2] >= broken[0] - self.slack
+        return check("loss rises with steps", passed, text, masking=True)
 
     def _large_radius(self) -> Check:
         low, high = self.threat.box or (float(self.x.min()), float(self.x.max()))
-        size = self.x[0].numel()
-        widest = (high - low) * (1.0 if self.threat.p == math.inf else size ** (1 / self.threat.p))
+        widest = high - low
+        if self.threat.p != math.inf:
+            widest = widest * self.x[0].numel() ** (1 / self.threat.p)
         threat = replace(self.threat, radius=widest, box=(low, high))
-        wrong = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
-        for attack in (
+        attacks = (
             PGD(threat, n_steps=20, loss="margin", random_start=False),
             PGD(threat, n_steps=20, n_restarts=3, loss="margin"),
-        ):
+        )
+        wrong = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
+        for attack in attacks:
             wrong |= self._broken(attack)[0]
         share = float(wrong.double().mean())
         single = len(predict(judge(self.model, self.x)).unique()) == 1
         text = f"with every input of the box allowed {share:.1%} are broken"
-        text += "; the model answers one class on these examples" if single and share < 0.99 else ""
-        return _check("large radius", share >= 0.99, text, masking=not single)
+        if single and share < 0.99:
+            text += "; the model answers one class on these examples"
+        return check("large radius", share >= 0.99, text, masking=not single)
 
     def _noise(self, strong: Tensor) -> Check:
         generator = torch.Generator(self.x.device).manual_seed(self.seed + 1)
@@ -361,22 +353,25 @@ class _Siege:
         text = (
             f"{what} break {int(wrong.sum())} of {len(self.x)}, the attack {int(strong.sum())}; {alone} only the former"
         )
-        return _check(name, alone <= self.few, text, masking=True)
+        return check(name, alone <= self.slack, text, masking=True)
 
     def _effort(self) -> Check:
         usual, _ = self._broken(PGD(self.threat, n_steps=20))
         more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3))
-        text = f"20 steps break {int(usual.sum())} of {len(self.x)}, 60 steps with 3 restarts {int(more.sum())}"
-        return _check("steps and restarts", int(more.sum()) - int(usual.sum()) <= self.few, text)
+        n_usual, n_more = int(usual.sum()), int(more.sum())
+        text = f"20 steps break {n_usual} of {len(self.x)}, 60 steps with 3 restarts {n_more}"
+        return check("steps and restarts", n_more - n_usual <= self.slack, text)
 
     def _square(self, strong: Tensor) -> Check:
         wrong, _ = self._broken(Square(self.threat, n_queries=self.n_queries))
         return self._beaten("order of attacks", wrong, strong, f"{self.n_queries} queries of Square")
 
     def _transfer(self, strong: Tensor, surrogate: Model | None) -> Check:
-        other = distil(self.model, self.x, self.threat) if surrogate is None else surrogate
+        other = surrogate
+        if other is None:
+            other = distil(self.model, self.x, self.threat)
         attack = PGD(self.threat, n_steps=20, loss="margin")
-        x_adv = attack(other, self.x, self.y, generator=torch.Generator(self.x.device).manual_seed(self.seed))
+        x_adv = attack(other, self.x, self.y, generator=self._generator())
         wrong = ~(margin(judge(self.model, x_adv), self.y) > 0)
         return self._beaten("transfer", wrong, strong, "adversarial examples of a surrogate")
 
@@ -384,10 +379,10 @@ class _Siege:
         low, high = self.threat.box or (0.0, 1.0)
         n = int(strong.sum())
         if not n:
-            return _check("8-bit rounding", True, "no adversarial example to round")
+            return check("8-bit rounding", True, "no adversarial example to round")
         rounded = ((x_adv[strong] - low) / (high - low) * 255).round() / 255 * (high - low) + low
         still = int((~(margin(judge(self.model, rounded), self.y[strong]) > 0)).sum())
-        return _check("8-bit rounding", still >= n - max(1.0, 0.05 * n), f"{still} of {n} are wrong after rounding")
+        return check("8-bit rounding", still >= n - max(1.0, 0.05 * n), f"{still} of {n} are wrong after rounding")
 
 
 def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_steps: int = 200) -> nn.Module:

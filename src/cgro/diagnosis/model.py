@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,12 +20,12 @@ from cgro.definitions import (
     Model,
     Square,
     ThreatModel,
-    VerdictRule,
     cgro_verdict,
     predicted_shares,
     survey,
 )
 from cgro.definitions.attacks import judge
+from cgro.diagnosis.findings import Check
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis, with_lint
@@ -39,25 +39,47 @@ def quick_ensemble(threat: ThreatModel) -> Ensemble:
     """APGD on cross-entropy and on the margin (50 steps each), then 500 queries of Square: minutes, not hours.
 
     Weaker than `standard_ensemble`; it sees through saturated losses, and Square through masked gradients.
+
+    Args:
+        threat: the adversary.
+
+    Returns:
+        The attack.
     """
     parts = (APGD(threat, n_steps=50), APGD(threat, n_steps=50, loss="margin"), Square(threat, n_queries=500))
     return Ensemble(threat, parts)
 
 
 def diagnose_model(
-    model: Model, train: Examples, test: Examples, threat: ThreatModel, *, attack: Attack | None = None, n: int = 1000,
-    n_lint: int = 128, n_classes: int | None = None, seed: int = 0,
-) -> Diagnosis:  # fmt: skip
+    model: Model,
+    train: Examples,
+    test: Examples,
+    threat: ThreatModel,
+    *,
+    attack: Attack | None = None,
+    n: int = 1000,
+    n_lint: int = 128,
+    n_classes: int | None = None,
+    seed: int = 0,
+) -> Diagnosis:
     """Does this model generalize cleanly and overfit robustly? One point of training: label `cgro`, not a curve's.
 
     The evaluation lint runs first; then the four errors by `attack`, each a lower bound, and `cgro_verdict`. Signs of
     gradient masking overrule the label.
 
     Args:
-        model: in eval mode if it is a module; inputs in [0, 1]. train, test: (x, y) or a `Split` of what it learned
-            and of what it never saw. threat: the adversary.
-        attack: None means `quick_ensemble`. n: examples of each part, at most. n_lint: of the lint; 0 leaves it out.
-        n_classes: None takes the number of outputs. seed: of all random streams.
+        model: in eval mode if it is a module; inputs in [0, 1].
+        train: (x, y) or a `Split` of what it learned.
+        test: of what it never saw.
+        threat: the adversary.
+        attack: None means `quick_ensemble`.
+        n: examples of each part, at most.
+        n_lint: examples of the lint; 0 leaves it out.
+        n_classes: None takes the number of outputs.
+        seed: of all random streams.
+
+    Returns:
+        The verdict on this point.
 
     Raises:
         BadRequest: train mode, inputs outside the box, labels that do not fit.
@@ -67,35 +89,50 @@ def diagnose_model(
         >>> g = torch.Generator().manual_seed(0)
         >>> x = torch.cat([0.4 * torch.rand(60, 4, generator=g), 1 - 0.4 * torch.rand(60, 4, generator=g)])
         >>> y = torch.cat([-torch.ones(60), torch.ones(60)]).long()
-        >>> found = diagnose_model(lambda v: v.sum(1) - 2, (x[::2], y[::2]), (x[1::2], y[1::2]), ThreatModel("inf", 0.05))
+        >>> threat = ThreatModel("inf", 0.05)
+        >>> found = diagnose_model(lambda v: v.sum(1) - 2, (x[::2], y[::2]), (x[1::2], y[1::2]), threat)
         >>> found.label, found.scope
         ('robust', 'point')
     """
     attack = attack or quick_ensemble(threat)
-    parts = {name: _pair(part, n) for name, part in (("train", train), ("test", test))}
-    x_test = parts["test"][0]
-    checks = lint(model, *_pair(test, n_lint), threat, n=n_lint, seed=seed) if n_lint else []
+    parts = {"train": _pair(train, n), "test": _pair(test, n)}
+    checks: list[Check] = []
+    if n_lint:
+        checks = lint(model, *_pair(test, n_lint), threat, n=n_lint, seed=seed)
     errors: dict[str, ErrorRate] = {}
     for name, (x, y) in parts.items():
         record = survey(model, x, y, attack, seed=seed)
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
+    x_test, _ = _pair(test, n)
     outputs = judge(model, x_test[:1])
-    classes = n_classes or (2 if outputs.ndim == 1 else outputs.shape[1])
-    rule = VerdictRule(**{**vars(DEFAULT_RULE), "n_classes": classes})
-    shares = predicted_shares(model, x_test)
-    verdict = cgro_verdict(errors, prediction_share=shares, rule=rule)
-    evidence = {
-        "errors": {k: e.to_dict(attack if "robust" in k else None) for k, e in errors.items()},
-        "attack": repr(attack),
-    }
-    found = Diagnosis(verdict.label, "point", verdict.reason, "unknown", point=verdict,
-                      remedies=remedies_for(verdict.label), evidence=evidence)  # fmt: skip
-    return with_lint(found, checks) if checks else found
+    classes = n_classes
+    if classes is None:
+        classes = 2 if outputs.ndim == 1 else outputs.shape[1]
+    rule = replace(DEFAULT_RULE, n_classes=classes)
+    verdict = cgro_verdict(errors, prediction_share=predicted_shares(model, x_test), rule=rule)
+    plain: dict[str, object] = {}
+    for name, error in errors.items():
+        used = attack if name.startswith("robust") else None
+        plain[name] = error.to_dict(used)
+    found = Diagnosis(
+        verdict.label,
+        "point",
+        verdict.reason,
+        "unknown",
+        point=verdict,
+        remedies=remedies_for(verdict.label),
+        evidence={"errors": plain, "attack": repr(attack)},
+    )
+    if not checks:
+        return found
+    return with_lint(found, checks)
 
 
 def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
-    x, y = (part.x, part.y) if isinstance(part, Split) else part
+    if isinstance(part, Split):
+        part = (part.x, part.y)
+    x, y = part
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
     return x[:n], y[:n]
@@ -106,65 +143,85 @@ def checkpoint_files(folder: Path, pattern: str = "*") -> list[tuple[int, Path]]
 
     Optimizer states (`opt...`) are left out. Without numbers the names' order counts from 1.
 
+    Args:
+        folder: that holds them.
+        pattern: of the names that are checkpoints.
+
+    Returns:
+        Epochs and files, sorted by epoch.
+
     Raises:
         BadRequest: no checkpoint in it, two of one epoch, some with and some without a number.
     """
+    expected = "a pattern of names, such as model_*.pth"
     try:
         found = list(folder.glob(pattern))
     except (ValueError, NotImplementedError, OSError) as error:  # no pattern; an absolute one; a folder out of reach
-        raise bad(
-            "--pattern", expected="a pattern of names, such as model_*.pth", got=f"{pattern!r} ({error})"
-        ) from None
-    files = sorted(p for p in found if p.suffix in SUFFIXES and not p.name.startswith("opt"))
+        raise bad("--pattern", expected=expected, got=f"{pattern!r} ({error})") from None
+    files = sorted(path for path in found if path.suffix in SUFFIXES and not path.name.startswith("opt"))
     if not files:
-        there = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise bad(str(folder), expected=f"checkpoints ({', '.join(SUFFIXES)})", got=there)
-    numbers = [re.findall(r"[0-9]+", p.stem) for p in files]
-    numbered = [p for p, found in zip(files, numbers, strict=True) if found]
+    numbered: list[tuple[int, Path]] = []
+    for path in files:
+        numbers = re.findall(r"[0-9]+", path.stem)
+        if numbers:
+            numbered.append((int(numbers[-1]), path))
     if not numbered:
         return list(enumerate(files, 1))
-    files = numbered
-    epochs = [int(found[-1]) for found in numbers if found]
-    times = Counter(epochs)
-    twice = next((e for e in epochs if times[e] > 1), None)
+    times = Counter(epoch for epoch, _ in numbered)
+    twice = next((epoch for epoch, _ in numbered if times[epoch] > 1), None)
     if twice is not None:
-        same = listed(p.name for p, e in zip(files, epochs, strict=True) if e == twice)
+        same = listed(path.name for epoch, path in numbered if epoch == twice)
         text = f"{folder}: several checkpoints of epoch {twice}: {same}; choose with --pattern"
         raise BadRequest(one_line(text))
-    return sorted(zip(epochs, files, strict=True))
+    return sorted(numbered)
 
 
 def measured(
-    model: nn.Module, files: list[tuple[int, Path]], parts: dict[str, Split], attack: Attack, *,
-    rows: list[dict[str, Any]] | None = None, saved: Callable[[list[dict[str, Any]]], object] | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: nn.Module,
+    files: Sequence[tuple[int, Path]],
+    parts: Mapping[str, Split],
+    attack: Attack,
+    *,
+    rows: Sequence[dict[str, float]] | None = None,
+    saved: Callable[[list[dict[str, float]]], object] | None = None,
+) -> list[dict[str, float]]:
     """Clean and robust errors of each checkpoint, one row each; epochs that `rows` holds are not measured again.
 
     Args:
-        model: of the checkpoints' architecture; holds the last one afterwards. parts: name -> examples.
+        model: of the checkpoints' architecture; holds the last one afterwards.
+        files: epochs and checkpoints, see `checkpoint_files`.
+        parts: name -> examples.
+        attack: finds the robust errors.
+        rows: of an earlier call.
         saved: called with all rows after each checkpoint.
+
+    Returns:
+        All rows, those of `rows` first.
 
     Raises:
         BadRequest: a checkpoint of another network (says which keys), a pickle that would execute code.
     """
-    rows, weights = list(rows or []), {}
+    done = list(rows or [])
+    weights = {}
     for _, path in files:  # all are read before any work, so that a file that does not fit is found at once
         weights = read_weights(path)
         load_weights(model, weights, path)
-    known = {row["epoch"] for row in rows}
+    known = {row["epoch"] for row in done}
     for epoch, path in files:
         if epoch in known:
             continue
         load_weights(model, read_weights(path), path)
         model.eval()
-        row: dict[str, Any] = {"epoch": epoch}
+        row: dict[str, float] = {"epoch": epoch}
         for name, split in parts.items():
             record = survey(model, split.x, split.y, attack, index=split.index)
             row[f"clean_error/{name}"] = record.broken_by()["clean"] / len(split)
             row[f"robust_error/{name}"] = record.error().value
         row["prediction_share"] = max(predicted_shares(model, parts["test"].x))
-        rows.append(row)
+        done.append(row)
         if saved:
-            saved(rows)
+            saved(done)
     load_weights(model, weights, files[-1][1])
-    return rows
+    return done

@@ -4,57 +4,80 @@ from cgro.definitions import Label
 
 _RICE = "Rice, Wong and Kolter, ICML 2020"
 _AWP = "Wu et al., NeurIPS 2020"
+_GENERATED = "CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAttack"
 
 REMEDIES: dict[Label, tuple[str, ...]] = {
     "robust_overfitting": (
         "Stop early, selected on a validation set: in the published PreActResNet-18 (CIFAR-10, l_inf 8/255) the robust "
         f"test error is 46.51% when selected on test and 53.92% at the end, 7.41 points ({_RICE}).",
         "Flatten the loss in the weights (AWP): it took the gap of PreActResNet-18 from 9.04 to 1.09 points and of "
-        f"WRN-34-10 from 8.24 to 0.92, and robust accuracy, selected on test, from 52.79% to 55.39% by PGD-20 ({_AWP}).",
-        "More or generated data with strong augmentation: CutMix with diffusion-made images gives ResNet-18 56.66% by "
-        "AutoAttack; self-distillation (ADR) 50.39%, with weight averaging 50.86%, with AWP 51.24%.",
+        "WRN-34-10 from 8.24 to 0.92, and robust accuracy, selected on test, from 52.79% to 55.39% by PGD-20 "
+        f"({_AWP}).",
+        f"More or generated data with strong augmentation: {_GENERATED}; self-distillation (ADR) 50.39%, with weight "
+        "averaging 50.86%, with AWP 51.24%.",
     ),
     "cgro": (
         "The training balls are memorized: regularize the weights (AWP took the robust training accuracy of "
         f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}).",
-        "Or give more data: CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAttack.",
-        "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is established.",
+        f"Or give more data: {_GENERATED}.",
+        "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is "
+        "established.",
     ),
     "catastrophic_overfitting": (
-        "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, ICLR "
-        "2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump.",
+        "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, "
+        "ICLR 2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump.",
         "A single-step attack must not be used to evaluate it: the model hides from that very attack.",
     ),
     "clean_overfitting": (
-        "Ordinary regularisation comes first: augmentation (crop and flip), weight decay 5e-4, a smaller network, more "
+        "Ordinary regularization comes first: augmentation (crop and flip), weight decay 5e-4, a smaller network, more "
         f"data (the recipe of {_RICE} has all of them).",
     ),
     "underfitting": (
-        "A larger network or longer training: in the published table WRN-34-1 ends at 53.26% robust training accuracy "
-        f"and has a gap of only 1.22 points, WRN-34-10 at 97.80% with 8.18 ({_RICE}).",
-        "A radius warm-up where training is stuck at a constant (MNIST at 0.3 is known for it).",
+        "Where the training was regularized on purpose (AWP, TRADES, mixup, strong augmentation), a high robust "
+        "training error is what it should have, and no fault: compare the robust test error with other methods' "
+        f"(AWP's PreActResNet-18 ends at 49.8% robust training accuracy with the better test accuracy, {_AWP}).",
+        "Otherwise a larger network or longer training: in the published table WRN-34-1 ends at 53.26% robust training "
+        f"accuracy and has a gap of only 1.22 points, WRN-34-10 at 97.80% with 8.18 ({_RICE}).",
+        "Training errors that are running means, or measured on mixed or augmented images, are too high: measure them "
+        "after the epoch on plain images.",
+    ),
+    "standard_training": (
+        "Train adversarially: nothing was attacked in training, so nothing defends it, whatever the size of the "
+        "network (cgro train --attack pgd10 --radius R; Madry et al., ICLR 2018).",
+        "If it was trained adversarially with a single-step attack, this is catastrophic overfitting: train with "
+        "several steps. If its training did attack, check that radius and normalization here are the training's.",
     ),
     "collapsed": (
-        "Warm the radius up over the first epochs, lower the learning rate, or widen the network: it answers a constant "
-        "(MNIST at radius 0.3 is known for it).",
+        "Where a loss is NaN or infinite, training diverged: lower the learning rate, clip gradients, and start again "
+        "from the last epoch before it.",
+        "Otherwise it answers a constant: lower the learning rate, widen the network or, in adversarial training, warm "
+        "the radius up over the first epochs (MNIST at radius 0.3 is known for it).",
     ),
     "gradient_masking": (
         "Attack without gradients (Square), through a smooth surrogate, and with the margin loss; believe the largest "
         "error. MART with extra data: robust accuracy 65.04% by PGD, 56.29% by AutoAttack.",
     ),
     "too_little_evidence": (
-        "Where curves are missing or short: record clean and robust error, train and test, every epoch on the same examples; "
-        "ten epochs at least.",
-        "Where an interval contains the rule's limit: evaluate on more examples, or train until the robust training error settles.",
+        "Where curves are missing or short: record clean and robust error, train and test, every epoch on the same "
+        "examples; ten epochs at least.",
+        "Where an interval contains the rule's limit: evaluate on more examples, or train until the robust training "
+        "error settles.",
     ),
     "robust": (),
-}  # fmt: skip
+}
 
 
 def remedies_for(label: Label) -> tuple[str, ...]:
     """Sentences for a label, each with its number and its source.
 
-    >>> "7.41 points" in remedies_for("robust_overfitting")[0]
-    True
+    Args:
+        label: of a diagnosis.
+
+    Returns:
+        What helps, the first thing first; nothing for `robust`.
+
+    Example:
+        >>> "7.41 points" in remedies_for("robust_overfitting")[0]
+        True
     """
     return REMEDIES[label]

@@ -159,8 +159,15 @@ def _residual_law(f, scale, rho, noise, shrink, lag):
 def valley(y: np.ndarray) -> np.ndarray:
     """The least-squares curve that falls and then rises (unimodal regression by pooling; no bandwidth to choose).
 
-    >>> valley(np.array([5.0, 3.0, 4.0, 1.0, 2.0, 2.5])).tolist()
-    [5.0, 3.5, 3.5, 1.0, 2.0, 2.5]
+    Args:
+        y: (T,) without NaN.
+
+    Returns:
+        (T,) the fit.
+
+    Example:
+        >>> valley(np.array([5.0, 3.0, 4.0, 1.0, 2.0, 2.5])).tolist()
+        [5.0, 3.5, 3.5, 1.0, 2.0, 2.5]
     """
     fit = np.empty(len(y))
     _valley(np.ascontiguousarray(y, float), fit)
@@ -172,7 +179,8 @@ class Noise:
     """The noise between epochs.
 
     Args:
-        spread: (T,) standard deviation, locally. rho: correlation of neighboring epochs.
+        spread: (T,) standard deviation, locally.
+        rho: correlation of neighboring epochs.
     """
 
     spread: np.ndarray
@@ -184,11 +192,18 @@ class Rise:
     """How far an error rose after its lowest point.
 
     Args:
-        size: final (mean of the last five) minus lowest, free of the bias of the minimum. interval: 95%, conservative.
-        naive: final minus the lowest single value, as published tables have it. bias: what noise alone adds to it.
+        size: final (mean of the last five) minus lowest, free of the bias of the minimum.
+        interval: 95%, conservative.
+        naive: final minus the lowest single value, as published tables have it.
+        bias: what noise alone adds to it.
         p_value: share of curves that only fall, with this noise, whose rise looks as large.
-        onset: epoch after which it rises. onset_interval: 95%. final, lowest: levels of the fit.
-        noise: typical standard deviation between epochs. rho: their correlation.
+        onset: epoch after which it rises.
+        onset_interval: 95%.
+        final: mean of the last five.
+        lowest: final minus size.
+        noise: typical standard deviation between epochs.
+        rho: their correlation.
+        epochs: (T,) the epochs.
         fit: (T,) the valley.
     """
 
@@ -218,12 +233,19 @@ def noise_of(y: np.ndarray, fit: np.ndarray, segments: np.ndarray, generator: np
     simulation: known noise on the fitted curve goes through the same fit.
 
     Args:
-        y, fit: (T,). segments: (T,) the stretch of constant learning rate that an epoch belongs to.
+        y: (T,) the curve.
+        fit: (T,) its valley.
+        segments: (T,) the stretch of constant learning rate that an epoch belongs to.
+        generator: of the simulations.
+
+    Returns:
+        The noise.
     """
     spread = _local_spread(y - fit, segments)
     e = (y - fit) / spread
     seen = float((e[1:] * e[:-1]).sum() / max(float((e * e).sum()), 1e-300))
-    draws, laws = generator.standard_normal((40, len(y))), []
+    draws = generator.standard_normal((40, len(y)))
+    laws: list[tuple[float, float]] = []
     shrink, lag = np.empty(len(draws)), np.empty(len(draws))
     for rho in _GRID:
         _residual_law(fit, spread, rho, draws, shrink, lag)
@@ -247,9 +269,13 @@ def _local_spread(e: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
 
 def rise_of(
-    epochs: np.ndarray, y: np.ndarray, generator: np.random.Generator, *, lr: np.ndarray | None = None,
+    epochs: np.ndarray,
+    y: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    lr: np.ndarray | None = None,
     n_boot: int = 999,
-) -> Rise:  # fmt: skip
+) -> Rise:
     """Estimate the rise of an error after its lowest point, with an interval and a test.
 
     Statistic: mean of the last five minus the lowest level, located on every other epoch and measured on those between.
@@ -260,8 +286,14 @@ def rise_of(
     another seed varies besides.
 
     Args:
-        epochs, y: (T,), T >= 6, no NaN. generator: of the simulations. lr: (T,) where known: noise may change at drops.
+        epochs: (T,), T >= 6.
+        y: (T,) the error, without NaN.
+        generator: of the simulations.
+        lr: (T,) where known: noise may change at drops.
         n_boot: simulated curves, for interval and test each.
+
+    Returns:
+        The estimate.
 
     Raises:
         BadRequest: fewer than 6 values.
@@ -275,8 +307,9 @@ def rise_of(
     """
     count(len(y), "epochs with a value", low=LAST + 1)
     y = np.ascontiguousarray(y, float)
-    fit, fallen, scratch = valley(y), np.empty(len(y)), np.empty(len(y))
-    _falling(y, fallen, scratch)
+    fit = valley(y)
+    fallen = np.empty(len(y))
+    _falling(y, fallen, np.empty(len(y)))
     segments = np.zeros(len(y), int) if lr is None else _segments(lr)
     noise = noise_of(y, fit, segments, generator)
     null = _simulated(fallen, noise, generator, n_boot)[0]
@@ -287,19 +320,33 @@ def rise_of(
     followed = size - float(sizes.mean()) + _truth(fit)
     low, high = np.quantile(sizes - sizes.mean(), (0.025, 0.975))
     typical = float(np.median(noise.spread))
-    believed = np.clip(followed / (CLEAR * typical), 0.5, 1.0) if p_value <= ESTABLISHED else 0.0
+    believed = 0.0
+    if p_value <= ESTABLISHED:
+        believed = np.clip(followed / (CLEAR * typical), 0.5, 1.0)
     best = honest + float(believed) * (followed - honest)
     # A bottom that lasts one epoch cannot be told from its noise: above, the interval allows for one.
-    bottom, top = float(min(honest, followed) - high), float(max(honest, followed) - low) + typical
-    interval = (min(0.0, bottom) if p_value > 0.05 else bottom), top  # agrees with the test
+    bottom = float(min(honest, followed) - high)
+    top = float(max(honest, followed) - low) + typical
+    if p_value > 0.05:
+        bottom = min(0.0, bottom)  # so that the interval agrees with the test
     around = np.quantile(epochs[onsets], (0.025, 0.975), method="nearest")
     final = float(y[-LAST:].mean())
+    naive = final - float(y.min())
     return Rise(
-        size=float(best), interval=interval, naive=final - float(y.min()), bias=final - float(y.min()) - float(best),
-        p_value=p_value, onset=float(epochs[_onset(y, fit, LAST)]),
-        onset_interval=(float(around[0]), float(around[1])), final=final, lowest=final - float(best),
-        noise=typical, rho=noise.rho, epochs=epochs, fit=fit,
-    )  # fmt: skip
+        size=float(best),
+        interval=(bottom, top),
+        naive=naive,
+        bias=naive - float(best),
+        p_value=p_value,
+        onset=float(epochs[_onset(y, fit, LAST)]),
+        onset_interval=(float(around[0]), float(around[1])),
+        final=final,
+        lowest=final - float(best),
+        noise=typical,
+        rho=noise.rho,
+        epochs=epochs,
+        fit=fit,
+    )
 
 
 def _truth(f: np.ndarray) -> float:

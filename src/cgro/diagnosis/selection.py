@@ -1,15 +1,13 @@
 """Selection accounting: which epoch is reported, selected on what, and what that choice is worth."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rise import LAST
-
-KEY = "robust_error/test"
+from cgro.diagnosis.rule import CLEAN, TEST, TRAIN
 
 
 @dataclass(frozen=True)
@@ -17,8 +15,11 @@ class Selected:
     """What one rule reports.
 
     Args:
-        rule: what the epoch was selected on. epoch: None for a mean over epochs.
-        robust_error, clean_error: on the test set. robust_error_train: at the same epoch. None where not measured.
+        rule: what the epoch was selected on.
+        epoch: None for a mean over epochs.
+        robust_error: on the test set.
+        clean_error: on the test set, at the same epoch; None where it was not measured.
+        robust_error_train: on the training set, at the same epoch; None where it was not measured.
     """
 
     rule: str
@@ -33,8 +34,10 @@ class Selection:
     """The same training reported by each rule, and the differences.
 
     Args:
-        on_test: lowest robust test error, selected on the very numbers it reports. on_validation: selected on robust
-            validation error, measured on test; None without one. last: the last epoch. last_five: mean of five.
+        on_test: lowest robust test error, selected on the very numbers it reports.
+        on_validation: selected on robust validation error, measured on test; None without one.
+        last: the last epoch.
+        last_five: mean of five.
         gap: last five minus selected on test, the "diff" of published tables.
         bias: selected on validation minus selected on test: what choosing on test data flatters. None without one.
     """
@@ -46,8 +49,12 @@ class Selection:
     gap: float
     bias: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `summary.json`."""
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `summary.json`.
+
+        Returns:
+            The fields by name.
+        """
         return asdict(self)
 
 
@@ -61,6 +68,9 @@ def select(curves: Curves) -> Selection:
     Args:
         curves: with `robust_error/test`.
 
+    Returns:
+        The reports side by side.
+
     Raises:
         BadRequest: no robust test error.
 
@@ -70,32 +80,41 @@ def select(curves: Curves) -> Selection:
         >>> s.on_test.epoch, s.on_validation.epoch, round(s.bias, 3), round(s.gap, 3)
         (1.0, 2.0, 0.05, 0.052)
     """
-    if not curves.has(KEY):
-        raise bad("curves", expected=f"{KEY}", got="none of it measured", remedy="measure it, or use --map")
-    known = np.nonzero(~np.isnan(curves[KEY]))[0]
-    on_test = _at(curves, int(known[curves[KEY][known].argmin()]), "selected on test")
+    if not curves.has(TEST):
+        raise bad("curves", expected=f"{TEST}", got="none of it measured", remedy="measure it, or use --map")
+    known = np.nonzero(~np.isnan(curves[TEST]))[0]
+    on_test = _at(curves, int(known[curves[TEST][known].argmin()]), "selected on test")
     last = _at(curves, int(known[-1]), "last epoch")
+    end = known[-LAST:]
     last_five = Selected(
-        f"mean of the last {min(LAST, len(known))} epochs", None, float(curves[KEY][known[-LAST:]].mean()),
-        *(_mean(curves, k, known[-LAST:]) for k in ("clean_error/test", "robust_error/train")),
-    )  # fmt: skip
+        rule=f"mean of the last {len(end)} epochs",
+        epoch=None,
+        robust_error=float(curves[TEST][end].mean()),
+        clean_error=_mean(curves, CLEAN, end),
+        robust_error_train=_mean(curves, TRAIN, end),
+    )
+    on_validation = _on_validation(curves, known)
+    bias = None
+    if on_validation is not None:
+        bias = on_validation.robust_error - on_test.robust_error
+    return Selection(on_test, on_validation, last, last_five, last_five.robust_error - on_test.robust_error, bias)
+
+
+def _on_validation(curves: Curves, known: np.ndarray) -> Selected | None:
     chosen = curves["robust_error/validation"][known]
-    on_validation = None
-    if not np.isnan(chosen).all():
-        on_validation = _at(curves, int(known[np.nanargmin(chosen)]), "selected on validation")
-    bias = None if on_validation is None else on_validation.robust_error - on_test.robust_error
-    gap = last_five.robust_error - on_test.robust_error
-    return Selection(on_test, on_validation, last, last_five, gap, bias)
+    if np.isnan(chosen).all():
+        return None
+    return _at(curves, int(known[np.nanargmin(chosen)]), "selected on validation")
 
 
 def _at(curves: Curves, t: int, rule: str) -> Selected:
-    clean, train = (_value(curves, k, t) for k in ("clean_error/test", "robust_error/train"))
-    return Selected(rule, float(curves.epoch[t]), float(curves[KEY][t]), clean, train)
-
-
-def _value(curves: Curves, key: str, t: int) -> float | None:
-    value = float(curves[key][t])
-    return None if np.isnan(value) else value
+    return Selected(
+        rule=rule,
+        epoch=float(curves.epoch[t]),
+        robust_error=float(curves[TEST][t]),
+        clean_error=_mean(curves, CLEAN, np.array([t])),
+        robust_error_train=_mean(curves, TRAIN, np.array([t])),
+    )
 
 
 def _mean(curves: Curves, key: str, rows: np.ndarray) -> float | None:

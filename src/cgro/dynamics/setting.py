@@ -11,14 +11,21 @@ from cgro.models.patch_cnn import Activation, second_layer
 
 Adversary = Literal["restricted", "transfer", "l2", "linf"]
 ADVERSARIES = ("restricted", "transfer", "l2", "linf")
-REFERENCE_STRENGTH = 100**0.249  # of the presets
+REFERENCE_STRENGTH = 100**0.249
+"""alpha of the presets, d = 100."""
+REFERENCE_INIT_STD = 0.03
+"""Of a filter coordinate at that alpha: alpha^q U(0) << 1, so that stage I has not begun. A choice."""
+REFERENCE_LR = 0.3
+"""eta alpha^2: below the stability limit of q = 3, above 0.45 in both presets (tests/dynamics/test_stability.py)."""
 
 
 @dataclass(frozen=True)
 class Setting:
     """Adversarial training of the two-layer patch network on patch data (Section 5).
 
-    Gradient descent on (1/N) sum_i [ (1-lambda) loss(X_i) + lambda max_{X'} loss(X') ], logistic loss.
+    Gradient descent on the objective of Section 5,
+        (1/N) sum_i [ (1-lambda) loss(X_i) + lambda max_{X' in A_p(X_i, delta)} loss(X') ], logistic loss,
+    by the m filters w_r of f_W(X) = sum_r sum_j a_r phi(<w_r, X[j]>).
 
     Args:
         data: the distribution.
@@ -67,16 +74,20 @@ class Setting:
         number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
         one_of(self.adversary, "adversary", ADVERSARIES)
         count(self.attack_steps, "attack_steps")
-        init_std = 0.03 * REFERENCE_STRENGTH / self.strength if self.init_std is None else self.init_std
-        object.__setattr__(self, "init_std", number(init_std, "init_std", low=0.0))
-        if self.init_std == 0:
-            raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
         if self.batch_size is not None:
             count(self.batch_size, "batch_size", high=self.n_train)
-        lr = 0.3 / self.data.signal_strength**2 if self.lr is None else self.lr
-        if number(lr, "lr", low=0.0) == 0:
+        init_std = self.init_std
+        if init_std is None:
+            init_std = REFERENCE_INIT_STD * REFERENCE_STRENGTH / self.strength
+        lr = self.lr
+        if lr is None:
+            lr = REFERENCE_LR / self.strength**2
+        object.__setattr__(self, "init_std", number(init_std, "init_std", low=0.0))
+        object.__setattr__(self, "lr", number(lr, "lr", low=0.0))
+        if self.init_std == 0:
+            raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
+        if self.lr == 0:
             raise bad("lr", expected="> 0", got=0)
-        object.__setattr__(self, "lr", float(lr))
 
     @property
     def strength(self) -> float:
@@ -98,21 +109,42 @@ class Setting:
         """Whether the adversary moves every patch."""
         return self.adversary in ("l2", "linf")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `summary.json`.
+
+        Returns:
+            field -> value, `data` as a mapping of its own.
+        """
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Setting":
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`.
+
+        Args:
+            values: field -> value.
+
+        Returns:
+            The setting.
+
+        Raises:
+            BadRequest: a value out of its range.
+        """
         return cls(**{**values, "data": PatchData(**values["data"])})
 
 
 def theorem_radius_ratio(patch_dim: int) -> float:
-    """delta / alpha = 1 - 1/(sqrt(d) ln d): the paper's scale, with polylog(d) read as ln d.
+    """delta / alpha = 1 - 1/(sqrt(d) ln d): the scale of Theorem 5.9, with polylog(d) read as ln d.
 
-    >>> round(theorem_radius_ratio(100), 4)
-    0.9783
+    Args:
+        patch_dim: d >= 2.
+
+    Returns:
+        delta / alpha below 1.
+
+    Example:
+        >>> round(theorem_radius_ratio(100), 4)
+        0.9783
     """
     return 1.0 - 1.0 / (math.sqrt(patch_dim) * math.log(patch_dim))
 

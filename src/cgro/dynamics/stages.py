@@ -1,5 +1,13 @@
-"""Reading the three stages of Theorem 5.9 off a trajectory: each boundary with its evidence, or why it is missing."""
+"""Reading the three stages of Theorem 5.9 off a trajectory: each boundary with its evidence, or why it is missing.
 
+| stage | what happens |
+| --- | --- |
+| I | the signal component u = max_r <w_r, w*> grows until it reaches order 1/alpha |
+| II | its growth stalls |
+| III | the noise V_i grows until it is of order 1 for every training example: memorization |
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -9,6 +17,8 @@ from cgro._check import bad
 from cgro.dynamics.rule import Array
 from cgro.trajectory import Trajectory
 
+FEWEST_RECORDS = 8
+"""Of a trajectory whose stages can be read. A choice: derivatives and a half-maximum need a few points each."""
 MIN_GAIN = 0.5  # of mean V since stage I: Theta(1) growth, read as half a unit of margin
 # A curve that rises, and perhaps settles a little lower, varies by at most twice its range; a shuffled one, many times.
 MAX_VARIATION = 3.0
@@ -19,12 +29,17 @@ class Stage(Enum):
 
     SIGNAL_GROWTH = "I: the signal component grows"
     SIGNAL_STALL = "II: its growth stalls"
-    NOISE_MEMORIZATION = "III: the noise of every training example is memorised"
+    NOISE_MEMORIZATION = "III: the noise of every training example is memorized"
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """A step at which one stage gives way to the next, or None, and why."""
+    """A step at which one stage gives way to the next, or why there is none.
+
+    Args:
+        step: of gradient descent, interpolated between records; None if it was not found.
+        reason: the evidence for it, or what is missing.
+    """
 
     step: float | None
     reason: str
@@ -34,20 +49,44 @@ class Boundary:
         """Whether there is one."""
         return self.step is not None
 
+    def before(self, step: float) -> bool:
+        """Whether this boundary was found and lies at or before a step.
+
+        Args:
+            step: of gradient descent.
+
+        Returns:
+            False also where it was not found.
+        """
+        return self.step is not None and self.step <= step
+
 
 @dataclass(frozen=True)
 class Stages:
-    """The boundaries of one seed's run."""
+    """The boundaries of one seed's run.
+
+    Args:
+        signal_growth_end: between stages I and II.
+        memorization_start: between stages II and III.
+        memorization_end: from where on robust training accuracy is 100%.
+    """
 
     signal_growth_end: Boundary
     memorization_start: Boundary
     memorization_end: Boundary
 
     def at(self, step: float) -> Stage:
-        """The stage that a step belongs to, as far as boundaries were found."""
-        if not self.signal_growth_end.found or step < self.signal_growth_end.step:  # type: ignore[operator]
+        """The stage that a step belongs to, as far as boundaries were found.
+
+        Args:
+            step: of gradient descent.
+
+        Returns:
+            The last stage whose boundary lies at or before the step.
+        """
+        if not self.signal_growth_end.before(step):
             return Stage.SIGNAL_GROWTH
-        if not self.memorization_start.found or step < self.memorization_start.step:  # type: ignore[operator]
+        if not self.memorization_start.before(step):
             return Stage.SIGNAL_STALL
         return Stage.NOISE_MEMORIZATION
 
@@ -67,28 +106,36 @@ def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
         trajectory: with `signal_margin` (R, S), `noise_learned` (R, S, N) and `robust_error/train` (R, S).
 
     Returns:
-        One `Stages` a seed.
+        One `Stages` per seed.
 
     Raises:
         BadRequest: fewer than 8 records.
     """
-    if len(trajectory.steps) < 8:
-        raise bad("trajectory", expected="at least 8 records", got=len(trajectory.steps), remedy="record more often")
+    n_records = len(trajectory.steps)
+    if n_records < FEWEST_RECORDS:
+        raise bad("trajectory", expected="at least 8 records", got=n_records, remedy="record more often")
+    steps = trajectory.steps.astype(float)
+    signal = trajectory["signal_margin"]
     noise = trajectory["noise_learned"].mean(2)
-    columns = zip(trajectory["signal_margin"].T, noise.T, trajectory["robust_error/train"].T, strict=True)
+    robust_error = trajectory["robust_error/train"]
+    found = []
     with np.errstate(all="ignore"):
-        return tuple(_one_seed(trajectory.steps.astype(float), *column) for column in columns)
+        for s in range(signal.shape[1]):
+            found.append(_stages_of_seed(steps, signal[:, s], noise[:, s], robust_error[:, s]))
+    return tuple(found)
 
 
-def _one_seed(t: Array, signal: Array, noise: Array, robust_error: Array) -> Stages:
+def _stages_of_seed(t: Array, signal: Array, noise: Array, robust_error: Array) -> Stages:
     for name, curve in (("signal", signal), ("noise", noise)):
-        if why := _unreadable(curve, name):
-            return Stages(*(Boundary(None, why) for _ in BOUNDARIES))
+        unreadable = _unreadable(curve, name)
+        if unreadable:
+            missing = Boundary(None, unreadable)
+            return Stages(missing, missing, missing)
     first = _growth_end(t, np.gradient(signal, t), signal)
     if first.step is None:
         missing = Boundary(None, "stage I has no end to count from")
         return Stages(first, missing, missing)
-    gain = noise[-1] - np.interp(first.step, t, noise)
+    gain = float(noise[-1] - np.interp(first.step, t, noise))
     if gain < MIN_GAIN:
         missing = Boundary(None, f"mean V gained {gain:.2g} since stage I, below {MIN_GAIN}")
         return Stages(first, missing, missing)
@@ -100,41 +147,48 @@ def _unreadable(curve: Array, name: str) -> str:
     """Why no stages can be read off a curve, or nothing."""
     if not np.isfinite(curve).all():
         return f"the {name} is not finite: the run diverged"
-    variation, span = np.abs(np.diff(curve)).sum(), np.ptp(curve)
+    variation = np.abs(np.diff(curve)).sum()
+    span = np.ptp(curve)
     if variation > MAX_VARIATION * span:
         return f"the {name} goes up and down: its total variation is {variation / span:.1f} times its range"
     return ""
 
 
 def _growth_end(t: Array, rate: Array, signal: Array) -> Boundary:
-    peak = int(rate.argmax())
-    below = np.nonzero(rate[peak:] < rate[peak] / 2)[0]
     if signal.max() <= signal[0]:
         return Boundary(None, "the signal never grows")
+    # From the peak on, as the rate also lies below half its maximum at the start, before growth sets in.
+    peak = int(rate.argmax())
+    below = np.flatnonzero(rate[peak:] < rate[peak] / 2)
     if not len(below):
         return Boundary(None, "signal growth never falls below half its peak: train longer")
     step = _crossing(t, rate, peak + int(below[0]), rate[peak] / 2)
     reached = np.interp(step, t, signal)
-    return Boundary(
-        step, f"signal growth peaks at step {t[peak]:.0f} and has halved here, at alpha^q U = {reached:.3g}"
-    )
+    reason = f"signal growth peaks at step {t[peak]:.0f} and has halved here, at alpha^q U = {reached:.3g}"
+    return Boundary(step, reason)
 
 
 def _memorization_start(t: Array, rate: Array, after: float) -> Boundary:
     later = t > after
     half = rate[later].max() / 2
-    at = int(np.nonzero(later & (rate >= half))[0][0])
-    step = max(_crossing(t, rate, at, half), after) if rate[at - 1] < half else float(t[at])
-    return Boundary(step, f"noise learning reaches half of its highest rate, {2 * half:.3g} a step")
+    at = int(np.flatnonzero(later & (rate >= half))[0])
+    step = float(t[at])
+    # Where the rate was above half already, noise is learned from the first record after stage I on: no crossing.
+    if rate[at - 1] < half:
+        step = max(_crossing(t, rate, at, half), after)
+    return Boundary(step, f"noise learning reaches half of its highest rate, {2 * half:.3g} per step")
 
 
 def _memorization_end(t: Array, robust_error: Array, start: float | None, gain: float) -> Boundary:
-    wrong = np.nonzero(robust_error > 0)[0]
-    if len(wrong) and wrong[-1] == len(t) - 1:
+    wrong = np.flatnonzero(robust_error > 0)
+    first_right = 0
+    if len(wrong):
+        first_right = int(wrong[-1]) + 1
+    if first_right == len(t):
         return Boundary(None, f"robust training error is still {robust_error[-1]:.3g} at the last step: train longer")
-    at = float(t[wrong[-1] + 1]) if len(wrong) else float(t[0])
+    at = float(t[first_right])
     if start is not None and at < start:
-        return Boundary(None, "robust training accuracy was 100% before memorisation began: not its doing")
+        return Boundary(None, "robust training accuracy was 100% before memorization began: not its doing")
     return Boundary(at, f"robust training accuracy is 100% from here on; mean V has gained {gain:.3g} since stage I")
 
 
@@ -146,20 +200,54 @@ def _crossing(t: Array, rate: Array, at: int, level: float) -> float:
     return float(t[at - 1] * (t[at] / t[at - 1]) ** share)
 
 
-def summarize_stages(found: tuple[Stages, ...]) -> dict[str, dict]:
-    """Each boundary over seeds: {mean, sd, per_seed, n_found, reason} in steps; no mean unless every seed found it."""
-    result = {}
-    for name in BOUNDARIES:
-        boundaries = [getattr(stages, name) for stages in found]
-        steps = [b.step for b in boundaries]
-        known = [s for s in steps if s is not None]
-        complete = len(known) == len(steps)
-        told = boundaries[0] if complete else next(b for b in boundaries if not b.found)
-        result[name] = {
-            "mean": float(np.mean(known)) if complete else None,
-            "sd": float(np.std(known, ddof=1)) if complete and len(known) > 1 else None,
-            "per_seed": steps,
-            "n_found": len(known),
-            "reason": told.reason,
-        }
-    return result
+@dataclass(frozen=True)
+class BoundarySummary:
+    """One boundary over seeds.
+
+    Args:
+        mean: step; None unless every seed found it.
+        sd: over seeds; None for one seed, or where the mean is.
+        per_seed: step, or None where it was not found.
+        n_found: seeds that found it.
+        reason: of the first seed; where a seed did not find it, that of the first such seed.
+    """
+
+    mean: float | None
+    sd: float | None
+    per_seed: list[float | None]
+    n_found: int
+    reason: str
+
+
+def summarize_stages(found: Sequence[Stages]) -> Mapping[str, BoundarySummary]:
+    """Each boundary over seeds.
+
+    Args:
+        found: one `Stages` per seed, from `detect_stages`.
+
+    Returns:
+        name -> summary, in the order of `BOUNDARIES`.
+    """
+    return {
+        "signal_growth_end": _over_seeds([stages.signal_growth_end for stages in found]),
+        "memorization_start": _over_seeds([stages.memorization_start for stages in found]),
+        "memorization_end": _over_seeds([stages.memorization_end for stages in found]),
+    }
+
+
+def _over_seeds(boundaries: list[Boundary]) -> BoundarySummary:
+    steps: list[float | None] = []
+    known: list[float] = []
+    missing: list[str] = []
+    for boundary in boundaries:
+        steps.append(boundary.step)
+        if boundary.step is None:
+            missing.append(boundary.reason)
+        else:
+            known.append(boundary.step)
+    if missing:
+        return BoundarySummary(None, None, steps, len(known), missing[0])
+    sd = None
+    if len(known) > 1:
+        sd = float(np.std(known, ddof=1))
+    return BoundarySummary(float(np.mean(known)), sd, steps, len(known), boundaries[0].reason)

@@ -1,34 +1,83 @@
 """The probability that an unseen example is classified correctly, from the signal learned and the filters."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 
 from cgro._check import bad, count, one_of
 from cgro.dynamics.rule import Array, Rule
+from cgro.dynamics.setting import Setting
 
 
-def unseen_margins(rule: Rule, u: Array, covariance: Array, normals: Array, y: Array, group: Array) -> Array:
-    """Clean and robust margins of unseen examples of one seed, (2, T).
+@dataclass(frozen=True)
+class UnseenExamples:
+    """Fresh examples of one seed, as far as a network's answer depends on them.
+
+    Args:
+        normals: (T, P-1, m) normal numbers with the standard deviation of a noise coordinate. Times the square root of
+            the filters' covariance they have the law of the noise activations.
+        y: (T,) labels -1 and +1.
+        group: (T,) which signal direction an example carries.
+    """
+
+    normals: Array
+    y: Array
+    group: Array
+
+
+def draw_unseen(setting: Setting, seed: int, n: int, *, stream: int) -> UnseenExamples:
+    """Draw fresh examples, the same for every network.
+
+    Args:
+        setting: the data and the number of filters.
+        seed: of the run.
+        n: how many.
+        stream: keeps draws for different purposes apart.
+
+    Returns:
+        T = n examples.
+    """
+    rng = np.random.default_rng([seed, stream])
+    z = rng.standard_normal((n, setting.data.n_patches - 1, setting.n_filters))
+    y = 2 * rng.integers(0, 2, n) - 1
+    group = rng.integers(0, setting.data.n_signals, n)
+    return UnseenExamples(setting.data.noise_std * z, y, group)
+
+
+def unseen_margins(rule: Rule, u: Array, covariance: Array, examples: UnseenExamples) -> Array:
+    """Clean and robust margins of unseen examples of one seed.
 
     Args:
         rule: the network and adversary.
-        u: (K, m) signal components. covariance: (m, m) <w_r, w_s> off the signal.
-        normals: (T, P-1, m) normal with the standard deviation of a noise coordinate.
-        y: (T,). group: (T,).
+        u: (K, m) signal components.
+        covariance: (m, m) <w_r, w_s> off the signal.
+        examples: T of them.
+
+    Returns:
+        (2, T), clean first.
     """
-    z = normals @ root(covariance)
-    noise = y * (z * rule.slope(z)).sum((1, 2))
-    signal, column = rule.class_signal(u), (y < 0).astype(int)
+    z = examples.normals @ root(covariance)
+    noise = examples.y * (z * rule.slope(z)).sum((1, 2))
+    signal = rule.class_signal(u)
+    column = (examples.y < 0).astype(int)
     robust = rule.signal_margin(rule.worst_strength(signal), signal)
     clean = rule.signal_margin(rule.strength, signal)
-    return np.stack([clean[group, column] + noise, robust[group, column] + noise])
+    return np.stack([clean[examples.group, column] + noise, robust[examples.group, column] + noise])
 
 
 def root(covariance: Array) -> Array:
-    """The symmetric square root, continuous in the matrix; NaN where the matrix is not finite."""
+    """The symmetric square root, which is continuous in the matrix, unlike a Cholesky factor of a singular one.
+
+    Args:
+        covariance: (m, m), symmetric; negative eigenvalues, which rounding makes, count as 0.
+
+    Returns:
+        (m, m); NaN where the matrix is not finite, as it is once a run has diverged.
+    """
     if not np.isfinite(covariance).all():
         return np.full(covariance.shape, np.nan)
     values, vectors = np.linalg.eigh(covariance)
@@ -89,28 +138,54 @@ def probability_correct(
         raise bad("method", expected="closed only for parallel filters and 2 patches", got="others", remedy="radial")
     q = float(activation_power)
     if parallel and method in ("auto", "closed"):
-        lengths = vectors[:, -1] * math.sqrt(values[-1])
-        c = abs(float((np.sign(lengths) * np.abs(lengths) ** q).sum()))
-        at = math.inf if c == 0 and threshold else (abs(threshold) / c) ** (1 / q) / noise_std if threshold else 0.0
-        return _normal_cdf(math.copysign(at, threshold))
+        return _closed(threshold, vectors[:, -1] * math.sqrt(values[-1]), q, noise_std)
     if method == "gaussian":
-        return _normal_cdf(threshold / math.sqrt(noise_variance(covariance, q, noise_std, n_patches)))
-    half = vectors * np.sqrt(values)
-    rng = np.random.default_rng(seed)
-    normals = rng.standard_normal((n_directions, n_patches - 1, len(covariance)))
+        return float(ndtr(threshold / math.sqrt(noise_variance(covariance, q, noise_std, n_patches=n_patches))))
+    normals = np.random.default_rng(seed).standard_normal((n_directions, n_patches - 1, len(covariance)))
     normals /= np.sqrt((normals**2).sum((1, 2), keepdims=True))
-    z = noise_std * normals @ half.T
+    return _radial(threshold, noise_std * normals @ (vectors * np.sqrt(values)).T, q)
+
+
+def _closed(threshold: float, lengths: Array, q: float, noise_std: float) -> float:
+    """Parallel filters of signed lengths (m,): V = phi(g) sum_r phi(s_r) of one g ~ N(0, sigma^2)."""
+    c = abs(float((np.sign(lengths) * np.abs(lengths) ** q).sum()))
+    if threshold == 0:
+        return 0.5
+    if c == 0:  # no noise was learned: the signal alone decides
+        return float(threshold > 0)
+    at = (abs(threshold) / c) ** (1 / q) / noise_std
+    return float(ndtr(math.copysign(at, threshold)))
+
+
+def _radial(threshold: float, z: Array, q: float) -> float:
+    """Average over directions, given as activations z (directions, P-1, m) of points at radius 1.
+
+    At radius R a direction gives V = R^q V(1). The radius that reaches |t| is (|t| / |V(1)|)^(1/q), and R^2 / 2 has a
+    gamma law of shape k / 2. The pair +- of directions turns P[ R < reach ] into 1/2 +- P[ R < reach ] / 2.
+    """
+    if threshold == 0:
+        return 0.5
     size = np.abs((z * np.abs(z) ** (q - 1)).sum((1, 2)))
     reach = (abs(threshold) / np.maximum(size, 1e-300)) ** (1 / q)
-    k = torch.tensor((n_patches - 1) * len(covariance) / 2, dtype=torch.float64)
+    k = torch.tensor(z[0].size / 2, dtype=torch.float64)
+    # torch's, as scipy's gammainc rounds otherwise and the stored probabilities came from this one.
     inside = torch.special.gammainc(k, torch.from_numpy(reach**2 / 2)).mean().item()
-    return 0.5 + math.copysign(0.5 * inside, threshold) if threshold else 0.5
+    return 0.5 + math.copysign(0.5 * inside, threshold)
 
 
-def noise_variance(covariance: Array, power: float, noise_std: float, n_patches: int = 2) -> float:
-    """Var V = (P-1) sum_{r,s} E[ phi(z_r) phi(z_s) ], z normal with covariance sigma^2 <w_r, w_s>, odd form.
+def noise_variance(covariance: Array, power: float, noise_std: float, *, n_patches: int = 2) -> float:
+    """Var V = (P-1) sum_{r,s} E[ phi(z_r) phi(z_s) ], z normal with covariance K = sigma^2 <w_r, w_s>, odd form.
 
     q = 3: E = 9 K_rr K_ss K_rs + 6 K_rs^3. Otherwise by quadrature over the angle in polar coordinates.
+
+    Args:
+        covariance: (m, m) <w_r, w_s> off the signal.
+        power: q.
+        noise_std: sigma.
+        n_patches: P.
+
+    Returns:
+        The variance of an unseen example's noise margin.
 
     Example:
         >>> noise_variance(np.eye(1), 3, 1.0)  # E z^6
@@ -121,6 +196,7 @@ def noise_variance(covariance: Array, power: float, noise_std: float, n_patches:
     if power == 3:
         pairs = 9 * np.outer(diagonal, diagonal) * k + 6 * k**3
         return float((n_patches - 1) * pairs.sum())
+    # phi is homogeneous: E[ phi(z_r) phi(z_s) ] = (K_rr K_ss)^(q/2) times the moment of two standard normals.
     scale = np.sqrt(diagonal)
     rho = np.clip(k / np.outer(scale, scale), -1.0, 1.0)
     return float((n_patches - 1) * (np.outer(scale, scale) ** power * _odd_moment(rho, power)).sum())
@@ -136,7 +212,3 @@ def _odd_moment(rho: Array, power: float, n: int = 400) -> Array:
     shifted = np.cos(angle - np.arccos(rho)[..., None])
     moment = (cosine * np.abs(cosine) ** (power - 1) * shifted * np.abs(shifted) ** (power - 1)).mean(-1)
     return 2.0**power * math.gamma(power + 1) * moment
-
-
-def _normal_cdf(t: float) -> float:
-    return 0.5 * math.erfc(-t / math.sqrt(2))

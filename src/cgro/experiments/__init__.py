@@ -1,6 +1,6 @@
-"""Every table and figure of the paper: one file each, with its configuration per scale and a verdict per claim.
+"""Every table and figure of the paper: one module each, with its configuration per scale and a verdict per claim.
 
-An artifact is a module with `NAME`, `TITLE`, `PAPER` (the paper's values), `CAPTIONS`, `jobs(scale)`, `run(scale, home)`
--> findings, `check(findings, paper)` -> claims, `tables(findings)` and `draw(findings, folder, home)`. It calls commands and
-reads their run directories; training, simulation and certification are theirs.
+`artifact` says what such a module holds and `registry` lists them. It calls commands and reads their run directories;
+training, simulation and certification are theirs. `plan` says which calls are needed and in which order, `workspace`
+and `store` find what is finished, `execute` carries out the rest.
 """

@@ -1,138 +1,213 @@
 """What an artifact is, and how its results come to lie in DIR/NAME: a run directory of small, committable files."""
 
-import csv
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
-from cgro.experiments.claims import NOT_REPRODUCED, Claim, worst
-from cgro.experiments.jobs import Home, Job, Scale
-from cgro.runs import Run, dump_json, environment, plain, read_json, summary, write_atomic
+from cgro.experiments.claims import NOT_REPRODUCED, Claim, unjudged, worst
+from cgro.experiments.findings import FILE, Findings, encode
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.provenance import provenance
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
+from cgro.results import ArtifactSummary, OutcomeRecord, VerdictRecord, plain_summary
+from cgro.results.summaries import FigureRecord
+from cgro.runs import Run, dump_json, environment, plain, write_atomic
 
-Findings = dict[str, Any]
-Table = dict[str, Any]
-"""{name, caption, columns, rows}: rows are lists of text and numbers."""
+STAND_IN = "stand-in data and tiny networks: smoke tests the machinery"
+"""Why nothing is judged that was trained at scale smoke: mnist5k stands in for MNIST and CIFAR-10."""
 
 
 class Artifact(Protocol):
-    """A module of this folder."""
+    """A module of this folder that `cgro.experiments.registry` lists: all that is known of one table or figure.
 
-    NAME: str
-    TITLE: str
-    CAPTIONS: Mapping[str, str]
-    """Figure file (without ending) -> what it shows."""
-    PAPER: Mapping[str, Any]
+    `Findings`, `PAPER` and `check` agree on their types; the protocol cannot say so of modules.
+    """
+
+    @property
+    def NAME(self) -> str:
+        """On the command line, and of its folder."""
+        ...
+
+    @property
+    def TITLE(self) -> str:
+        """Of its section on the page."""
+        ...
+
+    @property
+    def NEEDS_TRAINING(self) -> bool:
+        """Whether networks are trained on images for it: such an artifact is not judged at scale smoke."""
+        ...
+
+    @property
+    def PAPER(self) -> Any:
+        """The paper's values, a frozen type."""
+        ...
+
+    @property
+    def CAPTIONS(self) -> Mapping[str, str]:
+        """Figure file (without ending) -> what it shows."""
+        ...
+
+    @property
+    def Findings(self) -> type[Any]:
+        """Type of what `run` returns; see `cgro.experiments.findings`."""
+        ...
 
     def jobs(self, scale: Scale) -> list[Job]:
-        """The calls of commands that it reads."""
+        """The calls of commands that it reads.
+
+        Args:
+            scale: of the reproduction.
+
+        Returns:
+            Them; those that other artifacts read as well have the same names.
+        """
         ...
 
-    def run(self, scale: Scale, home: Home) -> Findings:
-        """Make what is missing and read the numbers: plain values, from which all below follows."""
+    def run(self, scale: Scale, workspace: Workspace) -> Any:
+        """Read the numbers from the finished runs of its jobs.
+
+        Args:
+            scale: of the reproduction.
+            workspace: where the runs are found.
+
+        Returns:
+            Its findings, from which all below follows.
+        """
         ...
 
-    def check(self, findings: Findings, paper: Mapping[str, Any]) -> list[Claim]:
-        """A verdict for each claim."""
+    def check(self, findings: Any, paper: Any) -> list[Claim]:
+        """A verdict for each claim.
+
+        Args:
+            findings: of `run`, or stored.
+            paper: the paper's values; others in tests.
+
+        Returns:
+            The claims.
+        """
         ...
 
-    def tables(self, findings: Findings) -> list[Table]:
-        """Small tables."""
+    def tables(self, findings: Any) -> list[Table]:
+        """Small tables.
+
+        Args:
+            findings: of `run`, or stored.
+
+        Returns:
+            The tables.
+        """
         ...
 
-    def draw(self, findings: Findings, folder: Path, home: Home) -> None:
-        """The figures of `CAPTIONS`, as SVG in the folder; a figure that a command drew is copied."""
+    def draw(self, findings: Any, folder: Path, workspace: Workspace) -> None:
+        """The figures of `CAPTIONS`, as SVG in the folder; a figure that a command drew is copied.
+
+        Args:
+            findings: of `run`, or stored.
+            folder: where figures go.
+            workspace: where the runs of commands are found.
+        """
         ...
 
 
-def produce(artifact: Artifact, scale: Scale, home: Home) -> dict[str, Any]:
-    """Run an artifact and write DIR/NAME: config.yaml, environment.json, findings.json, tables, figures, summary.json.
+def judge(artifact: Artifact, findings: Findings, paper: Any = None) -> list[Claim]:
+    """The claims of an artifact with their verdicts; at scale smoke none on trained networks.
+
+    Args:
+        artifact: whose claims.
+        findings: its own.
+        paper: the paper's values; None for the artifact's.
+
+    Returns:
+        The claims.
+    """
+    claims = artifact.check(findings, artifact.PAPER if paper is None else paper)
+    if artifact.NEEDS_TRAINING and findings.scale == "smoke":
+        return unjudged(claims, STAND_IN)
+    return claims
+
+
+def produce(artifact: Artifact, scale: Scale, workspace: Workspace) -> ArtifactSummary:
+    """Write DIR/NAME: config.yaml, environment.json, findings.json, tables, figures, summary.json.
 
     A finished one is judged and drawn anew from the finished runs, which changes nothing unless the code has changed.
+
+    Args:
+        artifact: whose jobs are finished.
+        scale: of the reproduction.
+        workspace: the reproduction.
+
+    Returns:
+        The summary.
+
+    Raises:
+        BadRequest: the folder holds results of another version; a run is missing.
     """
-    folder, jobs = home.path / artifact.NAME, artifact.jobs(scale)
+    folder = workspace.path / artifact.NAME
     if (folder / "config.yaml").exists():
         Run(folder).check_version()
-    findings = plain(artifact.run(scale, home))
-    claims, tables = artifact.check(findings, artifact.PAPER), artifact.tables(findings)
-    config = {"command": "reproduce", "names": artifact.NAME, "scale": scale,
-              "jobs": {j.name: {"command": j.command, **j.settings} for j in jobs}}  # fmt: skip
+    jobs = artifact.jobs(scale)
+    findings = artifact.run(scale, workspace)
+    claims = judge(artifact, findings)
+    tables = artifact.tables(findings)
     if not (folder / "environment.json").exists():
         write_atomic(folder / "environment.json", dump_json(environment(0)))
-    write_atomic(folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False).encode())
-    write_atomic(folder / "findings.json", (json.dumps(findings, allow_nan=False) + "\n").encode())
+    write_atomic(folder / "config.yaml", _config(artifact, scale, jobs))
+    write_atomic(folder / FILE, encode(findings))
     for table in tables:
-        write_atomic(folder / "tables" / f"{table['name']}.csv", _csv(table))
-    artifact.draw(findings, folder / "figures", home)
+        write_atomic(folder / "tables" / f"{table.name}.csv", table.csv())
+    artifact.draw(findings, folder / "figures", workspace)
     for png in (folder / "figures").glob("*.png"):  # SVG is what is kept; PNG is for looking
         png.unlink()
-    result = _summary(artifact, scale, home, jobs, claims, tables)
-    write_atomic(folder / "summary.json", dump_json(result))
+    result = _summary(artifact, scale, workspace, claims=claims, tables=tables)
+    write_atomic(folder / "summary.json", dump_json(plain_summary(result)))
     return result
 
 
+def _config(artifact: Artifact, scale: Scale, jobs: Sequence[Job]) -> bytes:
+    settings = {job.name: {"command": job.command, **job.settings} for job in jobs}
+    config = {"command": "reproduce", "names": artifact.NAME, "scale": scale, "jobs": settings}
+    return yaml.safe_dump(plain(config), sort_keys=False).encode()
+
+
 def _summary(
-    artifact: Artifact, scale: Scale, home: Home, jobs: Sequence[Job], claims: Sequence[Claim], tables: Sequence[Table]
-) -> dict[str, Any]:
-    label = worst(claims)
-    n_failed = sum(c.verdict == NOT_REPRODUCED for c in claims)
-    figures = [{"file": f"figures/{k}.svg", "caption": v} for k, v in artifact.CAPTIONS.items()
-               if (home.path / artifact.NAME / "figures" / f"{k}.svg").exists()]  # fmt: skip
-    return plain(
-        summary(
-            "reproduce", seed=0, threat=None, outcome={"kind": "completed", "reason": f"{len(jobs)} runs"},
-            verdict={"label": label, "reason": f"{len(claims)} claims, {n_failed} not reproduced"}, metrics={},
-            artifact=artifact.NAME, title=artifact.TITLE, scale=scale, claims=[c.to_dict() for c in claims],
-            tables=list(tables), figures=figures, provenance=provenance(home, jobs), seconds=home.seconds(jobs),
-        )
-    )  # fmt: skip
+    artifact: Artifact, scale: Scale, workspace: Workspace, *, claims: Sequence[Claim], tables: Sequence[Table]
+) -> ArtifactSummary:
+    jobs = artifact.jobs(scale)
+    n_failed = sum(claim.verdict == NOT_REPRODUCED for claim in claims)
+    figures = []
+    for name, caption in artifact.CAPTIONS.items():
+        if (workspace.path / artifact.NAME / "figures" / f"{name}.svg").exists():
+            figures.append(FigureRecord(file=f"figures/{name}.svg", caption=caption))
+    return ArtifactSummary(
+        command="reproduce",
+        seed=0,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=f"{len(jobs)} runs"),
+        verdict=VerdictRecord(label=worst(claims), reason=f"{len(claims)} claims, {n_failed} not reproduced"),
+        metrics={},
+        artifact=artifact.NAME,
+        title=artifact.TITLE,
+        scale=scale,
+        claims=[claim.record() for claim in claims],
+        tables=[table.record() for table in tables],
+        figures=figures,
+        provenance=provenance(workspace, jobs),
+        seconds=workspace.ledger.total(jobs),
+    )
 
 
-def provenance(home: Home, jobs: Sequence[Job]) -> list[dict[str, Any]]:
-    """Which machine, versions and commit made the runs; runs that agree in these are one row."""
-    rows: dict[str, dict[str, Any]] = {}
-    for job in jobs:
-        run = home.found(job)
-        if run is None:
-            continue
-        e = read_json(run.path / "environment.json")
-        source = run.source
-        units = ", ".join(e["machine"][k] for k in ("instructions", "gpu") if k in e["machine"])
-        machine = f"{e['machine']['processor']}, {e['machine']['cores']} cores" + (units and f", {units}")
-        row = {"machine": machine, "threads": e["threads"], "torch": e["versions"].get("torch"), "cgro": e["cgro"],
-               "commit": e["commit"], "source": source}  # fmt: skip
-        rows.setdefault(str(sorted(row.items(), key=str)), {**row, "runs": []})["runs"].append(job.name)
-    return list(rows.values())
+def copy_figure(run: Path, figure: str, target: Path) -> None:
+    """Take a figure that a command drew in its run, if it did.
 
-
-def _csv(table: Table) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table["columns"])
-    writer.writerows(table["rows"])
-    return text.getvalue().encode()
-
-
-def copied(home: Home, job: str, figure: str, folder: Path, name: str) -> None:
-    """Take a figure that a command drew in its run."""
-    source = home.runs / job / "figures" / f"{figure}.svg"
-    if source.exists():
-        write_atomic(folder / f"{name}.svg", source.read_bytes())
-
-
-def per_seed(result: Mapping[str, Any], key: str, change: Callable[[float], float] = lambda v: v) -> list[float]:
-    """A metric of a summary as a list over seeds."""
-    m = result["metrics"][key]
-    return [change(v) for v in (m["per_seed"] if "per_seed" in m else [m["value"]])]
-
-
-def accuracy(error: float) -> float:
-    """Percent right from an error in [0, 1].
-
-    >>> accuracy(0.25)
-    75.0
+    Args:
+        run: directory of the command.
+        figure: its file, without ending.
+        target: the file, without ending.
     """
-    return 100 * (1 - error)
+    source = run / "figures" / f"{figure}.svg"
+    if source.exists():
+        write_atomic(target.with_suffix(".svg"), source.read_bytes())

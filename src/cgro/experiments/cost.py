@@ -1,18 +1,20 @@
-"""What a scale costs before it starts: on this machine, from a measured step of each network or the table of jobs; on any, in operations."""
+"""What a scale costs, said before it starts: in time on this machine, and in operations.
+
+Time comes from a measured step of each network or, at the scales that fit any machine, from the table of jobs.
+"""
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cgro._check import BadRequest
 from cgro.commands import train
-from cgro.data import load
-from cgro.experiments.jobs import SCALES, Job, Scale, duration
+from cgro.data import SOURCES, load
+from cgro.experiments.plan import SCALES, Job, Scale, duration
 from cgro.models import build
 from cgro.runs import say
 from cgro.training import make_fabric
@@ -22,14 +24,29 @@ MEASURED = ("gpu", "paper")
 EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
 ROUGH = {"smoke": 300.0, "cpu": 5.0 * 3600}
-SIZES = {"mnist": ((1, 28, 28), 57_000), "cifar10": ((3, 32, 32), 47_500)}
-"""Shape of an image, and training images beside those for validation."""
+"""Seconds of the scales that fit any machine, on two cores."""
 SUSTAINED = 50e12
-"""Operations a second that a large GPU keeps up in bfloat16 on such networks: an assumption; on LeNets it does far fewer."""
+"""Operations per second that a large GPU keeps up in bfloat16 on such networks: an assumption; on LeNets it does far
+fewer."""
+HOUR = 3600.0
+
+
+class Estimate(NamedTuple):
+    """Seconds of training, and the network whose step takes longest with its seconds per example and epoch."""
+
+    seconds: float
+    dearest: str
+    of_dearest: float
 
 
 def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: float) -> None:
     """Say what the jobs cost, and refuse what this machine cannot carry.
+
+    Args:
+        scale: of the reproduction.
+        jobs: that are to be made.
+        device: that was asked for.
+        max_hours: that are allowed.
 
     Raises:
         BadRequest: no GPU for `gpu`, or more hours than allowed; the line has the estimate and what fits.
@@ -39,38 +56,44 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
         say(f"estimated: {duration(sum(job.seconds for job in jobs))} on two cores")
         return
     kind = make_fabric(device).device.type
-    seconds, told = _measured(training, device, kind)
+    estimate = _measured(training, device, kind)
     others = sum(job.seconds for job in jobs if job.command != "train")
-    total = seconds * EVALUATIONS + others
-    work = EVALUATIONS * sum(operations(_config(job)) for job in training)
+    total = estimate.seconds * EVALUATIONS + others
+    work = EVALUATIONS * sum(operations(job.config()) for job in training)
     line = (
-        f"--scale {scale} on this machine ({kind}): about {duration(total)} ({told}); {work:.1e} floating point operations, "
+        f"--scale {scale} on this machine ({kind}): about {duration(total)} (dearest: {estimate.dearest}, "
+        f"{estimate.of_dearest:.2g} s an example and epoch, measured); {work:.1e} floating point operations, "
         f"{duration(work / SUSTAINED)} of a GPU that does {SUSTAINED / 1e12:g}e12 a second"
     )
-    fits = ", ".join(f"{s} (about {duration(t)})" for s, t in ROUGH.items())
+    rough = ", ".join(f"{name} (about {duration(seconds)})" for name, seconds in ROUGH.items())
+    fits = f"what fits: {rough}, and {scale} for the theory artifacts"
     if scale == "gpu" and kind == "cpu":
-        raise BadRequest(f"{line}; expected a GPU, got none; what fits: {fits}, and {scale} for the theory artifacts")
-    if total > 3600 * max_hours:
-        raise BadRequest(
-            f"{line}, more than --max-hours {max_hours:g}; what fits: {fits}, and {scale} for the theory artifacts"
-        )
+        raise BadRequest(f"{line}; expected a GPU, got none; {fits}")
+    if total > HOUR * max_hours:
+        raise BadRequest(f"{line}, more than --max-hours {max_hours:g}; {fits}")
     say(line)
 
 
-def _measured(jobs: Sequence[Job], device: str, kind: str) -> tuple[float, str]:
-    """Seconds of training, and the dearest network's step."""
+def _measured(jobs: Sequence[Job], device: str, kind: str) -> Estimate:
+    """Each network's step is measured once."""
     cost: dict[str, float] = {}
-    total, dearest = 0.0, ("", 0.0)
+    total = 0.0
+    dearest = ""
+    of_dearest = 0.0
     for job in jobs:
-        config = _config(job, device=device)
-        name = f"{config.data} {config.model}" + (f" x{config.width}" if config.width else "")
+        config: train.Config = job.config(device=device)
+        name = f"{config.data} {config.model}"
+        if config.width:
+            name += f" x{config.width}"
         key = f"{name} {config.attack}"
         if key not in cost:
             say(f"measuring a step: {key}")
             cost[key] = train.seconds_per_example(config, 2 if kind == "cpu" else None)
-            dearest = max(dearest, (name, cost[key]), key=lambda pair: pair[1])
+            if cost[key] > of_dearest:
+                dearest = name
+                of_dearest = cost[key]
         total += cost[key] * _examples(config)
-    return total, f"dearest: {dearest[0]}, {dearest[1]:.2g} s an example and epoch, measured"
+    return Estimate(total, dearest, of_dearest)
 
 
 def operations(config: train.Config) -> float:
@@ -92,34 +115,42 @@ def operations(config: train.Config) -> float:
 
 @cache
 def _forward(data: str, model: str, width: int | None) -> int:
-    shape, _ = SIZES[data]
-    network = build(model, shape, 10, width=width).eval()
+    source = SOURCES[data]
+    network = build(model, source.shape, source.n_classes, width=width).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *shape))
+        network(torch.zeros(1, *source.shape))
     return counter.get_total_flops()
 
 
 def _examples(config: train.Config) -> int:
-    return (config.n_train or SIZES[config.data][1]) * config.epochs
-
-
-def _config(job: Job, **more: Any) -> train.Config:
-    known = {f.name for f in fields(train.Config)}
-    return train.Config(**{k: v for k, v in job.settings.items() if k in known}, **more)
+    n_images = SOURCES[config.data].n_train
+    n_beside_validation = n_images - round(config.validation * n_images)
+    return (config.n_train or n_beside_validation) * config.epochs
 
 
 def check_data(jobs: Sequence[Job]) -> None:
     """Read every data set once, before any work.
 
+    Args:
+        jobs: that are to be made.
+
     Raises:
         BadRequest: one is missing or damaged.
     """
-    for name in sorted({j.settings["data"] for j in jobs if "data" in j.settings}):
+    names = {str(job.settings.get("data", "")) for job in jobs}
+    for name in sorted(names - {""}):
         load(name, n_train=200, n_test=10)
 
 
 def check_commands(jobs: Sequence[Job]) -> None:
-    """Refuse jobs of a command that this version lacks, before any work."""
+    """Refuse jobs of a command that this version lacks, before any work.
+
+    Args:
+        jobs: that are to be made.
+
+    Raises:
+        BadRequest: there is such a job.
+    """
     for name in sorted({job.command for job in jobs}):
         if importlib.util.find_spec(f"cgro.commands.{name.replace('-', '_')}") is None:
             raise BadRequest(f"expected cgro {name} in this version, found none; update it")

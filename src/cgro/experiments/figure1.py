@@ -1,98 +1,233 @@
-"""Figure 1: robust overfitting. After the learning-rate drop robust training error falls and robust test error rises."""
+"""Figure 1: robust overfitting. After the learning-rate drop robust training error falls, robust test error rises."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table
-from cgro.experiments.claims import Claim, Sample, above, below, unjudged
-from cgro.experiments.jobs import Home, Job, Scale
+from msgspec import field
+
+from cgro.experiments import findings, networks
+from cgro.experiments.claims import Claim, Statement, above, below
+from cgro.experiments.findings import Part
+from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, Row, column, errors, n_examples
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.seeds import rises
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import curves_over_epochs
 from cgro.report.reproduction import cell
+from cgro.results import EvaluateSummary, Measured, TrainSummary
+from cgro.runs import Run
 
 NAME = "figure1"
 TITLE = "Figure 1: learning curves of adversarial training"
-PAPER: dict[str, Any] = {
-    "robust_train": "falling",
-    "robust_test": "rising",
-    "clean_test": "not rising",
-    "rice_rise": 7.41,
-}
+NEEDS_TRAINING = True
 CAPTIONS = {
-    "curves": "Errors over the epochs: mean over seeds, bars one standard deviation; the learning rate drops at the line."
+    "curves": "Errors over the epochs: mean over seeds, bars one standard deviation; the learning rate drops at the "
+    "line."
 }
-CURVES = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+EPOCH = "epoch"
 FEWER = "Rice et al. (2020) see a rise of 7.4 points for PreActResNet-18 on all of CIFAR-10 over 100 epochs"
+STILL = 1.0
+"""Points below which clean test error counts as not rising: a choice, about the spread over seeds."""
+
+Direction = Literal["falling", "rising", "not rising"]
+
+
+class Paper(Part, frozen=True, kw_only=True):
+    """Where the paper says that each error goes after the learning-rate drop."""
+
+    robust_train: Direction = "falling"
+    robust_test: Direction = "rising"
+    clean_test: Direction = "not rising"
+
+
+PAPER = Paper()
+
+
+class Curves(Part, frozen=True, kw_only=True):
+    """The four errors in percent: one list per seed, with one number per epoch."""
+
+    clean_train: list[list[float]] = field(name="clean_error/train")
+    clean_test: list[list[float]] = field(name="clean_error/test")
+    robust_train: list[list[float]] = field(name="robust_error/train")
+    robust_test: list[list[float]] = field(name="robust_error/test")
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Curves, and errors after the drop and at the end on the same images, in percent, one per seed.
+
+    Attributes:
+        drops: epochs after which the learning rate drops.
+        after: the first kept epoch after the first drop.
+        epochs: of the curves.
+        curves: the four errors.
+        data: the data set.
+        note: what is particular about it.
+        n_curve: images behind a point of the curves.
+        n_test: images behind the test errors below.
+    """
+
+    drops: list[int]
+    after: int
+    epochs: list[int]
+    curves: Curves
+    data: str
+    note: str
+    n_curve: int
+    robust_train_after: list[float]
+    robust_train_end: list[float]
+    clean_test_after: list[float]
+    clean_test_end: list[float]
+    n_test: int
+    robust_test_after: list[float]
+    robust_test_end: list[float]
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """The widest CIFAR-10 networks, and their test errors at the first kept checkpoint after the drop."""
+    """The widest CIFAR-10 networks, and their test errors at the first kept checkpoint after the drop.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Trainings and evaluations.
+    """
+    return [*networks.widest(scale), *_marks(scale)]
+
+
+def _marks(scale: Scale) -> list[Job]:
+    after = networks.after_drop(scale)
+    return [networks.at_epoch(scale, job, after) for job in networks.widest(scale)]
+
+
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read curves and errors.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
     trained = networks.widest(scale)
-    return [*trained, *(networks.at_epoch(scale, job, networks.after_drop(scale)) for job in trained)]
+    config = networks.configuration(trained[0])
+    after = networks.after_drop(scale)
+    runs = workspace.read_all(trained)
+    ends = [run.read(TrainSummary) for run in runs]
+    marks = [run.read(EvaluateSummary) for run in workspace.read_all(_marks(scale))]
+    curves = [_evaluated(run) for run in runs]
+    first = ends[0]
+    strong = next(key for key in first.metrics if key.startswith("robust_error/test@pgd"))
+    return Findings(
+        scale=scale,
+        drops=networks.drops(config),
+        after=after,
+        epochs=[int(row[EPOCH]) for row in curves[0]],
+        curves=Curves(
+            clean_train=[column(rows, CLEAN_TRAIN) for rows in curves],
+            clean_test=[column(rows, CLEAN_TEST) for rows in curves],
+            robust_train=[column(rows, ROBUST_TRAIN) for rows in curves],
+            robust_test=[column(rows, ROBUST_TEST) for rows in curves],
+        ),
+        data=first.data.name,
+        note=first.data.note,
+        n_curve=config.eval_n,
+        robust_train_after=[column(_from(rows, after), ROBUST_TRAIN)[0] for rows in curves],
+        robust_train_end=[column(rows, ROBUST_TRAIN)[-1] for rows in curves],
+        clean_test_after=errors(marks, CLEAN_TEST),
+        clean_test_end=errors(ends, CLEAN_TEST),
+        n_test=n_examples(first, strong),
+        robust_test_after=errors(marks, ROBUST_TEST),
+        robust_test_end=errors(ends, strong),
+    )
 
 
-def run(scale: Scale, home: Home) -> Findings:
-    """Curves, and errors after the drop and at the end on the same test images, in percent."""
-    trained, after = networks.widest(scale), networks.after_drop(scale)
-    runs = [home.make(job) for job in trained]
-    marks = [home.make(networks.at_epoch(scale, job, after)) for job in trained]
-    rows = [[r for r in run.rows() if "robust_error/test" in r] for run in runs]
-    at = [next(r for r in own if r["epoch"] >= after) for own in rows]
-    first = runs[0].summary
-    found: Findings = {
-        "scale": scale, "drops": [int(e) for e in str(trained[0].settings["lr_drops"]).split(",")], "after": after,
-        "epochs": [r["epoch"] for r in rows[0]], "curves": {k: [[100 * r[k] for r in own] for own in rows] for k in CURVES},
-        "data": first["data"]["name"], "note": first["data"].get("note", ""), "n_curve": trained[0].settings.get("eval_n", 1000),
-        "robust_train_after": [100 * r["robust_error/train"] for r in at],
-        "robust_train_end": [100 * own[-1]["robust_error/train"] for own in rows],
-    }  # fmt: skip
-    for kind in ("clean", "robust"):
-        key = f"{kind}_error/test"
-        ends = [run.summary["metrics"] for run in runs]
-        name = next(k for k in ends[0] if k.startswith("robust_error/test@pgd")) if kind == "robust" else key
-        found[f"{kind}_test_after"] = [100 * m.summary["metrics"][key]["value"] for m in marks]
-        found[f"{kind}_test_end"] = [100 * e[name]["value"] for e in ends]
-        found["n_test"] = ends[0][name]["n"]
-    return found
+def _evaluated(run: Run) -> list[Row]:
+    """The epochs after which a network was evaluated."""
+    return [row for row in run.rows() if ROBUST_TEST in row]
 
 
-def _rise(findings: Findings, key: str) -> Sample:
-    return Sample.of([b - a for a, b in zip(findings[f"{key}_after"], findings[f"{key}_end"], strict=True)])
+def _from(rows: Sequence[Row], epoch: int) -> list[Row]:
+    return [row for row in rows if row[EPOCH] >= epoch]
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """From the first checkpoint after the drop to the end, paired by seed and test image."""
-    span = f"from epoch {findings['after']} to {findings['epochs'][-1]}"
-    rules = {"falling": (below, 0.0), "rising": (above, 0.0), "not rising": (below, 1.0)}
-    words = {
-        "robust_train": "robust training error keeps falling", "robust_test": "robust test error turns up",
-        "clean_test": "clean test error does not turn up (read as: rises by less than 1 point)",
-    }  # fmt: skip
-    claims = []
-    for key, statement in words.items():
-        rule, limit = rules[paper[key]]
-        why = FEWER if key == "robust_test" else ""
-        claims.append(rule(f"figure1/{key}", f"after the learning-rate drop, {span}, {statement}", _rise(findings, key),
-                           limit=limit, paper=paper[key], why=why))  # fmt: skip
-    return unjudged(claims, networks.STAND_IN) if findings["scale"] == "smoke" else claims
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """From the first checkpoint after the drop to the end, paired by seed and test image.
+
+    Args:
+        findings: of `run`, or stored.
+        paper: where the errors should go.
+
+    Returns:
+        One claim per error.
+    """
+    span = f"after the learning-rate drop, from epoch {findings.after} to {findings.epochs[-1]},"
+    return [
+        _goes(
+            Statement("figure1/robust_train", f"{span} robust training error keeps falling"),
+            rises(findings.robust_train_after, findings.robust_train_end),
+            paper.robust_train,
+        ),
+        _goes(
+            Statement("figure1/robust_test", f"{span} robust test error turns up", why=FEWER),
+            rises(findings.robust_test_after, findings.robust_test_end),
+            paper.robust_test,
+        ),
+        _goes(
+            Statement(
+                "figure1/clean_test",
+                f"{span} clean test error does not turn up (read as: rises by less than {STILL:g} point)",
+            ),
+            rises(findings.clean_test_after, findings.clean_test_end),
+            paper.clean_test,
+        ),
+    ]
+
+
+def _goes(said: Statement, rise: Sequence[float], direction: Direction) -> Claim:
+    """Does an error, whose rise of every seed is given, go where the paper says?"""
+    said = replace(said, paper=direction)
+    ours = Measured.of(rise)
+    if direction == "rising":
+        return above(said, ours)
+    if direction == "falling":
+        return below(said, ours)
+    return below(said, ours, limit=STILL)
 
 
 def tables(findings: Findings) -> list[Table]:
-    """Errors after the drop and at the end."""
-    names = {"clean_test": "clean test", "robust_train": "robust train", "robust_test": "robust test"}
-    rows = [
-        [name, cell(findings[f"{k}_after"]), cell(findings[f"{k}_end"]), cell(_rise(findings, k).values)]
-        for k, name in names.items()
-    ]
+    """Errors after the drop and at the end.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        One table.
+    """
     caption = (
-        f"{findings['data']}: error in %, mean (sd) over {len(findings['robust_test_end'])} seeds; test errors on "
-        f"{findings['n_test']:,} images, training errors on {findings['n_curve']:,}."
-    )  # fmt: skip
-    columns = ["error", f"epoch {findings['after']}", f"epoch {findings['epochs'][-1]}", "change"]
-    return [{"name": "turn", "caption": caption, "columns": columns, "rows": rows}]
+        f"{findings.data}: error in %, mean (sd) over {len(findings.robust_test_end)} seeds; test errors on "
+        f"{findings.n_test:,} images, training errors on {findings.n_curve:,}."
+    )
+    columns = ["error", f"epoch {findings.after}", f"epoch {findings.epochs[-1]}", "change"]
+    table = Table("turn", caption, columns)
+    for name, after, end in (
+        ("clean test", findings.clean_test_after, findings.clean_test_end),
+        ("robust train", findings.robust_train_after, findings.robust_train_end),
+        ("robust test", findings.robust_test_after, findings.robust_test_end),
+    ):
+        table.add(name, cell(after), cell(end), cell(rises(after, end)))
+    return [table]
 
 
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """The four curves."""
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """The four curves.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figure goes.
+        workspace: not needed.
+    """
     curves_over_epochs(folder / "curves", findings)

@@ -1,41 +1,90 @@
 """Figure 2(a, b): the effect of capacity on MNIST and CIFAR-10. Table 1 as curves, from the same runs."""
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 from cgro.experiments import table1
-from cgro.experiments.artifact import Findings, Table
 from cgro.experiments.claims import Claim
-from cgro.experiments.jobs import Home, Scale
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.table1 import Findings, Paper
+from cgro.experiments.tables import Table
+from cgro.experiments.widths import FAMILIES, evaluated_widths, readings
+from cgro.experiments.workspace import Workspace
 from cgro.report.reproduction import cell
 
 NAME = "figure2ab"
 TITLE = "Figure 2(a, b): the effect of capacity"
+NEEDS_TRAINING = True
 PAPER = table1.PAPER
 CAPTIONS = table1.CAPTIONS
-SHAPES = ("_rises", "_opens", "_closes")
-jobs, draw = table1.jobs, table1.draw
 
 
-def run(scale: Scale, home: Home) -> Findings:
-    """As Table 1."""
-    return table1.run(scale, home)
+def jobs(scale: Scale) -> list[Job]:
+    """Those of Table 1.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Trainings and evaluations.
+    """
+    return table1.jobs(scale)
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """What the curves are said to show: the claims of Table 1 about orders."""
-    own = [c for c in table1.check(findings, paper) if c.name.endswith(SHAPES)]
-    return [Claim(**{**vars(c), "name": c.name.replace("table1", NAME)}) for c in own]
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read what Table 1 reads.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    return table1.run(scale, workspace)
+
+
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """What the curves are said to show: how robust training accuracy and the robust gap go with the width.
+
+    Args:
+        findings: of `run`, or stored.
+        paper: not needed: orders have no values.
+
+    Returns:
+        Three claims per family.
+    """
+    claims = []
+    for family in FAMILIES:
+        claims += readings(NAME, family, evaluated_widths(findings.of(family)))
+    return claims
 
 
 def tables(findings: Findings) -> list[Table]:
-    """The robust gap by width."""
-    rows = []
-    for family in ("mnist", "cifar10"):
-        for w, (_, test, train) in PAPER[family].items():
-            rows.append([family, f"x{w}", "paper", f"{train:.2f}", f"{train - test:.2f}"])
-        for w, p in table1.judged_widths(findings[family]).items():
-            gaps = [a - b for a, b in zip(p["robust_train"], p["robust_test"], strict=True)]
-            rows.append([p["data"], f"x{w}", "ours", cell(p["robust_train"]), cell(gaps)])
+    """The robust gap by width.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        One table.
+    """
     columns = ["data", "width", "whose", "robust train %", "robust gap, points"]
-    return [{"name": "gaps", "caption": "Mean (sd) over seeds.", "columns": columns, "rows": rows}]
+    table = Table("gaps", "Mean (sd) over seeds.", columns)
+    for family in FAMILIES:
+        for width, printed in PAPER.of(family).items():
+            gap = printed.robust_train - printed.robust_test
+            table.add(family, f"x{width}", "paper", f"{printed.robust_train:.2f}", f"{gap:.2f}")
+        for width, network in evaluated_widths(findings.of(family)).items():
+            table.add(network.data, f"x{width}", "ours", cell(network.robust_train), cell(network.gaps))
+    return [table]
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """The curves of both families.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figures go.
+        workspace: not needed.
+    """
+    table1.draw(findings, folder, workspace)

@@ -1,115 +1,259 @@
 """Figure 4: local and global flatness over training, and the robust generalization gap against global flatness."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import msgspec
 import numpy as np
 
-from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table
-from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED, Claim, Sample, above, unjudged
-from cgro.experiments.jobs import HERE, Home, Job, Scale
+from cgro.experiments import findings, networks
+from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED, Claim, Ruling, Statement, above
+from cgro.experiments.figure3 import one_network
+from cgro.experiments.findings import Part
+from cgro.experiments.metrics import known
+from cgro.experiments.plan import HERE, Job, Scale
+from cgro.experiments.seeds import rises
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
 from cgro.flatness import rank_correlation
 from cgro.report.flatness import gaps, over_training
 from cgro.report.reproduction import cell
+from cgro.results import Measured
+from cgro.results.records import FlatnessCheckpoint
 
 NAME = "figure4"
 TITLE = "Figure 4: flatness over training"
-PAPER: dict[str, Any] = {"correlation": "positive", "global": "rising"}
+NEEDS_TRAINING = True
 CAPTIONS = {
-    "training": "Left: local and global flatness over the epochs. Right: robust gap of the loss against global flatness."
+    "training": "Left: local and global flatness over the epochs. Right: robust gap of the loss against global "
+    "flatness."
 }
-SEARCH: dict[Scale, dict[str, Any]] = {
-    "smoke": {"n": 12, "n_steps": 2, "n_loss_steps": 2}, "cpu": {"n": 128, "n_steps": 10}, "gpu": {"n": 512}, "paper": {"n": 512},
-}  # fmt: skip
+SEARCH: dict[Scale, dict[str, object]] = {
+    "smoke": {"n": 12, "n_steps": 2, "n_loss_steps": 2},
+    "cpu": {"n": 128, "n_steps": 10},
+    "gpu": {"n": 512},
+    "paper": {"n": 512},
+}
+
+
+class Paper(Part, frozen=True, kw_only=True):
+    """Directions that the paper shows.
+
+    Attributes:
+        correlation: of robust gap and global flatness.
+        global_flatness: the gradient norm around test images after the learning-rate drop.
+    """
+
+    correlation: Literal["positive", "negative"] = "positive"
+    global_flatness: Literal["rising", "falling"] = "rising"
+
+
+PAPER = Paper()
+
+
+class Correlation(Part, frozen=True, kw_only=True):
+    """Spearman's rank correlation with its bootstrap interval; see `cgro.flatness.rank_correlation`."""
+
+    value: float
+    interval: tuple[float, float] | None
+    per_seed: list[float]
+    n_seeds: int
+    n_checkpoints: int
+    block: int
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Flatness at the training radius: one list per seed, with one number per epoch.
+
+    Attributes:
+        epochs: of the kept checkpoints.
+        after: the first kept epoch after the learning-rate drop.
+        correlation: of robust gap and global flatness over checkpoints; None for too few of them.
+        local: largest gradient norm in the balls around training images.
+        robust_loss_train: largest loss in these balls.
+        global_flatness: largest gradient norm in the balls around test images.
+        robust_loss_test: largest loss in these balls.
+    """
+
+    epochs: list[int]
+    after: int
+    correlation: Correlation | None
+    local: list[list[float]]
+    robust_loss_train: list[list[float]]
+    global_flatness: list[list[float]] = msgspec.field(name="global")
+    robust_loss_test: list[list[float]]
 
 
 def measured(scale: Scale) -> list[Job]:
-    """Every kept checkpoint of the widest CIFAR-10 networks, at the training radius, by seed."""
-    return [Job(f"flatness-epochs/seed-{job.settings['seed']}", "flatness",
-                {"targets": [HERE + job.name], "per_epoch": True, "radii": job.settings["radius"], **SEARCH[scale]},
-                300.0 if scale == "cpu" else 8.0) for job in networks.widest(scale)]  # fmt: skip
+    """Every kept checkpoint of the widest CIFAR-10 networks, at the training radius.
 
+    Args:
+        scale: of the reproduction.
 
-def jobs(scale: Scale) -> list[Job]:
-    """The same networks as Figures 1 and 3."""
-    return [*networks.widest(scale), *measured(scale)]
-
-
-def run(scale: Scale, home: Home) -> Findings:
-    """Flatness by epoch and seed, and the rank correlation with its interval."""
-    curves = [run.summary["flatness"] for run in home.finished(measured(scale)).values()]
-    rows = [[r for r in c["checkpoints"] if r["epoch"] is not None] for c in curves]
-    points = gaps(curves)
-    found: Findings = {
-        "scale": scale, "epochs": [r["epoch"] for r in rows[0]], "after": networks.after_drop(scale),
-        "correlation": points and rank_correlation(*points, np.random.default_rng(0)).to_dict(),
-    }  # fmt: skip
-    for name, part in (("local", "train"), ("global", "test")):
-        found[name] = [[r["parts"][part]["gradient"][0]["value"] for r in own] for own in rows]
-        found[f"robust_loss_{part}"] = [
-            [r["parts"][part]["loss"] + r["parts"][part]["rise"][0]["value"] for r in own] for own in rows
-        ]
+    Returns:
+        One measurement per seed.
+    """
+    seconds = 300.0 if scale == "cpu" else 8.0
+    found = []
+    for job in networks.widest(scale):
+        config = networks.configuration(job)
+        settings = {"targets": [HERE + job.name], "per_epoch": True, "radii": config.radius, **SEARCH[scale]}
+        found.append(Job(f"flatness-epochs/seed-{config.seed}", "flatness", settings, seconds))
     return found
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """Global flatness rises, more than local flatness does, and the gap follows it."""
-    epochs = findings["epochs"]
-    first = epochs.index(findings["after"]) if findings["after"] in epochs else 0
-    span, sign = f"from epoch {epochs[first]} to {epochs[-1]}", 1.0 if paper["global"] == "rising" else -1.0
+def jobs(scale: Scale) -> list[Job]:
+    """The same networks as Figures 1 and 3.
 
-    def change(name: str) -> list[float]:
-        return [own[-1] - own[first] for own in findings[name]]
+    Args:
+        scale: of the reproduction.
 
-    apart = [g - v for g, v in zip(change("global"), change("local"), strict=True)]
-    claims = [
-        above("figure4/global", f"the gradient norm around test images (global) is {paper['global']} after the learning-rate drop, {span}",
-              Sample.of([sign * v for v in change("global")]), paper=paper["global"], unit=""),
-        above("figure4/local", f"and by more than around training images (local), {span}: training flattens locally, not globally",
-              Sample.of(apart), paper="locally, not globally", unit=""),
-        _correlation(findings, paper),
-    ]  # fmt: skip
-    return unjudged(claims, networks.STAND_IN) if findings["scale"] == "smoke" else claims
+    Returns:
+        Trainings and measurements.
+    """
+    return [*networks.widest(scale), *measured(scale)]
 
 
-def _correlation(findings: Findings, paper: Mapping[str, Any]) -> Claim:
-    """Rank correlation over checkpoints; the interval draws seeds and blocks of epochs."""
-    c, sign = findings["correlation"], 1.0 if paper["correlation"] == "positive" else -1.0
-    name, statement = "figure4/correlation", "robust gap and global flatness rise together over checkpoints"
-    rule = "95% interval of Spearman's rank correlation, bootstrap over seeds and blocks of epochs, above 0; only its value: partly"
-    if c is None or c["interval"] is None:
-        return Claim(
-            name, statement, rule, UNTESTED, paper["correlation"], "not measured", "too few checkpoints or seeds"
-        )
-    low, high = sorted(sign * v for v in c["interval"])
-    verdict = REPRODUCED if low > 0 else PARTLY if sign * c["value"] > 0 else NOT_REPRODUCED
-    ours = f"{c['value']:.2f} [{c['interval'][0]:.2f}, {c['interval'][1]:.2f}], {c['n_seeds']} seeds"
-    return Claim(
-        name,
-        statement,
-        rule,
-        verdict,
-        paper["correlation"],
-        ours,
-        f"interval [{low:.2f}, {high:.2f}] of the sign claimed",
-        c,
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read flatness by epoch and seed, and correlate.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    curves = [one_network(run) for run in workspace.read_all(measured(scale))]
+    kept = [[row for row in curve.checkpoints if row.epoch is not None] for curve in curves]
+    points = gaps(curves)
+    correlation = None
+    if points is not None:
+        found = rank_correlation(*points, np.random.default_rng(0))
+        if found is not None:
+            correlation = msgspec.convert(found.to_dict(), Correlation)
+    return Findings(
+        scale=scale,
+        epochs=[row.epoch for row in kept[0] if row.epoch is not None],
+        after=networks.after_drop(scale),
+        correlation=correlation,
+        local=[_gradients(rows, "train") for rows in kept],
+        robust_loss_train=[_robust_losses(rows, "train") for rows in kept],
+        global_flatness=[_gradients(rows, "test") for rows in kept],
+        robust_loss_test=[_robust_losses(rows, "test") for rows in kept],
     )
 
 
+def _gradients(rows: Sequence[FlatnessCheckpoint], part: str) -> list[float]:
+    return [known(row.parts[part].gradient[0]) for row in rows]
+
+
+def _robust_losses(rows: Sequence[FlatnessCheckpoint], part: str) -> list[float]:
+    return [row.parts[part].loss + known(row.parts[part].rise[0]) for row in rows]
+
+
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """Global flatness rises, more than local flatness does, and the gap follows it.
+
+    Args:
+        findings: of `run`, or stored.
+        paper: directions.
+
+    Returns:
+        Three claims.
+    """
+    first = 0
+    if findings.after in findings.epochs:
+        first = findings.epochs.index(findings.after)
+    span = f"from epoch {findings.epochs[first]} to {findings.epochs[-1]}"
+    sign = 1.0 if paper.global_flatness == "rising" else -1.0
+    outside = _changes(findings.global_flatness, first)
+    inside = _changes(findings.local, first)
+    return [
+        above(
+            Statement(
+                "figure4/global",
+                f"the gradient norm around test images (global) is {paper.global_flatness} after the learning-rate "
+                f"drop, {span}",
+                paper=paper.global_flatness,
+            ),
+            Measured.of(sign * change for change in outside),
+            unit="",
+        ),
+        above(
+            Statement(
+                "figure4/local",
+                f"and by more than around training images (local), {span}: training flattens locally, not globally",
+                paper="locally, not globally",
+            ),
+            Measured.of(rises(inside, outside)),
+            unit="",
+        ),
+        _correlated(findings.correlation, paper),
+    ]
+
+
+def _changes(curves: Sequence[Sequence[float]], first: int) -> list[float]:
+    """Last minus first of the epochs that count, per seed."""
+    return [curve[-1] - curve[first] for curve in curves]
+
+
+def _correlated(found: Correlation | None, paper: Paper) -> Claim:
+    """Rank correlation over checkpoints; the interval draws seeds and blocks of epochs."""
+    said = Statement(
+        "figure4/correlation",
+        "robust gap and global flatness rise together over checkpoints",
+        paper=paper.correlation,
+    )
+    rule = (
+        "95% interval of Spearman's rank correlation, bootstrap over seeds and blocks of epochs, above 0; only its "
+        "value: partly"
+    )
+    if found is None or found.interval is None:
+        return said.judged(UNTESTED, "too few checkpoints or seeds", rule=rule, ours="not measured")
+    sign = 1.0 if paper.correlation == "positive" else -1.0
+    low, high = sorted(sign * end for end in found.interval)
+    verdict: Ruling = NOT_REPRODUCED
+    if low > 0:
+        verdict = REPRODUCED
+    elif sign * found.value > 0:
+        verdict = PARTLY
+    ours = f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}], {found.n_seeds} seeds"
+    reason = f"interval [{low:.2f}, {high:.2f}] of the sign claimed"
+    return said.judged(verdict, reason, rule=rule, ours=ours, numbers=msgspec.to_builtins(found))
+
+
 def tables(findings: Findings) -> list[Table]:
-    """By epoch."""
-    rows = []
-    for i, epoch in enumerate(findings["epochs"]):
-        gaps = [b[i] - a[i] for a, b in zip(findings["robust_loss_train"], findings["robust_loss_test"], strict=True)]
-        rows.append([epoch, *(cell([own[i] for own in findings[k]], 3) for k in ("local", "global")), cell(gaps, 3)])
+    """By epoch.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        One table.
+    """
     columns = ["epoch", "local (train)", "global (test)", "robust gap of the loss"]
-    return [{"name": "epochs", "caption": "Mean (sd) over seeds; lower bounds.", "columns": columns, "rows": rows}]
+    table = Table("epochs", "Mean (sd) over seeds; lower bounds.", columns)
+    for k, epoch in enumerate(findings.epochs):
+        gap = rises(_at(findings.robust_loss_train, k), _at(findings.robust_loss_test, k))
+        table.add(epoch, cell(_at(findings.local, k), 3), cell(_at(findings.global_flatness, k), 3), cell(gap, 3))
+    return [table]
 
 
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """The figure of `cgro flatness --per-epoch`, over seeds."""
-    runs = [run for run in map(home.found, measured(findings["scale"])) if run is not None]
+def _at(curves: Sequence[Sequence[float]], k: int) -> list[float]:
+    """One epoch of every seed."""
+    return [curve[k] for curve in curves]
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """The figure of `cgro flatness --per-epoch`, over seeds.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figure goes.
+        workspace: where the runs are found; those that are not there are left out.
+    """
+    runs = [run for run in map(workspace.found, measured(findings.scale)) if run is not None]
     if runs:
-        over_training(folder / "training", [run.summary["flatness"] for run in runs])
+        over_training(folder / "training", [one_network(run) for run in runs])

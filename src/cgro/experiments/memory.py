@@ -1,29 +1,149 @@
-"""Whom do adversarially trained networks remember, and do the stages come in order? Lemma 4.5 and Theorem 5.9 on images.
+"""Whom do adversarially trained networks memorize, and do the stages come in order?
 
-No table of the paper: it proves that memory in the balls suffices, and leaves open whether trained networks do so.
+Lemma 4.5 and Theorem 5.9 on images. No table of the paper: it proves that memory in the balls suffices, and leaves
+open whether trained networks do so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table
-from cgro.experiments.claims import Claim, Sample, above, holds, unjudged
-from cgro.experiments.jobs import HERE, Home, Job, Scale
+import msgspec
+from msgspec import UNSET, UnsetType, field
+
+from cgro.experiments import findings, networks
+from cgro.experiments.claims import Claim, Statement, above, holds
+from cgro.experiments.findings import Part
+from cgro.experiments.metrics import number
+from cgro.experiments.plan import HERE, Job, Scale
+from cgro.experiments.seeds import percent
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
 from cgro.report.memory import over_seeds
 from cgro.report.reproduction import cell
+from cgro.results import Measured, MemoryRecord, MemorySummary
+from cgro.results.records import QuarterRecord, RealStagesRecord
 
 NAME = "memory"
 TITLE = "Memory: whom do trained networks remember?"
-PAPER: dict[str, Any] = {"score": "above 0", "who": "near the boundary", "ordered": True}
+NEEDS_TRAINING = True
 CAPTIONS = {
-    "quarters": "Share of images that stand under attack, training and test, by quarters of the distance to the boundary of a "
-    "standard network; what training images have more is memory. Mean over seeds, bars one standard deviation."
+    "quarters": "Share of images that stand under attack, training and test, by quarters of the distance to the "
+    "boundary of a standard network; what training images have more is memory. Mean over seeds, bars one standard "
+    "deviation."
 }
 N: dict[Scale, int] = {"smoke": 40, "cpu": 600, "gpu": 2000, "paper": 2000}
 N_RETRAINED: dict[Scale, int] = {"smoke": 2, "cpu": 16, "gpu": 40, "paper": 40}
 """Networks on subsets for the influence, first seed of the small MNIST networks."""
+QUARTERS = ("nearest", "2nd", "3rd", "farthest")
+PREFIX = "memory/"
+"""Of the metrics of `cgro memory`."""
+MEAN_INFLUENCE = "memory/influence"
+RANK_WITH_FLIP = "memory/rank/influence_and_flip"
+RANK_WITH_CLEAN_FLIP = "memory/rank/influence_and_clean_flip"
+IN_REACH = (
+    "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorised, whatever "
+    "their quarter"
+)
+
+
+class Paper(Part, frozen=True, kw_only=True):
+    """What the theory says, read for trained networks.
+
+    Attributes:
+        score: the memory score.
+        who: which images are in the memory.
+        ordered: whether the stages come in order.
+    """
+
+    score: Literal["above 0", "below 0"] = "above 0"
+    who: Literal["near the boundary", "far from the boundary"] = "near the boundary"
+    ordered: bool = True
+
+
+PAPER = Paper()
+
+
+class Quarters(Part, frozen=True, kw_only=True):
+    """Shares of robust images by quarter of the distance to the standard boundary: one list of four per seed.
+
+    Attributes:
+        train: of training images.
+        test: of test images.
+        memory: the difference.
+    """
+
+    train: list[list[float]]
+    test: list[list[float]]
+    memory: list[list[float]]
+
+
+class Stages(Part, frozen=True, kw_only=True):
+    """Epochs by which 90% of the fall of a curve has happened; None where there is no such fall."""
+
+    clean_learned: int | None
+    generalized: int | None
+    memorized: int | None
+    parted: int | None
+    ordered: bool
+
+    @property
+    def text(self) -> str:
+        """One phrase."""
+        return (
+            f"clean {self.clean_learned}, generalizes {self.generalized}, memory {self.memorized}, parts {self.parted}"
+        )
+
+
+class Probes(Part, frozen=True, kw_only=True):
+    """The probes of one data set, one entry per seed.
+
+    Attributes:
+        metrics: name -> values.
+        quarters: shares.
+        stages: None where the curves are too short.
+    """
+
+    metrics: dict[str, list[float | None]]
+    quarters: Quarters
+    stages: list[Stages | None]
+
+    @property
+    def score(self) -> list[float | None]:
+        """Attacked margin of training minus that of test images, in logits."""
+        return self.metrics["score"]
+
+    @property
+    def in_reach(self) -> Measured:
+        """Share of training images within the radius of the standard boundary."""
+        return Measured.of(self.metrics["mu"])
+
+
+class Influence(Part, frozen=True, kw_only=True):
+    """What a training image does for itself: P[robust | trained on] - P[robust | left out], of one seed.
+
+    Attributes:
+        quarters: means by distance to the standard boundary; None where no image was both trained on and left out.
+        n_networks: trained on subsets.
+        data: the data set.
+        mean: over all images.
+        rank_with_flip: rank correlation with the distance to the network's own boundary.
+        rank_with_clean_flip: rank correlation with the distance to the standard boundary.
+    """
+
+    quarters: list[float | None]
+    n_networks: int
+    data: str
+    mean: float = field(name="influence")
+    rank_with_flip: float | UnsetType = field(name="rank/influence_and_flip", default=UNSET)
+    rank_with_clean_flip: float = field(name="rank/influence_and_clean_flip")
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Data set -> probes, and the influence where networks were trained on subsets."""
+
+    data: dict[str, Probes]
+    influence: Influence | UnsetType = UNSET
 
 
 def _robust(scale: Scale) -> dict[str, list[Job]]:
@@ -31,7 +151,14 @@ def _robust(scale: Scale) -> dict[str, list[Job]]:
 
 
 def measured(scale: Scale) -> dict[str, list[Job]]:
-    """One probe a network."""
+    """One probe per network.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Data set -> probes, one per seed.
+    """
     found = {}
     for data, trained in _robust(scale).items():
         pairs = zip(trained, networks.standard(trained), strict=True)
@@ -40,95 +167,219 @@ def measured(scale: Scale) -> dict[str, list[Job]]:
 
 
 def _probe(scale: Scale, data: str, robust: Job, clean: Job) -> Job:
-    seed = robust.settings["seed"]
-    retrained = N_RETRAINED[scale] if data == "mnist" and seed == networks.SEEDS[scale][0] else 0
+    seed = networks.configuration(robust).seed
+    retrained = 0
+    if data == "mnist" and seed == networks.SEEDS[scale][0]:
+        retrained = N_RETRAINED[scale]
     settings = {"target": HERE + robust.name, "clean": HERE + clean.name, "n": N[scale], "influence": retrained}
-    return Job(f"memory-{data}/seed-{seed}", "memory", settings, (10 * retrained + 200) if scale == "cpu" else 5)
+    seconds = 10 * retrained + 200 if scale == "cpu" else 5
+    return Job(f"memory-{data}/seed-{seed}", "memory", settings, seconds)
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Robust networks, standard ones on the same examples, probes."""
-    trained = [job for own in _robust(scale).values() for job in (*own, *networks.standard(own))]
-    return [*trained, *(job for own in measured(scale).values() for job in own)]
+    """Robust networks, standard ones on the same examples, probes.
 
+    Args:
+        scale: of the reproduction.
 
-def run(scale: Scale, home: Home) -> Findings:
-    """Score, ranking, flip radii, shares by quarter, influence and stages, by seed."""
-    found: Findings = {"scale": scale, "data": {}}
-    for data, own in measured(scale).items():
-        results = [run.summary for run in home.finished(own).values()]
-        keys = set.intersection(*(set(r["metrics"]) for r in results))
-        found["data"][data] = {
-            "metrics": {k.removeprefix("memory/"): [r["metrics"][k]["value"] for r in results] for k in sorted(keys)},
-            "quarters": {k: [[row[k] for row in r["memory"]["quarters"]] for r in results] for k in ("train", "test", "memory")},
-            "stages": [r["memory"]["stages"] for r in results],
-        }  # fmt: skip
-        first = results[0]
-        if "influence" in first["memory"]:
-            found["influence"] = {
-                "quarters": first["memory"]["influence"], "n_networks": N_RETRAINED[scale], "data": data,
-                **{k.removeprefix("memory/"): m["value"] for k, m in first["metrics"].items() if "influence" in k},
-            }  # fmt: skip
+    Returns:
+        Trainings and probes.
+    """
+    found: list[Job] = []
+    for trained in _robust(scale).values():
+        found += [*trained, *networks.standard(trained)]
+    for probes in measured(scale).values():
+        found += probes
     return found
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """Is there memory, is it where the theory puts it, and do the stages come in order?"""
-    claims, sign = [], 1.0 if paper["who"] == "near the boundary" else -1.0
-    for data, part in findings["data"].items():
-        score = Sample.of([v if paper["score"] == "above 0" else -v for v in part["metrics"]["score"]])
-        claims.append(above(f"memory/{data}_score", f"{data}: attacked margins are larger around training than around test images (the "
-                            "memory score)", score, paper=paper["score"], unit=" logits"))  # fmt: skip
-        apart = [sign * 100 * (row[0] - row[-1]) for row in part["quarters"]["memory"]]
-        claims.append(above(
-            f"memory/{data}_who", f"{data}: memory holds images near the boundary (read as: the share that stands, training minus test, in "
-            "the quarter nearest to the boundary of a standard network exceeds that in the farthest)", Sample.of(apart),
-            paper="only small margins need memory (v1)", why=_in_reach(part["metrics"]),
-        ))  # fmt: skip
-        right = {f"seed {i}": bool(s and s["ordered"]) == paper["ordered"] for i, s in enumerate(part["stages"])}
-        shown = "; ".join(f"clean {s['clean_learned']}, generalizes {s['generalized']}, memory {s['memorized']}, parts {s['parted']}"
-                          for s in part["stages"] if s)  # fmt: skip
-        claims.append(holds(f"memory/{data}_stages", f"{data}: clean accuracy is learnt first, then robustness that generalizes, memory last",
-                            right, paper="three stages in order (Theorem 5.9)", ours=f"epochs by seed: {shown}",
-                            rule="90% of the fall of each curve, in this order in every seed; some: partly"))  # fmt: skip
-    return unjudged(claims, networks.STAND_IN) if findings["scale"] == "smoke" else claims
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read score, ranking, flip radii, shares by quarter, influence and stages.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    data = {}
+    influence: Influence | UnsetType = UNSET
+    for name, own in measured(scale).items():
+        results = [run.read(MemorySummary) for run in workspace.read_all(own)]
+        data[name] = _probes(results)
+        if results[0].memory.influence is not UNSET:
+            influence = _influence(results[0], name, N_RETRAINED[scale])
+    return Findings(scale=scale, data=data, influence=influence)
 
 
-def _in_reach(metrics: Mapping[str, list[float]]) -> str:
-    share = 100 * Sample.of(metrics["mu"]).mean
-    return f"{share:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorised, whatever their quarter"
+def _probes(results: Sequence[MemorySummary]) -> Probes:
+    """Of the metrics, those that every seed has."""
+    common = set.intersection(*(set(result.metrics) for result in results))
+    metrics = {}
+    for key in sorted(common):
+        metrics[key.removeprefix(PREFIX)] = [result.metrics[key].typical for result in results]
+    rows = [_quarters(result.memory) for result in results]
+    return Probes(
+        metrics=metrics,
+        quarters=Quarters(
+            train=[[quarter.train for quarter in row] for row in rows],
+            test=[[quarter.test for quarter in row] for row in rows],
+            memory=[[quarter.memory for quarter in row] for row in rows],
+        ),
+        stages=[_stages(result.memory.stages) for result in results],
+    )
+
+
+def _quarters(memory: MemoryRecord) -> Sequence[QuarterRecord]:
+    assert not isinstance(memory.quarters, UnsetType), "the probes are given standard networks"
+    return memory.quarters
+
+
+def _stages(found: RealStagesRecord | None) -> Stages | None:
+    return None if found is None else Stages(**msgspec.structs.asdict(found))
+
+
+def _influence(first: MemorySummary, data: str, n_networks: int) -> Influence:
+    assert not isinstance(first.memory.influence, UnsetType), "the first seed's networks are trained on subsets"
+    with_flip: float | UnsetType = UNSET
+    if RANK_WITH_FLIP in first.metrics:
+        with_flip = number(first, RANK_WITH_FLIP)
+    return Influence(
+        quarters=[None if quarter is None else float(quarter) for quarter in first.memory.influence],
+        n_networks=n_networks,
+        data=data,
+        mean=number(first, MEAN_INFLUENCE),
+        rank_with_flip=with_flip,
+        rank_with_clean_flip=number(first, RANK_WITH_CLEAN_FLIP),
+    )
+
+
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """Is there memory, is it where the theory puts it, and do the stages come in order?
+
+    Args:
+        findings: of `run`, or stored.
+        paper: what the theory says.
+
+    Returns:
+        Three claims per data set.
+    """
+    claims = []
+    for data, probes in findings.data.items():
+        claims += [_score(data, probes, paper), _who(data, probes, paper), _in_order(data, probes, paper)]
+    return claims
+
+
+def _score(data: str, probes: Probes, paper: Paper) -> Claim:
+    said = Statement(
+        f"memory/{data}_score",
+        f"{data}: attacked margins are larger around training than around test images (the memory score)",
+        paper=paper.score,
+    )
+    score = Measured.of(probes.score)
+    if paper.score == "below 0":
+        score = Measured(tuple(-value for value in score.values))
+    return above(said, score, unit=" logits")
+
+
+def _who(data: str, probes: Probes, paper: Paper) -> Claim:
+    said = Statement(
+        f"memory/{data}_who",
+        f"{data}: memory holds images near the boundary (read as: the share that stands, training minus test, in the "
+        "quarter nearest to the boundary of a standard network exceeds that in the farthest)",
+        paper="only small margins need memory (v1)",
+        why=IN_REACH.format(100 * probes.in_reach.mean),
+    )
+    sign = 1.0 if paper.who == "near the boundary" else -1.0
+    apart = [sign * 100 * (row[0] - row[-1]) for row in probes.quarters.memory]
+    return above(said, Measured.of(apart))
+
+
+def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
+    said = Statement(
+        f"memory/{data}_stages",
+        f"{data}: clean accuracy is learnt first, then robustness that generalizes, memory last",
+        paper="three stages in order (Theorem 5.9)",
+    )
+    right = {}
+    for seed, stages in enumerate(probes.stages):
+        ordered = stages is not None and stages.ordered
+        right[f"seed {seed}"] = ordered == paper.ordered
+    epochs = "; ".join(stages.text for stages in probes.stages if stages is not None)
+    return holds(
+        said,
+        right,
+        ours=f"epochs by seed: {epochs}",
+        rule="90% of the fall of each curve, in this order in every seed; some: partly",
+    )
 
 
 def tables(findings: Findings) -> list[Table]:
-    """By quarter; the other numbers of the probe; influence."""
-    names = ("nearest", "2nd", "3rd", "farthest")
-    rows, probe = [], []
-    for data, part in findings["data"].items():
-        for k, name in enumerate(names):
-            cells = [cell([100 * row[k] for row in part["quarters"][c]]) for c in ("train", "test", "memory")]
-            rows.append([data, name, *cells])
-        probe += [
-            [data, key, cell(values, 3)] for key, values in part["metrics"].items() if not key.startswith("quarter")
-        ]
-    found: list[Table] = [
-        {"name": "quarters", "caption": "Images that stand under PGD-20, in %, by distance to the boundary of a standard network on the "
-         "same examples. Mean (sd) over seeds.", "columns": ["data", "quarter", "training", "test", "memory, points"], "rows": rows},
-        {"name": "probe", "caption": "Mean (sd) over seeds.", "columns": ["data", "what", "value"], "rows": probe},
-    ]  # fmt: skip
-    if influence := findings.get("influence"):
-        cells = [[name, f"{100 * v:.1f}"] for name, v in zip(names, influence["quarters"], strict=True)]
-        cells += [["all", f"{100 * influence['influence']:.1f}"]]
-        words = (
-            f"What an image does for itself: chance to stand when trained on minus when left out, in points, {influence['n_networks']} "
-            f"networks on 70% each ({influence['data']}, one seed); rank correlation with the distance to the standard boundary "
-            f"{influence['rank/influence_and_clean_flip']:.2f}."
-        )  # fmt: skip
-        found.append(
-            {"name": "influence", "caption": words, "columns": ["quarter", "influence, points"], "rows": cells}
-        )
+    """By quarter; the other numbers of the probe; influence.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        Two or three tables.
+    """
+    found = [_quarters_table(findings.data), _probe_table(findings.data)]
+    if not isinstance(findings.influence, UnsetType):
+        found.append(_influence_table(findings.influence))
     return found
 
 
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """Quarters, both data sets."""
-    over_seeds(folder / "quarters", findings["data"])
+def _quarters_table(data: Mapping[str, Probes]) -> Table:
+    caption = (
+        "Images that stand under PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
+        "Mean (sd) over seeds."
+    )
+    table = Table("quarters", caption, ["data", "quarter", "training", "test", "memory, points"])
+    for name, probes in data.items():
+        shares = probes.quarters
+        for k, quarter in enumerate(QUARTERS):
+            table.add(name, quarter, _share(shares.train, k), _share(shares.test, k), _share(shares.memory, k))
+    return table
+
+
+def _share(rows: Sequence[Sequence[float]], quarter: int) -> str:
+    return cell(percent([row[quarter] for row in rows]))
+
+
+def _probe_table(data: Mapping[str, Probes]) -> Table:
+    table = Table("probe", "Mean (sd) over seeds.", ["data", "what", "value"])
+    for name, probes in data.items():
+        for key, values in probes.metrics.items():
+            if not key.startswith("quarter"):
+                table.add(name, key, cell(values, 3))
+    return table
+
+
+def _influence_table(influence: Influence) -> Table:
+    caption = (
+        "What an image does for itself: chance to stand when trained on minus when left out, in points, "
+        f"{influence.n_networks} networks on 70% each ({influence.data}, one seed); rank correlation with the distance "
+        f"to the standard boundary {influence.rank_with_clean_flip:.2f}."
+    )
+    table = Table("influence", caption, ["quarter", "influence, points"])
+    for quarter, value in zip(QUARTERS, influence.quarters, strict=True):
+        shown = "" if value is None else f"{100 * value:.1f}"
+        table.add(quarter, shown)
+    table.add("all", f"{100 * influence.mean:.1f}")
+    return table
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """Quarters, both data sets.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figure goes.
+        workspace: not needed.
+    """
+    over_seeds(folder / "quarters", {name: {"quarters": _shares(probes)} for name, probes in findings.data.items()})
+
+
+def _shares(probes: Probes) -> dict[str, list[list[float]]]:
+    return msgspec.structs.asdict(probes.quarters)

@@ -1,149 +1,358 @@
 """The trained networks of Section 6, named once: Figures 1, 3, 4, the bound and Table 1 read the same runs.
 
 The paper does not print its training recipes beyond attack and radius; those here are ours, or Rice, Wong and Kolter's
-(ICML 2020), from whom Figure 1 is drawn. `smoke` puts mnist5k in the place of MNIST and CIFAR-10: it runs the machinery.
+(ICML 2020), from whom Figure 1 is drawn. `smoke` puts mnist5k in the place of MNIST and CIFAR-10: it runs the
+machinery.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from cgro.commands import train
 from cgro.commands.train import RECIPES
-from cgro.experiments.jobs import HERE, Job, Scale
+from cgro.experiments.plan import HERE, Job, Scale
 
-STAND_IN = "stand-in data and tiny networks: smoke tests the machinery"
 SEEDS: dict[Scale, range] = {"smoke": range(2), "cpu": range(3), "gpu": range(3), "paper": range(3)}
 
-_MNIST: dict[Scale, dict[str, Any]] = {
+Settings = dict[str, object]
+_MNIST: dict[Scale, Settings] = {
     "smoke": {
-        "data": "mnist5k", "n_train": 200, "n_test": 200, "epochs": 2, "attack": "pgd2", "eval_attack": "pgd2",
-        "eval_n": 50, "final_n": 100,
+        "data": "mnist5k",
+        "n_train": 200,
+        "n_test": 200,
+        "epochs": 2,
+        "attack": "pgd2",
+        "eval_attack": "pgd2",
+        "eval_n": 50,
+        "final_n": 100,
     },
     # 1,000 images, 40 epochs and batches of 50 for every width: equal steps (760), so that only the width differs.
     "cpu": {
-        "data": "mnist", "n_train": 1000, "epochs": 40, "batch_size": 50, "attack": "pgd10", "step_size": "0.05",
-        "eval_attack": "pgd20", "eval_every": 10, "eval_n": 250, "final_n": 2000,
+        "data": "mnist",
+        "n_train": 1000,
+        "epochs": 40,
+        "batch_size": 50,
+        "attack": "pgd10",
+        "step_size": "0.05",
+        "eval_attack": "pgd20",
+        "eval_every": 10,
+        "eval_n": 250,
+        "final_n": 2000,
     },
     "gpu": {
-        "data": "mnist", "epochs": 60, "attack": "pgd20", "step_size": "0.03", "eval_attack": "pgd50",
-        "eval_every": 5, "eval_n": 1000, "lr_drops": "45",
+        "data": "mnist",
+        "epochs": 60,
+        "attack": "pgd20",
+        "step_size": "0.03",
+        "eval_attack": "pgd50",
+        "eval_every": 5,
+        "eval_n": 1000,
+        "lr_drops": "45",
     },
     "paper": {
-        "data": "mnist", "epochs": 100, "attack": "pgd40", "step_size": "0.01", "eval_attack": "pgd50",
-        "eval_every": 5, "eval_n": 1000, "lr_drops": "75",
+        "data": "mnist",
+        "epochs": 100,
+        "attack": "pgd40",
+        "step_size": "0.01",
+        "eval_attack": "pgd50",
+        "eval_every": 5,
+        "eval_n": 1000,
+        "lr_drops": "75",
     },
-}  # fmt: skip
+}
 MNIST_WIDTHS: dict[Scale, tuple[int, ...]] = {
-    "smoke": (1, 2), "cpu": (1, 4, 8, 12, 16), "gpu": (1, 2, 4, 8, 12, 16), "paper": (1, 8, 12, 16),
-}  # fmt: skip
+    "smoke": (1, 2),
+    "cpu": (1, 4, 8, 12, 16),
+    "gpu": (1, 2, 4, 8, 12, 16),
+    "paper": (1, 8, 12, 16),
+}
 _MNIST_SECONDS = {1: 45, 2: 50, 4: 70, 8: 130, 12: 220, 16: 350}
-_VARIANTS: dict[str, dict[str, Any]] = {
-    "": {}, "-warm": {"radius_warmup": 10.0}, "-sgd": {"optimizer": "sgd", "lr": 0.05},
-    "-sgd-warm": {"optimizer": "sgd", "lr": 0.05, "radius_warmup": 10.0}, "-long": {},
-}  # fmt: skip
 
-_SMALL = RECIPES["small-cifar10"]
-_CIFAR: dict[Scale, dict[str, Any]] = {
-    "smoke": _SMALL | {
-        "data": "mnist5k", "n_train": 120, "n_test": 150, "radius": "0.1", "attack": "pgd2", "step_size": "0.05",
-        "epochs": 4, "lr_drops": "2", "batch_size": 40, "eval_attack": "pgd2", "eval_n": 40, "final_n": 100,
+
+class Variant(NamedTuple):
+    """Another start of a LeNet.
+
+    Attributes:
+        warm: epochs over which the radius is warmed up, half of all where there are fewer; 0 for none.
+        sgd: whether SGD takes the place of Adam.
+        times: as many epochs.
+    """
+
+    warm: float = 0.0
+    sgd: bool = False
+    times: int = 1
+
+
+VARIANTS = {
+    "": Variant(),
+    "-warm": Variant(warm=10.0),
+    "-sgd": Variant(sgd=True),
+    "-sgd-warm": Variant(warm=10.0, sgd=True),
+    "-long": Variant(times=3),
+}
+
+_SMALL: Mapping[str, object] = RECIPES["small-cifar10"]
+_RICE: Mapping[str, object] = RECIPES["rice2020"]
+_CIFAR: dict[Scale, Settings] = {
+    "smoke": {
+        **_SMALL,
+        "data": "mnist5k",
+        "n_train": 120,
+        "n_test": 150,
+        "radius": "0.1",
+        "attack": "pgd2",
+        "step_size": "0.05",
+        "epochs": 4,
+        "lr_drops": "2",
+        "batch_size": 40,
+        "eval_attack": "pgd2",
+        "eval_n": 40,
+        "final_n": 100,
         "keep_every": 1,
     },
     # The recipe's two phases, 12 epochs each instead of 15: nine networks in an afternoon.
-    "cpu": _SMALL | {"epochs": 24, "lr_drops": "12", "keep_every": 2, "eval_every": 2, "final_n": 4000},
+    "cpu": {**_SMALL, "epochs": 24, "lr_drops": "12", "keep_every": 2, "eval_every": 2, "final_n": 4000},
     # One GPU: the whole mirror, 60 epochs with the drops at half and three quarters, as Rice et al. have them.
-    "gpu": RECIPES["rice2020"] | {
-        "epochs": 60, "lr_drops": "30,45", "craft_mode": "eval", "keep_every": 3, "eval_every": 3, "eval_n": 2000,
+    "gpu": {
+        **_RICE,
+        "epochs": 60,
+        "lr_drops": "30,45",
+        "craft_mode": "eval",
+        "keep_every": 3,
+        "eval_every": 3,
+        "eval_n": 2000,
         "train_precision": "bfloat16",
     },
-    "paper": RECIPES["rice2020"] | {"model": "", "width": None, "keep_every": 10, "eval_every": 5, "eval_n": 2000},
-}  # fmt: skip
+    "paper": {**_RICE, "model": "", "width": None, "keep_every": 10, "eval_every": 5, "eval_n": 2000},
+}
 CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
-    "smoke": (1, 2, 3), "cpu": (4, 8, 16), "gpu": (16, 32, 64), "paper": (1, 5, 10),
-}  # fmt: skip
+    "smoke": (1, 2, 3),
+    "cpu": (4, 8, 16),
+    "gpu": (16, 32, 64),
+    "paper": (1, 5, 10),
+}
 _CIFAR_SECONDS = {4: 200, 8: 350, 16: 720}
+_QUICK = 4.0
+"""Seconds of a training at scale smoke; at gpu and paper, where costs are measured beforehand, a stand-in."""
+N_JUDGED_TWICE: dict[Scale, int] = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}
+"""Test images that PGD and the ensemble are compared on."""
+
+
+def configuration(job: Job) -> train.Config:
+    """All options of a training, defaults among them.
+
+    Args:
+        job: a training.
+
+    Returns:
+        The options of `cgro train`.
+    """
+    return train.Config(**job.settings)  # pyright: ignore[reportArgumentType] - checked by the command itself
+
+
+def drops(config: train.Config) -> list[int]:
+    """Epochs after which the learning rate drops.
+
+    Args:
+        config: of a training.
+
+    Returns:
+        Them, in order.
+    """
+    return list(config.recipe().lr_drops)
 
 
 def mnist(scale: Scale, width: int, variant: str = "") -> list[Job]:
-    """LeNet of a width against l_inf 0.3, every seed; a variant is "", "-warm", "-sgd", "-sgd-warm", or "-long": thrice so, at one rate."""
-    own = _MNIST[scale] | {"model": "lenet", "width": width, "radius": "0.3"} | _VARIANTS[variant]
-    if "radius_warmup" in own:
-        own["radius_warmup"] = min(own["radius_warmup"], own["epochs"] / 2)
-    if variant == "-long":
-        own |= {k: 3 * own[k] for k in ("epochs", "eval_every") if k in own}
-        own.pop("lr_drops", None)
-    return _seeds(scale, f"mnist-x{width}{variant}", own, _MNIST_SECONDS[width])
+    """LeNet of a width against l_inf 0.3, every seed.
+
+    Args:
+        scale: of the reproduction.
+        width: multiplies the channels.
+        variant: one of `VARIANTS`; -long is thrice as long, at one learning rate.
+
+    Returns:
+        One training per seed.
+    """
+    start = VARIANTS[variant]
+    settings: Settings = {**_MNIST[scale], "model": "lenet", "width": width, "radius": "0.3"}
+    epochs = configuration(Job("", "train", settings)).epochs
+    if start.sgd:
+        settings |= {"optimizer": "sgd", "lr": 0.05}
+    if start.warm:
+        settings |= {"radius_warmup": min(start.warm, epochs / 2)}
+    if start.times > 1:
+        settings = _longer(settings, start.times)
+    return _seeds(scale, f"mnist-x{width}{variant}", settings, _MNIST_SECONDS[width])
+
+
+def _longer(settings: Settings, times: int) -> Settings:
+    """As many epochs times, evaluated as often, at one learning rate."""
+    found: Settings = {}
+    for name, value in settings.items():
+        if name in ("epochs", "eval_every"):
+            assert isinstance(value, int)
+            found[name] = times * value
+        elif name != "lr_drops":
+            found[name] = value
+    return found
 
 
 def lenet5(scale: Scale) -> list[Job]:
-    """LeNet-5 against l_inf 0.1 for 20 epochs, the network of Figure 3 on MNIST (v1)."""
-    epochs = {"epochs": _MNIST["smoke"]["epochs"] if scale == "smoke" else 20}
-    own = {k: v for k, v in _MNIST[scale].items() if k not in ("step_size", "lr_drops")}
-    return _seeds(scale, "mnist-lenet5", own | epochs | {"model": "lenet5", "radius": "0.1"}, 40)
+    """LeNet-5 against l_inf 0.1 for 20 epochs, the network of Figure 3 on MNIST (v1).
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        One training per seed.
+    """
+    settings = _without(_MNIST[scale], "step_size", "lr_drops")
+    if scale != "smoke":
+        settings |= {"epochs": 20}
+    return _seeds(scale, "mnist-lenet5", settings | {"model": "lenet5", "radius": "0.1"}, 40)
 
 
 def few(scale: Scale) -> list[Job]:
-    """LeNet x4 on 600 MNIST images against l_inf 0.1: it memorizes within a minute, so it can be trained many times."""
-    own = _MNIST["smoke" if scale == "smoke" else "cpu"] | {"model": "lenet", "width": 4, "radius": "0.1"}
+    """LeNet x4 on 600 MNIST images against l_inf 0.1: it memorizes within a minute, so it can be trained many times.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        One training per seed.
+    """
+    settings = _MNIST["smoke"]
     if scale != "smoke":
-        own |= {"n_train": 600, "attack": "pgd7", "step_size": "0.03", "epochs": 32, "eval_every": 2}
-    return _seeds(scale, "mnist-few", own, 60)
+        settings = _MNIST["cpu"]
+    settings = settings | {"model": "lenet", "width": 4, "radius": "0.1"}
+    if scale != "smoke":
+        settings |= {"n_train": 600, "attack": "pgd7", "step_size": "0.03", "epochs": 32, "eval_every": 2}
+    return _seeds(scale, "mnist-few", settings, 60)
 
 
-def standard(jobs: list[Job]) -> list[Job]:
-    """The same networks on the same examples, trained without an attack."""
-    return [Job(f"standard/{j.name}", "train",
-                {**{k: v for k, v in j.settings.items() if k not in ("step_size", "keep_every")}, "attack": "none",
-                 "eval_every": j.settings["epochs"], "eval_n": 200, "final_n": 500}, j.seconds / 6)
-            for j in jobs]  # fmt: skip
+def standard(jobs: Sequence[Job]) -> list[Job]:
+    """The same networks on the same examples, trained without an attack.
+
+    Args:
+        jobs: adversarial trainings.
+
+    Returns:
+        One training per network.
+    """
+    found = []
+    for job in jobs:
+        settings = _without(job.settings, "step_size", "keep_every")
+        epochs = configuration(job).epochs
+        settings |= {"attack": "none", "eval_every": epochs, "eval_n": 200, "final_n": 500}
+        found.append(Job(f"standard/{job.name}", "train", settings, job.seconds / 6))
+    return found
 
 
 def cifar(scale: Scale, width: int) -> list[Job]:
-    """PreActResNet-18 (paper: WRN-34) of a width against l_inf 8/255, every seed, with kept checkpoints."""
-    own = _CIFAR[scale] | ({"model": f"wrn-34-{width}"} if scale == "paper" else {"width": width})
-    return _seeds(scale, f"cifar10-{'wrn-34-' if scale == 'paper' else 'w'}{width}", own, _CIFAR_SECONDS.get(width, 60))
+    """PreActResNet-18 (paper: WRN-34) of a width against l_inf 8/255, every seed, with kept checkpoints.
+
+    Args:
+        scale: of the reproduction.
+        width: of the first stage; multiplies it in a WRN.
+
+    Returns:
+        One training per seed.
+    """
+    seconds = _CIFAR_SECONDS.get(width, 60)
+    if scale == "paper":
+        settings = _CIFAR[scale] | {"model": f"wrn-34-{width}"}
+        return _seeds(scale, f"cifar10-wrn-34-{width}", settings, seconds)
+    return _seeds(scale, f"cifar10-w{width}", _CIFAR[scale] | {"width": width}, seconds)
 
 
 def widest(scale: Scale) -> list[Job]:
-    """The networks that Figures 1, 3, 4 and the bound look at."""
+    """The networks that Figures 1, 3, 4 and the bound look at.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        One training per seed.
+    """
     return cifar(scale, CIFAR_WIDTHS[scale][-1])
 
 
-def first_drop(scale: Scale) -> int:
-    """The epoch after which the learning rate first drops."""
-    return int(str(_CIFAR[scale]["lr_drops"]).split(",")[0])
-
-
 def after_drop(scale: Scale) -> int:
-    """The first kept epoch after the drop."""
-    keep = _CIFAR[scale]["keep_every"]
-    return (first_drop(scale) // keep + 1) * keep
+    """The first kept epoch after the learning rate first drops.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        An epoch.
+    """
+    config = configuration(widest(scale)[0])
+    return (drops(config)[0] // config.keep_every + 1) * config.keep_every
 
 
 def at_epoch(scale: Scale, job: Job, epoch: int) -> Job:
-    """The test errors of a kept checkpoint, on as many images as at the end."""
-    file, n = f"epoch-{epoch:04d}", job.settings.get("final_n", 10000)
-    return _evaluation(job, file, f"epoch-{epoch}", job.settings["eval_attack"], n, 40 if scale == "cpu" else 5)
+    """The test errors of a kept checkpoint, on as many images as at the end.
+
+    Args:
+        scale: of the reproduction.
+        job: a training.
+        epoch: of a kept checkpoint.
+
+    Returns:
+        An evaluation.
+    """
+    config = configuration(job)
+    seconds = _at_cpu(scale, 40, otherwise=5)
+    checkpoint = f"epoch-{epoch:04d}"
+    return _evaluation(job, checkpoint, f"epoch-{epoch}", attack=config.eval_attack, n=config.final_n, seconds=seconds)
 
 
-def beside(scale: Scale, job: Job) -> dict[str, Job]:
-    """PGD and the strong ensemble on the same test images, few of them: the ensemble costs a hundred times as much."""
-    n = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}[scale]
+class Twice(NamedTuple):
+    """Two evaluations of one network on the same test images."""
+
+    pgd: Job
+    ensemble: Job
+
+
+def evaluated_twice(scale: Scale, job: Job) -> Twice:
+    """PGD and the strong ensemble on the same test images, few of them: the ensemble costs a hundred times as much.
+
+    Args:
+        scale: of the reproduction.
+        job: a training.
+
+    Returns:
+        Both evaluations.
+    """
+    n = N_JUDGED_TWICE[scale]
     strong = "apgd" if scale == "smoke" else "ensemble"
-    return {
-        "pgd": _evaluation(job, "last", "pgd", job.settings["eval_attack"], n, 3),
-        "ensemble": _evaluation(job, "last", "ensemble", strong, n, job.seconds / 4 if scale == "cpu" else 5),
-    }
+    weak = configuration(job).eval_attack
+    seconds = _at_cpu(scale, job.seconds / 4, otherwise=5)
+    return Twice(
+        pgd=_evaluation(job, "last", "pgd", attack=weak, n=n, seconds=3),
+        ensemble=_evaluation(job, "last", "ensemble", attack=strong, n=n, seconds=seconds),
+    )
 
 
-def _evaluation(job: Job, checkpoint: str, label: str, attack: str, n: int, seconds: float) -> Job:
+def _evaluation(job: Job, checkpoint: str, label: str, *, attack: str, n: int, seconds: float) -> Job:
     """Of a checkpoint and not of its run: the run keeps the numbers it ended with."""
-    s = job.settings
-    settings = {
-        "target": f"{HERE}{job.name}/checkpoints/{checkpoint}.safetensors", "attack": attack, "parts": "test", "n": n,
-        **{k: s[k] for k in ("data", "model", "width", "radius", "seed") if k in s},
-    }  # fmt: skip
+    target = f"{HERE}{job.name}/checkpoints/{checkpoint}.safetensors"
+    settings: Settings = {"target": target, "attack": attack, "parts": "test", "n": n}
+    for name in ("data", "model", "width", "radius", "seed"):
+        if name in job.settings:
+            settings[name] = job.settings[name]
     return Job(f"evaluations/{job.name.replace('/', '-')}-{label}", "evaluate", settings, seconds)
 
 
-def _seeds(scale: Scale, name: str, settings: dict[str, Any], seconds: float) -> list[Job]:
-    seconds = seconds if scale == "cpu" else 4.0
+def _at_cpu(scale: Scale, seconds: float, *, otherwise: float) -> float:
+    """Only at scale cpu are times of jobs known."""
+    return seconds if scale == "cpu" else otherwise
+
+
+def _without(settings: Mapping[str, object], *names: str) -> Settings:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _seeds(scale: Scale, name: str, settings: Settings, seconds: float) -> list[Job]:
+    seconds = _at_cpu(scale, seconds, otherwise=_QUICK)
     return [Job(f"{name}/seed-{seed}", "train", {**settings, "seed": seed}, seconds) for seed in SEEDS[scale]]

@@ -1,4 +1,4 @@
-"""Tables and figures of the paper, each with a verdict per claim: reproduced, partly, not reproduced, or not testable here.
+"""Tables and figures of the paper, each with a verdict per claim: reproduced, partly, not reproduced, or not testable.
 
 Killed at any moment and called again it goes on where it was and ends in the same page, DIR/index.html. Exit 1 when a
 claim is not reproduced.
@@ -10,8 +10,7 @@ examples:
   cgro reproduce figure1 --scale gpu --minutes 9              (again and again: slices of at most ten minutes)
   cgro reproduce table1 --scale paper                         (says what it costs before it starts)
 
-artifacts: table1, table2, figure1, figure2ab, figure2c, figure3, figure4, bound, theorem44, theorem47, hierarchy,
-  memory.
+artifacts: {artifacts}.
 groups: all, theory (no training of images), trained, figure2.
 scales: smoke (ten minutes, tests the machinery), cpu (about five hours on two cores with bfloat16), gpu, paper.
 """
@@ -19,47 +18,36 @@ scales: smoke (ten minutes, tests the machinery), cpu (about five hours on two c
 import contextlib
 import os
 import signal
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cgro._check import CheckFailed, bad, count, number, one_of
 from cgro._interrupt import interrupt, stop_requests
 from cgro.commands._common import Computing, Output, option, set_up
-from cgro.experiments import (
-    bound,
-    figure1,
-    figure2ab,
-    figure2c,
-    figure3,
-    figure4,
-    hierarchy,
-    memory,
-    table1,
-    table2,
-    theorem44,
-    theorem47,
-)
-from cgro.experiments.artifact import Artifact, produce
+from cgro.experiments import registry
+from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
-from cgro.experiments.jobs import PASSED_ON, SCALES, Home, Scale, duration, unique
-from cgro.experiments.store import held, replace
-from cgro.experiments.workers import make_all
+from cgro.experiments.execute import execute
+from cgro.experiments.plan import SCALES, Scale, duration, unique
+from cgro.experiments.registry import chosen
+from cgro.experiments.store import Store
+from cgro.experiments.workers import at_once
+from cgro.experiments.workspace import Workspace
 from cgro.report import reproduction
-from cgro.results import Summary, plain_summary
-from cgro.runs import Run, say, summary, write_atomic
+from cgro.report.reproduction import Result
+from cgro.results import OutcomeRecord, ReproduceSummary, VerdictRecord
+from cgro.results.summaries import ClaimRecord
+from cgro.runs import Run, say
 
-THEORY: tuple[Any, ...] = (table2, figure2c, theorem47, hierarchy, theorem44)
-TRAINED: tuple[Any, ...] = (table1, figure2ab, figure1, figure3, figure4, bound, memory)
-ARTIFACTS: dict[str, Artifact] = {a.NAME: a for a in (*THEORY, *TRAINED)}
-GROUPS = {
-    "all": tuple(ARTIFACTS), "theory": tuple(a.NAME for a in THEORY), "trained": tuple(a.NAME for a in TRAINED),
-    "figure2": ("figure2ab", "figure2c"),
-}  # fmt: skip
-
-MADE_IN = "environment.json"
+WIDTH = 100
+"""Characters of a line of --help. A choice."""
+__doc__ = (__doc__ or "").replace(
+    "artifacts: {artifacts}.",
+    textwrap.fill("artifacts: " + ", ".join(registry.names()) + ".", WIDTH, subsequent_indent="  "),
+)
 
 
 @dataclass(kw_only=True)
@@ -77,55 +65,72 @@ class Config(Output, Computing):
 
 
 def run(config: Config) -> Run:
-    """Make what is missing, judge, draw, and write the page after every artifact."""
-    chosen = _chosen(config.names)
+    """Make what is missing, judge, draw, and write the page after every artifact.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The run of the whole reproduction.
+
+    Raises:
+        BadRequest: what is asked for cannot be done, or a job failed.
+        CheckFailed: a claim is not reproduced; everything is written.
+    """
+    asked = chosen(config.names)
     scale = one_of(config.scale, "--scale", SCALES)
     number(config.minutes, "--minutes", low=0.0)
     count(config.workers, "--workers")
     set_up(config)
-    planned = unique(job for a in chosen for job in a.jobs(scale))
-    path = Path(config.out or f"runs/reproduce-{scale}")
-    taken_up = _there(path, scale) and not config.overwrite
-    where = {k: getattr(config, k) for k in PASSED_ON if getattr(config, k) not in (None, "auto")}
+    workspace = _workspace(config, scale)
+    taken_up = _is_there(workspace.path, scale) and not config.overwrite
+    _prepare(config, scale, workspace)
+    parts = tuple(registry.names())
+    begun = Run.start(workspace.path, "reproduce", {"scale": scale}, overwrite=config.overwrite, parts=parts)
+    held = Run(workspace.path).locked() if taken_up else begun
+    with held as whole, _stopping_after(config.minutes), at_once(config.workers) as (executor, carry):
+        for artifact in asked:
+            execute(artifact.jobs(scale), workspace, executor, carry, at_once=config.workers)
+            verdict = produce(artifact, scale, workspace).verdict
+            assert verdict is not None, "artifacts are judged"
+            say(f"{artifact.NAME}: {verdict.label} ({verdict.reason})")
+            _publish(config, whole, workspace)
+    _raise_if_failed(whole, registry.names(asked))
+    return whole
+
+
+def _workspace(config: Config, scale: Scale) -> Workspace:
+    """The reproduction's directory, with all jobs of this call planned."""
+    jobs = []
+    for artifact in chosen(config.names):
+        jobs += artifact.jobs(scale)
+    computing: dict[str, object] = {}
+    if config.device != "auto":
+        computing["device"] = config.device
     if config.workers > 1:
-        where["threads"] = max(1, (config.threads or os.cpu_count() or 1) // config.workers)
-    stored = Path(config.store) / scale if config.store and scale != "smoke" else None
-    home = Home(path, where, planned, stored)
-    home.keep([] if config.overwrite else planned)
-    missing = planned if config.overwrite else home.missing(planned)
+        computing["threads"] = max(1, (config.threads or os.cpu_count() or 1) // config.workers)
+    elif config.threads is not None:
+        computing["threads"] = config.threads
+    store = None
+    if config.store and scale != "smoke":
+        store = Store(Path(config.store) / scale)
+    path = Path(config.out or f"runs/reproduce-{scale}")
+    return Workspace(path, unique(jobs), computing, store)
+
+
+def _prepare(config: Config, scale: Scale, workspace: Workspace) -> None:
+    """Refuse before any work what cannot be done, and say what the rest costs."""
+    missing = list(workspace.planned)
+    if not config.overwrite:
+        workspace.keep(workspace.planned)
+        missing = workspace.missing(workspace.planned)
     if missing:
         check_commands(missing)
         check_data(missing)
         check_machine(scale, missing, config.device, config.max_hours)
-    begun = Run.start(path, "reproduce", {"scale": scale}, overwrite=config.overwrite, parts=tuple(ARTIFACTS))
-    with Run(path).locked() if taken_up else begun as whole, _stopping_after(config.minutes):
-        for artifact in chosen:
-            if config.workers > 1:
-                make_all(home, artifact.jobs(scale), config.workers)
-            result = produce(artifact, scale, home)
-            say(f"{artifact.NAME}: {result['verdict']['label']} ({result['verdict']['reason']})")
-            _publish(config, whole, home)
-    failed = [c["name"] for r in reproduction.results_of(whole.path) if ARTIFACTS[r["artifact"]] in chosen
-              for c in r["claims"] if c["verdict"] == NOT_REPRODUCED]  # fmt: skip
-    if failed:
-        raise CheckFailed(f"{len(failed)} claims not reproduced: {', '.join(failed)}; see {whole.path}/index.html")
-    return whole
 
 
-def _chosen(names: str) -> list[Artifact]:
-    """Artifacts of a list of names and groups, each once.
-
-    >>> [a.NAME for a in _chosen("figure2,figure2c")]
-    ['figure2ab', 'figure2c']
-    """
-    found: list[str] = []
-    for name in (n.strip() for n in str(names).split(",")):
-        one_of(name, "NAME", [*ARTIFACTS, *GROUPS])
-        found += GROUPS.get(name, (name,))
-    return [ARTIFACTS[name] for name in dict.fromkeys(found)]
-
-
-def _there(path: Path, scale: Scale) -> bool:
+def _is_there(path: Path, scale: Scale) -> bool:
     """Whether a reproduction of this scale is already there; a finished one may be called again.
 
     Raises:
@@ -135,10 +140,15 @@ def _there(path: Path, scale: Scale) -> bool:
     if not (path / "config.yaml").exists():
         return False
     run.check_version()
-    found = run.config
-    if (found.get("command"), found.get("scale")) != ("reproduce", scale):
-        raise bad("--out", expected=f"a directory of cgro reproduce --scale {scale}",
-                  got=f"{path} of cgro {found.get('command')} {found.get('scale', '')}".strip(), remedy="choose another")  # fmt: skip
+    command = run.config.get("command")
+    its_scale = run.config.get("scale", "")
+    if (command, its_scale) != ("reproduce", scale):
+        raise bad(
+            "--out",
+            expected=f"a directory of cgro reproduce --scale {scale}",
+            got=f"{path} of cgro {command} {its_scale}".strip(),
+            remedy="choose another",
+        )
     return True
 
 
@@ -156,50 +166,73 @@ def _stopping_after(minutes: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _publish(config: Config, whole: Run, home: Home) -> None:
+def _publish(config: Config, whole: Run, workspace: Workspace) -> None:
     """The page and the summary of what there is so far; copies to the store."""
-    results = reproduction.results_of(whole.path)
-    reproduction.write(whole.path, results, f"The paper, reproduced at scale {config.scale}")
-    claims = [c for r in results for c in r["claims"]]
-    counts = {v: sum(c["verdict"] == v for c in claims) for v in reproduction.MARKS}
-    label = next(r["verdict"]["label"] for r in results) if len(results) == 1 else "see claims"
-    reason = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
-    whole.write_summary(
-        summary(
-            "reproduce", seed=0, threat=None, outcome={"kind": "completed", "reason": f"{len(results)} artifacts"},
-            verdict={"label": label, "reason": reason}, metrics={}, scale=config.scale,
-            claims={c["name"]: c["verdict"] for c in claims}, seconds=home.seconds(home.planned),
-        )
-    )  # fmt: skip
-    if config.store:
-        _store(Path(config.store) / config.scale, whole, results, home)
-
-
-def _store(target: Path, whole: Run, results: Sequence[dict[str, Any]], home: Home) -> None:
-    """Copy artifacts, small files all; one that comes out as it was keeps the environment it was made in."""
-    with held(target):
-        for result in results:
-            source, kept = whole.path / result["artifact"], target / result["artifact"]
-            files = sorted(p for p in source.rglob("*") if p.is_file())
-            copies = {str(p.relative_to(source)): home.copied(p) for p in files}
-            if copies | {MADE_IN: b""} == _contents(kept) | {MADE_IN: b""}:
-                continue
-
-            def fill(folder: Path, copies: dict[str, bytes] = copies) -> None:
-                for name, data in copies.items():
-                    write_atomic(folder / name, data)
-
-            replace(target, kept, fill)
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def describe(summary: Summary) -> str:
-    """Verdict of every claim, and the time it took."""
-    result: Any = plain_summary(summary)
-    lines = [f"  {name:36} {verdict}" for name, verdict in result["claims"].items()]
-    return "\n".join(
-        [*lines, "", f"{result['verdict']['reason']}; runs took {duration(result['seconds'])}; open index.html"]
+    order = registry.names()
+    results = reproduction.results_of(whole.path, order)
+    reproduction.write(whole.path, results, order, f"The paper, reproduced at scale {config.scale}")
+    claims = _claims(results)
+    summary = ReproduceSummary(
+        command="reproduce",
+        seed=0,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=f"{len(results)} artifacts"),
+        verdict=VerdictRecord(label=_label(results), reason=_counted(claims)),
+        metrics={},
+        scale=config.scale,
+        claims={claim.name: claim.verdict for claim in claims},
+        seconds=workspace.ledger.total(workspace.planned),
     )
+    whole.write_summary(summary)
+    if config.store:
+        store = Store(Path(config.store) / config.scale)
+        for result in results:
+            store.keep_artifact(result.path, workspace.runs)
+
+
+def _claims(results: Sequence[Result]) -> list[ClaimRecord]:
+    claims = []
+    for result in results:
+        claims += result.summary.claims
+    return claims
+
+
+def _label(results: Sequence[Result]) -> str:
+    """The label of the only artifact; of several there is none."""
+    if len(results) == 1 and results[0].summary.verdict is not None:
+        return results[0].summary.verdict.label
+    return "see claims"
+
+
+def _counted(claims: Sequence[ClaimRecord]) -> str:
+    """How many claims have each verdict, in words."""
+    verdicts = [claim.verdict for claim in claims]
+    counts = []
+    for verdict in reproduction.VERDICTS:
+        if verdict in verdicts:
+            counts.append(f"{verdicts.count(verdict)} {verdict}")
+    return ", ".join(counts)
+
+
+def _raise_if_failed(whole: Run, asked: Sequence[str]) -> None:
+    """The exit code: 1 when a claim of the artifacts that were asked for is not reproduced."""
+    failed = []
+    for result in reproduction.results_of(whole.path, registry.names()):
+        if result.summary.artifact in asked:
+            failed += [claim.name for claim in result.summary.claims if claim.verdict == NOT_REPRODUCED]
+    if failed:
+        raise CheckFailed(f"{len(failed)} claims not reproduced: {', '.join(failed)}; see {whole.path}/index.html")
+
+
+def describe(result: ReproduceSummary) -> str:
+    """Verdict of every claim, and the time it took.
+
+    Args:
+        result: of the whole reproduction.
+
+    Returns:
+        Text for the terminal.
+    """
+    lines = [f"  {name:36} {verdict}" for name, verdict in result.claims.items()]
+    reason = "" if result.verdict is None else result.verdict.reason
+    return "\n".join([*lines, "", f"{reason}; runs took {duration(result.seconds or 0.0)}; open index.html"])

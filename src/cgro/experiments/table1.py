@@ -2,287 +2,460 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from cgro.experiments import networks
-from cgro.experiments.artifact import Findings, Table, accuracy
-from cgro.experiments.claims import Claim, Sample, above, below, unjudged, untested, value
-from cgro.experiments.jobs import Home, Job, Scale
+from msgspec import field
+
+from cgro.experiments import findings, networks
+from cgro.experiments.claims import Claim, Statement, above, below, untested, value
+from cgro.experiments.findings import Part
+from cgro.experiments.metrics import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN, accuracies, n_examples
+from cgro.experiments.networks import Twice
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.seeds import rises
+from cgro.experiments.tables import Cell, Table
+from cgro.experiments.widths import ACCURACIES, CONSTANT, FAMILIES, Beside, Family, Network, evaluated_widths, readings
+from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import width_curves
 from cgro.report.reproduction import cell
+from cgro.results import EvaluateSummary, Measured, TrainSummary
 
 NAME = "table1"
 TITLE = "Table 1: adversarial training at several widths"
-PAPER: dict[str, Any] = {
-    "mnist": {1: (11.35, 11.35, 11.70), 8: (11.35, 11.35, 11.70), 12: (95.06, 77.96, 99.30), 16: (94.85, 83.43, 99.50)},
-    "cifar10": {1: (82.56, 43.39, 64.19), 5: (85.83, 46.25, 97.37), 10: (86.05, 50.08, 99.57)},
-}  # fmt: skip
+NEEDS_TRAINING = True
+
+
+class Printed(NamedTuple):
+    """A row of the table: accuracies in percent."""
+
+    clean_test: float
+    robust_test: float
+    robust_train: float
+
+
+class Paper(Part, frozen=True, kw_only=True):
+    """The table: width -> row."""
+
+    mnist: dict[int, Printed]
+    cifar10: dict[int, Printed]
+
+    def of(self, family: Family) -> dict[int, Printed]:
+        """The rows of one family.
+
+        Args:
+            family: its name.
+
+        Returns:
+            Width -> row.
+        """
+        return self.mnist if family == "mnist" else self.cifar10
+
+
+PAPER = Paper(
+    mnist={
+        1: Printed(11.35, 11.35, 11.70),
+        8: Printed(11.35, 11.35, 11.70),
+        12: Printed(95.06, 77.96, 99.30),
+        16: Printed(94.85, 83.43, 99.50),
+    },
+    cifar10={1: Printed(82.56, 43.39, 64.19), 5: Printed(85.83, 46.25, 97.37), 10: Printed(86.05, 50.08, 99.57)},
+)
 CAPTIONS = {
     "mnist": "MNIST, LeNet by width, l_inf 0.3: the paper (open) and ours (filled, bars one standard deviation; "
     "at scales cpu and gpu with the radius warmed up).",
     "cifar10": "CIFAR-10 by width, l_inf 8/255: the paper's WRN-34 (open) and our networks (filled).",
 }
-COLUMNS = ("clean_test", "robust_test", "robust_train")
-KEYS = {"clean_test": "clean_error/test", "robust_test": "robust_error/test", "robust_train": "robust_error/train"}
-CONSTANT = 11.35
-"""Percent of MNIST's test images that are ones: the accuracy of answering 1 always."""
+PAPERS_TEST_SET = 10_000
+"""Test images of MNIST, on which that percentage is exact."""
+LARGEST_CONSTANT = 12.0
+"""Percent: printed accuracies above are of networks that learned; the others have a claim of their own."""
 BUDGET = (
-    "the paper's recipe is unpublished and its networks and training sets are larger than this scale's: the numbers are not "
-    "comparable, the orders are judged below"
+    "the paper's recipe is unpublished and its networks and training sets are larger than this scale's: the numbers "
+    "are not comparable, the orders are judged below"
 )
 PLATEAU = (
     "which networks are constant depends on the start: compare those whose radius was warmed up in the table of starts"
 )
+TOGETHER = "the two rise together: what is gained on training images is not gained on test images"
 DEAR = 600
 """Seconds of training, as jobs estimate them, above which the ensemble judges the first seed only."""
 BASE = 16
 """Channels of the first stage of WRN-d-1; a PreActResNet has as many there as its width says."""
 FIXED = 2.0
 """Points of clean test accuracy within which networks count as equally accurate: a choice."""
-STARTS = {1: ("-warm", "-sgd", "-sgd-warm", "-long"), 2: ("", "-warm", "-sgd", "-sgd-warm")}
+STARTS: dict[int, tuple[str, ...]] = {
+    1: ("-warm", "-sgd", "-sgd-warm", "-long"),
+    2: ("", "-warm", "-sgd", "-sgd-warm"),
+}
 """Widths at which the constant solution is looked into, beside the table's own: is it capacity, or optimization?"""
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Networks of both families by width and start, such as 12 or 1-sgd-warm.
+
+    Attributes:
+        data: empty; stored findings have it.
+        cifar10: PreActResNets; at scale paper WRN-34.
+        mnist: LeNets.
+    """
+
+    data: dict[str, str] = field(default_factory=dict)
+    cifar10: dict[str, Network]
+    mnist: dict[str, Network]
+
+    def of(self, family: Family) -> dict[str, Network]:
+        """The networks of one family.
+
+        Args:
+            family: its name.
+
+        Returns:
+            Width and start -> networks.
+        """
+        return self.mnist if family == "mnist" else self.cifar10
 
 
 def _mnist(scale: Scale) -> dict[str, list[Job]]:
     """The table's widths; at `cpu` and `gpu` all of them with the radius warmed up as well, and the further starts."""
-    widths, more = networks.MNIST_WIDTHS[scale], scale in ("cpu", "gpu")
-    starts = {w: STARTS.get(w, ("-warm",)) for w in (*widths, 2)} if more else {1: ("-warm",)}
-    main = {f"{w}": networks.mnist(scale, w) for w in widths}
-    return main | {f"{w}{v}": networks.mnist(scale, w, v) for w, own in starts.items() for v in own}
-
-
-def _cifar(scale: Scale) -> dict[str, list[Job]]:
-    return {f"{w}": networks.cifar(scale, w) for w in networks.CIFAR_WIDTHS[scale]}
-
-
-def _families(scale: Scale) -> dict[str, dict[str, list[Job]]]:
-    return {"cifar10": _cifar(scale), "mnist": _mnist(scale)}
-
-
-def _judged_twice(scale: Scale, own: list[Job]) -> list[dict[str, Job]]:
-    """By PGD and by the ensemble; the first seed only at `smoke`, and of `DEAR` networks."""
-    first_only = scale == "smoke" or own[0].seconds > DEAR
-    return [networks.beside(scale, job) for job in own[: 1 if first_only else None]]
-
-
-def jobs(scale: Scale) -> list[Job]:
-    """Both families and the starts of narrow LeNets; each width is judged twice while its networks are there: none is stored."""
-    made: list[Job] = []
-    for own in (own for parts in _families(scale).values() for own in parts.values()):
-        made += [*own, *(job for pair in _judged_twice(scale, own) for job in pair.values())]
-    return made
-
-
-def run(scale: Scale, home: Home) -> Findings:
-    """Accuracies in percent, per width and seed."""
-    found: Findings = {"scale": scale, "data": {}}
-    for family, parts in _families(scale).items():
-        found[family] = {}
-        for width, own in parts.items():
-            results = [run.summary for run in home.finished(own).values()]
-            found[family][width] = {
-                **{c: [accuracy(r["metrics"][k]["value"]) for r in results] for c, k in KEYS.items()},
-                "outcome": [r["outcome"]["kind"] for r in results], "n_test": results[0]["metrics"]["robust_error/test"]["n"],
-                "verdict": [(r["verdict"] or {}).get("label") for r in results],
-                "n_parameters": results[0]["model"]["n_parameters"], "data": results[0]["data"]["name"],
-                "beside": _beside(home, _judged_twice(scale, own)),
-            }  # fmt: skip
+    widths = networks.MNIST_WIDTHS[scale]
+    found = {f"{width}": networks.mnist(scale, width) for width in widths}
+    starts = {1: ("-warm",)}
+    if scale in ("cpu", "gpu"):
+        starts = {width: STARTS.get(width, ("-warm",)) for width in (*widths, 2)}
+    for width, variants in starts.items():
+        for variant in variants:
+            found[f"{width}{variant}"] = networks.mnist(scale, width, variant)
     return found
 
 
-def _beside(home: Home, pairs: list[dict[str, Job]]) -> dict[str, Any]:
-    """Robust test accuracy under PGD and under the ensemble, on the same images, by seed."""
-    metrics = [{k: home.make(job).summary["metrics"]["robust_error/test"] for k, job in pair.items()} for pair in pairs]
-    return {**{k: [accuracy(m[k]["value"]) for m in metrics] for k in ("pgd", "ensemble")},
-            "n": metrics[0]["ensemble"]["n"]}  # fmt: skip
+def _cifar(scale: Scale) -> dict[str, list[Job]]:
+    return {f"{width}": networks.cifar(scale, width) for width in networks.CIFAR_WIDTHS[scale]}
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """The table's values where the recipe is the paper's, and its reading at every scale."""
-    scale, claims = findings["scale"], []
-    widths = {family: judged_widths(findings[family]) for family in ("mnist", "cifar10")}
-    claims += _constant(findings, paper)
-    for family, own in widths.items():
-        claims += _values(family, own, paper[family], scale)
-        claims += [*_reading(family, own), *_orders(family, own)]
-    return unjudged(claims, networks.STAND_IN) if scale == "smoke" else claims
+def _evaluated_twice(scale: Scale, trained: Sequence[Job]) -> list[Twice]:
+    """By PGD and by the ensemble; the first seed only at `smoke`, and of `DEAR` networks."""
+    if scale == "smoke" or trained[0].seconds > DEAR:
+        trained = trained[:1]
+    return [networks.evaluated_twice(scale, job) for job in trained]
 
 
-def judged_widths(parts: Mapping[str, Any]) -> dict[int, Any]:
-    """Networks that are alike but for their width, narrowest first: with the radius warmed up if all are there so, else as trained.
+def jobs(scale: Scale) -> list[Job]:
+    """Both families and the starts of narrow LeNets.
 
-    A network that sits in the constant solution says nothing of capacity, and which of them does is a matter of its start.
+    Each width is evaluated twice while its networks are there: none is stored.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Trainings and evaluations.
     """
-    plain = {int(w): p for w, p in parts.items() if w.isdigit()}
-    starts = {w.removesuffix("-warm"): p for w, p in parts.items() if w.endswith("-warm")}
-    warm = {int(w): p for w, p in starts.items() if w.isdigit()}
-    return dict(sorted((warm if set(plain) <= set(warm) else plain).items()))
+    found: list[Job] = []
+    for trained in (*_cifar(scale).values(), *_mnist(scale).values()):
+        found += trained
+        for pair in _evaluated_twice(scale, trained):
+            found += pair
+    return found
 
 
-def _constant(findings: Findings, paper: Mapping[str, Any]) -> list[Claim]:
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read accuracies per width and seed.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    return Findings(
+        scale=scale,
+        cifar10={name: _network(scale, workspace, trained) for name, trained in _cifar(scale).items()},
+        mnist={name: _network(scale, workspace, trained) for name, trained in _mnist(scale).items()},
+    )
+
+
+def _network(scale: Scale, workspace: Workspace, trained: Sequence[Job]) -> Network:
+    results = [run.read(TrainSummary) for run in workspace.read_all(trained)]
+    first = results[0]
+    assert isinstance(first.model.n_parameters, int), "trainings count parameters"
+    return Network(
+        clean_test=accuracies(results, CLEAN_TEST),
+        robust_test=accuracies(results, ROBUST_TEST),
+        robust_train=accuracies(results, ROBUST_TRAIN),
+        outcome=[result.outcome.kind for result in results],
+        n_test=n_examples(first, ROBUST_TEST),
+        verdict=[None if result.verdict is None else result.verdict.label for result in results],
+        n_parameters=first.model.n_parameters,
+        data=first.data.name,
+        beside=_beside(workspace, _evaluated_twice(scale, trained)),
+    )
+
+
+def _beside(workspace: Workspace, pairs: Sequence[Twice]) -> Beside:
+    weak = [workspace.read(pair.pgd).read(EvaluateSummary) for pair in pairs]
+    strong = [workspace.read(pair.ensemble).read(EvaluateSummary) for pair in pairs]
+    return Beside(
+        pgd=accuracies(weak, ROBUST_TEST),
+        ensemble=accuracies(strong, ROBUST_TEST),
+        n=n_examples(strong[0], ROBUST_TEST),
+    )
+
+
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """The table's values where the recipe is the paper's, and its reading at every scale.
+
+    Args:
+        findings: of `run`, or stored.
+        paper: the table.
+
+    Returns:
+        Claims on the constant solution, then on each family.
+    """
+    claims = _constant(findings.mnist, paper)
+    for family in FAMILIES:
+        widths = evaluated_widths(findings.of(family))
+        if findings.scale == "paper":
+            claims += _values(family, widths, paper.of(family))
+        else:
+            claims.append(_incomparable(family, widths, paper.of(family)))
+        claims += readings(NAME, family, widths)
+        claims += _orders(family, widths)
+    return claims
+
+
+def _constant(mnist: Mapping[str, Network], paper: Paper) -> list[Claim]:
     """Are narrow LeNets constant, and would they be with a warmed-up radius?"""
     claims = []
     for width in (1, 8):
-        part = findings["mnist"].get(f"{width}")
-        if part:
-            share = CONSTANT / 100
-            noise = 0 if part["n_test"] == 10000 else 196 * math.sqrt(share * (1 - share) / part["n_test"])
-            claims.append(value(
-                f"table1/mnist_x{width}_constant", f"LeNet x{width} ends in the constant solution ({paper['mnist'][width][0]}%)",
-                paper["mnist"][width][0], Sample.of(part["clean_test"]), why=PLATEAU, noise=noise,
-            ))  # fmt: skip
-    warm = findings["mnist"].get("1-warm")
-    if warm:
-        claims.append(below(
-            "table1/mnist_capacity", "the constant solution of LeNet x1 is a matter of capacity (read as: with the radius warmed up "
-            "its clean accuracy stays below 50%)", Sample.of(warm["clean_test"]), limit=50.0, paper="too narrow to fit", unit="%",
+        network = mnist.get(f"{width}")
+        if network is not None:
+            printed = paper.mnist[width].clean_test
+            said = Statement(
+                f"table1/mnist_x{width}_constant",
+                f"LeNet x{width} ends in the constant solution ({printed}%)",
+                why=PLATEAU,
+            )
+            claims.append(value(said, printed, Measured.of(network.clean_test), noise=_noise_of_constant(network)))
+    warm = mnist.get("1-warm")
+    if warm is not None:
+        said = Statement(
+            "table1/mnist_capacity",
+            "the constant solution of LeNet x1 is a matter of capacity (read as: with the radius warmed up its clean "
+            "accuracy stays below 50%)",
+            paper="too narrow to fit",
             why=PLATEAU,
-        ))  # fmt: skip
+        )
+        claims.append(below(said, Measured.of(warm.clean_test), limit=50.0, unit="%"))
     return claims
 
 
-def _values(family: str, own: Mapping[int, Any], paper: Mapping[int, Any], scale: str) -> list[Claim]:
-    """The printed accuracies of networks that learned: judged one by one at the paper's scale only."""
-    if scale != "paper":
-        text, ours = " / ".join(COLUMNS).replace("_", " "), list(own)[-1]
-        printed = " / ".join(f"{v:g}%" for v in list(paper.values())[-1])
-        shown = f"{' / '.join(cell(own[ours][c]) for c in COLUMNS)}% at x{ours}"
-        words = f"{family}: the accuracies of the table ({text} at x{max(paper)}; all of them in the table below)"
-        return [untested(f"table1/{family}_values", words, paper=printed, ours=shown, why=BUDGET)]
+def _noise_of_constant(network: Network) -> float:
+    """95% half-width, in points, of the share of ones among our test images; on all of MNIST's there is none."""
+    if network.n_test == PAPERS_TEST_SET:
+        return 0.0
+    share = CONSTANT / 100
+    return 196 * math.sqrt(share * (1 - share) / network.n_test)
+
+
+def _values(family: Family, widths: Mapping[int, Network], paper: Mapping[int, Printed]) -> list[Claim]:
+    """The printed accuracies of networks that learned, one by one: at the paper's scale."""
     claims = []
-    for (width, printed), (_, part) in zip(paper.items(), _partners(family, own, paper), strict=False):
-        for column, number in zip(COLUMNS, printed, strict=True):
-            if number > 12:  # the constant solutions have a claim of their own
-                words = f"{family} x{width}: {column.replace('_', ' ')} accuracy is {number}%"
-                name = f"table1/{family}_x{width}_{column}"
-                claims.append(value(name, words, number, Sample.of(part[column]), resolution=0.005))
+    for (width, printed), network in zip(paper.items(), _partners(family, widths, paper), strict=False):
+        for name, number, ours in zip(ACCURACIES, printed, network.accuracies, strict=True):
+            if number > LARGEST_CONSTANT:
+                said = Statement(
+                    f"table1/{family}_x{width}_{name.replace(' ', '_')}",
+                    f"{family} x{width}: {name} accuracy is {number}%",
+                )
+                claims.append(value(said, number, Measured.of(ours), resolution=0.005))
     return claims
 
 
-def _partners(family: str, own: Mapping[int, Any], paper: Mapping[int, Any]) -> list[tuple[int, Any]]:
+def _partners(family: Family, widths: Mapping[int, Network], paper: Mapping[int, Printed]) -> list[Network]:
     """Ours beside each of the paper's widths: the same number for LeNet, the same place for CIFAR-10."""
     if family == "cifar10":
-        return list(own.items())
-    last = list(own)[-1]
-    return [(w if w in own else last, own.get(w, own[last])) for w in paper]
+        return list(widths.values())
+    widest = widths[max(widths)]
+    return [widths.get(width, widest) for width in paper]
 
 
-def _learned(own: Mapping[int, Any]) -> dict[int, Any]:
-    """Widths of which every seed learned."""
-    return {w: p for w, p in own.items() if all(_left_it(p))}
+def _incomparable(family: Family, widths: Mapping[int, Network], paper: Mapping[int, Printed]) -> Claim:
+    widest = max(widths)
+    printed = " / ".join(f"{number:g}%" for number in paper[max(paper)])
+    ours = " / ".join(cell(accuracies) for accuracies in widths[widest].accuracies)
+    said = Statement(
+        f"table1/{family}_values",
+        f"{family}: the accuracies of the table ({' / '.join(ACCURACIES)} at x{max(paper)}; all of them in the table "
+        "below)",
+        paper=printed,
+        why=BUDGET,
+    )
+    return untested(said, ours=f"{ours}% at x{widest}")
 
 
-def _left_it(part: Mapping[str, Any]) -> list[bool]:
-    """By seed: is it away from the constant solution?"""
-    return [clean > 2 * CONSTANT for clean in part["clean_test"]]
-
-
-def _gaps(part: Mapping[str, Any]) -> list[float]:
-    return [a - b for a, b in zip(part["robust_train"], part["robust_test"], strict=True)]
-
-
-def _reading(family: str, own: Mapping[int, Any]) -> list[Claim]:
-    """Robust training accuracy rises with width; the robust gap first opens, then closes."""
-    narrow, wide = own[min(own)], own[max(own)]
-    rise = [b - a for a, b in zip(narrow["robust_train"], wide["robust_train"], strict=True)]
-    claims = [above(f"table1/{family}_rises", f"{family}: robust training accuracy rises with width (widest minus narrowest, "
-                    "paired by seed)", Sample.of(rise), paper="rises")]  # fmt: skip
-    mean = {w: Sample.of(_gaps(p)).mean for w, p in own.items()}
-    top = max(mean, key=lambda w: mean[w])
-    opened = [b - a for a, b in zip(_gaps(narrow), _gaps(own[top]), strict=True)]
-    claims.append(above(f"table1/{family}_opens", f"{family}: the robust gap first opens with width (largest, at x{top}, minus "
-                        "narrowest)", Sample.of(opened), paper="opens"))  # fmt: skip
-    closed = [a - b for a, b in zip(_gaps(own[top]), _gaps(wide), strict=True)]
-    name, words = f"table1/{family}_closes", f"{family}: and then slowly closes (largest minus widest)"
-    if top == max(own):
-        why = f"the gap still opens at the widest network, x{top}: the turn, if any, lies beyond"
-        claims.append(untested(name, words, paper="closes", ours=f"largest gap at x{top}", why=why))
-    else:
-        claims.append(above(name, words, Sample.of(closed), paper="closes"))
-    return claims
-
-
-def _orders(family: str, own: Mapping[int, Any]) -> list[Claim]:
-    """Does robust training error fall before the gap opens: over the first step of width, and at fixed clean accuracy?"""
-    learned = list(_learned(own))
-    clean = {w: Sample.of(own[w]["clean_test"]).mean for w in own}
-    alike = [w for w in learned if abs(clean[w] - clean[max(own)]) <= FIXED]
+def _orders(family: Family, widths: Mapping[int, Network]) -> list[Claim]:
+    """Does robust training error fall before the gap opens: over the first step of width, at fixed clean accuracy?"""
+    learned = [width for width, network in widths.items() if all(network.learned)]
+    clean = {width: Measured.of(network.clean_test).mean for width, network in widths.items()}
+    of_widest = clean[max(widths)]
+    alike = [width for width in learned if abs(clean[width] - of_widest) <= FIXED]
+    ends = [alike[0], alike[-1]] if len(alike) > 1 else alike
     return [
-        _order(f"table1/{family}_order", f"{family}: robust training accuracy rises before the robust gap opens (its rise over the "
-               "first step of width between networks that learned exceeds the rise of the gap)", own, learned[:2], PLATEAU),
-        _order(f"table1/{family}_order_at_fixed_clean", f"{family}: and at fixed clean accuracy (from the narrowest network within "
-               f"{FIXED:g} points of the widest)", own, [*alike[:1], *alike[1:][-1:]], "no narrower network is as accurate"),
-    ]  # fmt: skip
+        _order(
+            f"table1/{family}_order",
+            f"{family}: robust training accuracy rises before the robust gap opens (its rise over the first step of "
+            "width between networks that learned exceeds the rise of the gap)",
+            widths,
+            learned[:2],
+            lacking=PLATEAU,
+        ),
+        _order(
+            f"table1/{family}_order_at_fixed_clean",
+            f"{family}: and at fixed clean accuracy (from the narrowest network within {FIXED:g} points of the widest)",
+            widths,
+            ends,
+            lacking="no narrower network is as accurate",
+        ),
+    ]
 
 
-def _order(name: str, words: str, own: Mapping[int, Any], widths: list[int], lacking: str) -> Claim:
+def _order(name: str, words: str, widths: Mapping[int, Network], compared: Sequence[int], *, lacking: str) -> Claim:
     paper = "first the one, then the other"
-    if len(widths) < 2:
-        return untested(name, words, paper=paper, ours="fewer than two widths", why=lacking)
-    a, b = (own[w] for w in widths)
-    rise = [v - u for u, v in zip(a["robust_train"], b["robust_train"], strict=True)]
-    gap = [v - u for u, v in zip(_gaps(a), _gaps(b), strict=True)]
-    clean = Sample.of([v - u for u, v in zip(a["clean_test"], b["clean_test"], strict=True)]).mean
-    return above(name, f"{words}; from x{widths[0]} to x{widths[1]} it rises by {Sample.of(rise).mean:.1f} points, the gap by "
-                 f"{Sample.of(gap).mean:.1f}, clean accuracy by {clean:.1f}", Sample.of([r - g for r, g in zip(rise, gap, strict=True)]),
-                 paper=paper, why="the two rise together: what is gained on training images is not gained on test images")  # fmt: skip
+    if len(compared) < 2:
+        return untested(Statement(name, words, paper=paper, why=lacking), ours="fewer than two widths")
+    narrow, wide = (widths[width] for width in compared)
+    rise = rises(narrow.robust_train, wide.robust_train)
+    gap = rises(narrow.gaps, wide.gaps)
+    clean = rises(narrow.clean_test, wide.clean_test)
+    text = (
+        f"{words}; from x{compared[0]} to x{compared[1]} it rises by {Measured.of(rise).mean:.1f} points, the gap by "
+        f"{Measured.of(gap).mean:.1f}, clean accuracy by {Measured.of(clean).mean:.1f}"
+    )
+    return above(Statement(name, text, paper=paper, why=TOGETHER), Measured.of(rises(gap, rise)))
 
 
 def tables(findings: Findings) -> list[Table]:
-    """The paper's rows and ours; LeNets from every start; the ensemble."""
-    cifar10, mnist = ([(*_named(w), p) for w, p in _by_width(findings[family])] for family in ("cifar10", "mnist"))
-    own = [*cifar10, *mnist]
-    rows = [[family, f"x{w}", "paper", *(f"{v:.2f}" for v in p), "", "", ""]
-            for family, part in PAPER.items() for w, p in part.items()]  # fmt: skip
-    rows += [[p["data"], width, "ours, warm" if start else "ours", *(cell(p[c]) for c in COLUMNS), len(p["outcome"]), p["n_test"],
-              f"{p['n_parameters']:,}"] for width, start, p in own if start in ("", "warm")]  # fmt: skip
-    strong = [[p["data"], width, start, cell(b["pgd"]), cell(b["ensemble"]),
-               cell([x - y for x, y in zip(b["pgd"], b["ensemble"], strict=True)]), len(b["pgd"]), b["n"]]
-              for width, start, p in own for b in (p["beside"],)]  # fmt: skip
-    accuracies = ["clean test %", "robust test %", "robust train %"]
-    return [
-        {"name": "table1", "caption": "Mean (sd) over seeds; robust accuracies under PGD, so upper bounds on the true ones. Warm: the "
-         "radius was warmed up; orders by width are judged on these where all widths have them.",
-         "columns": ["data", "width", "whose", *accuracies, "seeds", "test images", "parameters"], "rows": rows},
-        {"name": "starts", "caption": "LeNets from every start: Adam unless SGD is said; the radius warmed up (warm) or not; three times as "
-         "many epochs (long). How many seeds left the constant solution, and the accuracies of those, least to largest.",
-         "columns": ["width", "parameters", "start", "left it", *accuracies],
-         "rows": [_start(width, start, p) for width, start, p in mnist]},
-        {"name": "ensemble", "caption": "Robust test accuracy (%) under PGD and under the strong ensemble, on the same first test "
-         "images of every seed judged twice: what PGD flatters each network by.",
-         "columns": ["data", "width", "start", "PGD", "ensemble", "difference", "seeds", "images"], "rows": strong},
-    ]  # fmt: skip
+    """The paper's rows and ours; LeNets from every start; the ensemble.
 
+    Args:
+        findings: of `run`, or stored.
 
-def _by_width(parts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(parts.items(), key=lambda part: int(part[0].partition("-")[0]))
-
-
-def _named(network: str) -> tuple[str, str]:
-    """Width and start.
-
-    >>> _named("1-sgd-warm")
-    ('x1', 'SGD, warm')
+    Returns:
+        Three tables.
     """
-    width, _, start = network.partition("-")
+    cifar10 = _by_width(findings.cifar10)
+    mnist = _by_width(findings.mnist)
+    return [_main_table([*cifar10, *mnist]), _starts_table(mnist), _ensemble_table([*cifar10, *mnist])]
+
+
+class Named(NamedTuple):
+    """Networks with what tables call them."""
+
+    width: str
+    start: str
+    network: Network
+
+
+def _by_width(parts: Mapping[str, Network]) -> list[Named]:
+    rows = []
+    for name in sorted(parts, key=lambda name: int(name.partition("-")[0])):
+        width, start = words_of(name)
+        rows.append(Named(width, start, parts[name]))
+    return rows
+
+
+def words_of(name: str) -> tuple[str, str]:
+    """What tables call a width and a start.
+
+    Args:
+        name: as in findings.
+
+    Returns:
+        Width and start.
+
+    Example:
+        >>> words_of("1-sgd-warm")
+        ('x1', 'SGD, warm')
+    """
+    width, _, start = name.partition("-")
     return f"x{width}", start.replace("-", ", ").replace("sgd", "SGD")
 
 
-def _start(width: str, start: str, part: Mapping[str, Any]) -> list[Any]:
-    """How many seeds learned from it, and what those reached: means over both would be of neither."""
-    learned = _left_it(part)
-    reached = [list(itertools.compress(part[c], learned)) for c in COLUMNS]
-    return [width, f"{part['n_parameters']:,}", start or "plain", f"{sum(learned)} of {len(learned)}",
-            *(" to ".join(f"{v:.1f}" for v in dict.fromkeys((min(r), max(r)))) if r else "" for r in reached)]  # fmt: skip
-
-
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """Figure 2 (a) and (b): Table 1 as curves."""
-    own, paper = judged_widths(findings["cifar10"]), {BASE * w: row for w, row in PAPER["cifar10"].items()}
-    channels = {BASE * w: p for w, p in own.items()} if findings["scale"] == "paper" else own
-    width_curves(
-        folder / "mnist", judged_widths(findings["mnist"]), PAPER["mnist"], "MNIST, LeNet, l_inf 0.3", "width of LeNet"
+def _main_table(rows: Sequence[Named]) -> Table:
+    caption = (
+        "Mean (sd) over seeds; robust accuracies under PGD, so upper bounds on the true ones. Warm: the radius was "
+        "warmed up; orders by width are judged on these where all widths have them."
     )
+    percents = [f"{name} %" for name in ACCURACIES]
+    table = Table("table1", caption, ["data", "width", "whose", *percents, "seeds", "test images", "parameters"])
+    for family in FAMILIES:
+        for width, printed in PAPER.of(family).items():
+            table.add(family, f"x{width}", "paper", *(f"{number:.2f}" for number in printed), "", "", "")
+    for width, start, network in rows:
+        if start in ("", "warm"):
+            whose = "ours, warm" if start else "ours"
+            cells = [cell(accuracies) for accuracies in network.accuracies]
+            n_seeds = len(network.outcome)
+            table.add(network.data, width, whose, *cells, n_seeds, network.n_test, f"{network.n_parameters:,}")
+    return table
+
+
+def _starts_table(rows: Sequence[Named]) -> Table:
+    caption = (
+        "LeNets from every start: Adam unless SGD is said; the radius warmed up (warm) or not; three times as many "
+        "epochs (long). How many seeds left the constant solution, and the accuracies of those, least to largest."
+    )
+    percents = [f"{name} %" for name in ACCURACIES]
+    table = Table("starts", caption, ["width", "parameters", "start", "left it", *percents])
+    for width, start, network in rows:
+        learned = network.learned
+        reached = [_range(list(itertools.compress(values, learned))) for values in network.accuracies]
+        n_left = f"{sum(learned)} of {len(learned)}"
+        table.add(width, f"{network.n_parameters:,}", start or "plain", n_left, *reached)
+    return table
+
+
+def _range(values: Sequence[float]) -> str:
+    """Least to largest: a mean over seeds that learned and seeds that did not would be of neither."""
+    if not values:
+        return ""
+    low = f"{min(values):.1f}"
+    high = f"{max(values):.1f}"
+    if min(values) == max(values):
+        return low
+    return f"{low} to {high}"
+
+
+def _ensemble_table(rows: Sequence[Named]) -> Table:
+    caption = (
+        "Robust test accuracy (%) under PGD and under the strong ensemble, on the same first test images of every seed "
+        "judged twice: what PGD flatters each network by."
+    )
+    columns = ["data", "width", "start", "PGD", "ensemble", "difference", "seeds", "images"]
+    table = Table("ensemble", caption, columns)
+    for width, start, network in rows:
+        beside = network.beside
+        flattery = rises(beside.ensemble, beside.pgd)
+        shown: list[Cell] = [cell(beside.pgd), cell(beside.ensemble), cell(flattery), len(beside.pgd), beside.n]
+        table.add(network.data, width, start, *shown)
+    return table
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """Figure 2 (a) and (b): Table 1 as curves.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figures go.
+        workspace: not needed.
+    """
+    mnist = evaluated_widths(findings.mnist)
+    width_curves(folder / "mnist", mnist, PAPER.mnist, "MNIST, LeNet, l_inf 0.3", "width of LeNet")
+    channels = evaluated_widths(findings.cifar10)
+    if findings.scale == "paper":
+        channels = {BASE * width: network for width, network in channels.items()}
+    paper = {BASE * width: row for width, row in PAPER.cifar10.items()}
     width_curves(folder / "cifar10", channels, paper, "CIFAR-10, l_inf 8/255", "channels of the first stage")

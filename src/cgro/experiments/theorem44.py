@@ -1,190 +1,276 @@
 """Theorem 4.4: a ReLU network with poly(D) + O~(N D) parameters is a CGRO classifier. Built, counted and certified."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from cgro.experiments.artifact import Findings, Table, copied
-from cgro.experiments.claims import Claim, holds, untested
-from cgro.experiments.jobs import Home, Job, Scale
+from cgro.experiments import findings, memorizers
+from cgro.experiments.artifact import copy_figure
+from cgro.experiments.claims import Claim, Statement, holds, untested
+from cgro.experiments.findings import Part
+from cgro.experiments.memorizers import RADII, REGIONS, Size, Task
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import robust_brackets, size_law
 from cgro.report.reproduction import cell
-from cgro.runs import Run
+from cgro.results import MemorizeSummary
 
 NAME = "theorem44"
 TITLE = "Theorem 4.4: robust memorisation with O~(N D) parameters"
-PAPER: dict[str, Any] = {"robust_train": 0.0, "power_of_ND": 1.0, "robust_test_above": 0.10}
+NEEDS_TRAINING = False
 CAPTIONS = {
-    "law": "Non-zero parameters of the memory against N D (generic data): in the cost of further points the power is 1 in every norm.",
-    "brackets": "Robust test error of the certified network, between attack and certificate, beside its clean test error.",
+    "law": "Non-zero parameters of the memory against N D (generic data): in the cost of further points the power is "
+    "1 in every norm.",
+    "brackets": "Robust test error of the certified network, between attack and certificate, beside its clean test "
+    "error.",
     "regions": "Plane through three training images: f_clean, f_S of Lemma 4.5, and the network.",
 }
-RADII = {"inf": "0.1", "2": "1.0", "1": "8.0"}
-DIGITS_RADII = {"inf": "0.05", "2": "0.2", "1": "0.3"}
-SIZES: dict[Scale, tuple[int, ...]] = {"smoke": (30, 60), "cpu": (50, 100, 200, 400), "gpu": (50, 100, 200, 400),
-                                       "paper": (50, 100, 200, 400)}  # fmt: skip
-SEEDS: dict[Scale, int] = {"smoke": 1, "cpu": 5, "gpu": 5, "paper": 5}
-REGIONS = "memorize-3-8-inf"
+AGREES = 0.05
+"""Distance from the paper's power of N D that counts as equal to it: a choice, for small N."""
 
 
-def _tasks(scale: Scale) -> list[Job]:
-    """Real data: mnist5k in three norms, even against odd, and all of MNIST."""
-    small = {"n_train": 100, "n_test": 60, "clean_epochs": 5} if scale == "smoke" else {}
-    seeds = {"seeds": SEEDS[scale]}
-    jobs = [Job(f"memorize-3-8-{p}", "memorize", {"data": "mnist5k", "classes": "3,8", "p": p, "radius": r, **seeds, **small},
-                15 * SEEDS[scale]) for p, r in RADII.items()]  # fmt: skip
-    if scale == "smoke":
-        return jobs
-    even = {"data": "mnist5k", "classes": "even,odd", "p": "inf", "radius": "0.1", "seeds": 3}
-    jobs.append(Job("memorize-even-odd-inf", "memorize", even, 180))
-    return [*jobs, *(mnist(p) for p in ("inf", "2"))]
+class Paper(Part, frozen=True, kw_only=True):
+    """What the theorem says.
+
+    Attributes:
+        robust_train: robust training error in percent.
+        power_of_nd: of the number of parameters in N D.
+        robust_test_above: robust test error that counts as Omega(1): ours.
+    """
+
+    robust_train: float = 0.0
+    power_of_nd: float = 1.0
+    robust_test_above: float = 0.10
 
 
-def mnist(p: str) -> Job:
-    """All 60,000 images, ten classes: separation and exact certificate take most of its time."""
-    settings = {"data": "mnist", "p": p, "radius": {"inf": "0.1", "2": "0.7"}[p], "eval_n": 200, "clean_epochs": 4}
-    return Job(f"memorize-mnist-{p}", "memorize", settings, {"inf": 1150, "2": 450}[p])
+PAPER = Paper()
 
 
-def _law(scale: Scale) -> list[Job]:
-    """Sizes N at two dimensions D = 64 and 784 in three norms; the clean model hardly matters here."""
-    quick = {"classes": "even,odd", "clean_epochs": 1, "eval_n": 10, "n_test": 20}
-    return [
-        Job(f"law-{data}-{p}-{n}", "memorize", {"data": data, "p": p, "radius": radii[p], "n_train": n, **quick}, 5)
-        for data, radii in (("digits", DIGITS_RADII), ("mnist5k", RADII)) for p in RADII for n in SIZES[scale]
-    ]  # fmt: skip
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Tasks by the name of their job, sizes, and norm -> power of N D."""
+
+    tasks: dict[str, Task]
+    sizes: list[Size]
+    slopes: dict[str, float]
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Certificates, then sizes."""
-    return [*_tasks(scale), *_law(scale)]
+    """Certificates, then sizes.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Constructions.
+    """
+    return [*memorizers.tasks(scale), *memorizers.law(scale)]
 
 
-def run(scale: Scale, home: Home) -> Findings:
-    """Certificates and brackets of every task and seed; sizes with their laws."""
-    tasks = {job.name: _task(done, job) for job in _tasks(scale) for done in [home.make(job)]}
-    sizes = [_size(done.summary, job) for job in _law(scale) for done in [home.make(job)]]
-    slopes = {p: _power([s for s in sizes if s["p"] == p]) for p in RADII}
-    return {"scale": scale, "tasks": tasks, "sizes": sizes, "slopes": slopes}
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read certificates and brackets of every task and seed, and sizes with their laws.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    tasks = {}
+    for job in memorizers.tasks(scale):
+        tasks[job.name] = memorizers.read_task(workspace.read(job), job)
+    sizes = []
+    for job in memorizers.law(scale):
+        sizes.append(memorizers.read_size(workspace.read(job).read(MemorizeSummary), job))
+    slopes: dict[str, float] = {}
+    for p in RADII:
+        slopes[p] = memorizers.power([size for size in sizes if size.p == p])
+    return Findings(scale=scale, tasks=tasks, sizes=sizes, slopes=slopes)
 
 
-def _power(sizes: list[dict[str, Any]]) -> float:
-    """The power of N D in what points beyond the first N cost: poly(D), which does not depend on N, is taken off."""
-    x, y = [], []
-    for dim in sorted({s["dim"] for s in sizes}):
-        first, *more = sorted((s for s in sizes if s["dim"] == dim), key=lambda s: s["n"])
-        x += [(s["n"] - first["n"]) * dim for s in more]
-        y += [s["generic"] - first["generic"] for s in more]
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """Certificate, all of MNIST, clean error kept, size law, robust test error away from 0.
 
+    Args:
+        findings: of `run`, or stored.
+        paper: what the theorem says.
 
-def _task(done: Run, job: Job) -> dict[str, Any]:
-    parts = [Run(p) for p in sorted(done.path.glob("seed-*"))] or [done]
-    results = [part.summary for part in parts]
-
-    def each(key: str) -> list[float]:
-        return [100 * r["metrics"][key]["value"] for r in results if key in r["metrics"]]
-
-    first = results[0]
-    return {
-        "data": job.settings["data"], "classes": job.settings.get("classes") or "ten classes", "p": job.settings["p"],
-        "radius": job.settings["radius"], "n_train": first["certificate"]["n"], "separation": first["separation"],
-        "holds": [r["certificate"]["holds"] for r in results], "method": first["certificate"]["method"],
-        "least_margin": [r["certificate"]["min_margin"] for r in results],
-        "certified_error": each("robust_error/train@certified"),
-        "clean_error": each("clean_error/test"), "clean_model_error": each("clean_error/test@clean_model"),
-        "robust_low": each("robust_error/test"), "robust_high": each("robust_error/test@certified"),
-        "robust_low_end": [100 * r["metrics"]["robust_error/test"]["interval"][0] for r in results],
-        "naive_pgd": each("robust_error/test@naive-pgd"),
-        "parameters": first["parameters"]["total"] or first["parameters"]["formula"],
-        "n_test": first["metrics"]["robust_error/test"]["n"],
-        "agree": [bool(r["checks"].get("interval", {"agrees": True})["agrees"]) for r in results],
-    }  # fmt: skip
-
-
-def _size(result: dict[str, Any], job: Job) -> dict[str, Any]:
-    n, dim = result["certificate"]["n"], {"digits": 64, "mnist5k": 784}[job.settings["data"]]
-    q = result["parameters"]
-    return {
-        "p": job.settings["p"], "data": job.settings["data"], "n": n, "dim": dim, "n_times_dim": n * dim,
-        "generic": q["generic"], "measured": q["total"], "formula": q["formula"], "holds": result["certificate"]["holds"],
-    }  # fmt: skip
-
-
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """Certificate, clean error kept, size law, robust test error away from 0, all of MNIST."""
-    tasks, sizes = findings["tasks"], findings["sizes"]
-    some = {k: t for k, t in tasks.items() if t["data"] != "mnist"}
-    n_runs = sum(len(t["holds"]) for t in some.values()) + len(sizes)
-    certified = {
-        k: all(t["holds"]) and all(t["agree"]) and max(t["certified_error"]) <= paper["robust_train"]
-        for k, t in some.items()
-    }
-    certified |= {f"N D = {s['n_times_dim']}, p = {s['p']}": s["holds"] for s in sizes}
-    kept = {
-        k: np.allclose(t["clean_error"], t["clean_model_error"]) for k, t in tasks.items() if t["clean_model_error"]
-    }
-    counts = {f"{s['data']} {s['n']} {s['p']}": s["measured"] == s["formula"] for s in sizes}
-    slopes = {f"p = {p}": abs(v - paper["power_of_ND"]) <= 0.05 for p, v in findings["slopes"].items()}
-    far = {f"{k}, seed {i}": low > 100 * paper["robust_test_above"]
-           for k, t in tasks.items() for i, low in enumerate(t["robust_low_end"])}  # fmt: skip
-    lows = [v for t in tasks.values() for v in t["robust_low"]]
+    Returns:
+        Five claims.
+    """
     return [
-        holds("theorem44/robust_train", "robust training error is 0: memory answers on every training ball", certified,
-              paper="0", ours=f"certified in {sum(certified.values())} of {len(certified)} settings, {n_runs} networks",
-              rule="certificate A in exact rational arithmetic on all balls, and interval propagation agrees where it is run"),
-        _whole(tasks),
-        holds("theorem44/clean", "clean test error is that of f_clean", kept, paper="that of f_clean",
-              ours=f"{sum(kept.values())} of {len(kept)} tasks equal", rule="equal to the last test example in every seed"),
-        holds("theorem44/size", "the memory has O~(N D) parameters", counts | slopes, paper="O~(N D)",
-              ours="power of N D: " + ", ".join(f"{v:.3f} (p = {p})" for p, v in findings["slopes"].items()),
-              rule="non-zeros equal the closed formula, and the power of N D in the cost of further points, at D = 64 and 784, is 1 within 0.05",
-              why="4N and, for p = 2, a depth that depends on the ramp still weigh at small N"),
-        holds("theorem44/robust_test", "robust test error stays Omega(1) (read as: above 10%)", far, paper="Omega(1)",
-              ours=f"lower bounds from {min(lows):.1f}% to {max(lows):.1f}%",
-              rule="lower 95% end of the attack's lower bound above 10% in every task and seed",
-              why="too few test images here for the interval"),
-    ]  # fmt: skip
+        _certified(findings, paper),
+        _whole(findings.tasks.values()),
+        _clean(findings.tasks),
+        _sizes(findings, paper),
+        _robust_test(findings.tasks, paper),
+    ]
 
 
-def _whole(tasks: Mapping[str, Any]) -> Claim:
-    name, statement = "theorem44/mnist", "the same on all of MNIST, N = 60,000 and ten classes"
-    whole = {f"p = {t['p']}": all(t["holds"]) for t in tasks.values() if t["data"] == "mnist"}
+def _certified(findings: Findings, paper: Paper) -> Claim:
+    some = {name: task for name, task in findings.tasks.items() if not task.is_whole}
+    n_runs = sum(len(task.holds) for task in some.values()) + len(findings.sizes)
+    certified = {}
+    for name, task in some.items():
+        is_zero = max(task.certified_error) <= paper.robust_train
+        certified[name] = is_zero and all(task.holds) and all(task.agree)
+    for size in findings.sizes:
+        certified[f"N D = {size.n_times_dim}, p = {size.p}"] = size.holds
+    return holds(
+        Statement(
+            "theorem44/robust_train",
+            "robust training error is 0: memory answers on every training ball",
+            paper="0",
+        ),
+        certified,
+        ours=f"certified in {sum(certified.values())} of {len(certified)} settings, {n_runs} networks",
+        rule="certificate A in exact rational arithmetic on all balls, and interval propagation agrees where it is run",
+    )
+
+
+def _whole(tasks: Iterable[Task]) -> Claim:
+    said = Statement(
+        "theorem44/mnist",
+        "the same on all of MNIST, N = 60,000 and ten classes",
+        paper="0",
+        why="smoke has 100 images",
+    )
+    whole = [task for task in tasks if task.is_whole]
     if not whole:
-        return untested(name, statement, paper="0", ours="not run", why="smoke has 100 images")
-    sizes = ", ".join(f"{t['parameters']:,} (p = {t['p']})" for t in tasks.values() if t["data"] == "mnist")
-    return holds(name, statement, whole, paper="0", ours=f"all 60,000 balls certified; parameters {sizes}",
-                 rule="certificate A in exact rational arithmetic on all 60,000 balls")  # fmt: skip
+        return untested(said, ours="not run")
+    sizes = ", ".join(f"{task.parameters:,} (p = {task.p})" for task in whole)
+    return holds(
+        replace(said, why=""),
+        {f"p = {task.p}": all(task.holds) for task in whole},
+        ours=f"all 60,000 balls certified; parameters {sizes}",
+        rule="certificate A in exact rational arithmetic on all 60,000 balls",
+    )
+
+
+def _clean(tasks: Mapping[str, Task]) -> Claim:
+    kept = {}
+    for name, task in tasks.items():
+        if task.clean_model_error:
+            kept[name] = bool(np.allclose(task.clean_error, task.clean_model_error))
+    return holds(
+        Statement("theorem44/clean", "clean test error is that of f_clean", paper="that of f_clean"),
+        kept,
+        ours=f"{sum(kept.values())} of {len(kept)} tasks equal",
+        rule="equal to the last test example in every seed",
+    )
+
+
+def _sizes(findings: Findings, paper: Paper) -> Claim:
+    right = {}
+    for size in findings.sizes:
+        right[f"{size.data} {size.n} {size.p}"] = size.measured == size.formula
+    for p, power in findings.slopes.items():
+        right[f"p = {p}"] = abs(power - paper.power_of_nd) <= AGREES
+    powers = ", ".join(f"{power:.3f} (p = {p})" for p, power in findings.slopes.items())
+    return holds(
+        Statement(
+            "theorem44/size",
+            "the memory has O~(N D) parameters",
+            paper="O~(N D)",
+            why="4N and, for p = 2, a depth that depends on the ramp still weigh at small N",
+        ),
+        right,
+        ours=f"power of N D: {powers}",
+        rule="non-zeros equal the closed formula, and the power of N D in the cost of further points, at D = 64 and "
+        f"784, is 1 within {AGREES:g}",
+    )
+
+
+def _robust_test(tasks: Mapping[str, Task], paper: Paper) -> Claim:
+    far = {}
+    lows = []
+    for name, task in tasks.items():
+        lows += task.robust_low
+        for seed, low in enumerate(task.robust_low_end):
+            far[f"{name}, seed {seed}"] = low > 100 * paper.robust_test_above
+    return holds(
+        Statement(
+            "theorem44/robust_test",
+            "robust test error stays Omega(1) (read as: above 10%)",
+            paper="Omega(1)",
+            why="too few test images here for the interval",
+        ),
+        far,
+        ours=f"lower bounds from {min(lows):.1f}% to {max(lows):.1f}%",
+        rule="lower 95% end of the attack's lower bound above 10% in every task and seed",
+    )
 
 
 def tables(findings: Findings) -> list[Table]:
-    """Tasks, and sizes."""
-    rows = []
-    for t in findings["tasks"].values():
-        bracket = f"[{cell(t['robust_low'], 1)}, {cell(t['robust_high'], 1)}]"
-        state = "holds" if all(t["holds"]) else "DOES NOT HOLD"
-        rows.append([f"{t['data']}, {t['classes']}", f"{t['p']}, {t['radius']}", t["n_train"], f"{t['separation']:.4g}",
-                     f"{state}, y F >= {min(t['least_margin']):g}", cell(t["clean_error"]), bracket, cell(t["naive_pgd"], 1),
-                     f"{t['parameters']:,}", len(t["holds"])])  # fmt: skip
-    columns = ["task", "p, radius", "N", "separation", "certificate", "clean error %", "robust test error %, bracket",
-               "naive PGD %", "parameters", "seeds"]  # fmt: skip
-    caption = "Mean (sd) over seeds. Naive PGD is misled by the clip of f_clean (gradient masking); the bracket is what holds."
-    sizes = [
-        [s["p"], s["data"], s["n"], s["dim"], s["generic"], s["measured"], s["formula"]] for s in findings["sizes"]
+    """Tasks, and sizes.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        Two tables.
+    """
+    return [_certificates_table(findings.tasks), _sizes_table(findings.sizes)]
+
+
+def _certificates_table(tasks: Mapping[str, Task]) -> Table:
+    caption = (
+        "Mean (sd) over seeds. Naive PGD is misled by the clip of f_clean (gradient masking); the bracket is what "
+        "holds."
+    )
+    columns = [
+        "task",
+        "p, radius",
+        "N",
+        "separation",
+        "certificate",
+        "clean error %",
+        "robust test error %, bracket",
+        "naive PGD %",
+        "parameters",
+        "seeds",
     ]
-    return [
-        {"name": "certificates", "caption": caption, "columns": columns, "rows": rows},
-        {"name": "sizes", "caption": "Parameters of the memory; measured and formula include the clean model and zeros of the data.",
-         "columns": ["p", "data", "N", "D", "generic", "measured", "formula"], "rows": sizes, "long": True},
-    ]  # fmt: skip
+    table = Table("certificates", caption, columns)
+    for task in tasks.values():
+        state = "holds" if all(task.holds) else "DOES NOT HOLD"
+        table.add(
+            f"{task.data}, {task.classes}",
+            f"{task.p}, {task.radius}",
+            task.n_train,
+            f"{task.separation:.4g}",
+            f"{state}, y F >= {min(task.least_margin):g}",
+            cell(task.clean_error),
+            f"[{cell(task.robust_low, 1)}, {cell(task.robust_high, 1)}]",
+            cell(task.naive_pgd, 1),
+            f"{task.parameters:,}",
+            len(task.holds),
+        )
+    return table
 
 
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """Law, brackets, and the plane of the first run."""
-    size_law(folder / "law", findings["sizes"], findings["slopes"])
-    named = {f"{t['data']}\n{t['classes']}\np = {t['p']}": t for t in findings["tasks"].values()}
+def _sizes_table(sizes: Sequence[Size]) -> Table:
+    caption = "Parameters of the memory; measured and formula include the clean model and zeros of the data."
+    columns = ["p", "data", "N", "D", "generic", "measured", "formula"]
+    table = Table("sizes", caption, columns, long=True)
+    for size in sizes:
+        table.add(size.p, size.data, size.n, size.dim, size.generic, size.measured, size.formula)
+    return table
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """Law, brackets, and the plane of the first run.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figures go.
+        workspace: where the runs are found.
+    """
+    size_law(folder / "law", findings.sizes, findings.slopes)
+    named = {f"{task.data}\n{task.classes}\np = {task.p}": task for task in findings.tasks.values()}
     robust_brackets(folder / "brackets", named)
-    seeds = sorted((home.runs / REGIONS).glob("seed-*"))
-    copied(home, f"{REGIONS}/{seeds[0].name}" if seeds else REGIONS, "decision_regions", folder, "regions")
+    whole = workspace.runs / REGIONS
+    first = next(iter(sorted(whole.glob("seed-*"))), whole)
+    copy_figure(first, "decision_regions", folder / "regions")

@@ -1,20 +1,28 @@
 """Theorem 4.7: robust generalization needs exp(D) parameters. The counting floor, a network that meets it, the toy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 
-from cgro.experiments.artifact import Findings, Table, copied
-from cgro.experiments.claims import Claim, holds
-from cgro.experiments.jobs import Home, Job, Scale
+from cgro.experiments import findings
+from cgro.experiments.artifact import copy_figure
+from cgro.experiments.claims import Claim, Statement, holds
+from cgro.experiments.findings import Part
+from cgro.experiments.plan import Job, Scale
+from cgro.experiments.tables import Table
+from cgro.experiments.workspace import Workspace
+from cgro.results import LowerBoundSummary
 
 NAME = "theorem47"
 TITLE = "Theorem 4.7: robust generalization needs exponentially many parameters"
-PAPER: dict[str, Any] = {"growth": "exponential", "robust_test_limit": 1.0}
+NEEDS_TRAINING = False
 CAPTIONS = {
-    "floor": "Parameters against D: clean, memoriser, and the band between the counting floor and the network we build.",
+    "floor": "Parameters against D: clean, memoriser, and the band between the counting floor and the network we "
+    "build.",
     "toy": "The memoriser on the worst-case family: clean and robust training error 0, robust test error to 1 with D.",
 }
 RADII = ("0.1", "0.2")
@@ -22,102 +30,355 @@ OURS = (
     "worst case over labellings, uniform distribution on the grid points, Warren's bound with explicit constants: our "
     "derivation, not the paper's text, and no statement about MNIST or a trained network"
 )
+SHOWN_DIMS = (5, 10, 20, 50, 100, 784)
+AGREES = 0.1
+"""Relative distance of the floor's growth from its limit, and distance of the last robust error from its own, that
+count as equal: a choice, for the largest D that fits."""
+SPREAD = 4.0
+"""Standard deviations within which an exact error of the toy must be of its expectation: a choice."""
+
+
+class Paper(Part, frozen=True, kw_only=True):
+    """What the theorem says.
+
+    Attributes:
+        growth: of the least number of parameters with D.
+        robust_test_limit: robust test error of the memorizer on the worst-case family as D grows.
+    """
+
+    growth: Literal["exponential", "linear"] = "exponential"
+    robust_test_limit: float = 1.0
+
+
+PAPER = Paper()
+
+
+class Network(Part, frozen=True, kw_only=True):
+    """A robust network that was built and certified on one labeling of m points."""
+
+    m: int
+    parameters: int
+    least_margin: float
+
+
+class Built(Part, frozen=True, kw_only=True):
+    """The networks of one dimension: of a random labeling, and of the checkerboard, which is easy."""
+
+    dim: int
+    certified: bool
+    random: Network
+    checkerboard: Network
+
+
+class Toy(Part, frozen=True, kw_only=True):
+    """The memorizer on the worst-case family in one dimension, with exact errors.
+
+    Attributes:
+        dim: D.
+        m: points of the family.
+        n: training points.
+        p: norm.
+        radius: of the balls.
+        seen: points among the training points.
+        clean_test: error.
+        robust_train: error.
+        robust_test: error.
+        expected: robust test error in expectation, (1 - 1/m)^N.
+        exact: whether the errors are.
+    """
+
+    dim: int
+    m: int
+    n: int
+    p: str
+    radius: float
+    seen: int
+    clean_test: float
+    robust_train: float
+    robust_test: float
+    expected: float
+    exact: bool
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Errors as they must be; the number of unseen points has at most the variance of independent ones."""
+        sd = (self.expected * (1 - self.expected) / self.m) ** 0.5
+        is_near = abs(self.robust_test - self.expected) <= SPREAD * sd + 1e-12
+        return self.clean_test == 0 and self.robust_train == 0 and is_near
+
+
+class Sizes(Part, frozen=True, kw_only=True):
+    """One radius: log2 of non-zero parameters, one entry per dimension.
+
+    Attributes:
+        dims: D.
+        floor: that every robust network needs; None where the bound says nothing.
+        construction: of the network that we build.
+        memorizer: of Theorem 4.4, for N points.
+        grid_side: points on a side of the worst-case family's grid.
+        error: robust error that the floor speaks of.
+        layers: of the networks that the floor speaks of.
+        built: networks that fit.
+        toy: the memorizer on the family.
+        crossing: D from which the floor exceeds the memorizer; None if none does.
+        n_points: N.
+        assumptions: of the floor.
+    """
+
+    dims: list[int]
+    floor: list[float | None]
+    construction: list[float]
+    memorizer: list[float]
+    grid_side: int
+    error: float
+    layers: int
+    built: list[Built]
+    toy: list[Toy]
+    crossing: int | None
+    n_points: int
+    assumptions: list[str]
+
+    @property
+    def bits(self) -> float:
+        """Bits of log2 floor gained per dimension, by least squares over the upper half of the dimensions."""
+        known = [(dim, floor) for dim, floor in zip(self.dims, self.floor, strict=True) if floor is not None]
+        dims, floors = np.array(known[len(known) // 2 :], float).T
+        return float(np.polyfit(dims, floors, 1)[0])
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """Radius -> sizes."""
+
+    radii: dict[str, Sizes]
 
 
 def lower_bound(scale: Scale, radius: str) -> Job:
-    """Floor, construction and toy; the hierarchy reads the same runs."""
-    dims = "2:30" if scale == "smoke" else "2:784" if radius == "0.1" else "2:100"
+    """Floor, construction and toy; the hierarchy reads the same runs.
+
+    Args:
+        scale: of the reproduction.
+        radius: one of `RADII`.
+
+    Returns:
+        A computation.
+    """
+    dims = "2:100"
+    if scale == "smoke":
+        dims = "2:30"
+    elif radius == "0.1":
+        dims = "2:784"
     return Job(f"lower-bound-{radius}", "lower-bound", {"radius": radius, "dims": dims}, 15)
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """Two radii."""
+    """Two radii.
+
+    Args:
+        scale: of the reproduction.
+
+    Returns:
+        Computations.
+    """
     return [lower_bound(scale, radius) for radius in RADII]
 
 
-def run(scale: Scale, home: Home) -> Findings:
-    """Floors and constructions by D, certified networks, and the toy."""
-    found: Findings = {"scale": scale, "radii": {}}
-    for radius, job in zip(RADII, jobs(scale), strict=True):
-        done = home.make(job)
-        result, rows = done.summary, done.rows()
-        found["radii"][radius] = {
-            "dims": [r["dim"] for r in rows], "floor": _rounded(rows, "log2_floor"),
-            "construction": _rounded(rows, "log2_construction"), "memorizer": _rounded(rows, "log2_memorizer"),
-            "grid_side": result["grid_side"], "error": result["error"], "layers": result["n_layers"],
-            "built": result["built"], "toy": result["toy"], "crossing": result["crossing"],
-            "n_points": result["n_points"], "assumptions": result["assumptions"],
-        }  # fmt: skip
-    return found
+class Row(Struct, frozen=True, kw_only=True):
+    """A row of metrics.jsonl of `cgro lower-bound`."""
+
+    dim: int
+    log2_floor: float | None
+    log2_construction: float
+    log2_memorizer: float
+    log2_clean: float
 
 
-def _rounded(rows: list[dict[str, Any]], key: str) -> list[float | None]:
-    return [None if r[key] is None else round(r[key], 4) for r in rows]
+def read_rows(rows: Sequence[Mapping[str, object]]) -> list[Row]:
+    """The sizes in rows of `cgro lower-bound`.
+
+    Args:
+        rows: of its metrics.jsonl.
+
+    Returns:
+        One row per dimension.
+    """
+    return msgspec.convert(rows, list[Row])
 
 
-def bits(part: Mapping[str, Any]) -> float:
-    """Bits of log2 floor gained a dimension, by least squares over the upper half of the dimensions."""
-    known = [(d, f) for d, f in zip(part["dims"], part["floor"], strict=True) if f is not None]
-    d, f = np.array(known[len(known) // 2 :], float).T
-    return float(np.polyfit(d, f, 1)[0])
+def run(scale: Scale, workspace: Workspace) -> Findings:
+    """Read floors and constructions by D, certified networks, and the toy.
+
+    Args:
+        scale: of the reproduction.
+        workspace: where the runs are found.
+
+    Returns:
+        The findings.
+    """
+    radii = {}
+    for radius in RADII:
+        done = workspace.read(lower_bound(scale, radius))
+        radii[radius] = _sizes(done.read(LowerBoundSummary), read_rows(done.rows()))
+    return Findings(scale=scale, radii=radii)
 
 
-def check(findings: Findings, paper: Mapping[str, Any] = PAPER) -> list[Claim]:
-    """Exponential floor, a certified construction above it, and CGRO appearing with D in the exact toy."""
-    parts = findings["radii"]
-    grows, above, toys = {}, {}, {}
-    for radius, p in parts.items():
-        grows[f"radius {radius}: exponential, log2(k) = {np.log2(p['grid_side']):.3f} bits a dimension"] = (
-            paper["growth"] == "exponential" and abs(bits(p) / np.log2(p["grid_side"]) - 1) < 0.1
-        )
-        above[f"radius {radius}: floor below construction"] = all(
-            f is None or f <= c for f, c in zip(p["floor"], p["construction"], strict=True)
-        )
-        above |= {f"radius {radius}, D = {b['dim']}": b["certified"] for b in p["built"]}
-        toys |= {f"radius {radius}, D = {t['dim']}": _as_expected(t) for t in p["toy"]}
-        last = p["toy"][-1]["robust_test"]
-        toys[f"radius {radius}: towards {paper['robust_test_limit']:g}"] = abs(last - paper["robust_test_limit"]) < 0.1
-    slopes = ", ".join(f"{bits(p):.3f} bits a dimension (radius {r})" for r, p in parts.items())
-    tops = [p["built"][-1] for p in parts.values()]
-    return [
-        holds("theorem47/floor", "every network with fewer than Omega(exp D) parameters has robust test error above a constant",
-              grows, paper="Omega(exp D)", ours=f"log2 floor grows by {slopes}; robust error above 10% below it",
-              rule="the counting floor's log2 grows linearly in D, by log2 of the grid's side within 10%", why=OURS),
-        holds("theorem47/construction", "the floor is no artefact: a network that is robust on the family exists, above it", above,
-              paper="not in the paper", ours="; ".join(f"{b['random']['parameters']:,} parameters at D = {b['dim']}" for b in tops),
-              rule="y f >= 0.5 certified by intervals on all balls up to the largest D that fits, and floor <= construction"),
-        holds("theorem47/toy", "CGRO appears with D: clean and robust training error 0, robust test error towards 1", toys,
-              paper="Omega(1)", ours="; ".join(f"{t['robust_test']:.3f} (expected {t['expected']:.3f}) at D = {t['dim']}"
-                                               for p in parts.values() for t in p["toy"][-1:]),
-              rule="exact errors; each robust test error within four standard deviations of (1 - 1/m)^N, the last above 0.9"),
-    ]  # fmt: skip
+def _sizes(result: LowerBoundSummary, rows: Sequence[Row]) -> Sizes:
+    return Sizes(
+        dims=[row.dim for row in rows],
+        floor=[None if row.log2_floor is None else round(row.log2_floor, 4) for row in rows],
+        construction=[round(row.log2_construction, 4) for row in rows],
+        memorizer=[round(row.log2_memorizer, 4) for row in rows],
+        grid_side=result.grid_side,
+        error=result.error,
+        layers=result.n_layers,
+        built=msgspec.convert(msgspec.to_builtins(result.built), list[Built]),
+        toy=msgspec.convert(msgspec.to_builtins(result.toy), list[Toy]),
+        crossing=result.crossing,
+        n_points=result.n_points,
+        assumptions=list(result.assumptions),
+    )
 
 
-def _as_expected(t: Mapping[str, Any]) -> bool:
-    """Errors of the toy as they must be; the number of unseen points has at most the variance of independent ones."""
-    m = t.get("m") or t["n_points"]
-    sd = (t["expected"] * (1 - t["expected"]) / m) ** 0.5
-    return t["clean_test"] == 0 and t["robust_train"] == 0 and abs(t["robust_test"] - t["expected"]) <= 4 * sd + 1e-12
+def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
+    """Exponential floor, a certified construction above it, and CGRO appearing with D in the exact toy.
+
+    Args:
+        findings: of `run`, or stored.
+        paper: what the theorem says.
+
+    Returns:
+        Three claims.
+    """
+    return [_floor(findings.radii, paper), _construction(findings.radii), _toy(findings.radii, paper)]
+
+
+def _floor(radii: Mapping[str, Sizes], paper: Paper) -> Claim:
+    grows = {}
+    for radius, sizes in radii.items():
+        limit = np.log2(sizes.grid_side)
+        is_near = bool(abs(sizes.bits / limit - 1) < AGREES)
+        name = f"radius {radius}: exponential, log2(k) = {limit:.3f} bits a dimension"
+        grows[name] = paper.growth == "exponential" and is_near
+    slopes = ", ".join(f"{sizes.bits:.3f} bits a dimension (radius {radius})" for radius, sizes in radii.items())
+    return holds(
+        Statement(
+            "theorem47/floor",
+            "every network with fewer than Omega(exp D) parameters has robust test error above a constant",
+            paper="Omega(exp D)",
+            why=OURS,
+        ),
+        grows,
+        ours=f"log2 floor grows by {slopes}; robust error above 10% below it",
+        rule="the counting floor's log2 grows linearly in D, by log2 of the grid's side within 10%",
+    )
+
+
+def _construction(radii: Mapping[str, Sizes]) -> Claim:
+    right = {}
+    largest = []
+    for radius, sizes in radii.items():
+        right[f"radius {radius}: floor below construction"] = _is_below(sizes.floor, sizes.construction)
+        for built in sizes.built:
+            right[f"radius {radius}, D = {built.dim}"] = built.certified
+        last = sizes.built[-1]
+        largest.append(f"{last.random.parameters:,} parameters at D = {last.dim}")
+    return holds(
+        Statement(
+            "theorem47/construction",
+            "the floor is no artefact: a network that is robust on the family exists, above it",
+            paper="not in the paper",
+        ),
+        right,
+        ours="; ".join(largest),
+        rule="y f >= 0.5 certified by intervals on all balls up to the largest D that fits, and floor <= construction",
+    )
+
+
+def _is_below(floor: Sequence[float | None], construction: Sequence[float]) -> bool:
+    """Whether the floor nowhere exceeds the construction; where it says nothing, it does not."""
+    excess = [found - least for least, found in zip(floor, construction, strict=True) if least is not None]
+    return not excess or min(excess) >= 0
+
+
+def _toy(radii: Mapping[str, Sizes], paper: Paper) -> Claim:
+    right = {}
+    largest = []
+    for radius, sizes in radii.items():
+        for toy in sizes.toy:
+            right[f"radius {radius}, D = {toy.dim}"] = toy.is_as_expected
+        last = sizes.toy[-1]
+        limit = paper.robust_test_limit
+        right[f"radius {radius}: towards {limit:g}"] = abs(last.robust_test - limit) < AGREES
+        largest.append(f"{last.robust_test:.3f} (expected {last.expected:.3f}) at D = {last.dim}")
+    return holds(
+        Statement(
+            "theorem47/toy",
+            "CGRO appears with D: clean and robust training error 0, robust test error towards 1",
+            paper="Omega(1)",
+        ),
+        right,
+        ours="; ".join(largest),
+        rule="exact errors; each robust test error within four standard deviations of (1 - 1/m)^N, the last above 0.9",
+    )
 
 
 def tables(findings: Findings) -> list[Table]:
-    """log2 of the sizes at some D, and what was built."""
-    rows = []
-    for radius, p in findings["radii"].items():
-        for i in [p["dims"].index(d) for d in (5, 10, 20, 50, 100, 784) if d in p["dims"]]:
-            floor = "vacuous" if p["floor"][i] is None else f"{p['floor'][i]:.1f}"
-            rows.append([radius, p["dims"][i], "1.0", f"{p['memorizer'][i]:.1f}", floor, f"{p['construction'][i]:.1f}"])
-    built = [[radius, b["dim"], b["random"]["m"], b["random"]["parameters"], b["checkerboard"]["parameters"],
-              b["random"]["least_margin"]] for radius, p in findings["radii"].items() for b in p["built"]]  # fmt: skip
-    return [
-        {"name": "floor", "caption": "log2 of non-zero parameters; memoriser of N = 1,000 points, floor at L = 3, error 0.1.",
-         "columns": ["radius", "D", "clean", "memoriser", "robust: floor", "robust: construction"], "rows": rows},
-        {"name": "built", "caption": "Certified robust networks: a random labelling, and the checkerboard, which is easy.",
-         "columns": ["radius", "D", "points m", "parameters", "checkerboard", "least y f"], "rows": built},
-    ]  # fmt: skip
+    """log2 of the sizes at some D, and what was built.
+
+    Args:
+        findings: of `run`, or stored.
+
+    Returns:
+        Two tables.
+    """
+    return [_floor_table(findings.radii), _built_table(findings.radii)]
 
 
-def draw(findings: Findings, folder: Path, home: Home) -> None:
-    """The figures of `cgro lower-bound`."""
-    copied(home, "lower-bound-0.2", "hierarchy", folder, "floor")
-    copied(home, "lower-bound-0.2", "toy", folder, "toy")
+def _floor_table(radii: Mapping[str, Sizes]) -> Table:
+    caption = "log2 of non-zero parameters; memoriser of N = 1,000 points, floor at L = 3, error 0.1."
+    columns = ["radius", "D", "clean", "memoriser", "robust: floor", "robust: construction"]
+    table = Table("floor", caption, columns)
+    for radius, sizes in radii.items():
+        for dim in SHOWN_DIMS:
+            if dim in sizes.dims:
+                at = sizes.dims.index(dim)
+                row = (f"{sizes.memorizer[at]:.1f}", log2_text(sizes.floor[at]), f"{sizes.construction[at]:.1f}")
+                table.add(radius, dim, "1.0", *row)
+    return table
+
+
+def log2_text(size: float | None) -> str:
+    """The logarithm of a size for a table.
+
+    Args:
+        size: log2 of parameters; None where a bound says nothing.
+
+    Returns:
+        A number, or a word.
+    """
+    if size is None:
+        return "vacuous"
+    return f"{size:.1f}"
+
+
+def _built_table(radii: Mapping[str, Sizes]) -> Table:
+    caption = "Certified robust networks: a random labelling, and the checkerboard, which is easy."
+    table = Table("built", caption, ["radius", "D", "points m", "parameters", "checkerboard", "least y f"])
+    for radius, sizes in radii.items():
+        for built in sizes.built:
+            random = built.random
+            easy = built.checkerboard
+            table.add(radius, built.dim, random.m, random.parameters, easy.parameters, random.least_margin)
+    return table
+
+
+def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
+    """The figures of `cgro lower-bound`.
+
+    Args:
+        findings: of `run`, or stored.
+        folder: where the figures go.
+        workspace: where the runs are found.
+    """
+    done = workspace.folder(lower_bound(findings.scale, "0.2"))
+    copy_figure(done, "hierarchy", folder / "floor")
+    copy_figure(done, "toy", folder / "toy")

@@ -1,122 +1,153 @@
 """Several jobs at once: each is a process of its own, the command line that a person would type.
 
-Networks this small do not fill the cores: two processes of one thread did a sixth more than one of two threads (CIFAR-10,
-PreActResNet-18 of width 16, timed once).
+Networks this small do not fill the cores: two processes of one thread did a sixth more than one of two threads
+(CIFAR-10, PreActResNet-18 of width 16, timed once).
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import IO
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from threading import Event
 
 from cgro._check import BadRequest
 from cgro._interrupt import PARENT, acknowledge
-from cgro.experiments.jobs import PATIENCE, STOPPED, Home, Job, is_held
-from cgro.runs import plain, say
+from cgro.experiments.execute import STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
+from cgro.experiments.plan import module_of
+from cgro.runs import plain
 
 CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 1, 2, 130
 """Exit codes of commands: a result whose check failed is a result all the same."""
 
 
-@dataclass
-class _Worker:
-    """A job's process, its standard error, and when it began."""
+@contextlib.contextmanager
+def at_once(n: int) -> Iterator[tuple[Executor, Carry]]:
+    """What carries out n jobs at a time: this process for one, worker processes for more.
 
-    job: Job
-    process: subprocess.Popen[bytes]
-    errors: IO[bytes]
-    started: float
+    Args:
+        n: jobs at a time.
 
-
-def make_all(home: Home, jobs: Sequence[Job], n: int) -> None:
-    """Make the jobs that are missing, n at a time; what a job needs comes first, and no two read one run at once.
-
-    No worker outlives this process, whatever ends it: they read a pipe that this process alone can write to, and stop
-    with everything saved when it is closed.
-
-    Raises:
-        BadRequest: a job failed, with its own line. KeyboardInterrupt: all are interrupted, and resume when called again.
+    Yields:
+        An executor, and what it is given to do; see `cgro.experiments.execute`.
     """
-    waiting, running = home.missing(jobs), list[_Worker]()
-    patient_until = time.monotonic() + PATIENCE
+    if n == 1:
+        yield ThisProcess(), carry_out_here
+        return
+    with worker_processes(n) as (executor, workers):
+        yield executor, workers
+
+
+@contextlib.contextmanager
+def worker_processes(n: int) -> Iterator[tuple[Executor, "Workers"]]:
+    """Worker processes, each watched by a thread; none outlives this process, whatever ends it.
+
+    They read a pipe that this process alone can write to, and stop with everything saved when it is closed.
+
+    Args:
+        n: at a time.
+
+    Yields:
+        The executor of the threads, and what starts and awaits a process.
+    """
     reading, writing = os.pipe()
+    workers = Workers(reading)
+    executor = ThreadPoolExecutor(n)
     try:
-        while waiting or running:
-            patient = time.monotonic() < patient_until
-            while len(running) < n and (job := next((j for j in waiting if _ready(home, j, running, patient)), None)):
-                waiting.remove(job)
-                running.append(_start(home, job, reading))
-            assert running or patient, f"none of {[j.name for j in waiting]} can start"
-            ended = [w for w in running if w.process.poll() is not None]
-            for worker in ended:
-                running.remove(worker)
-                _ended(home, worker)
-            if not ended:
-                time.sleep(0.1)
+        yield executor, workers
     finally:
         acknowledge()  # if this is an interrupt: workers may save for longer
+        workers.stopping.set()
         os.close(writing)
-        for worker in running:
-            worker.process.wait()
-            worker.errors.close()
+        executor.shutdown(wait=True, cancel_futures=True)
         os.close(reading)
 
 
-def _ready(home: Home, job: Job, running: Sequence[_Worker], patient: bool = False) -> bool:
-    """Whether it can start. At first also: a worker of an earlier call that was killed is no longer saving there."""
-    if home.needed(job) or any(job.reads & w.job.reads for w in running):
-        return False
-    return not (patient and is_held(home.runs / job.name))
+@dataclass(frozen=True)
+class Workers:
+    """Starts a process for a call and waits for its end. Called in threads.
 
-
-def _start(home: Home, job: Job, pipe: int) -> _Worker:
-    out = home.runs / job.name
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    say(f"{job.name} (cgro {job.command})")
-    process = subprocess.Popen(
-        [*_command(home, job), "--out", str(out)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-        start_new_session=True, pass_fds=(pipe,), env={**os.environ, PARENT: str(pipe)},
-    )  # fmt: skip
-    return _Worker(job, process, errors, time.monotonic())
-
-
-def _command(home: Home, job: Job) -> list[str]:
-    """The command line that a person would type: a file of settings could be left behind. -P: modules of the current
-    folder, which `-m` would put first, replace none of ours.
+    Args:
+        pipe: file descriptor that reads end of file when this process is gone.
+        prefix: of the command line; the program that takes a command of `cgro` with its options.
+        stopping: set when no further process is to be started.
     """
-    settings = plain(home.asked(job))
+
+    pipe: int
+    # -P: modules of the current folder, which `-m` would put first, replace none of ours.
+    prefix: tuple[str, ...] = (sys.executable, "-P", "-m", "cgro.cli")
+    stopping: Event = field(default_factory=Event)
+
+    def __call__(self, call: Call) -> float:
+        """Carry a call out.
+
+        Args:
+            call: a job.
+
+        Returns:
+            Seconds.
+
+        Raises:
+            BadRequest: the process failed, with the last line that it said.
+            KeyboardInterrupt: it was stopped, and resumes when called again.
+        """
+        await_release(call.folder, stopping=self.stopping)
+        if self.stopping.is_set():
+            raise KeyboardInterrupt(STOPPED.format(call.name))
+        started = time.monotonic()
+        command = [*self.prefix, *words(call), "--out", str(call.folder)]
+        # A file, no pipe of ours: a worker that outlives this process for its last checkpoint can go on writing.
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+                pass_fds=(self.pipe,),
+                env={**os.environ, PARENT: str(self.pipe)},
+            )
+            code = process.wait()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt(STOPPED.format(call.name))
+        if code not in (0, CHECK_FAILED):
+            raise BadRequest(f"{call.name}: {_why(code, said)}")
+        return time.monotonic() - started
+
+
+def _why(code: int, said: Sequence[str]) -> str:
+    if said and code > 0:
+        return said[-1]
+    return f"its process ended with {code}"
+
+
+def words(call: Call) -> list[str]:
+    """The words of the command line that a person would type: a file of settings could be left behind.
+
+    Args:
+        call: a job.
+
+    Returns:
+        The command, its positional arguments and its options, without where results go.
+    """
+    values: Mapping[str, object] = plain(call.options)
     options: list[str] = []
     positional: list[str] = []
-    for f in fields(job.module().Config):
-        value = settings.get(f.name)
+    for option in fields(module_of(call.command, call.name).Config):
+        value = values.get(option.name)
+        flag = "--" + option.name.replace("_", "-")
         if value is None or value is False:
             continue
-        flag = "--" + f.name.replace("_", "-")
-        if f.metadata.get("positional"):
-            positional += value if isinstance(value, list) else [value]
+        if option.metadata.get("positional"):
+            positional += value if isinstance(value, list) else [str(value)]
+        elif value is True:
+            options.append(flag)
         else:
-            options.append(flag if value is True else f"{flag}={value}")
-    return [sys.executable, "-P", "-m", "cgro.cli", job.command, *positional, *options]
-
-
-def _ended(home: Home, worker: _Worker) -> None:
-    code, job = worker.process.returncode, worker.job
-    worker.errors.seek(0)
-    lines = worker.errors.read().decode(errors="replace").strip().splitlines()
-    worker.errors.close()
-    if code == INTERRUPTED:
-        raise KeyboardInterrupt(STOPPED.format(job.name))
-    if code == BAD_REQUEST and home.found(job) is not None:
-        say(f"  taken: {job.name}, finished by another process")
-        return
-    if code not in (0, CHECK_FAILED):
-        why = lines[-1] if lines and code > 0 else f"its process ended with {code}"
-        raise BadRequest(f"{job.name}: {why}")
-    seconds = time.monotonic() - worker.started
-    home.account(job, seconds)
-    home.keep([job])
-    say(f"  done: {job.name}; {home.left()}")
+            options.append(f"{flag}={value}")
+    return [call.command, *positional, *options]

@@ -1,4 +1,4 @@
-"""The robust generalization bound (v1, Theorem 6.3) and the lower bound of Proposition 6.4, next to what is measured."""
+"""The robust generalization bound (v1, Theorem 6.3) and the lower bound of Proposition 6.4, beside measurements."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,12 @@ class GapBound:
     """The bound's right side beside the measured robust generalization gap of the loss.
 
     Args:
-        factor: N^(-1/(D+2)). bound: factor * (global flatness + C / sqrt(Delta)), up to an unknown constant.
-        gap: measured L_D^adv - L_S^adv. robust_loss: measured L_D^adv, which the gap cannot exceed as losses are >= 0.
+        factor: N^(-1/(D+2)).
+        bound: factor * (global flatness + C / sqrt(Delta)), up to an unknown constant.
+        gap: measured L_D^adv - L_S^adv.
+        robust_loss: measured L_D^adv, which the gap cannot exceed as losses are >= 0.
+        n: N, training examples.
+        dim: D, coordinates of an input.
     """
 
     factor: float
@@ -36,9 +40,11 @@ class GapBound:
     @property
     def sentence(self) -> str:
         """What the numbers say, in one line."""
-        says = "VACUOUS: no gap could exceed it" if self.vacuous else "not vacuous"
+        verdict = "not vacuous"
+        if self.vacuous:
+            verdict = "VACUOUS: no gap could exceed it"
         return (
-            f"bound {self.bound:.3g} on a gap of {self.gap:.3g} (robust test loss {self.robust_loss:.3g}): {says}; "
+            f"bound {self.bound:.3g} on a gap of {self.gap:.3g} (robust test loss {self.robust_loss:.3g}): {verdict}; "
             f"the factor {self.factor:.4f} halves at 10^{self.halving:.0f} examples"
         )
 
@@ -46,13 +52,27 @@ class GapBound:
 def gap_bound(
     train: Flatness, test: Flatness, k: int, *, n: int, dim: int, constant: float = 0.0, failure: float = 0.05
 ) -> GapBound:
-    """L_D^adv - L_S^adv <~ N^(-1/(D+2)) ( E_D max ‖grad L‖_1 + C / sqrt(Delta) ), at the k-th radius.
+    """The bound of Theorem 6.3 (v1) at the k-th radius: with probability 1 - Delta,
+
+        L_D^adv - L_S^adv  <~  N^(-1/(D+2)) ( E_D max ‖grad L‖_1 + C / sqrt(Delta) ).
 
     Both sides are measured by a search, so a weak one makes the bound too small. C is not known (it holds the density's
-    smoothness); 0 is the most favourable choice. For images the factor is near 1: the bound cannot see N.
+    smoothness); 0 is the most favorable choice. For images the factor is near 1: the bound cannot see N.
 
     Args:
-        train, test: measured at the same radii. n: training examples. dim: D. constant: C. failure: Delta in (0, 1).
+        train: local flatness, of training examples.
+        test: global flatness, of test examples at the same radii.
+        k: which of the radii.
+        n: N, training examples.
+        dim: D, coordinates of an input.
+        constant: C >= 0.
+        failure: Delta in (0, 1].
+
+    Returns:
+        The bound beside the measured gap.
+
+    Raises:
+        BadRequest: a size below 1, or a constant out of its range.
 
     Example:
         >>> import torch
@@ -64,14 +84,23 @@ def gap_bound(
     """
     factor = count(n, "n") ** (-1 / (count(dim, "dim") + 2))
     extra = number(constant, "constant", low=0.0) / math.sqrt(number(failure, "failure", low=1e-300, high=1.0))
-    robust = [float((f.loss + f.rise[:, k]).mean()) for f in (train, test)]
-    right = factor * (test.average("gradient", k).value + extra)
-    return GapBound(factor, right, robust[1] - robust[0], robust[1], n, dim)
+    robust_test = _robust_loss(test, k)
+    bound = factor * (test.average("gradient", k).value + extra)
+    return GapBound(factor, bound, robust_test - _robust_loss(train, k), robust_test, n, dim)
+
+
+def _robust_loss(f: Flatness, k: int) -> float:
+    return float((f.loss + f.rise[:, k]).mean())
 
 
 @dataclass(frozen=True)
 class FirstOrder:
-    """radius * E ‖grad_x L(f(x), y)‖_q beside the measured E [ max L(f(x')) - L(f(x)) ] (Proposition 6.4)."""
+    """The two sides of Proposition 6.4 (v1).
+
+    Args:
+        product: radius * E ‖grad_x L(f(x), y)‖_q.
+        rise: measured E [ max L(f(x')) - L(f(x)) ].
+    """
 
     product: float
     rise: float
@@ -79,14 +108,23 @@ class FirstOrder:
     @property
     def ratio(self) -> float:
         """rise / product: at least 1 for losses convex in the input (without the box), and 1 for small radii."""
-        return self.rise / self.product if self.product > 0 else math.inf
+        if self.product > 0:
+            return self.rise / self.product
+        return math.inf
 
 
 def first_order(f: Flatness, k: int) -> FirstOrder:
-    """Proposition 6.4 at the k-th radius: L_D^adv - L_D^clean = Omega( delta E ‖grad_x L‖_1 ).
+    """Proposition 6.4 (v1) at the k-th radius: L_D^adv - L_D^clean = Omega( delta E ‖grad_x L‖_1 ).
 
     The statement has an unknown constant; the measured ratio is what that constant must stay below. The box makes the
     rise smaller: at a face, half of the directions are closed.
+
+    Args:
+        f: what a search found on fresh examples.
+        k: which of its radii.
+
+    Returns:
+        Both sides.
 
     Example:
         >>> import torch

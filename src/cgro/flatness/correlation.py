@@ -1,7 +1,7 @@
 """Rank correlation over checkpoints, with an interval that knows that checkpoints of one run depend on each other."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -13,8 +13,12 @@ class Correlation:
     """Spearman's rank correlation over all checkpoints of all seeds.
 
     Args:
-        value: of the pooled points. interval: 95%, percentile bootstrap over seeds and blocks of epochs; None when fewer
-            than two different values come. per_seed: within each seed; NaN where one side is constant.
+        value: of the pooled points; NaN where one side is constant.
+        interval: 95%, percentile bootstrap over seeds and blocks of epochs; None when most draws have a constant side.
+        per_seed: within each seed.
+        n_seeds: how many.
+        n_checkpoints: of each seed.
+        block: epochs that are drawn together.
     """
 
     value: float
@@ -25,29 +29,47 @@ class Correlation:
     block: int
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for `summary.json`."""
-        return {**vars(self), "interval": self.interval and list(self.interval), "per_seed": list(self.per_seed)}
+        """Plain values for `summary.json`.
 
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties at their mean.
-
-    >>> ranks(np.array([3.0, 1.0, 3.0])).tolist()
-    [2.5, 1.0, 2.5]
-    """
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+        Returns:
+            field -> value, tuples as lists.
+        """
+        interval = self.interval
+        if interval is not None:
+            interval = list(interval)
+        return {**asdict(self), "interval": interval, "per_seed": list(self.per_seed)}
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of the ranks; NaN if one side is constant.
+    """Spearman's rho: Pearson's correlation of the ranks, ties at their mean rank.
 
-    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0]))
-    1.0
+    Args:
+        a: (N,) finite values.
+        b: (N,).
+
+    Returns:
+        In [-1, 1], rounded to 12 digits; NaN if one side is constant.
+
+    Example:
+        >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0]))
+        1.0
     """
-    u, v = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
-    size = math.sqrt(float((u @ u) * (v @ v)))
-    return round(float(u @ v) / size, 12) if size else math.nan
+    return float(_spearman_of_rows(np.asarray(a)[None], np.asarray(b)[None])[0])
+
+
+def _spearman_of_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(R,) correlations of the rows of two (R, N) arrays; see `spearman`."""
+    from scipy.stats import rankdata  # here, as the import takes over a second and few commands need it
+
+    # Not scipy's spearmanr, which takes one pair at a time here and computes a p-value for each. Centered ranks are
+    # multiples of 1/2, so the sums are exact.
+    middle = (a.shape[1] + 1) / 2
+    u = rankdata(a, axis=1) - middle
+    v = rankdata(b, axis=1) - middle
+    size = np.sqrt((u**2).sum(1) * (v**2).sum(1))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where one side is constant
+        rho = (u * v).sum(1) / size
+    return np.array([round(value, 12) for value in rho.tolist()])
 
 
 def rank_correlation(
@@ -60,7 +82,14 @@ def rank_correlation(
     coarse, and with one it speaks of that seed only.
 
     Args:
-        a, b: (seeds, epochs). generator: of the draws. block: epochs a block; None means epochs^(1/2), at least 2.
+        a: (seeds, epochs).
+        b: (seeds, epochs).
+        generator: of the draws.
+        block: epochs that are drawn together; None means epochs^(1/2), at least 2.
+        n_draws: of the bootstrap.
+
+    Returns:
+        The correlation and its interval.
 
     Raises:
         BadRequest: shapes differ, fewer than three checkpoints, values that are not finite.
@@ -71,30 +100,47 @@ def rank_correlation(
         >>> result.value, result.interval
         (1.0, (1.0, 1.0))
     """
-    a, b = np.atleast_2d(a), np.atleast_2d(b)
+    a = np.atleast_2d(a)
+    b = np.atleast_2d(b)
     if a.shape != b.shape or a.ndim != 2 or a.size < 3:
-        raise bad(
-            "checkpoints", expected="two equal (seeds, epochs) arrays with three points or more", got=(a.shape, b.shape)
-        )
+        expected = "two equal (seeds, epochs) arrays with three points or more"
+        raise bad("checkpoints", expected=expected, got=(a.shape, b.shape))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise bad("checkpoints", expected="finite values", got="NaN or inf")
     n_seeds, n_epochs = a.shape
-    default = min(n_epochs, max(2, round(math.sqrt(n_epochs))))
-    length = default if block is None else count(block, "block", high=n_epochs)
-    found = []
-    for _ in range(n_draws):
+    if block is None:
+        length = min(n_epochs, max(2, round(math.sqrt(n_epochs))))
+    else:
+        length = count(block, "block", high=n_epochs)
+    drawn_a = np.empty((n_draws, a.size))
+    drawn_b = np.empty((n_draws, b.size))
+    for k in range(n_draws):
         columns = _blocks(n_epochs, length, n_seeds, generator)
         seeds = generator.integers(n_seeds, size=n_seeds)[:, None]
-        found.append(spearman(a[seeds, columns].ravel(), b[seeds, columns].ravel()))
-    known = np.array(found)[np.isfinite(found)]
-    interval = tuple(float(v) for v in np.quantile(known, [0.025, 0.975])) if len(known) > n_draws // 2 else None
-    per_seed = tuple(spearman(u, v) for u, v in zip(a, b))
-    value = spearman(a.ravel(), b.ravel())
-    return Correlation(value, interval, per_seed, n_seeds, n_epochs, length)  # type: ignore[arg-type]
+        drawn_a[k] = a[seeds, columns].ravel()
+        drawn_b[k] = b[seeds, columns].ravel()
+    return Correlation(
+        value=spearman(a.ravel(), b.ravel()),
+        interval=_interval(_spearman_of_rows(drawn_a, drawn_b)),
+        per_seed=tuple(_spearman_of_rows(a, b).tolist()),
+        n_seeds=n_seeds,
+        n_checkpoints=n_epochs,
+        block=length,
+    )
 
 
 def _blocks(n_epochs: int, block: int, n_seeds: int, generator: np.random.Generator) -> np.ndarray:
     """(n_seeds, n_epochs) columns made of runs of `block` consecutive epochs."""
     n_blocks = math.ceil(n_epochs / block)
+    # A block starts where it still fits, so that none wraps around from the last epoch to the first.
     starts = generator.integers(n_epochs - block + 1, size=(n_seeds, n_blocks, 1))
     return (starts + np.arange(block)).reshape(n_seeds, -1)[:, :n_epochs]
+
+
+def _interval(drawn: np.ndarray) -> tuple[float, float] | None:
+    """Percentiles of the draws that have a correlation; None if at most half of them do."""
+    known = drawn[np.isfinite(drawn)]
+    if len(known) <= len(drawn) // 2:
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)

@@ -2,12 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Protocol
 
 import torch
+from torch import nn
 
 from cgro._check import count
-from cgro.flatness.search import Flatness, Search, flatness, parse_radii
+from cgro.data import Dataset
+from cgro.flatness.ascent import Search
+from cgro.flatness.search import Flatness, Measure, flatness, parse_radii
+
+MEASURES: tuple[Measure, ...] = ("gradient", "loss")
+
+
+class Observed(Protocol):
+    """What the monitor reads of a training: the `Snapshot` of `cgro.training` has it, and so may any other loop."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in eval mode."""
+        ...
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, with its parts `train` and `test`."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are over."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,12 +45,18 @@ class FlatnessMonitor:
 
     Args:
         radii: increasing; the text given names the keys, such as `flatness/gradient/test@8/255`.
-        p: norm. n: examples of each part. every: epochs between readings. search: how long, per radius.
+        p: norm of the ball, 1, 2 or "inf".
+        n: examples of each part.
+        every: epochs between readings.
+        search: how long to look, per radius.
+
+    Raises:
+        BadRequest: radii that `flatness` would refuse, `n` or `every` below 1.
 
     Example:
         >>> monitor = FlatnessMonitor(("4/255", "8/255"), n=16, every=5)
-        >>> monitor.keys("test")
-        ('flatness/gradient/test@4/255', 'flatness/gradient/test@8/255', 'flatness/loss/test@4/255', 'flatness/loss/test@8/255')
+        >>> monitor.keys("test")[:2]
+        ('flatness/gradient/test@4/255', 'flatness/gradient/test@8/255')
     """
 
     radii: Sequence[float | str]
@@ -42,35 +72,69 @@ class FlatnessMonitor:
         count(self.every, "every")
 
     def keys(self, part: str) -> tuple[str, ...]:
-        """The names of what is recorded, gradient first."""
-        return tuple(f"flatness/{measure}/{part}@{name(r)}" for measure in ("gradient", "loss") for r in self.radii)
+        """The names of what is recorded.
 
-    def __call__(self, state: Any, /) -> Mapping[str, float]:
+        Args:
+            part: train or test.
+
+        Returns:
+            One key per measure and radius, the gradient's first.
+        """
+        return tuple(f"flatness/{measure}/{part}@{name(radius)}" for measure in MEASURES for radius in self.radii)
+
+    def __call__(self, state: Observed, /) -> Mapping[str, float]:
         """Means over the first n training and test examples; nothing in the epochs between.
 
         Args:
-            state: with `model` (in eval mode), `data` (with `train` and `test`) and `epoch`.
+            state: of the loop, after an epoch.
+
+        Returns:
+            key -> mean, see `keys`.
         """
         if state.epoch % self.every:
             return {}
-        device = next((p.device for p in state.model.parameters()), torch.device("cpu"))
         row: dict[str, float] = {}
-        for part in ("train", "test"):
-            split = getattr(state.data, part).head(self.n).to(device)
-            found = flatness(state.model, split.x, split.y, self.radii, p=self.p, search=self.search)
+        for part, examples in (("train", state.data.train), ("test", state.data.test)):
+            some = examples.head(self.n).to(_device_of(state.model))
+            found = flatness(state.model, some.x, some.y, self.radii, p=self.p, search=self.search)
             row |= dict(zip(self.keys(part), means(found), strict=True))
         return row
 
 
+def _device_of(model: nn.Module) -> torch.device:
+    for parameter in model.parameters():
+        return parameter.device
+    return torch.device("cpu")
+
+
 def means(found: Flatness) -> list[float]:
-    """The averages in the order of `FlatnessMonitor.keys`."""
-    return [found.average(measure, k).value for measure in ("gradient", "loss") for k in range(len(found.radii))]
+    """The averages in the order of `FlatnessMonitor.keys`.
+
+    Args:
+        found: what a search returned.
+
+    Returns:
+        One mean per measure and radius.
+    """
+    values = []
+    for measure in MEASURES:
+        values += [found.average(measure, k).value for k in range(len(found.radii))]
+    return values
 
 
 def name(radius: float | str) -> str:
-    """How a radius stands in a key: as it was written, numbers in their shortest form.
+    """How a radius is written in a key: as it was given, numbers in their shortest form.
 
-    >>> name("8/255"), name(0.1)
-    ('8/255', '0.1')
+    Args:
+        radius: a number, or text such as "8/255".
+
+    Returns:
+        The text.
+
+    Example:
+        >>> name("8/255"), name(0.1)
+        ('8/255', '0.1')
     """
-    return radius.strip() if isinstance(radius, str) else f"{radius:g}"
+    if isinstance(radius, str):
+        return radius.strip()
+    return f"{radius:g}"

@@ -1,7 +1,7 @@
-"""How flat the loss is around an example, as a function of the radius: the search, and what it returns."""
+"""How flat the loss is around an example, as a function of the radius."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -9,56 +9,30 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number
+from cgro._check import bad, number
 from cgro.definitions import Draws, Loss, Model, ThreatModel, default_loss
-from cgro.definitions.attacks import first_pass, loss_gradient, preserve_state
-from cgro.definitions.attacks.gradient import image_layout, require_finite
+from cgro.definitions.attacks import first_pass, preserve_state
+from cgro.definitions.attacks.gradient import image_layout
 from cgro.definitions.draws import draws_for
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.metrics import check_outputs, check_set
 from cgro.definitions.threat import require_radius_fits
+from cgro.flatness.ascent import Ascent, LossOf, Search
 from cgro.results import Z95
 
 Measure = Literal["gradient", "loss"]
 
-FIRST_STEP, MOMENTUM = 0.5, 0.5
-WIDEST, NARROWEST = 1.0, 0.02
-"""Of the ascent, in units of the radius: first step, and the distance of the two points whose gradients are compared,
-from the first step to the last. Chosen on an MNIST LeNet and a CIFAR-10 PreActResNet (docs/flatness.md); no theory."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How long to look, per radius and restart.
-
-    Args:
-        n_steps: of ascent on the gradient's norm, two gradients each. n_loss_steps: of ascent on the loss, one each.
-        n_restarts: the first starts where the smaller radius ended, the others at random points of the ball.
-
-    Example:
-        >>> Search().passes
-        53
-    """
-
-    n_steps: int = 20
-    n_loss_steps: int = 10
-    n_restarts: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("n_steps", "n_loss_steps", "n_restarts"):
-            count(getattr(self, name), name)
-
-    @property
-    def passes(self) -> int:
-        """Forward and backward passes for one example at one radius (one more for p = 1 and 2)."""
-        return self.n_restarts * ((self.n_loss_steps + 1) + (2 * self.n_steps + 2))
-
 
 @dataclass(frozen=True)
 class Average:
-    """A mean over examples with its 95% normal interval; `bound` says that the search makes it a lower one.
+    """A mean over examples with its 95% normal interval; the search makes it a lower bound.
 
     The interval is about the sampling of examples. It knows nothing of what the search has missed.
+
+    Args:
+        value: the mean.
+        sd: standard deviation over examples; 0 for one.
+        n: examples.
     """
 
     value: float
@@ -72,14 +46,28 @@ class Average:
         return self.value - half, self.value + half
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for `summary.json`."""
+        """Plain values for `summary.json`.
+
+        Returns:
+            value, sd, n, interval and bound.
+        """
         return {"value": self.value, "sd": self.sd, "n": self.n, "interval": list(self.interval), "bound": "lower"}
 
     @classmethod
     def of(cls, values: Tensor) -> "Average":
-        """Of one number per example, (N,)."""
-        sd = float(values.double().std()) if len(values) > 1 else 0.0
-        return cls(float(values.double().mean()), sd, len(values))
+        """The mean of one number per example.
+
+        Args:
+            values: (N,).
+
+        Returns:
+            The average, computed in float64.
+        """
+        exact = values.double()
+        sd = 0.0
+        if len(exact) > 1:
+            sd = float(exact.std())
+        return cls(float(exact.mean()), sd, len(exact))
 
 
 @dataclass(frozen=True)
@@ -87,8 +75,11 @@ class Flatness:
     """What was found around each example; every number is a LOWER bound of the maximum it stands for.
 
     Args:
-        radii: increasing. gradient: (N, R), of max ‖grad_x L(f(x'), y)‖_q over ball and box, q dual to p.
-        rise: (N, R), of max L(f(x'), y) - L(f(x), y). loss: (N,), L at x. slope: (N,), the gradient's norm at x.
+        radii: R of them, increasing, in units of the input.
+        gradient: (N, R), of max ‖grad_x L(f(x'), y)‖_q over ball and box, q dual to p.
+        rise: (N, R), of max L(f(x'), y) - L(f(x), y).
+        loss: (N,), L at x.
+        slope: (N,), the gradient's norm at x.
     """
 
     radii: tuple[float, ...]
@@ -98,18 +89,47 @@ class Flatness:
     slope: Tensor
 
     def values(self, measure: Measure) -> Tensor:
-        """(N, R) of `gradient` (the norm) or `loss` (the rise)."""
-        return self.gradient if measure == "gradient" else self.rise
+        """One measure of every example and radius.
+
+        Args:
+            measure: `gradient` (the norm) or `loss` (the rise).
+
+        Returns:
+            (N, R).
+        """
+        if measure == "gradient":
+            return self.gradient
+        return self.rise
 
     def average(self, measure: Measure, k: int) -> Average:
-        """Flatness at the k-th radius: local on training examples, global on fresh ones."""
+        """Flatness at one radius: local on training examples, global on fresh ones.
+
+        Args:
+            measure: `gradient` or `loss`.
+            k: which of the radii.
+
+        Returns:
+            The mean over examples.
+        """
         return Average.of(self.values(measure)[:, k])
 
     @classmethod
     def joined(cls, parts: "Sequence[Flatness]") -> "Flatness":
-        """The examples of several results at the same radii."""
-        names = ("gradient", "rise", "loss", "slope")
-        return cls(parts[0].radii, **{k: torch.cat([getattr(part, k) for part in parts]) for k in names})
+        """The examples of several results.
+
+        Args:
+            parts: at least one, at the same radii.
+
+        Returns:
+            One result with the examples in this order.
+        """
+        return cls(
+            parts[0].radii,
+            gradient=torch.cat([part.gradient for part in parts]),
+            rise=torch.cat([part.rise for part in parts]),
+            loss=torch.cat([part.loss for part in parts]),
+            slope=torch.cat([part.slope for part in parts]),
+        )
 
 
 @ordinary_tensors
@@ -125,7 +145,6 @@ def flatness(
     search: Search | None = None,
     batch: int = 128,
     generator: torch.Generator | Draws | None = None,
-    progress: Callable[[int], object] | None = None,
 ) -> Flatness:
     """Flatness of the loss in the input (Figures 3 and 4): per example and radius,
 
@@ -143,11 +162,19 @@ def flatness(
     two gradients at a distance do, they cost less, and they need nothing of the network but gradients.
 
     Args:
-        model: in eval mode; left as it was, also after an exception. x: (N, *S) in the box. y: (N,) labels.
+        model: in eval mode; left as it was, also after an exception.
+        x: (N, *S) in the box.
+        y: (N,) labels.
         radii: increasing, in units of the input; "8/255" is read as a fraction.
-        p: norm of the ball. box: range of inputs. loss: (outputs, y) -> (B,). search: how long.
-        batch: examples at a time, speed and memory only. generator: of the random restarts; None: seeded 0.
-        progress: called with the number of examples done.
+        p: norm of the ball, 1, 2 or "inf".
+        box: range of inputs; None for no box.
+        loss: (outputs, y) -> (B,), one number per example.
+        search: how long to look.
+        batch: examples at a time; affects speed and memory only.
+        generator: of the random restarts; None is a generator seeded 0.
+
+    Returns:
+        Both measures of every example and radius, on the CPU in float64.
 
     Raises:
         BadRequest: radii that are empty, negative or not increasing, inputs out of range, values that are not finite.
@@ -169,29 +196,49 @@ def flatness(
     x, y = check_set(model, x, y, batch)
     threat.check_input(x)
     require_radius_fits(threat, x.shape[1:])
-    draws, parts = draws_for(generator, len(x), x.device), []
+    draws = draws_for(generator, len(x), x.device)
+    parts = []
     with preserve_state(model, x.device):
         for rows in torch.arange(len(x), device=x.device).split(batch):
             outputs, network = first_pass(model, x[rows])
             check_outputs(outputs, y[rows])
-            climb = _Climb(network, image_layout(x[rows], model), y[rows], threat, loss, draws.rows(rows))
-            parts.append(climb.along(values, search))
-            if progress:
-                progress(int(rows[-1]) + 1)
+            differentiable = LossOf(network, loss, y[rows])
+            ascent = Ascent(differentiable, image_layout(x[rows], model), threat, search, draws.rows(rows))
+            gradient, rise = ascent.over_radii(values)
+            parts.append(
+                Flatness(
+                    values,
+                    gradient=gradient.double().cpu(),
+                    rise=rise.double().cpu(),
+                    loss=ascent.clean.double().cpu(),
+                    slope=ascent.slope.double().cpu(),
+                )
+            )
     return Flatness.joined(parts)
 
 
 def parse_radii(radii: Sequence[float | str]) -> tuple[float, ...]:
     """Read radii and check that they are >= 0 and increase.
 
-    >>> parse_radii(["1/255", 0.1])
-    (0.00392156862745098, 0.1)
+    Args:
+        radii: numbers, or text such as "8/255".
+
+    Returns:
+        The numbers.
+
+    Raises:
+        BadRequest: none, a negative one, or one that is not larger than the one before.
+
+    Example:
+        >>> parse_radii(["1/255", 0.1])
+        (0.00392156862745098, 0.1)
     """
-    values = tuple(number(r, "radii", low=0.0) for r in radii)
+    values = tuple(number(radius, "radii", low=0.0) for radius in radii)
     if not values:
         raise bad("radii", expected="at least one", got="none")
-    if any(b <= a for a, b in pairwise(values)):
-        raise bad("radii", expected="increasing numbers", got=", ".join(f"{v:g}" for v in values))
+    for smaller, larger in pairwise(values):
+        if larger <= smaller:
+            raise bad("radii", expected="increasing numbers", got=", ".join(f"{v:g}" for v in values))
     return values
 
 
@@ -199,10 +246,16 @@ def in_between(x: Tensor, y: Tensor, generator: torch.Generator, n: int | None =
     """Midpoints of random pairs of different examples of one class: points that are neither trained on nor drawn.
 
     Args:
-        x: (N, *S). y: (N,). n: how many; None means N.
+        x: (N, *S).
+        y: (N,) labels.
+        generator: of the pairs.
+        n: how many midpoints, at most; None means N.
 
     Returns:
-        (n, *S), (n,). A class with one example gives none.
+        (n, *S) midpoints and their (n,) labels. A class with one example gives none.
+
+    Raises:
+        BadRequest: no class has two examples.
 
     Example:
         >>> x, y = in_between(torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([1, 1, 2]), torch.Generator())
@@ -212,101 +265,11 @@ def in_between(x: Tensor, y: Tensor, generator: torch.Generator, n: int | None =
     order = torch.randperm(len(y), generator=generator)
     pairs = []
     for label in y.unique():
-        mine = order[y.cpu()[order] == label.cpu()]
-        if len(mine) > 1:
-            pairs.append(torch.stack([mine, mine.roll(1)], 1))
+        of_class = order[y.cpu()[order] == label.cpu()]
+        if len(of_class) > 1:
+            # Each with its neighbor in a random order of the class, the first with the last.
+            pairs.append(torch.stack([of_class, of_class.roll(1)], 1))
     if not pairs:
         raise bad("examples", expected="two of one class", got="none")
     a, b = torch.cat(pairs)[:n].to(x.device).unbind(1)
     return (x[a] + x[b]) / 2, y[a]
-
-
-class _Peak:
-    """The highest value seen so far and its point, per example."""
-
-    def __init__(self, x: Tensor, value: Tensor) -> None:
-        self.x, self.value = x, value
-
-    def offer(self, x: Tensor, value: Tensor) -> None:
-        higher = value > self.value
-        self.x = torch.where(higher.view(-1, *[1] * (x.ndim - 1)), x, self.x)
-        self.value = torch.where(higher, value, self.value)
-
-
-class _Climb:
-    """The search on one batch, from radius to radius."""
-
-    def __init__(self, model: Model, x: Tensor, y: Tensor, threat: ThreatModel, loss: Loss, draws: Draws) -> None:
-        self.model, self.x, self.y, self.threat, self.loss_of, self.draws = model, x, y, threat, loss, draws
-        self.finite = torch.ones((), dtype=torch.bool, device=x.device)
-        value, gradient = self._at(x)
-        self.clean, self.slope = value, threat.dual_norm(gradient)
-        self.loss, self.gradient = _Peak(x, value), _Peak(x, self.slope)
-
-    def along(self, radii: tuple[float, ...], search: Search) -> Flatness:
-        rows, before = [], 0.0
-        for radius in radii:
-            if radius > 0:
-                self._look(self.threat.at(radius), before, search)
-                before = radius
-            require_finite(self.finite)
-            rows.append((self.gradient.value, self.loss.value - self.clean))
-        gradient, rise = (torch.stack(column, 1).double().cpu() for column in zip(*rows))
-        return Flatness(radii, gradient, rise, self.clean.double().cpu(), self.slope.double().cpu())
-
-    def _at(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and its gradient, (B,) and (B, *S)."""
-        outputs, gradient = loss_gradient(self.model, x, self.y, self.loss_of)
-        value = self.loss_of(outputs, self.y)
-        self.finite = self.finite & torch.isfinite(gradient).all() & torch.isfinite(value).all()
-        return value, gradient
-
-    def _judge(self, x: Tensor, threat: ThreatModel) -> Tensor:
-        """Offer a point of ball and box to both peaks; its gradient."""
-        value, gradient = self._at(x)
-        self.loss.offer(x, value)
-        self.gradient.offer(x, threat.dual_norm(gradient))
-        return gradient
-
-    def _look(self, threat: ThreatModel, before: float, search: Search) -> None:
-        factor = threat.radius / before if before else 1.0
-        for restart in range(search.n_restarts):
-            if restart:
-                starts = (threat.sample(self.x, self.draws),) * 2
-            else:
-                # As far out as the ball has grown; the points themselves stay on as the values to beat.
-                starts = tuple(
-                    threat.project(self.x + factor * (peak.x - self.x), self.x) for peak in (self.loss, self.gradient)
-                )
-            self._raise_loss(starts[0], threat, search.n_loss_steps)
-            self._raise_gradient(starts[1], threat, search.n_steps)
-        assert bool(threat.contains(self.loss.x, self.x).all() & threat.contains(self.gradient.x, self.x).all())
-
-    def _raise_loss(self, current: Tensor, threat: ThreatModel, n_steps: int) -> None:
-        push = torch.zeros_like(current)
-        for step in range(n_steps):
-            push = MOMENTUM * push + _scaled(self._judge(current, threat))
-            current = self._moved(current, push, threat, step / n_steps)
-        gradient = self._judge(current, threat)
-        if threat.p != math.inf:  # steps of fixed length creep along these balls; one of infinite length does not
-            self._judge(threat.project(self.x + threat.steepest(gradient, self.x), self.x), threat)
-
-    def _raise_gradient(self, current: Tensor, threat: ThreatModel, n_steps: int) -> None:
-        mean, push = self._judge(current, threat), torch.zeros_like(current)
-        for step in range(n_steps):
-            width = threat.radius * WIDEST * (NARROWEST / WIDEST) ** (step / max(1, n_steps - 1))
-            v = threat.steepest(mean, size=width)
-            ahead, behind = self._at(current + v)[1], self._at(current - v)[1]
-            mean, push = (ahead + behind) / 2, MOMENTUM * push + _scaled(ahead - behind)
-            current = self._moved(current, push, threat, step / n_steps)
-        self._judge(current, threat)
-
-    def _moved(self, current: Tensor, push: Tensor, threat: ThreatModel, done: float) -> Tensor:
-        step = FIRST_STEP * (1 - done) * threat.radius
-        return threat.project(torch.add(current, threat.direction(push), alpha=step), self.x)
-
-
-def _scaled(direction: Tensor) -> Tensor:
-    """Of unit l_1 norm per example, so that momentum weighs steps equally."""
-    total = direction.flatten(1).abs().sum(1).clamp_min(1e-30)
-    return direction / total.view(-1, *[1] * (direction.ndim - 1))

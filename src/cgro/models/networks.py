@@ -1,77 +1,60 @@
-"""Networks of the paper's experiments. Inputs are in [0, 1]; normalization, where there is one, lives inside."""
+"""Networks by name, and any module of the user's: `build` is the front door.
+
+To add a network by name, write its constructor and its entry of `NETWORKS`. Inputs are in [0, 1]; normalization, where
+there is one, lives inside the network.
+"""
 
 import contextlib
+import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from cgro._check import BadRequest, bad, count
-from cgro.models.head import head
+from cgro._check import BadRequest, bad
+from cgro.models.layout import n_parameters
+from cgro.models.lenet import lenet, lenet5, mlp
 from cgro.models.other import Logits, from_timm
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
 from cgro.reading import require_room
 from cgro.trust import PREFIXES, code_of, current_folder, one_line_if_it_fails, resolve
 
 
-def lenet(shape: tuple[int, ...], n_outputs: int, *, width: int = 1) -> nn.Sequential:
-    """LeNet by width, as in Table 1: 5x5 convolutions with 2w and 4w channels, 64w hidden units.
-
-    A ReLU stands behind its max pooling: the same function and gradients, to the bit, on a quarter of the numbers.
+@dataclass(frozen=True)
+class Network:
+    """A network that has a name.
 
     Args:
-        shape: (C, H, W) of the input. n_outputs: classes, or 1 for (B,) scores. width: w; the paper's x1 .. x16.
-
-    Example:
-        >>> sum(p.numel() for p in lenet((1, 28, 28), 10, width=1).parameters())
-        13514
+        make: its constructor, called as make(shape, n_outputs), with `width=` where one was asked for.
+        has_width: whether it takes a width.
     """
-    channels, height, wide = shape
-    w = count(width, "width")
-    flat = 4 * w * (height // 4) * (wide // 4)
-    return nn.Sequential(
-        nn.Conv2d(channels, 2 * w, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Conv2d(2 * w, 4 * w, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(flat, 64 * w), nn.ReLU(), *head(64 * w, n_outputs),
-    )  # fmt: skip
+
+    make: Callable[..., nn.Module]
+    has_width: bool = True
 
 
-def lenet5(shape: tuple[int, ...], n_outputs: int) -> nn.Sequential:
-    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: 6 and 16 channels, 120 and 84 hidden units."""
-    channels, height, wide = shape
-    h, w = (height // 2 - 4) // 2, (wide // 2 - 4) // 2
-    if h < 1 or w < 1:
-        raise bad("lenet5", expected="inputs of at least 12x12", got=f"{height}x{wide}", remedy="use lenet")
-    return nn.Sequential(
-        nn.Conv2d(channels, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(16 * h * w, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), *head(84, n_outputs),
-    )  # fmt: skip
-
-
-def mlp(shape: tuple[int, ...], n_outputs: int, *, width: int = 64) -> nn.Sequential:
-    """A ReLU network D - width - width/2 - outputs; the default clean model of Theorem 4.4 has width 64."""
-    n_inputs, half = int(torch.Size(shape).numel()), max(1, width // 2)
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(n_inputs, count(width, "width")), nn.ReLU(),
-        nn.Linear(width, half), nn.ReLU(), *head(half, n_outputs),
-    )  # fmt: skip
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "lenet": lenet, "lenet5": lenet5, "mlp": mlp, "resnet9": resnet9, "preactresnet": preactresnet,
-}  # fmt: skip
-WITHOUT_WIDTH = ("lenet5",)
-WIDE = re.compile(r"wrn-(\d{1,4})-(\d{1,6})")
+NETWORKS = {
+    "lenet": Network(lenet),
+    "lenet5": Network(lenet5, has_width=False),
+    "mlp": Network(mlp),
+    "resnet9": Network(resnet9),
+    "preactresnet": Network(preactresnet),
+}
+"""Networks that have a name."""
+WIDE = re.compile(r"wrn-(?P<depth>\d{1,4})-(?P<widen>\d{1,6})")
+"""Wide residual networks, by depth and width."""
 DEEPEST = 1000
 """Layers of a wide residual network, at most. A choice: about as deep as He et al. went (ECCV 2016, ResNet-1001)."""
 LIBRARIES: dict[str, Callable[[str, tuple[int, ...], int], nn.Module]] = {"timm": from_timm}
 """Networks of libraries, by what stands before the colon; each is in `cgro.trust.PREFIXES`."""
 assert set(LIBRARIES) <= set(PREFIXES), "a prefix that is not registered would be taken for code"
 KINDS = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
+"""What a network may be called, in messages and help."""
+BYTES_PER_PARAMETER = 4
+"""Of float32."""
 
 
 def build(
@@ -107,9 +90,11 @@ def build(
             caller's that fails or ends the program, a network that the memory does not hold.
     """
     _require_known(name, width)
-    own = current_folder() if code_of(name) is not None else contextlib.nullcontext()
-    with own, torch.random.fork_rng():
-        if code_of(name) is None:
+    is_code = code_of(name) is not None
+    # Code of the caller may import from the current folder when it is called, not only when it is imported.
+    importable = current_folder() if is_code else contextlib.nullcontext()
+    with importable, torch.random.fork_rng():
+        if not is_code:
             _require_room(name, shape, n_outputs, width, stored)
         torch.random.manual_seed(seed)
         model = _construct(name, shape, n_outputs, width)
@@ -123,13 +108,16 @@ def build(
     return model
 
 
-def _require_known(name: str, width: int | None) -> None:
+def _require_known(name: str, width: object) -> None:
     """Refuse an unknown name, or a width for a network that has none, before anything is imported."""
-    if name not in NETWORKS and ":" not in name and WIDE.fullmatch(name) is None:
+    network = NETWORKS.get(name)
+    if network is None and ":" not in name and WIDE.fullmatch(name) is None:
         raise bad("--model", expected=f"one of {KINDS}", got=repr(name))
-    if width is not None and not isinstance(width, int):
+    if width is None:
+        return
+    if not isinstance(width, int):
         raise bad("width", expected="an integer", got=repr(width))
-    if width is not None and (name not in NETWORKS or name in WITHOUT_WIDTH):
+    if network is None or not network.has_width:
         kind = "a network of your own" if code_of(name) is not None else name
         raise bad("--width", expected=f"no width for {kind}", got=width, remedy="leave it out")
 
@@ -137,8 +125,16 @@ def _require_known(name: str, width: int | None) -> None:
 class _NotInitialized(TorchFunctionMode):
     """Leaves out the one initialization whose shape-only version takes a second to import."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if func is torch.Tensor.normal_:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _require_room(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None, stored: int | None) -> None:
@@ -149,12 +145,13 @@ def _require_room(name: str, shape: tuple[int, ...], n_outputs: int, width: int 
     Raises:
         BadRequest: it does not.
     """
-    if ":" in name:
-        return
     what = name if width is None else f"{name} of width {width}"
     try:
         with torch.device("meta"), _NotInitialized():
-            n_bytes = 4 * sum(p.numel() for p in _construct(name, shape, n_outputs, width).parameters())
+            model = _named(name, shape, n_outputs, width)
+            if model is None:
+                return
+            n_bytes = BYTES_PER_PARAMETER * n_parameters(model)
     except BadRequest:
         raise
     except (RuntimeError, TypeError, OverflowError):  # a size that no integer of 64 bits holds
@@ -162,81 +159,81 @@ def _require_room(name: str, shape: tuple[int, ...], n_outputs: int, width: int 
     require_room(n_bytes, n_bytes if stored is None else stored, what)
 
 
-def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module:
+def _named(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> nn.Module | None:
+    """A network of ours; None if the name is that of a library's network or of code."""
     if name in NETWORKS:
-        return NETWORKS[name](shape, n_outputs, **({} if width is None else {"width": width}))
+        make = NETWORKS[name].make
+        if width is None:
+            return make(shape, n_outputs)
+        return make(shape, n_outputs, width=width)
     wide = WIDE.fullmatch(name)
-    if wide is not None:
-        if int(wide[1]) > DEEPEST:
-            raise bad(name, expected=f"a depth of at most {DEEPEST}", got=wide[1])
-        return wide_resnet(shape, n_outputs, depth=int(wide[1]), widen=int(wide[2]))
+    if wide is None:
+        return None
+    depth = int(wide.group("depth"))
+    if depth > DEEPEST:
+        raise bad(name, expected=f"a depth of at most {DEEPEST}", got=wide.group("depth"))
+    return wide_resnet(shape, n_outputs, depth=depth, widen=int(wide.group("widen")))
+
+
+def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | None) -> object:
+    """The network of a name; where that is code of the caller's, whatever the code returns."""
+    model = _named(name, shape, n_outputs, width)
+    if model is not None:
+        return model
     prefix, _, rest = name.partition(":")
     if prefix in LIBRARIES:
         return LIBRARIES[prefix](rest, shape, n_outputs)
     factory = resolve(name, "--model")
     with one_line_if_it_fails("--model", f"{name}(shape, n_outputs) or {name}()"):
-        return factory(shape, n_outputs) if _takes_arguments(factory) else factory()
+        if _takes_arguments(factory):
+            return factory(shape, n_outputs)
+        return factory()
 
 
 def _takes_arguments(factory: Callable[..., object]) -> bool:
-    import inspect
-
+    """Whether a class or function can be called with (shape, n_outputs)."""
     if getattr(factory, "__init__", None) is nn.Module.__init__:  # a class without a constructor of its own
         return False
-    kinds = [p.kind for p in inspect.signature(factory).parameters.values()]
-    return any(k in (k.POSITIONAL_ONLY, k.POSITIONAL_OR_KEYWORD, k.VAR_POSITIONAL) for k in kinds)
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
+            return True
+    return False
 
 
-def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> Any:
-    """What the network returns for one black image, in evaluation mode; its modes and buffers are left as they were."""
-    modes = [(m, m.training) for m in model.modules()]
+def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> object:
+    """What the network returns for one black image, in evaluation mode; its modes are left as they were."""
+    modes = [(module, module.training) for module in model.modules()]
     try:
         with torch.no_grad():
             return model.eval()(torch.zeros(1, *shape))
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a network of the user's: whatever it raises, it does not fit these images
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadRequest(f"{name}: expected a network for inputs of shape {shape}; it failed with: {line}") from None
+    except (Exception, SystemExit) as error:  # whatever a network of the user's raises: it does not fit these images
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise BadRequest(
+            f"{name}: expected a network for inputs of shape {shape}; it failed with: {lines[0]}"
+        ) from None
     finally:
         for module, mode in modes:
             module.training = mode
 
 
-def _require_shape(out: Any, n_outputs: int, name: str) -> None:
-    task = "(B,) scores for the 2 classes" if n_outputs == 1 else f"{n_outputs} logits for the {n_outputs} classes"
+def _require_shape(out: object, n_outputs: int, name: str) -> None:
+    if n_outputs == 1:
+        task = "(B,) scores for the 2 classes"
+        expected = (1,)
+    else:
+        task = f"{n_outputs} logits for the {n_outputs} classes"
+        expected = (1, n_outputs)
     if not isinstance(out, torch.Tensor):
-        raise bad(f"{name} output", expected=f"a tensor of {task}", got=type(out).__name__,
-                  remedy="return the logits alone, or an object with .logits")  # fmt: skip
-    expected = (1,) if n_outputs == 1 else (1, n_outputs)
+        raise bad(
+            f"{name} output",
+            expected=f"a tensor of {task}",
+            got=type(out).__name__,
+            remedy="return the logits alone, or an object with .logits",
+        )
     if tuple(out.shape) != expected:
-        raise bad(f"{name} output", expected=f"shape {expected}, {task} of this task", got=tuple(out.shape),
-                  remedy="fit the last layer to the classes")  # fmt: skip
-
-
-def fast_layout(model: nn.Module) -> nn.Module:
-    """The same module with weights in channels_last, unless training in that layout would corrupt memory.
-
-    oneDNN (issue 6035; torch 2.13, CPUs) writes past its workspace in the weight gradient of a 1x1 convolution with a
-    stride whose input has fewer channels than a register block: crashes, hangs, or wrong weights without a word. Seen with
-    AVX2 below 8 channels; below 16 is avoided, the block of AVX-512, which was not tried. Such modules keep the layout they
-    have. Ours have none: `PreActBlock` takes every other pixel. A module that a caller converts is not looked at.
-    """
-    unsafe = any(
-        isinstance(m, nn.Conv2d) and set(m.kernel_size) == {1} and max(m.stride) > 1 and m.in_channels // m.groups < 16
-        for m in model.modules()
-    )
-    return model if unsafe else model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def n_parameters(model: nn.Module) -> int:
-    """Count the parameters, trainable and frozen; buffers are not counted.
-
-    Args:
-        model: any module.
-
-    Returns:
-        The number of scalars.
-    """
-    return sum(p.numel() for p in model.parameters())
+        raise bad(
+            f"{name} output",
+            expected=f"shape {expected}, {task} of this task",
+            got=tuple(out.shape),
+            remedy="fit the last layer to the classes",
+        )

@@ -2,15 +2,16 @@
 
 import difflib
 import importlib
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad
-from cgro.models.resnet import Standardize
+from cgro.models.resnet import UNKNOWN_MEAN, UNKNOWN_STD, Standardize
 
 INNER = "model."
+"""What the keys of the wrapped module would begin with."""
 
 
 class Logits(nn.Module):
@@ -19,7 +20,10 @@ class Logits(nn.Module):
     Its state dict has the keys of f alone: weights of the library fit ours, and ours fit the library.
 
     Args:
-        model: f. mean, std: of each channel; None: x goes in as it is. scores: (B, 1) -> (B,), for binary tasks.
+        model: f.
+        mean: of each channel; None: x goes in as it is.
+        std: of each channel; None: x goes in as it is.
+        scores: (B, 1) -> (B,), for binary tasks.
 
     Example:
         >>> model = Logits(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), (0.5,) * 3, (0.25,) * 3)
@@ -36,25 +40,42 @@ class Logits(nn.Module):
         scores: bool = False,
     ) -> None:
         super().__init__()
-        self.standardize = nn.Identity() if mean is None or std is None else Standardize(mean, std)
-        self.model, self.scores = model, scores
+        if mean is None or std is None:
+            self.standardize = nn.Identity()
+        else:
+            self.standardize = Standardize(mean, std)
+        self.model = model
+        self.scores = scores
         self.register_state_dict_post_hook(_without_prefix)
         self.register_load_state_dict_pre_hook(_with_prefix)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, classes), or (B,) scores"""
+        """Logits, whatever the wrapped network wraps them in.
+
+        Args:
+            x: (B, C, H, W).
+
+        Returns:
+            (B, classes), or (B,) scores.
+        """
         out = self.model(self.standardize(x))
         out = getattr(out, "logits", out)
-        return out.squeeze(1) if self.scores and out.ndim == 2 else out
+        if self.scores and out.ndim == 2:
+            return out.squeeze(1)
+        return out
 
 
-def _without_prefix(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    for key in [k for k in state if k.startswith(prefix + INNER)]:
+def _without_prefix(module: nn.Module, state: dict[str, object], prefix: str, *_: object) -> None:
+    """On saving: the keys of the wrapped module without `INNER`, in place, as torch's hooks do."""
+    wrapped = [key for key in state if key.startswith(prefix + INNER)]
+    for key in wrapped:
         state[prefix + key.removeprefix(prefix + INNER)] = state.pop(key)
 
 
-def _with_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for key in [k for k in state if k.startswith(prefix)]:
+def _with_prefix(module: nn.Module, state: dict[str, object], prefix: str, *_: object) -> None:
+    """On loading: the reverse."""
+    own = [key for key in state if key.startswith(prefix)]
+    for key in own:
         state[prefix + INNER + key.removeprefix(prefix)] = state.pop(key)
 
 
@@ -65,8 +86,12 @@ def from_timm(name: str, shape: tuple[int, ...], n_outputs: int) -> Logits:
     of channels is not that of the library's constants, inputs are centered by (x - 0.5) / 0.25.
 
     Args:
-        name: timm's name, such as resnet18; a tag behind a dot changes the constants only. shape: (C, H, W).
+        name: timm's name, such as resnet18; a tag behind a dot changes the constants only.
+        shape: (C, H, W).
         n_outputs: classes, or 1 for (B,) scores.
+
+    Returns:
+        The network, wrapped.
 
     Raises:
         BadRequest: timm or the torchvision that it imports is missing, no such network, none of this size.
@@ -74,32 +99,42 @@ def from_timm(name: str, shape: tuple[int, ...], n_outputs: int) -> Logits:
     timm = _timm()
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models()))
-        raise bad("--model", expected="a network that timm has", got=repr(name),
-                  remedy=f"such as {near}" if near else "see timm.list_models()")  # fmt: skip
-    channels, *size = shape
+        remedy = f"such as {near}" if near else "see timm.list_models()"
+        raise bad("--model", expected="a network that timm has", got=repr(name), remedy=remedy)
+    channels, height, width = shape
     try:
         constants = timm.models.get_pretrained_cfg(name)
-        fixed = {"img_size": tuple(size)} if getattr(constants, "fixed_input_size", False) else {}
-        model = timm.create_model(name, pretrained=False, num_classes=n_outputs, in_chans=channels, **fixed)
+        options: dict[str, object] = {}
+        if getattr(constants, "fixed_input_size", False):
+            options.update(img_size=(height, width))
+        model = timm.create_model(name, pretrained=False, num_classes=n_outputs, in_chans=channels, **options)
     except Exception as error:  # a network's own refusal, of any type
         line = " ".join(str(error).split())
         raise bad(f"timm:{name}", expected=f"a network for inputs of shape {shape}", got=line) from None
-    mean, std = getattr(constants, "mean", ()), getattr(constants, "std", ())
+    mean = tuple(getattr(constants, "mean", ()))
+    std = tuple(getattr(constants, "std", ()))
     if not len(mean) == len(std) == channels:
-        mean, std = (0.5,) * channels, (0.25,) * channels
-    return Logits(model, tuple(mean), tuple(std), scores=n_outputs == 1)
+        mean = UNKNOWN_MEAN * channels
+        std = UNKNOWN_STD * channels
+    return Logits(model, mean, std, scores=n_outputs == 1)
 
 
-def _timm() -> Any:
+def _timm() -> ModuleType:
     """The package, or what of it is missing."""
     try:
         importlib.import_module("timm.models")
         return importlib.import_module("timm")
     except Exception as error:  # a torchvision for another torch fails with RuntimeError or OSError
-        line = " ".join(str(error).split())
-        if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "timm":
-            raise bad("--model", expected="the package timm", got=line, remedy="pip install 'cgro[timm]'") from None
-        if "torchvision" in line:
-            raise BadRequest(f"--model: expected a torchvision that fits torch {torch.__version__}, which timm imports, "
-                             f"got: {line}; install that build, or use a network of cgro's") from None  # fmt: skip
-        raise bad("--model", expected="a timm that can be imported", got=line, remedy="install it again") from None
+        raise _explained(error) from None
+
+
+def _explained(error: Exception) -> BadRequest:
+    line = " ".join(str(error).split())
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "timm":
+        return bad("--model", expected="the package timm", got=line, remedy="pip install 'cgro[timm]'")
+    if "torchvision" in line:
+        return BadRequest(
+            f"--model: expected a torchvision that fits torch {torch.__version__}, which timm imports, got: {line}; "
+            "install that build, or use a network of cgro's"
+        )
+    return bad("--model", expected="a timm that can be imported", got=line, remedy="install it again")

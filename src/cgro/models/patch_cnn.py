@@ -1,5 +1,6 @@
 """The two-layer patch network of Section 5, with its closed forms."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ class PatchCNN(nn.Module):
     filters, -1 for the second. For odd q the odd form equals halves with the filters w and -w tied in pairs.
 
     Args:
-        patch_dim: d.
+        patch_dim: d, coordinates of a patch.
         n_filters: m; even for `halves`.
         activation_power: q >= 2; any real number.
         activation: "odd" or "halves".
@@ -56,25 +57,59 @@ class PatchCNN(nn.Module):
         self.register_buffer("signs", second_layer(n_filters, activation))
 
     def response(self, z: Tensor) -> Tensor:
-        """phi(z), before the second layer."""
+        """phi(z), before the second layer.
+
+        Args:
+            z: <w_r, X[j]>, of any shape.
+
+        Returns:
+            The same shape.
+        """
         if self.activation == "odd":
             return z * z.abs() ** (self.activation_power - 1)
         return z.clamp_min(0) ** self.activation_power
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, P, d) -> (B,) scores."""
+        """f_W(X) of each example.
+
+        Args:
+            x: (B, P, d).
+
+        Returns:
+            (B,) scores.
+
+        Raises:
+            BadRequest: patches of another dimension.
+        """
         if x.ndim != 3 or x.shape[2] != self.filters.shape[1]:
             raise bad("x", expected=f"shape (B, P, {self.filters.shape[1]})", got=tuple(x.shape))
         return (self.response(x @ self.filters.T) @ self.signs).sum(1)
 
     def input_gradient(self, x: Tensor) -> Tensor:
-        """The gradient of each score by its input in closed form: sum_r a_r phi'(<w_r, X[j]>) w_r, (B, P, d)."""
-        z, q = x @ self.filters.T, self.activation_power
-        slope = z.abs() ** (q - 1) if self.activation == "odd" else z.clamp_min(0) ** (q - 1)
-        return (q * slope * self.signs) @ self.filters
+        """The gradient of each score by its input in closed form: sum_r a_r phi'(<w_r, X[j]>) w_r.
+
+        phi'(z) = q |z|^(q - 1), for `halves` where z > 0 only.
+
+        Args:
+            x: (B, P, d).
+
+        Returns:
+            (B, P, d).
+        """
+        z = x @ self.filters.T
+        q = self.activation_power
+        rectified = z.abs() if self.activation == "odd" else z.clamp_min(0)
+        return (q * rectified ** (q - 1) * self.signs) @ self.filters
 
     def class_signal(self, direction: Tensor) -> tuple[float, float]:
-        """y f of the patch y w*, for y = +1 and y = -1: (U_+, U_-). Equal, and called U, in the odd form."""
+        """y f of the patch y w*, for y = +1 and y = -1. Equal, and called U, in the odd form.
+
+        Args:
+            direction: w*, (d,), unit.
+
+        Returns:
+            U_+ and U_-.
+        """
         u = self.filters.detach() @ direction.to(self.filters)
         return float(self.response(u) @ self.signs), -float(self.response(-u) @ self.signs)
 
@@ -98,19 +133,34 @@ class PatchCNN(nn.Module):
             >>> net.worst_strength(torch.tensor([1.0, 0.0]), 3.0, 1.0)
             (2.0, 2.0)
         """
-        low, high = signal_strength - number(radius, "radius", low=0.0), signal_strength + radius
-        candidates = [low, high] + ([0.0] if low < 0 < high else [])
+        radius = number(radius, "radius", low=0.0)
+        low = signal_strength - radius
+        high = signal_strength + radius
+        candidates = [low, high]
+        if low < 0 < high:
+            candidates.append(0.0)
         plus, minus = self.class_signal(direction)
-        q = self.activation_power
+        return self._worst(candidates, plus, minus), self._worst(candidates, minus, plus)
 
-        def worst(mine: float, other: float) -> float:
-            return min(candidates, key=lambda x: x**q * mine if x >= 0 else -(abs(x) ** q) * other)
+    def _worst(self, candidates: Sequence[float], of_class: float, of_other: float) -> float:
+        """The candidate of the least margin, where U_y is `of_class` and U_{-y} is `of_other`."""
 
-        return worst(plus, minus), worst(minus, plus)
+        def margin(x: float) -> float:
+            power = abs(x) ** self.activation_power
+            return power * of_class if x >= 0 else -power * of_other
+
+        return min(candidates, key=margin)
 
 
 def second_layer(n_filters: int, activation: Activation) -> Tensor:
-    """a_r: all ones for `odd`; +1 then -1, half each, for `halves`. (m,) float64.
+    """a_r: all ones for `odd`; +1 then -1, half each, for `halves`.
+
+    Args:
+        n_filters: m.
+        activation: "odd" or "halves".
+
+    Returns:
+        (m,) float64.
 
     Raises:
         BadRequest: an odd number of filters for `halves`.

@@ -1,48 +1,93 @@
 """The figure of a diagnosis: curves, the fitted valley, the onset, learning-rate drops and the verdict."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, wrapped_text
+from cgro.report.curves import CURVES
+from cgro.report.style import GREEN, GREY, figure, line_of, wrapped_text
+from cgro.results import DiagnoseSummary
 from cgro.runs import Run
 
-_SHOWN: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
-    ("robust_error/test", "robust error, test", RED, TEST), ("robust_error/train", "robust error, train", RED, TRAIN),
-    ("robust_error/validation", "robust error, validation", ORANGE, {"linestyle": ":"}),
-    ("clean_error/test", "clean error, test", BLUE, TEST), ("clean_error/train", "clean error, train", BLUE, TRAIN),
-)  # fmt: skip
+HEADLINES = {"robust": "no robust gap", "clean_overfitting": "ordinary overfitting"}
+"""Words for a label that, as it is, would be read as praise or as jargon."""
+
+
+def headline(label: str, reason: str) -> str:
+    """The verdict as one sentence for a title: what it is, then why, without saying it twice.
+
+    Args:
+        label: of the diagnosis.
+        reason: its sentence.
+
+    Returns:
+        Such as "no robust gap: the robust test error, 20.5%, is ...".
+
+    Example:
+        >>> headline("robust_overfitting", "Robust overfitting: the error rises.")
+        'robust overfitting: the error rises.'
+        >>> headline("collapsed", "The model answers a constant: its errors are those of guessing.")
+        'collapsed: The model answers a constant: its errors are those of guessing.'
+    """
+    words = HEADLINES.get(label, label.replace("_", " "))
+    first, colon, rest = reason.partition(": ")
+    if colon and first.lower() == words:
+        return f"{words}: {rest}"
+    return f"{words}: {reason}"
 
 
 def diagnosis_figure(folder: Path) -> Path | None:
-    """Draw the curves of a run of `cgro diagnose` (the first seed's); None where there is one point only."""
+    """Draw the curves of a run of `cgro diagnose`, of several trainings those of the first.
+
+    Args:
+        folder: the run directory; the figure goes into its `figures/`.
+
+    Returns:
+        The PNG; None where there is one point only.
+    """
     run = Run.open(folder)
     rows = [row for row in run.rows() if row.get("part", 0) == 0]
     if len(rows) < 2:
         return None
-    epochs, found = np.array([row["epoch"] for row in rows]), run.result["diagnoses"][0]
+    epochs = _curve(rows, "epoch")
+    found = run.read(DiagnoseSummary, draft=True).diagnoses[0]
     path = run.path / "figures" / "diagnosis"
     with figure(path, 7.6, 4.6) as drawing:
         axes = drawing.subplots()
-        for key, label, color, style in _SHOWN:
-            values = np.array([np.nan if row.get(key) is None else 100 * row[key] for row in rows])
+        for curve in CURVES:
+            values = 100 * _curve(rows, curve.key)
             if not np.isnan(values).all():
-                axes.plot(epochs, values, color=color, label=label, alpha=0.9, **style)
-        fit = np.array([np.nan if row.get("valley") is None else 100 * row["valley"] for row in rows])
+                axes.plot(epochs, values, color=curve.color, label=curve.label, alpha=0.9, **line_of(curve.part))
+        fit = 100 * _curve(rows, "valley")
         if not np.isnan(fit).all():
             axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")
-        top = axes.get_xaxis_transform()
-        for drop in found["drops"]:
-            axes.axvline(drop, color=GREY, linewidth=0.9, linestyle=":")
-            axes.text(drop, 0.99, "lr drop ", transform=top, color=GREY, fontsize=8, va="top", ha="right", rotation=90)
-        if found["rise"] and found["label"] == "robust_overfitting":
-            low, high = found["rise"]["onset_interval"]
-            axes.axvspan(low, high, color=GREEN, alpha=0.15, linewidth=0)
-            axes.axvline(found["rise"]["onset"], color=GREEN, linewidth=1.2)
-            axes.text(high, 0.9, f"  onset {found['rise']['onset']:g}", transform=top, color=GREEN)
+        _mark_drops(axes, found.drops)
+        if found.rise is not None and found.label == "robust_overfitting":
+            _mark_onset(axes, found.rise.onset, found.rise.onset_interval)
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
-        title = f"{str(found['label']).replace('_', ' ')}: " + str(found["reason"]).split(": ", 1)[-1]
+        title = headline(found.label, found.reason)
         axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")
-        drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
+        if axes.get_legend_handles_labels()[0]:
+            drawing.legend(loc="outside lower center", ncols=3, fontsize=9)
     return path.with_suffix(".png")
+
+
+def _curve(rows: Sequence[dict[str, float | None]], key: str) -> np.ndarray:
+    """(T,) values of a key, NaN where a row has none."""
+    return np.array([row.get(key) for row in rows], dtype=float)
+
+
+def _mark_drops(axes: Axes, drops: Sequence[float]) -> None:
+    top = axes.get_xaxis_transform()
+    for drop in drops:
+        axes.axvline(drop, color=GREY, linewidth=0.9, linestyle=":")
+        axes.text(drop, 0.99, "lr drop ", transform=top, color=GREY, fontsize=8, va="top", ha="right", rotation=90)
+
+
+def _mark_onset(axes: Axes, onset: float, interval: Sequence[float]) -> None:
+    low, high = interval
+    axes.axvspan(low, high, color=GREEN, alpha=0.15, linewidth=0)
+    axes.axvline(onset, color=GREEN, linewidth=1.2)
+    axes.text(high, 0.9, f"  onset {onset:g}", transform=axes.get_xaxis_transform(), color=GREEN)

@@ -1,53 +1,214 @@
-"""Figure 2(c), filter space and phase diagrams of Section 5, from run directories."""
+"""Figure 2(c) and filter space, from run directories of `cgro dynamics` (Section 5)."""
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+import msgspec
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from msgspec import UNSET
+from PIL import Image
 
 from cgro._check import bad
-from cgro.report.shape import fault_in
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, figure, plain_text
+from cgro.report.style import MARK, MEMORY, ROBUST, SIGNAL, TRAIN, counted, draw_band, figure, plain_text
+from cgro.report.values import Number, damaged
+from cgro.results import DynamicsSummary, read_value
+from cgro.results.records import Real
+from cgro.results.summaries import BoundaryRecord
 from cgro.runs import Run, write_atomic
 
-_BOUNDARIES = {"signal_growth_end": "I", "memorization_start": "II", "memorization_end": "III"}
-AXIS_NAMES = {
-    "radius_ratio": "radius / signal strength", "robust_weight": "robust weight", "signal_strength": "signal strength",
-    "n_train": "training examples", "patch_dim": "patch dimension", "activation_power": "activation power q",
-    "n_filters": "filters", "noise_std": "noise standard deviation", "init_std": "initial standard deviation",
-    "n_patches": "patches", "lr": "step size", "batch_size": "batch size", "n_signals": "signal directions",
-}  # fmt: skip
+BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")
+"""Ends of stages I, II and III in a summary."""
+NOT_REACHED = BoundaryRecord(mean=None, sd=None, per_seed=(None,), n_found=0, reason="not recorded")
+SIGNAL_AXIS = r"signal $\alpha\langle w_r, w^*\rangle$"
+NOISE_AXIS = r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$"
 
 
-def _axis_name(parameter: str) -> str:
-    """What an axis is called; a parameter that this version does not know, by its own name."""
-    return AXIS_NAMES.get(parameter, plain_text(parameter))
+class _Dots(TypedDict):
+    s: float
+    color: str
+    edgecolor: str
+    linewidth: float
+    alpha: float
 
 
-def _columns(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    rows = run.rows()
+DOTS: _Dots = {"s": 16, "color": SIGNAL, "edgecolor": MARK, "linewidth": 0.4, "alpha": 0.75}
+"""How filters are drawn."""
+FRAME_MS = 120
+"""Of the animation: each frame, in milliseconds. A choice, as is that of the last one."""
+LAST_FRAME_MS = 1500
+
+
+class _Data(msgspec.Struct):
+    signal_strength: Number
+
+
+class _Setting(msgspec.Struct):
+    robust_weight: Number
+    data: _Data
+
+
+class _Step(msgspec.Struct):
+    """A recorded step; lists over seeds, those of the filters over the filters of the first seed."""
+
+    step: Number
+    signal_margin: list[Real | None]
+    noise_learned: list[Real | None]
+    robust_train: list[Real | None] = msgspec.field(name="robust_error/train")
+    filter_signal: list[Real | None]
+    filter_noise: list[Real | None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The recorded steps of a run.
+
+    Attributes:
+        steps: (T,) numbers of steps.
+        signal_margin: (T, seeds) what the signal adds to the margin.
+        noise_learned: (T, seeds) what the noise of the training examples adds to their margins, mean over examples.
+        robust_error: (T, seeds) robust training error.
+        filter_signal: (T, m) signal components of the filters of the first seed.
+        filter_noise: (T, m) their largest noise components.
+    """
+
+    steps: np.ndarray
+    signal_margin: np.ndarray
+    noise_learned: np.ndarray
+    robust_error: np.ndarray
+    filter_signal: np.ndarray
+    filter_noise: np.ndarray
+
+    def nearest(self, step: float) -> int:
+        """Find a record.
+
+        Args:
+            step: number of a step.
+
+        Returns:
+            The index of the record nearest to it.
+        """
+        return int(np.abs(self.steps - step).argmin())
+
+
+def _read_recording(run: Run) -> Recording:
+    what = str(run.path / "metrics.jsonl")
+    rows = read_value(run.rows(), what, list[_Step])
     if not rows:
         raise bad(str(run.path), expected="recorded steps in metrics.jsonl", got="none")
     try:
-        steps = np.array([row["step"] for row in rows], float)
-        return steps, {k: np.array([row[k] for row in rows], float) for k in rows[0] if k != "step"}
-    except (KeyError, TypeError, ValueError) as error:
-        raise fault_in(str(run.path / "metrics.jsonl"), "", "equal rows of numbers", repr(error)) from None
+        return Recording(
+            steps=np.array([row.step for row in rows], float),
+            signal_margin=np.array([row.signal_margin for row in rows], float),
+            noise_learned=np.array([row.noise_learned for row in rows], float),
+            robust_error=np.array([row.robust_train for row in rows], float),
+            filter_signal=np.array([row.filter_signal for row in rows], float),
+            filter_noise=np.array([row.filter_noise for row in rows], float),
+        )
+    except ValueError as error:  # lists of different lengths
+        raise damaged(what, expected="as many values in every row", got=str(error)) from None
 
 
-def _band(axes: Axes, steps: np.ndarray, values: np.ndarray, color: str, label: str, **style: Any) -> None:
-    """Mean over seeds, and the range from the smallest to the largest seed."""
-    axes.plot(steps, values.mean(1), color=color, label=label, **style)
-    if values.shape[1] > 1:
-        axes.fill_between(steps, values.min(1), values.max(1), color=color, alpha=0.18, linewidth=0)
+@dataclass(frozen=True)
+class _Described:
+    """What the summary says of a run of one setting.
+
+    Attributes:
+        title: of a figure.
+        strength: of the signal, alpha.
+        ends: of stages I, II and III.
+    """
+
+    title: str
+    strength: float
+    ends: Sequence[BoundaryRecord]
+
+    @property
+    def first_seed(self) -> list[float | None]:
+        """The steps at which the stages of the first seed end; None where it did not reach the end."""
+        return [end.per_seed[0] if end.per_seed else None for end in self.ends]
+
+
+def _read_description(run: Run) -> _Described:
+    found = run.read(DynamicsSummary, draft=True)
+    what = str(run.path / "summary.json")
+    if found.setting is UNSET or found.radius_ratio is UNSET:
+        raise bad(str(run.path), expected="a run of one setting", got="a sweep")
+    setting = read_value(found.setting, what, _Setting)
+    name = plain_text(found.preset)
+    if found.calibrated:
+        name += " (calibrated)"
+    threat = f"radius {found.radius_ratio:.3g} x signal, robust weight {setting.robust_weight:.3g}"
+    stages = found.stages or {}
+    ends = [stages.get(name, NOT_REACHED) for name in BOUNDARIES]
+    title = f"{name}: {threat}; {counted(found.n_seeds, 'seed')}, range shaded"
+    return _Described(title, setting.data.signal_strength, ends)
 
 
 def stages_figure(folder: Path) -> Path:
-    """Figure 2(c): signal and noise learned against the step, stage boundaries, robust training accuracy on the right.
+    """Draw Figure 2(c): signal and noise learned against the step, stage boundaries, robust training accuracy.
+
+    Args:
+        folder: a run of `cgro dynamics`.
+
+    Returns:
+        The PNG; an SVG lies beside it.
+
+    Raises:
+        BadRequest: nothing was recorded, or the run is damaged.
+    """
+    run = Run.open(folder)
+    recorded = _read_recording(run)
+    found = _read_description(run)
+    keep = recorded.steps >= 1  # the axis is logarithmic
+    steps = recorded.steps[keep]
+    path = run.path / "figures" / "stages.png"
+    with figure(path, 7.6, 4.6) as drawing:
+        axes = drawing.add_subplot()
+        signal = recorded.signal_margin[keep]
+        noise = recorded.noise_learned[keep]
+        draw_band(axes, steps, signal, color=SIGNAL, label=r"signal learned, $\alpha^q U$", linestyle="-")
+        draw_band(axes, steps, noise, color=MEMORY, label=r"noise learned, mean $V_i$", linestyle="-.")
+        axes.set(xscale="log", xlabel="step of gradient descent", ylabel="contribution to the margin (logits)")
+        axes.margins(x=0)
+        right = axes.twinx()
+        accuracy = 100 * (1 - recorded.robust_error[keep])
+        draw_band(right, steps, accuracy, color=ROBUST, label="robust training accuracy (right)", **TRAIN)
+        right.set(ylabel="accuracy (%)", ylim=(-3, 103))
+        right.spines["right"].set_visible(True)
+        right.grid(False)
+        _mark_stages(axes, found.ends, float(steps[-1]))
+        handles = axes.get_legend_handles_labels()[0] + right.get_legend_handles_labels()[0]
+        drawing.legend(handles=handles, loc="outside lower center", ncols=3)
+        axes.set_title(found.title, pad=18)
+    return path
+
+
+def _mark_stages(axes: Axes, ends: Sequence[BoundaryRecord], last: float) -> None:
+    """Draw a line at each boundary that all seeds found, its spread as a band, and before it the stage's number."""
+    top = axes.get_xaxis_transform()
+    start = 1.0
+    found = []
+    for numeral, end in zip(("I", "II", "III"), ends, strict=True):
+        steps = [step for step in end.per_seed if step is not None]
+        if not end.mean or not steps:
+            continue
+        found.append(numeral)
+        axes.axvspan(min(steps), max(steps), color=MARK, alpha=0.12, linewidth=0)
+        axes.axvline(end.mean, color=MARK, linewidth=1)
+        axes.text(np.sqrt(start * end.mean), 1.015, numeral, transform=top, ha="center", color=MARK)
+        start = end.mean
+    if found == ["I"]:
+        axes.text(np.sqrt(start * last), 1.015, "no later stage found", transform=top, ha="center", color=MARK)
+
+
+def filters_figure(folder: Path) -> Path:
+    """Draw the filters of the first seed at four times: each one's signal against its largest noise component.
 
     Args:
         folder: a run of `cgro dynamics`.
@@ -56,199 +217,97 @@ def stages_figure(folder: Path) -> Path:
         The PNG; an SVG lies beside it.
     """
     run = Run.open(folder)
-    steps, values = _columns(run)
-    result, path = run.result, run.path / "figures" / "stages.png"
-    keep = steps >= 1
-    steps = steps[keep]
-    with figure(path, 7.6, 4.6) as drawing:
-        axes = drawing.add_subplot()
-        _band(axes, steps, values["signal_margin"][keep], BLUE, r"signal learned, $\alpha^q U$")
-        _band(axes, steps, values["noise_learned"][keep], RED, r"noise learned, mean $V_i$", linestyle="--")
-        axes.set(xscale="log", xlabel="step of gradient descent", ylabel="contribution to the margin")
-        axes.margins(x=0)
-        right = axes.twinx()
-        accuracy = 100 * (1 - values["robust_error/train"][keep])
-        _band(right, steps, accuracy, GREEN, "robust training accuracy (right)", linestyle=":")
-        right.set(ylabel="accuracy (%)", ylim=(-3, 103))
-        right.spines["right"].set_visible(True)
-        right.grid(False)
-        _mark_stages(axes, result["stages"] or {}, steps[-1])
-        handles = [h for a in (axes, right) for h in a.get_legend_handles_labels()[0]]
-        drawing.legend(handles=handles, loc="outside lower center", ncols=3)
-        axes.set_title(_title(result), pad=18)
-    return path
-
-
-def _mark_stages(axes: Axes, stages: dict[str, Any], last: float) -> None:
-    """A line at each boundary that all seeds found, its spread as a band, and the stage's number before it."""
-    start, top = 1.0, axes.get_xaxis_transform()
-    found = [(label, stages[name]) for name, label in _BOUNDARIES.items() if stages.get(name, {}).get("mean")]
-    for label, boundary in found:
-        step, per_seed = boundary["mean"], boundary["per_seed"]
-        axes.axvspan(min(per_seed), max(per_seed), color=GREY, alpha=0.12, linewidth=0)
-        axes.axvline(step, color=GREY, linewidth=1)
-        axes.text(np.sqrt(start * step), 1.015, label, transform=top, ha="center", color=GREY)
-        start = step
-    if found and found[-1][0] == "I":
-        axes.text(np.sqrt(start * last), 1.015, "no later stage found", transform=top, ha="center", color=GREY)
-
-
-def _title(result: dict[str, Any]) -> str:
-    seeds = f"{result['n_seeds']} seed{'s' if result['n_seeds'] > 1 else ''}, range shaded"
-    name = plain_text(result["preset"]) + (" (calibrated)" if result["calibrated"] else "")
-    weight, ratio = result["setting"]["robust_weight"], result["radius_ratio"]
-    return f"{name}: radius {ratio:.3g} x signal, robust weight {weight:.3g}; {seeds}"
-
-
-def filters_figure(folder: Path) -> Path:
-    """Filter space of the first seed at four times: each filter's signal against its largest noise coordinate."""
-    run = Run.open(folder)
-    steps, values = _columns(run)
+    recorded = _read_recording(run)
+    found = _read_description(run)
+    times = _four_times(found.first_seed, recorded)
+    limits = _Limits.of(recorded, found.strength)
     path = run.path / "figures" / "filters.png"
-    wanted = _four_times(run.result["stages"] or {}, steps)
-    limits = _limits(run, values)
     with figure(path, 9.6, 2.9) as drawing:
-        panels = drawing.subplots(1, len(wanted), sharex=True, sharey=True)
-        for axes, at in zip(panels, wanted, strict=True):
-            _scatter(axes, values, at, limits)
-            axes.set_title(f"step {steps[at]:.0f}")
-            axes.set_xlabel(r"signal $\alpha\langle w_r, w^*\rangle$")
-        panels[0].set_ylabel(r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$")
+        panels = drawing.subplots(1, len(times), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, at in zip(panels, times, strict=True):
+            signal = found.strength * recorded.filter_signal[at]
+            axes.scatter(signal, recorded.filter_noise[at], **DOTS)
+            limits.apply(axes)
+            axes.set_title(f"step {recorded.steps[at]:.0f}")
+            axes.set_xlabel(SIGNAL_AXIS)
+        panels[0].set_ylabel(NOISE_AXIS)
     return path
 
 
-def _four_times(stages: dict[str, Any], steps: np.ndarray) -> list[int]:
-    """The beginning, the boundaries that were found (else even times) and the end, as record indices."""
-    found = [stages[n]["per_seed"][0] for n in _BOUNDARIES if stages.get(n, {}).get("per_seed", [None])[0]]
-    inner = found[:2] if len(found) >= 2 else np.geomspace(max(steps[-1] ** 0.25, 1), max(steps[-1] ** 0.8, 1), 2)
-    times = [int(np.abs(steps - t).argmin()) for t in inner]
-    return sorted({0, *times, len(steps) - 1})
+def _four_times(ends: Sequence[float | None], recorded: Recording) -> list[int]:
+    """The beginning, the first two boundaries that were found (else even times) and the end, as indices of records."""
+    inner = [end for end in ends if end][:2]
+    last = recorded.steps[-1]
+    if len(inner) < 2:
+        inner = np.geomspace(max(last**0.25, 1), max(last**0.8, 1), 2).tolist()
+    times = {0, len(recorded.steps) - 1}
+    times.update(recorded.nearest(step) for step in inner)
+    return sorted(times)
 
 
-def _limits(run: Run, values: dict[str, np.ndarray]) -> tuple[float, float, float]:
-    """alpha, and half the width of both axes."""
-    strength = float(run.result["setting"]["data"]["signal_strength"])
-    wide = 1.1 * strength * np.nanmax(np.abs(values["filter_signal"]))
-    return strength, wide, 1.1 * np.nanmax(np.abs(values["filter_noise"]))
+@dataclass(frozen=True)
+class _Limits:
+    """Of the axes of filter space, the same at all times.
 
+    Attributes:
+        signal: half the width of the signal's axis.
+        noise: the end of the noise's axis.
+    """
 
-def _scatter(axes: Axes, values: dict[str, np.ndarray], at: int, limits: tuple[float, float, float]) -> None:
-    strength, wide, high = limits
-    axes.scatter(strength * values["filter_signal"][at], values["filter_noise"][at], s=16, color=PURPLE, alpha=0.75)
-    axes.set(xlim=(-wide, wide), ylim=(-0.08 * high, high))
+    signal: float
+    noise: float
+
+    @classmethod
+    def of(cls, recorded: Recording, strength: float) -> "_Limits":
+        signal = 1.1 * strength * np.nanmax(np.abs(recorded.filter_signal))
+        return cls(float(signal), float(1.1 * np.nanmax(np.abs(recorded.filter_noise))))
+
+    def apply(self, axes: Axes) -> None:
+        axes.set(xlim=(-self.signal, self.signal), ylim=(-0.08 * self.noise, self.noise))
 
 
 def filters_gif(folder: Path, n_frames: int = 48) -> Path:
-    """The filters of the first seed over time, evenly in the logarithm of the step, as an animation."""
-    from PIL import Image
+    """Draw the filters of the first seed over time, evenly in the logarithm of the step, as an animation.
 
+    Args:
+        folder: a run of `cgro dynamics`.
+        n_frames: how many images; the first is that of the initial filters.
+
+    Returns:
+        The GIF.
+    """
     run = Run.open(folder)
-    steps, values = _columns(run)
-    (strength, wide, high), frames = _limits(run, values), []
+    recorded = _read_recording(run)
+    found = _read_description(run)
     drawing = Figure(figsize=(4.4, 3.6), dpi=90)
     canvas = FigureCanvasAgg(drawing)
     axes = drawing.add_axes((0.15, 0.15, 0.82, 0.75))
-    points = axes.scatter([], [], s=16, color=PURPLE, alpha=0.75)
-    axes.set(xlim=(-wide, wide), ylim=(-0.08 * high, high), xlabel=r"signal $\alpha\langle w_r, w^*\rangle$",
-             ylabel=r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$")  # fmt: skip
+    points = axes.scatter([], [], **DOTS)
+    axes.set(xlabel=SIGNAL_AXIS, ylabel=NOISE_AXIS)
+    _Limits.of(recorded, found.strength).apply(axes)
     axes.grid(alpha=0.25)
-    for t in np.r_[0, np.geomspace(1, steps[-1], n_frames - 1)]:
-        at = int(np.abs(steps - t).argmin())
-        points.set_offsets(np.stack([strength * values["filter_signal"][at], values["filter_noise"][at]], 1))
-        axes.set_title(f"step {steps[at]:.0f}   " + _stage_name(run.result["stages"] or {}, steps[at]), fontsize=10)
+    frames = []
+    for step in [0.0, *np.geomspace(1, recorded.steps[-1], n_frames - 1)]:
+        at = recorded.nearest(step)
+        points.set_offsets(np.stack([found.strength * recorded.filter_signal[at], recorded.filter_noise[at]], 1))
+        axes.set_title(
+            f"step {recorded.steps[at]:.0f}   {_stage_name(found.first_seed, recorded.steps[at])}", fontsize=10
+        )
         canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()).quantize(64))
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        frames.append(Image.fromarray(pixels).quantize(64))
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     buffer = io.BytesIO()
-    durations = [120] * (len(frames) - 1) + [1500]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     path = run.file("figures", "filters.gif")
     write_atomic(path, buffer.getvalue())
     return path
 
 
-def _stage_name(stages: dict[str, Any], step: float) -> str:
-    """Which stage the first seed is in."""
-    ends = [stages.get(n, {}).get("per_seed", [None])[0] for n in _BOUNDARIES]
-    if ends[0] is None or step < ends[0]:
-        return "stage I: signal grows"
-    if ends[1] is None or step < ends[1]:
-        return "stage II: signal stalls"
-    if ends[2] is None or step < ends[2]:
-        return "stage III: noise is memorized"
+def _stage_name(ends: Sequence[float | None], step: float) -> str:
+    """Which stage a seed is in."""
+    names = ("stage I: signal grows", "stage II: signal stalls", "stage III: noise is memorized")
+    for name, end in zip(names, ends, strict=True):
+        if end is None or step < end:
+            return name
     return "memorized"
-
-
-def phase_diagram(folder: Path) -> Path:
-    """Robust test accuracy over the sweep, with the predicted boundaries drawn on it.
-
-    Solid: onset of memorization, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are
-    gray.
-    """
-    run = Run.open(folder)
-    rows, axes_values = run.rows(), run.result["sweep"]
-    path = run.path / "figures" / "phase.png"
-    names, good = list(axes_values), ("completed", "stopped")
-    accuracy = np.array(
-        [100 * (1 - np.mean(row["robust_error/test"])) if row["outcome"] in good else np.nan for row in rows]
-    )
-    if len(names) == 1:
-        _line(path, run, rows, names[0])
-        return path
-    x, y = (np.array(axes_values[n], float) for n in names)
-    shape = len(x), len(y)
-    with figure(path, 6.8, 5.0) as drawing:
-        axes = drawing.add_subplot()
-        axes.set_facecolor("#bbbbbb")
-        image = axes.pcolormesh(x, y, accuracy.reshape(shape).T, cmap="cividis", vmin=0, vmax=100, shading="nearest")
-        drawing.colorbar(image, ax=axes, label="robust test accuracy (%)")
-        for key, style in (("onset_ratio", "-"), ("extinction_ratio", "--")):
-            if all(row[key] is not None for row in rows):
-                limit = np.array([float(row[key]) for row in rows])  # "inf" is text in strict JSON
-                distance = np.array([row["radius_over_strength"] for row in rows]) - limit
-                distance = np.nan_to_num(distance, neginf=-1e3).reshape(shape).T
-                if distance.min() < 0 < distance.max():
-                    axes.contour(x, y, distance, levels=[0.0], colors=[RED], linestyles=[style])
-                    axes.plot([], [], color=RED, linestyle=style, label="predicted " + key.split("_")[0])
-        if axes.get_legend_handles_labels()[0]:
-            drawing.legend(loc="outside lower center", ncols=2)
-        axes.grid(False)
-        axes.set(xlabel=_axis_name(names[0]), ylabel=_axis_name(names[1]))
-        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds a cell")
-    return path
-
-
-def _line(path: Path, run: Run, rows: list[dict[str, Any]], name: str) -> None:
-    """A sweep of one parameter: four accuracies' two test curves, and the signal learned."""
-    x = np.array(run.result["sweep"][name], float)
-    with figure(path, 6.8, 4.4) as drawing:
-        axes = drawing.add_subplot()
-        shown = (("clean_error/test", BLUE, "clean test", "-"), ("robust_error/train", GREEN, "robust training", "--"),
-                 ("robust_error/test", RED, "robust test", "-"))  # fmt: skip
-        for key, color, label, style in shown:
-            _band(
-                axes,
-                x,
-                100 * (1 - np.array([row[key] for row in rows], float)),
-                color,
-                label,
-                linestyle=style,
-                marker="o",
-                markersize=3,
-            )
-        for key, style in (("onset_ratio", "-"), ("extinction_ratio", "--")):
-            limits = [row[key] for row in rows]
-            ahead = [
-                row["radius_over_strength"] - float(v) for row, v in zip(rows, limits, strict=True) if v is not None
-            ]
-            if len(ahead) == len(x) and min(ahead) < 0 < max(ahead):
-                at = int(np.nonzero(np.diff(np.sign(ahead)))[0][0])
-                share = ahead[at] / (ahead[at] - ahead[at + 1])
-                axes.axvline(
-                    x[at] + share * (x[at + 1] - x[at]),
-                    color=ORANGE,
-                    linestyle=style,
-                    label="predicted " + key.split("_")[0],
-                )
-        axes.set(xlabel=_axis_name(name), ylabel="accuracy (%)", ylim=(-3, 103))
-        drawing.legend(loc="outside lower center", ncols=3)
-        axes.set_title(f"{plain_text(run.result['preset'])}, {run.result['n_seeds']} seeds, range shaded")

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cgro._check import bad
-from cgro.reading import read_npz
-
-KEYS = ("x", "x_adv", "y", "prediction", "prediction_adv", "classes", "binary")
+from cgro.report.values import read_arrays
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,19 @@ class Examples:
         return len(self.x)
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The arrays of the file, by their names there, not yet checked."""
+
+    x: np.ndarray
+    x_adv: np.ndarray
+    y: np.ndarray
+    prediction: np.ndarray
+    prediction_adv: np.ndarray
+    classes: np.ndarray
+    binary: np.ndarray
+
+
 def read_examples(path: Path) -> Examples:
     """Read and check an `examples.npz`.
 
@@ -49,53 +60,63 @@ def read_examples(path: Path) -> Examples:
     Raises:
         BadRequest: see `read_npz`; an array that is missing, of another type or shape, or a label without a class.
     """
-    arrays = read_npz(path, follow=False)
-    missing = [key for key in KEYS if key not in arrays]
-    if missing:
-        raise bad(str(path), expected="the arrays of cgro train", got=f"none called {', '.join(missing)}")
-    x = _images(path, arrays, "x")
-    x_adv = _images(path, arrays, "x_adv")
-    if x.shape != x_adv.shape:
-        raise bad(f"{path}: x_adv", expected=f"the shape {x.shape} of x", got=x_adv.shape)
-    if arrays["classes"].ndim != 1 or arrays["classes"].dtype.kind != "U":
-        raise bad(f"{path}: classes", expected="a list of names", got=_about(arrays["classes"]))
-    if arrays["binary"].shape != () or arrays["binary"].dtype.kind != "b":
-        raise bad(f"{path}: binary", expected="true or false", got=_about(arrays["binary"]))
-    labels = {key: _labels(path, arrays, key, len(x)) for key in ("y", "prediction", "prediction_adv")}
-    classes = [str(name) for name in arrays["classes"]]
-    names = {key: [classes[k] for k in indices] for key, indices in labels.items()}
+    stored = read_arrays(path, _Stored, writer="cgro train")
+    _require_images(f"{path}: x", stored.x)
+    _require_images(f"{path}: x_adv", stored.x_adv)
+    if stored.x.shape != stored.x_adv.shape:
+        raise bad(f"{path}: x_adv", expected=f"the shape {stored.x.shape} of x", got=stored.x_adv.shape)
+    if stored.classes.ndim != 1 or stored.classes.dtype.kind != "U":
+        raise bad(f"{path}: classes", expected="a list of names", got=_about(stored.classes))
+    if stored.binary.shape != () or stored.binary.dtype.kind != "b":
+        raise bad(f"{path}: binary", expected="true or false", got=_about(stored.binary))
+    truth = _class_indices(f"{path}: y", stored.y, stored)
+    before = _class_indices(f"{path}: prediction", stored.prediction, stored)
+    after = _class_indices(f"{path}: prediction_adv", stored.prediction_adv, stored)
     return Examples(
-        x=x, x_adv=x_adv, truth=names["y"], before=names["prediction"], after=names["prediction_adv"],
-        right_before=labels["prediction"] == labels["y"], right_after=labels["prediction_adv"] == labels["y"],
-    )  # fmt: skip
+        x=stored.x,
+        x_adv=stored.x_adv,
+        truth=stored.classes[truth].tolist(),
+        before=stored.classes[before].tolist(),
+        after=stored.classes[after].tolist(),
+        right_before=before == truth,
+        right_after=after == truth,
+    )
 
 
 def image_of(x: np.ndarray) -> np.ndarray:
-    """A (C, H, W) image as it is shown: (H, W) in gray or (H, W, 3) in color; of other channels the mean."""
+    """Bring an image into the layout in which it is shown.
+
+    Args:
+        x: (C, H, W) pixels.
+
+    Returns:
+        (H, W, 3) in color; (H, W) in gray, which of other than 1 or 3 channels is their mean.
+    """
     if len(x) == 1:
         return x[0]
-    return np.moveaxis(x, 0, -1) if len(x) == 3 else x.mean(0)
+    if len(x) == 3:
+        return np.moveaxis(x, 0, -1)
+    return x.mean(0)
 
 
-def _images(path: Path, arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
-    values = arrays[key]
+def _require_images(what: str, values: np.ndarray) -> None:
     if values.ndim != 4 or values.dtype.kind != "f" or not values.size:
-        raise bad(f"{path}: {key}", expected="images, an array (N, C, H, W) of floats", got=_about(values))
+        raise bad(what, expected="images, an array (N, C, H, W) of floats", got=_about(values))
     if not np.isfinite(values).all():
-        raise bad(f"{path}: {key}", expected="finite pixels", got="others")
-    return values
+        raise bad(what, expected="finite pixels", got="others")
 
 
-def _labels(path: Path, arrays: dict[str, np.ndarray], key: str, n: int) -> np.ndarray:
-    """(N,) indices of classes; of two classes labels are -1 and 1."""
-    values = arrays[key]
-    if values.shape != (n,) or values.dtype.kind not in "iuf":
-        raise bad(f"{path}: {key}", expected=f"one label for each of {n} images", got=_about(values))
-    known = np.array([-1, 1]) if arrays["binary"] else np.arange(len(arrays["classes"]))
-    other = values[~np.isin(values, known)]
-    if other.size or known.size > arrays["classes"].size:
-        raise bad(f"{path}: {key}", expected=f"labels of {arrays['classes'].size} classes", got=other[:3].tolist())
-    return np.searchsorted(known, values)
+def _class_indices(what: str, labels: np.ndarray, stored: _Stored) -> np.ndarray:
+    """(N,) indices of the classes that labels stand for; of two classes labels are -1 and 1."""
+    n = len(stored.x)
+    if labels.shape != (n,) or labels.dtype.kind not in "iuf":
+        raise bad(what, expected=f"one label for each of {n} images", got=_about(labels))
+    n_classes = len(stored.classes)
+    known = np.array([-1, 1]) if stored.binary else np.arange(n_classes)
+    unknown = labels[~np.isin(labels, known)]
+    if unknown.size or len(known) > n_classes:
+        raise bad(what, expected=f"labels of {n_classes} classes", got=unknown[:3].tolist())
+    return np.searchsorted(known, labels)
 
 
 def _about(values: np.ndarray) -> str:

@@ -1,31 +1,39 @@
 """Figures 3 and 4: flatness against the radius, over training, and against the robust generalization gap."""
 
 import math
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.reading import read_json
-from cgro.report.shape import NUMBER, SHALLOW, Maybe, fault_in, require
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, TEST, TRAIN, figure, plain_text
+from cgro.report.style import COMPARED, FLATNESS, MARK, MARKERS, counted, figure, line_of, plain_text
+from cgro.report.values import damaged, drawable
+from cgro.results import FlatnessRecord, read_value
+from cgro.results.records import FlatnessCheckpoint, FlatnessPart, Metric
 
-LOOK: dict[str, dict[str, Any]] = {
-    "train": {"color": BLUE, "label": "train (local)", **TRAIN},
-    "test": {"color": RED, "label": "test (global)", **TEST},
-    "between": {"color": GREEN, "label": "between", "linestyle": ":"},
+Measure = Literal["gradient", "rise"]
+MEASURES: tuple[Measure, Measure] = ("gradient", "rise")
+LABELS = {
+    "gradient": r"max $\|\nabla_x L\|$ in the ball (nats / input unit)",
+    "rise": "max rise of the loss in the ball (nats)",
 }
-MEASURES = (("gradient", r"max $\|\nabla_x L\|$ in the ball"), ("rise", "max rise of the loss in the ball"))
+PART_LABELS = {"train": "train (local)", "test": "test (global)"}
+RADIUS_AXIS = "radius (input units)"
+MOST_EPOCHS = 6
+"""Columns of the figure over epochs. A choice."""
 
-_AVERAGE = {"value": NUMBER, "interval": Maybe([NUMBER])}
-_CURVE = {
-    "data": SHALLOW, "note": SHALLOW, "model": SHALLOW, "width": SHALLOW, "seed": SHALLOW, "training_name": SHALLOW,
-    "radii": [NUMBER], "training_radius": NUMBER,
-    "checkpoints": [
-        {"epoch": Maybe(NUMBER), "parts": {...: {"loss": Maybe(NUMBER), "gradient": [_AVERAGE], "rise": [_AVERAGE]}}}
-    ],
-}  # fmt: skip
+
+class _Look(TypedDict):
+    color: str
+    label: str
+    linestyle: str
+    marker: str
+    markersize: float
+    markerfacecolor: str
 
 
 def draw(folder: Path) -> list[Path]:
@@ -40,176 +48,262 @@ def draw(folder: Path) -> list[Path]:
     Raises:
         BadRequest: the curves are damaged or of another shape; names the file.
     """
-    path = folder / "flatness" / "curves.json"
-    curves = read_json(path)
-    _require_curves(curves, str(path))
+    curves = _read_curves(folder / "flatness" / "curves.json")
     drawn = [by_radius(folder / "figures" / "flatness_by_radius", curves)]
-    if all(len(_epochs(c)) > 1 for c in curves):
+    if all(len(_numbered(curve)) > 1 for curve in curves):
         drawn.append(by_epoch(folder, curves))
         drawn.append(over_training(folder / "figures" / "flatness_over_training", curves))
     return drawn
 
 
-def _require_curves(curves: Any, what: str) -> None:
-    """Every checkpoint has the same parts, and each part a value for each radius."""
-    require(curves, [_CURVE], what)
-    rows = [row for curve in curves for row in curve["checkpoints"]]
-    if not rows or not all(curve["checkpoints"] for curve in curves):
-        raise fault_in(what, "", "one or more checkpoints", "none")
-    parts = set(rows[0]["parts"])
-    if not parts or any(set(row["parts"]) != parts for row in rows):
-        raise fault_in(what, "", "checkpoints of the same parts", "others")
-    lengths = {len(part[measure]) for row in rows for part in row["parts"].values() for measure, _ in MEASURES}
-    if lengths | {len(curve["radii"]) for curve in curves} != lengths or len(lengths) != 1:
-        raise fault_in(what, "", "checkpoints with a value for each radius", "others")
+def _read_curves(path: Path) -> list[FlatnessRecord]:
+    """One curve per run; every checkpoint has the same parts, and each part a value for each radius."""
+    what = str(path)
+    curves = read_value(read_json(path), what, list[FlatnessRecord])
+    if not curves or not all(curve.checkpoints for curve in curves):
+        raise damaged(what, expected="one or more checkpoints", got="none")
+    parts = set(curves[0].checkpoints[0].parts)
+    n_radii = len(curves[0].radii)
+    for curve in curves:
+        if len(curve.radii) != n_radii:
+            raise damaged(what, expected="the same number of radii in every run", got="others")
+        for checkpoint in curve.checkpoints:
+            if not parts or set(checkpoint.parts) != parts:
+                raise damaged(what, expected="checkpoints of the same parts", got="others")
+            for part in checkpoint.parts.values():
+                if len(part.gradient) != n_radii or len(part.rise) != n_radii:
+                    raise damaged(what, expected="checkpoints with a value for each radius", got="others")
+    return curves
 
 
-def _look(part: str) -> dict[str, Any]:
-    """How a part is drawn; of one that this version does not know, its name."""
-    return LOOK.get(part, {"color": ORANGE, "label": plain_text(part), "linestyle": "-."})
+def _look(part: str) -> _Look:
+    """How a part is drawn: training hollow and dashed, test filled and solid."""
+    return {
+        "color": FLATNESS,
+        "label": PART_LABELS.get(part, plain_text(part)),
+        "marker": "o",
+        "markersize": 4,
+        "markerfacecolor": FLATNESS if part == "test" else "white",
+        **line_of(part),
+    }
 
 
-def _epochs(curve: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in curve["checkpoints"] if row.get("epoch") is not None]
+def _numbered(curve: FlatnessRecord) -> list[FlatnessCheckpoint]:
+    """The checkpoints after an epoch, without the last and the selected one."""
+    return [checkpoint for checkpoint in curve.checkpoints if checkpoint.epoch is not None]
 
 
-def _values(rows: list[dict[str, Any]], part: str, measure: str) -> np.ndarray:
-    """(rows, radii)"""
-    return np.array([[a["value"] for a in row["parts"][part][measure]] for row in rows])
+def _averages(part: FlatnessPart, measure: Measure) -> Sequence[Metric]:
+    return part.gradient if measure == "gradient" else part.rise
 
 
-def training_index(curve: dict[str, Any]) -> int | None:
-    """Where the training radius stands among the radii."""
-    close = [math.isclose(r, curve["training_radius"], rel_tol=1e-6) for r in curve["radii"]]
-    return close.index(True) if True in close else None
+def _values(checkpoints: Sequence[FlatnessCheckpoint], part: str, measure: Measure) -> np.ndarray:
+    """(checkpoints, radii) averages over examples."""
+    rows = []
+    for checkpoint in checkpoints:
+        rows.append([average.typical for average in _averages(checkpoint.parts[part], measure)])
+    return drawable(rows)
 
 
-def gaps(curves: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Global flatness and robust gap of the loss, (runs, epochs) each, over the epochs that all runs have; or None.
+def _spread(checkpoints: Sequence[FlatnessCheckpoint], part: str, measure: Measure) -> np.ndarray:
+    """(radii,) standard deviations over runs; of one run half widths of the 95% intervals, NaN where there is none."""
+    if len(checkpoints) > 1:
+        return _values(checkpoints, part, measure).std(0, ddof=1)
+    halves = []
+    for average in _averages(checkpoints[0].parts[part], measure):
+        if average.interval:
+            low, high = average.interval
+            halves.append((high - low) / 2)
+        else:
+            halves.append(None)
+    return drawable(halves)
+
+
+def training_index(curve: FlatnessRecord) -> int | None:
+    """Find the training radius among the radii.
+
+    Args:
+        curve: of one run.
+
+    Returns:
+        Its index; None if flatness was not measured there.
+    """
+    for k, radius in enumerate(curve.radii):
+        if math.isclose(radius, curve.training_radius, rel_tol=1e-6):
+            return k
+    return None
+
+
+def gaps(curves: Sequence[FlatnessRecord]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Collect global flatness and the robust gap of the loss over the epochs that all runs have (Figure 4).
 
     The gap is the mean of loss + rise at the training radius, test minus train.
+
+    Args:
+        curves: one per run.
+
+    Returns:
+        Both as (runs, epochs); None where the runs share fewer than three epochs, or flatness was not measured at the
+        training radius on train and test.
     """
     k = training_index(curves[0])
-    common = set.intersection(*({row["epoch"] for row in _epochs(c)} for c in curves))
+    common = set.intersection(*({checkpoint.epoch for checkpoint in _numbered(curve)} for curve in curves))
     if k is None or len(common) < 3:
         return None
-    rows = [[row for row in _epochs(c) if row["epoch"] in common] for c in curves]
-    measured = [row["parts"].get(part, {}) for r in rows for row in r for part in ("train", "test")]
-    if any(part.get("loss") is None for part in measured):
-        return None
-    flat = np.array([[row["parts"]["test"]["gradient"][k]["value"] for row in r] for r in rows])
-    robust = {
-        part: np.array(
-            [[row["parts"][part]["loss"] + row["parts"][part]["rise"][k]["value"] for row in r] for r in rows]
-        )
-        for part in ("train", "test")
-    }
-    return flat, robust["test"] - robust["train"]
+    flatness = []
+    gap = []
+    for curve in curves:
+        for checkpoint in _numbered(curve):
+            if checkpoint.epoch not in common:
+                continue
+            train = checkpoint.parts.get("train")
+            test = checkpoint.parts.get("test")
+            if train is None or test is None:
+                return None
+            flatness.append(test.gradient[k].typical)
+            gap.append(_robust_loss(test, k) - _robust_loss(train, k))
+    shape = len(curves), len(common)
+    return drawable(flatness).reshape(shape), drawable(gap).reshape(shape)
 
 
-def _title(curves: list[dict[str, Any]]) -> str:
-    c = curves[0]
-    width = f" x{plain_text(c['width'])}" if c["width"] else ""
-    seeds = f", {len(curves)} runs" if len(curves) > 1 else ""
-    data, model, radius = (plain_text(text) for text in (c["note"] or c["data"], c["model"], c["training_name"]))
-    return f"{data}, {model}{width}, trained at {radius}{seeds}"
+def _robust_loss(part: FlatnessPart, k: int) -> float:
+    """Mean loss at the worst point of the balls of the k-th radius; NaN where the rise is not known."""
+    rise = part.rise[k].typical
+    return math.nan if rise is None else part.loss + rise
 
 
-def _mark(axes: Axes, curve: dict[str, Any]) -> None:
-    """The training radius, and a logarithmic axis with plain numbers."""
+def _title(curves: Sequence[FlatnessRecord]) -> str:
+    first = curves[0]
+    network = plain_text(first.model)
+    if first.width:
+        network += f" x{first.width}"
+    title = f"{plain_text(first.note or first.data)}, {network}, trained at {plain_text(first.training_name)}"
+    if len(curves) > 1:
+        title += f", {counted(len(curves), 'run')}"
+    return title
+
+
+def _mark(axes: Axes, curve: FlatnessRecord) -> None:
+    """Draw the training radius, and make the axis of values logarithmic with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    axes.axvline(curve["training_radius"], color=GREY, linewidth=1, linestyle="-.", label="training radius")
+    axes.yaxis.set_minor_formatter(_two_and_five)
+    axes.axvline(curve.training_radius, color=MARK, linewidth=1, linestyle="-.", label="training radius")
 
 
-def by_radius(path: Path, curves: list[dict[str, Any]]) -> Path:
-    """Figure 3: both measures against the radius, train and test, at the last checkpoint; bars: 95%, or runs' spread.
+def _two_and_five(value: float, _: object) -> str:
+    """Of the minor ticks those at 2 and 5 have a number: more would overlap."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
-    Logarithmic, as beyond the training radius both grow by an order of magnitude and hide what is inside.
+
+def by_radius(path: Path, curves: Sequence[FlatnessRecord]) -> Path:
+    """Draw Figure 3: both measures against the radius, train and test, at the last checkpoint.
+
+    Bars are 95% intervals over examples, of several runs their standard deviation. The axis is logarithmic, as beyond
+    the training radius both measures grow by an order of magnitude and hide what is inside.
+
+    Args:
+        path: of the figure; its suffix is replaced.
+        curves: one per run, of the same radii and parts.
+
+    Returns:
+        The PNG; an SVG lies beside it.
     """
-    last = [c["checkpoints"][-1] for c in curves]
+    last = [curve.checkpoints[-1] for curve in curves]
     with figure(path, width=9.6, height=4.0) as drawing:
-        for axes, (measure, label) in zip(drawing.subplots(1, 2), MEASURES, strict=True):
-            for part in last[0]["parts"]:
-                radii, values = curves[0]["radii"], _values(last, part, measure)
-                if len(values) > 1:
-                    spread = values.std(0, ddof=1)
-                else:
-                    entries = last[0]["parts"][part][measure]
-                    spread = np.array([(e["interval"][1] - e["interval"][0]) / 2 for e in entries])
-                axes.errorbar(radii, values.mean(0), spread, capsize=2, elinewidth=0.8, **_look(part))
+        for axes, measure in zip(drawing.subplots(1, 2), MEASURES, strict=True):
+            for part in last[0].parts:
+                mean = _values(last, part, measure).mean(0)
+                spread = _spread(last, part, measure)
+                axes.errorbar(curves[0].radii, mean, spread, capsize=2, elinewidth=0.8, **_look(part))
             _mark(axes, curves[0])
-            axes.set(xlabel="radius (units of the input)", ylabel=label, xlim=(0, None))
+            axes.set(xlabel=RADIUS_AXIS, ylabel=LABELS[measure], xlim=(0, None))
             axes.legend(fontsize=9)
-        drawing.suptitle(
-            f"Flatness against the radius (lower bounds)\n{_title(curves)}", fontsize=11, fontweight="bold"
-        )
+        title = f"Flatness against the radius (lower bounds)\n{_title(curves)}"
+        drawing.suptitle(title, fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
-def by_epoch(folder: Path, curves: list[dict[str, Any]]) -> Path:
-    """Figure 3 over epochs, as small multiples of the first run: one column an epoch, one row a measure."""
+def by_epoch(folder: Path, curves: Sequence[FlatnessRecord]) -> Path:
+    """Draw Figure 3 over epochs, as small multiples of the first run: one column per epoch, one row per measure.
+
+    Args:
+        folder: the run that takes the figure.
+        curves: one per run.
+
+    Returns:
+        The PNG; an SVG lies beside it.
+    """
     path = folder / "figures" / "flatness_by_epoch"
-    rows = _epochs(curves[0])
-    chosen = [rows[i] for i in sorted({round(v) for v in np.linspace(0, len(rows) - 1, min(6, len(rows)))})]
+    first = curves[0]
+    numbered = _numbered(first)
+    at = np.linspace(0, len(numbered) - 1, min(MOST_EPOCHS, len(numbered))).round().astype(int)
+    chosen = [numbered[i] for i in np.unique(at)]
     with figure(path, width=2.0 * len(chosen) + 1, height=4.6) as drawing:
         grid = drawing.subplots(2, len(chosen), sharex=True, sharey="row", squeeze=False)
-        for column, row in enumerate(chosen):
-            for line, (measure, label) in enumerate(MEASURES):
-                axes = grid[line][column]
-                for part in row["parts"]:
-                    axes.plot(curves[0]["radii"], _values([row], part, measure)[0], **_look(part))
-                _mark(axes, curves[0])
+        for panels, measure in zip(grid, MEASURES, strict=True):
+            for axes, checkpoint in zip(panels, chosen, strict=True):
+                for part in checkpoint.parts:
+                    axes.plot(first.radii, _values([checkpoint], part, measure)[0], **_look(part))
+                _mark(axes, first)
                 axes.set(xlim=(0, None))
-                if not column:
-                    axes.set_ylabel(label, fontsize=9)
-            grid[0][column].set_title(f"epoch {row['epoch']}", fontsize=10)
-        grid[0][0].legend(fontsize=7)
-        drawing.supxlabel("radius (units of the input)", fontsize=9)
-        drawing.suptitle(_title(curves[:1]) + f", seed {plain_text(curves[0]['seed'])}", fontsize=11, fontweight="bold")
+            panels[0].set_ylabel(LABELS[measure].replace(" in the ball", "\nin the ball"), fontsize=8)
+        for axes, checkpoint in zip(grid[0], chosen, strict=True):
+            axes.set_title(f"epoch {checkpoint.epoch}", fontsize=10)
+        grid[0, 0].legend(fontsize=7)
+        drawing.supxlabel(RADIUS_AXIS, fontsize=9)
+        drawing.suptitle(f"{_title(curves[:1])}, seed {first.seed}", fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
-def over_training(path: Path, curves: list[dict[str, Any]]) -> Path:
-    """Figure 4: local and global flatness over training; the robust gap against global flatness over checkpoints."""
-    k, points = training_index(curves[0]), gaps(curves)
+def over_training(path: Path, curves: Sequence[FlatnessRecord]) -> Path:
+    """Draw Figure 4: local and global flatness over training, and the robust gap against global flatness.
+
+    Args:
+        path: of the figure; its suffix is replaced.
+        curves: one per run; flatness is drawn at the training radius, or at the largest if it was not measured there.
+
+    Returns:
+        The PNG; an SVG lies beside it.
+    """
+    k = training_index(curves[0])
+    if k is None:
+        k = -1
+    points = gaps(curves)
     with figure(path, width=9.6, height=4.0) as drawing:
         left, right = drawing.subplots(1, 2)
-        for c in curves:
-            rows = _epochs(c)
-            for part in rows[0]["parts"]:
-                look = _look(part) | ({"label": None} if c is not curves[0] else {})
-                column = -1 if k is None else k
-                left.plot(
-                    [r["epoch"] for r in rows],
-                    _values(rows, part, "gradient")[:, column],
-                    marker=".",
-                    alpha=0.8,
-                    **look,
-                )
-        left.set(
-            xlabel="epoch", ylabel=f"{MEASURES[0][1]}, radius {plain_text(curves[0]['training_name'])}", ylim=(0, None)
-        )
+        for n, curve in enumerate(curves):
+            numbered = _numbered(curve)
+            epochs = [checkpoint.epoch for checkpoint in numbered]
+            for part in numbered[0].parts:
+                look = _look(part)
+                if n:
+                    look["label"] = "_"  # one entry in the legend for all runs
+                left.plot(epochs, _values(numbered, part, "gradient")[:, k], alpha=0.8, **look)
+        name = plain_text(curves[0].training_name)
+        left.set(xlabel="epoch", ylabel=f"{LABELS['gradient']},\nradius {name}", ylim=(0, None))
         left.legend(fontsize=9)
         if points is None:
             right.set_axis_off()
         else:
-            _scatter(right, curves, *points)
+            _draw_gaps(right, curves, *points)
         drawing.suptitle(f"Flatness over training\n{_title(curves)}", fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
-def _scatter(axes: Axes, curves: list[dict[str, Any]], flat: np.ndarray, gap: np.ndarray) -> None:
-    for seed, (u, v) in enumerate(zip(flat, gap, strict=True)):
-        color, marker = (BLUE, ORANGE, GREEN, RED)[seed % 4], "os^D"[seed % 4]
-        axes.plot(u, v, color=color, linewidth=0.6, alpha=0.6)
-        axes.scatter(u, v, color=color, marker=marker, s=22, label=f"seed {plain_text(curves[seed]['seed'])}")
-    axes.set(xlabel=f"global flatness ({MEASURES[0][1]}, test)", ylabel="robust gap of the loss, test - train")
-    axes.legend(fontsize=9, title=_rank(flat, gap), title_fontsize=9)
+def _draw_gaps(axes: Axes, curves: Sequence[FlatnessRecord], flatness: np.ndarray, gap: np.ndarray) -> None:
+    """Draw one point per checkpoint, and a line through those of a run."""
+    for curve, x, y, color, marker in zip(curves, flatness, gap, cycle(COMPARED), cycle(MARKERS), strict=False):
+        axes.plot(x, y, color=color, linewidth=0.6, alpha=0.6)
+        axes.scatter(x, y, color=color, marker=marker, s=22, label=f"seed {curve.seed}")
+    axes.set(xlabel="global flatness, test (nats / input unit)", ylabel="robust gap of the loss, test - train (nats)")
+    axes.legend(fontsize=9, title=f"rank correlation {_spearman(flatness, gap):.2f}", title_fontsize=9)
 
 
-def _rank(flat: np.ndarray, gap: np.ndarray) -> str:
-    """Spearman's rho of the pooled points; ties do not occur among measured means."""
-    a, b = (v.ravel().argsort().argsort() for v in (flat, gap))
-    return f"rank correlation {np.corrcoef(a, b)[0, 1]:.2f}"
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation over all checkpoints of all runs; NaN where a side is constant or not known."""
+    from scipy.stats import rankdata  # scipy.stats takes a second to import
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])

@@ -1,89 +1,163 @@
-"""The memory probe: attacked margins, and who is remembered."""
+"""The memory probe: attacked margins, and which examples are memorized."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.reading import read_json_object, read_npz
-from cgro.report.shape import INTERVAL, NUMBER, Maybe, fault_in, require
-from cgro.report.style import BLUE, GREEN, GREY, RED, TEST, TRAIN, figure, plain_text
+from cgro.reading import read_json, read_npz
+from cgro.report.style import MARK, MEMORY, ROBUST, figure, line_of, plain_text
+from cgro.report.values import damaged, drawable
+from cgro.results import MemoryRecord, read_value
+from cgro.results.records import QuarterRecord
 
-LOOK: dict[str, dict[str, Any]] = {"train": {"color": BLUE, **TRAIN}, "test": {"color": RED, **TEST}}
+PARTS = ("train", "test")
 QUARTERS = ("nearest", "2nd", "3rd", "farthest")
 
-_QUARTER = {"memory": NUMBER, "train": NUMBER, "test": NUMBER, "interval": INTERVAL}
-_MEMORY = {"radius": NUMBER, "quarters": Maybe([_QUARTER]), "influence": Maybe([NUMBER])}
+
+@dataclass(frozen=True)
+class Shares:
+    """Four shares, one per quarter of the examples, and how sure they are.
+
+    Attributes:
+        share: (4,) fractions.
+        spread: (4,) or (2, 4) lengths of the bars below and above; None where none are drawn.
+    """
+
+    share: np.ndarray
+    spread: np.ndarray | None = None
+
+    @classmethod
+    def over_seeds(cls, values: Sequence[Sequence[float]]) -> "Shares":
+        """Average over seeds.
+
+        Args:
+            values: (seeds, 4) fractions.
+
+        Returns:
+            Means, with one standard deviation; of one seed 0.
+        """
+        found = np.array(values, float)
+        return cls(found.mean(0), found.std(0, ddof=min(1, len(found) - 1)))
 
 
 def draw(folder: Path) -> Path:
-    """Margins as cumulative shares; with a clean network, the share that stands by quarter; with retraining, influence."""
-    found = read_json_object(folder / "memory.json")
-    require(found, _MEMORY, str(folder / "memory.json"))
-    panels = [_margins, *([_quarters] if "quarters" in found else []), *([_influence] if "influence" in found else [])]
+    """Draw margins as cumulative shares; with a standard network, shares by quarter; with retraining, what it gains.
+
+    Args:
+        folder: a run of `cgro memory`.
+
+    Returns:
+        The PNG; an SVG lies beside it.
+
+    Raises:
+        BadRequest: a file of the run is damaged or of another shape.
+    """
+    what = str(folder / "memory.json")
+    found = read_value(read_json(folder / "memory.json"), what, MemoryRecord)
+    if found.quarters and len(found.quarters) != len(QUARTERS):
+        raise damaged(what, expected=f"{len(QUARTERS)} quarters", got=len(found.quarters))
+    if found.influence and len(found.influence) != len(QUARTERS):
+        raise damaged(what, expected=f"a memorization value for each of {len(QUARTERS)} quarters", got=found.influence)
+    source = folder / "examples.npz"
+    arrays = read_npz(source)
+    margins = {part: _margins_of(arrays, part, str(source)) for part in PARTS}
+    n_panels = 1 + bool(found.quarters) + bool(found.influence)
     path = folder / "figures" / "memory"
-    examples = read_npz(folder / "examples.npz")
-    for part in LOOK:
-        margins = examples.get(f"{part}/margin", np.zeros(0))
-        if margins.ndim != 1 or not margins.size or margins.dtype.kind != "f":
-            raise fault_in(str(folder / "examples.npz"), f"{part}/margin", "a list of margins", "another array or none")
-    with figure(path, width=1.2 + 3.6 * len(panels), height=3.8) as drawing:
-        for axes, panel in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            panel(axes, found, examples)
-        drawing.suptitle(f"Memory in the balls of radius {found['radius']:.3g}", fontsize=11, fontweight="bold")
+    with figure(path, width=1.2 + 3.6 * n_panels, height=3.8) as drawing:
+        panels = iter(drawing.subplots(1, n_panels, squeeze=False)[0])
+        _draw_margins(next(panels), margins)
+        if found.quarters:
+            _draw_quarters_of_one(next(panels), found.quarters)
+        if found.influence:
+            by_standard = "train/clean_flip" in arrays
+            _draw_memorization(next(panels), drawable(found.influence), by_standard=by_standard)
+        title = f"Memorization in the balls of radius {found.radius:.3g}"
+        drawing.suptitle(title, fontsize=11, fontweight="bold")
     return path.with_suffix(".png")
 
 
-def _margins(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
-    """Left of 0 an example has fallen: the curves' height there is the robust error."""
-    for part, look in LOOK.items():
-        values = np.sort(examples[f"{part}/margin"])
-        axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", label=part, **look)
-    low, high = np.percentile(np.concatenate([examples[f"{p}/margin"] for p in LOOK]), (1, 99))
-    axes.axvline(0, color=GREY, linewidth=1, linestyle="-.")
+def _margins_of(arrays: Mapping[str, np.ndarray], part: str, what: str) -> np.ndarray:
+    """(n,) attacked margins of a part."""
+    margins = arrays.get(f"{part}/margin", np.zeros(0))
+    if margins.ndim != 1 or not margins.size or margins.dtype.kind != "f":
+        raise damaged(what, expected=f"a list of margins at {part}/margin", got="another array or none")
+    return margins
+
+
+def _draw_margins(axes: Axes, margins: Mapping[str, np.ndarray]) -> None:
+    """Draw cumulative shares. Left of 0 an example is misclassified: the height there is the robust error."""
+    for part, values in margins.items():
+        shares = np.arange(1, len(values) + 1) / len(values)
+        axes.step(np.sort(values), shares, where="post", label=part, color=ROBUST, **line_of(part))
+    low, high = np.percentile(np.concatenate(list(margins.values())), (1, 99))
+    axes.axvline(0, color=MARK, linewidth=1, linestyle="-.")
     axes.set(xlabel="attacked margin (logits)", ylabel="share of examples below", xlim=(low, high), ylim=(0, 1))
     axes.legend(fontsize=9)
 
 
-def _quarters(axes: Axes, found: dict[str, Any], _: dict[str, np.ndarray]) -> None:
-    rows = found["quarters"]
-    memory, ends = np.array([row["memory"] for row in rows]), np.array([row["interval"] for row in rows])
-    shares = {part: (np.array([row[part] for row in rows]), None) for part in LOOK}
-    _panel(axes, shares, memory, np.array([memory - ends[:, 0], ends[:, 1] - memory]))
+def _draw_quarters_of_one(axes: Axes, quarters: Sequence[QuarterRecord]) -> None:
+    """Draw the quarters of one run; bars are 95% intervals."""
+    memory = np.array([quarter.memory for quarter in quarters])
+    low, high = np.array([quarter.interval for quarter in quarters]).T
+    robust = {
+        "train": Shares(np.array([quarter.train for quarter in quarters])),
+        "test": Shares(np.array([quarter.test for quarter in quarters])),
+    }
+    _draw_quarters(axes, robust, Shares(memory, np.array([memory - low, high - memory])))
 
 
-def over_seeds(path: Path, data: Mapping[str, Mapping[str, Any]]) -> Path:
-    """The quarters of several seeds, one panel a data set; bars one standard deviation.
+def over_seeds(path: Path, data: Mapping[str, Mapping[str, Mapping[str, Sequence[Sequence[float]]]]]) -> Path:
+    """Draw the quarters of several seeds, one panel per data set; bars are one standard deviation.
 
     Args:
+        path: of the figure; its suffix is replaced.
         data: name -> {"quarters": {"train", "test", "memory"} -> (seeds, 4) shares}.
+
+    Returns:
+        The SVG; a PNG lies beside it.
     """
     with figure(path, width=1.0 + 4.0 * len(data), height=3.8) as drawing:
-        for axes, (name, part) in zip(drawing.subplots(1, len(data), squeeze=False)[0], data.items(), strict=True):
-            mean = {k: np.mean(v, axis=0) for k, v in part["quarters"].items()}
-            sd = {k: np.std(v, axis=0, ddof=min(1, len(v) - 1)) for k, v in part["quarters"].items()}
-            _panel(axes, {k: (mean[k], sd[k]) for k in LOOK}, mean["memory"], sd["memory"])
+        panels = drawing.subplots(1, len(data), squeeze=False)[0]
+        for axes, (name, found) in zip(panels, data.items(), strict=True):
+            quarters = {part: Shares.over_seeds(values) for part, values in found["quarters"].items()}
+            memory = quarters.pop("memory")
+            _draw_quarters(axes, quarters, memory)
             axes.set_title(plain_text(name))
     return path.with_suffix(".svg")
 
 
-def _panel(axes: Axes, shares: dict[str, tuple[np.ndarray, Any]], memory: np.ndarray, error: np.ndarray) -> None:
-    place = np.arange(4)
-    for part, (share, spread) in shares.items():
-        axes.errorbar(place, share, spread, marker="o", capsize=3, label=part, **LOOK[part])
+def _draw_quarters(axes: Axes, robust: Mapping[str, Shares], memory: Shares) -> None:
+    """Draw the shares still correctly classified under attack, and as bars their difference, train minus test."""
+    place = np.arange(len(QUARTERS))
+    for part in PARTS:
+        found = robust[part]
+        axes.errorbar(
+            place, found.share, found.spread, marker="o", capsize=3, label=part, color=ROBUST, **line_of(part)
+        )
     axes.bar(
-        place, memory, 0.5, yerr=error, color=GREEN, ecolor=GREEN, alpha=0.4, capsize=3, label="memory: train - test"
+        place,
+        memory.share,
+        0.5,
+        yerr=memory.spread,
+        color=MEMORY,
+        ecolor=MEMORY,
+        alpha=0.4,
+        capsize=3,
+        label="memorized: train - test",
     )
-    axes.set(xlabel="quarter by distance to the standard boundary", ylabel="share that stands", ylim=(None, 1.03))
+    axes.set(xlabel="quarter by distance to the standard boundary", ylabel="share robust under attack")
+    axes.set_ylim(None, 1.03)
     axes.set_xticks(place, QUARTERS)
     axes.legend(fontsize=8)
 
 
-def _influence(axes: Axes, found: dict[str, Any], examples: dict[str, np.ndarray]) -> None:
-    by = "clean_flip" if "train/clean_flip" in examples else "flip"
-    axes.bar(np.arange(4), found["influence"], 0.5, color=GREEN, alpha=0.6)
-    whose = "the standard boundary" if by == "clean_flip" else "the boundary"
-    axes.set(xlabel=f"quarter by distance to {whose}", ylabel="P[stands | trained on] - P[stands | left out]")
-    axes.set_xticks(np.arange(4), QUARTERS)
+def _draw_memorization(axes: Axes, values: np.ndarray, *, by_standard: bool) -> None:
+    """Draw by quarter what training on an example adds to the probability that it is robust."""
+    place = np.arange(len(QUARTERS))
+    axes.bar(place, values, 0.5, color=MEMORY, alpha=0.6)
+    boundary = "the standard boundary" if by_standard else "the boundary"
+    axes.set(xlabel=f"quarter by distance to {boundary}", ylabel="P[robust | trained on] - P[robust | left out]")
+    axes.set_xticks(place, QUARTERS)

@@ -1,117 +1,254 @@
-"""Figures of Section 4: decision regions of f_clean and f_S, the hierarchy of sizes, the parameter law."""
+"""Figures of Section 4: decision regions of f_clean and f_S, the hierarchy of sizes, the count of parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 
-from cgro.reading import read_npz
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, figure, norm_text, plain_text
+from cgro._check import bad
+from cgro.report.style import CLEAN, COMPARED, MARK, MEMORY, ROBUST, figure, norm_text, plain_text
+from cgro.report.values import Number, read_arrays
+from cgro.results import LowerBoundSummary, read_value
+from cgro.results.summaries import FloorRow
 from cgro.runs import Run
+
+LOG10_OF_2 = math.log10(2)
+REGIONS = ListedColormap([COMPARED[1], COMPARED[2]])
+"""Of two classes."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Answers on a plane through three training images, as `slice.npz` holds them.
+
+    Attributes:
+        s: (S,) coordinates along the first direction, in units of the input.
+        t: (T,) coordinates along the second.
+        clean: (T, S) answers of f_clean: scores of two classes, else classes.
+        hard: (T, S) answers of f_S.
+        network: (T, S) answers of the network.
+        ball: (T, S) whether a point lies in the ball of one of the images.
+        corners: (3, 2) coordinates of the images.
+        labels: (3,) their labels.
+        binary: () whether there are two classes, -1 and 1.
+    """
+
+    s: np.ndarray
+    t: np.ndarray
+    clean: np.ndarray
+    hard: np.ndarray
+    network: np.ndarray
+    ball: np.ndarray
+    corners: np.ndarray
+    labels: np.ndarray
+    binary: np.ndarray
+
+
+class _Settings(msgspec.Struct):
+    """What the title names; these are shown as text, whatever they are."""
+
+    data: object
+    p: object
+    radius: object
+
+
+class _Toy(msgspec.Struct):
+    """Robust test errors of the memorizer in one dimension, as fractions."""
+
+    dim: int
+    expected: Number
+    robust_test: Number
+
+
+class _Count(msgspec.Struct):
+    """Parameters of the indicator layers of one memorizer: counted, and by its formula."""
+
+    variant: str
+    data: str
+    n: int
+    dim: int
+    measured: Number
+    generic: Number
+
+    @property
+    def size(self) -> int:
+        """Training points times dimension."""
+        return self.n * self.dim
 
 
 def decision_regions(folder: Path) -> Path | None:
-    """What f_clean and f_S answer on a plane through three training images, with the balls drawn."""
+    """Draw what f_clean and f_S answer on a plane through three training images, and the balls.
+
+    Args:
+        folder: a run of `cgro memorize`.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where no plane was kept.
+
+    Raises:
+        BadRequest: the plane or the settings are damaged.
+    """
     source = folder / "slice.npz"
     if not source.exists():
         return None
-    a = read_npz(source)
-    threat = Run(folder).config
+    plane = read_arrays(source, Plane, writer="cgro memorize")
+    shape = len(plane.t), len(plane.s)
+    for answers in (plane.clean, plane.hard, plane.network, plane.ball):
+        if answers.shape != shape:
+            raise bad(str(source), expected=f"answers of the shape {shape} of the plane", got=answers.shape)
+    settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
     path = folder / "figures" / "decision_regions"
-    titles = (("clean", r"$f_{clean}$"), ("hard", r"$f_S$ (Lemma 4.5)"), ("network", "F, the ReLU network"))
     with figure(path, width=10.0, height=3.6) as drawing:
-        panels = drawing.subplots(1, 3, sharex=True, sharey=True)
-        for axes, (name, title) in zip(panels, titles, strict=True):
-            _regions(axes, a, name)
-            axes.contour(a["s"], a["t"], a["ball"].astype(float), levels=[0.5], colors="black", linewidths=0.9)
-            for point, label in zip(a["corners"], a["labels"], strict=True):
-                axes.plot(*point, marker="o", color="white", markeredgecolor="black", markersize=5)
-                axes.annotate(f"{label:+d}" if bool(a["binary"]) else str(label), point, xytext=(9, 9),
-                              textcoords="offset points", fontsize=9,
-                              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})  # fmt: skip
-            axes.set(title=title, xlabel="first direction (input units)", aspect="equal")
-            axes.grid(visible=False)
-        panels[0].set_ylabel("second direction (input units)")
-        drawing.suptitle(
-            f"{plain_text(threat['data'])}: plane through three training images; "
-            f"black: edge of the {norm_text(threat['p'])} balls, radius {plain_text(threat['radius'])}", fontsize=10,
-        )  # fmt: skip
+        left, middle, right = drawing.subplots(1, 3, sharex=True, sharey=True)
+        _draw_answers(left, plane, plane.clean, r"$f_{clean}$")
+        _draw_answers(middle, plane, plane.hard, r"$f_S$ (Lemma 4.5)")
+        _draw_answers(right, plane, plane.network, "F, the ReLU network")
+        left.set_ylabel("second direction (input units)")
+        balls = f"{norm_text(settings.p)} balls, radius {plain_text(settings.radius)}"
+        title = f"{plain_text(settings.data)}: plane through three training images; black: edge of the {balls}"
+        drawing.suptitle(title, fontsize=10)
     return path.with_suffix(".png")
 
 
-def _regions(axes: Any, a: Mapping[str, np.ndarray], name: str) -> None:
-    if bool(a["binary"]):
-        axes.contourf(a["s"], a["t"], np.sign(a[name]), levels=[-2, 0, 2], colors=[SKY, ORANGE], alpha=0.55)
-        axes.contour(a["s"], a["t"], a[name], levels=[0], colors=GREY, linewidths=0.8)
+def _draw_answers(axes: Axes, plane: Plane, answers: np.ndarray, title: str) -> None:
+    """Draw the regions of one function, the balls and the images with their labels."""
+    if plane.binary:
+        axes.contourf(plane.s, plane.t, np.sign(answers), levels=[-2, 0, 2], cmap=REGIONS, alpha=0.4)
+        axes.contour(plane.s, plane.t, answers, levels=[0], colors=MARK, linewidths=0.8)
     else:
-        extent = (a["s"][0], a["s"][-1], a["t"][0], a["t"][-1])
-        axes.imshow(a[name], origin="lower", extent=extent, cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.55)
+        extent = (plane.s[0], plane.s[-1], plane.t[0], plane.t[-1])
+        axes.imshow(answers, origin="lower", extent=extent, cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.55)
+    axes.contour(plane.s, plane.t, plane.ball.astype(float), levels=[0.5], colors="black", linewidths=0.9)
+    for corner, label in zip(plane.corners, plane.labels, strict=True):
+        axes.plot(*corner, marker="o", color="white", markeredgecolor="black", markersize=5)
+        axes.annotate(
+            f"{label:+d}" if plane.binary else str(label),
+            corner,
+            xytext=(9, 9),
+            textcoords="offset points",
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+        )
+    axes.set(title=title, xlabel="first direction (input units)", aspect="equal")
+    axes.grid(visible=False)
 
 
 def hierarchy(folder: Path) -> Path | None:
-    """Parameters against D on a log scale: clean, CGRO (upper bound, N marked), robust (floor and construction)."""
+    """Draw parameters against the dimension D: clean, CGRO (upper bound), robust (lower bound and a construction).
+
+    Args:
+        folder: a run of `cgro lower-bound`.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where no dimension was computed.
+    """
     run = Run(folder)
-    rows, result = run.rows(), run.result
-    if not rows:
+    rows = read_value(run.rows(), str(folder / "metrics.jsonl"), list[FloorRow])
+    found = run.read(LowerBoundSummary, draft=True)
+    if not rows or found.threat is None:
         return None
-    dims = np.array([r["dim"] for r in rows])
-
-    def log10(key: str) -> np.ndarray:
-        return np.array([r[key] if r[key] is not None else math.nan for r in rows]) * math.log10(2)
-
+    dims = [row.dim for row in rows]
+    construction = _log10([row.log2_construction for row in rows])
+    floor = _log10([row.log2_floor for row in rows])
+    memorizer = _log10([row.log2_memorizer for row in rows])
+    clean = _log10([row.log2_clean for row in rows])
     path = folder / "figures" / "hierarchy"
     with figure(path, width=7.2, height=4.6) as drawing:
         axes = drawing.subplots()
-        axes.plot(dims, log10("log2_construction"), color=RED, linestyle="--", label="robust: a network we build")
-        axes.plot(dims, log10("log2_floor"), color=RED, label="robust: no smaller network can (Theorem 4.7)")
-        axes.fill_between(dims, log10("log2_floor"), log10("log2_construction"), color=RED, alpha=0.10, linewidth=0)
-        axes.plot(dims, log10("log2_memorizer"), color=BLUE, linestyle="-.",
-                  label=f"CGRO: memoriser of N = {result['n_points']:,} points")  # fmt: skip
-        axes.plot(dims, log10("log2_clean"), color=GREEN, linestyle=":", label="clean: 2 parameters, error 0")
-        if result["crossing"] is not None:
-            axes.axvline(result["crossing"], ymax=0.5, color=GREY, linewidth=0.9)
-            axes.annotate(f"the floor passes the memoriser at D = {result['crossing']}", (result["crossing"], 0),
-                          xytext=(6, 6), textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
-        axes.set(
-            xlabel="dimension D", ylabel=r"$\log_{10}$ of non-zero parameters",
-            title=rf"Cheap to memorise, expensive to generalise ($\delta$ = {result['threat']['radius']:g})",
-        )  # fmt: skip
+        axes.plot(dims, construction, color=ROBUST, linestyle="--", label="robust: a network we build")
+        axes.plot(dims, floor, color=ROBUST, label="robust: no smaller network can (Theorem 4.7)")
+        axes.fill_between(dims, floor, construction, color=ROBUST, alpha=0.10, linewidth=0)
+        memorizes = f"CGRO: memorizer of N = {found.n_points:,} points"
+        axes.plot(dims, memorizer, color=MEMORY, linestyle="-.", label=memorizes)
+        axes.plot(dims, clean, color=CLEAN, linestyle=":", label="clean: 2 parameters, error 0")
+        if found.crossing is not None:
+            axes.axvline(found.crossing, ymax=0.5, color=MARK, linewidth=0.9)
+            axes.annotate(
+                f"the lower bound passes the memorizer at D = {found.crossing:g}",
+                (found.crossing, 0),
+                xytext=(6, 6),
+                textcoords="offset points",
+                fontsize=9,
+                color=MARK,
+            )
+        axes.set(xlabel="dimension D", ylabel=r"$\log_{10}$ of non-zero parameters")
+        axes.set_title(rf"Cheap to memorize, expensive to generalize ($\delta$ = {found.threat.radius:g})")
         axes.legend(fontsize=9, loc="upper left")
     return path.with_suffix(".png")
 
 
-def toy(folder: Path, rows: Sequence[Mapping[str, Any]], n_points: int) -> Path:
-    """Errors of the memorizer on the worst-case family against D: CGRO appears with the dimension."""
+def _log10(log2: Sequence[float | None]) -> np.ndarray:
+    """From base 2; None becomes NaN, which no line is drawn through."""
+    return np.array(log2, float) * LOG10_OF_2
+
+
+def toy(folder: Path, rows: Sequence[Mapping[str, object]], n_points: int) -> Path:
+    """Draw the errors of the memorizer on the worst-case family against D: CGRO appears with the dimension.
+
+    Args:
+        folder: the run that takes the figure.
+        rows: for each dimension its `dim`, and the robust test error `expected` and of one draw (`robust_test`).
+        n_points: training points N.
+
+    Returns:
+        The PNG; an SVG lies beside it.
+    """
+    found = read_value(list(rows), "the errors of the toy", list[_Toy])
     path = folder / "figures" / "toy"
-    dims = [r["dim"] for r in rows]
+    dims = [one.dim for one in found]
+    expected = 100 * np.array([one.expected for one in found])
+    drawn = 100 * np.array([one.robust_test for one in found])
     with figure(path, width=6.4, height=4.0) as drawing:
         axes = drawing.subplots()
-        axes.plot(dims, [100 * r["expected"] for r in rows], color=RED, label="robust test error, expected")
-        axes.plot(dims, [100 * r["robust_test"] for r in rows], "o", color=RED, label="one draw, exact")
-        axes.plot(dims, [0] * len(dims), color=BLUE, linestyle="--", label="clean test and robust training error")
-        axes.set(xlabel="dimension D", ylabel="error (%)", title=f"The exact toy at N = {n_points}", ylim=(-3, 103))
+        axes.plot(dims, expected, color=ROBUST, label="robust test error, expected")
+        axes.plot(dims, drawn, "o", color=ROBUST, label="one draw, exact")
+        axes.plot(dims, [0] * len(dims), color=CLEAN, linestyle="--", label="clean test and robust training error")
+        axes.set(xlabel="dimension D", ylabel="error (%)", ylim=(-3, 103))
+        axes.set_title(f"The memorizer on the worst-case family, N = {n_points}")
         axes.legend(fontsize=9, loc="upper left")
     return path.with_suffix(".png")
 
 
-def parameter_law(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Non-zero parameters of the indicator layers against N D: measured on random and on real data, and the law."""
-    colors = {"box": RED, "compact": PURPLE, "lean": ORANGE, "shared": BLUE}
-    slopes = {"box": "6ND + N", "compact": "at most 6ND + N", "lean": "3ND + 4N + D", "shared": "ND + 4N + (8m-1)D + m"}
+def parameter_law(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Draw the non-zero parameters of the indicator layers against N D, counted and by formula.
+
+    Args:
+        path: of the figure; its suffix is replaced.
+        rows: for each memorizer its `variant`, `data` ("random" or "mnist5k"), `n`, `dim`, and its parameters
+            `measured` and by formula (`generic`).
+
+    Returns:
+        The PNG; an SVG lies beside it.
+    """
+    found = read_value(list(rows), "the parameters of the memorizers", list[_Count])
+    looks = (
+        ("box", "6ND + N", COMPARED[0], "-"),
+        ("compact", "at most 6ND + N", COMPARED[0], ":"),
+        ("lean", "3ND + 4N + D", COMPARED[1], "-"),
+        ("shared", "ND + 4N + (8m-1)D + m", COMPARED[2], "-"),
+    )
     with figure(path, width=7.0, height=4.4) as drawing:
         axes = drawing.subplots()
-        for variant, color in colors.items():
-            for kind, marker, face in (("random", "o", color), ("mnist5k", "s", "white")):
-                own = [r for r in rows if r["variant"] == variant and r["data"] == kind]
-                axes.loglog([r["n"] * r["dim"] for r in own], [r["measured"] for r in own], marker, color=color,
-                            markerfacecolor=face, markersize=5, alpha=0.8)  # fmt: skip
-            own = sorted((r["n"] * r["dim"], r["generic"]) for r in rows if r["variant"] == variant)
-            axes.loglog([o[0] for o in own], [o[1] for o in own], color=color, linewidth=0.9,
-                        label=f"{variant}: {slopes[variant]}")  # fmt: skip
-        axes.plot([], [], "o", color=GREY, label="measured, random data")
-        axes.plot([], [], "s", color=GREY, markerfacecolor="white", label="measured, mnist5k")
-        axes.set(xlabel="N D", ylabel="non-zero parameters of the indicators", title="The parameter law")
+        for variant, formula, color, linestyle in looks:
+            counts = sorted((one for one in found if one.variant == variant), key=lambda one: (one.size, one.generic))
+            sizes = np.array([one.size for one in counts])
+            generic = np.array([one.generic for one in counts])
+            measured = np.array([one.measured for one in counts])
+            random = np.array([one.data == "random" for one in counts], bool)
+            real = np.array([one.data == "mnist5k" for one in counts], bool)
+            look = {"color": color, "markersize": 5, "alpha": 0.8, "linestyle": "none"}
+            axes.loglog(sizes[random], measured[random], marker="o", **look)
+            axes.loglog(sizes[real], measured[real], marker="s", markerfacecolor="white", **look)
+            label = f"{variant}: {formula}"
+            axes.loglog(sizes, generic, color=color, linewidth=0.9, linestyle=linestyle, label=label)
+        axes.plot([], [], "o", color=MARK, label="counted, random data")
+        axes.plot([], [], "s", color=MARK, markerfacecolor="white", label="counted, mnist5k")
+        axes.set(xlabel="training points N times dimension D", ylabel="non-zero parameters of the indicators")
+        axes.set_title("Parameters that memorization takes")
         axes.legend(fontsize=8)
     return path.with_suffix(".png")

@@ -1,4 +1,7 @@
-"""One look for every figure: colors that survive color blindness and gray print, units on every axis, text that is safe.
+"""One look for every figure: one meaning per color, units on every axis, text that is safe.
+
+A color says what is measured, the style of a line on which part of the data: blue is clean, vermilion is robust (under
+attack), dashes are training, a solid line is test. The legend of one figure then reads in all others.
 
 Text from outside (names of data, classes, runs and attacks) is written by whoever made the data or the run. It passes
 `plain_text` before it enters a figure: nothing a name can hold ends a training at its figure. The rejected alternative
@@ -11,9 +14,11 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -21,22 +26,63 @@ from cgro._check import one_line
 from cgro.runs import write_atomic
 
 # Okabe and Ito (2008), told apart with every common color blindness; line styles tell them apart in gray.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#666666",
-)  # fmt: skip
-TRAIN: dict[str, Any] = {"linestyle": "--"}
-TEST: dict[str, Any] = {"linestyle": "-"}
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+RED = "#D55E00"
+PURPLE = "#CC79A7"
+SKY = "#56B4E9"
+GREY = "#666666"
+
+CLEAN = BLUE
+ROBUST = RED
+GAP = PURPLE
+"""Robust generalization gap: robust test error minus robust training error."""
+MEMORY = GREEN
+"""What is memorized: margins, noise and parameters that hold training examples only."""
+FLATNESS = ORANGE
+MARK = GREY
+"""Lines at an epoch, a step or a radius, and what is written beside them."""
+SIGNAL = SKY
+COMPARED = ("#000000", "#999933", "#882255")
+"""Several of one kind in one figure (attacks, seeds, variants): these colors mean nothing, the legend names each.
+
+The last two are from Tol's "muted" scheme, since of Okabe and Ito's colors no more are free. A choice.
+"""
+MARKERS = ("o", "s", "^", "D")
+"""As many that with `COMPARED`, both in turn, the first twelve look different."""
+
+
+class LineStyle(TypedDict):
+    """The keyword by which `Axes.plot` and `Axes.errorbar` take the style of a line."""
+
+    linestyle: str
+
+
+TRAIN: LineStyle = {"linestyle": "--"}
+TEST: LineStyle = {"linestyle": "-"}
+DOTTED: LineStyle = {"linestyle": ":"}
+_LINES = {"train": TRAIN, "test": TEST, "validation": DOTTED, "between": DOTTED}
 
 LONGEST_TEXT = 60
 """Characters of a text from outside that a figure shows: in capitals about the width of its axes. A choice."""
 NORMS = {"inf": r"$\ell_\infty$", "1": r"$\ell_1$", "2": r"$\ell_2$"}
 
-_RC: dict[Any, Any] = {
-    "figure.dpi": 120, "savefig.dpi": 160, "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
-    "legend.frameon": False, "lines.linewidth": 1.8, "svg.hashsalt": "cgro", "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-}  # fmt: skip
+
+def line_of(part: str) -> LineStyle:
+    """How a line over one part of the data is drawn.
+
+    Args:
+        part: "train", "test", "validation" or "between"; a name that this version does not know is dash-dotted.
+
+    Returns:
+        Keywords for `Axes.plot` and `Axes.errorbar`.
+
+    Example:
+        >>> line_of("train"), line_of("else")
+        ({'linestyle': '--'}, {'linestyle': '-.'})
+    """
+    return _LINES.get(part, {"linestyle": "-."})
 
 
 def plain_text(text: object, limit: int = LONGEST_TEXT) -> str:
@@ -69,6 +115,9 @@ def wrapped_text(text: object, width: int, n_lines: int) -> str:
         text: any value; its text is shown.
         width: of a line, in characters.
         n_lines: how many lines are kept.
+
+    Returns:
+        At most `n_lines` lines; the middle of a longer text is left out.
     """
     # Wrapped first: a line break inside an escaped dollar sign would bring it back.
     lines = textwrap.wrap(one_line(str(text), width * n_lines), width)
@@ -76,10 +125,17 @@ def wrapped_text(text: object, width: int, n_lines: int) -> str:
 
 
 def norm_text(p: object) -> str:
-    """The norm of a threat as mathtext; of an unknown one, in a file that others wrote, the text itself.
+    """The norm of a threat as mathtext.
 
-    >>> norm_text(2), norm_text("seven")
-    ('$\\\\ell_2$', 'seven')
+    Args:
+        p: 1, 2 or "inf"; in a file that others wrote, anything.
+
+    Returns:
+        Text for a title; of a norm that is none of these, its own text.
+
+    Example:
+        >>> norm_text(2), norm_text("seven")
+        ('$\\\\ell_2$', 'seven')
     """
     return NORMS.get(str(p), plain_text(p))
 
@@ -88,18 +144,21 @@ def norm_text(p: object) -> str:
 def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figure]:
     """A figure that is written as `path`.png and `path`.svg when the block ends. No global pyplot state.
 
-    Both are drawn in memory before the first is written, and each replaces its file whole or not at all. The SVG carries
-    no date, so equal results give equal files.
+    Both are drawn in memory before the first is written, and each replaces its file whole or not at all. The SVG
+    carries no date, so equal results give equal files.
 
     Args:
         path: of the files; another suffix is replaced.
         width: in inches.
         height: in inches.
 
+    Yields:
+        The empty figure, to draw on.
+
     Raises:
         BadRequest: the disk is full or not writable; old files are intact.
     """
-    with matplotlib.rc_context(_RC):
+    with _look():
         drawing = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawing)
         yield drawing
@@ -114,3 +173,62 @@ def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figu
             drawing.savefig(vector, format="svg", metadata={"Date": None})
         write_atomic(path.with_suffix(".png"), raster.getvalue())
         write_atomic(path.with_suffix(".svg"), vector.getvalue())
+
+
+def _look() -> contextlib.AbstractContextManager[None]:
+    """The settings of matplotlib under which every figure is drawn and written."""
+    return matplotlib.rc_context(
+        {
+            "axes.grid": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "figure.dpi": 120,
+            "font.family": "DejaVu Sans",
+            "font.size": 10,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "savefig.dpi": 160,
+            "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
+            "svg.hashsalt": "cgro",
+        }
+    )
+
+
+def draw_band(
+    axes: Axes, x: np.ndarray, values: np.ndarray, *, color: str, label: str, linestyle: str, marker: str = ""
+) -> None:
+    """Draw the mean over seeds, and as a band the range from the smallest to the largest seed.
+
+    Args:
+        axes: where.
+        x: (T,) what the values are drawn against.
+        values: (T, seeds), in the unit of the axis.
+        color: of both.
+        label: of the line, for the legend.
+        linestyle: of the line.
+        marker: at each value; none if empty.
+    """
+    axes.plot(x, values.mean(1), color=color, label=label, linestyle=linestyle, marker=marker, markersize=3)
+    if values.shape[1] > 1:
+        axes.fill_between(x, values.min(1), values.max(1), color=color, alpha=0.18, linewidth=0)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Args:
+        n: how many.
+        noun: in the singular; its plural ends in s.
+
+    Returns:
+        Both.
+
+    Example:
+        >>> counted(1, "seed"), counted(3, "seed")
+        ('1 seed', '3 seeds')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

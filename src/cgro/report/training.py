@@ -1,102 +1,119 @@
 """Figures of a training run: learning curves with the robust gap, and adversarial images."""
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
+from matplotlib.axes import Axes
 
-from cgro.report.examples import image_of, read_examples
-from cgro.report.shape import INTERVAL, NUMBER, SHALLOW, SHARE, Maybe, require
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, TEST, TRAIN, figure, norm_text, plain_text
+from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, read_learning_curves
+from cgro.report.examples import Examples, image_of, read_examples
+from cgro.report.style import COMPARED, GAP, MARK, MARKERS, ROBUST, figure, line_of, norm_text, plain_text
+from cgro.results import TrainSummary, read_value
+from cgro.results.records import EpochRecord
 from cgro.runs import Run
 
-_ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
-_BY_EPOCH = {...: {...: [{"epoch": NUMBER, "value": SHARE, "interval": INTERVAL, "complete": SHALLOW}]}}
 
+class _Settings(msgspec.Struct):
+    """What the title names; these are shown as text, whatever they are."""
 
-def _curves(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Epochs and (seeds, epochs) arrays of each error, of one run or of all its seeds."""
-    parts = sorted(folder.glob("seed-*")) or [folder]
-    rows = [_evaluated(Run(part)) for part in parts]
-    length = min(len(r) for r in rows)
-    epochs = np.array([r["epoch"] for r in rows[0][:length]])
-    return epochs, {k: np.array([[r.get(k) for r in seed[:length]] for seed in rows], float) for k in _ERRORS}
-
-
-def _evaluated(run: Run) -> list[dict[str, Any]]:
-    """Rows of the epochs after which the network was evaluated."""
-    what = str(run.path / "metrics.jsonl")
-    rows = run.rows()
-    require(rows, [{...: SHALLOW}], what)
-    found = [row for row in rows if "robust_error/test" in row]
-    require(found, [{"epoch": NUMBER, **dict.fromkeys(_ERRORS, Maybe(SHARE))}], what)
-    return found
+    data: object
+    p: object
+    radius: object
+    attack: object
+    seeds: object = 1
 
 
 def learning_curves(folder: Path) -> Path | None:
-    """Clean and robust error on train and test against the epoch; the robust gap is shaded.
+    """Draw clean and robust error on train and test against the epoch; the robust gap is shaded.
 
     Over several seeds the lines are means and the thin bars one standard deviation.
+
+    Args:
+        folder: a run of `cgro train`, of one seed or of several.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where nothing was evaluated.
     """
-    epochs, curves = _curves(folder)
+    curves = read_learning_curves(Run(folder))
+    epochs = curves.epochs
     if not len(epochs):
         return None
     path = folder / "figures" / "learning_curves"
     with figure(path) as drawing:
         axes = drawing.subplots()
-        for kind, color in (("robust", RED), ("clean", BLUE)):
-            for part, style in (("train", TRAIN), ("test", TEST)):
-                values = 100 * curves[f"{kind}_error/{part}"]
-                axes.plot(epochs, values.mean(0), color=color, label=f"{kind} error, {part}", **style)
-                if len(values) > 1:
-                    axes.errorbar(epochs, values.mean(0), values.std(0, ddof=1), fmt="none", color=color, linewidth=0.8)
-        low, high = (100 * curves[f"robust_error/{part}"].mean(0) for part in ("train", "test"))
-        axes.fill_between(epochs, low, high, where=high >= low, color=ORANGE, alpha=0.25, linewidth=0)
+        for curve in (ROBUST_TRAIN, ROBUST_TEST, CLEAN_TRAIN, CLEAN_TEST):
+            values = curves.percent(curve)
+            mean = values.mean(0)
+            axes.plot(epochs, mean, color=curve.color, label=curve.label, **line_of(curve.part))
+            if len(values) > 1:
+                axes.errorbar(epochs, mean, values.std(0, ddof=1), fmt="none", color=curve.color, linewidth=0.8)
+        low = curves.percent(ROBUST_TRAIN).mean(0)
+        high = curves.percent(ROBUST_TEST).mean(0)
+        axes.fill_between(epochs, low, high, where=high >= low, color=GAP, alpha=0.25, linewidth=0)
         axes.annotate(
-            f"robust gap {high[-1] - low[-1]:.1f} points", (epochs[-1], (low[-1] + high[-1]) / 2),
-            xytext=(-8, 0), textcoords="offset points", ha="right", va="center", fontsize=9,
-        )  # fmt: skip
+            f"robust gap {high[-1] - low[-1]:.1f} points",
+            (epochs[-1], (low[-1] + high[-1]) / 2),
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=9,
+        )
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title=_title(folder))
         axes.legend(ncols=2, fontsize=9)
     return path.with_suffix(".png")
 
 
 def robust_error_by_epoch(folder: Path) -> Path | None:
-    """The robust error of every kept checkpoint by each attack that was tried on all of them; unfinished ones are hollow."""
-    curves = Run(folder).summary.get("curves") or {}
-    require(curves, _BY_EPOCH, str(folder / "summary.json"))
-    if not curves:
+    """Draw the robust error of every kept checkpoint by each attack that was tried on all of them.
+
+    Bands are 95% intervals; a hollow marker is an attack that was stopped before its end.
+
+    Args:
+        folder: a run of `cgro train` that `cgro evaluate --per-epoch` went over.
+
+    Returns:
+        The PNG, an SVG lies beside it; None where there is no such curve.
+    """
+    found = Run(folder).read()
+    if not isinstance(found, TrainSummary) or not found.curves:
         return None
     path = folder / "figures" / "robust_error_by_epoch"
     with figure(path) as drawing:
         axes = drawing.subplots()
-        for (name, parts), color in zip(curves.items(), (RED, BLUE, GREEN, PURPLE, ORANGE), strict=False):
-            for part, rows in parts.items():
-                epochs, values = [r["epoch"] for r in rows], np.array([100 * r["value"] for r in rows])
-                low, high = (np.array([100 * r["interval"][k] for r in rows]) for k in (0, 1))
-                axes.plot(
-                    epochs,
-                    values,
-                    color=color,
-                    label=plain_text(f"{name}, {part}"),
-                    **(TRAIN if part == "train" else TEST),
-                )
-                axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-                for complete, face in ((True, color), (False, "white")):
-                    chosen = [k for k, r in enumerate(rows) if r["complete"] == complete]
-                    axes.plot([epochs[k] for k in chosen], values[chosen], "o", color=color, markerfacecolor=face)
+        for (attack, parts), color, marker in zip(found.curves.items(), cycle((ROBUST, *COMPARED)), cycle(MARKERS)):
+            for part, checkpoints in parts.items():
+                label = plain_text(f"{attack}, {part}")
+                _draw_checkpoints(axes, checkpoints, part=part, label=label, color=color, marker=marker)
         axes.set(xlabel="epoch", ylabel="robust error, lower bound (%)", ylim=(0, None), title=_title(folder))
         axes.legend(fontsize=9)
     return path.with_suffix(".png")
 
 
+def _draw_checkpoints(
+    axes: Axes, checkpoints: Sequence[EpochRecord], *, part: str, label: str, color: str, marker: str
+) -> None:
+    epochs = np.array([one.epoch for one in checkpoints])
+    values = 100 * np.array([one.value for one in checkpoints])
+    intervals = 100 * np.array([one.interval for one in checkpoints], float).reshape(-1, 2)
+    complete = np.array([one.complete for one in checkpoints], bool)
+    axes.plot(epochs, values, color=color, label=label, **line_of(part))
+    axes.fill_between(epochs, intervals[:, 0], intervals[:, 1], color=color, alpha=0.15, linewidth=0)
+    axes.plot(epochs[complete], values[complete], marker, color=color)
+    axes.plot(epochs[~complete], values[~complete], marker, color=color, markerfacecolor="white")
+
+
 def _title(folder: Path) -> str:
-    config = Run(folder).config
-    require(config, dict.fromkeys(("data", "p", "radius", "attack"), SHALLOW), str(folder / "config.yaml"))
-    seeds = config.get("seeds", 1)
-    what = "standard training" if config["attack"] == "none" else "adversarial training"
-    title = f"{plain_text(config['data'])}: {what}, {norm_text(config['p'])} radius {plain_text(config['radius'])}"
-    return f"{title}, {plain_text(seeds)} seeds" if seeds != 1 else title
+    settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
+    what = "standard training" if settings.attack == "none" else "adversarial training"
+    threat = f"{norm_text(settings.p)} radius {plain_text(settings.radius)}"
+    title = f"{plain_text(settings.data)}: {what}, {threat}"
+    if settings.seeds != 1:
+        title += f", {plain_text(settings.seeds)} seeds"
+    return title
 
 
 def adversarial_grid(folder: Path) -> Path | None:
@@ -115,40 +132,41 @@ def adversarial_grid(folder: Path) -> Path | None:
     if not source.exists():
         return None
     found = read_examples(source)
-    n = len(found)
-    delta = found.x_adv - found.x
-    scale = float(np.abs(delta).max()) or 1.0
+    scale = float(np.abs(found.x_adv - found.x).max()) or 1.0
     path = folder / "figures" / "adversarial_examples"
-    with figure(path, width=1.15 * n + 0.8, height=4.1) as drawing:
-        grid = drawing.subplots(3, n, squeeze=False)
-        for i in range(n):
-            rows = (
-                (image_of(found.x[i]), found.before[i], found.right_before[i], None),
-                (_flat(delta[i]), "", True, scale),
-                (image_of(found.x_adv[i]), found.after[i], found.right_after[i], None),
-            )
-            for row, (image, text, right, limit) in enumerate(rows):
-                axes = grid[row][i]
-                look = (
-                    {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-                    if limit
-                    else {"cmap": "gray", "vmin": 0, "vmax": 1}
-                )
-                axes.imshow(image, **look)
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.grid(False)
-                for side in axes.spines.values():
-                    side.set(visible=True, color=GREY if right else RED, linewidth=0.8 if right else 2.2)
-                axes.set_title(
-                    plain_text(text) + ("" if right else "  wrong"), fontsize=9, color="black" if right else RED
-                )
-        for row, text in enumerate(("clean", f"change\n(at most {scale:.3g})", "attacked")):
-            grid[row][0].set_ylabel(text, fontsize=9)
+    with figure(path, width=1.15 * len(found) + 0.8, height=4.1) as drawing:
+        grid = drawing.subplots(3, len(found), squeeze=False)
+        for i in range(len(found)):
+            _draw_example(grid[:, i], found, i, scale)
+        grid[0, 0].set_ylabel("clean", fontsize=9)
+        grid[1, 0].set_ylabel(f"change\n(at most {scale:.3g})", fontsize=9)
+        grid[2, 0].set_ylabel("attacked", fontsize=9)
         drawing.suptitle("Predictions before and after the attack, test images", fontsize=11)
     return path.with_suffix(".png")
 
 
-def _flat(delta: np.ndarray) -> np.ndarray:
-    """The channel mean of a perturbation."""
-    return delta.mean(0)
+def _draw_example(column: np.ndarray, found: Examples, i: int, scale: float) -> None:
+    """Draw one image, its change and the attacked image, one below the other."""
+    top, middle, bottom = column
+    change = (found.x_adv[i] - found.x[i]).mean(0)
+    top.imshow(image_of(found.x[i]), cmap="gray", vmin=0, vmax=1)
+    middle.imshow(change, cmap="RdBu_r", vmin=-scale, vmax=scale)
+    bottom.imshow(image_of(found.x_adv[i]), cmap="gray", vmin=0, vmax=1)
+    _frame(top, found.before[i], bool(found.right_before[i]))
+    _frame(middle, "", True)
+    _frame(bottom, found.after[i], bool(found.right_after[i]))
+
+
+def _frame(axes: Axes, prediction: str, right: bool) -> None:
+    """Write a prediction above an image, and mark a wrong one by a frame and a word."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    if right:
+        axes.set_title(plain_text(prediction), fontsize=9, color="black")
+        color, width = MARK, 0.8
+    else:
+        axes.set_title(f"{plain_text(prediction)}  wrong", fontsize=9, color=ROBUST)
+        color, width = ROBUST, 2.2
+    for side in axes.spines.values():
+        side.set(visible=True, color=color, linewidth=width)

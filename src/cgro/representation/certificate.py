@@ -1,25 +1,26 @@
-"""Certificates of the memorizer: y F >= margin on every training ball, and what follows away from them.
+"""Certificates of the memorizer of Theorem 4.4: y F >= margin on every training ball, and what follows away from them.
 
 Letters as in docs/representation.md. A: no support of another class meets the ball of a training point. A': any ramp,
-the overlaps summed. B: points that are not memorized, by a certified bound on the clean model.
+the overlaps summed. B: points that are not memorized, by a certified bound on the clean model. C and D: any point.
 """
 
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
+from cgro.bounds import certified_margin
 from cgro.definitions.threat import ThreatModel
-from cgro.representation.linear_relaxation import certified_margin
-from cgro.representation.memorizer import ABOVE_ONE, RobustMemorizer
-from cgro.representation.network import propagate_intervals
+from cgro.representation.combination import ABOVE_ONE
+from cgro.representation.memorizer import RobustMemorizer
 
 ROUNDING = 1e-9
-"""Taken off float64 margins: sums of D terms below 1, over a gap >= 1e-4, are off by less than D 1e-16 / 1e-4."""
+"""Subtracted from float64 margins: sums of D terms below 1, over a gap >= 1e-4, are off by less than D 1e-16 / 1e-4."""
+
+BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,11 @@ class Certificate:
 
     Args:
         margin: (N,) lower bounds of y F; for logits of half the margin, (F_y - max F_j) / 2, the same on balls.
-        threat: norm, radius and box. n_parameters: non-zeros of the network. generic_parameters: the stated bound.
-        method: letters and arithmetic. n_memorized: points that the network remembers.
+        threat: norm, radius and box.
+        n_parameters: non-zeros of the network; None if the clean model cannot be lowered.
+        generic_parameters: the stated bound, of the indicators.
+        method: letters and arithmetic.
+        n_memorized: points that the network remembers.
     """
 
     margin: Tensor
@@ -49,18 +53,25 @@ class Certificate:
         """The least certified y F."""
         return float(self.margin.min())
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for `summary.json`."""
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for `summary.json`.
+
+        Returns:
+            holds, min_margin, n (points), n_memorized, method.
+        """
         return {
-            "holds": self.holds, "min_margin": self.min_margin, "n": len(self.margin),
-            "n_memorized": self.n_memorized, "method": self.method,
-        }  # fmt: skip
+            "holds": self.holds,
+            "min_margin": self.min_margin,
+            "n": len(self.margin),
+            "n_memorized": self.n_memorized,
+            "method": self.method,
+        }
 
 
 def certify(
-    memorizer: RobustMemorizer, *, threat: ThreatModel | None = None, exact: bool = False, batch: int = 512
+    memorizer: RobustMemorizer, *, threat: ThreatModel | None = None, exact: bool = False, batch: int = BATCH
 ) -> Certificate:
-    """Lower bounds of y F over the training balls (certificates A, A' and B).
+    """Bound y F from below over the training balls of Theorem 4.4 (certificates A, A' and B).
 
     margin_i = own_i - sum over other classes' k of ReLU(1 - zmin_ik / gap_k) - ReLU(1 - B own_i), own_i the least
     value of point i's own indicator on its ball (1 up to `inner`), zmin_ik the least excess of point k there. Where no
@@ -68,10 +79,14 @@ def certify(
     min(1, m_i) / B from a certified bound m_i on the clean model, and no overlap at all is allowed there.
 
     Args:
-        memorizer: the network. threat: another radius of the same norm, to ask what still holds; None for its own.
+        memorizer: the network.
+        threat: another radius of the same norm, to ask what still holds; None for its own.
         exact: decide in rational arithmetic on pixels k / 255 (rounded square roots for p = 2 go the safe way); else
-            in float64 with 1e-9 taken off where supports overlap.
+            in float64 with 1e-9 subtracted where supports overlap.
         batch: points at a time.
+
+    Returns:
+        The bounds and how they were found.
 
     Raises:
         BadRequest: exact on data that are no pixels, another norm, small-margin points with a clean model that cannot
@@ -83,94 +98,86 @@ def certify(
         >>> certify(F).min_margin, certify(F, threat=ThreatModel("inf", 0.45)).holds
         (1.0, False)
     """
-    threat = threat or memorizer.threat
-    if threat.p != memorizer.threat.p:
-        raise bad("threat", expected=f"p = {memorizer.threat.p:g}", got=f"{threat.p:g}")
-    if exact and memorizer.pixels is None:
+    m = memorizer
+    threat = threat or m.threat
+    if threat.p != m.threat.p:
+        raise bad("threat", expected=f"p = {m.threat.p:g}", got=f"{threat.p:g}")
+    if exact and m.pixels is None:
         raise bad("exact", expected="pixels k / 255", got="other floats", remedy="leave exact out")
-    n = len(memorizer.y)
-    overlap, met = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.bool)
-    for first in range(0, n, batch):
-        positions = torch.arange(first, min(first + batch, n))
-        i, k = _other_supports(memorizer, memorizer.points(positions), memorizer.classes[positions], threat.radius)
-        if exact:
-            i, k, lost = _exact_losses(memorizer, positions[i], k, threat.radius)
-        else:
-            i, lost = positions[i], _losses(memorizer, positions[i], k, threat.radius)
+    overlap = torch.zeros(len(m.y), dtype=torch.float64)
+    met = torch.zeros(len(m.y), dtype=torch.bool)
+    for positions in torch.arange(len(m.y)).split(batch):
+        rows, kept = _other_supports(m, m.points(positions), m.classes[positions], threat.radius)
+        i = positions[rows]
+        losses = _exact_losses if exact else _losses
+        lost = losses(m, i, kept, threat.radius)
         overlap.index_add_(0, i, lost)
         met[i[lost > 0]] = True
-    own = _own_value(memorizer, threat.radius)
-    margin = own - overlap - (1 - ABOVE_ONE * own).clamp_min(0) - (0.0 if exact else ROUNDING) * met
-    margin, letters = _with_unmemorised(memorizer, margin, met, threat)
-    method = f"{letters}{chr(39) if bool(met.any()) else ''}, {'exact rational' if exact else 'float64'}"
-    count = memorizer.parameters_of(measure=False)
-    return Certificate(margin, threat, count.formula, count.generic, method, memorizer.n_memorized)
+    own = _own_value(m, threat.radius)
+    margin = own - overlap - (1 - ABOVE_ONE * own).clamp_min(0)
+    if not exact:
+        margin = margin - ROUNDING * met
+    margin, letters = _with_unmemorized(m, margin, met, threat)
+    if bool(met.any()):
+        letters += "'"
+    arithmetic = "exact rational" if exact else "float64"
+    count = m.parameters_of(measure=False)
+    return Certificate(margin, threat, count.formula, count.generic, f"{letters}, {arithmetic}", m.n_memorized)
 
 
 def _other_supports(m: RobustMemorizer, x: Tensor, classes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Pairs (row, memorized point of another class) whose support may meet the row's ball."""
-    rows, kept = m.near(x, radius)
-    other = classes[rows] != m.classes[m.memorized[kept]]
+    rows, kept = m.supports.near(x, radius)
+    other = classes[rows] != m.kept_classes(kept)
     return rows[other], kept[other]
 
 
-def least_excess(m: RobustMemorizer, x: Tensor, kept: Tensor, radius: float) -> Tensor:
-    """zmin: the least excess of memorized point kept[j] over the ball of radius `radius` about x[j], float64."""
-    delta = (x - m.centers(kept)).abs()
-    p = m.threat.p
-    if p == math.inf:
-        return (delta - radius - m.inner).clamp_min(0).sum(1)
-    if p == 1:
-        return (delta.sum(1) - radius - m.inner).clamp_min(0)
-    distance = (delta**2).sum(1).sqrt()
-    return ((distance - radius).clamp_min(0) ** 2 - m.balls_threshold()).clamp_min(0)
-
-
 def _losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) -> Tensor:
-    value = 1 - least_excess(m, m.points(i), kept, radius) / m.gap[kept]
+    """By how much memorized points of other classes can lower y F on the balls of points i; float64."""
+    value = 1 - m.supports.least_excess(m.points(i), kept, radius) / m.supports.gap[kept]
     return torch.where(value > ROUNDING, value, 0.0)
 
 
-def _exact_losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+def _exact_losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) -> Tensor:
     """The same in rational arithmetic; the numbers of the network (inner, gap, threshold) are taken as they stand."""
     assert m.pixels is not None
-    radius_, inner, p = Fraction(radius), Fraction(m.inner), m.threat.p
-    pixels = m.pixels.flatten(1)
-    losses = []
-    for a, b in zip(i.tolist(), kept.tolist(), strict=True):
-        delta = (pixels[a].long() - pixels[m.memorized[b]].long()).abs()
-        gap = Fraction(float(m.gap[b]))
-        if p == math.inf:
-            values, counts = delta.unique(return_counts=True)
-            parts = (max(Fraction(v, 255) - radius_ - inner, Fraction(0)) * c
-                     for v, c in zip(values.tolist(), counts.tolist(), strict=True))  # fmt: skip
-            least = sum(parts, Fraction(0))
-        elif p == 1:
-            least = max(Fraction(int(delta.sum()), 255) - radius_ - inner, Fraction(0))
-        else:
-            root = Fraction(math.isqrt(int((delta**2).sum()) << 80), 255 << 40)  # rounded down
-            least = max(max(root - radius_, Fraction(0)) ** 2 - Fraction(m.balls_threshold()), Fraction(0))
+    pixels = m.pixels.flatten(1).long()
+    losses: list[float] = []
+    for point, k in zip(i.tolist(), kept.tolist(), strict=True):
+        delta = (pixels[point] - pixels[m.supports.memorized[k]]).abs()
+        least = _exact_least_excess(m, delta, Fraction(radius))
+        gap = Fraction(float(m.supports.gap[k]))
         losses.append(float(max(1 - least / gap, Fraction(0))))
-    return i, kept, torch.tensor(losses, dtype=torch.float64)
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def _exact_least_excess(m: RobustMemorizer, delta: Tensor, radius: Fraction) -> Fraction:
+    """zmin, as `Supports.least_excess`, from the integer pixel differences delta of two points."""
+    inner = Fraction(m.supports.inner)
+    none = Fraction(0)
+    if m.threat.p == math.inf:
+        values, counts = delta.unique(return_counts=True)
+        total = none
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            total += max(Fraction(value, 255) - radius - inner, none) * count
+        return total
+    if m.threat.p == 1:
+        return max(Fraction(int(delta.sum()), 255) - radius - inner, none)
+    root = Fraction(math.isqrt(int((delta**2).sum()) << 80), 255 << 40)  # rounded down, to 40 binary places
+    return max(max(root - radius, none) ** 2 - Fraction(m.supports.threshold), none)
 
 
 def _own_value(m: RobustMemorizer, radius: float) -> Tensor:
-    """The least value of each point's own indicator on its ball; nan-free 1 for points that are not memorized."""
+    """The least value of each point's own indicator on its ball; 1 for points that are not memorized."""
     own = torch.ones(len(m.y), dtype=torch.float64)
-    p, beyond = m.threat.p, max(0.0, radius - m.inner)
-    if p == math.inf:
-        beyond *= m.dim
-    elif p == 2:
-        # q exceeds |x|^2 by at most the sawtooth error, which the threshold already contains
-        beyond = max(0.0, radius**2 - m.inner**2)
-    own[m.memorized] = (1 - beyond / m.gap).clamp_min(0)
+    own[m.supports.memorized] = (1 - m.supports.largest_own_excess(radius) / m.supports.gap).clamp_min(0)
     return own
 
 
-def _with_unmemorised(m: RobustMemorizer, margin: Tensor, met: Tensor, threat: ThreatModel) -> tuple[Tensor, str]:
+def _with_unmemorized(m: RobustMemorizer, margin: Tensor, met: Tensor, threat: ThreatModel) -> tuple[Tensor, str]:
     """Certificate B for the points that the network does not remember."""
     rest = torch.ones(len(m.y), dtype=torch.bool)
-    rest[m.memorized] = False
+    rest[m.supports.memorized] = False
     if not bool(rest.any()):
         return margin, "A"
     positions = torch.nonzero(rest).squeeze(1)
@@ -180,73 +187,90 @@ def _with_unmemorised(m: RobustMemorizer, margin: Tensor, met: Tensor, threat: T
     return margin, "B" if m.n_memorized == 0 else "A+B"
 
 
-def clean_margin(m: RobustMemorizer, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
-    """A certified lower bound of the clean margin in F's units: y f, or (f_y - max f_j) / (2 s) for logits."""
-    bound = certified_margin(m.lowered_clean(), x, y, threat)
-    return bound if m.binary else bound / (2 * m.scale)
+def clean_margin(memorizer: RobustMemorizer, x: Tensor, y: Tensor, threat: ThreatModel) -> Tensor:
+    """Bound the clean model's margin from below over the threat, in F's units.
+
+    Args:
+        memorizer: whose clean model.
+        x: (B, *S) inputs.
+        y: (B,) labels.
+        threat: ball and box.
+
+    Returns:
+        (B,) bounds of y f for scores, of (f_y - max f_j) / (2 s) for logits.
+
+    Raises:
+        BadRequest: a clean model that cannot be lowered.
+    """
+    bound = certified_margin(memorizer.lowered_clean(), x, y, threat)
+    return bound if memorizer.binary else bound / (2 * memorizer.combination.scale)
 
 
 def small_margin_points(memorizer: RobustMemorizer) -> Tensor:
-    """Training points on whose ball the clean model is not certified right: those that must be memorized. (N,) bool.
+    """Find the points that must be memorized (v1: Theorem 3.3, Corollary 3.4): f_clean is not certified on their ball.
 
-    Their share is an upper bound of the mu of the mu N D statement, as the certificate is not tight.
+    With mu the share of such points, O~(mu N D) + poly(D) parameters suffice. The share found here is an upper bound of
+    mu, as the certificate is not tight.
+
+    Args:
+        memorizer: supplies points, clean model and threat.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        BadRequest: a clean model that cannot be lowered.
     """
     every = torch.arange(len(memorizer.y))
     return ~(clean_margin(memorizer, memorizer.points(every), memorizer.y, memorizer.threat) > 0)
 
 
-def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, *, batch: int = 16) -> Tensor:
-    """Certified y F on training balls by interval arithmetic through the expanded network, layer by layer. (n,)
-
-    Independent of `certify`: it knows nothing of distances or supports. For `box` and `compact` exactly 1, unless
-    supports of the same class add to it; for `lean` and `shared` intervals lose too much, and the result is no verdict.
-    For logits it is half the difference of bounds, as in `Certificate`.
-    """
-    m = memorizer
-    positions = torch.arange(len(m.y)) if positions is None else positions
-    layers, out = m.expand(), []
-    for part in positions.split(batch):
-        x = m.points(part)
-        low, high = (x - m.threat.radius), (x + m.threat.radius)
-        if m.threat.box is not None:
-            low, high = low.clamp_min(m.low), high.clamp_max(m.high)
-        low, high = propagate_intervals(layers, low, high)[-1]
-        if m.binary:
-            out.append(torch.where(m.y[part] > 0, low[:, 0], -high[:, 0]))
-        else:
-            right = m.y[part][:, None]
-            others = high.scatter(1, right, -torch.inf).amax(1)
-            out.append((low.gather(1, right).squeeze(1) - others) / 2)
-    return torch.cat(out)
-
-
 def certified_robust(memorizer: RobustMemorizer, x: Tensor, y: Tensor, threat: ThreatModel | None = None) -> Tensor:
-    """Which examples are proved robust (parts C and D): no support of another class meets the ball, and f_clean is
-    certified on it, or the ball lies in the core of a memorized point of its class. (B,) bool.
+    """Find which examples are proved robust (certificates C and D).
 
-    Where no support meets the ball at all, F is f_clean there, so nothing is lost by F beyond the bound on f_clean.
+    Either no support of another class meets the ball and f_clean is certified on it, or the ball lies in the core of a
+    memorized point of its class. Where no support meets the ball at all, F is f_clean there, so nothing is lost by F
+    beyond the bound on f_clean.
+
+    Args:
+        memorizer: the network.
+        x: (B, *S) inputs.
+        y: (B,) labels.
+        threat: ball and box; None for the network's own.
+
+    Returns:
+        (B,) bool.
 
     Raises:
         BadRequest: a clean model that cannot be lowered.
     """
-    m, threat = memorizer, threat or memorizer.threat
-    flat, classes = x.flatten(1).double(), m._classes(y)
-    robust = torch.cat([
-        clean_margin(m, a, b, threat) > 0 for a, b in zip(flat.split(512), y.split(512), strict=True)
-    ])  # fmt: skip
-    rows, kept = m.near(flat, threat.radius)
-    distance = torch.linalg.vector_norm(flat[rows] - m.centers(kept), ord=m.threat.p, dim=1)
-    same = classes[rows] == m.classes[m.memorized[kept]]
+    m = memorizer
+    threat = threat or m.threat
+    flat = x.flatten(1).double()
+    clean = [torch.zeros(0, dtype=torch.bool)]
+    for rows in torch.arange(len(flat)).split(BATCH):
+        clean.append(clean_margin(m, flat[rows], y[rows], threat) > 0)
+    rows, kept = m.supports.near(flat, threat.radius)
+    same = m.class_of(y)[rows] == m.kept_classes(kept)
+    least = m.supports.least_excess(flat[rows], kept, threat.radius)
+    value = (1 - least / m.supports.gap[kept] + ROUNDING).clamp_min(0)
     lost = torch.zeros(len(x), dtype=torch.float64)
-    value = (1 - least_excess(m, flat[rows], kept, threat.radius) / m.gap[kept] + ROUNDING).clamp_min(0)
     lost.index_add_(0, rows[~same], value[~same])
+    in_core = same & (m.supports.distance(flat[rows], kept) + threat.radius <= m.supports.inner)
     core = torch.zeros(len(x), dtype=torch.bool)
-    core[rows[same & (distance + threat.radius <= m.inner)]] = True
-    return (robust & (lost <= 2 * ROUNDING)) | (core & (lost < 1 - ROUNDING))
+    core[rows[in_core]] = True
+    return (torch.cat(clean) & (lost <= 2 * ROUNDING)) | (core & (lost < 1 - ROUNDING))
 
 
-def require_lowerable(memorizer: RobustMemorizer) -> str | None:
-    """None if the clean model can be written as linear layers, else the reason in one line."""
+def not_lowerable(memorizer: RobustMemorizer) -> str | None:
+    """Say why the clean model cannot be written as affine layers.
+
+    Args:
+        memorizer: whose clean model.
+
+    Returns:
+        The reason in one line; None if it can.
+    """
     try:
         memorizer.lowered_clean()
     except BadRequest as error:

@@ -11,17 +11,32 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count, number
-from cgro.representation.network import Layer, dense_layer, propagate_intervals
+from cgro.bounds import Interval, Layer, dense_layer, propagate_intervals
 
 SLACK = 1e-9
+"""The network is made for a radius this much larger (relatively), so that rounding cannot leave the ball."""
+
 LARGEST_GRID = 2**16
+"""Points of the largest family that is written down."""
+
+F64 = torch.float64
 
 
 def grid_side(radius: float) -> int:
-    """k, the largest integer with 1 / (k - 1) > 2 radius: neighbors on the grid are more than 2 radius apart.
+    """Return k, the largest integer with 1 / (k - 1) > 2 radius: neighbors on the grid are more than 2 radius apart.
 
-    >>> grid_side(0.1), grid_side(0.2)
-    (5, 3)
+    Args:
+        radius: delta in (0, 1/2).
+
+    Returns:
+        k, points per coordinate.
+
+    Raises:
+        BadRequest: a radius of 1/2 or more.
+
+    Example:
+        >>> grid_side(0.1), grid_side(0.2)
+        (5, 3)
     """
     number(radius, "radius", low=1e-6)
     if radius >= 0.5:
@@ -33,12 +48,21 @@ def grid_side(radius: float) -> int:
 
 
 def binary_entropy(share: float) -> float:
-    """H(a) in bits.
+    """Return H(a) = -a log2 a - (1 - a) log2 (1 - a), in bits.
 
-    >>> binary_entropy(0.5), binary_entropy(0.0)
-    (1.0, 0.0)
+    Args:
+        share: a in [0, 1].
+
+    Returns:
+        H(a); 0 at both ends.
+
+    Example:
+        >>> binary_entropy(0.5), binary_entropy(0.0)
+        (1.0, 0.0)
     """
-    return 0.0 if share in (0, 1) else -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+    if share in (0, 1):
+        return 0.0
+    return -share * math.log2(share) - (1 - share) * math.log2(1 - share)
 
 
 def _log2_growth(log2_w: float, n_layers: int, log2_m: float, dim: int) -> float:
@@ -50,7 +74,7 @@ def _log2_growth(log2_w: float, n_layers: int, log2_m: float, dim: int) -> float
 
 
 def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1) -> float | None:
-    """log2 of the parameters that a robust network must exceed on the worst labeling (Theorem 4.7, counted).
+    """Return log2 of the parameters that a robust network must exceed on the worst labeling (Theorem 4.7, counted).
 
     The m = k^(D-1) grid points need m labels. At most 2^G(W) labelings are realized by networks with W non-zero
     parameters in L weight layers, G = L + L W log2(2 e m L) + W log2(e (D+W+1)(W+1)/W); each is within error a of at
@@ -58,10 +82,16 @@ def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1
     any l_p norm. It does not say which labeling, nor anything about a data set such as MNIST.
 
     Args:
-        radius: of the threat. dim: D >= 2. n_layers: L. error: a in [0, 1/2).
+        radius: delta, of the threat.
+        dim: D >= 2.
+        n_layers: L.
+        error: a in [0, 1/2).
 
     Returns:
         log2 of the largest such W, or None where the argument is vacuous (not even W = 1).
+
+    Raises:
+        BadRequest: a value out of its range.
 
     Example:
         >>> [round(log2_floor(0.1, d), 1) for d in (5, 10, 20, 50, 784)]
@@ -74,21 +104,34 @@ def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1
     budget = log2_m + math.log2(1 - binary_entropy(error))
     if _log2_growth(0.0, n_layers, log2_m, dim) >= budget:
         return None
-    low, high = 0.0, log2_m
-    for _ in range(200):
+    low = 0.0
+    high = log2_m
+    for _ in range(200):  # bisection to the last bit: the growth rises with W
         middle = (low + high) / 2
-        low, high = (middle, high) if _log2_growth(middle, n_layers, log2_m, dim) < budget else (low, middle)
+        if _log2_growth(middle, n_layers, log2_m, dim) < budget:
+            low = middle
+        else:
+            high = middle
     return low
 
 
 def log2_construction(radius: float, dim: int) -> float:
-    """log2 of the parameters of the round-project-interpolate network on a random labeling: 5 (k-1)(D-1) + 1.5 m.
+    """Return log2 of the parameters of `robust_network` on a random labeling: 5 (k-1)(D-1) + 1.5 m.
 
-    >>> 3.9 < log2_construction(0.2, 3) < 6
-    True
+    Args:
+        radius: delta.
+        dim: D.
+
+    Returns:
+        log2 of the count; a random labeling has m / 2 runs of equal labels.
+
+    Example:
+        >>> 3.9 < log2_construction(0.2, 3) < 6
+        True
     """
     k = grid_side(radius)
-    log2_m, linear = (dim - 1) * math.log2(k), 5 * (k - 1) * (dim - 1)
+    log2_m = (dim - 1) * math.log2(k)
+    linear = 5 * (k - 1) * (dim - 1)
     return log2_m + math.log2(1.5 + linear * 2.0**-log2_m)
 
 
@@ -97,7 +140,11 @@ class Family:
     """The points (s, 1/2 + eta phi(s)), s in a grid of k^(D-1), labeled phi(s); clean error 0 with 2 parameters.
 
     Args:
-        points: (m, D) float64. labels: (m,) -1 / +1. digits: (m, D-1) grid positions 0 .. k-1. radius, side: delta, k.
+        points: (m, D) float64.
+        labels: (m,) phi, -1 / +1.
+        digits: (m, D-1) grid positions 0 .. k-1.
+        radius: delta.
+        side: k.
     """
 
     points: Tensor
@@ -107,11 +154,24 @@ class Family:
     side: int
 
 
+def _grid_digits(side: int, dim: int) -> Tensor:
+    """The digits to base k of 0 .. k^(D-1) - 1, lowest first, (m, D-1)."""
+    return torch.arange(side ** (dim - 1))[:, None] // side ** torch.arange(dim - 1) % side
+
+
 def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, seed: int = 0) -> Family:
-    """Build the family with given or random labels, eta = radius / 2, so that the classes are > 2 radius apart.
+    """Build the family of Theorem 4.7 with given or random labels, eta = radius / 2.
+
+    Classes are then more than 2 radius apart, as the grid points are.
 
     Args:
-        radius: delta. dim: D. labels: (k^(D-1),) or None for random ones from `seed`.
+        radius: delta.
+        dim: D.
+        labels: (k^(D-1),) phi; None for random ones.
+        seed: of random labels.
+
+    Returns:
+        The family.
 
     Raises:
         BadRequest: a grid of more than 65,536 points, labels that do not fit.
@@ -124,8 +184,8 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
     k = grid_side(radius)
     if (dim - 1) * math.log2(k) > math.log2(LARGEST_GRID):
         raise bad("dim", expected=f"a grid of at most {LARGEST_GRID} points", got=f"{k}^{dim - 1}")
-    m = k ** (dim - 1)
-    digits = torch.arange(m)[:, None] // k ** torch.arange(dim - 1) % k
+    digits = _grid_digits(k, dim)
+    m = len(digits)
     if labels is None:
         labels = 2 * torch.randint(0, 2, (m,), generator=torch.Generator().manual_seed(seed)) - 1
     if labels.shape != (m,) or not bool((labels.abs() == 1).all()):
@@ -135,10 +195,16 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
 
 
 def checkerboard(radius: float, dim: int) -> Tensor:
-    """The labeling (-1)^(sum of digits): looks hard, and is realized with 8 (k-1)(D-1) + O(1) parameters."""
-    k = grid_side(radius)
-    digits = torch.arange(k ** (dim - 1))[:, None] // k ** torch.arange(dim - 1) % k
-    return 1 - 2 * (digits.sum(1) % 2)
+    """Return the labeling (-1)^(sum of digits): it looks hard, and 8 (k-1)(D-1) + O(1) parameters realize it.
+
+    Args:
+        radius: delta.
+        dim: D.
+
+    Returns:
+        (k^(D-1),) labels -1 / +1.
+    """
+    return 1 - 2 * (_grid_digits(grid_side(radius), dim).sum(1) % 2)
 
 
 def _interpolation(values: Tensor) -> tuple[Tensor, Tensor, float, float]:
@@ -152,19 +218,35 @@ def _interpolation(values: Tensor) -> tuple[Tensor, Tensor, float, float]:
         return change, change, first, 0.0
     kinks = (change[1:] + change[:-1]) / 2
     slope = -first
-    turns = 2 * first * (-1.0) ** torch.arange(len(kinks), dtype=torch.float64)
+    turns = 2 * first * (-1.0) ** torch.arange(len(kinks), dtype=F64)
     return kinks, turns, -slope * float(change[0]), slope
+
+
+def _labels_by_index(family: Family, index: Tensor) -> Tensor:
+    """The label at every integer 0 .. max(index); integers that no point has take that of the last one before."""
+    values = torch.zeros(int(index.max()) + 1, dtype=F64)
+    values[index] = family.labels.double()
+    if not bool((values[index] == family.labels).all()):
+        raise BadRequest("projection: expected one label per index, got different labels on one; use k^j")
+    known = torch.nonzero(values).squeeze(1)
+    last_known = (torch.arange(len(values))[:, None] >= known).sum(1).clamp_min(1) - 1
+    return values[known[last_known]]
 
 
 def robust_network(family: Family, *, projection: Tensor | None = None) -> list[Layer]:
     """Round, project, interpolate: a network that is right on every ball of the family, 5 weight layers.
 
-    v_jt = ReLU(1 - ReLU(1 - (x_j - a_t)/w)) is 1 exactly if the digit is at least t, anywhere in the ball; the index
-    sum_j c_j sum_t v_jt is then an integer, and a zigzag through the labels along the index has their sign.
-    5 (k-1)(D-1) + 3 (runs) + O(1) parameters, runs of equal labels along the index.
+    It meets the floor of Theorem 4.7 up to logarithms. v_jt = ReLU(1 - ReLU(1 - (x_j - a_t)/w)) is 1 exactly if the
+    digit is at least t, anywhere in the ball; the index sum_j c_j sum_t v_jt is then an integer, and a zigzag through
+    the labels along the index has their sign. 5 (k-1)(D-1) + 3 (runs) + O(1) parameters, runs of equal labels along the
+    index.
 
     Args:
-        family: points and labels. projection: (D-1,) integer weights c; None takes k^j, which tells all points apart.
+        family: points and labels.
+        projection: (D-1,) integer weights c; None takes k^j, which tells all points apart.
+
+    Returns:
+        Five layers, outputs (B, 1).
 
     Raises:
         BadRequest: the projection maps points of different labels to one index.
@@ -174,41 +256,39 @@ def robust_network(family: Family, *, projection: Tensor | None = None) -> list[
         >>> float(family_margins(robust_network(f), f).min())
         0.5
     """
-    k, n = family.side, family.digits.shape[1]
-    weights = k ** torch.arange(n) if projection is None else projection
-    index = family.digits @ weights
-    values = torch.zeros(int(index.max()) + 1, dtype=torch.float64)
-    values[index] = family.labels.double()
-    if not bool((values[index] == family.labels).all()):
-        raise BadRequest("projection: expected one label an index, got different labels on one; use k^j")
-    known = torch.nonzero(values).squeeze(1)
-    values = values[known[(torch.arange(len(values))[:, None] >= known).sum(1).clamp_min(1) - 1]]
-    h, inner = 1 / (k - 1), family.radius * (1 + SLACK)
-    start, width = torch.arange(k - 1, dtype=torch.float64) * h + inner, h - 2 * inner
-    rows, column = torch.arange(n * (k - 1)), torch.arange(n).repeat_interleave(k - 1)
-    steps = torch.zeros(n * (k - 1), n + 1, dtype=torch.float64)
-    steps[rows, column] = -1 / width
-    eye = torch.eye(n * (k - 1), dtype=torch.float64)
-    kinks, turns, offset, slope = _interpolation(values)
-    lines = torch.cat([torch.zeros(1, dtype=torch.float64), -kinks])
+    n_steps = family.side - 1
+    n = family.digits.shape[1]
+    weights = family.side ** torch.arange(n) if projection is None else projection
+    kinks, turns, offset, slope = _interpolation(_labels_by_index(family, family.digits @ weights))
+    # Step t of a coordinate rises from 0 to 1 between the balls of digits t - 1 and t.
+    h = 1 / n_steps
+    inner = family.radius * (1 + SLACK)
+    start = torch.arange(n_steps, dtype=F64) * h + inner
+    width = h - 2 * inner
+    steps = torch.zeros(n * n_steps, n + 1, dtype=F64)
+    steps[torch.arange(n * n_steps), torch.arange(n).repeat_interleave(n_steps)] = -1 / width
+    eye = torch.eye(n * n_steps, dtype=F64)
+    lines = torch.cat([torch.zeros(1, dtype=F64), -kinks])
+    slopes = torch.cat([torch.tensor([slope], dtype=F64), turns])
     return [
-        dense_layer(steps, 1 + start.repeat(n) / width), dense_layer(-eye, torch.ones(len(eye))),
-        dense_layer(weights.double().repeat_interleave(k - 1)[None]),
-        dense_layer(torch.ones(len(lines), 1, dtype=torch.float64), lines),
-        dense_layer(torch.cat([torch.tensor([slope], dtype=torch.float64), turns])[None], torch.tensor([offset])),
-    ]  # fmt: skip
+        dense_layer(steps, 1 + start.repeat(n) / width),
+        dense_layer(-eye, torch.ones(len(eye))),
+        dense_layer(weights.double().repeat_interleave(n_steps)[None]),
+        dense_layer(torch.ones(len(lines), 1, dtype=F64), lines),
+        dense_layer(slopes[None], torch.tensor([offset])),
+    ]
 
 
 def family_margins(layers: list[Layer], family: Family) -> Tensor:
-    """Certified y f on every ball of the family, by intervals; l_inf balls contain the others. (m,)"""
-    low, high = propagate_intervals(layers, family.points - family.radius, family.points + family.radius)[-1]
-    return torch.where(family.labels > 0, low[:, 0], -high[:, 0])
+    """Certify y f on every ball of the family, by interval arithmetic.
 
+    Args:
+        layers: of a network with outputs (B, 1).
+        family: points, labels and radius.
 
-def expected_unseen(radius: float, dim: int, n: int) -> float:
-    """(1 - 1/m)^N: the expected robust test error of the memorizer that saw N draws from the family.
-
-    >>> round(expected_unseen(0.2, 6, 300), 3)
-    0.29
+    Returns:
+        (m,) lower bounds of y f over ‖X' - X‖_inf <= radius; sound for smaller balls such as l_1 and l_2.
     """
-    return math.exp(n * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))
+    balls = Interval(family.points - family.radius, family.points + family.radius)
+    low, high = propagate_intervals(layers, balls)[-1]
+    return torch.where(family.labels > 0, low[:, 0], -high[:, 0])

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad
 from cgro.definitions.threat import parse_p
-from cgro.representation.neighbours import nearest_opposite
+from cgro.representation.neighbors import nearest_opposite
 
 
 @dataclass(frozen=True)
 class Separation:
-    """The distance between the classes of a finite sample.
+    """The distance between the classes of a finite sample (Assumption 4.2).
 
     Args:
         p: order of the norm.
@@ -40,34 +40,55 @@ class Separation:
     def require(self, radius: float, slack: float = 0.0) -> None:
         """Refuse a radius that Assumption 4.2 excludes.
 
+        Args:
+            radius: delta, in units of the input.
+            slack: (2 + slack) radius must be below the separation.
+
         Raises:
-            BadRequest: (2 + slack) radius >= separation; says separation, pair and largest radius.
+            BadRequest: it is not; says separation, pair and largest radius.
         """
+        i, k = self.pair
         if self.value == 0:
-            i, k = self.pair
             raise BadRequest(f"data: points {i} and {k} are equal and have different labels; remove one of them")
         if (2 + slack) * radius >= self.value:
             raise bad(
-                "radius", expected=f"below {self.max_radius:.6g}, half the l_{self.p:g} separation {self.value:.6g}",
-                got=f"{radius:g}", remedy=f"points {self.pair[0]} and {self.pair[1]} have different labels",
-            )  # fmt: skip
+                "radius",
+                expected=f"below {self.max_radius:.6g}, half the l_{self.p:g} separation {self.value:.6g}",
+                got=f"{radius:g}",
+                remedy=f"points {i} and {k} have different labels",
+            )
 
     def squared_or_plain(self, i: int) -> Fraction:
-        """The distance of point i as an exact rational (p = 2: its square).
+        """Return the distance of a point to another class as an exact rational; pixels only.
 
-        >>> x = torch.tensor([[0], [51]], dtype=torch.uint8)
-        >>> separation(x, torch.tensor([-1, 1]), "inf").squared_or_plain(0)
-        Fraction(1, 5)
+        Args:
+            i: position of the point.
+
+        Returns:
+            The distance; for p = 2 its square.
+
+        Example:
+            >>> x = torch.tensor([[0], [51]], dtype=torch.uint8)
+            >>> separation(x, torch.tensor([-1, 1]), "inf").squared_or_plain(0)
+            Fraction(1, 5)
         """
         assert self.exact is not None
-        return Fraction(int(self.exact[i]), 255 if self.p != 2 else 255**2)
+        unit = 255**2 if self.p == 2 else 255
+        return Fraction(int(self.exact[i]), unit)
 
 
 def as_pixels(x: Tensor) -> Tensor | None:
-    """The integers k if every value is float(k / 255) with 0 <= k <= 255, else None.
+    """Recognize pixels.
 
-    >>> as_pixels(torch.tensor([0.0, 1.0, 51 / 255])).tolist(), as_pixels(torch.tensor([0.3141]))
-    ([0, 255, 51], None)
+    Args:
+        x: uint8, or floats.
+
+    Returns:
+        The integers k, uint8, if every value is float(k / 255) with 0 <= k <= 255; else None.
+
+    Example:
+        >>> as_pixels(torch.tensor([0.0, 1.0, 51 / 255])).tolist(), as_pixels(torch.tensor([0.3141]))
+        ([0, 255, 51], None)
     """
     if x.dtype == torch.uint8:
         return x
@@ -75,11 +96,19 @@ def as_pixels(x: Tensor) -> Tensor | None:
     return k.to(torch.uint8) if bool((k / 255 == x).all()) else None
 
 
+def _no_update(done: int) -> None:
+    """The default of `update`."""
+
+
 def separation(
-    x: Tensor, y: Tensor, p: float | str, *, threads: int | None = None,
-    update: Callable[[int], object] = lambda done: None,
-) -> Separation:  # fmt: skip
-    """The distance between the classes (Assumption 4.2), exact.
+    x: Tensor,
+    y: Tensor,
+    p: float | str,
+    *,
+    threads: int | None = None,
+    update: Callable[[int], object] = _no_update,
+) -> Separation:
+    """Measure the distance between the classes (Assumption 4.2), exactly.
 
     min over i, k with y_i != y_k of ‖x_i - x_k‖_p. It says how far apart these SAMPLES are, not the supports they
     were drawn from: more data can only bring the classes closer.
@@ -88,7 +117,12 @@ def separation(
         x: (N, *S); uint8 pixels, or floats. Pixels (also floats k / 255) are compared in integer arithmetic, other
             floats in float64 and rounded down by its error bound.
         y: (N,) labels, two or more classes.
-        p: 1, 2 or inf. threads: None for all cores. update: called with the number of points done.
+        p: 1, 2 or inf.
+        threads: None for all cores.
+        update: called with the number of points done.
+
+    Returns:
+        The distance, the pair that sets it, and the distance of every point.
 
     Raises:
         BadRequest: fewer than two classes, inputs that are not finite, lengths that differ.
@@ -100,28 +134,38 @@ def separation(
     """
     order = parse_p(p)
     if len(x) != len(y):
-        raise bad("labels", expected=f"{len(x)}, one a point", got=len(y))
+        raise bad("labels", expected=f"{len(x)}, one per point", got=len(y))
     if len(torch.unique(y)) < 2:
         raise bad("labels", expected="two classes or more", got=sorted(set(y.tolist())))
     if not bool(torch.isfinite(x).all()):
         raise bad("inputs", expected="finite values", got="NaN or inf")
-    pixels, labels = as_pixels(x), y.cpu().numpy()
-    flat = (x if pixels is None else pixels).flatten(1).cpu().numpy()
-    points = flat.astype(np.float64 if pixels is None else np.float32)
+    labels = y.cpu().numpy()
+    pixels = as_pixels(x)
+    if pixels is None:
+        points = x.flatten(1).cpu().numpy().astype(np.float64)
+    else:
+        points = pixels.flatten(1).cpu().numpy().astype(np.float32)
     raw = nearest_opposite(points, labels, order, integers=pixels is not None, threads=threads, update=update)
+    pair = _pair(points, labels, raw, order)
     distance = np.sqrt(raw) if order == 2 else raw
     if pixels is None:
         # A sum of D terms, each of two roundings: relative error below (D + 3) 2^-53, and the square root one more.
         distance = distance * (1 - (points.shape[1] + 5) * 2.0**-53)
-    else:
-        distance = np.nextafter(distance / 255, 0.0) if order == 2 else distance / 255
-    exact = None if pixels is None else raw.astype(np.int64)
-    return Separation(order, float(distance.min()), _pair(points, labels, raw, order), distance, exact)
+        return Separation(order, float(distance.min()), pair, distance, None)
+    distance = distance / 255
+    if order == 2:
+        distance = np.nextafter(distance, 0.0)
+    return Separation(order, float(distance.min()), pair, distance, raw.astype(np.int64))
 
 
 def _pair(points: np.ndarray, labels: np.ndarray, nearest: np.ndarray, p: float) -> tuple[int, int]:
     """The first point of least distance and its first partner: the same answer whatever the threads did."""
     i = int(nearest.argmin())
     delta = np.abs(points.astype(np.float64) - points[i].astype(np.float64))
-    d = delta.max(1) if p == math.inf else delta.sum(1) if p == 1 else (delta**2).sum(1)
-    return i, int(np.where(labels != labels[i], d, np.inf).argmin())
+    if p == math.inf:
+        distance = delta.max(1)
+    elif p == 1:
+        distance = delta.sum(1)
+    else:
+        distance = (delta**2).sum(1)
+    return i, int(np.where(labels != labels[i], distance, np.inf).argmin())

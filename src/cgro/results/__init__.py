@@ -67,6 +67,7 @@ from cgro.results.summaries import (
     TrainSummary,
     plain_summary,
     read_summary,
+    read_value,
 )
 
 __all__ = [
@@ -133,4 +134,5 @@ __all__ = [
     "difference_interval",
     "plain_summary",
     "read_summary",
+    "read_value",
 ]

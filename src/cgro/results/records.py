@@ -6,10 +6,10 @@ infinite, which JSON spells "inf" or "-inf".
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType, field, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from cgro.results.measured import Measured
 from cgro.results.rates import Bound, ErrorRate
@@ -42,10 +42,17 @@ else:
                 return cls(SPELLED[value])
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f'Expected `a number, "inf" or "-inf"`, got `{type(value).__name__}`')
-            return cls(value)
+            try:
+                return cls(value)
+            except OverflowError:
+                raise ValueError("Expected `a number of double precision`, got `a larger integer`") from None
 
 
 Interval = tuple[Real, Real]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""A fraction; one that was written in percent is refused."""
+Whole = Annotated[int, Meta(ge=-(1 << 53), le=1 << 53)]
+"""An integer that is the same as a floating-point number, such as an epoch."""
 Json = Any
 """A JSON value that is only kept and printed: `object` is no type that msgspec reads."""
 
@@ -95,7 +102,7 @@ def read_special(kind: type, value: object) -> object:
     """What msgspec asks for a type that it does not know.
 
     Args:
-        kind: `Real`.
+        kind: `Real`; `object`, of which every value is kept as it is.
         value: as parsed.
 
     Returns:
@@ -106,6 +113,8 @@ def read_special(kind: type, value: object) -> object:
     """
     if kind is Real:
         return Real.read(value)  # type: ignore[attr-defined]  # see `Real`
+    if kind is object:
+        return value
     raise NotImplementedError(kind)
 
 
@@ -409,7 +418,7 @@ class FlatnessCheckpoint(Record, frozen=True, kw_only=True):
     """One checkpoint; `epoch` is None for the last and the selected one."""
 
     label: str
-    epoch: int | None
+    epoch: Whole | None
     parts: Mapping[str, FlatnessPart]
 
 
@@ -505,13 +514,13 @@ class EvaluationRecord(Record, frozen=True, kw_only=True):
 class EpochRecord(Record, frozen=True, kw_only=True):
     """The evaluation of one kept checkpoint."""
 
-    epoch: int
-    clean_error: float
+    epoch: Whole
+    clean_error: Share
     wrong: int
     n: int
     bound: Bound
-    value: float
-    interval: tuple[float, float]
+    value: Share
+    interval: tuple[Share, Share]
     attack: str | None
     broken_by: Mapping[str, int]
     complete: bool

@@ -6,12 +6,13 @@ its numbers to a finished run never drops what it does not know.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cgro._check import bad
+from cgro._check import bad, one_line
 from cgro.results.records import (
     CorrelationRecord,
     DatasetRecord,
@@ -363,6 +364,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
 DAMAGED = "damaged, or not written by cgro"
 
 S = TypeVar("S", bound=Summary)
+T = TypeVar("T")
 
 
 def summary_type(found: Mapping[str, object]) -> type[Summary]:
@@ -409,10 +411,31 @@ def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
     own = summary_type(found)
     if not issubclass(own, kind):
         raise bad(what, expected=f"the summary of a {_called(kind)}", got=f"that of a {_called(own)}")
+    return read_value(found, what, own)  # type: ignore[return-value]
+
+
+def read_value(found: object, what: str, kind: type[T]) -> T:
+    """The typed value in a parsed file.
+
+    Args:
+        found: objects, lists, text, numbers.
+        what: the file, as messages call it.
+        kind: the type to read, such as a `Record` or a list of them.
+
+    Returns:
+        A value of that type.
+
+    Raises:
+        BadRequest: a value of another type; names the place.
+
+    Example:
+        >>> read_value([1, 2], "a.json", list[float])
+        [1.0, 2.0]
+    """
     try:
-        return msgspec.convert(found, own, dec_hook=read_special)  # type: ignore[return-value]
+        return msgspec.convert(found, kind, dec_hook=read_special)
     except msgspec.ValidationError as error:
-        raise _refusal(what, str(error)) from None
+        raise _refusal(what, one_line(str(error))) from None
     except UnicodeEncodeError:  # JSON can spell half of a surrogate pair, which is no text
         raise bad(what, expected="text", got="half of a character", remedy=DAMAGED) from None
     except RecursionError:
@@ -432,6 +455,38 @@ def plain_summary(result: Summary) -> dict[str, object]:
     first = ("schema", "command", "seed", "threat", "outcome", "verdict", "metrics")
     ordered = {key: values.pop(key) for key in first}
     return ordered | values
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The answer of a command that was asked to look, not to keep: a result without a directory.
+
+    Args:
+        result: a summary; of cgro report, plain values.
+    """
+
+    result: Summary | Mapping[str, Json]
+    path: None = None
+
+    def read(self) -> Summary | Mapping[str, Json]:
+        """The result, as `Run.read` gives that of a run.
+
+        Returns:
+            It.
+        """
+        return self.result
+
+
+def plain_result(result: Summary | Mapping[str, Json]) -> Mapping[str, Json]:
+    """A result as strict JSON values.
+
+    Args:
+        result: of a run or of `Unsaved`.
+
+    Returns:
+        Names to values.
+    """
+    return plain_summary(result) if isinstance(result, Summary) else result
 
 
 def _called(kind: type[Summary]) -> str:

@@ -208,5 +208,5 @@ class _Loop:
         row: Row = {}
         network.eval()
         for probe in self.probes:
-            row |= probe(Snapshot(network, self.data, epoch))
+            row.update(probe(Snapshot(network, self.data, epoch)))  # type: ignore[arg-type]  # numbers, as `Probe` says
         return row

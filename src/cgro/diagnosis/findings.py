@@ -1,0 +1,123 @@
+"""What a check of the evaluation lint says: its finding, what it would mean, and what to do."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+TEXTS: Mapping[str, tuple[str, str]] = {
+    "mode": (
+        "BatchNorm and dropout behave otherwise in train mode, and attacks on it are weak.",
+        "call model.eval()",
+    ),
+    "input range": (
+        "Radii are in units of the input; in another range 8/255 is another threat.",
+        "give images in [0, 1] and move every conversion into the model",
+    ),
+    "radius": (
+        "A radius in pixels (8 for 8/255) or below half a pixel step measures something else.",
+        "give it in units of the input, such as 8/255",
+    ),
+    "determinism": (
+        "A random model answers otherwise each time: its errors are those of luck.",
+        "switch the randomness off, or attack its expectation (EOT)",
+    ),
+    "classes and loss": (
+        "The loss of the attack must fit the outputs; probabilities flatten it, and AutoAttack's targeted losses "
+        "need 4 classes.",
+        "return logits, one for each class; use the margin loss below 4 classes",
+    ),
+    "normalization": (
+        "A model that answers much better on converted inputs is not given what it was trained on.",
+        "apply the conversion exactly once, inside the model",
+    ),
+    "gradients": (
+        "Where the gradient is zero or missing, an attack that follows it stands still.",
+        "remove rounding, clipping and no_grad from the forward pass; attack the margin; add Square",
+    ),
+    "loss rises with steps": (
+        "More steps must find lower margins; if one step beats twenty, the gradient misleads.",
+        "add random starts, smaller steps and Square",
+    ),
+    "large radius": (
+        "With every input allowed, a classifier that can answer two classes can be broken everywhere.",
+        "do not believe robust errors by gradient; use Square and transfer",
+    ),
+    "random noise": (
+        "An attack that random points beat does not search.",
+        "check model, loss and step size of the attack",
+    ),
+    "steps and restarts": (
+        "If more effort still breaks more, the number printed is too low.",
+        "raise steps and restarts until the error stays, or use the ensemble",
+    ),
+    "order of attacks": (
+        "Square uses no gradient; what it alone finds, the gradient hid.",
+        "report the ensemble's error, not PGD's",
+    ),
+    "transfer": (
+        "Examples of another model must not beat those made on the model itself.",
+        "report the worst case over both; the gradient is masked",
+    ),
+    "8-bit rounding": (
+        "Examples that are wrong only between pixel values cannot be stored as images.",
+        "evaluate again after rounding and report that",
+    ),
+}
+"""Name of a check -> what it would mean, and what to do."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the lint.
+
+    Args:
+        name: of the check.
+        status: PASS or WARN.
+        finding: what was measured, with its number.
+        meaning: why it matters.
+        remedy: what to do about a WARN.
+        masking: whether a WARN is a sign of gradient masking.
+    """
+
+    name: str
+    status: Literal["PASS", "WARN"]
+    finding: str
+    meaning: str
+    remedy: str
+    masking: bool = False
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for `summary.json`.
+
+        Returns:
+            The fields by name.
+        """
+        return asdict(self)
+
+
+def check(name: str, passed: bool, finding: str, *, masking: bool = False) -> Check:
+    """A check with its texts.
+
+    Args:
+        name: one of `TEXTS`.
+        passed: whether it is a PASS.
+        finding: what was measured.
+        masking: whether a WARN is a sign of gradient masking.
+
+    Returns:
+        The check.
+    """
+    meaning, remedy = TEXTS[name]
+    return Check(name, "PASS" if passed else "WARN", finding, meaning, remedy, masking and not passed)
+
+
+def masked(checks: Iterable[Check]) -> bool:
+    """Whether the lint found gradient masking: a WARN of a check that only masked gradients explain.
+
+    Args:
+        checks: of one model.
+
+    Returns:
+        True for one such WARN or more.
+    """
+    return any(check.masking for check in checks)

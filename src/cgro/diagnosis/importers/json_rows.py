@@ -1,0 +1,89 @@
+"""JSON: one object a line, a list of objects, or one object of equally long lists."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from cgro._check import BadRequest, bad
+from cgro.data.raw import listed
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.table import Cells, Table, curves_of
+from cgro.diagnosis.importers.told import Told
+from cgro.reading import attempt, parse_json
+
+
+class JsonRows:
+    """JSON and JSON lines; NaN and Infinity, which Python writes, are taken."""
+
+    name = "JSON"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            1 for a text that begins as an object or as a list of objects.
+        """
+        start = text.start
+        return float(start[:1] == "{" or start.startswith(("[{", "[\n", "[ {")))
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Args:
+            text: of the file.
+            told: columns that the caller named.
+
+        Returns:
+            One value per seed.
+
+        Raises:
+            BadRequest: damaged JSON, lists of different lengths, rows that are no objects, and see `curves_of`.
+        """
+        source = text.source
+        about = {"format": self.name}
+        whole = attempt(lambda: parse_json(text.content, source, non_finite=True))
+        lists: dict[str, list[object]] = {}
+        if isinstance(whole, dict):
+            lists = {str(name): value for name, value in whole.items() if isinstance(value, list)}
+        if lists:
+            if len({len(value) for value in lists.values()}) > 1:
+                lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
+                raise refusal(source, f"curves of different lengths: {lengths}")
+            return curves_of(Table(source, lambda: _rows_of(lists), about=about), told)
+        if isinstance(whole, list):
+            return curves_of(Table(source, lambda: _objects(whole, source), about=about), told)
+        return curves_of(Table(source, lambda: _objects(_lines(text), source), about=about), told)
+
+
+def _rows_of(lists: Mapping[str, list[object]]) -> Iterator[Cells]:
+    """Rows of lists of one length, counted from 1 where there is no epoch."""
+    for n, values in enumerate(zip(*lists.values(), strict=True), 1):
+        yield {"epoch": n, **dict(zip(lists, values, strict=True))}
+
+
+def _objects(rows: Iterable[object], source: str) -> Iterator[Cells]:
+    """The rows, which must be JSON objects, at least one."""
+    none = True
+    for row in rows:
+        none = False
+        if not isinstance(row, dict):
+            raise bad(source, expected="one JSON object a line", got="something else")
+        yield row
+    if none:
+        raise bad(source, expected="one JSON object a line", got="something else")
+
+
+def _lines(text: Text) -> Iterator[object]:
+    """The values of the lines; a last line that was cut, as by a full disk, is left out."""
+    lines = [(n, line) for n, line in enumerate(text.lines, 1) if line.strip()]
+    for place, (n, line) in enumerate(lines):
+        try:
+            row = parse_json(line, text.source, non_finite=True)
+        except BadRequest:
+            if place == 0 or place < len(lines) - 1:
+                raise refusal(text.source, f"line {n} is not JSON") from None
+            return
+        yield row

@@ -1,0 +1,214 @@
+"""Which column of a file is what: by what the caller says, then by the names."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cgro._check import BadRequest, one_line
+from cgro.data.raw import listed
+from cgro.diagnosis.columns import ERRORS, Unit
+from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import (
+    Meaning,
+    Unknown,
+    closest,
+    is_group,
+    is_step,
+    keras_training,
+    meaning_of,
+    without_run_names,
+    words_of,
+)
+
+_HELD_OUT = ("robust_error/test", "robust_error/validation")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each column was understood as.
+
+    Args:
+        used: column -> meaning.
+        told: columns that the caller named, with the unit if that was said too.
+        unknown: columns that hold an error or accuracy, one cannot say which.
+        group: the column that tells seeds apart, if there is one.
+        steps: whether a column counts steps of the optimizer.
+        run: what columns begin with and what is taken for a run's name; empty where there is none.
+    """
+
+    used: Mapping[str, Meaning]
+    told: Mapping[str, Unit | None]
+    unknown: Mapping[str, Unknown]
+    group: str | None
+    steps: bool
+    run: str = ""
+
+    @property
+    def has_epoch(self) -> bool:
+        """Whether a column counts epochs."""
+        return self.measures(["epoch"])
+
+    def measures(self, curves: Iterable[str]) -> bool:
+        """Whether any of these curves has a column.
+
+        Args:
+            curves: names.
+
+        Returns:
+            False where none of them was understood or told.
+        """
+        return not set(curves).isdisjoint(meaning.curve for meaning in self.used.values())
+
+
+def refusal(source: str, text: str) -> BadRequest:
+    """A message about a file.
+
+    Args:
+        source: the file.
+        text: what is wrong with it, in any characters.
+
+    Returns:
+        The error, in one printable line.
+    """
+    return BadRequest(one_line(f"{source}: {text}"))
+
+
+def layout_of(names: Sequence[str], told: Told, source: str) -> Layout:
+    """Understand the columns of a file.
+
+    Args:
+        names: of all columns, in the file's order.
+        told: what the caller says; it goes before what the names say.
+        source: the file, for messages.
+
+    Returns:
+        What each column is.
+
+    Raises:
+        BadRequest: a column that is not there, or two of one meaning.
+    """
+    used: dict[str, Meaning] = {}
+    units: dict[str, Unit | None] = {}
+    for curve, choice in told.choices.items():
+        if choice.text not in names:
+            hint = closest(choice.text, names)
+            raise refusal(source, f"--map names {choice.text}{hint}; the columns are: {listed(names, 20)}")
+        if names.count(choice.text) > 1:
+            raise refusal(source, f"--map names {choice.text}, as {names.count(choice.text)} columns are called")
+        used[choice.text] = Meaning(curve.replace("accuracy", "error"), "accuracy" in curve)
+        units[choice.text] = choice.unit
+    said = {meaning.curve for meaning in used.values()}
+    short = without_run_names(names)
+    training = keras_training(short.values())
+    unknown: dict[str, Unknown] = {}
+    found: dict[str, Meaning] = {}
+    for name in names:
+        meaning = meaning_of(training.get(short[name], short[name]))
+        if name in units or meaning is None:
+            continue
+        if isinstance(meaning, Unknown):
+            unknown[name] = meaning
+        elif meaning.curve not in said:
+            _require_single(name, meaning, names, found, source)
+            found[name] = meaning
+    used |= _without_doubles(found)
+    unknown = _without_redundant(unknown, used)
+    group = next((name for name in names if is_group(name) and name not in used), None)
+    steps = any(is_step(name) for name in names if name not in used)
+    cut = next((name for name in used if short[name] != name and name not in units), None)
+    run = ""
+    if cut is not None:
+        run = cut.removesuffix(short[cut]).strip(" -/")
+    return Layout(used, units, unknown, group, steps, run)
+
+
+def _require_single(
+    name: str, meaning: Meaning, names: Sequence[str], found: Mapping[str, Meaning], source: str
+) -> None:
+    """Refuse a second column of the same meaning, where it matters."""
+    if meaning.curve != "epoch" and meaning.curve not in ERRORS:
+        return
+    if names.count(name) > 1:
+        raise refusal(source, f"{names.count(name)} columns are called {name}; rename all but one")
+    for other, known in found.items():
+        if (known.curve, known.accuracy) == (meaning.curve, meaning.accuracy):
+            option = map_option(meaning.told, name)
+            raise refusal(source, f"columns {other} and {name} both look like {meaning.told}; choose with {option}")
+
+
+def _without_doubles(found: Mapping[str, Meaning]) -> dict[str, Meaning]:
+    """Without losses, rates and the like that have several columns: no verdict needs them, so none is chosen."""
+    times: dict[str, int] = {}
+    for meaning in found.values():
+        times[meaning.curve] = times.get(meaning.curve, 0) + 1
+    return {name: m for name, m in found.items() if times[m.curve] == 1 or m.curve in ERRORS}
+
+
+def _without_redundant(unknown: Mapping[str, Unknown], used: Mapping[str, Meaning]) -> dict[str, Unknown]:
+    """Without best or smoothed values of curves that are there themselves, as best_test_acc beside test_acc."""
+    there = [frozenset(words_of(name)) for name in used]
+    kept: dict[str, Unknown] = {}
+    for name, doubt in unknown.items():
+        its_own = doubt.words < frozenset(words_of(name))
+        if not (its_own and any(doubt.words <= words for words in there)):
+            kept[name] = doubt
+    return kept
+
+
+def map_option(curve: str, column: str) -> str:
+    """The option that names a column, ready to paste into a shell.
+
+    Args:
+        curve: as `--map` has it.
+        column: of the file.
+
+    Returns:
+        `--map CURVE=COLUMN`, quoted where a shell needs it.
+
+    Example:
+        >>> map_option("robust_accuracy/test", "PGD Acc")
+        "--map 'robust_accuracy/test=PGD Acc'"
+    """
+    name = column
+    if "," in column:
+        name = f'"{column}"'
+    return "--map " + shlex.quote(f"{curve}={name}")
+
+
+def require_understood(layout: Layout, names: Sequence[str], source: str, *, standard: bool) -> None:
+    """Refuse a table of which the verdict would not rest on what was measured.
+
+    Args:
+        layout: of its columns.
+        names: of all of them.
+        source: the file, for messages.
+        standard: whether the file says that nothing was attacked in training.
+
+    Raises:
+        BadRequest: no epoch; no error; an unknown error or accuracy where none is robust on held-out data.
+    """
+    measured = layout.measures(ERRORS)
+    if not layout.has_epoch and (layout.steps or not (measured or layout.unknown)):
+        steps = next((name for name in names if is_step(name)), "COLUMN")
+        text = f"no column for epoch; there are: {listed(names, 20)}; use {map_option('epoch', steps)}"
+        raise refusal(source, text.replace("'epoch=COLUMN'", "epoch=COLUMN"))
+    doubtful = layout.unknown and not layout.measures(_HELD_OUT) and not standard
+    if doubtful and not (layout.told and measured):
+        raise refusal(source, _doubt(layout.unknown))
+    if not measured and not standard:
+        what = f"no column could be mapped to an error or accuracy; there are: {listed(names, 20)}"
+        raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
+
+
+def _doubt(unknown: Mapping[str, Unknown]) -> str:
+    """Which column is not understood, why, and the option for what it most likely is."""
+    name = max(unknown, key=lambda one: "robust" in unknown[one].guess)
+    doubt = unknown[name]
+    others = ""
+    if len(unknown) > 1:
+        others = f" (nor {listed(sorted(unknown.keys() - {name}), 5)})"
+    if doubt.words < frozenset(words_of(name)):  # a best or smoothed value: mapping it would hide every rise
+        return f"column {name!r} is no curve: {doubt.reason}{others}; log the value of every epoch beside it"
+    what = doubt.guess.replace("_", " ").replace("/", " on ")
+    option = map_option(doubt.guess, name)
+    return f"column {name!r} is not understood: {doubt.reason}{others}; if it is the {what}, add {option}"

@@ -1,0 +1,249 @@
+"""The plain-text training log of this field: a header, then rows of numbers between other lines."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cgro._check import bad
+from cgro.diagnosis.columns import counted
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import Meaning, meaning_of
+
+MOST_FIELDS = 1_000
+"""Numbers of a row of a log; twelve are usual. A choice."""
+DROP = 1.5
+"""A learning rate that falls by more than this factor from one epoch to the next has dropped. A choice."""
+
+# What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with
+# a character that no other one allows, so that a line takes time in proportion to its length.
+PREFIX = re.compile(
+    r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
+    r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
+)
+_PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
+# A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
+_SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
+_PLAIN = (
+    "Epoch", "Train Time", "Test Time", "LR", "Train Loss", "Train Acc", "Train Robust Loss", "Train Robust Acc",
+    "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
+)  # fmt: skip
+"""The twelve columns of Rice et al., for rows under a header that names some of them and nothing else."""
+_USUAL = frozenset(map(str.lower, _PLAIN))
+_VALIDATION = ("Validation Loss", "Validation Acc", "Validation Robust Loss", "Validation Robust Acc")
+_CLASSES = {"cifar10": 10, "svhn": 10, "mnist": 10}
+
+
+@dataclass
+class _Log:
+    """What the lines of a log say.
+
+    Args:
+        rows: column -> value, one per row of numbers.
+        settings: of the last Namespace.
+        headers: ways to split the header in force into names.
+        n_headers: headers so far.
+        n_misfits: rows of numbers that do not fit the header.
+        first_misfit: the first of them.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    headers: list[list[str]] = field(default_factory=list)
+    n_headers: int = 0
+    n_misfits: int = 0
+    first_misfit: str = ""
+
+
+class Log:
+    """The training log of Rice, Wong and Kolter (ICML 2020) and of the many programs descended from theirs."""
+
+    name = "text log"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            0.9 for a text with a header line that begins with Epoch.
+        """
+        for line in text.lines:
+            if _headers(_body(line)):
+                return 0.9
+        return 0.0
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Rows follow a header; a restart repeats Namespace and header, and the last record of an epoch counts. -1 is "not
+        measured". A `validation` line belongs to the row before it. The rate logged with an epoch is that of its last
+        step, so a drop shows one row early; here it stands where it was in force. attack='none' is standard training.
+
+        Args:
+            text: of the file.
+            told: columns of the header that the caller named.
+
+        Returns:
+            One value per seed.
+
+        Raises:
+            BadRequest: no header, no rows that fit it, and see `curves_of`.
+        """
+        found = _Log()
+        for line in text.lines:
+            _take(_body(line), found)
+        if not found.rows:
+            raise bad(
+                text.source, expected="a training log with a header 'Epoch ... Train Robust Acc ...'", got=_lack(found)
+            )
+        remarks: list[str] = []
+        if found.n_headers > 1:
+            remarks.append(counted(found.n_headers - 1, "restart"))
+        if found.n_misfits:
+            rows = counted(found.n_misfits, "row")
+            remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
+        about: dict[str, object] = {"format": self.name, "settings": found.settings}
+        if "attack" in found.settings:
+            about["attack"] = found.settings["attack"]
+        classes = _CLASSES.get(found.settings.get("dataset", "").lower())
+        if classes is not None:
+            about["n_classes"] = classes
+        table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
+        return list(map(_rate_in_force, curves_of(table, told)))
+
+
+def read_log(text: str, source: str = "log") -> Curves:
+    """The curves of a text log.
+
+    Args:
+        text: of the file.
+        source: its name, for errors.
+
+    Returns:
+        The curves of its training.
+
+    Raises:
+        BadRequest: no header, or no rows that fit it; see `Log.read`.
+
+    Example:
+        >>> c = read_log("Epoch \\t Train Robust Acc \\t Test Robust Acc\\n0 \\t 0.3 \\t 0.25\\n1 \\t 0.4  0.30")
+        >>> c["robust_error/test"].tolist()
+        [0.75, 0.7]
+    """
+    return Log().read(Text(text, source), Told({}))[0]
+
+
+def _body(line: str) -> str:
+    """A line without what the logging put before it."""
+    return PREFIX.sub("", line, count=1).strip()
+
+
+def _headers(body: str) -> list[list[str]]:
+    """The ways to read a line as a header that begins with Epoch; none if it is something else."""
+    start = body[:7].lower()
+    if not start.startswith("epoch") or "," in body or ";" in body or re.match(r"epochs?\W*\d", body, re.IGNORECASE):
+        return []
+    body = body[: 100 * MOST_FIELDS]
+    by_blanks = map(str.strip, re.split(r"\t|\s{2,}|\|", body, maxsplit=10 * MOST_FIELDS))
+    ways = [list(filter(None, by_blanks))]
+    if not _PHRASE.sub("", body).replace("|", "").strip():  # nothing but words that are known
+        phrases = itertools.islice(_PHRASE.finditer(body), MOST_FIELDS)
+        ways.append([" ".join(match[0].split()) for match in phrases])
+    if "_" in body:
+        ways.append(body.split(maxsplit=MOST_FIELDS))
+    return [names for names in ways if 1 < len(names) <= MOST_FIELDS]
+
+
+def _take(body: str, found: _Log) -> None:
+    """Add what one line says."""
+    lower = body[:12].lower()
+    if body.startswith("Namespace("):
+        settings = itertools.islice(_SETTING.finditer(body[10:]), MOST_FIELDS)
+        found.settings |= {match[1]: match[2].strip("'\"") for match in settings}
+        return
+    if lower.startswith("epoch"):
+        ways = _headers(body)
+        if ways:
+            found.headers = ways
+            found.n_headers += 1
+        return
+    if lower.startswith("validation") and found.rows:
+        found.rows[-1] |= _validation(body)
+        return
+    values = _numbers(body)
+    if values is None or not found.headers:
+        return
+    names = _names_for(len(values), found.headers)
+    if names is None or not values[0].is_integer():  # NaN and infinity are not either
+        found.n_misfits += 1
+        found.first_misfit = found.first_misfit or body[:60]
+        return
+    found.rows.append(_row(names, values))
+
+
+def _row(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """A row; of accuracies every negative value means that it was not measured."""
+    row = dict(zip(names, values, strict=True))
+    for name, value in row.items():
+        if value < 0:
+            meaning = meaning_of(name)
+            if isinstance(meaning, Meaning) and meaning.accuracy:
+                row[name] = np.nan
+    return row
+
+
+def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
+    """The names of a row of n numbers."""
+    for names in headers:
+        if len(names) == n:
+            return names
+    if n != len(_PLAIN):
+        return None
+    for names in headers:
+        if _USUAL.issuperset(map(str.lower, names)):
+            return _PLAIN
+    return None
+
+
+def _numbers(body: str) -> list[float] | None:
+    fields = body.replace("|", " ").split(maxsplit=MOST_FIELDS)
+    if len(fields) < 2 or not all(map(_NUMBER.fullmatch, fields)):
+        return None
+    return list(map(float, fields))
+
+
+def _validation(body: str) -> Mapping[str, float]:
+    values = [float(match[0]) for match in itertools.islice(_NUMBER.finditer(body), len(_VALIDATION) + 1)]
+    if len(values) != len(_VALIDATION):
+        return {}
+    return _row(_VALIDATION, values)
+
+
+def _lack(found: _Log) -> str:
+    """What a log without a usable row has instead."""
+    if not found.n_headers:
+        return "no line that starts so"
+    names = " | ".join(found.headers[0])
+    if not found.n_misfits:
+        return f"the header {names!r} and no row of numbers"
+    return f"{found.n_misfits} rows of numbers that do not fit the header {names!r}, such as {found.first_misfit!r}"
+
+
+def _rate_in_force(curves: Curves) -> Curves:
+    """Move each sudden drop of the learning rate one epoch later, to the first epoch that it was in force for whole."""
+    epochs, rate = curves.measured("lr")
+    if len(rate) < 2:
+        return curves
+    moved = curves["lr"].copy()
+    for before, after in itertools.pairwise(range(len(rate))):
+        if rate[before] > DROP * rate[after] > 0:
+            moved[np.searchsorted(curves.epoch, epochs[after])] = rate[before]
+    return replace(curves, values={**curves.values, "lr": moved})

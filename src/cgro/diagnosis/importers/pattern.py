@@ -1,0 +1,114 @@
+"""Any text, by one regular expression per curve: the way in for what a program only printed."""
+
+import re
+from collections.abc import Iterator
+
+from cgro._check import bad, one_line
+from cgro.diagnosis.columns import ERRORS, Unit
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Choice, Told
+
+MOST_CHARACTERS = 2_000
+"""Characters of a line in which a pattern is searched: a pattern may take the square of them. A choice."""
+
+
+class Pattern:
+    r"""Texts that say `Epoch: 3 ... robust acc 45.2` in any form.
+
+    `--map 'epoch=/Epoch: (\d+)/,robust_accuracy/test=/robust acc ([\d.]+)/'`: every line is searched for every pattern.
+    What stands between two epochs belongs to the earlier one, and the last match in it counts.
+    """
+
+    name = "text by patterns"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`. It reads what the caller gave patterns for, and nothing else.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            0.
+        """
+        return 0.0
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Args:
+            text: of the file.
+            told: the patterns.
+
+        Returns:
+            One value.
+
+        Raises:
+            BadRequest: a pattern that matches nowhere, or something that is no number; see `curves_of`.
+        """
+        rows, n_matches = _rows(text, told)
+        unmatched = [curve for curve in told.choices if not n_matches[curve]]
+        if unmatched:
+            got = f"no match of /{told.choices[unmatched[0]].text}/ in {len(text.lines):,} lines"
+            example = next((line for line in text.lines if re.search(r"\d", line)), "")
+            raise bad(
+                f"{text.source}: {unmatched[0]}",
+                expected="a pattern that matches",
+                got=got,
+                remedy=f"the first line with a number is {one_line(example, 120)!r}",
+            )
+        names = {curve: Choice(curve, unit=_unit(choice)) for curve, choice in told.choices.items()}
+        remarks: list[str] = []
+        for curve, n in n_matches.items():
+            n_epochs = sum(curve in row for row in rows)
+            if curve != "epoch" and n > n_epochs:
+                remarks.append(f"{curve}: {n} matches in {n_epochs} epochs; the last of each epoch counts")
+        about = {"format": self.name}
+        return curves_of(Table(text.source, lambda: rows, list(names), about, remarks, appended=True), Told(names))
+
+
+def _unit(choice: Choice) -> Unit | None:
+    """A count that was divided by its number of examples is a fraction."""
+    if choice.divisor is not None:
+        return "fraction"
+    return choice.unit
+
+
+def _rows(text: Text, told: Told) -> tuple[list[dict[str, float]], dict[str, int]]:
+    """One row per block of lines, and how often each pattern matched.
+
+    With a pattern for the epoch a block ends where another number of it is found, without one where a curve is found
+    that the block has.
+    """
+    rows: list[dict[str, float]] = []
+    n_matches = dict.fromkeys(told.choices, 0)
+    for curve, value in _matches(text, told):
+        n_matches[curve] += 1
+        if curve == "epoch":
+            if not rows or rows[-1]["epoch"] != value:
+                rows.append({"epoch": value})
+            continue
+        if "epoch" not in told.choices and (not rows or curve in rows[-1]):
+            rows.append({"epoch": len(rows) + 1.0})
+        if rows:
+            rows[-1][curve] = value
+    return rows, n_matches
+
+
+def _matches(text: Text, told: Told) -> Iterator[tuple[str, float]]:
+    """Curves and their numbers in the order of the text; within a line the epoch comes first."""
+    patterns = {curve: re.compile(choice.text) for curve, choice in told.choices.items()}
+    for n, line in enumerate(text.lines, 1):
+        for curve in sorted(patterns, key=lambda name: name != "epoch"):
+            match = patterns[curve].search(line[:MOST_CHARACTERS])
+            if match is None or match[1] is None:
+                continue
+            try:
+                value = float(match[1].rstrip("%"))
+            except ValueError:
+                raise bad(f"{text.source}: line {n}, {curve}", expected="a number", got=repr(match[1])) from None
+            divisor = told.choices[curve].divisor
+            if divisor is not None and curve.replace("accuracy", "error") in ERRORS:
+                value = value / divisor
+            yield curve, value

@@ -1,0 +1,376 @@
+"""From named columns to curves: units, seeds and missing values are decided here for all formats."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cgro._check import BadRequest, bad
+from cgro.data.raw import listed
+from cgro.diagnosis.checks import impossible, lost_epochs
+from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
+from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
+from cgro.diagnosis.importers import base
+from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
+from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.rows import Merged, merge
+from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, unit_of
+from cgro.diagnosis.words import Meaning
+
+Cells = Mapping[str, object]
+_EMPTY = ("", "none", "null", "-", "n/a")
+AGREE = 0.005
+"""By how much an error and 1 minus its accuracy may differ. A choice: half a percent, the rounding of both."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns of a file.
+
+    Args:
+        source: the file, for messages.
+        rows: gives the rows anew at each call, so that only the columns in use are ever held.
+        names: of the columns, in the file's order; None collects them from the rows.
+        about: goes into `Curves.meta`.
+        remarks: what the importer had to repair.
+        appended: whether the program appends its next training to the file, see `cgro.diagnosis.rows.merge`.
+    """
+
+    source: str
+    rows: Callable[[], Iterable[Cells]]
+    names: Sequence[str] | None = None
+    about: Mapping[str, object] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    appended: bool = False
+
+
+@dataclass
+class Seed:
+    """The rows of one training.
+
+    Args:
+        rows: with `epoch` and the names of columns as keys.
+        written: column -> epochs for which NaN or infinity was written.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    written: dict[str, set[float]] = field(default_factory=dict)
+
+    def add(self, values: dict[str, float], nan: Iterable[str]) -> None:
+        """Take a row, unless it has no epoch.
+
+        Args:
+            values: by column, and `epoch`.
+            nan: columns for which NaN or infinity was written.
+        """
+        epoch = values["epoch"]
+        if math.isnan(epoch):
+            return
+        self.rows.append(values)
+        for name in nan:
+            self.written.setdefault(name, set()).add(epoch)
+
+
+def curves_of(table: Table, told: Told) -> list[Curves]:
+    """Curves from named columns; accuracies become errors, empty cells are not measured.
+
+    Args:
+        table: of one file.
+        told: which columns the caller named; the others speak for themselves or are not used.
+
+    Returns:
+        One value per seed.
+
+    Raises:
+        BadRequest: a column that is not there, two columns for one curve, no epoch, no error, text where a number
+            belongs, units that disagree, robust errors below clean ones. Names the columns.
+    """
+    names = table.names
+    if names is None:
+        names = _names(table)
+    layout = layout_of(names, told, table.source)
+    require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
+    seeds, percent = _seeds(table, layout)
+    units = _units(seeds.values(), layout, percent, table.source)
+    found: list[Curves] = []
+    for name, seed in seeds.items():
+        found.append(_one(table, layout, seed, units, name))
+        _require_possible(found[-1], layout)
+    return found
+
+
+def from_table(rows: Sequence[Cells], source: str, columns: Mapping[str, str] | None = None, **about: object) -> Curves:
+    """Curves of one training from rows of named values.
+
+    Args:
+        rows: one per record.
+        source: for errors.
+        columns: curve -> column, beside those whose names speak for themselves; see `parse_map`.
+        about: goes into `Curves.meta`.
+
+    Returns:
+        The curves.
+
+    Raises:
+        BadRequest: see `curves_of`; several seeds.
+
+    Example:
+        >>> c = from_table([{"epoch": 1, "test_robust_acc": 45.0}, {"epoch": 2, "test_robust_acc": 50.0}], "x.csv")
+        >>> c["robust_error/test"].tolist(), c.columns[0].unit
+        ([0.55, 0.5], 'percent')
+    """
+    found = curves_of(Table(source, lambda: rows, about=about), Told.of(columns))
+    if len(found) > 1:
+        raise bad(source, expected="one training", got=f"{len(found)} seeds")
+    return found[0]
+
+
+def _names(table: Table) -> list[str]:
+    names: dict[str, None] = {}
+    for n_rows, row in enumerate(table.rows(), 1):
+        for key in row:
+            names[str(key)] = None
+        if n_rows > base.MOST_ROWS or len(names) > base.MOST_COLUMNS:
+            most = f"at most {base.MOST_ROWS:,} rows and {base.MOST_COLUMNS:,} columns"
+            raise bad(table.source, expected=most, got=f"{n_rows:,} rows and {len(names):,} columns or more")
+    return list(names)
+
+
+def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
+    """The rows of each training, with the values of the columns in use; and the columns whose cells have a % sign."""
+    seeds: dict[str, Seed] = {}
+    signs: dict[str, set[bool]] = {name: set() for name in layout.used}
+    for n, row in enumerate(table.rows(), 1):
+        group = ""
+        if layout.group is not None:
+            group = str(row.get(layout.group, "")).strip()
+        seed = seeds.setdefault(group, Seed())
+        values: dict[str, float] = {}
+        if not layout.has_epoch:
+            values["epoch"] = len(seed.rows) + 1
+        nan: list[str] = []
+        for name, meaning in layout.used.items():
+            value = _cell(row.get(name), f"{table.source}: row {n}, column {name}", signs[name])
+            if meaning.curve == "epoch":
+                values["epoch"] = _epoch(value, table.source)
+            elif not math.isfinite(value):
+                if _is_written(row.get(name)):
+                    nan.append(name)
+            elif value != NOT_MEASURED or meaning.curve not in (*ERRORS, *LOSSES, "lr"):
+                values[name] = value
+        seed.add(values, nan)
+    _require_single_signs(signs, table.source)
+    kept = {group: seed for group, seed in seeds.items() if seed.rows}
+    if not kept:
+        raise refusal(table.source, f"no rows with an epoch; columns: {listed(layout.used, 20)}")
+    return _joined(kept), {name for name, seen in signs.items() if True in seen}
+
+
+def _epoch(value: float, source: str) -> float:
+    if math.isinf(value):
+        raise bad(f"{source}: epoch", expected="a finite number in every row", got=value)
+    return value
+
+
+def _require_single_signs(signs: Mapping[str, set[bool]], source: str) -> None:
+    for name, seen in signs.items():
+        if len(seen) > 1:
+            got = f"some cells of {name} with and some without %"
+            raise bad(source, expected="one unit per column", got=got, remedy="write all of them alike")
+
+
+def _joined(seeds: dict[str, Seed]) -> dict[str, Seed]:
+    """Groups without a common epoch are parts of one training, such as a run that was resumed under another name."""
+    epochs: set[float] = set()
+    n_epochs = 0
+    for seed in seeds.values():
+        its_own = {row["epoch"] for row in seed.rows}
+        epochs |= its_own
+        n_epochs += len(its_own)
+    if len(epochs) < n_epochs or len(seeds) == 1:
+        return seeds
+    whole = Seed()
+    for seed in seeds.values():
+        whole.rows += seed.rows
+        for name, written in seed.written.items():
+            whole.written.setdefault(name, set()).update(written)
+    return {"": whole}
+
+
+def _is_written(cell: object) -> bool:
+    """Whether a cell that holds no number holds NaN or infinity, rather than nothing."""
+    return cell is not None and str(cell).strip().lower() not in _EMPTY
+
+
+def _cell(value: object, where: str, signs: set[bool]) -> float:
+    """The number in a cell, NaN for none; `signs` takes whether it has a percent sign."""
+    if isinstance(value, float):
+        return value
+    if not _is_written(value):
+        return math.nan
+    try:
+        if isinstance(value, str):
+            text = value.strip()
+            result = float(text.rstrip("%"))
+            if result not in (0, NOT_MEASURED) and math.isfinite(result):
+                signs.add(text.endswith("%"))
+            return result
+        if isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+    except (ValueError, OverflowError):  # OverflowError: an integer of hundreds of digits
+        pass
+    got = type(value).__name__
+    if isinstance(value, str | bool):
+        got = repr(value)
+    raise bad(where, expected="a number", got=got)
+
+
+def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str) -> dict[str, Unit]:
+    """The unit of every column of errors or accuracies, from its values over all seeds.
+
+    Raises:
+        BadRequest: columns that disagree, values outside of [0, 1] and percent.
+    """
+    values: dict[str, list[float]] = {name: [] for name, meaning in layout.used.items() if meaning.curve in ERRORS}
+    for seed in seeds:
+        for row in seed.rows:
+            for name in values.keys() & row.keys():
+                values[name].append(row[name])
+    units: dict[str, Unit | None] = {}
+    told: list[str] = []
+    try:
+        for name, column in values.items():
+            unit = layout.told.get(name)
+            if unit is not None:
+                told.append(name)
+            elif name in percent:
+                unit = "percent"
+            else:
+                unit = unit_of(name, np.array(column))
+            units[name] = unit
+            _require_range(name, column, unit)
+        common = agreed_unit(units, told)
+    except BadRequest as error:
+        raise refusal(source, _with_curve(str(error), layout)) from None
+    return {name: unit or common for name, unit in units.items()}
+
+
+def _with_curve(text: str, layout: Layout) -> str:
+    """A message of `cgro.diagnosis.units`, with the curve of the column that it names in its option."""
+    for name, meaning in layout.used.items():
+        text = text.replace(f"CURVE='{name}:", f"{meaning.told}='{name}:")
+    return text
+
+
+def _require_range(name: str, column: Sequence[float], unit: Unit | None) -> None:
+    if unit is None or not column:
+        return
+    low, high = min(column), max(column)
+    if low < -ROUNDING or high > ONE[unit] + ROUNDING:
+        raise bad(f"column {name}", expected=f"values in [0, {ONE[unit]:g}], in {unit}", got=f"[{low:g}, {high:g}]")
+
+
+def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], group: str) -> Curves:
+    """The curves of one training."""
+    where = table.source
+    about: dict[str, object] = {"source": table.source, **table.about}
+    if layout.group is not None and group:
+        where = f"{table.source}, {layout.group} {group}"
+        about["group"] = f"{layout.group} {group}"
+    rows = [_converted(row, layout, units) for row in seed.rows]
+    merged = merge(rows, where, appended=table.appended, steps=layout.steps)
+    values = _one_of_each(merged, layout, where)
+    columns: list[Column] = []
+    for name, meaning in layout.used.items():
+        if meaning.curve in values:
+            column = Column(name, meaning.curve, _measure(meaning), meaning.attack, units.get(name))
+            columns.append(_with_missing(column, values[meaning.curve], merged.epoch, seed))
+    about["remarks"] = [*table.remarks, *_remarks(layout), *merged.remarks, *lost_epochs(merged.epoch)]
+    about["caveats"] = merged.caveats
+    return checked(Curves(merged.epoch, values, about, columns))
+
+
+def _remarks(layout: Layout) -> list[str]:
+    """What was assumed of the columns, and which were left out."""
+    remarks: list[str] = []
+    if not layout.has_epoch:
+        remarks.append("no column counts epochs: the rows are numbered from 1")
+    if layout.run:
+        remarks.append(f"{layout.run!r}, with which columns begin, is taken for the name of a run and means nothing")
+    for name, doubt in layout.unknown.items():
+        remarks.append(f"column {name!r} is not used: {doubt.reason}")
+    return remarks
+
+
+def _converted(row: Mapping[str, float], layout: Layout, units: Mapping[str, Unit]) -> dict[str, float]:
+    """A row with curves as names: errors as fractions. An accuracy beside its error keeps a name of its own."""
+    found = {"epoch": row["epoch"]}
+    for name in layout.used.keys() & row.keys():
+        meaning, value = layout.used[name], row[name]
+        if name in units:
+            one = ONE[units[name]]
+            if meaning.accuracy:
+                value = round((one - value) / one, 10)  # so that 1 - 0.7 is 0.3
+            elif one > 1:
+                value = value / one
+            value = min(max(value, 0.0), 1.0)
+        found[meaning.told] = value
+    return found
+
+
+def _one_of_each(merged: Merged, layout: Layout, source: str) -> dict[str, np.ndarray]:
+    """Curves by their own names; where a file has an error and its accuracy, they must agree and the first is taken.
+
+    Raises:
+        BadRequest: they contradict each other.
+    """
+    values: dict[str, np.ndarray] = {}
+    for meaning in layout.used.values():
+        given = merged.values.get(meaning.told)
+        if meaning.curve == "epoch" or given is None:
+            continue
+        first = values.setdefault(meaning.curve, given)
+        both = ~np.isnan(first) & ~np.isnan(given)
+        if np.abs(first - given)[both].max(initial=0.0) > AGREE:
+            error, accuracy = meaning.curve, meaning.curve.replace("error", "accuracy")
+            text = f"the columns of {error} and {accuracy} contradict each other; choose with --map {error}=COLUMN"
+            raise refusal(source, text)
+    return dict(sorted(values.items()))
+
+
+def _measure(meaning: Meaning) -> str:
+    if meaning.curve in LOSSES:
+        return "loss"
+    if meaning.curve not in ERRORS:
+        return "number"
+    return "accuracy" if meaning.accuracy else "error"
+
+
+def _with_missing(column: Column, values: np.ndarray, epochs: np.ndarray, seed: Seed) -> Column:
+    """A column with the epochs without a value counted, and those for which NaN was written."""
+    missing = set(epochs[np.isnan(values)].tolist())
+    written = seed.written.get(column.name, set()) & missing
+    last = max(epochs[~np.isnan(values)], default=-math.inf)
+    nan_from = min((epoch for epoch in written if epoch > last), default=None)
+    return replace(column, n_missing=len(missing), n_nan=len(written), nan_from=nan_from)
+
+
+def _require_possible(curves: Curves, layout: Layout) -> None:
+    """Refuse held-out robust errors below the clean ones, unless the caller chose the column; then it is a caveat.
+
+    Raises:
+        BadRequest: names the column and what it may be instead.
+    """
+    of_curve = {column.curve: column.name for column in curves.columns}
+    for found in impossible(curves):
+        name = of_curve.get(f"robust_error/{found.part}")
+        if not found.misread or name is None or name in layout.told:
+            continue
+        remedy = "check which column is clean and which robust"
+        if found.as_accuracy:
+            meaning = layout.used[name]
+            other = replace(meaning, accuracy=not meaning.accuracy)
+            what = _measure(other)
+            remedy = f"if the values of column {name!r} mean {what}, add {map_option(other.told, name)}"
+        raise refusal(curves.source, f"{found.sentence}; {remedy}")

@@ -1,0 +1,227 @@
+"""The sentences of a diagnosis: each says one number, what it means, and how sure it is."""
+
+import math
+
+import numpy as np
+
+from cgro.diagnosis.checks import impossible, trailing_gap
+from cgro.diagnosis.columns import counted
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.rise import LAST, Rise
+from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
+from cgro.diagnosis.selection import Selection
+from cgro.diagnosis.shape import gap_curve, opened_after
+
+NOTHING = 0.0005
+"""A number of this many hundredths of a point or less prints as 0.0 points. Half of the last printed digit."""
+
+
+def points(rise: Rise) -> str:
+    """The size of a rise with its interval.
+
+    Args:
+        rise: of an error.
+
+    Returns:
+        Such as "7.15 points [5.85, 8.46]", in percentage points.
+    """
+    low, high = rise.interval
+    return f"{100 * rise.size:.2f} points [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
+    """The rise in plain words: how far above the best epoch it ends, and how much of that is the choice of the best.
+
+    Args:
+        rise: of the robust error.
+        part: on which it was measured, test or validation.
+        real: whether the rise is established.
+
+    Returns:
+        One sentence.
+    """
+    final = f"Final robust {part} error (mean of the last {LAST} epochs)"
+    if rise.naive < NOTHING:
+        return f"{final} is that of its best epoch."
+    start = f"{final} is {100 * rise.naive:.1f} points above its best epoch"
+    picking = "picking the best of noisy epochs"
+    if real:
+        if rise.bias < NOTHING:
+            return f"{start}; {picking} explains none of it: {points(rise)} are a rise (p = {rise.p_value:.2g})."
+        about = f"about {100 * rise.bias:.1f} of that comes from {picking}"
+        return f"{start}; {about}; the remaining {points(rise)} are a rise (p = {rise.p_value:.2g})."
+    if rise.size < NOTHING:
+        return f"{start}; all of that comes from {picking}, and no rise is left (p = {rise.p_value:.2g})."
+    if rise.bias < NOTHING:
+        return f"{start}, which is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
+    about = f"about {100 * rise.bias:.1f} of that comes from {picking}"
+    return f"{start}; {about}; the rest is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
+
+
+def noise_sentence(rise: Rise) -> str:
+    """How much neighboring epochs differ by chance.
+
+    Args:
+        rise: of the robust error.
+
+    Returns:
+        One sentence.
+    """
+    return f"Noise between epochs: {100 * rise.noise:.2f} points, correlation {rise.rho:.1f} from one to the next."
+
+
+def onset_sentence(rise: Rise) -> str:
+    """From which epoch on it rises.
+
+    Args:
+        rise: of the robust error.
+
+    Returns:
+        One sentence.
+    """
+    low, high = rise.onset_interval
+    return f"It begins after epoch {rise.onset:g} (95%: {low:g} to {high:g})."
+
+
+def drop_sentence(rise: Rise, drops: tuple[float, ...], aligned: float | None, rule: CurveRule) -> str:
+    """Whether a learning-rate drop set the rise off.
+
+    Args:
+        rise: of the robust error.
+        drops: epochs at which the learning rate fell.
+        aligned: the drop that the onset follows.
+        rule: says how near that is.
+
+    Returns:
+        One sentence.
+    """
+    if not drops:
+        return "The learning rate shows no sudden drop."
+    if aligned is None:
+        named = ", ".join(f"{drop:g}" for drop in drops)
+        return f"The rise follows none of the learning-rate drops (epochs {named})."
+    share = min(1.0, len(drops) * rule.near_drop)
+    return (
+        f"The rise begins {counted(rise.onset - aligned, 'epoch')} after the learning-rate drop at epoch {aligned:g} "
+        f"(an onset anywhere would be so near to one in {share:.0%} of cases)."
+    )
+
+
+def signature_sentence(curves: Curves, rise: Rise, clean: Rise | None, rule: CurveRule) -> str:
+    """What the clean test error does while the robust one rises; falling is the signature of CGRO.
+
+    The change is the mean of the last five epochs minus that of the three around the onset. Its interval takes the
+    noise of the clean curve, with the same correlation for neighbors: sd of a mean of k values = noise sqrt((1 + rho)
+    / ((1 - rho) k)).
+
+    Args:
+        curves: of one training.
+        rise: of the robust error.
+        clean: the rise of the clean error, whose noise is used.
+        rule: its `clean_change`.
+
+    Returns:
+        One sentence; empty where the clean error was measured too rarely.
+    """
+    epochs, values = curves.measured(CLEAN)
+    if len(values) < LAST + 3 or clean is None:
+        return ""
+    near = values[np.argsort(np.abs(epochs - rise.onset))[:3]]
+    change = float(values[-LAST:].mean() - near.mean())
+    spread = clean.noise * math.sqrt((1 + clean.rho) / (1 - clean.rho) * (1 / LAST + 1 / len(near)))
+    low, high = change - 1.96 * spread, change + 1.96 * spread
+    width = f"{100 * abs(change):.2f} points [{100 * low:+.2f}, {100 * high:+.2f}], to {values[-LAST:].mean():.1%}"
+    if abs(change) < rule.clean_change or low <= 0 <= high:
+        return f"Over the same epochs the clean test error does not change measurably: {width}."
+    if change > 0:
+        return f"Over the same epochs the clean test error rises by {width}."
+    return (
+        f"Over the same epochs the clean test error falls by {width}: clean error improves while robust error worsens, "
+        "the signature of CGRO."
+    )
+
+
+def opening_sentence(curves: Curves, opened: float, drops: tuple[float, ...], part: str) -> str:
+    """When the robust gap opened.
+
+    Args:
+        curves: of one training.
+        opened: epoch at which it reached half of its end.
+        drops: epochs at which the learning rate fell.
+        part: on which the held-out error was measured.
+
+    Returns:
+        One sentence.
+    """
+    gap = gap_curve(curves)[1]
+    half = f"half of its final {100 * gap[-LAST:].mean():.1f} points at epoch {opened:g}"
+    text = f"The gap between robust training and {part} error reaches {half}"
+    share = None
+    if drops:
+        share = opened_after(curves, drops[0])
+    if share is None:
+        return text + "."
+    return f"{text}; {min(1.0, max(0.0, share)):.0%} of it opens after the first learning-rate drop."
+
+
+def selection_sentence(selection: Selection, part: str) -> str:
+    """What each rule of selection reports.
+
+    Args:
+        selection: see `select`.
+        part: on which the held-out error was measured.
+
+    Returns:
+        One sentence.
+    """
+    best, last = selection.on_test, selection.last
+    start = f"Robust {part} error: {best.robust_error:.2%} at epoch {best.epoch:g} (selected on {part})"
+    if selection.on_validation is None or selection.bias is None:
+        other = "no validation set to select on"
+        if part != "test":
+            other = "no other set to measure on"
+        return f"{start}, {last.robust_error:.2%} at the last epoch; {other}."
+    chosen = selection.on_validation
+    return (
+        f"{start}, {chosen.robust_error:.2%} at epoch {chosen.epoch:g} (selected on validation), "
+        f"{last.robust_error:.2%} at the last; selecting on test flatters by {100 * selection.bias:.2f} points."
+    )
+
+
+def caveats_of(curves: Curves) -> tuple[str, ...]:
+    """What makes the numbers of a training doubtful, for the headline.
+
+    Args:
+        curves: of one training.
+
+    Returns:
+        Clauses without capital and full stop, the importer's first.
+    """
+    found = list(curves.caveats)
+    found += [one.sentence for one in impossible(curves) if one.doubtful]
+    for name in (TEST, "robust_error/validation"):
+        gap = trailing_gap(curves, name)
+        if gap is not None and (name == TEST or not curves.has(TEST)):
+            first, last, n = gap
+            why = "not measured"
+            if any(column.curve == name and column.nan_from is not None for column in curves.columns):
+                why = "NaN"
+            what = name.replace("_", " ").replace("/", " on ")
+            found.append(f"{what} is {why} in the last {n} epochs, {first:g} to {last:g}")
+    return tuple(found)
+
+
+def divergence(curves: Curves) -> str:
+    """Whether the loss became NaN for good, from the columns of a file.
+
+    Args:
+        curves: of one training.
+
+    Returns:
+        A clause; empty where no loss did.
+    """
+    for column in curves.columns:
+        if column.measure == "loss" and column.nan_from is not None:
+            when = f"from epoch {column.nan_from:g} on"
+            return f"the loss (column {column.name!r}) is NaN {when}: training diverged"
+    return ""

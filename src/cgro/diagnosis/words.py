@@ -1,0 +1,324 @@
+"""What the name of a column means. Pure functions.
+
+A column is believed only when every word of its name is known. "Test PGD-20 Acc" is the robust accuracy on the test
+set; "test_foo_acc" could be anything, so it is unknown, and not clean: the wrong guess would be a wrong verdict,
+while the refusal is one line with the option that mends it."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cgro._check import LONGEST_VALUE
+from cgro.diagnosis.columns import ACCURACIES, CURVES
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_PARTS = {
+    "train": "train", "training": "train", "tr": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
+}  # fmt: skip
+_MEASURES = {
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy", "top1": "accuracy",
+    "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error", "loss": "loss",
+}  # fmt: skip
+_ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
+"""Standard, natural and robust accuracy in two letters."""
+_CLEAN = _set("clean nat natural standard benign nominal unperturbed normal")
+_ATTACKS = _set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
+_CERTIFIED = _set("certified verified certificate cert provable")
+_ROBUST = _ATTACKS | _CERTIFIED | _set("robust rob robustness adv adversarial attack attacked perturbed")
+_ATTACK_DETAILS = _set("linf l1 l2 l inf eps epsilon steps step restarts iter iters ce dlr targeted t")
+"""Words that say more about an attack; without an attack they are unknown."""
+_MEANS = _set("epoch mean avg average overall rate metric metrics percent pct top")
+_PLACES = _set("set data dataset split cifar mnist svhn imagenet")
+_NEUTRAL = _MEANS | _PLACES | _set("in on of the under with")
+_BEST = _set("best max min maximum minimum highest lowest peak record")
+_SMOOTHED = _set("running smoothed smooth cumulative moving")
+_FIVE = _set("acc5 top5 prec5 err5")
+"""The five likeliest classes: another quantity."""
+_OPTIMIZERS = _set("sgd adam adamw pg")
+_GROUPS = (["seed"], ["run"], ["run", "id"], ["run", "name"], ["trial"])
+_STEPS = (["step"], ["steps"], ["global", "step"], ["iter"], ["iteration"], ["iterations"], ["batch"])
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the values of a column are.
+
+    Args:
+        curve: key of `Curves`: `epoch`, `lr`, `robust_error/test`, `clean_loss/train`, ...
+        accuracy: whether the values are accuracies, so that the error is 1 minus them.
+        attack: the words that name an attack, such as `pgd 20`; empty where there are none.
+    """
+
+    curve: str
+    accuracy: bool = False
+    attack: str = ""
+
+    @property
+    def told(self) -> str:
+        """The name that `--map` has for it, such as `robust_accuracy/test`."""
+        if self.accuracy:
+            return self.curve.replace("error", "accuracy")
+        return self.curve
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A column that holds an error or accuracy, one cannot say which.
+
+    Args:
+        reason: why it is not understood, for the message.
+        guess: what it would most likely be, as `--map` writes it.
+        words: its words without those that say that it is a best or smoothed value.
+    """
+
+    reason: str
+    guess: str
+    words: frozenset[str] = frozenset()
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in lower case; digits stay with the letters before them.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        Words, and numbers that stand alone.
+
+    Example:
+        >>> words_of("testRobustAcc@PGD-20"), words_of("acc1")
+        (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'])
+    """
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower())
+
+
+def meaning_of(name: str) -> Meaning | Unknown | None:
+    """What a column's name says that it holds.
+
+    Args:
+        name: of the column, without the name of a run (see `without_run_names`).
+
+    Returns:
+        Its meaning; `Unknown` for an error or accuracy that is not understood; None for a column of other things.
+
+    Example:
+        >>> [meaning_of(name).told for name in ("test_robust_acc", "Train Error", "val/PGD-20 acc", "ep")]
+        ['robust_accuracy/test', 'clean_error/train', 'robust_accuracy/validation', 'epoch']
+        >>> meaning_of("test_foo_acc").reason, meaning_of("best_test_acc").reason, meaning_of("GPU")
+        ("the word 'foo' is not known", 'a best so far, not the value of its epoch', None)
+    """
+    if name in CURVES:
+        return Meaning(name)
+    if name in ACCURACIES:
+        return Meaning(name.replace("accuracy", "error"), accuracy=True)
+    if len(name) > LONGEST_VALUE:
+        return None
+    words = words_of(name)
+    if words in (["epoch"], ["epochs"], ["ep"]):
+        return Meaning("epoch")
+    if words == ["learning", "rate"] or (words[:1] == ["lr"] and not set(map(_letters, words[1:])) - _OPTIMIZERS):
+        return Meaning("lr")
+    return _Name.of(words).meaning()
+
+
+def _letters(word: str) -> str:
+    return word.rstrip("0123456789")
+
+
+@dataclass(frozen=True)
+class _Name:
+    """What the words of a name say, each aspect for itself.
+
+    Args:
+        words: all of them.
+        measures: error, accuracy or loss.
+        parts: train, validation or test.
+        clean: whether a word says clean.
+        robust: whether a word says robust, or names an attack.
+        attack: the words that do.
+    """
+
+    words: Sequence[str]
+    measures: frozenset[str]
+    parts: frozenset[str]
+    clean: bool
+    robust: bool
+    attack: Sequence[str]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "_Name":
+        short = {_ABBREVIATIONS[word] for word in words if word in _ABBREVIATIONS}
+        measures = frozenset(_MEASURES[word] for word in words if word in _MEASURES)
+        if short and not measures:
+            measures = frozenset(["accuracy"])
+        attack = [word for word in words if _letters(word) in _ROBUST]
+        return cls(
+            words=words,
+            measures=measures,
+            parts=frozenset(_PARTS[word] for word in words if word in _PARTS),
+            clean="clean" in short or not _CLEAN.isdisjoint(words),
+            robust="robust" in short or bool(attack),
+            attack=attack,
+        )
+
+    @property
+    def kind(self) -> str:
+        return "robust" if self.robust else "clean"
+
+    def meaning(self) -> Meaning | Unknown | None:
+        if not (self.measures or self.robust) or not _FIVE.isdisjoint(self.words):
+            return None
+        if self.words[-1] == "step" and self.measures:
+            return None  # Lightning's value of a single step, beside the epoch's
+        reason = self.lack()
+        if self.measures == {"loss"}:
+            if reason:
+                return None  # no verdict needs a loss
+            return Meaning(f"{self.kind}_loss/{min(self.parts)}")
+        if reason:
+            return self.unknown(reason)
+        details: list[str] = []
+        if self.attack:
+            details = [word for word in self.words if _letters(word) in _ROBUST | _ATTACK_DETAILS or word.isdigit()]
+        return Meaning(f"{self.kind}_error/{min(self.parts)}", self.measures == {"accuracy"}, " ".join(details))
+
+    def unknown(self, reason: str) -> Unknown:
+        """What it most likely is, for the option that the caller may paste: robust accuracy on test."""
+        kind, measure, part = "robust", "accuracy", "test"
+        if self.clean and not self.robust:
+            kind = "clean"
+        if self.measures == {"error"}:
+            measure = "error"
+        if len(self.parts) == 1:
+            part = min(self.parts)
+        return Unknown(reason, f"{kind}_{measure}/{part}", frozenset(self.words) - _BEST - _SMOOTHED)
+
+    def lack(self) -> str:
+        """Why the words make no meaning; empty if they do."""
+        if not _BEST.isdisjoint(self.words):
+            return "a best so far, not the value of its epoch"
+        if not _SMOOTHED.isdisjoint(self.words):
+            return "smoothed over epochs or steps, not the value of its epoch"
+        for word in self.words:
+            if not _is_known(word, robust=self.robust):
+                return f"the word {word!r} is not known"
+        if self.clean and self.robust:
+            return "its name says clean and robust"
+        if not self.measures:
+            return "its name says neither error nor accuracy"
+        if len(self.measures) > 1:
+            return "its name says error and accuracy"
+        if not self.parts:
+            return "its name does not say train, validation or test"
+        if len(self.parts) > 1:
+            return "its name says several parts"
+        return ""
+
+
+def _is_known(word: str, *, robust: bool) -> bool:
+    letters = _letters(word)
+    if word in _PARTS or word in _MEASURES or word in _ABBREVIATIONS or word.isdigit():
+        return True
+    if letters in _CLEAN or letters in _ROBUST or letters in _NEUTRAL:
+        return True
+    return robust and not _ATTACK_DETAILS.isdisjoint((word, letters))
+
+
+def is_group(name: str) -> bool:
+    """Whether a column tells which run or seed a row belongs to.
+
+    Args:
+        name: of the column.
+
+    Returns:
+        True for `seed`, `run`, `run_id`, `trial` and the like.
+    """
+    return words_of(name) in _GROUPS
+
+
+def is_step(name: str) -> bool:
+    """Whether a column counts steps of the optimizer.
+
+    Args:
+        name: of the column.
+
+    Returns:
+        True for `step`, `global_step`, `iteration` and the like.
+    """
+    return words_of(name) in _STEPS
+
+
+def without_run_names(names: Iterable[str]) -> dict[str, str]:
+    """Names without what Weights & Biases and others put before them: the name of a run, which means nothing.
+
+    "run - metric" always begins with a run's name. The beginning of "group/metric" is one if its words are not all
+    known and every such column has the same.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> what is left of it.
+
+    Example:
+        >>> without_run_names(["pgd_at/train_acc", "pgd_at/test_acc", "epoch"])
+        {'pgd_at/train_acc': 'train_acc', 'pgd_at/test_acc': 'test_acc', 'epoch': 'epoch'}
+        >>> without_run_names(["val/adv_acc", "pgd - test_acc"])
+        {'val/adv_acc': 'val/adv_acc', 'pgd - test_acc': 'test_acc'}
+    """
+    left = {name: name.rpartition(" - ")[2] for name in names}
+    groups = set()
+    for name in left.values():
+        if "/" in name and name not in CURVES and meaning_of(name.partition("/")[2]) is not None:
+            groups.add(name.partition("/")[0])
+    if len(groups) != 1:
+        return left
+    group = groups.pop()
+    if all(_is_known(word, robust=False) for word in words_of(group)):
+        return left
+    return {name: short.removeprefix(f"{group}/") for name, short in left.items()}
+
+
+def keras_training(names: Iterable[str]) -> dict[str, str]:
+    """Columns without a part that have a twin with `val_` before it: those of the training, as Keras names them.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> the name with its part.
+
+    Example:
+        >>> keras_training(["accuracy", "val_accuracy", "adv_accuracy"])
+        {'accuracy': 'train_accuracy'}
+    """
+    there = set(names)
+    return {name: f"train_{name}" for name in sorted(there) if f"val_{name}" in there}
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The words "; did you mean X?" for a name that is not there, or nothing.
+
+    Args:
+        name: that was asked for.
+        names: that are there.
+
+    Returns:
+        The end of a message.
+
+    Example:
+        >>> closest("test_acc", ["epoch", "test_accu"])
+        "; did you mean 'test_accu'?"
+    """
+    by_lower = {one.lower(): one for one in names}
+    found = difflib.get_close_matches(name.lower(), list(by_lower)[:2_000], n=1, cutoff=0.6)
+    if not found:
+        return ""
+    return f"; did you mean {by_lower[found[0]]!r}?"

@@ -1,0 +1,139 @@
+"""Networks that differ in their width, and what the paper reads off them: Table 1 and Figure 2(a, b)."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+from cgro.experiments.claims import Claim, Statement, above, untested
+from cgro.experiments.findings import Part
+from cgro.experiments.seeds import rises
+from cgro.results import Measured
+
+Family = Literal["mnist", "cifar10"]
+FAMILIES: tuple[Family, ...] = ("mnist", "cifar10")
+
+
+ACCURACIES = ("clean test", "robust test", "robust train")
+CONSTANT = 11.35
+"""Percent of MNIST's test images that are ones: the accuracy of answering 1 always."""
+
+
+class Beside(Part, frozen=True, kw_only=True):
+    """Robust test accuracy under PGD and under the ensemble, in percent, on the same n images; one number per seed."""
+
+    pgd: list[float]
+    ensemble: list[float]
+    n: int
+
+
+class Network(Part, frozen=True, kw_only=True):
+    """Networks of one width and start: accuracies in percent, one number per seed.
+
+    Attributes:
+        clean_test: on test images.
+        robust_test: on test images, under the recipe's PGD.
+        robust_train: on training images, under the recipe's PGD.
+        outcome: why training ended.
+        n_test: test images.
+        verdict: label of each seed; None where none is given.
+        n_parameters: of one network.
+        data: the data set.
+        beside: PGD and the ensemble.
+    """
+
+    clean_test: list[float]
+    robust_test: list[float]
+    robust_train: list[float]
+    outcome: list[str]
+    n_test: int
+    verdict: list[str | None]
+    n_parameters: int
+    data: str
+    beside: Beside
+
+    @property
+    def gaps(self) -> list[float]:
+        """Robust gaps in points."""
+        return rises(self.robust_test, self.robust_train)
+
+    @property
+    def learned(self) -> list[bool]:
+        """By seed: is it away from the constant solution?"""
+        return [clean > 2 * CONSTANT for clean in self.clean_test]
+
+    @property
+    def accuracies(self) -> list[list[float]]:
+        """In the order of `ACCURACIES`."""
+        return [self.clean_test, self.robust_test, self.robust_train]
+
+
+N = TypeVar("N")
+
+
+def evaluated_widths(parts: Mapping[str, N]) -> dict[int, N]:
+    """Networks that are alike but for their width: with the radius warmed up if all are there so, else as trained.
+
+    A network that sits in the constant solution says nothing of capacity, and which of them does is a matter of its
+    start.
+
+    Args:
+        parts: width and start -> networks.
+
+    Returns:
+        Width -> networks, narrowest first.
+    """
+    plain: dict[int, N] = {}
+    warm: dict[int, N] = {}
+    for name, networks_of_width in parts.items():
+        width, _, start = name.partition("-")
+        if start == "":
+            plain[int(width)] = networks_of_width
+        elif start == "warm":
+            warm[int(width)] = networks_of_width
+    found = warm if plain.keys() <= warm.keys() else plain
+    return dict(sorted(found.items()))
+
+
+def readings(artifact: str, family: Family, widths: Mapping[int, Network]) -> list[Claim]:
+    """Robust training accuracy rises with width; the robust gap first opens, then closes.
+
+    Args:
+        artifact: that makes the claims, for their names.
+        family: for their names and words.
+        widths: networks that are alike but for their width, narrowest first.
+
+    Returns:
+        Three claims.
+    """
+    narrow = widths[min(widths)]
+    wide = widths[max(widths)]
+    mean_gap = {width: Measured.of(network.gaps).mean for width, network in widths.items()}
+    top = max(mean_gap, key=lambda width: mean_gap[width])
+    return [
+        above(
+            Statement(
+                f"{artifact}/{family}_rises",
+                f"{family}: robust training accuracy rises with width (widest minus narrowest, paired by seed)",
+                paper="rises",
+            ),
+            Measured.of(rises(narrow.robust_train, wide.robust_train)),
+        ),
+        above(
+            Statement(
+                f"{artifact}/{family}_opens",
+                f"{family}: the robust gap first opens with width (largest, at x{top}, minus narrowest)",
+                paper="opens",
+            ),
+            Measured.of(rises(narrow.gaps, widths[top].gaps)),
+        ),
+        _closes(f"{artifact}/{family}_closes", family, widths, top),
+    ]
+
+
+def _closes(name: str, family: Family, widths: Mapping[int, Network], top: int) -> Claim:
+    """Does the robust gap close beyond the width at which it is largest?"""
+    words = f"{family}: and then slowly closes (largest minus widest)"
+    if top == max(widths):
+        why = f"the gap still opens at the widest network, x{top}: the turn, if any, lies beyond"
+        return untested(Statement(name, words, paper="closes", why=why), ours=f"largest gap at x{top}")
+    closed = rises(widths[max(widths)].gaps, widths[top].gaps)
+    return above(Statement(name, words, paper="closes"), Measured.of(closed))

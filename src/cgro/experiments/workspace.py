@@ -1,0 +1,180 @@
+"""The directory of one reproduction: DIR/runs/JOB, DIR/ARTIFACT, the page; what is finished is here or in the store."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cgro._check import BadRequest, bad
+from cgro.experiments import plan
+from cgro.experiments.ledger import Ledger
+from cgro.experiments.plan import Job
+from cgro.experiments.store import STORED, Store
+from cgro.runs import Run, plain
+
+
+@dataclass
+class Workspace:
+    """Looks up the runs of jobs.
+
+    Args:
+        path: DIR.
+        planned: jobs of the whole call, for the time left, and for what a job needs.
+        computing: settings such as the device, given to every command that knows them.
+        store: of committed results; None without one.
+    """
+
+    path: Path
+    planned: Sequence[Job] = ()
+    computing: Mapping[str, object] = field(default_factory=dict)
+    store: Store | None = None
+    ledger: Ledger = field(init=False)
+    _compared: dict[str, Run] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.path, self.store.root if self.store else None)
+
+    @property
+    def runs(self) -> Path:
+        """Where jobs are."""
+        return self.path / "runs"
+
+    def folder(self, job: Job) -> Path:
+        """Where a job's run is, or will be.
+
+        Args:
+            job: any.
+
+        Returns:
+            Its directory.
+        """
+        return self.runs / job.name
+
+    def options(self, job: Job) -> dict[str, object]:
+        """All that a job's command is told: device and threads as well, if it knows them.
+
+        Args:
+            job: any.
+
+        Returns:
+            Option -> value, without where results go.
+        """
+        known = plan.known_options(job.module())
+        computing = {name: value for name, value in self.computing.items() if name in known}
+        return {**computing, **job.filled_in(self.runs)}
+
+    def here(self, job: Job) -> Run | None:
+        """The whole finished run of a job.
+
+        Settings are compared once: a finished run does not change, and the one that plans asks often.
+
+        Args:
+            job: any.
+
+        Returns:
+            The run; None if it is not finished here.
+
+        Raises:
+            BadRequest: what is here was made with other settings, or by another version.
+        """
+        run = Run(self.folder(job))
+        if not run.finished:
+            return None
+        if self._compared.get(job.name) != run:
+            run.check_version()
+            there = run.config
+            for name, value in plain(job.filled_in(self.runs)).items():
+                if there.get(name) != value:
+                    raise BadRequest(
+                        f"{run.path}: expected a run with {name} {value}, got {there.get(name)}; choose another --out"
+                    )
+            self._compared[job.name] = run
+        return run
+
+    def found(self, job: Job) -> Run | None:
+        """The finished result of a job, here or in the store.
+
+        Args:
+            job: any.
+
+        Returns:
+            Its run; None if it is neither here nor there.
+
+        Raises:
+            BadRequest: what is here was made with other settings; what is found is of another version.
+        """
+        run = self.here(job)
+        if run is None and self.store is not None:
+            return self.store.found(job)
+        return run
+
+    def read(self, job: Job) -> Run:
+        """The finished result of a job that has been made.
+
+        Args:
+            job: any.
+
+        Returns:
+            Its run.
+
+        Raises:
+            BadRequest: there is none.
+        """
+        run = self.found(job)
+        if run is None:
+            raise bad(str(self.folder(job)), expected="a finished run", got="none", remedy="make it first")
+        return run
+
+    def read_all(self, jobs: Iterable[Job]) -> list[Run]:
+        """The finished results of jobs; see `read`.
+
+        Args:
+            jobs: any.
+
+        Returns:
+            Their runs.
+        """
+        return [self.read(job) for job in jobs]
+
+    def missing(self, jobs: Iterable[Job]) -> list[Job]:
+        """Which jobs are to be made, with the networks that are needed for them and are not here.
+
+        Args:
+            jobs: those whose results are wanted.
+
+        Returns:
+            What is to be made, in an order in which it can be made.
+        """
+        return plan.missing(
+            jobs,
+            self.planned,
+            is_found=lambda job: self.found(job) is not None,
+            is_here=lambda job: self.here(job) is not None,
+        )
+
+    def keep(self, jobs: Iterable[Job]) -> None:
+        """Copy what is finished to the store, if there is one.
+
+        Args:
+            jobs: any.
+        """
+        if self.store is not None:
+            for job in jobs:
+                self.store.keep(job, self.runs)
+
+    def record(self, job: Job, seconds: float) -> None:
+        """Write down a job that has ended, and keep its result.
+
+        Args:
+            job: that was made here.
+            seconds: that it took.
+        """
+        self.ledger.record(job, seconds, stored=job.command in STORED)
+        self.keep([job])
+
+    def unfinished(self) -> list[Job]:
+        """The open jobs of the whole call.
+
+        Returns:
+            Those whose results are neither here nor in the store.
+        """
+        return [job for job in self.planned if self.found(job) is None]

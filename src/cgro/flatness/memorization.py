@@ -1,0 +1,81 @@
+"""What a training example does for itself: memorization values, from networks trained with and without it."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad, count
+from cgro.definitions import Attack, Model
+from cgro.definitions.attacks import judge
+from cgro.definitions.losses import is_wrong
+
+
+def random_subsets(n_examples: int, n_models: int, generator: torch.Generator, *, share: float = 0.7) -> list[Tensor]:
+    """Random subsets of a fixed share, one per network.
+
+    Args:
+        n_examples: of which they are drawn.
+        n_models: how many subsets, >= 2.
+        generator: of the draws.
+        share: of the examples in each subset, in (0, 1); 0.7 is Feldman and Zhang's.
+
+    Returns:
+        Positions of examples, (share * n_examples,) each, in the order drawn.
+
+    Raises:
+        BadRequest: fewer than two networks, or a share outside (0, 1).
+
+    Example:
+        >>> [len(rows) for rows in random_subsets(10, 3, torch.Generator())]
+        [7, 7, 7]
+    """
+    count(n_examples, "n_examples")
+    count(n_models, "n_models", low=2)
+    if not 0 < share < 1:
+        raise bad("share", expected="a number in (0, 1)", got=share)
+    size = max(1, round(share * n_examples))
+    return [torch.randperm(n_examples, generator=generator)[:size] for _ in range(n_models)]
+
+
+def memorization_values(
+    fit: Callable[[Tensor, int], Model], x: Tensor, y: Tensor, attack: Attack, subsets: Sequence[Tensor]
+) -> Tensor:
+    """Memorization values under attack (Feldman and Zhang, NeurIPS 2020), estimated by subsets:
+
+        P[ i is robust | i trained on ] - P[ i is robust | i left out ].
+
+    Exact leave-one-out needs N trainings; random subsets of a fixed share need a few dozen for all examples at once.
+    The standard error of each entry is about 1 / sqrt(number of subsets): read averages.
+
+    Args:
+        fit: (rows, k) -> the k-th network, in eval mode, trained on these rows of the training examples.
+        x: (N, *S) the first N training examples, those that are evaluated.
+        y: (N,) their labels.
+        attack: at the training radius.
+        subsets: rows of each training, from `random_subsets`.
+
+    Returns:
+        (N,) in [-1, 1]; NaN for examples that were in all subsets, or in none.
+
+    Example:
+        A table of the examples it was given is robust around them alone.
+
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> x, y = torch.tensor([[0.2], [0.8]]), torch.tensor([1, 1])
+        >>> table = lambda rows, k: lambda v: ((v - x[rows].T).abs() < 0.1).any(1).float() - 0.5 + 0 * v[:, 0]
+        >>> attack = PGD(ThreatModel("inf", 0.01), n_steps=1)
+        >>> memorization_values(table, x, y, attack, [torch.tensor([0]), torch.tensor([1])]).tolist()
+        [1.0, 1.0]
+    """
+    robust, inside = [], []
+    for k, rows in enumerate(subsets):
+        model = fit(rows, k)
+        found = attack(model, x, y)
+        robust.append(~is_wrong(judge(model, found), y))
+        trained_on = torch.zeros(len(x), dtype=torch.bool)
+        trained_on[rows[rows < len(x)]] = True
+        inside.append(trained_on)
+    r = torch.stack(robust).double().cpu()
+    i = torch.stack(inside).double()
+    return (r * i).sum(0) / i.sum(0) - (r * (1 - i)).sum(0) / (1 - i).sum(0)

@@ -1,0 +1,152 @@
+"""The memorizer of Theorem 4.4 on the worst-case family of Theorem 4.7: CGRO whose errors are known to the last point.
+
+It shows Remark 3.5: as the dimension grows, clean and robust training error stay 0 and robust test error goes to 1.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from cgro.definitions import ThreatModel
+from cgro.representation.certificate import certify
+from cgro.representation.lower_bound import grid_side, worst_case_family
+from cgro.representation.memorizer import RobustMemorizer
+
+STEEP = 1e3
+"""Slope of the clean score; any that is large keeps float64 rounding away from its sign."""
+
+LARGEST_DIM = 64
+
+
+@dataclass(frozen=True)
+class FamilyErrors:
+    """Errors of the memorizer over all points of the family.
+
+    Args:
+        dim: D.
+        m: points of the family.
+        n: N draws, with replacement.
+        p: norm, as text.
+        radius: delta.
+        seen: distinct points that were drawn.
+        clean_test: clean error.
+        robust_train: robust training error, certified.
+        robust_test: robust error.
+        expected: (1 - 1/m)^N, the expectation of `robust_test` over draws.
+        exact: whether attack and certificate agree on every point.
+    """
+
+    dim: int
+    m: int
+    n: int
+    p: str
+    radius: float
+    seen: int
+    clean_test: float
+    robust_train: float
+    robust_test: float
+    expected: float
+    exact: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for `summary.json`.
+
+        Returns:
+            The fields by name.
+        """
+        return asdict(self)
+
+
+def _clean(x: Tensor) -> Tensor:
+    """sign(x_D - 1/2) as a score: 2 parameters, error 0 on the whole family."""
+    return STEEP * (x[:, -1] - 0.5)
+
+
+def errors_on_family(
+    radius: float, dim: int, n_points: int = 300, *, p: float | str = "inf", seed: int = 0
+) -> FamilyErrors:
+    """Measure the memorizer trained on N draws from the family, exactly, over all m points of it.
+
+    Its balls are certified on the points that were drawn. On every other point the adversary moves the last
+    coordinate across 1/2, by twice eta = radius / 2, where F is f_clean: robust test error = 1 - |seen| / m.
+
+    Args:
+        radius: delta.
+        dim: D.
+        n_points: N draws with replacement.
+        p: norm.
+        seed: of labels and draws.
+
+    Returns:
+        The errors.
+
+    Raises:
+        BadRequest: a grid of more than 65,536 points, a radius of 1/2 or more.
+
+    Example:
+        >>> r = errors_on_family(0.2, 4, 20)
+        >>> r.exact, r.clean_test, round(r.robust_test, 9) == round(1 - r.seen / 27, 9)
+        (True, 0.0, True)
+    """
+    family = worst_case_family(radius, dim, seed=seed)
+    m = len(family.points)
+    draws = torch.randint(0, m, (n_points,), generator=torch.Generator().manual_seed(seed + 1)).unique()
+    seen = torch.zeros(m, dtype=torch.bool)
+    seen[draws] = True
+    memorizer = RobustMemorizer(_clean, family.points[draws], family.labels[draws], ThreatModel(p, radius))
+    certificate = certify(memorizer)
+    flipped = family.points.clone()
+    flipped[:, -1] = 1 - flipped[:, -1]
+    broken = ~(memorizer(flipped) * family.labels > 0)
+    wrong = memorizer(family.points) * family.labels <= 0
+    return FamilyErrors(
+        dim=dim,
+        m=m,
+        n=n_points,
+        p=str(p),
+        radius=radius,
+        seen=int(seen.sum()),
+        clean_test=float(wrong.double().mean()),
+        robust_train=1 - float((certificate.margin > 0).double().mean()),
+        robust_test=float(broken.double().mean()),
+        expected=expected_unseen(radius, dim, n_points),
+        exact=bool((broken == ~seen).all()) and certificate.holds,
+    )
+
+
+def expected_unseen(radius: float, dim: int, n: int) -> float:
+    """Return (1 - 1/m)^N: the expected robust test error of the memorizer that saw N draws from the family.
+
+    Args:
+        radius: delta.
+        dim: D.
+        n: N draws with replacement.
+
+    Returns:
+        The expected share of points that were not drawn.
+
+    Example:
+        >>> round(expected_unseen(0.2, 6, 300), 3)
+        0.29
+    """
+    return math.exp(n * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))
+
+
+def dims_of_grids_up_to(radius: float, largest: int) -> list[int]:
+    """List the dimensions from 2 on whose family has at most so many points.
+
+    Args:
+        radius: delta.
+        largest: the most points.
+
+    Returns:
+        Dimensions in increasing order.
+
+    Example:
+        >>> dims_of_grids_up_to(0.2, 30)
+        [2, 3, 4]
+    """
+    k = grid_side(radius)
+    return [dim for dim in range(2, LARGEST_DIM) if k ** (dim - 1) <= largest]

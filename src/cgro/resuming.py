@@ -1,0 +1,77 @@
+"""Whether an unfinished run may go on: with the settings it was begun with, by a version that knows all of them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cgro._check import BadRequest, one_line
+from cgro.environment import changes, environment, sentence
+
+LONGEST = 80
+"""Characters of a value in a message."""
+
+
+def check_settings(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings; an option that the writer did not know must have its default now.
+
+    Args:
+        path: of the run, for the message.
+        there: its settings.
+        asked: those of the call.
+        defaults: of the options of this version.
+
+    Raises:
+        BadRequest: one differs; names it.
+    """
+    for name, value in asked.items():
+        before = there.get(name, defaults.get(name))
+        if (name in there or name in defaults) and before == value:
+            continue
+        raise BadRequest(
+            f"{path}: holds an unfinished run with other settings: {name} {one_line(str(before), LONGEST)} there, "
+            f"{one_line(str(value), LONGEST)} here; use the same, or choose another --out"
+        )
+
+
+def check_known(path: Path, made_in: Mapping[str, Any], there: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse to go on with a run of a later version, whose further options would be left out in silence.
+
+    Args:
+        path: of the run, for the message.
+        made_in: its environment, which names the version.
+        there: names of its settings.
+        known: names of the settings of this version.
+
+    Raises:
+        BadRequest: the run has others; names them.
+    """
+    unknown = sorted(set(there) - set(known))
+    if not unknown:
+        return
+    writer = one_line(str(made_in.get("cgro", "that wrote it")), LONGEST // 2)
+    raise BadRequest(
+        f"{path}: holds an unfinished run with options that this version does not know "
+        f"({one_line(', '.join(unknown), 120)}); go on with cgro {writer}, or choose another --out"
+    )
+
+
+def with_changes(made_in: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The environment of a run that goes on here.
+
+    Args:
+        made_in: as it was begun, and resumed before.
+
+    Returns:
+        The same with an entry under `resumed` where software, threads or instructions are others than last time, and
+        what is other in words; "" where nothing is.
+    """
+    now = environment()
+    earlier = made_in.get("resumed", [])
+    latest = dict(made_in)
+    if isinstance(earlier, list) and earlier:
+        latest |= earlier[-1].get("environment", {})
+    found = changes(latest, now)
+    if not found:
+        return dict(made_in), ""
+    entry = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
+    return {**made_in, "resumed": [*earlier, entry]}, sentence(found)

@@ -1,0 +1,38 @@
+"""`cgro lower-bound`, from settings to summary and exit code."""
+
+import math
+
+import pytest
+
+from cgro import cli
+from cgro.commands import lower_bound
+
+
+def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
+    run = lower_bound.run(lower_bound.Config(radius="0.2", dims="2:18", toy_points=60, out=str(tmp_path / "run")))
+    result = run.summary
+    assert result["crossing"] == 17
+    assert [r["dim"] for r in run.rows()] == list(range(2, 19))
+    assert all(b["certified"] for b in result["built"])
+    assert all(t["exact"] for t in result["toy"])
+    text = lower_bound.describe(run.read())
+    assert "our derivation" in text
+    assert "vacuous" in text
+    assert (run.path / "figures" / "hierarchy.svg").exists()
+    floors = [r["log2_floor"] for r in run.rows() if r["log2_floor"] is not None]
+    assert all(math.isfinite(f) for f in floors)
+    assert all(r["log2_floor"] is None or r["log2_floor"] < r["log2_construction"] for r in run.rows())
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["lower-bound", "--dims", "5"], ["first:last"]),
+        (["lower-bound", "--radius", "0.6"], ["1/2"]),
+    ],
+)
+def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):
+    assert cli.main([*argv, "--out", str(tmp_path / "run")]) == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert all(w in text for w in words), text

@@ -1,0 +1,44 @@
+"""Tables with fields between delimiters: blanks, quotation marks, repeated headers."""
+
+import numpy as np
+from tests.cases import refused
+
+from cgro.diagnosis import Curves
+from cgro.diagnosis.importers import Told
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.delimited import Delimited
+
+HEAD = "epoch,test_acc,test_robust_acc"
+
+
+def read(text: str) -> Curves:
+    (found,) = Delimited().read(Text(text, "x"), Told({}))
+    return found
+
+
+def test_blank_lines_quotation_marks_and_delimiters_at_the_end() -> None:
+    found = read('\n"epoch"\t"Test Acc"\t"Test, PGD Acc"\n\n1\t0.5\t0.4\t\n2\t0.5\t0.3\t\t\n')
+    assert found["robust_error/test"].tolist() == [0.6, 0.7]
+
+
+def test_a_repeated_header_is_no_row_and_is_said() -> None:
+    rows = [f"{e},0.6,0.{e}" for e in range(1, 7)]
+    found = read("\n".join([HEAD, *rows[:3], HEAD, *rows[3:]]))
+    assert np.allclose(found["robust_error/test"], 1 - np.arange(1, 7) / 10)
+    assert found.remarks == ("the header is repeated 1 time",)
+
+
+def test_two_trainings_under_two_headers_are_the_last_one_with_a_caveat() -> None:
+    first, second = ([f"{e},0.6,0.{k}{e}" for e in range(10, 30)] for k in (3, 4))
+    found = read("\n".join([HEAD, *first, HEAD, *second]))
+    assert np.allclose(found["robust_error/test"], [1 - float(f"0.4{e}") for e in range(10, 30)])
+    assert "2 trainings" in found.caveats[0]
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    refused(lambda: read("epoch,test_pgd_acc,test_pgd_acc\n1,0.5,0.4\n"), "2 columns are called test_pgd_acc")
+
+
+def test_sentences_with_commas_are_no_table() -> None:
+    for text in ("Epoch: 1, acc: 0.5\nEpoch: 2, acc: 0.6\n", "first = 1, second = 2\na, b\n"):
+        assert Delimited().recognizes(Text(text, "x")) == 0

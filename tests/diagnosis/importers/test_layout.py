@@ -1,0 +1,44 @@
+"""Which column is what, without any numbers."""
+
+from tests.cases import refused
+
+from cgro.diagnosis.importers import Told, parse_map
+from cgro.diagnosis.importers.layout import layout_of, map_option, require_understood
+
+
+def layout(*names: str, columns: str = ""):
+    return layout_of(names, Told.of(parse_map(columns)), "x")
+
+
+def test_what_the_caller_says_goes_before_what_the_names_say() -> None:
+    found = layout("epoch", "test_acc", "b", columns="clean_accuracy/test=b")
+    assert {name: meaning.told for name, meaning in found.used.items()} == {
+        "b": "clean_accuracy/test",
+        "epoch": "epoch",
+    }
+
+
+def test_groups_steps_and_runs() -> None:
+    found = layout("Seed", "epoch", "global_step", "myrun/test_acc")
+    assert (found.group, found.steps, found.run) == ("Seed", True, "myrun")
+    assert layout("epoch", "test_acc").group is None
+
+
+def test_a_table_needs_an_epoch_and_an_error() -> None:
+    for names, said in (
+        (("a", "b"), "epoch=COLUMN"),
+        (("step", "test_acc"), "epoch=step"),
+        (("epoch", "loss"), "no column"),
+    ):
+        refused(lambda names=names: require_understood(layout(*names), names, "x", standard=False), said)
+    require_understood(layout("test_acc"), ["test_acc"], "x", standard=False)  # rows can be numbered
+    require_understood(layout("epoch", "some_acc"), ["epoch", "some_acc"], "x", standard=True)
+
+
+def test_options_can_be_pasted_into_a_shell() -> None:
+    import shlex
+
+    for name in ("pgd", "PGD Acc", "a, b", "it's", "$HOME"):
+        option = shlex.split(map_option("robust_accuracy/test", name))
+        assert option[0] == "--map"
+        assert parse_map(option[1]) == {"robust_accuracy/test": name}

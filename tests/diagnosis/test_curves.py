@@ -1,0 +1,104 @@
+"""Curves as values: rows of a program, copies of clean columns, and what is refused."""
+
+import numpy as np
+import pytest
+from tests.cases import refused
+
+from cgro._check import BadRequest
+from cgro.definitions import ErrorRate
+from cgro.diagnosis import CurveRule, Curves, diagnose
+from cgro.diagnosis.importers import from_table
+
+QUICK = CurveRule(n_boot=19)
+
+
+def test_copied_robust_columns_are_refused_in_any_format() -> None:
+    rows = [{"epoch": t, "clean_error/test": 0.3 - t / 100, "robust_error/test": 0.3 - t / 100} for t in range(12)]
+    assert diagnose(Curves.from_rows(rows)).training == "standard"
+
+
+def test_a_constant_answer_is_no_copy() -> None:
+    rows = [
+        {"epoch": t, "clean_error/test": 0.9, "robust_error/test": 0.9, "clean_error/train": 0.9} for t in range(12)
+    ]
+    found = diagnose(Curves.from_rows(rows))
+    assert (found.training, found.label) == ("adversarial", "collapsed")
+
+
+def test_curves_of_different_lengths_are_refused() -> None:
+    with pytest.raises(BadRequest, match="3 values each, one per epoch, got robust_error/test 2"):
+        Curves([1, 2, 3], {"robust_error/test": [0.5, 0.4]})
+
+
+def test_rows_of_a_program() -> None:
+    good = {"epoch": 1, "robust_error/test": 0.5}
+    for row in ({"epoch": "x"}, {"epoch": None}, {"epoch": 10**400}, {"epoch": 10**5_000}, {}, {"epoch": []}):
+        refused(lambda row=row: Curves.from_rows([good, row], {"source": "run"}), "run: epoch")
+    refused(lambda: Curves([1.0, float("inf")], {}), "finite")
+
+
+def test_values_that_are_not_finite_were_not_measured() -> None:
+    odd = (0.5, float("inf"), float("nan"), 10**400, None)
+    rows = [{"epoch": e, "robust_error/test": v} for e, v in enumerate(odd)]
+    assert Curves.from_rows(rows).measured("robust_error/test")[0].tolist() == [0.0]
+    assert Curves.from_rows(rows)["robust_error/test"][0] == 0.5
+    for value in ("0.5", True, [0.5], {}):
+        refused(lambda value=value: Curves.from_rows([{"epoch": 1, "robust_error/test": value}]), "a number")
+    found = from_table([{"epoch": 1, "robust_error/test": "inf"}, {"epoch": 2, "robust_error/test": 0.5}], "table")
+    assert found.measured("robust_error/test")[1].tolist() == [0.5]  # infinity does not make the others percent
+    diagnose(found, rule=QUICK)
+
+
+def test_error_rates_are_numbers_and_bring_their_n() -> None:
+    rows = [
+        {"epoch": e, "robust_error/test": ErrorRate(50 + e, 400, "lower"), "clean_error/train": ErrorRate(e, 90)}
+        for e in range(12)
+    ]
+    found = Curves.from_rows(rows)
+    assert np.allclose(found["robust_error/test"], (50 + np.arange(12)) / 400)
+    assert (found.meta["n/test"], found.meta["n/train"]) == (400, 90)
+    assert diagnose(found, rule=QUICK).rise is not None
+    direct = Curves([1, 2], {"robust_error/test": [ErrorRate(1, 4), ErrorRate(1, 2)]})
+    assert direct["robust_error/test"].tolist() == [0.25, 0.5]
+
+
+def test_rates_of_other_sizes_count_as_the_smaller() -> None:
+    rows = [{"epoch": e, "robust_error/test": ErrorRate(5, n)} for e, n in enumerate((400, 100))]
+    assert Curves.from_rows(rows).meta["n/test"] == 100
+
+
+@pytest.mark.parametrize("name", ["robust_err/test", "test_acc", "robust_error", "note"])
+def test_unknown_names_of_rows_are_refused(name: str) -> None:
+    text = refused(lambda: Curves.from_rows([{"epoch": 1, name: 0.5}]), name)
+    assert "robust_error/test" in text
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    torch = pytest.importorskip("torch")
+    for value in (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)):
+        assert Curves.from_rows([{"epoch": 1, "robust_error/test": value}])["robust_error/test"].tolist() == [0.5]
+
+
+def test_curves_in_percent_beside_fractions_are_refused() -> None:
+    rows = [{"epoch": e, "clean_error/test": 20.0 - e, "robust_error/test": 0.5} for e in range(5)]
+    refused(lambda: Curves.from_rows(rows), "clean_error/test in percent", "robust_error/test as fractions")
+    percent = [{"epoch": e, "clean_error/test": 20.0 - e, "robust_error/test": 0.4} for e in (0, 1)]
+    percent += [{"epoch": 2, "clean_error/test": 0.8, "robust_error/test": 60}]
+    assert Curves.from_rows(percent)["robust_error/test"].tolist() == [0.004, 0.004, 0.6]
+
+
+def test_several_trainings_in_rows_are_refused() -> None:
+    rows = [{"epoch": e, "robust_error/test": 0.5 + s / 10 + e / 100} for s in range(2) for e in range(12)]
+    refused(lambda: Curves.from_rows(rows), "2 trainings")
+
+
+def test_a_constant_answer_with_a_wobbling_training_error_is_no_copy() -> None:
+    rng = np.random.default_rng(0)
+    train = 0.8876 + 0.003 * rng.standard_normal(40)
+    test = np.full(40, 0.8865)
+    errors = {
+        "clean_error/train": train, "robust_error/train": train, "clean_error/test": test, "robust_error/test": test
+    }  # fmt: skip
+    found = Curves.from_rows([{"epoch": e, **{k: v[e] for k, v in errors.items()}} for e in range(40)])
+    assert not found.standard
+    assert diagnose(found, rule=QUICK).label == "collapsed"

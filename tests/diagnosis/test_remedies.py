@@ -1,0 +1,16 @@
+"""What helps: an entry for every label there is."""
+
+import typing
+
+from cgro.definitions import Label
+from cgro.diagnosis.remedies import REMEDIES, remedies_for
+
+
+def test_every_label_has_an_entry_and_all_but_one_a_remedy() -> None:
+    assert set(REMEDIES) == set(typing.get_args(Label))
+    assert [label for label, texts in REMEDIES.items() if not texts] == ["robust"]
+
+
+def test_regularized_training_is_not_told_to_take_a_larger_network_first() -> None:
+    assert "regularized on purpose" in remedies_for("underfitting")[0]
+    assert "larger network" in remedies_for("underfitting")[1]

@@ -1,0 +1,86 @@
+"""What names of columns mean."""
+
+import time
+
+import pytest
+
+from cgro.diagnosis.words import Meaning, Unknown, keras_training, meaning_of, without_run_names
+
+LONG = 200_000
+
+
+def test_no_name_of_a_column_takes_long() -> None:
+    start = time.process_time()
+    for name in ("aA" * LONG, "test acc " * LONG, "A" * LONG):
+        assert meaning_of(name) is None
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("test_acc", "clean_accuracy/test"),
+        ("Nat Val Acc.", "clean_accuracy/validation"),
+        ("Adv Test Acc.", "robust_accuracy/test"),
+        ("valPgd20Error", "robust_error/validation"),
+        ("test acc under PGD-50-10 (linf, eps 8)", "robust_accuracy/test"),
+        ("test_autoattack_acc", "robust_accuracy/test"),
+        ("test/certified_acc", "robust_accuracy/test"),
+        ("acc1/test", "clean_accuracy/test"),
+        ("Test RA", "robust_accuracy/test"),
+        ("train_sa", "clean_accuracy/train"),
+        ("robust_accuracy/test", "robust_accuracy/test"),
+        ("clean_error/train", "clean_error/train"),
+        ("lr-SGD", "lr"),
+    ],
+)
+def test_names_that_are_understood(name: str, told: str) -> None:
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Meaning)
+    assert meaning.told == told
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("test_foo_acc", "'foo' is not known"),
+        ("pgd_at_test_acc", "'at' is not known"),  # a run's name in front
+        ("ema_test_acc", "'ema' is not known"),  # other weights
+        ("best_test_robust_acc", "a best so far"),
+        ("running_test_acc", "smoothed"),
+        ("PGD10 Acc", "train, validation or test"),
+        ("test_pgd", "neither error nor accuracy"),
+        ("train_test_acc", "several parts"),
+        ("test_clean_adv_acc", "clean and robust"),
+        ("test_acc_err", "error and accuracy"),
+        ("test_l2_acc", "'l2' is not known"),  # of an attack, or of a penalty?
+    ],
+)
+def test_names_that_are_not_understood_say_why(name: str, reason: str) -> None:
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Unknown)
+    assert reason in meaning.reason
+
+
+@pytest.mark.parametrize("name", ["GPU", "Seconds", "test_acc5", "train_loss_step", "noise_rate", "some_loss", "seed"])
+def test_names_of_other_things(name: str) -> None:
+    assert meaning_of(name) is None
+
+
+def test_the_words_of_an_attack_are_kept() -> None:
+    meaning = meaning_of("Test PGD-20 Acc")
+    assert isinstance(meaning, Meaning)
+    assert meaning.attack == "pgd 20"
+
+
+def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
+    runs = without_run_names(["adv - test_acc", "adv - test_pgd_acc", "lr"])
+    assert list(runs.values()) == ["test_acc", "test_pgd_acc", "lr"]
+    sections = ["train/acc", "test/acc", "robust/test_acc", "robust_error/test"]
+    assert list(without_run_names(sections)) == list(without_run_names(sections).values())
+    two_runs = ["pgd_at/test_acc", "fgsm_at/test_acc"]  # neither is the other's
+    assert list(without_run_names(two_runs).values()) == two_runs
+
+
+def test_keras_names_the_training_by_nothing() -> None:
+    assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}

@@ -1,0 +1,27 @@
+"""Figure 2(a, b): the orders of Table 1, under names of its own."""
+
+from tests.experiments.cases import Cases, judged
+from tests.experiments.test_table1 import RIGHT, SWAPPED
+
+from cgro.experiments import figure2ab, table1
+
+CASES = Cases(
+    right=RIGHT,
+    wrong=[],
+    swapped=SWAPPED,
+    notices="figure2ab/cifar10_rises",
+    drawn=frozenset({"mnist", "cifar10"}),
+)
+
+
+def test_the_claims_about_capacity_are_those_of_table_1() -> None:
+    of_table = judged(table1, RIGHT)
+    of_figure = judged(figure2ab, RIGHT)
+    assert len(of_figure) == 6
+    for name, claim in of_figure.items():
+        same = of_table[name.replace("figure2ab/", "table1/")]
+        assert (claim.verdict, claim.ours, claim.numbers) == (same.verdict, same.ours, same.numbers)
+
+
+def test_it_reads_the_runs_of_table_1() -> None:
+    assert figure2ab.jobs("cpu") == table1.jobs("cpu")

@@ -1,0 +1,46 @@
+"""Runs are found here or in the store, and refused where their settings are others."""
+
+from pathlib import Path
+
+import pytest
+from tests.experiments.runs import evaluation, make, training, workspace
+
+from cgro._check import BadRequest
+from cgro.experiments.store import Store
+
+
+def test_a_finished_run_is_found_until_its_settings_are_others(tmp_path: Path) -> None:
+    net = training(0)
+    here = workspace(tmp_path, [net])
+    assert here.found(net) is None
+    assert here.missing([net]) == [net]
+    with pytest.raises(BadRequest, match="expected a finished run, got none"):
+        here.read(net)
+    make(here, net)
+    assert here.read(net).path == tmp_path / "runs/net/seed-0"
+    assert here.missing([net]) == []
+    assert here.unfinished() == []
+    other = training(0, epochs=3)
+    with pytest.raises(BadRequest, match="epochs 3, got 2"):
+        workspace(tmp_path, [other]).found(other)
+
+
+def test_only_options_that_a_command_knows_are_passed_on(tmp_path: Path) -> None:
+    net = training(0)
+    here = workspace(tmp_path, [net])
+    assert here.options(net)["threads"] == 1
+    here.computing = {"threads": 1, "no_such_option": 2}
+    assert "no_such_option" not in here.options(net)
+
+
+def test_a_stored_result_is_found_elsewhere_and_its_network_is_asked_for_again(tmp_path: Path) -> None:
+    net = training(0)
+    first, second = evaluation("a", net), evaluation("b", net)
+    store = Store(tmp_path / "store")
+    here = workspace(tmp_path / "here", [net, first], store)
+    make(here, first)  # its network with it
+    elsewhere = workspace(tmp_path / "elsewhere", [net, first, second], Store(tmp_path / "store"))
+    assert elsewhere.missing([net, first]) == []
+    assert elsewhere.missing([second]) == [net, second]
+    assert elsewhere.read(first).summary["metrics"] == here.read(first).summary["metrics"]
+    assert elsewhere.here(net) is None

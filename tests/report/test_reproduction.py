@@ -1,0 +1,178 @@
+"""The page of reproductions: what results hold is text, and no more of this machine's files than their figures."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.report.runs import places, replaced
+from tests.report.test_style import HOSTILE, characters_of_xml
+
+from cgro._check import BadRequest
+from cgro.report import reproduction
+from cgro.report.page import csp_hash
+from cgro.report.reproduction import Result
+from cgro.results import ArtifactSummary, read_summary
+
+ORDER = ("table2", "figure1")
+
+
+def result(text: str = "x", *, artifact: str = "table2", scale: str = "cpu", figure: str = "a.svg") -> dict[str, Any]:
+    claim = dict.fromkeys(("name", "statement", "paper", "ours", "reason", "rule"), text)
+    return {
+        "schema": 1,
+        "command": "reproduce",
+        "seed": 0,
+        "threat": None,
+        "outcome": {"kind": "completed", "reason": "1 run"},
+        "verdict": {"label": "partly", "reason": "1 claim"},
+        "metrics": {},
+        "artifact": artifact,
+        "title": text,
+        "scale": scale,
+        "claims": [{**claim, "verdict": "partly", "numbers": {}}],
+        "tables": [{"name": text, "caption": text, "columns": [text], "rows": [[text]]}],
+        "provenance": [
+            {"machine": text, "threads": 1, "torch": text, "cgro": text, "commit": text, "source": text, "runs": [text]}
+        ],
+        "figures": [{"file": figure, "caption": text}],
+        "seconds": 1.0,
+    }
+
+
+def read(folder: Path, **more: str) -> Result:
+    return Result(read_summary(result(**more), "summary.json", ArtifactSummary), folder)
+
+
+def stored(folder: Path, found: dict[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "environment.json").write_text('{"schema": 1}')
+    (folder / "summary.json").write_text(json.dumps(found))
+
+
+def html(folder: Path, text: str) -> str:
+    (folder / "a.svg").write_text("<svg/>")
+    groups = reproduction.in_order([read(folder, text=text)], ORDER)
+    return reproduction.html(groups, folder, title=text)
+
+
+def test_a_result_of_an_unknown_artifact_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"table9"):
+        reproduction.in_order([read(tmp_path, artifact="table9")], ORDER)
+    for name in ("runs", "table9"):
+        (tmp_path / name).mkdir()
+    assert reproduction.results_of(tmp_path, ORDER) == []
+    (tmp_path / "table9" / "summary.json").write_text("{}")
+    with pytest.raises(BadRequest, match=r"table9.*registry"):
+        reproduction.results_of(tmp_path, ORDER)
+
+
+def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tmp_path: Path) -> None:
+    shown = [
+        read(tmp_path, text="Figure, smoke", artifact="figure1", scale="smoke"),
+        read(tmp_path, text="Figure, cpu", artifact="figure1", scale="cpu"),
+        read(tmp_path, text="Table, cpu"),
+    ]
+    text = reproduction.markdown(reproduction.in_order(shown, ORDER), tmp_path, head="# Head")
+    assert re.findall("^## .*", text, re.MULTILINE) == ["## Table, cpu", "## Figure, cpu"]
+    overview = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| [")]
+    assert overview == [
+        ["| [Table, cpu](#table-cpu)", "cpu"],
+        ["| [Figure, cpu](#figure-cpu)", "cpu"],
+        ["| [Figure, smoke](#figure-smoke)", "smoke"],
+    ]
+    assert "- `smoke`: tiny networks" in text
+
+
+def test_verdicts_are_counted_and_failures_are_loud(tmp_path: Path) -> None:
+    found = result()
+    verdicts = ("reproduced", "not reproduced", "not reproduced", "cannot be tested at this scale")
+    found["claims"] = [{**found["claims"][0], "verdict": verdict} for verdict in verdicts]
+    groups = [[Result(read_summary(found, "", ArtifactSummary), tmp_path)]]
+    (tmp_path / "a.svg").write_text("<svg/>")
+    text = reproduction.markdown(groups, tmp_path)
+    assert "| [x](#x) | cpu | 1 |  | 2 | 1 |" in text
+    assert text.count("**NOT REPRODUCED**") == 2
+    assert reproduction.html(groups, tmp_path, title="t").count("<strong>NOT REPRODUCED</strong>") == 2
+
+
+@pytest.mark.parametrize("text", [*HOSTILE.values(), "\n![x](/etc/passwd)", "a\n- b\n| c |\n# d", "[x](javascript:1)"])
+def test_what_results_hold_is_text(text: str, tmp_path: Path) -> None:
+    shown = html(tmp_path, text)
+    assert characters_of_xml(shown)
+    assert shown.encode()
+    assert shown.count("<img ") == 1
+    assert shown.count("<h1") == 1
+    assert shown.count("<a ") == 1  # of the overview
+    assert re.fullmatch("#[a-z0-9-]*", re.findall('href="([^"]*)"', shown)[0])
+    assert "<script" not in shown
+    assert "<svg onload" not in shown
+
+
+@pytest.mark.parametrize("text", ["a\n- b\n| c |\n# d", "\n![x](/etc/passwd)", "# d", "- b"])
+def test_no_text_begins_a_line_of_markdown(text: str, tmp_path: Path) -> None:
+    plain = reproduction.markdown([[read(tmp_path)]], tmp_path)
+    hostile = reproduction.markdown([[read(tmp_path, text=text)]], tmp_path)
+    for first in ("#", "!", "-", "[|]"):
+        assert len(re.findall(f"^{first}", hostile, re.MULTILINE)) == len(re.findall(f"^{first}", plain, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "link", ["/etc/passwd", "../secret.svg", "a/../../secret.svg", "linked.svg", "/etc/x.svg", "a.txt"]
+)
+def test_images_from_elsewhere_are_left_out(link: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.svg").write_text("secret")
+    start = tmp_path / "page"
+    (start / "a").mkdir(parents=True)
+    (start / "a.txt").write_text("secret")
+    (start / "linked.svg").symlink_to(tmp_path / "secret.svg")
+    shown = reproduction.html([[read(start, text="caption", figure=link)]], start, title="t")
+    assert "<img " not in shown
+    assert "caption (no figure below this page)" in shown
+
+
+def test_a_missing_figure_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="none.svg"):
+        reproduction.html([[read(tmp_path, figure="none.svg")]], tmp_path, title="t")
+
+
+def test_the_policy_allows_no_script_and_one_style(tmp_path: Path) -> None:
+    shown = html(tmp_path, "x")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', shown)
+    assert policy
+    assert "script" not in policy[1]
+    (style,) = re.findall(r"<style>(.*?)</style>", shown, re.S)
+    assert f"style-src '{csp_hash(style)}'" in policy[1]
+    assert " style=" not in shown
+
+
+def test_results_of_another_shape_are_one_line(tmp_path: Path) -> None:
+    whole = result()
+    (tmp_path / "table2").mkdir()
+    (tmp_path / "table2" / "a.svg").write_text("<svg/>")
+    refused = 0
+    for place in places(whole):
+        for wrong in (..., None, "text", [], {}, 7, [[]]):
+            stored(tmp_path / "table2", replaced(whole, place, wrong))
+            try:
+                groups = reproduction.in_order(reproduction.results_of(tmp_path, ORDER), ORDER)
+                reproduction.markdown(groups, tmp_path)
+                reproduction.html(groups, tmp_path, title="t")
+            except BadRequest as error:
+                refused += 1
+                assert "table2" in str(error)
+    assert refused > 80
+
+
+def test_another_schema_is_refused(tmp_path: Path) -> None:
+    stored(tmp_path / "table2", {**result(), "schema": 2})
+    with pytest.raises(BadRequest, match="results of schema 1, got 2"):
+        reproduction.results_of(tmp_path, ORDER)
+
+
+def test_where_runs_were_made_is_one_line_each() -> None:
+    found = result()
+    found["provenance"][0] |= {"runs": ["a", "b"], "commit": "0123456789abcdef-dirty", "source": None}
+    summary = read_summary(found, "", ArtifactSummary)
+    assert reproduction.origins_of(summary) == ["2 runs on x, 1 threads; torch x, cgro x, commit 0123456789ab-dirty."]

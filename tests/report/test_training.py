@@ -1,0 +1,132 @@
+"""Figures of a training show the numbers of the run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from tests.report.runs import (
+    ERRORS,
+    checkpoints,
+    make_run,
+    settings,
+    train_summary,
+    training_rows,
+    write_examples,
+)
+
+from cgro._check import BadRequest
+from cgro.report.examples import read_examples
+from cgro.report.style import CLEAN, ROBUST
+from cgro.report.training import adversarial_grid, learning_curves, robust_error_by_epoch
+from cgro.runs import Run
+
+LABELS = {
+    "clean_error/train": "clean error, train",
+    "clean_error/test": "clean error, test",
+    "robust_error/train": "robust error, train",
+    "robust_error/test": "robust error, test",
+}
+
+
+def test_learning_curves_are_those_of_the_run(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
+    rows = training_rows()
+    path = learning_curves(make_run(tmp_path, config=settings("digits"), rows=rows))
+    assert path == tmp_path / "figures" / "learning_curves.png"
+    (axes,) = drawn[0].axes
+    lines = lines_of(axes)
+    assert set(lines) == set(LABELS.values())
+    for key, label in LABELS.items():
+        line = lines[label]
+        assert line.get_xdata() == pytest.approx([1, 2, 3, 4, 5])
+        assert line.get_ydata() == pytest.approx([100 * row[key] for row in rows])
+        assert line.get_color() == (CLEAN if key.startswith("clean") else ROBUST)
+        assert line.get_linestyle() == ("--" if key.endswith("train") else "-")
+    gap = 100 * (rows[-1]["robust_error/test"] - rows[-1]["robust_error/train"])
+    assert axes.texts[0].get_text() == f"robust gap {gap:.1f} points"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "error (%)")
+    assert axes.get_title() == r"digits: adversarial training, $\ell_\infty$ radius digits"
+
+
+def test_learning_curves_over_seeds_are_means_with_bars(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
+    rows = training_rows()
+    other = [{key: value / 2 if key in ERRORS else value for key, value in row.items()} for row in rows]
+    make_run(tmp_path, config={**settings("digits"), "seeds": 2, "attack": "none"})
+    make_run(tmp_path / "seed-0", config=settings("digits"), rows=rows)
+    make_run(tmp_path / "seed-1", config=settings("digits"), rows=other)
+    assert learning_curves(tmp_path)
+    (axes,) = drawn[0].axes
+    values = 100 * np.array([[row["robust_error/test"] for row in part] for part in (rows, other)])
+    assert lines_of(axes)["robust error, test"].get_ydata() == pytest.approx(values.mean(0))
+    bars = axes.containers[1].lines[2][0].get_segments()
+    assert [high - low for (_, low), (_, high) in bars] == pytest.approx(2 * values.std(0, ddof=1))
+    assert axes.get_title().startswith("digits: standard training")
+    assert axes.get_title().endswith(", 2 seeds")
+
+
+def test_no_evaluation_no_learning_curves(tmp_path: Path) -> None:
+    assert learning_curves(make_run(tmp_path, config=settings("digits"), rows=[{"epoch": 1, "lr": 0.1}])) is None
+
+
+def test_the_robust_error_of_checkpoints(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
+    curves = {
+        "pgd": {"test": checkpoints([0.3, 0.5]), "train": checkpoints([0.1, 0.2])},
+        "apgd": {"test": checkpoints([0.4, 0.6])},
+    }
+    path = make_run(tmp_path, config=settings("digits"), summary=train_summary(curves=curves))
+    assert robust_error_by_epoch(path)
+    (axes,) = drawn[0].axes
+    lines = lines_of(axes)
+    assert list(lines) == ["pgd, test", "pgd, train", "apgd, test"]
+    assert lines["pgd, train"].get_ydata() == pytest.approx([10, 20])
+    assert lines["apgd, test"].get_ydata() == pytest.approx([40, 60])
+    assert lines["pgd, train"].get_linestyle() == "--"
+    assert lines["pgd, test"].get_color() == lines["pgd, train"].get_color() != lines["apgd, test"].get_color()
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in hollow] == [[2], [2], [2]]  # stopped before its end
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((20, 60))
+
+
+def test_no_curves_of_checkpoints_no_figure(tmp_path: Path) -> None:
+    assert robust_error_by_epoch(make_run(tmp_path, config=settings("digits"), summary=train_summary())) is None
+
+
+@pytest.mark.parametrize("wrong", [9.37, "0.5", None])
+def test_a_wrong_error_of_a_checkpoint_is_refused(wrong: Any, tmp_path: Path) -> None:
+    summary = train_summary(curves={"pgd": {"test": checkpoints()}})
+    run = Run(make_run(tmp_path, config=settings("digits"), summary=summary))
+    text = (run.path / "summary.json").read_text()
+    changed = text.replace('"value": 0.75', f'"value": {"null" if wrong is None else repr(wrong)}'.replace("'", '"'))
+    assert changed != text
+    (run.path / "summary.json").write_text(changed)
+    with pytest.raises(BadRequest, match=r"summary.json: expected .* at curves"):
+        robust_error_by_epoch(run.path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_adversarial_examples_are_those_of_the_run(channels: int, tmp_path: Path, drawn: list[Figure]) -> None:
+    source = write_examples(tmp_path / "examples.npz", ["cat", "dog"], channels=channels)
+    assert adversarial_grid(tmp_path)
+    found = read_examples(source)
+    grid = np.array(drawn[0].axes).reshape(3, 3)
+    shown = grid[0, 1].images[0].get_array()
+    assert shown.shape == ((6, 6, 3) if channels == 3 else (6, 6))
+    if channels == 1:
+        assert np.array_equal(shown, found.x[1, 0])
+        assert np.array_equal(grid[2, 1].images[0].get_array(), found.x_adv[1, 0])
+    assert np.allclose(grid[1, 1].images[0].get_array(), (found.x_adv[1] - found.x[1]).mean(0))
+    scale = np.abs(found.x_adv - found.x).max()
+    assert grid[1, 1].images[0].get_clim() == pytest.approx((-scale, scale))
+    titles = [[axes.get_title() for axes in row] for row in grid]
+    assert titles == [["cat", "dog", "cat"], ["", "", ""], ["cat", "dog", "cat"]]
+    assert adversarial_grid(tmp_path / "none") is None
+
+
+def test_a_wrong_prediction_is_marked_by_a_word(tmp_path: Path, drawn: list[Figure]) -> None:
+    write_examples(tmp_path / "examples.npz", ["cat", "dog"], prediction_adv=np.array([1, 1, 1]))
+    assert adversarial_grid(tmp_path)
+    grid = np.array(drawn[0].axes).reshape(3, 3)
+    assert [axes.get_title() for axes in grid[2]] == ["dog  wrong", "dog", "dog  wrong"]
+    assert [axes.get_title() for axes in grid[0]] == ["cat", "dog", "cat"]

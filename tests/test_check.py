@@ -1,0 +1,73 @@
+"""Checks of numbers and names, and the line that refuses."""
+
+import math
+import random
+import string
+
+import pytest
+
+from cgro._check import BadRequest, bad, count, listed, number, one_line, one_of, printable
+
+
+def test_values_in_messages_are_short_and_printable() -> None:
+    line = str(bad("--radius", expected="a number", got="\x1b[2J" + "9" * 10_000))
+    assert line.isprintable()
+    assert len(line) < 300
+    assert one_line("\ud800 \x7f\u202e") == r"\ud800 \x7f\u202e"
+
+
+def test_listed_counts_those_that_were_not_made() -> None:
+    assert listed(iter("abc"), 2) == "a, b and 1 more"
+    assert listed("ab", 2, n=10) == "a, b and 8 more"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("8/255", 8 / 255), (" 1e-3 ", 1e-3), (3, 3.0), ("-1/4", -0.25), ("1", 1.0)]
+)
+def test_numbers_are_read_also_as_fractions(value: float | str, expected: float) -> None:
+    assert number(value, "radius") == expected
+
+
+@pytest.mark.parametrize("value", ["a", "1/0", "1/2/3", "inf", "nan", math.inf, None, [], "", 10**400, "9" * 5000])
+def test_what_is_no_finite_number_is_one_line(value: object) -> None:
+    with pytest.raises(BadRequest, match="radius: expected a") as caught:
+        number(value, "radius")
+    assert str(caught.value).isprintable()
+
+
+def test_numbers_have_both_limits() -> None:
+    assert [number(v, "x", low=0, high=1) for v in (0, 1)] == [0, 1]
+    for value in (-1e-9, 1.1):
+        with pytest.raises(BadRequest, match=r"in \[0, 1\]"):
+            number(value, "x", low=0, high=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None, math.nan, math.inf, [1], 10**400])
+def test_counts_are_integers_in_their_range(value: object) -> None:
+    with pytest.raises(BadRequest, match=r"n: expected an integer in \[1, 9\]"):
+        count(value, "n", high=9)
+    assert (count(9, "n", high=9), count(1.0, "n"), count(0, "n", low=0)) == (9, 1, 0)
+
+
+def test_names_are_those_of_a_list() -> None:
+    assert one_of("b", "x", (name for name in "abc")) == "b"
+    with pytest.raises(BadRequest, match=r"x: expected one of a, b, c, got 'd'"):
+        one_of("d", "x", "abc")
+
+
+def test_one_line_of_any_text_is_short_printable_and_stays_as_it_is() -> None:
+    rng = random.Random(0)
+    letters = string.printable + "\x00\x1b\x7f\u202e\ud800é\U0001f600"
+    for _ in range(200):
+        text = "".join(rng.choices(letters, k=rng.randrange(200)))
+        line = one_line(text, limit=40)
+        assert len(line) <= 40
+        assert line.isprintable()
+        assert one_line(line, limit=40) == line
+        assert all(c.isprintable() or c == "\n" for c in printable(text))
+
+
+def test_errors_say_what_was_expected_what_came_and_what_to_do() -> None:
+    assert str(bad("a", expected="b", got=3)) == "a: expected b, got 3"
+    assert str(bad("a", expected="b", got="x", remedy="do c")) == "a: expected b, got x; do c"
+    assert isinstance(bad("a", expected="b", got=10**5000), ValueError)

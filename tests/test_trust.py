@@ -1,0 +1,130 @@
+"""Names that came with files of others: which are code, which are trusted, and what importing them may do."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from cgro._check import BadRequest
+from cgro.trust import (
+    PREFIXES,
+    CommandLine,
+    Received,
+    Untrusted,
+    code_of,
+    current_folder,
+    one_line_if_it_fails,
+    path_of,
+    resolve,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("my.nets:Net", "my.nets:Net"), ("my.nets:Net:beta=6", "my.nets:Net"), ("m:x", "m:x"), ("lenet", None),
+     ("owner/name:plain", None), ("cuda:0", None), (":x", None), ("m:", None), ("m:a.b", None), ("m:a-b", None), ("", None)],
+)  # fmt: skip
+def test_what_code_is(name: str, code: str | None) -> None:
+    assert code_of(name) == code
+
+
+def test_no_prefix_makes_code() -> None:
+    assert [code_of(f"{prefix}:beta") for prefix in PREFIXES] == [None] * len(PREFIXES)
+
+
+def test_what_a_path_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos").mkdir()
+    paths = {"photos": Path("photos"), "./none": Path("none"), "/none": Path("/none"), "~/none": tmp_path / "none",
+             "x.npz": Path("x.npz"), "none": None, "owner/name": None, "a" * 5000: None, "a\0": None}  # fmt: skip
+    assert {name: path_of(name) for name in paths} == paths
+
+
+@pytest.mark.parametrize(
+    ("trust", "yes", "no"),
+    [(True, ["anything:at_all"], []), (False, [], ["m:x", "./p"]), ("m:x", ["m:x", "m:x:beta=1"], ["m:y", "n:x"]),
+     (["m:x", "./p"], ["m:x", "p/../p", "./p/"], ["m:y", "q"]),
+     (CommandLine(everything=True), ["m:x"], []), (CommandLine(names=frozenset(["./p"])), ["./p"], ["m:x"])],
+)  # fmt: skip
+def test_what_the_caller_said_is_trusted(
+    trust: object, yes: list[str], no: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    received = Received("runs/theirs", trust)  # type: ignore[arg-type]
+    assert [received.trusts(name) for name in yes] == [True] * len(yes)
+    assert [received.trusts(name) for name in no] == [False] * len(no)
+
+
+@pytest.mark.parametrize(
+    ("trust", "remedy"),
+    [(False, "pass trust=True, or its name"), (CommandLine(), "write it on the command line"),
+     (CommandLine(options=frozenset(["trust"])), "add --trust"),
+     (CommandLine(options=frozenset(["trust", "own_model"])), "add --trust, or --own-model m:x")],
+)  # fmt: skip
+def test_a_refusal_says_what_to_do(trust: bool | CommandLine, remedy: str) -> None:
+    received = Received("runs/theirs", trust)
+    received.admit("own_model", "lenet", "network")
+    with pytest.raises(Untrusted) as caught:
+        received.admit("own_model", "m:x", "network")
+    assert str(caught.value).startswith("runs/theirs: its network is m:x, code of whoever made it; look at it, then ")
+    assert str(caught.value).endswith(remedy)
+    assert (caught.value.what, caught.value.name, caught.value.kind) == ("network", "m:x", "code")
+    assert caught.value.left_out.startswith("not run; the network is m:x, code that was not trusted")
+
+
+def test_modules_of_the_current_folder_come_last_and_only_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    with current_folder():
+        assert sys.path == ["/elsewhere", str(tmp_path)]
+        sys.path.insert(0, str(tmp_path))  # by the module itself: stays
+        with current_folder():
+            pass
+    assert sys.path == [str(tmp_path), "/elsewhere"]
+
+
+def test_a_current_folder_that_was_deleted_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    before = list(sys.path)
+    with current_folder():
+        assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ValueError("two\nlines"), "got ValueError: two lines"), (KeyError(), "got KeyError"), (SystemExit(), r"sys.exit\(\)"),
+     (SystemExit(3), r"sys.exit\(3\); it ends the program"), (BadRequest("as it is"), "^as it is$")],
+)  # fmt: skip
+def test_whatever_code_of_the_caller_raises_is_one_line(error: BaseException, words: str) -> None:
+    with pytest.raises(BadRequest, match=words) as caught, one_line_if_it_fails("--model", "a network"):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupt_passes() -> None:
+    with pytest.raises(KeyboardInterrupt), one_line_if_it_fails("--model", "a network"):
+        raise KeyboardInterrupt
+
+
+def test_names_are_resolved_also_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "module_of_a_test.py").write_text("value = 3\n")
+    monkeypatch.delitem(sys.modules, "module_of_a_test", raising=False)
+    assert resolve("module_of_a_test:value", "--x") == 3
+    for name, words in (
+        ("module_of_a_test:nothing", "without nothing$"),
+        ("math:nothing", "the math that was imported is .*give yours another name"),
+        ("no_such_module_at_all:x", "importable"),
+        ("lenet", "expected package.module:name"),
+        ("math:pi:beta=1", "expected package.module:name"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            resolve(name, "--x")
+    monkeypatch.delitem(sys.modules, "module_of_a_test")
