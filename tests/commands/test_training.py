@@ -41,7 +41,7 @@ def test_the_step_size_is_refused_where_an_attack_has_none() -> None:
 
 def test_standard_training_attacks_nothing() -> None:
     objective = Config(attack="none").build_objective()
-    assert (objective.n_gradients, objective.attack.threat.radius) == (0, 0.0)  # type: ignore[attr-defined]
+    assert (objective.cost.n_gradients, objective.attack.threat.radius) == (0, 0.0)  # type: ignore[attr-defined]
 
 
 def test_a_task_has_what_a_target_needs() -> None:
