@@ -83,8 +83,7 @@ def run(config: Config) -> Run:
         toys = []
         for dim in dims_of_grids_up_to(radius, LARGEST_TOY):
             if first <= dim <= last:
-                errors = errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed)
-                toys.append(FamilyRow.of(errors.to_dict()))
+                toys.append(errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed))
         done.write_rows([row.plain() for row in rows])
         result = _summary(config, radius, rows, built, toys)
         done.finish(result, partial(_draw, toys, config.toy_points))

@@ -42,14 +42,12 @@ from cgro.results import (
     CertificateRecord,
     ChecksRecord,
     DatasetRecord,
-    ExportRecord,
     IntervalCheck,
     MemorizeSummary,
     Metric,
     OutcomeRecord,
     ParametersRecord,
     SeedsSummary,
-    SolverCheck,
     ThreatRecord,
     VerdictRecord,
 )
@@ -285,11 +283,11 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> ChecksRecor
     if config.export:
         from cgro.representation.export import export
 
-        exported = ExportRecord.of(export(memorizer, run.path / "export", limit=config.verify_n).to_dict())
+        exported = export(memorizer, run.path / "export", limit=config.verify_n)
     if config.verify == "milp":
         from cgro.representation.verify import verify_balls
 
-        milp = SolverCheck.of(verify_balls(memorizer, _spread_over(memorizer, config.verify_n)).to_dict())
+        milp = verify_balls(memorizer, _spread_over(memorizer, config.verify_n))
     return ChecksRecord(interval=interval, export=exported, milp=milp)
 
 

@@ -15,7 +15,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.results import LowerBoundSummary
+from cgro.results import BuiltRow, FamilyRow, LowerBoundSummary
 
 NAME = "theorem47"
 TITLE = "Theorem 4.7: robust generalization needs exponentially many parameters"
@@ -53,58 +53,18 @@ class Paper(Part, frozen=True, kw_only=True):
 PAPER = Paper()
 
 
-class Network(Part, frozen=True, kw_only=True):
-    """A robust network that was built and certified on one labeling of m points."""
+def is_as_expected(errors: FamilyRow) -> bool:
+    """Errors as they must be; the number of unseen points has at most the variance of independent ones.
 
-    m: int
-    parameters: int
-    least_margin: float
+    Args:
+        errors: of the memorizer on the worst-case family, in one dimension.
 
-
-class Built(Part, frozen=True, kw_only=True):
-    """The networks of one dimension: of a random labeling, and of the checkerboard, which is easy."""
-
-    dim: int
-    certified: bool
-    random: Network
-    checkerboard: Network
-
-
-class Toy(Part, frozen=True, kw_only=True):
-    """The memorizer on the worst-case family in one dimension, with exact errors.
-
-    Attributes:
-        dim: D.
-        m: points of the family.
-        n: training points.
-        p: norm.
-        radius: of the balls.
-        seen: points among the training points.
-        clean_test: error.
-        robust_train: error.
-        robust_test: error.
-        expected: robust test error in expectation, (1 - 1/m)^N.
-        exact: whether the errors are.
+    Returns:
+        Whether clean and robust training error are 0 and the robust test error is near its expectation.
     """
-
-    dim: int
-    m: int
-    n: int
-    p: str
-    radius: float
-    seen: int
-    clean_test: float
-    robust_train: float
-    robust_test: float
-    expected: float
-    exact: bool
-
-    @property
-    def is_as_expected(self) -> bool:
-        """Errors as they must be; the number of unseen points has at most the variance of independent ones."""
-        sd = (self.expected * (1 - self.expected) / self.m) ** 0.5
-        is_near = abs(self.robust_test - self.expected) <= SPREAD * sd + 1e-12
-        return self.clean_test == 0 and self.robust_train == 0 and is_near
+    sd = (errors.expected * (1 - errors.expected) / errors.m) ** 0.5
+    is_near = abs(errors.robust_test - errors.expected) <= SPREAD * sd + 1e-12
+    return errors.clean_test == 0 and errors.robust_train == 0 and is_near
 
 
 class Sizes(Part, frozen=True, kw_only=True):
@@ -132,8 +92,8 @@ class Sizes(Part, frozen=True, kw_only=True):
     grid_side: int
     error: float
     layers: int
-    built: list[Built]
-    toy: list[Toy]
+    built: list[BuiltRow]
+    toy: list[FamilyRow]
     crossing: int | None
     n_points: int
     assumptions: list[str]
@@ -230,8 +190,8 @@ def _sizes(result: LowerBoundSummary, rows: Sequence[Row]) -> Sizes:
         grid_side=result.grid_side,
         error=result.error,
         layers=result.n_layers,
-        built=msgspec.convert(msgspec.to_builtins(result.built), list[Built]),
-        toy=msgspec.convert(msgspec.to_builtins(result.toy), list[Toy]),
+        built=list(result.built),
+        toy=list(result.toy),
         crossing=result.crossing,
         n_points=result.n_points,
         assumptions=list(result.assumptions),
@@ -304,7 +264,7 @@ def _toy(radii: Mapping[str, Sizes], paper: Paper) -> Claim:
     largest = []
     for radius, sizes in radii.items():
         for toy in sizes.toy:
-            right[f"radius {radius}, D = {toy.dim}"] = toy.is_as_expected
+            right[f"radius {radius}, D = {toy.dim}"] = is_as_expected(toy)
         last = sizes.toy[-1]
         limit = paper.robust_test_limit
         right[f"radius {radius}: towards {limit:g}"] = abs(last.robust_test - limit) < AGREES

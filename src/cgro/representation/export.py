@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -14,35 +13,11 @@ from cgro._check import BadRequest, bad
 from cgro.bounds import DENSE_LIMIT, Layer, enclosing_box
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.points import evenly_spaced
+from cgro.results import ExportRecord
 from cgro.runs import write_atomic
 
 OPSET = 13
 IR_VERSION = 8
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Args:
-        onnx: the network, relative to the run directory.
-        opset: of the ONNX model.
-        n_properties: VNN-LIB files beside it.
-        max_difference: between F and the exported network in ONNX Runtime, on the exported points.
-    """
-
-    onnx: str
-    opset: int
-    n_properties: int
-    max_difference: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for `summary.json`.
-
-        Returns:
-            The fields by name.
-        """
-        return asdict(self)
 
 
 def _package(name: str) -> ModuleType:
@@ -155,7 +130,7 @@ def vnnlib(memorizer: RobustMemorizer, position: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> Exported:
+def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> ExportRecord:
     """Write `network.onnx` and, for p = inf, `ball-I.vnnlib` of some training balls.
 
     Args:
@@ -181,4 +156,4 @@ def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> Exported:
     x = memorizer.points(chosen)
     answers = memorizer(memorizer.shaped(x)).double().view(len(x), -1)
     difference = float((run_onnx(model, x) - answers).abs().max())
-    return Exported("export/network.onnx", OPSET, n_properties, difference)
+    return ExportRecord(onnx="export/network.onnx", opset=OPSET, n_properties=n_properties, max_difference=difference)

@@ -1,7 +1,6 @@
 """Independent checks of the certificates: interval arithmetic, and mixed-integer programming with replay in ONNX."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -10,40 +9,10 @@ from cgro.bounds import Layer, enclosing_box, propagate_intervals
 from cgro.definitions.threat import ThreatModel
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.milp import Optimum, least_over_ball
+from cgro.results import SolverCheck
 
 AGREEMENT = 1e-6
 """An optimum below this is a counterexample: the solver's own tolerance is 1e-9 per row."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What the solver found on some training balls.
-
-    Args:
-        n: balls.
-        least: the least y F over all of them.
-        n_counterexamples: balls with y F <= 0.
-        n_replayed: counterexamples that are wrong when the exported network answers.
-        agrees: whether every optimum is positive, as the certificate says.
-        n_binaries: of the largest program.
-        solver: its name.
-    """
-
-    n: int
-    least: float
-    n_counterexamples: int
-    n_replayed: int
-    agrees: bool
-    n_binaries: int
-    solver: str = "HiGHS"
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for `summary.json`.
-
-        Returns:
-            The fields by name.
-        """
-        return asdict(self)
 
 
 def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, *, batch: int = 16) -> Tensor:
@@ -115,7 +84,7 @@ def verify_balls(
     *,
     threat: ThreatModel | None = None,
     layers: Sequence[Layer] | None = None,
-) -> Verification:
+) -> SolverCheck:
     """Solve some training balls and replay every counterexample in ONNX Runtime.
 
     Args:
@@ -144,7 +113,7 @@ def verify_balls(
     n_replayed = 0
     if wrong:
         n_replayed = _replay(memorizer, layers, torch.stack(points), torch.tensor(wrong))
-    return Verification(
+    return SolverCheck(
         n=len(optima),
         least=min(optimum.value for optimum in optima),
         n_counterexamples=len(wrong),

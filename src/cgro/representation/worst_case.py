@@ -4,7 +4,6 @@ It shows Remark 3.5: as the dimension grows, clean and robust training error sta
 """
 
 import math
-from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -13,50 +12,12 @@ from cgro.definitions import ThreatModel
 from cgro.representation.certificate import certify
 from cgro.representation.lower_bound import grid_side, worst_case_family
 from cgro.representation.memorizer import RobustMemorizer
+from cgro.results import FamilyRow
 
 STEEP = 1e3
 """Slope of the clean score; any that is large keeps float64 rounding away from its sign."""
 
 LARGEST_DIM = 64
-
-
-@dataclass(frozen=True)
-class FamilyErrors:
-    """Errors of the memorizer over all points of the family.
-
-    Args:
-        dim: D.
-        m: points of the family.
-        n: N draws, with replacement.
-        p: norm, as text.
-        radius: delta.
-        seen: distinct points that were drawn.
-        clean_test: clean error.
-        robust_train: robust training error, certified.
-        robust_test: robust error.
-        expected: (1 - 1/m)^N, the expectation of `robust_test` over draws.
-        exact: whether attack and certificate agree on every point.
-    """
-
-    dim: int
-    m: int
-    n: int
-    p: str
-    radius: float
-    seen: int
-    clean_test: float
-    robust_train: float
-    robust_test: float
-    expected: float
-    exact: bool
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for `summary.json`.
-
-        Returns:
-            The fields by name.
-        """
-        return asdict(self)
 
 
 def _clean(x: Tensor) -> Tensor:
@@ -66,7 +27,7 @@ def _clean(x: Tensor) -> Tensor:
 
 def errors_on_family(
     radius: float, dim: int, n_points: int = 300, *, p: float | str = "inf", seed: int = 0
-) -> FamilyErrors:
+) -> FamilyRow:
     """Measure the memorizer trained on N draws from the family, exactly, over all m points of it.
 
     Its balls are certified on the points that were drawn. On every other point the adversary moves the last
@@ -101,7 +62,7 @@ def errors_on_family(
     flipped[:, -1] = 1 - flipped[:, -1]
     broken = ~(memorizer(flipped) * family.labels > 0)
     wrong = memorizer(family.points) * family.labels <= 0
-    return FamilyErrors(
+    return FamilyRow(
         dim=dim,
         m=m,
         n=n_points,

@@ -196,7 +196,17 @@ class IntervalCheck(Record, frozen=True, kw_only=True):
 
 
 class SolverCheck(Record, frozen=True, kw_only=True):
-    """A solver on some balls; see `cgro.representation.verify.Verification`."""
+    """What a solver found on some training balls; see `cgro.representation.verify`.
+
+    Attributes:
+        n: balls.
+        least: the least y F over all of them.
+        n_counterexamples: balls with y F <= 0.
+        n_replayed: counterexamples that are wrong when the exported network answers.
+        agrees: whether every optimum is positive, as the certificate says.
+        n_binaries: of the largest program.
+        solver: its name.
+    """
 
     n: int
     least: Real
@@ -204,11 +214,18 @@ class SolverCheck(Record, frozen=True, kw_only=True):
     n_replayed: int
     agrees: bool
     n_binaries: int
-    solver: str
+    solver: str = "HiGHS"
 
 
 class ExportRecord(Record, frozen=True, kw_only=True):
-    """The network as ONNX; see `cgro.representation.export.Exported`."""
+    """The network as ONNX; see `cgro.representation.export`.
+
+    Attributes:
+        onnx: the network, relative to the run directory.
+        opset: of the ONNX model.
+        n_properties: VNN-LIB files beside it.
+        max_difference: between F and the exported network in ONNX Runtime, on the exported points.
+    """
 
     onnx: str
     opset: int
@@ -278,7 +295,21 @@ class BuiltRow(Record, frozen=True, kw_only=True):
 
 
 class FamilyRow(Record, frozen=True, kw_only=True):
-    """Errors of the memorizer on the worst-case family; see `cgro.representation.worst_case.FamilyErrors`."""
+    """Errors of the memorizer over all points of the worst-case family; see `cgro.representation.worst_case`.
+
+    Attributes:
+        dim: D.
+        m: points of the family.
+        n: N draws, with replacement.
+        p: norm, as text.
+        radius: delta.
+        seen: distinct points that were drawn.
+        clean_test: clean error.
+        robust_train: robust training error, certified.
+        robust_test: robust error.
+        expected: (1 - 1/m)^N, the expectation of `robust_test` over draws.
+        exact: whether attack and certificate agree on every point.
+    """
 
     dim: int
     m: int
