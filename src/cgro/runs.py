@@ -26,8 +26,9 @@ from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
 from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.results import Summary, read_summary
 from cgro.results.records import Json
-from cgro.results.summaries import BY_COMMAND, S, Summary, Unsaved, plain_result, read_summary
+from cgro.results.summaries import BY_COMMAND, S, Unsaved, plain_result
 from cgro.rows import check_error, read_rows
 from cgro.seal import (
     DIGESTED,

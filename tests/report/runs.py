@@ -11,23 +11,27 @@ import numpy as np
 import yaml
 
 from cgro.results import (
+    BoundaryRecord,
+    CheckRecord,
     DatasetRecord,
     DiagnoseSummary,
     DiagnosisRecord,
     DynamicsSummary,
+    EpochRecord,
+    FlatnessCheckpoint,
+    FlatnessPart,
     FlatnessRecord,
     LowerBoundSummary,
     Metric,
     ModelRecord,
     OutcomeRecord,
+    RiseRecord,
     Summary,
     ThreatRecord,
     TrainSummary,
     VerdictRecord,
     plain_summary,
 )
-from cgro.results.records import CheckRecord, EpochRecord, FlatnessCheckpoint, FlatnessPart, RiseRecord
-from cgro.results.summaries import BoundaryRecord
 
 RNG_SEED = 7
 ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")

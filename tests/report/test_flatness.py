@@ -13,8 +13,7 @@ from tests.report.runs import flatness_part, flatness_record, only_test, places,
 from cgro._check import BadRequest
 from cgro.report.flatness import by_epoch, by_radius, draw, gaps, over_training, training_index
 from cgro.report.style import FLATNESS
-from cgro.results import FlatnessRecord
-from cgro.results.records import FlatnessCheckpoint, Metric
+from cgro.results import FlatnessCheckpoint, FlatnessRecord, Metric
 
 
 def with_checkpoints(record: FlatnessRecord, checkpoints: list[FlatnessCheckpoint]) -> FlatnessRecord:

@@ -12,8 +12,7 @@ from cgro.experiments.plan import Job, Scale
 from cgro.experiments.provenance import provenance
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.results import ArtifactSummary, OutcomeRecord, VerdictRecord, plain_summary
-from cgro.results.summaries import FigureRecord
+from cgro.results import ArtifactSummary, FigureRecord, OutcomeRecord, VerdictRecord, plain_summary
 from cgro.runs import Run, dump_json, environment, plain, write_atomic
 
 STAND_IN = "stand-in data and tiny networks: smoke tests the machinery"

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cgro.report.reproduction import NO_RULE
-from cgro.results import Measured
-from cgro.results.summaries import ClaimRecord
+from cgro.results import ClaimRecord, Measured
 
 Ruling = Literal["reproduced", "partly", "not reproduced", "cannot be tested at this scale"]
 REPRODUCED: Ruling = "reproduced"

@@ -16,8 +16,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.flatness import by_radius
 from cgro.report.reproduction import cell
-from cgro.results import FlatnessRecord, FlatnessSummary, Measured
-from cgro.results.records import BoundRecord, FirstOrderRecord, FlatnessPart
+from cgro.results import BoundRecord, FirstOrderRecord, FlatnessPart, FlatnessRecord, FlatnessSummary, Measured
 from cgro.runs import Run
 
 NAME = "figure3"

@@ -19,8 +19,7 @@ from cgro.experiments.workspace import Workspace
 from cgro.flatness import rank_correlation
 from cgro.report.flatness import gaps, over_training
 from cgro.report.reproduction import cell
-from cgro.results import Measured
-from cgro.results.records import FlatnessCheckpoint
+from cgro.results import FlatnessCheckpoint, Measured
 
 NAME = "figure4"
 TITLE = "Figure 4: flatness over training"

@@ -21,8 +21,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.memory import over_seeds
 from cgro.report.reproduction import cell
-from cgro.results import Measured, MemoryRecord, MemorySummary
-from cgro.results.records import QuarterRecord, RealStagesRecord
+from cgro.results import Measured, MemoryRecord, MemorySummary, QuarterRecord, RealStagesRecord
 
 NAME = "memory"
 TITLE = "Memory: whom do trained networks remember?"

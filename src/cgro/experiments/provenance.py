@@ -10,7 +10,7 @@ from cgro._check import bad
 from cgro.experiments.plan import Job
 from cgro.experiments.workspace import Workspace
 from cgro.reading import read_json_object
-from cgro.results.summaries import MachineRecord
+from cgro.results import MachineRecord
 
 
 class Machine(Struct, frozen=True):

@@ -38,8 +38,7 @@ from cgro.experiments.workers import at_once
 from cgro.experiments.workspace import Workspace
 from cgro.report import reproduction
 from cgro.report.reproduction import Result
-from cgro.results import OutcomeRecord, ReproduceSummary, VerdictRecord
-from cgro.results.summaries import ClaimRecord
+from cgro.results import ClaimRecord, OutcomeRecord, ReproduceSummary, VerdictRecord
 from cgro.runs import Run, say
 
 WIDTH = 100

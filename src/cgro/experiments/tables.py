@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from cgro.results.summaries import TableRecord
+from cgro.results import TableRecord
 
 Cell = str | int | float
 

@@ -13,6 +13,7 @@ from cgro.report.values import damaged, require_shallow
 from cgro.results import (
     DiagnoseSummary,
     DiagnosisRecord,
+    EpochRecord,
     FlatnessRecord,
     FlatnessSummary,
     Metric,
@@ -21,7 +22,6 @@ from cgro.results import (
     ThreatRecord,
     TrainSummary,
 )
-from cgro.results.records import EpochRecord
 from cgro.runs import Run, plain
 
 BOUNDS = {

@@ -17,9 +17,8 @@ from PIL import Image
 from cgro._check import bad
 from cgro.report.style import MARK, MEMORY, ROBUST, SIGNAL, TRAIN, counted, draw_band, figure, plain_text
 from cgro.report.values import Number, damaged
-from cgro.results import DynamicsSummary, read_value
+from cgro.results import BoundaryRecord, DynamicsSummary, read_value
 from cgro.results.records import Real
-from cgro.results.summaries import BoundaryRecord
 from cgro.runs import Run, write_atomic
 
 BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from cgro.reading import read_json
 from cgro.report.style import COMPARED, FLATNESS, MARK, MARKERS, counted, figure, line_of, plain_text
 from cgro.report.values import damaged, drawable
-from cgro.results import FlatnessRecord, read_value
-from cgro.results.records import FlatnessCheckpoint, FlatnessPart, Metric
+from cgro.results import FlatnessCheckpoint, FlatnessPart, FlatnessRecord, Metric, read_value
 
 Measure = Literal["gradient", "rise"]
 MEASURES: tuple[Measure, Measure] = ("gradient", "rise")

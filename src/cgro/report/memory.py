@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from cgro.reading import read_json, read_npz
 from cgro.report.style import MARK, MEMORY, ROBUST, figure, line_of, plain_text
 from cgro.report.values import damaged, drawable
-from cgro.results import MemoryRecord, read_value
-from cgro.results.records import QuarterRecord
+from cgro.results import MemoryRecord, QuarterRecord, read_value
 
 PARTS = ("train", "test")
 QUARTERS = ("nearest", "2nd", "3rd", "farthest")

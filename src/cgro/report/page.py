@@ -24,8 +24,7 @@ from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, CURVES, ROBUST_TEST, ROB
 from cgro.report.pictures import Pictures
 from cgro.report.style import COMPARED, FLATNESS, GAP, ROBUST
 from cgro.report.values import drawable
-from cgro.results import DiagnosisRecord
-from cgro.results.records import CheckRecord, EpochRecord
+from cgro.results import CheckRecord, DiagnosisRecord, EpochRecord
 
 LONGEST_TEXT = 10_000
 """Characters of one text that the page shows. A choice; descriptions of ensembles have some hundreds."""

@@ -13,8 +13,7 @@ from matplotlib.colors import ListedColormap
 from cgro._check import bad
 from cgro.report.style import CLEAN, COMPARED, MARK, MEMORY, ROBUST, figure, norm_text, plain_text
 from cgro.report.values import Number, read_arrays
-from cgro.results import LowerBoundSummary, read_value
-from cgro.results.summaries import FloorRow
+from cgro.results import FloorRow, LowerBoundSummary, read_value
 from cgro.runs import Run
 
 LOG10_OF_2 = math.log10(2)

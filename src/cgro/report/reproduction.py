@@ -14,9 +14,18 @@ from pathlib import Path
 from cgro._check import BadRequest, bad, one_line
 from cgro.reading import read_bytes, read_json_object
 from cgro.report.page import csp_hash
-from cgro.results import ArtifactSummary, EvaluateSummary, Measured, Summary, TrainSummary
+from cgro.results import (
+    ArtifactSummary,
+    ClaimRecord,
+    EvaluateSummary,
+    MachineRecord,
+    Measured,
+    Summary,
+    TableRecord,
+    TrainSummary,
+    read_summary,
+)
 from cgro.results.records import Json
-from cgro.results.summaries import ClaimRecord, MachineRecord, TableRecord, read_summary
 from cgro.runs import SCHEMA, Run, write_atomic
 
 SCALES = ("paper", "gpu", "cpu", "smoke")

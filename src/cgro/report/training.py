@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, read_learning_curves
 from cgro.report.examples import Examples, image_of, read_examples
 from cgro.report.style import COMPARED, GAP, MARK, MARKERS, ROBUST, figure, line_of, norm_text, plain_text
-from cgro.results import TrainSummary, read_value
-from cgro.results.records import EpochRecord
+from cgro.results import EpochRecord, TrainSummary, read_value
 from cgro.runs import Run
 
 

@@ -1,78 +1,85 @@
 """Results as types: error rates, numbers over seeds, and one frozen summary type per command, strictly read and
 written.
 
-`rates` holds what a share of examples proves, `measured` numbers over seeds, `records` the parts of a summary,
-`summaries` the summary of every command. Nothing here needs torch.
+`rates` holds what a share of examples proves, `measured` numbers over seeds, `records` the parts of every summary,
+`measurements`, `theory` and `artifact` those of some commands, `summaries` the summary of every command. Nothing here
+needs torch.
 """
 
+from cgro.results.artifact import (
+    ClaimRecord,
+    FigureRecord,
+    MachineRecord,
+    TableRecord,
+)
 from cgro.results.measured import Measured, commonest
-from cgro.results.rates import Z95, Bound, ErrorRate, difference_interval
-from cgro.results.records import (
+from cgro.results.measurements import (
     BoundRecord,
     CheckRecord,
     CorrelationRecord,
-    DatasetRecord,
     DiagnosisRecord,
     EpochRecord,
     EvaluationRecord,
-    Evidence,
     FirstOrderRecord,
     FlatnessCheckpoint,
     FlatnessPart,
     FlatnessRecord,
+    MemoryRecord,
+    QuarterRecord,
+    RealStagesRecord,
+    RiseRecord,
+    SelectedEpoch,
+    SelectedRecord,
+    SelectionRecord,
+)
+from cgro.results.rates import Z95, Bound, ErrorRate, difference_interval
+from cgro.results.records import (
+    DatasetRecord,
+    Evidence,
     Json,
     ListedDataset,
-    MemoryRecord,
     Metric,
     ModelRecord,
     OutcomeRecord,
     Provenance,
-    QuarterRecord,
-    RealStagesRecord,
-    RiseRecord,
     RuleRecord,
-    SelectedEpoch,
-    SelectedRecord,
-    SelectionRecord,
     ThreatRecord,
     VerdictRecord,
 )
 from cgro.results.summaries import (
     ArtifactSummary,
+    DataSummary,
+    DiagnoseSummary,
+    DynamicsSummary,
+    EvaluateSummary,
+    FlatnessSummary,
+    LowerBoundSummary,
+    MemorizeSummary,
+    MemorySummary,
+    QuickstartSummary,
+    ReproduceSummary,
+    SeedsSummary,
+    SeparationSummary,
+    Summary,
+    TrainSummary,
+    plain_summary,
+    read_summary,
+    read_value,
+)
+from cgro.results.theory import (
     BoundaryRecord,
     BuiltRecord,
     BuiltRow,
     CertificateRecord,
     ChecksRecord,
-    ClaimRecord,
-    DataSummary,
-    DiagnoseSummary,
-    DynamicsSummary,
-    EvaluateSummary,
     ExportRecord,
     FamilyRow,
-    FigureRecord,
-    FlatnessSummary,
     FloorRow,
     IntervalCheck,
-    LowerBoundSummary,
-    MachineRecord,
-    MemorizeSummary,
-    MemorySummary,
     ParametersRecord,
     PredictionRecord,
-    QuickstartSummary,
-    ReproduceSummary,
-    SeedsSummary,
     SeparationRow,
-    SeparationSummary,
     SolverCheck,
-    Summary,
-    TableRecord,
-    TrainSummary,
-    plain_summary,
-    read_summary,
-    read_value,
 )
 
 __all__ = [

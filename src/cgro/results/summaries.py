@@ -13,26 +13,40 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from cgro._check import bad, one_line
-from cgro.results.records import (
+from cgro.results.artifact import ClaimRecord, FigureRecord, MachineRecord, TableRecord
+from cgro.results.measurements import (
     CorrelationRecord,
-    DatasetRecord,
     DiagnosisRecord,
     EpochRecord,
     EvaluationRecord,
     FlatnessRecord,
+    MemoryRecord,
+    SelectedEpoch,
+)
+from cgro.results.records import (
+    DatasetRecord,
     Json,
     ListedDataset,
-    MemoryRecord,
     Metric,
     ModelRecord,
     OutcomeRecord,
     Provenance,
     Real,
     Record,
-    SelectedEpoch,
     ThreatRecord,
     VerdictRecord,
     read_special,
+)
+from cgro.results.theory import (
+    BoundaryRecord,
+    BuiltRow,
+    CertificateRecord,
+    ChecksRecord,
+    FamilyRow,
+    FloorRow,
+    ParametersRecord,
+    PredictionRecord,
+    SeparationRow,
 )
 
 SCHEMA = 1
@@ -113,24 +127,6 @@ class MemorySummary(Summary, frozen=True, kw_only=True):
     model: ModelRecord
 
 
-class BoundaryRecord(Record, frozen=True, kw_only=True):
-    """The end of a stage over seeds, in steps; no mean unless every seed reached it."""
-
-    mean: float | None
-    sd: float | None
-    per_seed: Sequence[float | None]
-    n_found: int
-    reason: str
-
-
-class PredictionRecord(Record, frozen=True, kw_only=True):
-    """A prediction beside its measurement; None where it was not measured."""
-
-    predicted: Real | None
-    measured: Real | None
-    statement: str
-
-
 class DynamicsSummary(Summary, frozen=True, kw_only=True):
     """Simulated training: one setting, or a sweep over one or two parameters.
 
@@ -165,82 +161,6 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
     sweep: Mapping[str, Sequence[float]] | UnsetType = UNSET
 
 
-class CertificateRecord(Record, frozen=True, kw_only=True):
-    """The certificate on the training balls; see `cgro.representation.certificate`."""
-
-    holds: bool
-    min_margin: Real
-    n: int
-    n_memorized: int
-    method: str
-
-
-class ParametersRecord(Record, frozen=True, kw_only=True):
-    """Non-zero parameters of the memorizer; `measured` says whether the network was written out and counted."""
-
-    total: int | None
-    memorizer: int
-    clean: int | None
-    formula: int | None
-    generic: int
-    dense: int | None
-    measured: bool
-
-
-class IntervalCheck(Record, frozen=True, kw_only=True):
-    """Interval propagation through the written-out network on some balls: the least y F."""
-
-    n: int
-    least: Real
-    agrees: bool
-
-
-class SolverCheck(Record, frozen=True, kw_only=True):
-    """What a solver found on some training balls; see `cgro.representation.verify`.
-
-    Attributes:
-        n: balls.
-        least: the least y F over all of them.
-        n_counterexamples: balls with y F <= 0.
-        n_replayed: counterexamples that are wrong when the exported network answers.
-        agrees: whether every optimum is positive, as the certificate says.
-        n_binaries: of the largest program.
-        solver: its name.
-    """
-
-    n: int
-    least: Real
-    n_counterexamples: int
-    n_replayed: int
-    agrees: bool
-    n_binaries: int
-    solver: str = "HiGHS"
-
-
-class ExportRecord(Record, frozen=True, kw_only=True):
-    """The network as ONNX; see `cgro.representation.export`.
-
-    Attributes:
-        onnx: the network, relative to the run directory.
-        opset: of the ONNX model.
-        n_properties: VNN-LIB files beside it.
-        max_difference: between F and the exported network in ONNX Runtime, on the exported points.
-    """
-
-    onnx: str
-    opset: int
-    n_properties: int
-    max_difference: Real
-
-
-class ChecksRecord(Record, frozen=True, kw_only=True):
-    """Independent checks of a certificate; those that were not asked for are left out."""
-
-    interval: IntervalCheck | UnsetType = UNSET
-    export: ExportRecord | UnsetType = UNSET
-    milp: SolverCheck | UnsetType = UNSET
-
-
 class MemorizeSummary(Summary, frozen=True, kw_only=True):
     """The robust memorizer of Theorem 4.4: certificate, parameters, bracket on the robust error."""
 
@@ -255,18 +175,6 @@ class MemorizeSummary(Summary, frozen=True, kw_only=True):
     notes: Sequence[str]
 
 
-class SeparationRow(Record, frozen=True, kw_only=True):
-    """Exact separation in one norm."""
-
-    p: int | str
-    separation: Real
-    max_radius: Real
-    pair: Sequence[int]
-    pair_index: Sequence[int]
-    pair_labels: Sequence[int]
-    quantiles: Sequence[Real]
-
-
 class SeparationSummary(Summary, frozen=True, kw_only=True):
     """Separation of the classes of a data set."""
 
@@ -275,63 +183,6 @@ class SeparationSummary(Summary, frozen=True, kw_only=True):
     max_radius: Mapping[str, Real]
     admissible: bool | None
     norms: Sequence[SeparationRow]
-
-
-class BuiltRecord(Record, frozen=True, kw_only=True):
-    """A robust network that was built and certified on one labeling."""
-
-    m: int
-    parameters: int
-    least_margin: float
-
-
-class BuiltRow(Record, frozen=True, kw_only=True):
-    """The networks of one dimension."""
-
-    dim: int
-    certified: bool
-    random: BuiltRecord
-    checkerboard: BuiltRecord
-
-
-class FamilyRow(Record, frozen=True, kw_only=True):
-    """Errors of the memorizer over all points of the worst-case family; see `cgro.representation.worst_case`.
-
-    Attributes:
-        dim: D.
-        m: points of the family.
-        n: N draws, with replacement.
-        p: norm, as text.
-        radius: delta.
-        seen: distinct points that were drawn.
-        clean_test: clean error.
-        robust_train: robust training error, certified.
-        robust_test: robust error.
-        expected: (1 - 1/m)^N, the expectation of `robust_test` over draws.
-        exact: whether attack and certificate agree on every point.
-    """
-
-    dim: int
-    m: int
-    n: int
-    p: str
-    radius: float
-    seen: int
-    clean_test: float
-    robust_train: float
-    robust_test: float
-    expected: float
-    exact: bool
-
-
-class FloorRow(Record, frozen=True, kw_only=True):
-    """Parameter counts of one dimension, as log2; the floor is None where it says nothing."""
-
-    dim: int
-    log2_floor: float | None
-    log2_construction: float
-    log2_memorizer: float
-    log2_clean: float
 
 
 class LowerBoundSummary(Summary, frozen=True, kw_only=True):
@@ -364,48 +215,6 @@ class DiagnoseSummary(Summary, frozen=True, kw_only=True):
     """Diagnoses, one per training."""
 
     diagnoses: Sequence[DiagnosisRecord]
-
-
-class ClaimRecord(Record, frozen=True, kw_only=True):
-    """A claim of the paper and its verdict; see `cgro.experiments.claims.Claim`."""
-
-    name: str
-    statement: str
-    rule: str
-    verdict: str
-    paper: str
-    ours: str
-    reason: str
-    numbers: Mapping[str, Json]
-
-
-class TableRecord(Record, frozen=True, kw_only=True):
-    """A small table of an artifact."""
-
-    name: str
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Json]]
-    long: bool | UnsetType = UNSET
-
-
-class FigureRecord(Record, frozen=True, kw_only=True):
-    """A figure of an artifact: its file and what it shows."""
-
-    file: str
-    caption: str
-
-
-class MachineRecord(Record, frozen=True, kw_only=True):
-    """Runs that were made on one machine with one set of versions."""
-
-    machine: str
-    threads: int | None
-    torch: str | None
-    cgro: str
-    commit: str | None
-    source: str | None
-    runs: Sequence[str]
 
 
 class ArtifactSummary(Summary, frozen=True, kw_only=True):
