@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from cgro._check import bad
+from cgro.commands._common import say_remarks
 from cgro.commands._options import Precision, admit
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
@@ -295,6 +296,7 @@ def prepare(task: Task) -> tuple[Dataset, torch.nn.Module]:
         BadRequest: see `cgro.data.load` and `cgro.models.build`.
     """
     data = _data(task)
+    say_remarks(data)
     model = fast_layout(network(task, data))
     if task.received is not None and task.received.renamed:
         say(f"{task.received.where}: its config.yaml was changed: {task.received.renamed}")

@@ -23,6 +23,7 @@ from cgro.commands._common import (
     for_seeds,
     lines_of,
     option,
+    say_remarks,
     set_up,
 )
 from cgro.data import Dataset, load
@@ -112,6 +113,7 @@ def run(config: Config) -> Run:
 def _one(config: Config, path: str | Path | None) -> Run:
     threat = ThreatModel(config.p, config.radius)
     data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
+    say_remarks(data)
     memorizer = _memorizer(config, data, threat)
     with begin("memorize", config, path) as run:
         exact = memorizer.pixels is not None

@@ -13,7 +13,7 @@ import numpy as np
 
 from cgro._check import bad, number
 from cgro._progress import progress
-from cgro.commands._common import Output, Trusting, begin, option
+from cgro.commands._common import Output, Trusting, begin, option, say_remarks
 from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
@@ -52,6 +52,7 @@ def run(config: Config) -> Run:
     if radius is not None and len(orders) > 1:
         raise bad("--radius", expected="one norm for it", got=f"--p {config.p}")
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
+    say_remarks(data)
     with begin("separation", config) as done:
         rows = [_row(config, data, p) for p in orders]
         done.write_rows([row.plain() for row in rows])
