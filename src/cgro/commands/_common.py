@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from cgro._check import count
-from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Trusting, admit, option, parse
+from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Telling, Trusting, admit, option, parse
 from cgro.results import Metric, OutcomeRecord, SeedsSummary, Summary, VerdictRecord, commonest
 from cgro.runs import Run, plain, say
 
@@ -24,6 +24,7 @@ __all__ = [
     "Computing",
     "Output",
     "Seeded",
+    "Telling",
     "Trusting",
     "admit",
     "begin",

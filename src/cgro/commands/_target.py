@@ -355,7 +355,7 @@ def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> di
     """Entries of `summary.json`: the strongest bound under the plain key, and each under its attack's name.
 
     Args:
-        errors: some of the four.
+        errors: some of the four, and of other parts.
         attack: found the robust ones.
         name: of the attack on the command line.
 
@@ -363,7 +363,7 @@ def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> di
         Key -> metric.
     """
     metrics = {}
-    for key in FOUR:
+    for key in [*FOUR, *(key for key in errors if key not in FOUR)]:
         if key not in errors:
             continue
         if key.startswith("robust"):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MOST_CLASSES = 20
 """Classes that one line of the terminal names; the summary has all."""
 
+NEXT = "cgro train --data {name} --radius 8/255"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output):

@@ -21,6 +21,9 @@ from cgro.representation import separation
 from cgro.results import DatasetRecord, OutcomeRecord, SeparationRow, SeparationSummary, ThreatRecord
 from cgro.runs import Run, say
 
+NEXT = "cgro memorize --data {data}"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output):
@@ -28,11 +31,11 @@ class Config(Trusting, Output):
 
     data: str = option("mnist5k", "data set", names="data")
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes")
-    n_train: int | None = option(None, "training points; default: all")
+    n_train: int | None = option(None, "training points; default: all", low=1)
     p: str = option("inf", "norms, separated by commas: 1, 2, inf")
     radius: str | None = option(None, "a radius to compare with the largest admissible one, such as 8/255")
-    seed: int = option(0, "seed of the cut of the training part")
-    threads: int | None = option(None, "CPU threads; default: all cores")
+    seed: int = option(0, "seed of the cut of the training part", low=0)
+    threads: int | None = option(None, "CPU threads; default: all cores", low=1)
 
 
 def run(config: Config) -> Run:

@@ -66,6 +66,8 @@ __all__ = [
     "trained",
 ]
 
+NEXT = "cgro diagnose {run}"
+"""Mostly follows; see `cgro.cli`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 

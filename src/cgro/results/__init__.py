@@ -38,6 +38,7 @@ from cgro.results.records import (
     VerdictRecord,
 )
 from cgro.results.summaries import (
+    BY_COMMAND,
     ArtifactSummary,
     BoundaryRecord,
     BuiltRecord,
@@ -70,12 +71,14 @@ from cgro.results.summaries import (
     Summary,
     TableRecord,
     TrainSummary,
+    json_schema,
     plain_summary,
     read_summary,
     read_value,
 )
 
 __all__ = [
+    "BY_COMMAND",
     "Z95",
     "ArtifactSummary",
     "Bound",
@@ -142,6 +145,7 @@ __all__ = [
     "VerdictRecord",
     "commonest",
     "difference_interval",
+    "json_schema",
     "plain_summary",
     "read_summary",
     "read_value",
