@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cgro._progress import BARS, SECONDS_BETWEEN_LINES, WIDTH, loudness, progress, spark, told
+from cgro._progress import BARS, SECONDS_BETWEEN_LINES, WIDTH, Loudness, loudness, progress, spark, told
 
 
 class Terminal(io.StringIO):
@@ -94,7 +94,7 @@ def test_the_time_left_is_that_of_this_process_where_a_run_is_resumed(
 
 
 @pytest.mark.parametrize("how", ["quiet", "normal", "verbose"])
-def test_how_much_is_said(clock: list[float], capsys: pytest.CaptureFixture[str], how: str) -> None:
+def test_how_much_is_said(clock: list[float], capsys: pytest.CaptureFixture[str], how: Loudness) -> None:
     with told(how), progress(100, "steps") as update:
         for second in range(21):
             clock[0] = float(second)

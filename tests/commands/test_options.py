@@ -167,10 +167,11 @@ def test_letters_stand_for_options() -> None:
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ("width: expected an integer >= 1, got 0", "--width: expected an integer >= 1, got 0"),
+        ("n: expected an integer >= 4, got 3", "--n: expected an integer >= 4, got 3"),
         ("radius: expected a number, got 8", "--radius: expected a number, got 8"),
         ("radius: expected a number, got '3'", "--eval-radius: expected a number, got '3'"),
         ("radius: expected a number, got 31", "--radius: expected a number, got 31"),
+        ("width: expected fewer, got 900", "width: expected fewer, got 900"),
         ("target: expected a run, got a", "target: expected a run, got a"),
         ("height: expected a number, got 1", "height: expected a number, got 1"),
         ("no name at all", "no name at all"),

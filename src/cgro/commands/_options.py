@@ -557,7 +557,8 @@ def in_flags(message: str, config: object) -> str:
     """A refusal in the words of the command line: an option by its flag, which the library calls by a parameter's name.
 
     Where several options have the parameter's name in theirs, such as attack and eval_attack, the one counts whose
-    value the message repeats.
+    value the message repeats. One that has its default, which the message does not repeat, is not meant: the value
+    came from elsewhere, such as --sweep.
 
     Args:
         message: of a `BadRequest`, `NAME: expected ..., got ...`.
@@ -578,8 +579,9 @@ def in_flags(message: str, config: object) -> str:
     for entry in options_of(type(config)).values():
         if entry.positional or not (entry.name == name or entry.name.endswith("_" + name)):
             continue
-        found.append(entry)
         value = getattr(config, entry.name)
+        if value != entry.default:
+            found.append(entry)
         if re.search(rf"got (?:{re.escape(str(value))}|{re.escape(repr(value))})(?![\w.])", rest):
             repeated.append(entry)
     for entry in repeated or found:
