@@ -1,5 +1,6 @@
 """The command line from outside: exit codes, one line for a bad request, the schema, kill and resume, quickstart."""
 
+import importlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ import torch
 
 from cgro._check import BadRequest
 from cgro._progress import progress
-from cgro.cli import COMMANDS, main
+from cgro.cli import COMMANDS, ELSEWHERE, main
+from cgro.commands._options import options_of
 from cgro.models import build
 from cgro.runs import Run, dump_json, say, write_atomic
 
@@ -332,7 +335,18 @@ STREAMS = [("2>&-", 0), (">&-", 0), ("<&- >&- 2>&-", 0), ("2>/dev/full", 0), (">
 
 @pytest.mark.parametrize(("redirection", "code"), STREAMS, ids=[r for r, _ in STREAMS])
 def test_closed_and_full_streams_do_not_stop_a_command(redirection: str, code: int, tmp_path: Path) -> None:
-    words = ["separation", "--data", "digits", "--classes", "3,8", "--n-train", "40", "--out", str(tmp_path / "r")]
+    words = [
+        "separation",
+        "--data",
+        "digits",
+        "--classes",
+        "3,8",
+        "--n-train",
+        "40",
+        "-q",
+        "--out",
+        str(tmp_path / "r"),
+    ]
     shell = f"{shlex.join([sys.executable, '-m', 'cgro', *words])} {redirection}"
     done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
     assert done.returncode == code
@@ -360,3 +374,95 @@ def test_a_result_that_the_terminal_cannot_show_is_shown_in_escapes(monkeypatch:
     monkeypatch.setattr("cgro.commands.data.describe", lambda result: "caf\xe9 \udc80")
     assert main(["data", "digits"]) == 0
     assert b"caf\\xe9 \\udc80" in raw.getvalue()
+
+
+COUNTED = []
+"""Command, flag and bound of every option that is an integer."""
+for _name in COMMANDS:
+    _module = importlib.import_module(ELSEWHERE.get(_name, f"cgro.commands.{_name.replace('-', '_')}"))
+    for _option in options_of(_module.Config).values():
+        if int in (_option.hint, *typing.get_args(_option.hint)) and not _option.takes_several:
+            COUNTED.append((_name, _option.flag, _option.about.low))
+OF_THE_RECIPE = {"--epochs": 1, "--batch-size": 1, "--radius-warmup": 0, "--patience": 0}
+"""Checked by the recipe itself, which is used from Python as well."""
+
+
+@pytest.mark.parametrize(("command", "flag", "low"), COUNTED, ids=[f"{name} {flag}" for name, flag, _ in COUNTED])
+def test_every_count_is_refused_by_its_flag_below_its_bound(
+    command: str, flag: str, low: float | None, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    if low is None:
+        low = OF_THE_RECIPE[flag]
+    out = [] if command == "report" else ["--out", str(tmp_path / "out")]
+    for value in (-5, int(low) - 1):
+        assert main([command, flag, str(value), *out]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith(f"cgro {command}: {flag}: expected an integer >= {low:g}, got {value}")
+        assert line.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--eval-attack", "foo"], "--eval-attack: expected one of"),
+        (["--n-train", "99999", "--data", "digits"], "--n-train: expected an integer in"),
+        (["--p", "3"], "--p: expected 1, 2 or inf"),
+        (["--batch-size", "0"], "--batch-size: expected"),
+    ],
+)
+def test_what_the_library_refuses_is_named_by_the_flag(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["train", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_next_step_is_ready_to_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "a run"
+    assert main(["train", *TINY, "--out", str(out)]) == 0
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"next: cgro diagnose '{out}'"
+    assert main([*shlex.split(said)[2:], "--lint-n", "0", "--out", str(tmp_path / "d"), "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["data", "digits", "--json"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["data", "digits"]) == 0
+    assert capsys.readouterr().err == "next: cgro train --data digits --radius 8/255\n"
+
+
+def test_verbose_shows_the_trace_of_a_refusal_and_the_line_stays_the_last(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "--epochs", "0", "-v"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "cgro train: --epochs: expected an integer >= 1, got 0"
+
+
+@pytest.mark.parametrize("command", ["diagnose", "lower-bound"])
+def test_the_schema_is_printed_as_the_golden_one(command: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([command, "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((GOLDEN / f"summary_{command}.json").read_text())
+
+
+@pytest.mark.parametrize("n", [24, 0])
+def test_few_validation_examples_are_said(n: int, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of 1437 training digits."""
+    share = str(n / 1437)
+    assert main(["train", *TINY, "--epochs", "1", "--validation", share, "--out", str(tmp_path / "r")]) == 0
+    remarks = [line for line in capsys.readouterr().err.splitlines() if line.startswith("remark: ")]
+    if n:
+        assert f"only {n} validation examples; errors on them are uncertain by up to 10%" in remarks[0]
+    else:
+        assert remarks == []
+
+
+def test_the_validation_part_is_printed_and_an_empty_one_refused(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["evaluate", str(copy), "--attack", "pgd3", "--parts", "validation", "--n", "30"]
+    assert main([*arguments, "--out", str(tmp_path / "e")]) == 0
+    assert "robust_error/validation " in capsys.readouterr().out
+    none = tmp_path / "none"
+    assert main(["train", *TINY, "--epochs", "1", "--validation", "0", "--out", str(none)]) == 0
+    assert main(["evaluate", str(none), "--parts", "validation"]) == 2
+    assert "--parts: expected parts with examples, got validation" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The bar: on a terminal alone, on stderr, and no reason to fail."""
+"""The bar on a terminal, lines without one, on stderr, and no reason to fail."""
 
 import io
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from cgro._progress import BARS, WIDTH, progress, spark
+from cgro._progress import BARS, SECONDS_BETWEEN_LINES, WIDTH, Loudness, loudness, progress, spark, told
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def test_a_curve_is_thinned_from_its_last_value() -> None:
     assert list(line) == sorted(line)
 
 
-def test_without_a_terminal_nothing_is_written(
+def test_without_a_terminal_what_is_short_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for stream in (sys.stderr, None):
@@ -58,3 +58,65 @@ def test_a_terminal_that_goes_away_stops_nothing(monkeypatch: pytest.MonkeyPatch
     with progress(1, "epochs") as update:
         done.append(update)
     assert len(done) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still until a test moves it."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    return now
+
+
+def test_without_a_terminal_there_is_a_line_every_ten_seconds_at_most(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress(1000, "training") as update:
+        for second in range(101):
+            clock[0] = float(second)
+            update(second, "robust error 30%")
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "training: 10/1000, about 16 min left; robust error 30%"
+    assert "\x1b" not in err
+
+
+def test_the_time_left_is_that_of_this_process_where_a_run_is_resumed(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress(1000, "training") as update:
+        update(900)
+        clock[0] = 10.0
+        update(910)
+    assert capsys.readouterr().err == "training: 910/1000, about 90 s left\n"
+
+
+@pytest.mark.parametrize("how", ["quiet", "normal", "verbose"])
+def test_how_much_is_said(clock: list[float], capsys: pytest.CaptureFixture[str], how: Loudness) -> None:
+    with told(how), progress(100, "steps") as update:
+        for second in range(21):
+            clock[0] = float(second)
+            update(second)
+    assert loudness() == "normal"
+    seconds = SECONDS_BETWEEN_LINES.get(how)
+    assert len(capsys.readouterr().err.splitlines()) == (20 / seconds if seconds else 0)
+
+
+def test_quiet_holds_on_a_terminal_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with told("quiet"), progress(4, "epochs") as update:
+        update(1)
+    assert stream.getvalue() == ""
+
+
+def test_lines_go_nowhere_where_stderr_is_closed(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (closed, None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress(4, "epochs") as update:
+            clock[0] += 100
+            update(1)

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +305,38 @@ def test_other_software_and_threads_at_resumption_are_said_and_recorded(
         assert told.count("\n") == n
     (entry,) = json.loads((run.path / "environment.json").read_text())["resumed"]
     assert entry["changed"]["threads"][1] == 64
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+from cgro.runs import Run
+Path(f"ready-{sys.argv[1]}").touch()
+while not Path("go").exists():
+    time.sleep(0.001)
+with Run.start(None, "train", {"seed": int(sys.argv[1])}) as run:
+    print(run.path, run.config["seed"])
+"""
+
+
+def test_processes_that_choose_the_default_folder_at_once_get_one_each(tmp_path: Path) -> None:
+    n = 8
+    processes = []
+    for k in range(n):
+        command = [sys.executable, "-c", PROCESS, str(k)]
+        processes.append(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True))
+    while len(list(tmp_path.glob("ready-*"))) < n:
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    folders = set()
+    for k, process in enumerate(processes):
+        out, _ = process.communicate()
+        assert process.returncode == 0
+        place, seed = out.split()
+        assert int(seed) == k, "its own settings"
+        folders.add(place)
+    assert folders == {f"runs/{path.name}" for path in (tmp_path / "runs").iterdir()}
+    assert len(folders) == n
 
 
 # ---------------------------------------------------------------- damage is noticed

@@ -1,10 +1,17 @@
-"""The one progress bar: on stderr, and silent when that is not a terminal."""
+"""The one progress bar: on stderr; plain lines, few of them, when that is no terminal; nothing when it is quiet."""
 
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Protocol
+from contextvars import ContextVar
+from typing import Literal, Protocol
+
+Loudness = Literal["quiet", "normal", "verbose"]
+SECONDS_BETWEEN_LINES: Mapping[Loudness, float] = {"normal": 10.0, "verbose": 1.0}
+"""Without a terminal. A choice: a log of an hour has 360 lines."""
+_LOUDNESS: ContextVar[Loudness] = ContextVar("loudness", default="normal")
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 48
@@ -23,6 +30,37 @@ class Update(Protocol):
             curves: named values so far, in [0, 1], drawn below; None: none.
         """
         ...
+
+
+@contextlib.contextmanager
+def told(loudness: Loudness) -> Generator[None, None, None]:
+    """How much is said on stderr for as long as the block runs, beside errors, which always are.
+
+    Args:
+        loudness: `quiet`: neither remarks nor progress; `verbose`: progress lines ten times as often.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with told("quiet"):
+        ...     loudness()
+        'quiet'
+    """
+    before = _LOUDNESS.set(loudness)
+    try:
+        yield
+    finally:
+        _LOUDNESS.reset(before)
+
+
+def loudness() -> Loudness:
+    """How much is said on stderr.
+
+    Returns:
+        As `told` has it; `normal` outside of any.
+    """
+    return _LOUDNESS.get()
 
 
 def spark(values: Sequence[float]) -> str:
@@ -55,14 +93,17 @@ def progress(total: int, label: str) -> Generator[Update, None, None]:
         label: what is counted.
 
     Yields:
-        What moves the bar; without a terminal, what does nothing.
+        What moves the bar; without a terminal, what prints a line now and then, the first after as long.
 
     Example:
         >>> with progress(10, "epochs") as update:
         ...     update(5, "robust error 30%")
     """
-    if not _on_a_terminal():
+    if loudness() == "quiet":
         yield _nothing
+        return
+    if not _on_a_terminal():
+        yield _Lines(total, label, SECONDS_BETWEEN_LINES[loudness()])
         return
     from rich.console import Console, Group
     from rich.live import Live
@@ -91,6 +132,48 @@ def progress(total: int, label: str) -> Generator[Update, None, None]:
     finally:
         with contextlib.suppress(OSError):  # the terminal is gone; what was computed is not
             live.stop()
+
+
+class _Lines:
+    """Prints plain lines, as a log file or the output of a scheduler can hold them.
+
+    Args:
+        total: how many there will be.
+        label: what is counted.
+        every: seconds from one line to the next.
+    """
+
+    def __init__(self, total: int, label: str, every: float) -> None:
+        self.total = total
+        self.label = label
+        self.every = every
+        self.began = self.last = time.monotonic()
+        self.before: int | None = None
+        """What a resumed run had done before: its speed is that of the rest."""
+
+    def __call__(self, done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None, /) -> None:
+        now = time.monotonic()
+        if self.before is None:
+            self.before = done
+        if now - self.last < self.every:
+            return
+        self.last = now
+        text = f"{self.label}: {done}/{self.total}"
+        if done > self.before:
+            left = (now - self.began) / (done - self.before) * (self.total - done)
+            text += f", about {_duration(left)} left"
+        if note:
+            text += f"; {note}"
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, a broken pipe, or None
+            print(text, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _nothing(done: int, note: str = "", curves: Mapping[str, Sequence[float]] | None = None, /) -> None:

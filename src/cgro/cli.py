@@ -8,8 +8,14 @@ imported only when it is chosen, so help answers at once.
 import contextlib
 import importlib
 import os
+import shlex
+import string
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from cgro import __version__
 from cgro._interrupt import (
@@ -22,6 +28,10 @@ from cgro._interrupt import (
     is_requested,
     stop_requests,
 )
+
+if TYPE_CHECKING:
+    from cgro._progress import Loudness
+    from cgro.commands._options import Output
 
 COMMANDS = {
     "quickstart": "the phenomenon on real digits, in pictures, in three minutes",
@@ -162,13 +172,32 @@ def _call(name: str, argv: Sequence[str]) -> int:
 def _run(name: str, argv: Sequence[str]) -> int:
     """Parse, run the command, and print its result."""
     with deferred_requests():
-        from cgro.commands._common import parse
+        from cgro._check import BadRequest
+        from cgro._progress import told
+        from cgro.commands._options import in_flags, parse
 
         module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
         try:
             config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
         except SystemExit as done:  # --help
             return int(done.code or 0)
+    with told(_loudness_of(config)):
+        try:
+            return _do(module, config)
+        except BadRequest as error:
+            if config.verbose:
+                _show_trace()
+            raise BadRequest(in_flags(str(error), config)) from error
+
+
+def _loudness_of(config: "Output") -> "Loudness":
+    if config.quiet:
+        return "quiet"
+    return "verbose" if config.verbose else "normal"
+
+
+def _do(module: ModuleType, config: "Output") -> int:
+    """Run a parsed command, print its result, and what may come next."""
     run = module.run(config)
     result = run.read()
     if config.json:
@@ -182,9 +211,34 @@ def _run(name: str, argv: Sequence[str]) -> int:
         if run.path is not None:
             text += f"\n\n{run.path}"
         shown = _show(text)
+        if shown == DONE:
+            _say_next(getattr(module, "NEXT", ""), config, run.path)
     if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
         module.check(config, result)
     return shown
+
+
+def _say_next(template: str, config: object, run: Path | None) -> None:
+    """The command that mostly follows, on stderr, ready to be pasted.
+
+    Args:
+        template: of the command's module, such as `cgro diagnose {run}`; a name in braces is the run or an option.
+        config: the options.
+        run: directory of the run; None where there is none.
+    """
+    from cgro.runs import say
+
+    values = {**vars(config), "run": run}
+    names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
+    if template and all(values[name] is not None for name in names):
+        say("next: " + template.format(**{name: shlex.quote(str(values[name])) for name in names}))
+
+
+def _show_trace() -> None:
+    from cgro._check import printable
+
+    with contextlib.suppress(OSError, ValueError):
+        print(printable(traceback.format_exc()), file=sys.stderr, flush=True)
 
 
 def _of_the_input(error: Exception) -> str:

@@ -24,6 +24,7 @@ import yaml
 
 from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
+from cgro._progress import loudness
 from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
 from cgro.results import Summary, read_summary
@@ -464,7 +465,7 @@ def say(text: str) -> None:
     Args:
         text: the remark.
     """
-    if sys.stderr is not None:
+    if sys.stderr is not None and loudness() != "quiet":
         with contextlib.suppress(OSError, ValueError):  # closed, full, or a broken pipe
             print(text, file=sys.stderr)
 

@@ -121,13 +121,13 @@ def test_scales_follow_the_dimension_unless_given():
 @pytest.mark.parametrize(
     ("args", "word"),
     [
-        (["--preset", "best"], "--preset"), (["--n-patches", "1"], "n_patches"), (["--patch-dim", "0"], "patch_dim"),
-        (["--n-train", "0"], "n_train"), (["--noise-std", "-1"], "noise_std"),
-        (["--activation-power", "1"], "activation_power"),
+        (["--preset", "best"], "--preset"), (["--n-patches", "1"], "--n-patches:"), (["--patch-dim", "0"], "--patch-dim:"),
+        (["--n-train", "0"], "--n-train:"), (["--noise-std", "-1"], "--noise-std:"),
+        (["--activation-power", "1"], "--activation-power:"),
         (["--radius", "-1"], "--radius"), (["--radius", "1", "--radius-ratio", "1"], "both"),
-        (["--robust-weight", "2"], "robust_weight"), (["--robust-weight", "nan"], "robust-weight"),
+        (["--robust-weight", "2"], "--robust-weight:"), (["--robust-weight", "nan"], "robust-weight"),
         (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),
-        (["--sweep", "n_train=0:5:2"], "n_train"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
+        (["--sweep", "n_train=0:5:2"], " n_train:"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
         (["--full-ball", "l2", "--backend", "gram"], "--backend with --full-ball"),
     ],
 )  # fmt: skip

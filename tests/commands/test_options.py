@@ -1,5 +1,6 @@
 """Options: where a value comes from, what is refused, and what the help lists."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,7 @@ from typing import Literal
 import pytest
 
 from cgro._check import BadRequest
-from cgro.commands._options import Output, Trusting, fits, in_words, option, parse
+from cgro.commands._options import Output, Trusting, fits, in_flags, in_words, option, parse
 
 
 @dataclass(kw_only=True)
@@ -18,7 +19,9 @@ class Options(Trusting, Output):
     n: int = option(3, "a number, in % of all")
     rate: float = option(0.5, "a rate")
     radius: str = option("0.1", "a radius")
-    width: int | None = option(None, "a width")
+    width: int | None = option(None, "a width", low=1)
+    share: float = option(0.5, "a share", low=0)
+    eval_radius: str = option("0.1", "another radius")
     mode: Literal["fast", "exact"] = option("fast", "how")
     model: str = option("lenet", "a network", names="network", group="network")
     extension: list[str] = option([], "several", names="extension")
@@ -130,3 +133,49 @@ def test_types_in_words() -> None:
     assert [in_words(hint) for hint in (int, str | None, int | str, list[str])] == [
         "an integer", "text", "an integer or text", "a list",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--width", "0"], "--width: expected an integer >= 1, got 0"),
+        (["--width=-3"], "--width: expected an integer >= 1, got -3"),
+        (["--share", "-0.5"], "--share: expected a number >= 0, got -0.5"),
+    ],
+)
+def test_a_number_below_the_bound_is_refused_by_its_flag(words: list[str], message: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(message)):
+        parsed(*words)
+
+
+def test_a_bound_holds_in_files_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("width: -1\n")
+    with pytest.raises(BadRequest, match=r"a.yaml: width: expected an integer >= 1, got -1"):
+        parsed("--config", str(file))
+    file.write_text("width: 1\nshare: 0\n")
+    assert (parsed("--config", str(file)).width, parsed("--config", str(file)).share) == (1, 0.0)
+
+
+def test_letters_stand_for_options() -> None:
+    assert not parsed().quiet
+    assert parsed("-q").quiet
+    assert parsed("-v").verbose
+    assert parsed("--quiet", "--verbose") == parsed("-q", "-v")
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("n: expected an integer >= 4, got 3", "--n: expected an integer >= 4, got 3"),
+        ("radius: expected a number, got 8", "--radius: expected a number, got 8"),
+        ("radius: expected a number, got '3'", "--eval-radius: expected a number, got '3'"),
+        ("radius: expected a number, got 31", "--radius: expected a number, got 31"),
+        ("width: expected fewer, got 900", "width: expected fewer, got 900"),
+        ("target: expected a run, got a", "target: expected a run, got a"),
+        ("height: expected a number, got 1", "height: expected a number, got 1"),
+        ("no name at all", "no name at all"),
+    ],
+)
+def test_the_library_names_a_parameter_and_the_command_line_a_flag(message: str, said: str) -> None:
+    assert in_flags(message, parsed("a", "--radius", "8", "--eval-radius", "3")) == said

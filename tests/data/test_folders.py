@@ -150,3 +150,34 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     refused_in_little_memory(lambda: load(str(root)), "Permission denied")
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", "ehthumbs.db"])
+def test_files_of_systems_are_left_out_and_said(tmp_path: Path, name: str) -> None:
+    root = class_folders(tmp_path / "own")
+    clean = load(root)
+    (Path(root) / "train" / "bee" / name).write_bytes(b"\0")
+    (Path(root) / "__MACOSX" / "ant").mkdir(parents=True)
+    (Path(root) / "test" / "@eaDir").mkdir()
+    found = load(root)
+    assert (found.sha256, found.classes, len(found.train)) == (clean.sha256, clean.classes, len(clean.train))
+    assert not clean.remarks
+    assert len(found.remarks) == 1
+    for word in (name, "__MACOSX", "@eaDir"):
+        assert word in found.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [(("0", "2", "10"), "label 1 is folder 2"), (("9", "11", "100"), "label 0 is folder 9"), (("1", "2", "3"), None)],
+)
+def test_numbers_in_another_order_than_text_are_said(tmp_path: Path, names: tuple[str, ...], first: str | None) -> None:
+    """The truth is torchvision's rule: classes sorted as text."""
+    data = load(class_folders(tmp_path / "own", names=names))
+    assert data.classes == names
+    if first is None:
+        assert data.remarks == ()
+        return
+    label = next(k for k, name in enumerate(sorted(names)) if name != names[k])
+    assert first in data.remarks[0]
+    assert f"label {label} is folder {sorted(names)[label]}" in data.remarks[0]

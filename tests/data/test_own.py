@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -84,7 +85,7 @@ WRONG = {
     "too few labels": ({"y": LABELS[:11]}, "12 images, 11 labels"),
     "out of range": ({"x": PIXELS / 128.0}, r"expected values in \[0, 1\], got \[0"),
     "normalized": ({"x": PIXELS / 255.0 - 0.5}, "belongs inside the network"),
-    "nan": ({"x": np.where(PIXELS[0, 0, 0, 0] == PIXELS, np.nan, PIXELS / 255)}, r"got \[nan, nan\]"),
+    "nan": ({"x": np.where(PIXELS[0, 0, 0, 0] == PIXELS, np.nan, PIXELS / 255)}, r"not finite, the first in image 0"),
     "integers": ({"x": PIXELS.astype(int)}, "x.astype"),
     "vectors": ({"x": PIXELS.reshape(12, -1)}, "reshape vectors"),
     "other size in test": ({"x_test": PIXELS[:, :, :5], "y_test": LABELS}, r"shape \(3, 6, 5\) as in training"),
@@ -198,3 +199,43 @@ def test_npz_that_is_no_file(tmp_path: Path) -> None:
 def test_what_a_function_returns(found: dict, words: str) -> None:
     text = refused_in_little_memory(lambda: from_arrays(found, "own").checked("own"))
     assert any(word in text for word in words.split("|")) or "shape" in text, text
+
+
+@pytest.mark.parametrize(
+    ("x", "type_"),
+    [
+        (PIXELS.astype("uint16") * 257, "float32"),
+        (PIXELS.astype("int64"), "uint8"),
+        (PIXELS > 128, "float32"),
+        ((PIXELS > 128).astype("int32"), "float32"),
+        ((PIXELS.astype("int16") - 128).astype("int8"), "float32"),
+    ],
+    ids=["uint16", "int64 of bytes", "bool", "int32 of 0 and 1", "signed"],
+)
+def test_the_advice_on_a_type_loses_no_value(tmp_path: Path, x: np.ndarray, type_: str) -> None:
+    """What the message says is run as it stands, on images that use the whole range of their type."""
+    x.reshape(-1)[:2] = x.min(), x.max()
+    with pytest.raises(ValueError, match="expected uint8, or floating point") as caught:
+        load(saved(tmp_path / "own.npz", x=x, y=LABELS))
+    advice = re.search(r"\(*\bx\b.*astype\('\w+'\)", str(caught.value).split("; ", 1)[1])
+    assert advice is not None
+    converted = eval(advice[0], {"x": x})
+    assert converted.dtype == type_
+    assert len(np.unique(converted)) == len(np.unique(x))
+    data = load(saved(tmp_path / "mended.npz", x=converted, y=LABELS))
+    assert float(data.train.x.max()) > 0.9
+    assert not data.remarks
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.where(np.arange(12)[:, None, None, None] == 7, np.inf, 0.5) * np.ones((12, 3, 6, 5)), "first in image 7"),
+        (PIXELS / 127.5 - 1, "x \\+ 1"),
+        (PIXELS / 255 * (1 + 3e-6), "clip"),
+        (PIXELS / 1.0, "value of white, 255"),
+    ],
+    ids=["infinite", "normalized", "rounded", "bytes as floats"],
+)
+def test_the_advice_on_a_range_fits_it(tmp_path: Path, x: np.ndarray, words: str) -> None:
+    load_refused(words, saved(tmp_path / "own.npz", x=x, y=LABELS))

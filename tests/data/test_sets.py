@@ -1,5 +1,7 @@
 """Tasks: classes, cuts by seed, and bad requests."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -43,3 +45,25 @@ def test_bad_requests(arguments: dict) -> None:
 def test_class_names_that_are_long_numbers() -> None:
     names = ("9" * 5_000, "8")
     assert parse_classes("8," + "9" * 5_000, np.arange(2), names)[0] == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("x", "share"),
+    [
+        (np.arange(40, dtype=np.uint8).reshape(-1, 1, 1) % 3 > 0, 1 / 255),
+        (np.linspace(0, 1 / 255, 40, dtype=np.float32).reshape(-1, 1, 1), 1 / 255),
+        (np.linspace(0.5, 0.51, 40, dtype=np.float32).reshape(-1, 1, 1), 0.01),
+        (np.linspace(0.4, 0.6, 40, dtype=np.float32).reshape(-1, 1, 1), None),
+    ],
+    ids=["bytes of 0 and 1", "divided twice", "nearly constant", "of low contrast"],
+)
+def test_little_of_the_range_of_the_pixels_is_said(tmp_path: Path, x: np.ndarray, share: float | None) -> None:
+    if x.dtype == bool:
+        x = x.astype(np.uint8)
+    np.savez(tmp_path / "own.npz", x=x, y=np.arange(40) // 2 % 2)
+    remarks = load(str(tmp_path / "own.npz"), classes="0,1").remarks
+    if share is None:
+        assert remarks == ()
+    else:
+        used = float(remarks[0].split("%")[0].split()[-1]) / 100
+        assert used == pytest.approx(share, rel=0.3)

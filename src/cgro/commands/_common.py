@@ -10,18 +10,21 @@ import msgspec
 from msgspec import UNSET
 
 from cgro._check import count
-from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Trusting, admit, option, parse
+from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Telling, Trusting, admit, option, parse
 from cgro.results import Metric, OutcomeRecord, SeedsSummary, Summary, VerdictRecord, commonest
-from cgro.runs import Run, plain
+from cgro.runs import Run, plain, say
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from cgro.data import Dataset
 
 __all__ = [
     "Command",
     "Computing",
     "Output",
     "Seeded",
+    "Telling",
     "Trusting",
     "admit",
     "begin",
@@ -29,6 +32,7 @@ __all__ = [
     "lines_of",
     "option",
     "parse",
+    "say_remarks",
     "set_up",
     "stored",
 ]
@@ -207,6 +211,16 @@ def _in_words(metric: Metric) -> str:
 
 def _digits(value: float | msgspec.UnsetType | None) -> str:
     return f"{value:.4f}" if isinstance(value, float) else "  n/a"
+
+
+def say_remarks(data: "Dataset") -> None:
+    """Print on stderr what whoever asked for the data should know of how they were read.
+
+    Args:
+        data: as loaded.
+    """
+    for remark in data.remarks:
+        say(f"remark: {remark}")
 
 
 def set_up(config: Computing) -> None:

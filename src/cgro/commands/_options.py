@@ -9,7 +9,9 @@ expressions.
 
 import argparse
 import difflib
+import json
 import math
+import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -20,6 +22,7 @@ import msgspec
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro.reading import read_yaml_mapping
+from cgro.results import BY_COMMAND, json_schema
 from cgro.trust import CommandLine, Received, Trust
 
 if TYPE_CHECKING:
@@ -27,8 +30,10 @@ if TYPE_CHECKING:
 
 WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 """Types of options in messages."""
-NOT_STORED = ("out", "overwrite", "json", "trust", "received")
+NOT_STORED = ("out", "overwrite", "json", "quiet", "verbose", "trust", "received")
 """Options that do not make the result."""
+SHORT = {"quiet": "-q", "verbose": "-v"}
+"""Options that a single letter stands for."""
 ONLY_TYPED = ("trust", "overwrite", "config")
 """Options that count on the command line alone: a file of others must not trust itself, nor delete anything."""
 
@@ -45,6 +50,7 @@ class About:
     names: str | None = None
     flag: bool = False
     group: str = ""
+    low: float | None = None
 
 
 ABOUT = "about"
@@ -59,6 +65,7 @@ def option(
     names: str | None = None,
     flag: bool = False,
     group: str = "",
+    low: float | None = None,
 ) -> Any:
     """A dataclass field with its help text.
 
@@ -70,18 +77,29 @@ def option(
             the command line on which it stands trusts it (see `cgro.trust`).
         flag: whether it takes no value.
         group: the heading under which --help lists it; default that of all options without one.
+        low: smallest number that is taken, wherever it was written; None: there is none.
 
     Returns:
         The field.
     """
-    meta = {ABOUT: About(help, positional, names, flag, group)}
+    meta = {ABOUT: About(help, positional, names, flag, group, low)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=meta)
     return field(default=default, metadata=meta)
 
 
 @dataclass(kw_only=True)
-class Output:
+class Telling:
+    """How much is said on stderr, beside errors."""
+
+    quiet: bool = option(False, "no progress, no remarks, no next step", group="results")
+    verbose: bool = option(
+        False, "progress lines every second without a terminal, and the whole trace of an error", group="results"
+    )
+
+
+@dataclass(kw_only=True)
+class Output(Telling):
     """Where results go."""
 
     out: str | None = option(None, "run directory; default runs/COMMAND-TIME", group="results")
@@ -93,8 +111,8 @@ class Output:
 class Seeded:
     """Where something is random."""
 
-    seed: int = option(0, "first seed", group="seeds")
-    seeds: int = option(1, "number of seeds: seed, seed+1, ...; each in DIR/seed-S", group="seeds")
+    seed: int = option(0, "first seed", group="seeds", low=0)
+    seeds: int = option(1, "number of seeds: seed, seed+1, ...; each in DIR/seed-S", group="seeds", low=1)
 
 
 @dataclass(kw_only=True)
@@ -114,7 +132,7 @@ class Computing:
     """Where it computes."""
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group="computing")
-    threads: int | None = option(None, "CPU threads; default: all cores", group="computing")
+    threads: int | None = option(None, "CPU threads; default: all cores", group="computing", low=1)
     precision: Precision = option(
         "auto",
         "precision of the attack's gradients: auto, float32 or bfloat16; errors are always evaluated in float32",
@@ -152,6 +170,13 @@ class Option:
         '--precision'
         """
         return _flag(self.name)
+
+    @property
+    def spellings(self) -> list[str]:
+        """Every way to type it, a single letter first."""
+        if self.name in SHORT:
+            return [SHORT[self.name], self.flag]
+        return [self.flag]
 
     @property
     def positional(self) -> bool:
@@ -198,7 +223,7 @@ class Option:
         elif self.positional:
             group.add_argument(self.name, nargs="?", default=argparse.SUPPRESS, help=self.help)
         elif self.takes_no_value:
-            group.add_argument(self.flag, action="store_true", default=argparse.SUPPRESS, help=self.help)
+            group.add_argument(*self.spellings, action="store_true", default=argparse.SUPPRESS, help=self.help)
         elif self.takes_several:
             group.add_argument(self.flag, action="append", default=argparse.SUPPRESS, help=self.help)
         else:
@@ -224,6 +249,30 @@ class Option:
             raise bad(self.flag, expected=in_words(self.hint), got=repr(word)) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise bad(self.flag, expected="a finite number", got=word)
+        return self.within(value, self.flag)
+
+    def within(self, value: object, what: str) -> object:
+        """A value that is not below the bound of the option, if it has one.
+
+        Args:
+            value: of the option's type.
+            what: how the message calls it.
+
+        Returns:
+            The value.
+
+        Raises:
+            BadRequest: a smaller number.
+
+        Example:
+            >>> Option(fields(Computing)[1], int).within(2, "--threads")
+            2
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        low = self.about.low
+        if low is not None and value < low:
+            raise bad(what, expected=f"{in_words(self.hint)} >= {low:g}", got=value)
         return value
 
     def from_file(self, value: object, where: str) -> object:
@@ -243,12 +292,22 @@ class Option:
             raise bad(f"{where}: {self.name}", expected=in_words(self.hint), got=repr(value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
+        self.within(value, f"{where}: {self.name}")
         kinds = _kinds(self.hint)
         if str in kinds and type(value) not in kinds and float not in kinds:
             return str(value)
         if float in kinds and int not in kinds:
             return float(value)
         return value
+
+
+class _ShowSchema(argparse.Action):
+    """Prints the JSON schema of a command's summary and ends, as --help does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        kind = BY_COMMAND[parser.prog.removeprefix("cgro ")]
+        print(json.dumps(json_schema(kind), indent=2))
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -333,6 +392,10 @@ def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[
         default=argparse.SUPPRESS,
         help="YAML file of these options, such as a run's config.yaml; may be repeated",
     )
+    if command in BY_COMMAND:
+        parser.add_argument(
+            "--schema", action=_ShowSchema, nargs=0, default=argparse.SUPPRESS, help="print the JSON schema of --json"
+        )
     if recipes:
         names = ", ".join(recipes)
         parser.add_argument("--recipe", default=argparse.SUPPRESS, help=f"defaults from: {names}")
@@ -488,6 +551,43 @@ def in_words(hint: object) -> str:
         return "a list"
     kinds = [kind for kind in _kinds(hint) if kind is not type(None)]
     return " or ".join(WORDS.get(kind, str(kind)) for kind in kinds)
+
+
+def in_flags(message: str, config: object) -> str:
+    """A refusal in the words of the command line: an option by its flag, which the library calls by a parameter's name.
+
+    Where several options have the parameter's name in theirs, such as attack and eval_attack, the one counts whose
+    value the message repeats. One that has its default, which the message does not repeat, is not meant: the value
+    came from elsewhere, such as --sweep.
+
+    Args:
+        message: of a `BadRequest`, `NAME: expected ..., got ...`.
+        config: the options that the command was called with.
+
+    Returns:
+        The message with the flag in place of the name; itself if it begins with no option's name.
+
+    Example:
+        >>> in_flags("threads: expected an integer >= 1, got 0", Computing(threads=0))
+        '--threads: expected an integer >= 1, got 0'
+    """
+    name, colon, rest = message.partition(": ")
+    if not colon:
+        return message
+    found: list[Option] = []
+    repeated: list[Option] = []
+    for entry in options_of(type(config)).values():
+        if entry.positional or not (entry.name == name or entry.name.endswith("_" + name)):
+            continue
+        value = getattr(config, entry.name)
+        if value != entry.default:
+            found.append(entry)
+        if re.search(rf"got (?:{re.escape(str(value))}|{re.escape(repr(value))})(?![\w.])", rest):
+            repeated.append(entry)
+    for entry in repeated or found:
+        if entry.name == name or len(repeated) == 1:
+            return f"{entry.flag}: {rest}"
+    return message
 
 
 def _kinds(hint: object) -> tuple[object, ...]:

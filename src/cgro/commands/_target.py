@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 
 from cgro._check import bad
+from cgro.commands._common import say_remarks
 from cgro.commands._options import Precision, admit
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
@@ -295,6 +296,7 @@ def prepare(task: Task) -> tuple[Dataset, torch.nn.Module]:
         BadRequest: see `cgro.data.load` and `cgro.models.build`.
     """
     data = _data(task)
+    say_remarks(data)
     model = fast_layout(network(task, data))
     if task.received is not None and task.received.renamed:
         say(f"{task.received.where}: its config.yaml was changed: {task.received.renamed}")
@@ -353,7 +355,7 @@ def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> di
     """Entries of `summary.json`: the strongest bound under the plain key, and each under its attack's name.
 
     Args:
-        errors: some of the four.
+        errors: some of the four, and of other parts.
         attack: found the robust ones.
         name: of the attack on the command line.
 
@@ -361,7 +363,7 @@ def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> di
         Key -> metric.
     """
     metrics = {}
-    for key in FOUR:
+    for key in [*FOUR, *(key for key in errors if key not in FOUR)]:
         if key not in errors:
             continue
         if key.startswith("robust"):

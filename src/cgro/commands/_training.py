@@ -109,19 +109,19 @@ class Task:
     classes: str | None = option(
         None, "task: all classes, or 3,8 (binary, first = -1), or even,odd", group="data, network, threat"
     )
-    n_train: int | None = option(None, "training examples; default all", group="data, network, threat")
-    n_test: int | None = option(None, "test examples; default all", group="data, network, threat")
+    n_train: int | None = option(None, "training examples; default all", group="data, network, threat", low=1)
+    n_test: int | None = option(None, "test examples; default all", group="data, network, threat", low=1)
     validation: float = option(0.05, "share of the training set kept for selection", group="data, network, threat")
     model: str = option("lenet", NETWORK_NAMES, names="network", group="data, network, threat")
     width: int | None = option(
-        None, "width of lenet, mlp, preactresnet or resnet9 (base width)", group="data, network, threat"
+        None, "width of lenet, mlp, preactresnet or resnet9 (base width)", group="data, network, threat", low=1
     )
     p: str = option("inf", "norm of the threat: 1, 2 or inf", group="data, network, threat")
     radius: str = option(
         "0.1", "radius of the threat, in units of the input, such as 0.1 or 8/255", group="data, network, threat"
     )
 
-    seed: int = option(0, "first seed", group="seeds")
+    seed: int = option(0, "first seed", group="seeds", low=0)
     received: Received | None = field(default=None, metadata={"hidden": True})
 
     def threat(self) -> ThreatModel:
@@ -154,10 +154,10 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         names="extension",
     )
     eval_attack: str = option("pgd20", "attack of the evaluation; see cgro evaluate", names="attack")
-    eval_every: int = option(1, "epochs between evaluations")
-    eval_n: int = option(1000, "examples of each part evaluated after an epoch")
-    keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none")
-    final_n: int = option(10000, "examples of each part evaluated at the end")
+    eval_every: int = option(1, "epochs between evaluations", low=1)
+    eval_n: int = option(1000, "examples of each part evaluated after an epoch", low=1)
+    keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none", low=0)
+    final_n: int = option(10000, "examples of each part evaluated at the end", low=1)
     train_precision: str = option("float32", "of the training step: float32 or bfloat16")
     track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cgro._check import BadRequest
-from cgro.commands._common import Output, Trusting, begin, option
+from cgro.commands._common import Output, Trusting, begin, option, say_remarks
 from cgro.results import DataSummary, ListedDataset, OutcomeRecord
 from cgro.runs import Run, Unsaved
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 20
 """Classes that one line of the terminal names; the summary has all."""
+
+NEXT = "cgro train --data {name} --radius 8/255"
+"""Mostly follows; see `cgro.cli`."""
 
 
 @dataclass(kw_only=True)
@@ -56,6 +59,7 @@ def run(config: Config) -> Run | Unsaved:
         try:
             data = load(name, classes=config.classes, download=config.name is not None)
             found[data.name] = about(data)
+            say_remarks(data)
         except BadRequest as error:
             if config.name is not None:
                 raise

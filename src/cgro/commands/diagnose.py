@@ -65,6 +65,9 @@ from cgro.trust import Untrusted
 NOT_RUN = "Evaluation lint: "
 """How a finding begins that says why there is no lint."""
 
+NEXT = "cgro report {run}"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output, Computing):
@@ -79,7 +82,7 @@ class Config(Trusting, Output, Computing):
         "CURVE=/PATTERN/, a regular expression with one group",
     )
     n_classes: int | None = option(
-        None, "classes of the task, where the target does not say; sets the error of guessing"
+        None, "classes of the task, where the target does not say; sets the error of guessing", low=2
     )
     fail_on: list[str] = option([], "exit 1 on this label, or on several with commas; may be repeated")
     max: list[str] = option([], "KEY=VALUE: exit 1 if this error or rise is larger; may be repeated")
@@ -88,7 +91,7 @@ class Config(Trusting, Output, Computing):
         "network of checkpoints: lenet, ... or package.module:factory; of a run, says that its own is yours",
         names="network",
     )
-    width: int | None = option(None, "its width")
+    width: int | None = option(None, "its width", low=1)
     data: str = option(
         "mnist5k", "data set of checkpoints; see cgro data; of a run, says that its own is yours", names="data"
     )
@@ -97,9 +100,9 @@ class Config(Trusting, Output, Computing):
     p: str = option("inf", "norm, for checkpoints")
     radius: str | None = option(None, "radius, for checkpoints")
     attack: str = option("pgd20", "attack over a folder of checkpoints; see cgro evaluate", names="attack")
-    n: int = option(1000, "examples of each part, for checkpoints")
-    lint_n: int = option(128, "test examples of the evaluation lint, where there are weights; 0 leaves it out")
-    seed: int = option(0, "of simulations and attacks, and of the cut of checkpoints' data")
+    n: int = option(1000, "examples of each part, for checkpoints", low=1)
+    lint_n: int = option(128, "test examples of the evaluation lint, where there are weights; 0 leaves it out", low=0)
+    seed: int = option(0, "of simulations and attacks, and of the cut of checkpoints' data", low=0)
 
 
 def run(config: Config) -> Run:

@@ -92,13 +92,15 @@ class Config(Output, Seeded):
     """Options of `cgro dynamics`. A parameter left out is the preset's."""
 
     preset: str = option("theorem", "theorem, table2 (calibrated) or control")
-    patch_dim: int | None = option(None, "d, coordinates of a patch; moves signal_strength, noise_std and lr along")
-    n_patches: int | None = option(None, "P")
+    patch_dim: int | None = option(
+        None, "d, coordinates of a patch; moves signal_strength, noise_std and lr along", low=1
+    )
+    n_patches: int | None = option(None, "P", low=1)
     signal_strength: float | None = option(None, "alpha; default d^0.249")
     noise_std: float | None = option(None, "sigma; default d^-0.509")
-    n_signals: int | None = option(None, "number of orthogonal signal directions")
-    n_train: int | None = option(None, "N")
-    n_filters: int | None = option(None, "m")
+    n_signals: int | None = option(None, "number of orthogonal signal directions", low=1)
+    n_train: int | None = option(None, "N", low=1)
+    n_filters: int | None = option(None, "m", low=1)
     activation_power: float | None = option(None, "q >= 2")
     activation: str | None = option(None, "odd: sign(z)|z|^q; halves: signed ReLU^q")
     init_std: float | None = option(None, "standard deviation of the initial filters; default 0.094 / alpha")
@@ -107,12 +109,12 @@ class Config(Output, Seeded):
     robust_weight: float | None = option(None, "lambda in [0, 1]; 0 is standard training")
     lr: float | None = option(None, "eta; default 0.3 / alpha^2")
     adversary: str | None = option(None, "restricted (along w*), transfer, l2 or linf (every patch, PGD)")
-    batch_size: int | None = option(None, "examples per step; default all")
+    batch_size: int | None = option(None, "examples per step; default all", low=1)
     full_ball: str | None = option(None, "also attack the final network on every patch: l2 or linf")
-    n_steps: int = option(50_000, "steps of gradient descent")
-    n_test: int = option(20_000, "unseen examples per seed for the final test errors")
+    n_steps: int = option(50_000, "steps of gradient descent", low=1)
+    n_test: int = option(20_000, "unseen examples per seed for the final test errors", low=1)
     backend: str = option("auto", "direct, gram, law, or auto for the cheapest exact one")
-    threads: int | None = option(None, "seeds at once; default: all cores")
+    threads: int | None = option(None, "seeds at once; default: all cores", low=1)
     gif: bool = option(False, "also write the filters over time as figures/filters.gif")
     sweep: str = option("", "name=low:high:count[:log], one or two of them joined by a comma: a phase diagram")
 

@@ -50,6 +50,9 @@ from cgro.training import make_fabric, shares_on
 
 PARTS = ("train", "validation", "test")
 
+NEXT = "cgro report {run}"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output, Computing):
@@ -58,7 +61,7 @@ class Config(Trusting, Output, Computing):
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
     attack: str = option("pgd20", attack_choices(), names="attack")
     parts: str = option("train,test", "parts to evaluate")
-    n: int = option(10000, "examples of each part, at most")
+    n: int = option(10000, "examples of each part, at most", low=1)
     save_examples: bool = option(False, "store adversarial examples, and evaluate them again after rounding to 8 bits")
     per_epoch: bool = option(False, "every checkpoint that the run kept: the curve of robust error against the epoch")
     budget: str | None = option(None, "stop after so long, such as 90s, 10m or 2h, with what is proved until then")
@@ -66,10 +69,10 @@ class Config(Trusting, Output, Computing):
     data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width")
+    width: int | None = option(None, "its width", low=1)
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
-    seed: int = option(0, "seed that cut the parts of a bare checkpoint's data")
+    seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
 
 
 def run(config: Config) -> Run | Unsaved:

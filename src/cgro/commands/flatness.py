@@ -59,6 +59,9 @@ MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 CHUNK = 64
 """Examples between two saves."""
 
+NEXT = "cgro report {run}"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output, Computing):
@@ -68,17 +71,17 @@ class Config(Trusting, Output, Computing):
     radii: str | None = option(None, "increasing, such as 0.05,0.1,0.2; default: 1/4 to 3 times the training radius")
     per_epoch: bool = option(False, "every checkpoints/epoch-*.safetensors of a run as well")
     parts: str = option("train,test", "train, test, between (midpoints of training images of one class)")
-    n: int = option(128, "examples of each part, at most")
-    n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius")
-    n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
-    n_restarts: int = option(1, "starts; those after the first are random")
+    n: int = option(128, "examples of each part, at most", low=1)
+    n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius", low=0)
+    n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius", low=0)
+    n_restarts: int = option(1, "starts; those after the first are random", low=1)
     data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width")
+    width: int | None = option(None, "its width", low=1)
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
-    seed: int = option(0, "seed that cut the parts of a bare checkpoint's data")
+    seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
 
     def search(self) -> Search:
         """How long to look.

@@ -48,12 +48,12 @@ class Config(Output):
 
     radius: str = option("0.1", "radius, below 1/2")
     dims: str = option("2:100", "dimensions, first:last")
-    layers: int = option(3, "weight layers L of the networks that the floor speaks of")
+    layers: int = option(3, "weight layers L of the networks that the floor speaks of", low=1)
     error: float = option(0.1, "robust error a that they must not exceed")
-    n_points: int = option(1000, "N of the memorizer in the comparison")
-    toy_points: int = option(300, "N of the exact toy")
+    n_points: int = option(1000, "N of the memorizer in the comparison", low=1)
+    toy_points: int = option(300, "N of the exact toy", low=2)
     p: str = option("inf", "norm of the toy: 1, 2 or inf")
-    seed: int = option(0, "seed of the labelings")
+    seed: int = option(0, "seed of the labelings", low=0)
 
 
 def run(config: Config) -> Run:

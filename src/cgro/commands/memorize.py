@@ -23,6 +23,7 @@ from cgro.commands._common import (
     for_seeds,
     lines_of,
     option,
+    say_remarks,
     set_up,
 )
 from cgro.data import Dataset, load
@@ -66,8 +67,8 @@ class Config(Trusting, Output, Seeded, Computing):
 
     data: str = option("mnist5k", "data set", names="data")
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes, one against rest")
-    n_train: int | None = option(None, "training points; default: all")
-    n_test: int | None = option(None, "test points; default: all")
+    n_train: int | None = option(None, "training points; default: all", low=1)
+    n_test: int | None = option(None, "test points; default: all", low=1)
     p: str = option("inf", "norm: 1, 2 or inf")
     radius: str = option("0.1", "radius of the balls, such as 0.1 or 8/255")
     variant: str | None = option(None, "box or compact (inf), lean (1), shared (2); default: the norm's first")
@@ -77,11 +78,11 @@ class Config(Trusting, Output, Seeded, Computing):
         None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32", names="network"
     )
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
-    clean_epochs: int = option(15, "epochs of the default clean model")
-    eval_n: int = option(1000, "test points in the bracket on the robust error, at most")
+    clean_epochs: int = option(15, "epochs of the default clean model", low=0)
+    eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
     export: bool = option(False, "write the network as ONNX and properties as VNN-LIB into DIR/export (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
-    verify_n: int = option(10, "training balls to solve")
+    verify_n: int = option(10, "training balls to solve", low=1)
 
 
 def run(config: Config) -> Run:
@@ -110,6 +111,7 @@ def run(config: Config) -> Run:
 def _one(config: Config, path: str | Path | None) -> Run:
     threat = ThreatModel(config.p, config.radius)
     data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
+    say_remarks(data)
     memorizer = _memorizer(config, data, threat)
     with begin("memorize", config, path) as run:
         exact = memorizer.pixels is not None

@@ -63,6 +63,9 @@ CHUNK = 128
 SHARE = 0.7
 """Of the examples in each training for the influence: Feldman and Zhang's (NeurIPS 2020)."""
 
+NEXT = "cgro report {run}"
+"""Mostly follows; see `cgro.cli`."""
+
 
 @dataclass(kw_only=True)
 class Config(Trusting, Output, Computing):
@@ -71,8 +74,8 @@ class Config(Trusting, Output, Computing):
     target: str | None = option(None, "a run of cgro train", positional=True)
     clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
     attack: str = option("pgd20", "at the radius of training; see cgro evaluate", names="attack")
-    n: int = option(1000, "examples of each part, at most")
-    influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none")
+    n: int = option(1000, "examples of each part, at most", low=4)
+    influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none", low=0)
 
 
 def run(config: Config) -> Run:

@@ -21,7 +21,7 @@ import msgspec
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
-from cgro.commands._common import Trusting, option
+from cgro.commands._common import Telling, Trusting, option
 from cgro.report.card import read_card, read_summary_of
 from cgro.report.page import html
 from cgro.report.pictures import KEPT_BY, read_pictures
@@ -30,14 +30,14 @@ from cgro.runs import Run, Unsaved, write_atomic
 
 
 @dataclass(kw_only=True)
-class Config(Trusting):
+class Config(Trusting, Telling):
     """Options of `cgro report`."""
 
     runs: list[str] = option([], "run directories", positional=True)
     out: str = option("report.html", "the file to write")
     overwrite: bool = option(False, "replace a file that is there")
     json: bool = option(False, "print the machine-readable cards on stdout, nothing else; writes no file")
-    lint_n: int = option(128, "test examples of the evaluation lint of training runs; 0 leaves it out")
+    lint_n: int = option(128, "test examples of the evaluation lint of training runs; 0 leaves it out", low=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
 
 

@@ -13,13 +13,16 @@ import numpy as np
 
 from cgro._check import bad, number
 from cgro._progress import progress
-from cgro.commands._common import Output, Trusting, begin, option
+from cgro.commands._common import Output, Trusting, begin, option, say_remarks
 from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
 from cgro.representation import separation
 from cgro.results import DatasetRecord, OutcomeRecord, SeparationRow, SeparationSummary, ThreatRecord
 from cgro.runs import Run, say
+
+NEXT = "cgro memorize --data {data}"
+"""Mostly follows; see `cgro.cli`."""
 
 
 @dataclass(kw_only=True)
@@ -28,11 +31,11 @@ class Config(Trusting, Output):
 
     data: str = option("mnist5k", "data set", names="data")
     classes: str | None = option(None, "task, such as 3,8 or even,odd; default: all classes")
-    n_train: int | None = option(None, "training points; default: all")
+    n_train: int | None = option(None, "training points; default: all", low=1)
     p: str = option("inf", "norms, separated by commas: 1, 2, inf")
     radius: str | None = option(None, "a radius to compare with the largest admissible one, such as 8/255")
-    seed: int = option(0, "seed of the cut of the training part")
-    threads: int | None = option(None, "CPU threads; default: all cores")
+    seed: int = option(0, "seed of the cut of the training part", low=0)
+    threads: int | None = option(None, "CPU threads; default: all cores", low=1)
 
 
 def run(config: Config) -> Run:
@@ -52,6 +55,7 @@ def run(config: Config) -> Run:
     if radius is not None and len(orders) > 1:
         raise bad("--radius", expected="one norm for it", got=f"--p {config.p}")
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
+    say_remarks(data)
     with begin("separation", config) as done:
         rows = [_row(config, data, p) for p in orders]
         done.write_rows([row.plain() for row in rows])

@@ -19,6 +19,7 @@ Kolter, ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfit
 hour).
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -47,7 +48,7 @@ from cgro.results import (
     TrainSummary,
     VerdictRecord,
 )
-from cgro.runs import Run, dump_json, read_json, write_arrays, write_atomic
+from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
 from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.steps import Steps
@@ -64,6 +65,11 @@ __all__ = [
     "settings_of",
     "trained",
 ]
+
+NEXT = "cgro diagnose {run}"
+"""Mostly follows; see `cgro.cli`."""
+FEW_FOR_VALIDATION = 50
+"""Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
 
 def run(config: Config) -> Run:
@@ -105,6 +111,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
+    _warn_of_few_for_validation(len(data.validation))
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
@@ -127,6 +134,16 @@ def _one(config: Config, path: str | Path | None) -> Run:
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+def _warn_of_few_for_validation(n: int) -> None:
+    if 0 < n < FEW_FOR_VALIDATION:
+        # the standard error of a proportion is largest at 1/2
+        error = 0.5 / math.sqrt(n)
+        say(
+            f"remark: only {n} validation examples; errors on them are uncertain by up to {error:.0%} (one standard "
+            "error), and so is the checkpoint that they select; raise --validation"
+        )
 
 
 def keep_examples(data: Dataset, run: Run) -> None:

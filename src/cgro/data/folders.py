@@ -12,6 +12,8 @@ from cgro.data.raw import AS_TEST, Part, Raw, shown
 from cgro.reading import read_bytes, require_room
 from cgro.writing import sha256
 
+OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin")
+"""What Windows, macOS and network storage leave in folders, in small letters; hidden files are skipped as well."""
 MOST_ENDINGS = 99
 """Endings of image files that a message lists: all of them."""
 
@@ -20,7 +22,8 @@ def class_folders(root: Path) -> Raw:
     """Images in folders by class, either ROOT/class/image or ROOT/train/class/image beside ROOT/test/class/image.
 
     Labels follow the names: by value if all are numbers, else in alphabetical order. The checksum covers names and
-    bytes. `val` or `validation` serves as test part where there is no `test`, and the note says so.
+    bytes. `val` or `validation` serves as test part where there is no `test`, and the note says so. Hidden files and
+    those of operating systems, such as Thumbs.db, are left out; the remarks name the latter.
 
     Args:
         root: the folder.
@@ -53,7 +56,16 @@ def class_folders(root: Path) -> Raw:
     if test_name != "test":
         note += f" ({test_name} part as test)"
     digest = sha256((train.sha256 + test.sha256).encode())
-    return Raw(train.images, train.labels, Part(test.images, test.labels), str(root), digest, note, train.classes)
+    return Raw(
+        train.images,
+        train.labels,
+        Part(test.images, test.labels),
+        str(root),
+        digest,
+        note,
+        train.classes,
+        _remarks(root, train.classes),
+    )
 
 
 @dataclass(frozen=True)
@@ -67,11 +79,35 @@ class _Read:
 
 
 def _without_test(part: _Read, root: Path, note: str) -> Raw:
-    return Raw(part.images, part.labels, None, str(root), part.sha256, note, part.classes)
+    remarks = _remarks(root, part.classes)
+    return Raw(part.images, part.labels, None, str(root), part.sha256, note, part.classes, remarks)
+
+
+def _remarks(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """What the caller should know of how the folder was read."""
+    remarks: list[str] = []
+    left_out = sorted({path.name for path in root.rglob("*") if path.name.lower() in OF_SYSTEMS})
+    if left_out:
+        remarks.append(f"{shown(root.name)}: left out {listed(shown(name) for name in left_out)}, of the system")
+    as_text = sorted(classes)
+    for label, (name, other) in enumerate(zip(classes, as_text, strict=True)):
+        if name != other:
+            remarks.append(
+                f"{shown(root.name)}: class folders are ordered as numbers: label {label} is folder {name}. In order "
+                f"of text, as torchvision's ImageFolder has it, label {label} is folder {other}: the outputs of a "
+                "network that was trained in that order must be permuted"
+            )
+            break
+    return tuple(remarks)
+
+
+def _is_visible(path: Path) -> bool:
+    """Whether a file or folder belongs to the data: not hidden, and none of an operating system."""
+    return not path.name.startswith(".") and path.name.lower() not in OF_SYSTEMS
 
 
 def _folders(root: Path) -> list[str]:
-    return [path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [path.name for path in root.iterdir() if path.is_dir() and _is_visible(path)]
 
 
 def _read_part(root: Path, part: Path, like: Images | None) -> _Read:
@@ -111,7 +147,7 @@ def _images_in(folder: Path) -> list[Path]:
     endings: list[str] = []
     for group in FORMATS.values():
         endings += group
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if _is_visible(path))
     if not files:
         raise bad(str(folder), expected="at least one image", got="an empty class folder")
     for path in files:

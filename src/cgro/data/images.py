@@ -3,6 +3,7 @@
 import functools
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,12 @@ GRAY = ("1", "L", "LA")
 COLOR = ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 """Pillow's modes of 8 bits per channel."""
 JPEG_START = b"\xff\xd8"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH = 24
+"""Where a PNG has its bits per channel."""
+PNM_MAXIMUM = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+[0-9]+(?:\s|#[^\n]*\n)+[0-9]+(?:\s|#[^\n]*\n)+([0-9]{1,5})\s")
+"""The header of a gray map or pixel map, comments included: width, height, largest value."""
+TO_8_BITS = "convert all to 8 bits (values times 255 / 65535, rounded), or store an .npz with x in [0, 1] as float32"
 UPDATE_EVERY = 500
 """Images between two updates of the progress bar."""
 
@@ -101,7 +108,12 @@ class Images:
         except Exception as error:  # Pillow raises many types on damaged bytes; each means the same to the caller
             raise self._damaged(row, error) from None
         if image.mode not in GRAY + COLOR:
-            raise bad(self.name_of(row), expected="8 bits a channel", got=f"an image of mode {image.mode}")
+            raise bad(
+                self.name_of(row), expected="8 bits a channel", got=f"an image of mode {image.mode}", remedy=TO_8_BITS
+            )
+        bits = _bits(self.encoded[row])
+        if bits > 8:
+            raise bad(self.name_of(row), expected="8 bits a channel", got=f"{bits} bits", remedy=TO_8_BITS)
         return image
 
     def _damaged(self, row: int, error: Exception) -> BadRequest:
@@ -133,6 +145,19 @@ class Images:
         except Exception as error:  # as above: truncated or damaged pixels
             raise self._damaged(row, error) from None
         return values.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _bits(content: bytes) -> int:
+    """Bits per channel by the header, of formats that Pillow reduces to 8 without a word: PNG and PPM in color.
+
+    PNG (third edition, section 11.2.1): the byte behind width and height. Netpbm: the maximum behind them, in ASCII.
+    """
+    if content.startswith(PNG_START) and len(content) > PNG_DEPTH:
+        return content[PNG_DEPTH]
+    maximum = PNM_MAXIMUM.match(content)
+    if maximum is not None:
+        return int(maximum[1]).bit_length()
+    return 8
 
 
 def _quiet() -> warnings.catch_warnings:

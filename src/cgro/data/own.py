@@ -12,6 +12,11 @@ from cgro.reading import read_bytes, read_npz
 from cgro.trust import current_folder, one_line_if_it_fails, resolve
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
+WHITE = 255
+"""Largest value of 8 bits."""
+WHITE_OF_16_BITS = 65535
+ROUNDING = 1e-5
+"""How far above 1 rounding may have led, in advice alone: a few roundings of float32 after a normalization and back."""
 CHANNELS = (1, 3)
 """Sizes of an axis that are taken for the color axis when no layout is given."""
 
@@ -132,15 +137,61 @@ def _pixels(x: np.ndarray, layout: str, what: str) -> np.ndarray:
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x)
     if x.dtype.kind != "f":
-        raise bad(what, expected="uint8, or floating point in [0, 1]", got=x.dtype, remedy="x.astype('uint8')")
-    if x.size and not (float(x.min()) >= 0 and float(x.max()) <= 1):  # also refuses NaN
+        raise bad(what, expected="uint8, or floating point in [0, 1]", got=_type_and_range(x), remedy=_conversion(x))
+    finite = np.isfinite(x)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))[0])
+        raise bad(
+            what,
+            expected="finite values in [0, 1]",
+            got=f"{int(x.size - finite.sum()):,} of {x.size:,} not finite, the first in image {first}",
+            remedy="leave these images out, or mend them",
+        )
+    if x.size and not (float(x.min()) >= 0 and float(x.max()) <= 1):
         raise bad(
             what,
             expected="values in [0, 1]",
-            got=f"[{x.min():g}, {x.max():g}]",
-            remedy="divide by the largest possible value; normalization belongs inside the network",
+            got=f"[{x.min():.9g}, {x.max():.9g}]",
+            remedy=_scaling(float(x.min()), float(x.max())),
         )
     return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def _type_and_range(x: np.ndarray) -> str:
+    if x.size and x.dtype.kind in "iub":
+        return f"{x.dtype} in [{int(x.min())}, {int(x.max())}]"
+    return str(x.dtype)
+
+
+def _conversion(x: np.ndarray) -> str:
+    """How to bring images of another type to one that is taken, such that no value is lost.
+
+    astype('uint8') alone would take 16-bit values modulo 256, and leave 0 and 1 at 0.4% of the range.
+    """
+    if x.dtype.kind not in "iub" or not x.size:
+        return "convert it to uint8 or to floating point in [0, 1]"
+    low, high = int(x.min()), int(x.max())
+    if low < 0:
+        return f"shift and scale to [0, 1], such as ((x.astype('float64') - {low}) / {high - low}).astype('float32')"
+    if high <= 1:
+        return "x.astype('float32'), which keeps 0 and 1"
+    if high <= WHITE:
+        return "x.astype('uint8'), if 255 stands for white: all values fit"
+    if high <= WHITE_OF_16_BITS:
+        return (
+            f"(x / {WHITE_OF_16_BITS}).astype('float32'), if {WHITE_OF_16_BITS} stands for white; "
+            "fewer bits than 16 have a smaller largest value"
+        )
+    return "divide by the value of white and store as float32"
+
+
+def _scaling(low: float, high: float) -> str:
+    """How to bring floating-point images to [0, 1]."""
+    if low < 0:
+        return "undo the normalization, such as (x + 1) / 2 of [-1, 1]; it belongs inside the network"
+    if high <= 1 + ROUNDING:
+        return "rounding went beyond 1: x.clip(0, 1)"
+    return f"divide by the value of white{', 255' if high <= WHITE else ''}; normalization belongs inside the network"
 
 
 def _labels(y: np.ndarray, what: str) -> np.ndarray:

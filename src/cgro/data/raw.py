@@ -37,6 +37,7 @@ class Raw:
         sha256: of its bytes, in hexadecimal.
         note: what a reader of a result must know.
         classes: names in label order; None: the labels themselves.
+        remarks: sentences that whoever reads the data should see once, such as files that were left out.
     """
 
     x: Pixels
@@ -46,6 +47,7 @@ class Raw:
     sha256: str
     note: str
     classes: tuple[str, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
     def checked(self, name: str) -> "Raw":
         """Check that images fit labels and that every class 0 .. C-1 has a training example.

@@ -17,6 +17,9 @@ N_TEST_WITHOUT_OFFICIAL = 0.2
 """Share held out for testing where a source has no official test part; the cut is the same for every seed."""
 NOT_IN_TASK = -9
 """Stands for the label of an example whose class the task leaves out."""
+LITTLE_OF_THE_RANGE = 0.02
+"""Share of [0, 1] below which the scale of the pixels is doubted. A choice: 1/255 is 0.4%, and photographs that are
+all darker than 5 of 255 are not to be expected."""
 LONGEST_NUMBER = 18
 """Digits of a class name that is read as a number, as even and odd need it."""
 
@@ -101,6 +104,7 @@ class Dataset:
         classes: names in label order.
         n_outputs: 1 for a binary task with (B,) scores and labels -1 / +1, else the number of classes.
         sha256: checksum of the source, in hexadecimal; its path says nothing on another machine.
+        remarks: sentences for whoever asked for the data; commands print them once.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Dataset:
     classes: tuple[str, ...]
     n_outputs: int
     sha256: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -189,7 +194,20 @@ def load(
         classes=names,
         n_outputs=1 if len(names) == 2 else len(names),
         sha256=raw.sha256,
+        remarks=(*raw.remarks, *_remarks(name, train)),
     )
+
+
+def _remarks(name: str, train: Split) -> list[str]:
+    """What is odd about the examples, though it may be meant."""
+    white = 255 if train.pixels is not None else 1
+    low, high = float(train.raw.min()) / white, float(train.raw.max()) / white
+    if high - low < LITTLE_OF_THE_RANGE:
+        return [
+            f"{shown(name)}: the pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; were "
+            "they 0 and 1, or divided by 255 twice? Against a radius meant for [0, 1] no network can be robust"
+        ]
+    return []
 
 
 def parse_classes(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from cgro._check import bad
 from cgro.data.folders import class_folders
+from cgro.data.foreign import not_read
 from cgro.data.hub import hub
 from cgro.data.named import SOURCES
 from cgro.data.own import function, npz
@@ -78,9 +79,13 @@ def _from_path(path: Path) -> Raw:
     try:
         if not path.is_dir():
             got = "a file" if path.exists() else "none"
-            raise bad(str(path), expected="a folder of class folders, or an .npz", got=got)
+            refusal = not_read(path) if path.is_file() else None
+            raise refusal or bad(str(path), expected="a folder of class folders, or an .npz", got=got)
         if next(path.rglob("*.parquet"), None) is not None:
             return parquet_folder(path)
+        refusal = not_read(path)
+        if refusal is not None:
+            raise refusal
         return class_folders(path)
     except OSError as error:  # a folder in it that may not be listed, a name that is too long
         raise bad(str(path), expected="a folder that can be read", got=error.strerror or str(error)) from None

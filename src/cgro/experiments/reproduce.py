@@ -55,7 +55,7 @@ class Config(Output, Computing):
 
     names: str = option("all", "an artifact, several joined by commas, or a group; default all", positional=True)
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
-    workers: int = option(1, "jobs at a time, each with its share of the threads")
+    workers: int = option(1, "jobs at a time, each with its share of the threads", low=1)
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")
     max_hours: float = option(168.0, "refuse gpu and paper when their estimate is above")
     store: str | None = option(

@@ -231,9 +231,14 @@ def _require_shape(out: object, n_outputs: int, name: str) -> None:
             remedy="return the logits alone, or an object with .logits",
         )
     if tuple(out.shape) != expected:
+        remedy = "fit the last layer to the classes"
+        if n_outputs == 1 and tuple(out.shape) == (1, 2):
+            remedy = "of two logits z return their difference, z[:, 1] - z[:, 0]"
+        elif n_outputs == 1 and tuple(out.shape) == (1, 1):
+            remedy = "return out.squeeze(1)"
         raise bad(
             f"{name} output",
             expected=f"shape {expected}, {task} of this task",
             got=tuple(out.shape),
-            remedy="fit the last layer to the classes",
+            remedy=remedy,
         )

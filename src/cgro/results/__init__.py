@@ -47,6 +47,7 @@ from cgro.results.records import (
     VerdictRecord,
 )
 from cgro.results.summaries import (
+    BY_COMMAND,
     ArtifactSummary,
     DataSummary,
     DiagnoseSummary,
@@ -62,6 +63,7 @@ from cgro.results.summaries import (
     SeparationSummary,
     Summary,
     TrainSummary,
+    json_schema,
     plain_summary,
     read_summary,
     read_value,
@@ -83,6 +85,7 @@ from cgro.results.theory import (
 )
 
 __all__ = [
+    "BY_COMMAND",
     "Z95",
     "ArtifactSummary",
     "Bound",
@@ -149,6 +152,7 @@ __all__ = [
     "VerdictRecord",
     "commonest",
     "difference_interval",
+    "json_schema",
     "plain_summary",
     "read_summary",
     "read_value",

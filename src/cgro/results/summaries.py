@@ -24,6 +24,7 @@ from cgro.results.measurements import (
     SelectedEpoch,
 )
 from cgro.results.records import (
+    SPELLED,
     DatasetRecord,
     Json,
     ListedDataset,
@@ -275,6 +276,29 @@ def summary_type(found: Mapping[str, object]) -> type[Summary]:
     if "artifact" in found:
         return ArtifactSummary
     return BY_COMMAND.get(str(command), Summary)
+
+
+def json_schema(kind: type[Summary]) -> dict[str, Json]:
+    """The JSON schema of a summary, for readers in other languages and for checks in continuous integration.
+
+    Args:
+        kind: type of the summary, such as one of `BY_COMMAND`.
+
+    Returns:
+        The schema (draft 2020-12), ready to be written as JSON.
+
+    Example:
+        >>> json_schema(SeedsSummary)["$ref"]
+        '#/$defs/SeedsSummary'
+    """
+    return msgspec.json.schema(kind, schema_hook=_schema_of_special)
+
+
+def _schema_of_special(kind: type) -> dict[str, Json]:
+    """Of the one type that msgspec does not know: a number, or an infinite one as it is spelled."""
+    if kind is Real:
+        return {"anyOf": [{"type": "number"}, {"enum": list(SPELLED)}]}
+    raise NotImplementedError(kind)
 
 
 def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
