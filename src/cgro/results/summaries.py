@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from cgro._check import bad, one_line
 from cgro.results.records import (
+    CheckRecord,
     CorrelationRecord,
     DatasetRecord,
     DiagnosisRecord,
@@ -335,6 +336,14 @@ class DiagnoseSummary(Summary, frozen=True, kw_only=True):
     diagnoses: Sequence[DiagnosisRecord]
 
 
+class LintSummary(Summary, frozen=True, kw_only=True):
+    """The evaluation lint of one network."""
+
+    data: DatasetRecord
+    model: ModelRecord
+    checks: Sequence[CheckRecord]
+
+
 class ClaimRecord(Record, frozen=True, kw_only=True):
     """A claim of the paper and its verdict; see `cgro.experiments.claims.Claim`."""
 
@@ -410,6 +419,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
     "data": DataSummary,
     "quickstart": QuickstartSummary,
     "diagnose": DiagnoseSummary,
+    "lint": LintSummary,
     "reproduce": ReproduceSummary,
 }
 """Command -> the summary of one seed."""
