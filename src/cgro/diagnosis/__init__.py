@@ -10,9 +10,11 @@ from cgro.diagnosis.model import checkpoint_files, diagnose_model, measured
 from cgro.diagnosis.rise import Rise, rise_of
 from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.selection import Selection, select
+from cgro.diagnosis.strength import BESIDE, name_of_attack, too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
 
 __all__ = [
+    "BESIDE",
     "Check",
     "Column",
     "CurveRule",
@@ -26,6 +28,7 @@ __all__ = [
     "lint",
     "masked",
     "measured",
+    "name_of_attack",
     "point_with_lint",
     "quick_lint",
     "read_curves",
@@ -33,6 +36,7 @@ __all__ = [
     "read_run",
     "rise_of",
     "select",
+    "too_low",
     "with_caveats",
     "with_lint",
 ]
