@@ -80,7 +80,7 @@ def test_runs_of_one_and_of_several_seeds(tmp_path: Path, capsys: pytest.Capture
         )
         result = Run(tmp_path / f"d{n}").summary
         assert len(result["diagnoses"]) == n
-        assert len(result["diagnoses"][0]["lint"]) == 14
+        assert len(result["diagnoses"][0]["lint"]) == 16
     assert "Evaluation lint" in capsys.readouterr().out
 
 

@@ -162,3 +162,133 @@ def test_a_constant_model_is_called_collapsed(tmp_path: Path, capsys: pytest.Cap
 def test_a_target_that_does_not_exist_is_said_so(command: str, capsys: pytest.CaptureFixture) -> None:
     assert main([command, "runs/nowhere"]) == 2
     assert "runs/nowhere, which does not exist" in capsys.readouterr().err
+
+
+def summary_of(path: Path) -> dict:
+    return json.loads((path / "summary.json").read_text())
+
+
+def test_a_lesser_measurement_overwrites_no_larger_one(run: Path) -> None:
+    arguments = ["evaluate", str(run), "--attack", "apgd"]
+    assert main(arguments) == 0
+    full, file = summary_of(run), run / "evaluations" / "apgd" / "test.npz"
+    stored = file.read_bytes()
+    assert main([*arguments, "--parts", "test", "--n", "20"]) == 0
+    assert summary_of(run)["metrics"] == full["metrics"]
+    assert summary_of(run)["evaluations"] == full["evaluations"]  # the training part is still there, too
+    assert file.read_bytes() == stored
+    assert len(arrays(file.with_name("test-first-20.npz"))["index"]) == 20
+
+
+def test_a_larger_measurement_replaces_a_lesser_one(run: Path) -> None:
+    arguments = ["evaluate", str(run), "--attack", "apgd", "--parts", "test"]
+    assert main([*arguments, "--n", "20"]) == 0
+    assert summary_of(run)["metrics"]["robust_error/test@apgd"]["n"] == 20
+    assert summary_of(run)["metrics"]["robust_error/test"]["n"] == 60
+    assert main(arguments) == 0
+    assert summary_of(run)["metrics"]["robust_error/test@apgd"]["n"] == 60
+    assert summary_of(run)["evaluations"]["apgd"]["test"]["n"] == 60
+
+
+@pytest.fixture(scope="module")
+def naive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Standard training whose robust error, 40 to 50%, is far below that of a network without any defense at 0.1; its
+    own evaluation attacks nothing, so that any attack finds more.
+    """
+    out = tmp_path_factory.mktemp("naive") / "run"
+    words = ["train", *TINY, "--n-train", "600", "--n-test", "200", "--epochs", "20", "--radius", "0.07",
+             "--attack", "none", "--eval-attack", "none", "--eval-every", "20", "--lr", "0.02", "--out", str(out)]  # fmt: skip
+    assert main(words) == 0
+    return out
+
+
+def test_a_stronger_attack_on_a_subset_is_told_and_reaches_the_card(
+    naive: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = Path(shutil.copytree(naive, tmp_path / "run"))
+    assert main(["evaluate", str(run), "--attack", "pgd5", "--parts", "test", "--n", "100"]) == 0
+    metrics = summary_of(run)["metrics"]
+    strong, same = metrics["robust_error/test@pgd5"], metrics["robust_error/test@none@beside:pgd5"]
+    assert (metrics["robust_error/test"]["n"], strong["n"], same["n"]) == (200, 100, 100)
+    assert metrics["robust_error/test"]["value"] < 0.1 < strong["value"]
+    told = f"pgd5 finds {strong['value']:.1%} on 100 of these test images, none {same['value']:.1%} on the same: "
+    assert told in capsys.readouterr().err
+    assert main(["diagnose", str(run), "--lint-n", "0", "--out", str(tmp_path / "card")]) == 0
+    assert told in capsys.readouterr().out.splitlines()[0]
+    verdict = summary_of(tmp_path / "card")["diagnoses"][0]
+    assert any(told in caveat for caveat in verdict["evidence"]["caveats"])
+    # On all of them the number itself is replaced, and there is nothing left to tell.
+    assert main(["evaluate", str(run), "--attack", "pgd5", "--parts", "test"]) == 0
+    assert "too low" not in capsys.readouterr().err
+
+
+def test_the_verdict_anew_knows_that_nothing_was_attacked(
+    naive: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run = Path(shutil.copytree(naive, tmp_path / "run"))
+    assert main(["evaluate", str(run), "--attack", "pgd5"]) == 0
+    assert capsys.readouterr().out.startswith("standard_training: ")
+    found = summary_of(run)
+    assert found["verdict"]["label"] == "standard_training"
+    assert 0.4 < found["metrics"]["robust_error/train"]["value"] < 0.9, "an evaluation that could not tell"
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, shape, n_outputs):
+        super().__init__(nn.Flatten(), nn.Linear(64, n_outputs))
+
+class Noisy(Net):
+    def forward(self, x):
+        return super().forward(x + 0.2 * torch.randn_like(x))
+
+class Soft(Net):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+class Stairs(Net):
+    def forward(self, x):
+        return super().forward((x * 8).round() / 8)
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "told"), [("Net", ""), ("Noisy", "determinism"), ("Soft", "probabilities"), ("Stairs", "zero gradient")]
+)
+def test_what_makes_every_attack_doubtful_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, network: str, told: str
+) -> None:
+    (tmp_path / "nets_of_evaluate.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        linear = torch.nn.Linear(64, 10)
+    torch.save({f"1.{name}": value for name, value in linear.state_dict().items()}, "w.pt")
+    words = ["--data", "digits", "--model", f"nets_of_evaluate:{network}", "--radius", "0.1", "--attack", "pgd1"]
+    assert main(["evaluate", "w.pt", *words, "--n", "60", "--device", "cpu", "--out", "out"]) == 0
+    error = capsys.readouterr().err
+    assert told in error
+    assert ("warning" in error) == bool(told)
+
+
+def test_no_collapse_is_said_above_images_that_use_a_share_of_the_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A network trained on [0, 1] answers one class where images are divided by 255 twice."""
+    from cgro.data import load
+
+    data = load("digits", n_train=600, n_test=200)
+    monkeypatch.chdir(tmp_path)
+    np.savez("twice.npz", x=data.train.x.numpy() / 255, y=data.train.y.numpy())
+    model = build("mlp", (1, 8, 8), 10, seed=0)
+    with torch.no_grad():
+        model[-1].bias[3] = 5.0
+    torch.save(model.state_dict(), "w.pt")
+    words = ["--data", "twice.npz", "--model", "mlp", "--radius", "0.1", "--attack", "pgd2", "--device", "cpu"]
+    assert main(["evaluate", "w.pt", *words, "--out", "out"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("too_little_evidence: First mend the evaluation (input range: ")
+    assert "By the numbers alone it would be collapsed" in text

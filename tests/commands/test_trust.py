@@ -46,6 +46,7 @@ READERS = {
     "report": ["report", "RUN", "--lint-n", "8", "--out", "out", "--device", "cpu"],
     "diagnose": ["diagnose", "RUN", "--lint-n", "8", "--out", "out", "--device", "cpu"],
     "evaluate": ["evaluate", "RUN", "--attack", "pgd1", "--n", "10", "--device", "cpu"],
+    "lint": ["lint", "RUN", "--n", "8", "--out", "out", "--device", "cpu"],
     "flatness": ["flatness", "RUN", "--n", "4", "--n-steps", "1", "--n-loss-steps", "1", "--radii", "0.05", "--device", "cpu"],
     "memory": ["memory", "RUN", "--attack", "pgd1", "--n", "8", "--out", "out", "--device", "cpu"],
     "resume": ["train", "--resume", "RUN"],
@@ -331,7 +332,18 @@ def test_every_command_that_names_code_has_trust() -> None:
             not {"data", "model", "clean_model"} & {f.name for f in fields(config)} - set(named) or name == "quickstart"
         )
         found |= {name} if issubclass(config, Trusting) else set()
-    assert found == {"train", "evaluate", "flatness", "memory", "diagnose", "report", "memorize", "separation", "data"}
+    assert found == {
+        "train",
+        "evaluate",
+        "lint",
+        "flatness",
+        "memory",
+        "diagnose",
+        "report",
+        "memorize",
+        "separation",
+        "data",
+    }
 
 
 # ---------------------------------------------------------------- data: paths and the hub

@@ -65,7 +65,7 @@ def twice(v: Tensor) -> Tensor:
 def test_a_network_used_well_passes(trained: Trained) -> None:
     checks = lint(*trained, THREAT)
     assert warned(checks) == set()
-    assert len(checks) == 14
+    assert len(checks) == 16
     assert all(c.finding and c.meaning and c.remedy for c in checks)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.diagnosis.writers import four, learning_curve, write_log
 
-from cgro.definitions import ErrorRate, cgro_verdict
+from cgro.definitions import ErrorRate, VerdictRule, cgro_verdict
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_curves, read_log, rise_of
 from cgro.diagnosis.verdict import MOST_EPOCHS
 
@@ -169,6 +169,14 @@ def test_a_run_without_an_attack_is_standard_training_with_its_own_remedy() -> N
 )
 def test_a_point_of_standard_training(robust: float, attacked: bool | None, label: str) -> None:
     assert cgro_verdict(four_rates(0.0, robust), attacked=attacked).label == label
+
+
+def test_robust_errors_on_two_sides_of_the_limit_are_still_those_of_standard_training() -> None:
+    """The training set's alone above the limit is what underfitting looks like; here nothing was attacked."""
+    errors = four_rates(0.0, 0.44) | {"robust_error/train": ErrorRate(46, 100)}
+    rule = VerdictRule(n_classes=10)
+    assert cgro_verdict(errors, attacked=False, rule=rule).label == "standard_training"
+    assert cgro_verdict(errors, attacked=True, rule=rule).label == "underfitting"
 
 
 def test_a_collapse_of_standard_training_is_a_collapse() -> None:

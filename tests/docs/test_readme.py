@@ -23,6 +23,7 @@ TINY = {
     "dynamics": ["--seeds", "1", "--n-steps", "300", "--n-test", "200"],
     "evaluate": ["--n", "6"],
     "flatness": ["--n", "6", "--n-steps", "2"],
+    "lint": ["--n", "20"],
     "lower-bound": ["--dims", "2:6", "--toy-points", "60"],
     "memorize": ["--n-train", "24", "--n-test", "20", "--clean-epochs", "2"],
     "memory": ["--n", "20", "--attack", "pgd2"],

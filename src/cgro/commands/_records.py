@@ -100,6 +100,24 @@ def recorded(
             save(fresh, force=True)
 
 
+def place(folder: Path, part: str, n: int) -> Path:
+    """The file of an evaluation; one of more examples of the part keeps its own.
+
+    Args:
+        folder: of the attack.
+        part: such as test.
+        n: examples, from the front of the part.
+
+    Returns:
+        PART.npz, or PART-first-N.npz beside one that is larger.
+    """
+    path = folder / f"{part}.npz"
+    index = (attempt(lambda: read_npz(path, follow=False)) or {}).get("index")
+    if index is not None and index.size > n:
+        return folder / f"{part}-first-{n}.npz"
+    return path
+
+
 def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:
     arrays = {"attacks": np.array(record.attacks), "identity": np.array(identity), "y": split.y.cpu().numpy()}
     names = ["index", "tried", "by", "step", "margin", "wrong"]

@@ -63,6 +63,13 @@ class Target:
         """Norm, radius and box."""
         return self.settings.threat()
 
+    @property
+    def attacked(self) -> bool | None:
+        """Whether anything was attacked in training; None for a bare checkpoint, of which that is not known."""
+        if self.run is None:
+            return None
+        return self.settings.attack != "none" and self.settings.robust_weight != 0
+
     def at(self, p: str | None, radius: str | None) -> "Target":
         """The same network against another threat.
 

@@ -42,6 +42,8 @@ from cgro.diagnosis import (
     lint,
     measured,
     read_curves,
+    too_low,
+    with_caveats,
     with_lint,
 )
 from cgro.diagnosis.importers import parse_map
@@ -202,7 +204,7 @@ def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
         found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
         if config.lint_n:
             found_here = _with_lint_of_run(config, found_here, part)
-        found.append(found_here)
+        found.append(with_caveats(found_here, _too_low(part)))
     return curves, found
 
 
@@ -222,6 +224,14 @@ def _final_errors(part: Path) -> dict[str, ErrorRate]:
     metrics = source.read().metrics
     errors = {key: metrics[key].error for key in FOUR if key in metrics}
     return {key: error for key, error in errors.items() if error is not None}
+
+
+def _too_low(part: Path) -> list[str]:
+    """What stronger attacks on some of the examples of a finished run say of its errors."""
+    source = Run.open(part)
+    if not source.finished:
+        return []
+    return too_low(source.read().metrics)
 
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:

@@ -15,7 +15,7 @@ examples:
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from cgro.commands._target import Target, load_target, metrics_of, prepare, rule
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import attack_choices
+from cgro.diagnosis import BESIDE, Check, name_of_attack, point_with_lint, quick_lint, too_low
 from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
 from cgro.results import (
@@ -45,10 +46,12 @@ from cgro.results import (
     TrainSummary,
     VerdictRecord,
 )
-from cgro.runs import Run, Unsaved
+from cgro.runs import Run, Unsaved, say
 from cgro.training import make_fabric, shares_on
 
 PARTS = ("train", "validation", "test")
+LINT_N = 128
+"""Test examples of the checks that attack nothing. A choice, as in the lint."""
 
 NEXT = "cgro report {run}"
 """Mostly follows; see `cgro.cli`."""
@@ -128,12 +131,41 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str]) ->
         # Read now: another evaluation may have added its numbers while the data were loaded.
         before = source.read(TrainSummary)
         own_point = not changed and not config.selected
-        source.write_summary(_merged(before, result, suffix, own_point=own_point))
+        merged = _merged(before, result, suffix, own_point=own_point)
+        if own_point:
+            merged = replace(merged, metrics={**merged.metrics, **_beside(config, target, data, model, merged, folder)})
+            merged = replace(merged, verdict=_verdict_anew(merged, target.attacked, measured.checks))
+            for clause in too_low(merged.metrics):
+                say(f"warning: {clause}")
+        source.write_summary(merged)
     if config.out is None:
         return Unsaved(result)
     with begin("evaluate", config) as done:
         done.finish(result)
     return done
+
+
+def _beside(
+    config: Config, target: Target, data: Dataset, model: torch.nn.Module, merged: TrainSummary, folder: Path
+) -> dict[str, Metric]:
+    """The attack behind the run's own robust errors, on the fewer examples of this one: they are compared there."""
+    found: dict[str, Metric] = {}
+    stop = _records.budget(config.budget)
+    for part in ("train", "test"):
+        key = f"robust_error/{part}"
+        name = name_of_attack(merged.metrics, key)
+        own, new = merged.metrics.get(key), merged.metrics.get(f"{key}@{config.attack}")
+        if new is None or own is None or name in ("", config.attack):
+            continue
+        if (new.n or 0) >= (own.n or 0) or (new.typical or 0.0) <= (own.typical or 0.0):
+            continue
+        attack = target.attack(name, config.precision)
+        split = getattr(data, part).to(next(model.parameters()).device).head(new.n)
+        path = folder / f"{part}-beside.npz"
+        record = _records.recorded(model, split, attack, path, target.file, keep_examples=False, stop=stop)
+        if record.complete:
+            found[f"{key}@{name}{BESIDE}{config.attack}"] = Metric.of_error(record.so_far, attack)
+    return found
 
 
 def _per_epoch(
@@ -171,11 +203,12 @@ def _file_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Errors, the shares of the predictions, and per part what broke how many examples."""
+    """Errors, the shares of the predictions, per part what broke how many examples, and checks without an attack."""
 
     errors: dict[str, ErrorRate]
     shares: list[float]
     examples: dict[str, EvaluationRecord]
+    checks: list[Check]
 
 
 def _measure(
@@ -195,7 +228,7 @@ def _measure(
             model,
             split,
             attack,
-            folder / f"{part}.npz",
+            _records.place(folder, part, len(split)),
             target.file,
             keep_examples=config.save_examples,
             stop=stop,
@@ -208,7 +241,12 @@ def _measure(
         examples[part] = EvaluationRecord(
             broken_by=record.broken_by(), n=len(split), complete=record.complete, rounded_to_8_bits=counts
         )
-    return _Measured(errors, shares_on(model, data.test.to(device), config.n), examples)
+    test = data.test.to(device)
+    checks = quick_lint(model, test.head(LINT_N).x, test.head(LINT_N).y, target.threat)
+    for check in checks:
+        if check.status == "WARN":
+            say(f"warning: {check.name}: {check.finding}. To do: {check.remedy}")
+    return _Measured(errors, shares_on(model, test, config.n), examples, checks)
 
 
 def _summary(
@@ -217,8 +255,8 @@ def _summary(
     settings, errors = target.settings, measured.errors
     verdict = None
     if set(FOUR) <= set(errors):
-        found = cgro_verdict(errors, prediction_share=measured.shares, rule=rule_for(data))
-        verdict = VerdictRecord.of(found.to_dict())
+        found = cgro_verdict(errors, prediction_share=measured.shares, rule=rule_for(data), attacked=target.attacked)
+        verdict = VerdictRecord.of(point_with_lint(found, measured.checks).to_dict())
     return EvaluateSummary(
         command="evaluate",
         seed=settings.seed,
@@ -233,37 +271,47 @@ def _summary(
 
 
 def _merged(before: TrainSummary, result: EvaluateSummary, suffix: str, *, own_point: bool) -> TrainSummary:
-    """The run's summary with the new numbers; a plain robust key keeps the strongest bound on those examples."""
+    """The run's summary with the new numbers; each key keeps the strongest bound on the most examples."""
     metrics = dict(before.metrics)
     for key, metric in result.metrics.items():
         if "@" in key:
             continue
-        metrics[f"{key}{suffix}"] = metric
-        if own_point and (key not in metrics or _weaker(metrics[key], metric)):
-            metrics[key] = metric
-    verdict = before.verdict
-    if own_point and verdict is not None and set(FOUR) <= set(metrics):
-        verdict = _verdict_anew(verdict, metrics)
+        _keep(metrics, f"{key}{suffix}", metric)
+        if own_point:
+            _keep(metrics, key, metric)
     (examples,) = result.evaluations.values()
-    evaluations = {**(before.evaluations or {}), suffix[1:]: examples}
-    return replace(before, metrics=metrics, verdict=verdict, evaluations=evaluations)
+    evaluations = dict(before.evaluations or {})
+    parts = dict(evaluations.get(suffix[1:], {}))
+    for part, record in examples.items():
+        if part not in parts or record.n >= parts[part].n:
+            parts[part] = record
+    evaluations[suffix[1:]] = parts
+    return replace(before, metrics=metrics, evaluations=evaluations)
 
 
-def _weaker(old: Metric, new: Metric) -> bool:
-    """Whether the old number is of fewer examples, or of as many and lower."""
-    return (old.n or 0, old.typical or 0.0) < (new.n or 0, new.typical or 0.0)
+def _keep(metrics: dict[str, Metric], key: str, new: Metric) -> None:
+    """Put a number in place of one of fewer examples, or of as many that proves less."""
+    if key not in metrics or _strength(new) > _strength(metrics[key]):
+        metrics[key] = new
 
 
-def _verdict_anew(before: VerdictRecord, metrics: Mapping[str, Metric]) -> VerdictRecord:
+def _strength(metric: Metric) -> tuple[int, float, bool]:
+    return metric.n or 0, metric.typical or 0.0, metric.bound == "exact"
+
+
+def _verdict_anew(result: TrainSummary, attacked: bool | None, checks: Sequence[Check]) -> VerdictRecord | None:
     """The verdict on the numbers as they are now, by the thresholds and shares of the one before."""
+    before, metrics = result.verdict, result.metrics
+    if before is None or not set(FOUR) <= set(metrics):
+        return before
     evidence = before.evidence
     errors = {key: metrics[key].error for key in FOUR}
     if not evidence or not evidence.rule or None in errors.values():
         return before
     rule = VerdictRule(**evidence.rule.values())
     share = evidence.prediction_share or None
-    found = cgro_verdict(errors, prediction_share=share, rule=rule)  # type: ignore[arg-type]
-    return VerdictRecord.of(found.to_dict())
+    found = cgro_verdict(errors, prediction_share=share, rule=rule, attacked=attacked)  # type: ignore[arg-type]
+    return VerdictRecord.of(point_with_lint(found, checks).to_dict())
 
 
 def describe(result: EvaluateSummary | TrainSummary) -> str:

@@ -184,7 +184,7 @@ class _Point:
         """Whether robust errors are those of standard training: it is known, or nearly every example can be broken."""
         if attacked is None:
             return min(self.robust_train.value, self.robust_test.value) >= UNPROTECTED
-        return not attacked and self.robust_test.value >= rule.good_enough
+        return not attacked and max(self.robust_train.value, self.robust_test.value) >= rule.good_enough
 
     def sentence(self, label: Label, rule: VerdictRule) -> str:
         low, high = self.robust_gap_interval

@@ -24,11 +24,17 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "classes and loss": (
         "The loss of the attack must fit the outputs; probabilities flatten it, and AutoAttack's targeted losses "
         "need 4 classes.",
-        "return logits, one for each class; use the margin loss below 4 classes",
+        "return logits, one for each class, or log(p / (1 - p)) for a probability p of class +1; use the margin loss "
+        "below 4 classes",
     ),
     "normalization": (
         "A model that answers much better on converted inputs is not given what it was trained on.",
         "apply the conversion exactly once, inside the model",
+    ),
+    "class order": (
+        "A model whose outputs stand for other classes is wrong on nearly all of them, attacked or not.",
+        "number the classes as in training (torchvision's ImageFolder sorts names as text: 0, 1, 10, 2), or permute "
+        "the last layer",
     ),
     "gradients": (
         "Where the gradient is zero or missing, an attack that follows it stands still.",
@@ -50,6 +56,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "If more effort still breaks more, the number printed is too low.",
         "raise steps and restarts until the error stays, or use the ensemble",
     ),
+    "attack strength": (
+        "A robust error is a lower bound: what a stronger attack finds on the same images is missing in it.",
+        "report the error by the ensemble (cgro evaluate --attack ensemble)",
+    ),
     "order of attacks": (
         "Square uses no gradient; what it alone finds, the gradient hid.",
         "report the ensemble's error, not PGD's",
@@ -64,6 +74,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
 }
 """Name of a check -> what it would mean, and what to do."""
+
+FAULTS = ("mode", "input range", "radius", "classes and loss", "normalization", "class order")
+"""Checks whose WARN says that the evaluation, not the model, may make errors high: it stands first in a headline."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +134,52 @@ def masked(checks: Iterable[Check]) -> bool:
         True for one such WARN or more.
     """
     return any(check.masking for check in checks)
+
+
+def faults(checks: Iterable[Check]) -> list[Check]:
+    """The warnings that explain high errors by the evaluation instead of the model.
+
+    Args:
+        checks: of one model.
+
+    Returns:
+        Those of `FAULTS` that warn, in the order of the lint.
+
+    Example:
+        >>> [one.name for one in faults([check("radius", False, "8"), check("transfer", False, "9 of 9")])]
+        ['radius']
+    """
+    return [one for one in checks if one.name in FAULTS and one.status == "WARN"]
+
+
+def fault_sentence(found: Iterable[Check]) -> str:
+    """The faults of an evaluation, for the front of a headline.
+
+    Args:
+        found: one or more, see `faults`.
+
+    Returns:
+        One sentence.
+
+    Example:
+        >>> fault_sentence([check("radius", False, "radius 8 is 800% of the range")])
+        'First mend the evaluation (radius: radius 8 is 800% of the range).'
+    """
+    named = [f"{one.name}: {one.finding}" for one in found]
+    return f"First mend the evaluation ({'; '.join(named)})."
+
+
+def as_advice(found: Iterable[Check]) -> tuple[str, ...]:
+    """What to do about warnings, as remedies of a diagnosis.
+
+    Args:
+        found: checks.
+
+    Returns:
+        One sentence per check.
+
+    Example:
+        >>> as_advice([check("mode", False, "3 parts in train mode")])
+        ('Call model.eval() (mode).',)
+    """
+    return tuple(f"{one.remedy[0].upper()}{one.remedy[1:]} ({one.name})." for one in found)

@@ -25,9 +25,10 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import evaluated_outputs
 from cgro.diagnosis.findings import Check
+from cgro.diagnosis.headline import with_lint
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
-from cgro.diagnosis.verdict import Diagnosis, with_lint
+from cgro.diagnosis.verdict import Diagnosis
 from cgro.training.checkpoint import load_weights, read_weights
 
 Examples = Split | tuple[Tensor, Tensor]

@@ -1,6 +1,6 @@
 """`diagnose`: the verdict on a curve, with the numbers behind it in plain sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -8,14 +8,14 @@ import numpy as np
 from cgro.definitions import FOUR, ErrorRate, Label, Verdict, cgro_verdict
 from cgro.diagnosis import sentences
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.findings import Check, masked
+from cgro.diagnosis.findings import Check
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.rise import LAST, Rise, rise_of
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection, select
 from cgro.diagnosis.shape import catastrophe, drops_of, opening, shuffled, stuck
 
-__all__ = ["MOST_EPOCHS", "CurveRule", "Diagnosis", "diagnose", "with_lint"]
+__all__ = ["MOST_EPOCHS", "CurveRule", "Diagnosis", "diagnose"]
 
 LIKELY_N = 1000
 """Examples behind a curve's errors where a file does not say. On the low side of what is published."""
@@ -124,31 +124,6 @@ def diagnose(
     if isinstance(classes, int) and classes:
         rule = replace(rule, point=replace(rule.point, n_classes=classes))
     return _Case(curves, dict(errors or {}), rule, np.random.default_rng(seed)).judged()
-
-
-def with_lint(found: Diagnosis, checks: Sequence[Check]) -> Diagnosis:
-    """Stamp a diagnosis with the lint; masked gradients overrule a verdict that rests on attacks along them.
-
-    Args:
-        found: by the numbers alone.
-        checks: of the model that they were measured on.
-
-    Returns:
-        The diagnosis, with the lint and perhaps with the label `gradient_masking`.
-    """
-    found = replace(found, lint=tuple(checks))
-    if not masked(checks) or found.label == "collapsed":
-        return found
-    signs = "; ".join(f"{check.name}: {check.finding}" for check in checks if check.masking)
-    reason = f"Gradient masking: robust errors found along gradients are too low here. {signs}."
-    told = f"By the numbers alone it would be {found.label}: {found.reason}"
-    return replace(
-        found,
-        label="gradient_masking",
-        reason=reason,
-        findings=(told, *found.findings),
-        remedies=remedies_for("gradient_masking"),
-    )
 
 
 def held_out(curves: Curves) -> tuple[Curves, str]:

@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from cgro._check import bad, one_line
 from cgro.results.artifact import ClaimRecord, FigureRecord, MachineRecord, TableRecord
 from cgro.results.measurements import (
+    CheckRecord,
     CorrelationRecord,
     DiagnosisRecord,
     EpochRecord,
@@ -218,6 +219,14 @@ class DiagnoseSummary(Summary, frozen=True, kw_only=True):
     diagnoses: Sequence[DiagnosisRecord]
 
 
+class LintSummary(Summary, frozen=True, kw_only=True):
+    """The evaluation lint of one network."""
+
+    data: DatasetRecord
+    model: ModelRecord
+    checks: Sequence[CheckRecord]
+
+
 class ArtifactSummary(Summary, frozen=True, kw_only=True):
     """One artifact of the paper, reproduced."""
 
@@ -251,6 +260,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
     "data": DataSummary,
     "quickstart": QuickstartSummary,
     "diagnose": DiagnoseSummary,
+    "lint": LintSummary,
     "reproduce": ReproduceSummary,
 }
 """Command -> the summary of one seed."""

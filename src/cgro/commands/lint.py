@@ -1,0 +1,130 @@
+"""Can the robust errors of a network be believed? Checks of its evaluation: each says what it found and what to do.
+
+The network is attacked on some test examples; the summary of a run stays as it is. A PASS is no proof: this sign of a
+bad evaluation did not show on these examples. --strict makes a WARN exit 1, for CI.
+
+examples:
+  cgro lint runs/mnist5k
+  cgro lint weights.pt --data mnist --model my_package.networks:Net --radius 0.1
+  cgro lint runs/mine --model my_package.networks:Net --strict
+
+A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cgro._check import CheckFailed, bad, count
+from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
+from cgro.commands._target import load_target
+from cgro.diagnosis import lint
+from cgro.models import n_parameters
+from cgro.results import CheckRecord, DatasetRecord, LintSummary, ModelRecord, OutcomeRecord, ThreatRecord
+from cgro.runs import Run, Unsaved
+from cgro.training import make_fabric
+
+
+@dataclass(kw_only=True)
+class Config(Trusting, Output, Computing):
+    """Options of `cgro lint`."""
+
+    target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
+    n: int = option(128, "test examples, at most")
+    strict: bool = option(False, "exit 1 if a check warns")
+    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
+    classes: str | None = option(None, "task of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
+    width: int | None = option(None, "its width")
+    p: str | None = option(None, "norm; default: that of the run, or inf")
+    radius: str | None = option(None, "radius; default: that of the run")
+    seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data")
+
+
+def run(config: Config) -> Run | Unsaved:
+    """Run the lint on a run or a checkpoint.
+
+    Args:
+        config: the options.
+
+    Returns:
+        A run with --out, else `Unsaved`.
+
+    Raises:
+        BadRequest: options that do not fit, or weights, data and network that do not.
+    """
+    set_up(config)
+    count(config.n, "--n")
+    if config.target is None:
+        raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro lint --help")
+    target = load_target(config.target, config, p=config.p, radius=config.radius, trust=config.trust)
+    target = target.at(config.p, config.radius)
+    data, model = target.load()
+    device = make_fabric(config.device).device
+    test = data.test.head(config.n).to(device)
+    found = lint(model.to(device).eval(), test.x, test.y, target.threat, n=config.n, seed=config.seed)
+    checks = [CheckRecord.of(one.to_dict()) for one in found]
+    result = LintSummary(
+        command="lint",
+        seed=config.seed,
+        threat=ThreatRecord.of(target.threat.to_dict()),
+        outcome=OutcomeRecord(kind="completed", reason=f"{_tally(checks)} on {len(test)} test examples"),
+        verdict=None,
+        metrics={},
+        data=DatasetRecord.of(data.describe()),
+        model=ModelRecord(name=target.settings.model, width=target.settings.width, n_parameters=n_parameters(model)),
+        checks=checks,
+    )
+    if config.out is None:
+        return Unsaved(result)
+    with begin("lint", config) as kept:
+        kept.finish(result)
+    return kept
+
+
+def check(config: Config, result: LintSummary) -> None:
+    """Hold a finished lint against `--strict`.
+
+    Args:
+        config: the options.
+        result: of `run`.
+
+    Raises:
+        CheckFailed: --strict, and a check that warns.
+    """
+    warned = warned_names(result.checks)
+    if config.strict and warned:
+        raise CheckFailed(f"{len(warned)} of {len(result.checks)} checks warn (--strict): {', '.join(warned)}")
+
+
+def warned_names(checks: Sequence[CheckRecord]) -> list[str]:
+    """Which checks warn.
+
+    Args:
+        checks: of one lint.
+
+    Returns:
+        Their names, in their order.
+    """
+    return [one.name for one in checks if one.status == "WARN"]
+
+
+def _tally(checks: Sequence[CheckRecord]) -> str:
+    n_warned = len(warned_names(checks))
+    return f"{len(checks) - n_warned} PASS, {n_warned} WARN"
+
+
+def describe(result: LintSummary) -> str:
+    """Every check with its finding; for a WARN also what it means and what to do.
+
+    Args:
+        result: of `run`.
+
+    Returns:
+        Lines for the terminal.
+    """
+    lines = [f"Evaluation lint: {result.outcome.reason}", ""]
+    for one in result.checks:
+        lines.append(f"{one.status}  {one.name:20} {one.finding}")
+        if one.status == "WARN":
+            lines.append(f"      {one.meaning} To do: {one.remedy}.")
+    return "\n".join(lines)

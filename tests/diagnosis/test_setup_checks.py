@@ -1,0 +1,103 @@
+"""Checks without an attack: outputs that are no scores, classes in another order, and networks that deserve no warning.
+
+The networks are lookups of planted truth: x carries its class (and a number between 0 and 1) as pixels.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from cgro.definitions import ThreatModel
+from cgro.diagnosis.findings import Check
+from cgro.diagnosis.setup_checks import setup_checks
+
+THREAT = ThreatModel("inf", 0.02)
+
+
+def found(model, x: Tensor, y: Tensor, name: str) -> Check:
+    return next(one for one in setup_checks(model, x, y, THREAT) if one.name == name)
+
+
+def points(n_classes: int, n: int = 128, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """(N, C) points near the unit vector of their class."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % n_classes
+    x = 0.4 * torch.rand(n, n_classes, generator=generator)
+    x[torch.arange(n), y] = 1.0
+    return x, y
+
+
+def binary(n: int = 128) -> tuple[Tensor, Tensor]:
+    x, y = points(2, n)
+    return x, 2 * y - 1
+
+
+def logit(x: Tensor) -> Tensor:
+    return 8 * (x[:, 1] - x[:, 0])
+
+
+def test_probabilities_are_no_scores() -> None:
+    x, y = binary()
+    one = found(lambda v: torch.sigmoid(logit(v)), x, y, "classes and loss")
+    assert one.status == "WARN"
+    assert "Clean error 50.0% with the limit at 0, 0.0% with the limit at 0.5" in one.finding
+    assert found(logit, x, y, "classes and loss").status == "PASS"
+
+
+def test_sigmoids_per_class_are_no_logits() -> None:
+    x, y = points(6)
+    one = found(lambda v: torch.sigmoid(20 * (v - 0.7)), x, y, "classes and loss")
+    assert (one.status, "sigmoid" in one.finding) == ("WARN", True)
+    assert found(lambda v: 20 * (v - 0.7), x, y, "classes and loss").status == "PASS"
+
+
+def test_a_collapsed_network_answers_no_probabilities() -> None:
+    x, y = binary()
+    assert found(lambda v: v.new_full((len(v),), 0.3), x, y, "classes and loss").status == "PASS"
+    x, y = points(6)
+    assert found(lambda v: v.new_full((len(v), 6), 0.7), x, y, "classes and loss").status == "PASS"
+
+
+@pytest.mark.parametrize("n_classes", [11, 12, 20])
+def test_the_order_of_class_names_as_text_is_named(n_classes: int) -> None:
+    x, y = points(n_classes)
+    as_text = torch.tensor(sorted(range(n_classes), key=str))
+    one = found(lambda v: v[:, as_text], x, y, "class order")  # output k is the class of the k-th name
+    assert one.status == "WARN"
+    assert "their numbers as text (0, 1, 10, " in one.finding
+
+
+def test_labels_counted_from_another_number_and_swapped_ones() -> None:
+    x, y = points(8)
+    one = found(lambda v: torch.nn.functional.pad(v, (0, 1)), x, y + 1, "class order")
+    assert (one.status, "each label is one too high" in one.finding) == ("WARN", True)
+    x, y = binary()
+    one = found(lambda v: -logit(v), x, y, "class order")
+    assert one.status == "WARN"
+    assert "output -1 is class 1, 1 is class -1" in one.finding
+
+
+def test_any_other_order_is_listed() -> None:
+    x, y = points(6)
+    one = found(lambda v: v[:, torch.tensor([3, 0, 5, 1, 2, 4])], x, y, "class order")
+    assert one.finding.endswith("output 0 is class 3, 1 is class 0, 2 is class 5, 3 is class 1 and 2 more")
+    assert "clean error 100.0%, but 0.0%" in one.finding
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 100, 1000])
+@pytest.mark.parametrize("seed", range(5))
+def test_guessing_is_in_no_order(n_classes: int, seed: int) -> None:
+    """An assignment of many classes to 128 examples fits chance: that is why it is tried on the other half."""
+    x, y = points(n_classes)
+    noise = torch.rand(n_classes, n_classes, generator=torch.Generator().manual_seed(seed)) - 0.5
+    y = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
+    assert found(lambda v: v @ noise, x, y, "class order").status == "PASS"
+    assert found(lambda v: 0 * v, x, y, "class order").status == "PASS"
+
+
+def test_pictures_that_use_a_share_of_the_range() -> None:
+    x, y = points(6)
+    for scaled in (x / 255, (x > 0.5).float() / 255):
+        one = found(lambda v: v, scaled, y, "input range")
+        assert one.status == "WARN"
+        assert "0.4% of the box" in one.finding
