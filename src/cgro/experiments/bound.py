@@ -11,7 +11,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report.experiments import bound_bars
+from cgro.report.experiments import bound_points
 from cgro.report.reproduction import cell
 from cgro.results import Measured
 
@@ -196,4 +196,4 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figure goes.
         workspace: not needed.
     """
-    bound_bars(folder / "bound", findings.data)
+    bound_points(folder / "bound", findings.data)

@@ -33,7 +33,7 @@ BOUNDS = {
 }
 """What an error proves, in words."""
 
-SHARES = ("clean_error/", "robust_error/", "rise/", "memory/score", "memory/quarter_", "memory/mu", "memory/influence")
+SHARES = ("clean_error/", "robust_error/", "rise/", "memory/quarter_", "memory/mu", "memory/influence")
 """How the names of numbers begin that are shares of examples, or differences of such."""
 
 
