@@ -1,9 +1,16 @@
 """Figure 2(a, b): the orders of Table 1, under names of its own."""
 
+from pathlib import Path
+
+import msgspec
+import pytest
+from matplotlib.figure import Figure
 from tests.experiments.cases import Cases, judged
 from tests.experiments.test_table1 import RIGHT, SWAPPED
 
 from cgro.experiments import figure2ab, table1
+from cgro.experiments.plan import Scale
+from cgro.experiments.workspace import Workspace
 
 CASES = Cases(
     right=RIGHT,
@@ -25,3 +32,13 @@ def test_the_claims_about_capacity_are_those_of_table_1() -> None:
 
 def test_it_reads_the_runs_of_table_1() -> None:
     assert figure2ab.jobs("cpu") == table1.jobs("cpu")
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("cpu", "MNIST, LeNet"), ("smoke", "smoke: mnist5k for MNIST, LeNet")])
+def test_a_figure_of_smoke_is_not_called_by_the_data_of_the_paper(
+    scale: Scale, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda drawing, file, **options: drawn.append(drawing))
+    figure2ab.draw(msgspec.structs.replace(RIGHT, scale=scale), tmp_path, Workspace(tmp_path))
+    assert drawn[0].get_suptitle().startswith(expected)

@@ -62,7 +62,7 @@ def test_the_store_has_small_files_and_no_path_of_this_machine(smoke: Path) -> N
     assert "@/cifar10-w3/seed-0" in (root / "figure3" / "config.yaml").read_text()
     write_document(root.parent, root.parent / "page.md")
     text = (root.parent / "page.md").read_text()
-    assert "](smoke/table1/figures/mnist.svg)" in text
+    assert "](smoke/figure2ab/figures/mnist.svg)" in text
     assert "as far as they are trained" not in text
 
 

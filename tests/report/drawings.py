@@ -14,6 +14,7 @@ from tests.report.runs import (
     lower_bound_run,
     make_run,
     memory_run,
+    separation_run,
     settings,
     sweep_run,
     train_summary,
@@ -24,7 +25,7 @@ from tests.report.runs import (
 )
 
 from cgro.report import diagnosis as diagnosis_report
-from cgro.report import dynamics, experiments, flatness, memory, phase, representation, training
+from cgro.report import dynamics, experiments, flatness, memory, phase, representation, separation, training
 
 
 def learning_curves(folder: Path, text: str) -> None:
@@ -68,6 +69,10 @@ def parameter_law(folder: Path, text: str) -> None:
         for n in (10, 20):
             rows.append({"variant": "box", "data": kind, "n": n, "dim": 4, "measured": 24 * n, "generic": 25 * n})
     representation.parameter_law(folder / "law", rows)
+
+
+def nearest_histogram(folder: Path, text: str) -> None:
+    separation.nearest_histogram(separation_run(folder, text))
 
 
 def memory_draw(folder: Path, text: str) -> None:
@@ -140,9 +145,9 @@ def curves_over_epochs(folder: Path, text: str) -> None:
     experiments.curves_over_epochs(folder / "curves", found)
 
 
-def bound_bars(folder: Path, text: str) -> None:
+def bound_points(folder: Path, text: str) -> None:
     part = {key: [0.5, 0.6] for key in ("gap", "robust_loss", "bound")}
-    experiments.bound_bars(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
+    experiments.bound_points(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
 
 
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
@@ -155,9 +160,10 @@ DRAWINGS: dict[str, Callable[[Path, str], None]] = {
     "experiments.accuracy_bars": accuracy_bars,
     "experiments.size_law": size_law,
     "experiments.robust_brackets": robust_brackets,
+    "separation.nearest_histogram": nearest_histogram,
     "experiments.width_curves": width_curves,
     "experiments.curves_over_epochs": curves_over_epochs,
-    "experiments.bound_bars": bound_bars,
+    "experiments.bound_points": bound_points,
     "flatness.by_radius": flatness_draw,
     "flatness.by_epoch": flatness_draw,
     "flatness.over_training": flatness_draw,

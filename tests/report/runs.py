@@ -26,6 +26,8 @@ from cgro.results import (
     ModelRecord,
     OutcomeRecord,
     RiseRecord,
+    SeparationRow,
+    SeparationSummary,
     Summary,
     ThreatRecord,
     TrainSummary,
@@ -292,6 +294,7 @@ def dynamics_rows() -> list[dict[str, Any]]:
             "signal_margin": [0.1 * k, 0.2 * k],
             "noise_learned": [0.1 * k] * 2,
             "robust_error/train": [0.5, 0.4],
+            "robust_error/test": [0.5, 0.3],
             "filter_signal": rng.normal(size=4).tolist(),
             "filter_noise": rng.random(4).tolist(),
         }
@@ -345,6 +348,33 @@ def lower_bound_run(folder: Path) -> Path:
 def quarter(memory: float) -> dict[str, Any]:
     """Shares of a quarter, as `memory.json` has them."""
     return {"memory": memory, "interval": [memory - 0.1, memory + 0.1], "train": 0.9, "test": 0.9 - memory}
+
+
+NEAREST = np.array([0.2, 0.5, 0.5, 1.0])
+
+
+def separation_run(folder: Path, text: str, *, radius: float | None = None, **arrays: np.ndarray) -> Path:
+    """Of two norms, with the distances `NEAREST` and twice as large ones."""
+    row = SeparationRow(
+        p="inf", separation=0.2, max_radius=0.1, pair=[0, 1], pair_index=[0, 1], pair_labels=[0, 1], quantiles=[0.2]
+    )
+    threat = None if radius is None else ThreatRecord(p="inf", radius=radius, box=None)
+    summary = SeparationSummary(
+        command="separation",
+        seed=0,
+        threat=threat,
+        outcome=COMPLETED,
+        verdict=None,
+        metrics={},
+        data=msgspec.structs.replace(DATA, name=text),
+        separation={"inf": 0.2, "2": 0.2},
+        max_radius={"inf": 0.1, "2": 0.1},
+        admissible=None,
+        norms=[row, msgspec.structs.replace(row, p=2)],
+    )
+    run = make_run(folder, config={"command": "separation"}, summary=summary, rows=[])
+    np.savez(run / "nearest.npz", **{"inf": NEAREST, "2": 2 * NEAREST, **arrays})
+    return run
 
 
 def memory_run(folder: Path, **found: Any) -> Path:

@@ -52,7 +52,8 @@ def test_a_card_is_the_run(tmp_path: Path) -> None:
     error, mean, flat, rise = card.metrics
     assert (error.value, error.interval, error.n, error.attack) == (0.5, (0.4, 0.6), 60, "PGD")
     assert error.proves == "at least this: an attack found these examples"
-    assert (mean.value, mean.n, mean.proves) == (0.25, "2 seeds", "mean over seeds, sd 0.0000")
+    assert (mean.value, mean.n, mean.proves) == (0.25, "2 seeds", "mean over seeds, sd 0.00 points")
+    assert mean.interval == (0.25, 0.25)
     assert (rise.n, rise.proves) == ("", "p = 0.012")
     assert flat.interval is None
     assert [(row.kind, row.place) for row in card.flatness] == [("gradient", "test@0.1")]
@@ -69,8 +70,8 @@ def test_the_machine_readable_card_is_strict_json_with_its_keys(tmp_path: Path) 
     card = read_card(run_in(tmp_path / "run"), diagnosis("why"))
     found = json.loads(json.dumps(card.to_dict(), allow_nan=False))
     assert set(found) == {
-        "name", "command", "verdict", "diagnosis", "threat", "outcome", "metrics", "curves", "references", "config",
-        "environment", "flatness", "strong", "flatness_curves",
+        "name", "command", "verdict", "diagnosis", "facts", "threat", "outcome", "metrics", "curves", "references", "config",
+        "environment", "flatness", "strong", "flatness_curves", "valley",
     }  # fmt: skip
     assert found["verdict"] == {"label": "robust_overfitting", "reason": "why"}
     assert found["curves"]["epoch"] == [1, 2, 3, 4, 5]

@@ -11,23 +11,29 @@ from tests.report.runs import boundary, dynamics_rows, dynamics_run, dynamics_su
 
 from cgro._check import BadRequest
 from cgro.report.dynamics import filters_figure, filters_gif, stages_figure
+from cgro.report.style import ROBUST
 
 
 def test_stages_are_those_of_the_run(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
     assert stages_figure(dynamics_run(tmp_path)) == tmp_path / "figures" / "stages.png"
-    left, right = drawn[0].axes
+    upper, lower = drawn[0].axes
     rows = dynamics_rows()[1:]  # step 0 has no place on a logarithmic axis
-    signal = lines_of(left)[r"signal learned, $\alpha^q U$"]
+    signal = lines_of(upper)[r"signal learned, $\alpha^q U$"]
     assert signal.get_xdata().tolist() == [row["step"] for row in rows]
     assert signal.get_ydata() == pytest.approx([np.mean(row["signal_margin"]) for row in rows])
-    noise = lines_of(left)["noise learned, mean $V_i$"]
+    noise = lines_of(upper)["noise learned, mean $V_i$"]
     assert noise.get_ydata() == pytest.approx([np.mean(row["noise_learned"]) for row in rows])
-    (accuracy,) = lines_of(right).values()
-    assert accuracy.get_ydata() == pytest.approx([55.0] * 4)
-    band = right.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == pytest.approx((50, 60))  # the range over seeds
-    assert left.get_title() == "theorem: radius 0.5 x signal, robust weight 0.5; 2 seeds, range shaded"
-    assert [axes.get_ylabel() for axes in (left, right)] == ["contribution to the margin (logits)", "accuracy (%)"]
+    accuracies = lines_of(lower)
+    assert list(accuracies) == ["robust accuracy, train", "robust accuracy, test"]
+    train, test = accuracies.values()
+    assert train.get_ydata() == pytest.approx([55.0] * 4)
+    assert test.get_ydata() == pytest.approx([60.0] * 4)
+    assert train.get_color() == test.get_color() == ROBUST
+    assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
+    band = lower.collections[1].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((50, 70))  # the range over seeds
+    assert upper.get_title() == "theorem: radius 0.5 x signal, robust weight 0.5; 2 seeds, range shaded"
+    assert [axes.get_ylabel() for axes in (upper, lower)] == ["contribution to the margin (logits)", "accuracy (%)"]
 
 
 def test_boundaries_of_stages_are_marked(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -40,6 +46,8 @@ def test_boundaries_of_stages_are_marked(tmp_path: Path, drawn: list[Figure]) ->
     stages_figure(dynamics_run(tmp_path / "all", stages=every, calibrated=True))
     stages_figure(dynamics_run(tmp_path / "none", stages=None))
     one, whole, none = (figure.axes[0] for figure in drawn)
+    marked = [line.get_xdata()[0] for line in drawn[1].axes[1].lines[2:]]
+    assert marked == [10, 100, 600]  # in the panel of accuracies too
     assert [text.get_text() for text in one.texts] == ["I", "no later stage found"]
     assert [text.get_text() for text in whole.texts] == ["I", "II", "III"]
     assert [line.get_xdata()[0] for line in whole.lines[2:]] == [10, 100, 600]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from scipy import stats
 
 from cgro.report import experiments
+from cgro.report.style import GAP, MARK, ROBUST
 
 
 def shaped(**values: object) -> Any:
@@ -79,8 +81,18 @@ def test_the_law_of_sizes_is_drawn_by_norm(tmp_path: Path, drawn: list[Figure], 
     assert np.allclose(np.array(axes.lines[0].get_xydata()), [[64, 400], [128, 800]])
 
 
-def test_the_bound_is_drawn_beside_what_it_bounds(tmp_path: Path, drawn: list[Figure]) -> None:
-    sides = shaped(gap=[1.0, 3.0], robust_loss=[4.0, 6.0], bound=[50.0, 70.0])
-    experiments.bound_bars(tmp_path / "bound", {"digits": sides})
-    assert heights(drawn[0]) == [2.0, 5.0, 60.0]
-    assert drawn[0].axes[0].get_yscale() == "log"
+def test_the_bound_is_drawn_as_points_with_intervals(tmp_path: Path, drawn: list[Figure]) -> None:
+    sides = shaped(gap=[1.0, 1.2, 1.4], robust_loss=[4.0, 6.0], bound=[50.0])
+    experiments.bound_points(tmp_path / "bound", {"digits": sides})
+    (axes,) = drawn[0].axes
+    assert not axes.patches  # no bars: their length would mean nothing on a logarithmic axis
+    assert axes.get_yscale() == "log"
+    points = [container.lines[0].get_ydata()[0] for container in axes.containers]
+    assert points == pytest.approx([1.2, 5.0, 50.0])
+    colors = [container.lines[0].get_color() for container in axes.containers]
+    assert colors == [GAP, ROBUST, MARK]
+    ends = [container.lines[2][0].get_segments()[0][:, 1] for container in axes.containers]
+    expected = stats.t.interval(0.95, 2, 1.2, stats.sem(sides.gap))
+    assert ends[0] == pytest.approx(expected)
+    assert ends[1][0] == pytest.approx(0.5)  # the t interval of two seeds reaches below 0
+    assert ends[2] == pytest.approx([50.0, 50.0])

@@ -27,7 +27,9 @@ from cgro.report.card import read_card
 from cgro.report.page import LONGEST_TEXT, csp_hash, printable_text
 from cgro.report.page import html as render
 from cgro.report.pictures import read_pictures
-from cgro.results import Metric, Summary, VerdictRecord
+from cgro.report.side_by_side import Difference
+from cgro.results import ErrorRate, Metric, Summary, VerdictRecord
+from cgro.results.records import SelectedRecord, SelectionRecord
 from cgro.runs import Run
 
 
@@ -78,7 +80,7 @@ def test_no_text_breaks_the_page(text: str, tmp_path: Path) -> None:
     shown = render([card, read_card(run)], [read_pictures(run)] * 2)
     assert shown.encode().decode() == shown
     assert characters_of_xml(shown)
-    assert len(data_of(shown)) == 10  # two of curves, one of checkpoints, two of flatness, in both runs
+    assert len(data_of(shown)) == 11  # two of curves, one of checkpoints, two of flatness, in both runs; one of both
     assert shown.count("<script") == 1 + len(data_of(shown))
     assert "<svg onload" not in shown
     handlers = Handlers()
@@ -142,11 +144,12 @@ def test_the_verdict_stands_first_with_its_evidence(tmp_path: Path) -> None:
     found = diagnosis("because", findings=["one finding"], remedies=["one remedy"])
     run = run_in(tmp_path / "run", diagnose_summary(found))
     shown = render([read_card(run, found)], [read_pictures(run)])
-    words = ("robust overfitting", "because", "one finding", "one remedy", "Learning curves", "All numbers", "To do:")
+    words = ("not recorded", "robust overfitting", "Because", "Learning curves", "one finding", "one remedy")
+    words = (*words, "Robust generalization gap", "To do:", "Configuration")
     places = [shown.index(word) for word in words]
     assert places == sorted(places)
     assert 'class="verdict bad"' in shown
-    assert "onset 2</text>" in shown
+    assert "onset 2 [1.5, 2.5]</text>" in shown
     assert shown.count("lr drop</text>") == 2  # in the curves and in the gap
     assert "Side by side" not in shown
 
@@ -164,12 +167,70 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
     none = run_in(tmp_path / "two", train_summary(metrics={"clean_error/test": Metric(mean=0.25, sd=None)}))
     shown = render([read_card(run) for run in (one, none)], [read_pictures(run) for run in (one, none)])
     table = shown[shown.index("Side by side") : shown.index('<div class="runs">')]
-    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)
+    cells = re.findall(r"<t[hd](?: [^>]*)?>([^<]*)<", table)
     assert cells == [
-        *("run", "verdict", "clean_error/test", "robust_error/test"),
-        *("one", "robust", "not measured", "12.50"),
-        *("two", "robust", "25.00", "not measured"),
+        *("run", "verdict", "robust_error/test", "clean_error/test"),
+        *("1. one", "no robust gap", "12.50%", "not measured"),
+        *("2. two", "no robust gap", "not measured", "25.00%"),
     ]
+
+
+def test_side_by_side_shows_intervals_differences_and_one_chart(tmp_path: Path) -> None:
+    found = {"robust_error/test": Metric.of_error(ErrorRate(50, 100, "lower"))}
+    runs = [run_in(tmp_path / name, train_summary(metrics=found)) for name in ("first", "second")]
+    compared = [Difference(2, "robust_error/test", -0.125, (-0.25, 0.0), "paired by seed (3 seeds)")]
+    shown = render([read_card(run) for run in runs], [read_pictures(run) for run in runs], compared)
+    part = shown[shown.index("Side by side") : shown.index('<div class="runs">')]
+    assert "50.00%" in part
+    assert "40.38% to 59.62%" in part  # Wilson's interval
+    assert part.count("n = 100") == 2
+    assert "-12.50" in part
+    assert "-25.00 to +0.00" in part
+    assert "paired by seed (3 seeds)" in part
+    (chart,) = data_of(part)
+    assert chart["labels"] == ["1. first, test", "1. first, train", "2. second, test", "2. second, train"]
+    assert chart["lines"][0] == pytest.approx([100 * row["robust_error/test"] for row in training_rows()], abs=1e-3)
+
+
+def test_the_chart_has_the_fitted_valley_the_best_epoch_and_the_interval_of_the_onset(tmp_path: Path) -> None:
+    chosen = SelectedRecord(rule="test", epoch=3, robust_error=0.5, clean_error=None, robust_error_train=None)
+    selection = SelectionRecord(on_test=chosen, on_validation=None, last=chosen, last_five=chosen, gap=0.1, bias=None)
+    rows = [{**row, "valley": 0.5, "part": 0} for row in training_rows()]
+    found = diagnosis(selection=selection)
+    run = Run(make_run(tmp_path / "run", config={"target": "a/out.log"}, summary=diagnose_summary(found), rows=rows))
+    shown = render([read_card(run, found)], [read_pictures(run)])
+    curves = data_of(shown)[0]
+    assert curves["labels"][-1] == "falls, then rises (fit)"
+    assert curves["lines"][-1] == [50.0] * len(rows)
+    assert "best epoch 3</text>" in shown
+    (left, width) = re.findall(r'class="band" x="([\d.]+)" y="8" width="([\d.]+)"', shown)[0]
+    by_epoch = dict(zip(curves["epochs"], curves["xs"], strict=True))
+    step = by_epoch[2] - by_epoch[1]
+    assert float(left) == pytest.approx(by_epoch[1] + 0.5 * step, abs=0.2)
+    assert float(width) == pytest.approx(step, abs=0.2)
+
+
+def test_shares_are_percent_and_other_numbers_are_not(tmp_path: Path) -> None:
+    metrics = {
+        "robust_error/test@pgd20": Metric(value=0.4532, interval=(0.4, 0.5)),
+        "rise/robust_error/test": Metric(value=0.05),
+        "memory/ranking": Metric(value=0.625),
+    }
+    shown = page_of(run_in(tmp_path / "run", train_summary(metrics=metrics)))
+    assert "45.32%" in shown
+    assert "40.00% to 50.00%" in shown
+    assert "5.00%" in shown
+    assert ">0.625<" in shown
+    assert "0.4532" not in shown
+
+
+def test_every_cell_of_a_table_says_its_column_on_a_phone_and_a_print_opens_what_is_folded(tmp_path: Path) -> None:
+    shown = page_of(run_in(tmp_path / "run", train_summary(metrics={"robust_error/test": Metric(value=0.5)})))
+    cells = re.findall(r"<td[^>]*>", shown)
+    assert cells
+    assert all("data-label=" in cell for cell in cells)
+    assert 'addEventListener("beforeprint"' in shown
+    assert "white-space: pre-wrap" in shown
 
 
 def test_examples_are_shown_or_their_absence_is_said(tmp_path: Path) -> None:

@@ -31,13 +31,22 @@ def test_a_plane_shows_every_cell(tmp_path: Path, drawn: list[Figure]) -> None:
     # Cells are in the order of the grid, the first parameter outermost; it is the horizontal one.
     accuracy = np.ma.filled(axes.collections[0].get_array().reshape(3, 3).astype(float), np.nan)
     expected = np.full((3, 3), 75.0)
-    expected[0, 0] = np.nan  # diverged: gray
+    expected[0, 0] = np.nan  # diverged: hatched
     expected[1, 0] = 90.0
     assert np.allclose(accuracy, expected, equal_nan=True)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("radius / signal strength", "robust weight")
     assert drawn[0].axes[1].get_ylabel() == "robust test accuracy (%)"
-    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["predicted onset"]
+    assert axes.patch.get_hatch() == "////"  # seen where a cell is missing
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["predicted onset", "diverged"]
     assert axes.get_title() == "theorem, 2 seeds per cell"
+
+
+def test_the_axes_end_where_the_parameters_do(tmp_path: Path, drawn: list[Figure]) -> None:
+    phase_diagram(sweep_run(tmp_path, "theorem", ("n_filters", "robust_weight")))
+    axes = drawn[0].axes[0]
+    assert axes.get_ylim()[1] == 1.0  # the cell of weight 1 reaches half a step beyond
+    assert axes.get_xlim()[1] > 1.0
+    assert "diverged" not in [text.get_text() for text in drawn[0].legends[0].get_texts()]
 
 
 def test_a_line_shows_three_accuracies(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:

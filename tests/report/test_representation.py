@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from tests.report.runs import lower_bound_run, make_run, settings, write_plane
 
 from cgro._check import BadRequest
-from cgro.report.representation import decision_regions, hierarchy, parameter_law, toy
+from cgro.report.representation import REGIONS, decision_regions, hierarchy, parameter_law, toy
 from cgro.report.style import CLEAN, MEMORY, ROBUST
 
 
@@ -33,6 +34,27 @@ def test_regions_of_many_classes_are_an_image(tmp_path: Path, drawn: list[Figure
     decision_regions(write_plane(tmp_path, binary=False, hard=classes))
     assert np.array_equal(drawn[0].axes[1].images[0].get_array(), classes)
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["1", "-1", "1"]
+
+
+def test_the_legend_names_both_answers_the_balls_and_the_images(tmp_path: Path, drawn: list[Figure]) -> None:
+    make_run(tmp_path, config=settings("digits"))
+    decision_regions(write_plane(tmp_path))
+    (legend,) = drawn[0].legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == ["answer -1", "answer +1", "edge of a ball", "training image and its label"]
+    assert [patch.get_facecolor()[:3] for patch in legend.get_patches()] == [REGIONS(0)[:3], REGIONS(1)[:3]]
+
+
+@pytest.mark.parametrize(("p", "n"), [("2", 3), (2, 3), ("inf", 0)])
+def test_balls_of_l2_are_circles_of_their_radius(p: object, n: int, tmp_path: Path, drawn: list[Figure]) -> None:
+    make_run(tmp_path, config={**settings("digits"), "p": p, "radius": "8/255"})
+    decision_regions(write_plane(tmp_path))
+    for axes in drawn[0].axes:
+        circles = [patch for patch in axes.patches if isinstance(patch, Circle)]
+        assert [circle.radius for circle in circles] == [pytest.approx(8 / 255)] * n
+        assert axes.get_aspect() == 1.0  # round on the page too
+        if n:
+            assert [circle.center for circle in circles] == [(0.0, 0.0), (0.5, 0.1), (0.1, 0.5)]
 
 
 def test_a_damaged_plane_is_one_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cgro._check import BadRequest
 from cgro.report.examples import read_examples
 from cgro.report.style import CLEAN, ROBUST
 from cgro.report.training import adversarial_grid, learning_curves, robust_error_by_epoch
+from cgro.results import ErrorRate
 from cgro.runs import Run
 
 LABELS = {
@@ -46,7 +47,29 @@ def test_learning_curves_are_those_of_the_run(tmp_path: Path, drawn: list[Figure
     gap = 100 * (rows[-1]["robust_error/test"] - rows[-1]["robust_error/train"])
     assert axes.texts[0].get_text() == f"robust gap {gap:.1f} points"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "error (%)")
-    assert axes.get_title() == r"digits: adversarial training, $\ell_\infty$ radius digits"
+    assert axes.get_title() == "digits: adversarial training, $\\ell_\\infty$ radius digits\none seed"
+    assert not axes.containers  # how many examples are behind a point is not known
+
+
+def test_learning_curves_of_one_seed_say_n_intervals_and_drops(tmp_path: Path, drawn: list[Figure]) -> None:
+    rates = (0.1, 0.1, 0.01, 0.01, 0.008)
+    rows = [{**row, "lr": rate} for row, rate in zip(training_rows(), rates, strict=True)]
+    summary = train_summary()
+    run = make_run(tmp_path, config={**settings("digits"), "eval_n": 40}, summary=summary, rows=rows)
+    learning_curves(run)
+    (axes,) = drawn[0].axes
+    counts = {"train": min(40, summary.data.n_train), "test": min(40, summary.data.n_test)}
+    sizes = f"{counts['train']} train and {counts['test']} test examples"
+    assert axes.get_title().endswith(f"one seed, {sizes}, bars 95% intervals")
+    bars = dict(zip(LABELS, (axes.containers[k] for k in (2, 3, 0, 1)), strict=True))  # drawn robust first, train first
+    for key, container in bars.items():
+        n = counts[key.rpartition("/")[2]]
+        for row, (start, end) in zip(rows, container.lines[2][0].get_segments(), strict=True):
+            low, high = ErrorRate(round(n * row[key]), n).interval
+            value = 100 * row[key]
+            assert (start[1], end[1]) == pytest.approx((min(value, 100 * low), max(value, 100 * high)))
+    (drop,) = (line for line in axes.lines if line.get_label() == "learning rate drops")
+    assert drop.get_xdata()[0] == 2.5
 
 
 def test_learning_curves_over_seeds_are_means_with_bars(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
@@ -62,7 +85,7 @@ def test_learning_curves_over_seeds_are_means_with_bars(tmp_path: Path, drawn: l
     bars = axes.containers[1].lines[2][0].get_segments()
     assert [high - low for (_, low), (_, high) in bars] == pytest.approx(2 * values.std(0, ddof=1))
     assert axes.get_title().startswith("digits: standard training")
-    assert axes.get_title().endswith(", 2 seeds")
+    assert axes.get_title().endswith(", 2 seeds\nmean over seeds, bars one standard deviation")
 
 
 def test_no_evaluation_no_learning_curves(tmp_path: Path) -> None:

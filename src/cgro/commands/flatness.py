@@ -31,7 +31,7 @@ from cgro.commands._target import Target, every_checkpoint, load_target, prepare
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
-from cgro.flatness import Flatness, Search, first_order, flatness, gap_bound, in_between, rank_correlation
+from cgro.flatness import Flatness, GapBound, Search, first_order, flatness, gap_bound, in_between, rank_correlation
 from cgro.flatness.monitor import radius_name
 from cgro.flatness.search import parse_radii
 from cgro.reading import attempt, read_npz
@@ -310,8 +310,7 @@ def _summary(
             bound=BoundRecord.of({**vars(bound), "vacuous": bound.vacuous}),
             first_order=FirstOrderRecord.of({**vars(slope), "ratio": slope.ratio}),
         )
-        proposition = f"Proposition 6.4: radius * E|grad| = {slope.product:.3g}, measured rise {slope.rise:.3g}"
-        reason = f"{bound.sentence}; {proposition}"
+        reason = _sentence(curves, at[0])
     return FlatnessSummary(
         command="flatness",
         seed=settings.seed,
@@ -322,6 +321,39 @@ def _summary(
         data=DatasetRecord.of(data.describe()),
         flatness=curves,
     )
+
+
+def _sentence(curves: FlatnessRecord, k: int) -> str:
+    """What the k-th radius, that of training, says of memorization, and whether the bound says anything.
+
+    The rises are means over examples, so two of them differ if the interval of their difference leaves out 0.
+    """
+    parts = curves.checkpoints[-1].parts
+    train = parts["train"].rise[k]
+    test = parts["test"].rise[k]
+    if train.typical is None or test.typical is None or not train.interval or not test.interval:
+        return "The rise of the loss in the training balls is not known."
+    difference = test.typical - train.typical
+    half = math.hypot(*((high - low) / 2 for low, high in (train.interval, test.interval)))
+    meaning = "no difference is established, so flatness shows no memorization"
+    if difference > half:
+        meaning = (
+            "the network is flatter around the images that it was trained on, as one that memorizes their balls is"
+        )
+    elif difference < -half:
+        meaning = "it is less flat around the images that it was trained on, so flatness shows no memorization"
+    text = (
+        f"In balls of the training radius {curves.training_name} the loss rises by {test.typical:.2g} nats around test "
+        f"images and by {train.typical:.2g} around training images ({difference:+.2g} [{difference - half:+.2g}, "
+        f"{difference + half:+.2g}]): {meaning}."
+    )
+    bound = curves.bound
+    if not bound:
+        return text
+    if bound.vacuous:
+        allowed = f"it allows a gap of {bound.bound:.2g} nats, more than the whole loss"
+        return f"{text} The bound explains nothing here: {allowed}."
+    return f"{text} The bound allows a gap of {bound.bound:.2g} nats where {bound.gap:.2g} are measured."
 
 
 def _compared(results: list[FlatnessSummary]) -> FlatnessSummary:
@@ -340,7 +372,7 @@ def _compared(results: list[FlatnessSummary]) -> FlatnessSummary:
 
 
 def describe(result: FlatnessSummary) -> str:
-    """The numbers, the bound in one line, and the correlation.
+    """The numbers, the bound in one line, the correlation, and at the end what they say.
 
     Args:
         result: of one target or of several.
@@ -348,10 +380,20 @@ def describe(result: FlatnessSummary) -> str:
     Returns:
         Text for the terminal.
     """
-    lines = [lines_of(result), "", result.outcome.reason]
+    lines = [lines_of(result)]
+    records = result.flatness
+    if isinstance(records, FlatnessRecord):
+        records = [records]
+    if records[0].bound and records[0].first_order:
+        both = records[0].first_order
+        given = records[0].bound
+        bound = GapBound(given.factor, given.bound, given.gap, given.robust_loss, given.n, given.dim)
+        lines += ["", bound.sentence]
+        lines.append(f"Proposition 6.4: radius * E|grad| = {both.product:.3g}, measured rise {both.rise:.3g}")
     found = result.correlation
     if found:
         interval = "none" if found.interval is None else "[{:.2f}, {:.2f}]".format(*found.interval)
         text = f"{found.value:.2f}, 95% {interval}, {found.n_seeds} runs"
         lines.append(f"rank correlation of robust gap and global flatness: {text}")
-    return "\n".join(lines)
+    first = "" if len(records) == 1 else "Of the first run: "
+    return "\n".join([*lines, "", f"{first}{result.outcome.reason}"])

@@ -29,6 +29,7 @@ from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack
 from cgro.flatness import (
     Attacked,
+    MemoryScore,
     RealStages,
     attacked,
     by_quarter,
@@ -274,7 +275,7 @@ def _summary(
         command="memory",
         seed=settings.seed,
         threat=ThreatRecord.of(settings.threat().to_dict()),
-        outcome=OutcomeRecord(kind="completed", reason=_sentence(score.interval[0], memory)),
+        outcome=OutcomeRecord(kind="completed", reason=_sentence(score, memory)),
         verdict=None,
         metrics=metrics,
         data=DatasetRecord.of(data.describe()),
@@ -322,16 +323,25 @@ def _rank(a: Tensor, b: Tensor) -> float:
     return spearman(a[known].numpy(), b[known].numpy())
 
 
-def _sentence(low: float, memory: MemoryRecord) -> str:
-    text = "margins do not tell training from test images"
+def _sentence(score: MemoryScore, memory: MemoryRecord) -> str:
+    """What was found, first whether there is memory at all, then whom it serves."""
+    low, high = score.interval
+    margins = f"margins differ by {score.value:.2g} logits [{low:.2g}, {high:.2g}]"
+    text = f"Under attack training images are not farther from being misclassified than test images ({margins})"
+    ending = "no memory is established"
     if low > 0:
-        text = "margins are larger around training images"
+        text = f"Under attack training images are farther from being misclassified than test images ({margins})"
+        ending = "the network acts in part from memory"
+    text += f": {ending}."
     if memory.quarters:
         first, last = memory.quarters[0].memory, memory.quarters[-1].memory
-        text += f"; memory holds {first:.0%} of the quarter nearest to the clean boundary, {last:.0%} of the farthest"
+        text += (
+            f" In the quarter nearest to the standard network's boundary {first:.0%} of the training images are robust "
+            f"from memory, in the farthest {last:.0%}."
+        )
     if memory.stages is not None:
-        order = "come in the theorem's order" if memory.stages.ordered else "do not come in order"
-        text += f"; the stages {order}"
+        order = "come in the order of the theory" if memory.stages.ordered else "do not come in the order of the theory"
+        text += f" The three stages of training {order}."
     return text
 
 

@@ -14,7 +14,7 @@ that the lint was not run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,9 +22,10 @@ import msgspec
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
 from cgro.commands._common import Telling, Trusting, option
-from cgro.report.card import read_card, read_summary_of
+from cgro.report.card import Valley, read_card, read_summary_of
 from cgro.report.page import html
 from cgro.report.pictures import KEPT_BY, read_pictures
+from cgro.report.side_by_side import differences
 from cgro.results import DiagnoseSummary, DiagnosisRecord, commonest, read_value
 from cgro.runs import Run, Unsaved, write_atomic
 
@@ -72,7 +73,8 @@ def run(config: Config) -> Unsaved:
         config: the options.
 
     Returns:
-        The file (`report`, None with --json) and the cards (`runs`), as plain values.
+        The file (`report`, None with --json), the cards (`runs`), and of several runs the differences of their errors
+        from the first one (`differences`), as plain values.
 
     Raises:
         BadRequest: no run, a file that is there, or a run that is damaged.
@@ -83,31 +85,42 @@ def run(config: Config) -> Unsaved:
     if not config.json and out.exists() and not config.overwrite:
         raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
     runs = [Run.open(path) for path in config.runs]
-    cards = [read_card(one, _diagnosis(one, config)) for one in runs]
-    plain = [card.to_dict() for card in cards]
-    if config.json:
-        return Unsaved({"report": None, "runs": plain})
-    write_atomic(out, html(cards, [read_pictures(one) for one in runs]).encode())
-    return Unsaved({"report": str(out), "runs": plain})
+    cards = [read_card(one, *_diagnosis(one, config)) for one in runs]
+    compared = differences(runs)
+    answer = {
+        "report": None if config.json else str(out),
+        "runs": [card.to_dict() for card in cards],
+        "differences": [asdict(one) for one in compared],
+    }
+    if not config.json:
+        write_atomic(out, html(cards, [read_pictures(one) for one in runs], compared).encode())
+    return Unsaved(answer)
 
 
-def _diagnosis(run: Run, config: Config) -> DiagnosisRecord | None:
-    """What the run holds, or what its curves give; of several seeds the first of the most common label."""
+def _diagnosis(run: Run, config: Config) -> tuple[DiagnosisRecord | None, Valley | None]:
+    """What the run holds, or what its curves give and the valley that was fitted to them.
+
+    Of several seeds those of the first of the most common label.
+    """
     summary = read_summary_of(run)
     if isinstance(summary, DiagnoseSummary):
-        return summary.diagnoses[0]
+        return summary.diagnoses[0], None
     if summary.command not in KEPT_BY or "eval_attack" not in run.config:
-        return None
+        return None, None
     settings = diagnose.Config(target=str(run.path), lint_n=config.lint_n, device=config.device, trust=config.trust)
     seeds = diagnose.of_run(settings, run.path)[1]
     labels = [seed.label for seed in seeds]
     label, agreement = commonest(labels)
     chosen = labels.index(label)
     found = read_value(seeds[chosen].to_dict(), f"the diagnosis of {run.path}", DiagnosisRecord)
+    rise = seeds[chosen].rise
+    valley = None
+    if rise is not None:
+        valley = Valley(rise.epochs.tolist(), rise.fit.tolist())
     if len(seeds) == 1:
-        return found
+        return found, valley
     remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
-    return msgspec.structs.replace(found, findings=[remark, *found.findings])
+    return msgspec.structs.replace(found, findings=[remark, *found.findings]), valley
 
 
 def _ordinal(k: int) -> str:
@@ -135,6 +148,8 @@ def describe(result: Mapping[str, object]) -> str:
     lines = []
     for card in answer.runs:
         texts = [card.name, card.verdict.label, card.verdict.reason]
+        if card.verdict.label == "none":
+            del texts[1]
         lines.append(": ".join(map(one_line, texts)))
         if card.diagnosis is not None:
             for text in diagnose.not_run(card.diagnosis.findings):

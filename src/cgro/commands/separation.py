@@ -17,9 +17,10 @@ from cgro.commands._common import Output, Trusting, begin, option, say_remarks
 from cgro.data import Dataset, load
 from cgro.definitions import ThreatModel
 from cgro.definitions.threat import parse_p
-from cgro.representation import separation
+from cgro.report.separation import FILE, nearest_histogram
+from cgro.representation import Separation, separation
 from cgro.results import DatasetRecord, OutcomeRecord, SeparationRow, SeparationSummary, ThreatRecord
-from cgro.runs import Run, say
+from cgro.runs import Run, say, write_arrays
 
 NEXT = "cgro memorize --data {data}"
 """Mostly follows; see `cgro.cli`."""
@@ -57,17 +58,25 @@ def run(config: Config) -> Run:
     data = load(config.data, classes=config.classes, n_train=config.n_train, seed=config.seed)
     say_remarks(data)
     with begin("separation", config) as done:
-        rows = [_row(config, data, p) for p in orders]
+        measured = [_measured(config, data, p) for p in orders]
+        rows = [_row(data, p, found) for p, found in zip(orders, measured, strict=True)]
+        nearest = {str(row.p): np.asarray(found.nearest) for row, found in zip(rows, measured, strict=True)}
+        write_arrays(done.file(FILE), nearest)
         done.write_rows([row.plain() for row in rows])
-        done.finish(_summary(config.seed, data, rows, radius, orders[0]))
+        done.finish(_summary(config.seed, data, rows, radius, orders[0]), nearest_histogram)
     return done
 
 
-def _row(config: Config, data: Dataset, p: float) -> SeparationRow:
-    """The separation in one norm."""
+def _measured(config: Config, data: Dataset, p: float) -> Separation:
+    """All distances in one norm."""
     train = data.train
     with progress(len(train), f"distances, l_{p:g}") as update:
-        found = separation(train.raw, train.y, p, threads=config.threads, update=lambda n: update(n, ""))
+        return separation(train.raw, train.y, p, threads=config.threads, update=lambda n: update(n, ""))
+
+
+def _row(data: Dataset, p: float, found: Separation) -> SeparationRow:
+    """The separation in one norm."""
+    train = data.train
     return SeparationRow(
         p="inf" if p == math.inf else int(p),
         separation=found.value,
@@ -95,7 +104,7 @@ def _summary(
         command="separation",
         seed=seed,
         threat=threat,
-        outcome=OutcomeRecord(kind="completed", reason="exact distances"),
+        outcome=OutcomeRecord(kind="completed", reason=_sentence(rows, radius)),
         verdict=None,
         metrics={},
         data=DatasetRecord.of(data.describe()),
@@ -104,6 +113,20 @@ def _summary(
         admissible=admissible,
         norms=list(rows),
     )
+
+
+def _sentence(rows: Sequence[SeparationRow], radius: float | None) -> str:
+    """What the distances allow, for the norm that was asked for first."""
+    first = rows[0]
+    text = (
+        f"The two nearest training examples of different classes are {first.separation:.4g} apart in l_{first.p}: a "
+        f"classifier can be right on all balls of any radius below {first.max_radius:.4g}"
+    )
+    if radius is None:
+        return f"{text}."
+    if 2 * radius < first.separation:
+        return f"{text}, so at radius {radius:g} too."
+    return f"{text}, but at radius {radius:g} no classifier can."
 
 
 def describe(result: SeparationSummary) -> str:
@@ -120,4 +143,4 @@ def describe(result: SeparationSummary) -> str:
         i, k = row.pair_index
         labels = " and ".join(map(str, row.pair_labels))
         lines.append(f"l_{row.p!s:5} {row.separation:11.6g}   below {row.max_radius:.6g}   {i}, {k} (labels {labels})")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", result.outcome.reason])

@@ -15,6 +15,7 @@ from cgro.experiments.workspace import Workspace
 from cgro.results import ArtifactSummary, FigureRecord, OutcomeRecord, VerdictRecord, plain_summary
 from cgro.runs import Run, dump_json, environment, plain, write_atomic
 
+SMOKE_CAPTION = "Smoke, on mnist5k in the place of the data named here, no evidence:"
 STAND_IN = "stand-in data and tiny networks: smoke tests the machinery"
 """Why nothing is judged that was trained at scale smoke: mnist5k stands in for MNIST and CIFAR-10."""
 
@@ -129,6 +130,25 @@ def claims_of(artifact: Artifact, findings: Findings, paper: Any = None) -> list
     return claims
 
 
+def shown_data(name: str, scale: Scale) -> str:
+    """What a figure calls a data set: at `smoke` another one stands in for the paper's, and is named.
+
+    Args:
+        name: of the paper's data set.
+        scale: of the reproduction.
+
+    Returns:
+        The name, or that of the stand-in.
+
+    Example:
+        >>> shown_data("CIFAR-10", "cpu"), shown_data("CIFAR-10", "smoke")
+        ('CIFAR-10', 'smoke: mnist5k for CIFAR-10')
+    """
+    if scale == "smoke":
+        return f"smoke: mnist5k for {name}"
+    return name
+
+
 def produce(artifact: Artifact, scale: Scale, workspace: Workspace) -> ArtifactSummary:
     """Write DIR/NAME: config.yaml, environment.json, findings.json, tables, figures, summary.json.
 
@@ -180,6 +200,8 @@ def _summary(
     figures = []
     for name, caption in artifact.CAPTIONS.items():
         if (workspace.path / artifact.NAME / "figures" / f"{name}.svg").exists():
+            if artifact.NEEDS_TRAINING and scale == "smoke":
+                caption = f"{SMOKE_CAPTION} {caption}"
             figures.append(FigureRecord(file=f"figures/{name}.svg", caption=caption))
     return ArtifactSummary(
         command="reproduce",

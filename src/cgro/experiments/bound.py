@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from cgro.experiments import figure3, findings
+from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import PARTLY, REPRODUCED, Claim, Statement, above, holds
 from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report.experiments import bound_bars
+from cgro.report.experiments import bound_points
 from cgro.report.reproduction import cell
 from cgro.results import Measured
 
@@ -196,4 +197,5 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figure goes.
         workspace: not needed.
     """
-    bound_bars(folder / "bound", findings.data)
+    sides = {shown_data(name, findings.scale): sides for name, sides in findings.data.items()}
+    bound_points(folder / "bound", sides)

@@ -3,19 +3,27 @@
 from pathlib import Path
 
 from cgro.experiments import table1
+from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.table1 import Findings, Paper
 from cgro.experiments.tables import Table
 from cgro.experiments.widths import FAMILIES, evaluated_widths, readings
 from cgro.experiments.workspace import Workspace
+from cgro.report.experiments import width_curves
 from cgro.report.reproduction import cell
 
 NAME = "figure2ab"
 TITLE = "Figure 2(a, b): the effect of capacity"
 NEEDS_TRAINING = True
 PAPER = table1.PAPER
-CAPTIONS = table1.CAPTIONS
+CAPTIONS = {
+    "mnist": "MNIST, LeNet by width, l_inf 0.3: the paper (open) and ours (filled, bars one standard deviation; "
+    "at scales cpu and gpu with the radius warmed up).",
+    "cifar10": "CIFAR-10 by width, l_inf 8/255: the paper's WRN-34 (open) and our networks (filled).",
+}
+BASE = 16
+"""Channels of the first stage of WRN-d-1; a PreActResNet has as many there as its width says."""
 
 
 def jobs(scale: Scale) -> list[Job]:
@@ -87,4 +95,13 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figures go.
         workspace: not needed.
     """
-    table1.draw(findings, folder, workspace)
+    scale = findings.scale
+    mnist = evaluated_widths(findings.mnist)
+    title = f"{shown_data('MNIST', scale)}, LeNet, l_inf 0.3"
+    width_curves(folder / "mnist", mnist, PAPER.mnist, title, "width of LeNet")
+    channels = evaluated_widths(findings.cifar10)
+    if scale == "paper":
+        channels = {BASE * width: network for width, network in channels.items()}
+    paper = {BASE * width: row for width, row in PAPER.cifar10.items()}
+    title = f"{shown_data('CIFAR-10', scale)}, l_inf 8/255"
+    width_curves(folder / "cifar10", channels, paper, title, "channels of the first stage")

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, field
 
 from cgro.experiments import findings, networks
+from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim, Statement, above, holds
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import number
@@ -377,7 +378,10 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figure goes.
         workspace: not needed.
     """
-    over_seeds(folder / "quarters", {name: {"quarters": _shares(probes)} for name, probes in findings.data.items()})
+    shown = {}
+    for name, probes in findings.data.items():
+        shown[shown_data(name, findings.scale)] = {"quarters": _shares(probes)}
+    over_seeds(folder / "quarters", shown)
 
 
 def _shares(probes: Probes) -> dict[str, list[list[float]]]:

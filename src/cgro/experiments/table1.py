@@ -18,7 +18,6 @@ from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Cell, Table
 from cgro.experiments.widths import ACCURACIES, CONSTANT, FAMILIES, Beside, Family, Network, evaluated_widths, readings
 from cgro.experiments.workspace import Workspace
-from cgro.report.experiments import width_curves
 from cgro.report.reproduction import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
 
@@ -62,11 +61,8 @@ PAPER = Paper(
     },
     cifar10={1: Printed(82.56, 43.39, 64.19), 5: Printed(85.83, 46.25, 97.37), 10: Printed(86.05, 50.08, 99.57)},
 )
-CAPTIONS = {
-    "mnist": "MNIST, LeNet by width, l_inf 0.3: the paper (open) and ours (filled, bars one standard deviation; "
-    "at scales cpu and gpu with the radius warmed up).",
-    "cifar10": "CIFAR-10 by width, l_inf 8/255: the paper's WRN-34 (open) and our networks (filled).",
-}
+CAPTIONS: dict[str, str] = {}
+"""None: the curves are those of Figure 2 (a) and (b)."""
 PAPERS_TEST_SET = 10_000
 """Test images of MNIST, on which that percentage is exact."""
 LARGEST_CONSTANT = 12.0
@@ -81,8 +77,6 @@ PLATEAU = (
 TOGETHER = "the two rise together: what is gained on training images is not gained on test images"
 DEAR = 600
 """Seconds of training, as jobs estimate them, above which the ensemble judges the first seed only."""
-BASE = 16
-"""Channels of the first stage of WRN-d-1; a PreActResNet has as many there as its width says."""
 FIXED = 2.0
 """Points of clean test accuracy within which networks count as equally accurate: a choice."""
 STARTS: dict[int, tuple[str, ...]] = {
@@ -445,17 +439,10 @@ def _ensemble_table(rows: Sequence[Named]) -> Table:
 
 
 def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
-    """Figure 2 (a) and (b): Table 1 as curves.
+    """Nothing: Figure 2 (a) and (b) are this table as curves (`cgro.experiments.figure2ab`), and drawn there.
 
     Args:
-        findings: of `run`, or stored.
-        folder: where the figures go.
+        findings: not needed.
+        folder: not needed.
         workspace: not needed.
     """
-    mnist = evaluated_widths(findings.mnist)
-    width_curves(folder / "mnist", mnist, PAPER.mnist, "MNIST, LeNet, l_inf 0.3", "width of LeNet")
-    channels = evaluated_widths(findings.cifar10)
-    if findings.scale == "paper":
-        channels = {BASE * width: network for width, network in channels.items()}
-    paper = {BASE * width: row for width, row in PAPER.cifar10.items()}
-    width_curves(folder / "cifar10", channels, paper, "CIFAR-10, l_inf 8/255", "channels of the first stage")

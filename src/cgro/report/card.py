@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET
 
 from cgro.reading import read_json_object
-from cgro.report.curves import CURVES, Epoch, mean_over_seeds, read_epochs, seeds_of
+from cgro.report.curves import CURVES, Epoch, mean_over_seeds, read_epochs, read_valley, seeds_of
+from cgro.report.facts import Fact, facts_of, name_of
 from cgro.report.published import Comparison, compare
 from cgro.report.values import damaged, require_shallow
 from cgro.results import (
@@ -16,6 +17,7 @@ from cgro.results import (
     EpochRecord,
     FlatnessRecord,
     FlatnessSummary,
+    Measured,
     Metric,
     OutcomeRecord,
     Summary,
@@ -30,6 +32,9 @@ BOUNDS = {
     "exact": "exactly this, on these examples",
 }
 """What an error proves, in words."""
+
+SHARES = ("clean_error/", "robust_error/", "rise/", "memory/quarter_", "memory/mu", "memory/influence")
+"""How the names of numbers begin that are shares of examples, or differences of such."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,28 @@ class RadiusCurves:
 
 
 @dataclass(frozen=True)
+class Valley:
+    """What the diagnosis fitted to the robust error that it judged: a fall, then a rise.
+
+    Attributes:
+        epochs: increasing.
+        values: fractions, one per epoch.
+    """
+
+    epochs: Sequence[float] = ()
+    values: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
 class Card:
     """Everything about one run that the page shows. Texts are as the run has them.
 
     Attributes:
-        name: of its directory.
+        name: of its directory, and of the log or the weights that it judged.
         command: that wrote it.
         verdict: of the diagnosis, else of the run; the label is "none" where there is none.
         diagnosis: where there is one.
+        facts: data, network, threat, attack and number of examples, as far as they are known.
         threat: norm, radius and box.
         outcome: why the computation ended.
         metrics: the table of numbers.
@@ -112,12 +131,14 @@ class Card:
         flatness: the table of flatness.
         strong: attack -> part -> robust error of each kept checkpoint.
         flatness_curves: None where flatness was not measured, or of several runs.
+        valley: empty where nothing was fitted.
     """
 
     name: str
     command: str
     verdict: Verdict
     diagnosis: DiagnosisRecord | None
+    facts: Sequence[Fact]
     threat: ThreatRecord | None
     outcome: OutcomeRecord
     metrics: Sequence[Row]
@@ -128,6 +149,7 @@ class Card:
     flatness: Sequence[FlatnessRow]
     strong: Mapping[str, Mapping[str, Sequence[EpochRecord]]]
     flatness_curves: RadiusCurves | None
+    valley: Valley
 
     def curve(self, key: str) -> list[float | None]:
         """Look up one error after each epoch.
@@ -171,12 +193,13 @@ class Card:
         return plain({**values, "curves": curves, "flatness_curves": values["flatness_curves"] or {}})
 
 
-def read_card(run: Run, diagnosis: DiagnosisRecord | None = None) -> Card:
+def read_card(run: Run, diagnosis: DiagnosisRecord | None = None, valley: Valley | None = None) -> Card:
     """Read everything about one run that the page shows.
 
     Args:
         run: finished; others may have made it.
         diagnosis: where there is one.
+        valley: that the diagnosis fitted; by default the one that the run recorded.
 
     Returns:
         The card.
@@ -189,15 +212,17 @@ def read_card(run: Run, diagnosis: DiagnosisRecord | None = None) -> Card:
     require_shallow(config, str(run.path / "config.yaml"))
     environment = read_json_object(run.path / "environment.json", follow=False)
     require_shallow(environment, str(run.path / "environment.json"))
-    epochs = mean_over_seeds([read_epochs(seed) for seed in seeds_of(run)])
+    seeds = seeds_of(run)
+    epochs = mean_over_seeds([read_epochs(seed) for seed in seeds])
     strong = {}
     if isinstance(summary, TrainSummary) and summary.curves:
         strong = summary.curves
     return Card(
-        name=run.path.name,
+        name=name_of(run.path.name, summary.command, config),
         command=summary.command,
         verdict=_verdict(summary, diagnosis),
         diagnosis=diagnosis,
+        facts=facts_of(summary, config, _first_of(seeds, summary)),
         threat=summary.threat,
         outcome=summary.outcome,
         metrics=[_row(key, metric) for key, metric in summary.metrics.items()],
@@ -208,6 +233,7 @@ def read_card(run: Run, diagnosis: DiagnosisRecord | None = None) -> Card:
         flatness=_flatness_rows(summary.metrics),
         strong=strong,
         flatness_curves=_radius_curves(summary, str(run.path / "summary.json")),
+        valley=valley or Valley(*read_valley(run)),
     )
 
 
@@ -237,18 +263,56 @@ def _verdict(summary: Summary, diagnosis: DiagnosisRecord | None) -> Verdict:
     return Verdict("none", summary.outcome.reason)
 
 
+def _first_of(seeds: Sequence[Run], summary: Summary) -> Summary:
+    """The summary of the first seed, where that is a run of its own that ended."""
+    if (seeds[0].path / "summary.json").exists():
+        return seeds[0].read()
+    return summary
+
+
 def _row(key: str, metric: Metric) -> Row:
     if metric.mean is not UNSET:
-        proves = "mean over seeds"
-        if isinstance(metric.sd, float):
-            proves += f", sd {metric.sd:.4f}"
-        return Row(key, metric.mean, None, f"{len(metric.per_seed or ())} seeds", proves, "")
+        return _row_over_seeds(key, metric)
     proves = ""
     if metric.bound:
         proves = BOUNDS[metric.bound]
     elif metric.p_value is not UNSET:
         proves = f"p = {metric.p_value:.2g}"
     return Row(key, metric.typical, metric.interval or None, metric.n or "", proves, metric.attack or "")
+
+
+def _row_over_seeds(key: str, metric: Metric) -> Row:
+    """The mean with its t interval; a run of one seed has none."""
+    known = Measured.of(metric.by_seed)
+    proves = "mean over seeds"
+    if isinstance(metric.sd, float):
+        sd = f"{metric.sd:.4f}"
+        if is_share(key):
+            sd = f"{100 * metric.sd:.2f} points"
+        proves += f", sd {sd}"
+    interval = None
+    if known.n > 1 and metric.mean is not None:
+        low, high = known.interval
+        if is_share(key):
+            low, high = max(0.0, low), min(1.0, high)
+        interval = (low, high)
+    return Row(key, metric.typical, interval, f"{len(metric.by_seed)} seeds", proves, "")
+
+
+def is_share(key: str) -> bool:
+    """Say whether a number is a share of examples, which is shown in percent.
+
+    Args:
+        key: the name of the number.
+
+    Returns:
+        True of errors, of differences of errors, and of what is memorized.
+
+    Example:
+        >>> is_share("robust_error/test@pgd20"), is_share("flatness/gradient/test@0.1"), is_share("memory/quarter_1")
+        (True, False, True)
+    """
+    return key.startswith(SHARES)
 
 
 def _flatness_rows(metrics: Mapping[str, Metric]) -> list[FlatnessRow]:

@@ -32,12 +32,16 @@ class Line:
         part: of the data; says which dashes it has.
         values: one per place on the horizontal axis; None or NaN where none was measured, as between the evaluations of
             a run: the line goes on to the next.
+        width: of the line.
+        tag: written at its last value, where colors alone do not tell lines apart.
     """
 
     label: str
     color: str
     part: str
     values: Sequence[float | None]
+    width: float = 2.0
+    tag: str = ""
 
     @property
     def dash(self) -> str:
@@ -54,12 +58,14 @@ class Mark:
         label: beside it.
         kind: the class of the label in page.css.
         color: of the line.
+        span: its interval, drawn as a band; None where there is none.
     """
 
     at: float
     label: str
     kind: str
     color: str
+    span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,40 @@ class DrawnLine:
         line: label, color and dashes.
         values: those at the places that are drawn.
         path: as SVG has it; empty where nothing was measured.
+        end: (x, y) of the last value, beside which the tag stands.
     """
 
     line: Line
     values: Sequence[float | None]
     path: str
+    end: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class DrawnMark:
-    """A mark with its place in the units of the SVG."""
+    """A mark with its place in the units of the SVG.
+
+    Attributes:
+        mark: as given.
+        place: of the line.
+        left: of the band.
+        width: of the band; 0 where there is none.
+    """
 
     mark: Mark
     place: float
+    left: float = 0.0
+    width: float = 0.0
+
+    @property
+    def anchor(self) -> str:
+        """On which side of the line the label stands: in the right half of the chart it ends at the line."""
+        return "end" if self.place > WIDTH / 2 else "start"
+
+    @property
+    def label_shift(self) -> int:
+        """From the line to the label."""
+        return -3 if self.place > WIDTH / 2 else 3
 
 
 @dataclass(frozen=True)
@@ -179,11 +206,9 @@ def line_chart(
     drawn = []
     for line, row in zip(lines, values, strict=True):
         known = [None if math.isnan(value) else float(value) for value in row]
-        drawn.append(DrawnLine(line, known, _path(x_axis, y_axis, places, row)))
-    inside = []
-    for mark in marks:
-        if x_axis.first <= mark.at <= x_axis.last:
-            inside.append(DrawnMark(mark, x_axis.place(mark.at)))
+        end = _end(x_axis, y_axis, places, row)
+        drawn.append(DrawnLine(line, known, _path(x_axis, y_axis, places, row), end))
+    inside = [_drawn_mark(mark, x_axis) for mark in marks if x_axis.first <= mark.at <= x_axis.last]
     return Chart(
         title=title,
         unit=unit,
@@ -234,6 +259,25 @@ def _horizontal(axis: _Axis, *, whole: bool) -> list[Tick]:
         step = max(1.0, step)
     start = step * math.ceil(axis.first / step)
     return [Tick(axis.place(value), f"{value:g}") for value in np.arange(start, axis.last + 1e-9, step)]
+
+
+def _drawn_mark(mark: Mark, axis: _Axis) -> DrawnMark:
+    """A mark on the axis; its band is cut off where the axis ends."""
+    place = axis.place(mark.at)
+    if mark.span is None:
+        return DrawnMark(mark, place)
+    left = axis.place(max(axis.first, mark.span[0]))
+    right = axis.place(min(axis.last, mark.span[1]))
+    return DrawnMark(mark, place, left, round(max(0.0, right - left), 1))
+
+
+def _end(x_axis: _Axis, y_axis: _Axis, at: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Where the last measured value lies; the origin where none was measured."""
+    known = np.nonzero(~np.isnan(values))[0]
+    if not len(known):
+        return 0.0, 0.0
+    last = known[-1]
+    return x_axis.place(float(at[last])), y_axis.place(float(values[last]))
 
 
 def _path(x_axis: _Axis, y_axis: _Axis, at: np.ndarray, values: np.ndarray) -> str:

@@ -73,6 +73,11 @@ class _Row(msgspec.Struct):
         return Epoch(self.epoch, self.lr, errors)
 
 
+class _Fitted(msgspec.Struct):
+    epoch: Whole | Number
+    valley: Number
+
+
 def read_epochs(run: Run) -> list[Epoch]:
     """Read what a run recorded after its epochs.
 
@@ -88,6 +93,23 @@ def read_epochs(run: Run) -> list[Epoch]:
     what = str(run.path / "metrics.jsonl")
     rows = read_value([row for row in run.rows() if "epoch" in row], what, list[_Row])
     return [row.read() for row in rows if row.part == 0]
+
+
+def read_valley(run: Run) -> tuple[list[float], list[float]]:
+    """Read the valley that `cgro diagnose` fitted to the robust error.
+
+    Args:
+        run: of any command; only a diagnosis has one.
+
+    Returns:
+        Epochs, and the fractions there; of a diagnosis of several trainings those of the first one.
+
+    Raises:
+        BadRequest: a row holds something else; names the file and the place.
+    """
+    fitted = [row for row in run.rows() if row.get("valley") is not None and row.get("part", 0) == 0]
+    rows = read_value(fitted, str(run.path / "metrics.jsonl"), list[_Fitted])
+    return [float(row.epoch) for row in rows], [row.valley for row in rows]
 
 
 def seeds_of(run: Run) -> list[Run]:

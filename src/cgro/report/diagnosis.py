@@ -11,8 +11,50 @@ from cgro.report.style import GREEN, GREY, figure, line_of, wrapped_text
 from cgro.results import DiagnoseSummary
 from cgro.runs import Run
 
-HEADLINES = {"robust": "no robust gap", "clean_overfitting": "ordinary overfitting"}
+HEADLINES = {
+    "robust": "no robust gap",
+    "clean_overfitting": "ordinary overfitting",
+    "cgro": "clean generalization and robust overfitting (CGRO)",
+}
 """Words for a label that, as it is, would be read as praise or as jargon."""
+
+
+def words_of(label: str) -> str:
+    """A label as a reader understands it.
+
+    Args:
+        label: of a verdict.
+
+    Returns:
+        Its words.
+
+    Example:
+        >>> words_of("robust"), words_of("robust_overfitting")
+        ('no robust gap', 'robust overfitting')
+    """
+    return HEADLINES.get(label, label.replace("_", " "))
+
+
+def explanation(label: str, reason: str) -> str:
+    """What a reason says beyond the words of its label.
+
+    Args:
+        label: of the verdict.
+        reason: its sentence.
+
+    Returns:
+        The sentence, without a beginning that only repeats the label.
+
+    Example:
+        >>> explanation("robust_overfitting", "Robust overfitting: the error rises.")
+        'the error rises.'
+        >>> explanation("collapsed", "The model answers a constant: its errors are those of guessing.")
+        'The model answers a constant: its errors are those of guessing.'
+    """
+    first, colon, rest = reason.partition(": ")
+    if colon and words_of(label).startswith(first.lower()):
+        return rest
+    return reason
 
 
 def headline(label: str, reason: str) -> str:
@@ -28,14 +70,8 @@ def headline(label: str, reason: str) -> str:
     Example:
         >>> headline("robust_overfitting", "Robust overfitting: the error rises.")
         'robust overfitting: the error rises.'
-        >>> headline("collapsed", "The model answers a constant: its errors are those of guessing.")
-        'collapsed: The model answers a constant: its errors are those of guessing.'
     """
-    words = HEADLINES.get(label, label.replace("_", " "))
-    first, colon, rest = reason.partition(": ")
-    if colon and first.lower() == words:
-        return f"{words}: {rest}"
-    return f"{words}: {reason}"
+    return f"{words_of(label)}: {explanation(label, reason)}"
 
 
 def diagnosis_figure(folder: Path) -> Path | None:

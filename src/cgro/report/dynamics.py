@@ -15,7 +15,7 @@ from msgspec import UNSET
 from PIL import Image
 
 from cgro._check import bad
-from cgro.report.style import MARK, MEMORY, ROBUST, SIGNAL, TRAIN, counted, draw_band, figure, plain_text
+from cgro.report.style import MARK, MEMORY, ROBUST, SIGNAL, TEST, TRAIN, counted, draw_band, figure, plain_text
 from cgro.report.values import Number, damaged
 from cgro.results import BoundaryRecord, DynamicsSummary, read_value
 from cgro.results.records import Real
@@ -59,6 +59,7 @@ class _Step(msgspec.Struct):
     signal_margin: list[Real | None]
     noise_learned: list[Real | None]
     robust_train: list[Real | None] = msgspec.field(name="robust_error/train")
+    robust_test: list[Real | None] = msgspec.field(name="robust_error/test")
     filter_signal: list[Real | None]
     filter_noise: list[Real | None]
 
@@ -71,7 +72,8 @@ class Recording:
         steps: (T,) numbers of steps.
         signal_margin: (T, seeds) what the signal adds to the margin.
         noise_learned: (T, seeds) what the noise of the training examples adds to their margins, mean over examples.
-        robust_error: (T, seeds) robust training error.
+        robust_train: (T, seeds) robust training error.
+        robust_test: (T, seeds) robust test error.
         filter_signal: (T, m) signal components of the filters of the first seed.
         filter_noise: (T, m) their largest noise components.
     """
@@ -79,7 +81,8 @@ class Recording:
     steps: np.ndarray
     signal_margin: np.ndarray
     noise_learned: np.ndarray
-    robust_error: np.ndarray
+    robust_train: np.ndarray
+    robust_test: np.ndarray
     filter_signal: np.ndarray
     filter_noise: np.ndarray
 
@@ -105,7 +108,8 @@ def _read_recording(run: Run) -> Recording:
             steps=np.array([row.step for row in rows], float),
             signal_margin=np.array([row.signal_margin for row in rows], float),
             noise_learned=np.array([row.noise_learned for row in rows], float),
-            robust_error=np.array([row.robust_train for row in rows], float),
+            robust_train=np.array([row.robust_train for row in rows], float),
+            robust_test=np.array([row.robust_test for row in rows], float),
             filter_signal=np.array([row.filter_signal for row in rows], float),
             filter_noise=np.array([row.filter_noise for row in rows], float),
         )
@@ -150,7 +154,10 @@ def _read_description(run: Run) -> _Described:
 
 
 def stages_figure(folder: Path) -> Path:
-    """Draw Figure 2(c): signal and noise learned against the step, stage boundaries, robust training accuracy.
+    """Draw Figure 2(c): signal and noise learned against the step, stage boundaries; below, robust accuracy.
+
+    The lower panel shows the robust training and the robust test accuracy: when the noise is memorized the first one
+    rises and the second does not.
 
     Args:
         folder: a run of `cgro dynamics`.
@@ -167,25 +174,32 @@ def stages_figure(folder: Path) -> Path:
     keep = recorded.steps >= 1  # the axis is logarithmic
     steps = recorded.steps[keep]
     path = run.path / "figures" / "stages.png"
-    with figure(path, 7.6, 4.6) as drawing:
-        axes = drawing.add_subplot()
+    with figure(path, 7.6, 6.2) as drawing:
+        upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
         signal = recorded.signal_margin[keep]
         noise = recorded.noise_learned[keep]
-        draw_band(axes, steps, signal, color=SIGNAL, label=r"signal learned, $\alpha^q U$", linestyle="-")
-        draw_band(axes, steps, noise, color=MEMORY, label=r"noise learned, mean $V_i$", linestyle="-.")
-        axes.set(xscale="log", xlabel="step of gradient descent", ylabel="contribution to the margin (logits)")
-        axes.margins(x=0)
-        right = axes.twinx()
-        accuracy = 100 * (1 - recorded.robust_error[keep])
-        draw_band(right, steps, accuracy, color=ROBUST, label="robust training accuracy (right)", **TRAIN)
-        right.set(ylabel="accuracy (%)", ylim=(-3, 103))
-        right.spines["right"].set_visible(True)
-        right.grid(False)
-        _mark_stages(axes, found.ends, float(steps[-1]))
-        handles = axes.get_legend_handles_labels()[0] + right.get_legend_handles_labels()[0]
-        drawing.legend(handles=handles, loc="outside lower center", ncols=3)
-        axes.set_title(found.title, pad=18)
+        draw_band(upper, steps, signal, color=SIGNAL, label=r"signal learned, $\alpha^q U$", linestyle="-")
+        draw_band(upper, steps, noise, color=MEMORY, label=r"noise learned, mean $V_i$", linestyle="-.")
+        upper.set(xscale="log", ylabel="contribution to the margin (logits)")
+        upper.margins(x=0)
+        for label, errors, style in (
+            ("robust accuracy, train", recorded.robust_train, TRAIN),
+            ("robust accuracy, test", recorded.robust_test, TEST),
+        ):
+            draw_band(lower, steps, 100 * (1 - errors[keep]), color=ROBUST, label=label, **style)
+        lower.set(xlabel="step of gradient descent", ylabel="accuracy (%)", ylim=(-3, 103))
+        _mark_stages(upper, found.ends, float(steps[-1]))
+        for end in _ends_of_all(found.ends):
+            lower.axvline(end, color=MARK, linewidth=1)
+        handles = upper.get_legend_handles_labels()[0] + lower.get_legend_handles_labels()[0]
+        drawing.legend(handles=handles, loc="outside lower center", ncols=2)
+        upper.set_title(found.title, pad=18)
     return path
+
+
+def _ends_of_all(ends: Sequence[BoundaryRecord]) -> list[float]:
+    """The boundaries that all seeds found, as means over them."""
+    return [end.mean for end in ends if end.mean]
 
 
 def _mark_stages(axes: Axes, ends: Sequence[BoundaryRecord], last: float) -> None:

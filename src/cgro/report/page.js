@@ -31,3 +31,9 @@ for (const part of document.querySelectorAll(".examples")) {
     out.textContent = `${slider.value}% of the perturbation${radius}`;
   });
 }
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  opened.forEach((part) => { part.open = true; });
+});
+addEventListener("afterprint", () => { opened.forEach((part) => { part.open = false; }); });

@@ -18,20 +18,24 @@ from markupsafe import Markup
 
 from cgro import __version__
 from cgro._check import one_line
-from cgro.report.card import Card, Row
+from cgro.report.card import Card, Row, is_share
 from cgro.report.chart import Chart, Line, Mark, line_chart
-from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, CURVES, ROBUST_TEST, ROBUST_TRAIN
+from cgro.report.curves import CURVES, ROBUST_TEST, ROBUST_TRAIN, Epoch
+from cgro.report.diagnosis import explanation, words_of
+from cgro.report.facts import missing
 from cgro.report.pictures import Pictures
-from cgro.report.style import COMPARED, FLATNESS, GAP, ROBUST
+from cgro.report.side_by_side import ERRORS, Difference, robust_curves
+from cgro.report.style import COMPARED, FLATNESS, GAP, GREY, ROBUST
 from cgro.report.values import drawable
 from cgro.results import CheckRecord, DiagnosisRecord, EpochRecord
 
 LONGEST_TEXT = 10_000
 """Characters of one text that the page shows. A choice; descriptions of ensembles have some hundreds."""
-SIDE_BY_SIDE = (CLEAN_TRAIN.key, CLEAN_TEST.key, ROBUST_TRAIN.key, ROBUST_TEST.key)
-"""The numbers by which several runs are compared."""
 DROP_COLOR = "#595959"
 ONSET_COLOR = "#00664d"
+FIT_COLOR = "#000000"
+WITHOUT_LINT = ("data", "separation", "lower-bound", "dynamics", "memorize", "flatness", "memory")
+"""Commands that measure no robust error of a network by an attack."""
 UNDECIDED = ("none", "too_little_evidence")
 """Labels of a verdict that is neither good nor bad."""
 
@@ -43,7 +47,12 @@ class RunView:
     Attributes:
         card: the run.
         tone: the class of its verdict in page.css: "good", "bad" or empty.
-        charts: in their order.
+        headline: the label in words; "none" where there is none.
+        sentence: why.
+        judges: whether its numbers are robust errors of a network, of which the lint says whether to believe them.
+        main: the chart below the verdict; None where there is none.
+        charts: the others, in their order.
+        not_known: what the run does not say of itself.
         pictures: its adversarial examples.
         table: the numbers by name.
         diagnosis: None where there is none.
@@ -53,7 +62,12 @@ class RunView:
 
     card: Card
     tone: str
+    headline: str
+    sentence: str
+    judges: bool
+    main: Chart | None
     charts: Sequence[Chart]
+    not_known: Sequence[str]
     pictures: Pictures
     table: dict[str, Row]
     diagnosis: DiagnosisRecord | None
@@ -66,7 +80,7 @@ class RunView:
         return [check.name for check in self.lint if check.status == "WARN"]
 
 
-def html(cards: Sequence[Card], pictures: Sequence[Pictures]) -> str:
+def html(cards: Sequence[Card], pictures: Sequence[Pictures], compared: Sequence[Difference] = ()) -> str:
     """Render the page.
 
     Its one script and its one style are allowed by their hash: nothing that a run could bring in runs, even if it were
@@ -75,12 +89,14 @@ def html(cards: Sequence[Card], pictures: Sequence[Pictures]) -> str:
     Args:
         cards: of the runs; see `cgro.report.card.read_card`.
         pictures: the adversarial examples of each; see `cgro.report.pictures.read_pictures`.
+        compared: of several runs; see `cgro.report.side_by_side.differences`.
 
     Returns:
         The whole file, in characters that UTF-8 and a terminal know.
     """
     runs = [_view(card, own) for card, own in zip(cards, pictures, strict=True)]
-    rows = [key for key in SIDE_BY_SIDE if any(key in run.table for run in runs)]
+    rows = [key for key in ERRORS if any(key in run.table for run in runs)]
+    together = robust_curves(_by_name(cards))
     style = _beside("page.css")
     script = _beside("page.js")
     return (
@@ -89,6 +105,8 @@ def html(cards: Sequence[Card], pictures: Sequence[Pictures]) -> str:
         .render(
             runs=runs,
             rows=rows,
+            compared=compared,
+            together=together,
             version=__version__,
             style=Markup(style),
             style_hash=csp_hash(style),
@@ -133,6 +151,60 @@ def digits(value: float | None, form: str) -> str:
     return form % value
 
 
+def shown(value: float | None, key: str) -> str:
+    """Write a number of the table: a share of examples in percent, another with four digits.
+
+    Args:
+        value: None where it is not known.
+        key: the name of the number.
+
+    Returns:
+        Its text.
+
+    Example:
+        >>> shown(0.125, "robust_error/test"), shown(0.125, "memory/ranking"), shown(None, "x")
+        ('12.50%', '0.125', 'none')
+    """
+    if value is None or not is_share(key):
+        return digits(value, "%.4g")
+    return f"{100 * value:.2f}%"
+
+
+def interval_text(interval: tuple[float, float] | None, key: str) -> str:
+    """Write the interval of a number of the table.
+
+    Args:
+        interval: None where there is none.
+        key: the name of the number.
+
+    Returns:
+        Its text; empty where there is none.
+
+    Example:
+        >>> interval_text((0.1, 0.2), "robust_error/test"), interval_text(None, "x")
+        ('10.00% to 20.00%', '')
+    """
+    if interval is None:
+        return ""
+    return f"{shown(interval[0], key)} to {shown(interval[1], key)}"
+
+
+def points_text(value: float) -> str:
+    """Write a difference of errors in points.
+
+    Args:
+        value: of fractions.
+
+    Returns:
+        Its text with a sign.
+
+    Example:
+        >>> points_text(0.0125), points_text(-0.5)
+        ('+1.25', '-50.00')
+    """
+    return f"{100 * value:+.2f}"
+
+
 def printable_text(value: object) -> object:
     """Prepare what a template writes: a run can hold any text.
 
@@ -157,9 +229,8 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["digits"] = digits
-    # Images and paths are ours, and longer than any text may be.
-    found.filters["verbatim"] = Markup
+    # Images and paths are ours, and longer than any text may be: they pass as markup.
+    found.filters.update(digits=digits, shown=shown, interval=interval_text, points=points_text, verbatim=Markup)
     return found
 
 
@@ -173,17 +244,40 @@ def _view(card: Card, pictures: Pictures) -> RunView:
         tone = "good"
     elif card.verdict.label in UNDECIDED:
         tone = ""
-    charts = (*_curve_charts(card), _checkpoint_chart(card), *_flatness_charts(card))
+    curves, gap = _curve_charts(card)
+    charts = (gap, _checkpoint_chart(card), *_flatness_charts(card))
     return RunView(
         card=card,
         tone=tone,
+        headline=words_of(card.verdict.label),
+        sentence=_sentence(card),
+        judges=card.command not in WITHOUT_LINT,
+        main=curves,
         charts=[chart for chart in charts if chart is not None],
+        not_known=missing(card.facts),
         pictures=pictures,
         table={row.key: row for row in card.metrics},
         diagnosis=card.diagnosis,
         lint=card.diagnosis.lint if card.diagnosis else (),
         radius=card.threat.radius if card.threat else None,
     )
+
+
+def _sentence(card: Card) -> str:
+    """Why the verdict is what it is, as a sentence that does not repeat the words above it."""
+    text = explanation(card.verdict.label, card.verdict.reason)
+    return text[:1].upper() + text[1:]
+
+
+def _by_name(cards: Sequence[Card]) -> dict[str, Sequence[Epoch]]:
+    """What each run recorded; of several runs of one name the later ones are numbered."""
+    found: dict[str, Sequence[Epoch]] = {}
+    for number, card in enumerate(cards, 1):
+        name = one_line(card.name, LONGEST_TEXT)
+        if name in found:
+            name = f"{name} (run {number})"
+        found[name] = card.epochs
+    return found
 
 
 def _curve_charts(card: Card) -> tuple[Chart | None, Chart | None]:
@@ -194,6 +288,10 @@ def _curve_charts(card: Card) -> tuple[Chart | None, Chart | None]:
     for curve in CURVES:
         if card.has(curve.key):
             lines.append(Line(curve.label, curve.color, curve.part, _percent(card.curve(curve.key))))
+    if card.valley.epochs:
+        fitted = dict(zip(card.valley.epochs, card.valley.values, strict=True))
+        values = _percent([fitted.get(epoch) for epoch in epochs])
+        lines.append(Line("falls, then rises (fit)", FIT_COLOR, "fit", values, width=1.2))
     gap = 100 * (drawable(card.curve(ROBUST_TEST.key)) - drawable(card.curve(ROBUST_TRAIN.key)))
     gap_line = Line("robust test minus robust training error", GAP, "test", gap.tolist())
     return (
@@ -203,13 +301,17 @@ def _curve_charts(card: Card) -> tuple[Chart | None, Chart | None]:
 
 
 def _marks(diagnosis: DiagnosisRecord | None) -> list[Mark]:
-    """The drops of the learning rate, and the onset of robust overfitting."""
+    """The drops of the learning rate, the best epoch, and the onset of robust overfitting with its interval."""
     if diagnosis is None:
         return []
     marks = [Mark(drop, "lr drop", "drop", DROP_COLOR) for drop in diagnosis.drops]
+    if diagnosis.selection is not None and diagnosis.selection.on_test.epoch is not None:
+        best = diagnosis.selection.on_test.epoch
+        marks.append(Mark(best, f"best epoch {best:g}", "best", GREY))
     if diagnosis.rise and diagnosis.label == "robust_overfitting":
         onset = diagnosis.rise.onset
-        marks.append(Mark(onset, f"onset {onset:g}", "onset", ONSET_COLOR))
+        low, high = diagnosis.rise.onset_interval
+        marks.append(Mark(onset, f"onset {onset:g} [{low:g}, {high:g}]", "onset", ONSET_COLOR, (low, high)))
     return marks
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.patheffects as effects
 import msgspec
 import numpy as np
+from matplotlib.patches import Rectangle
 from msgspec import UNSET
 
 from cgro._check import bad
@@ -31,6 +32,10 @@ AXIS_NAMES = {
     "batch_size": "batch size",
     "n_signals": "signal directions",
 }
+
+RANGES = {"robust_weight": (0.0, 1.0), "radius_ratio": (0.0, np.inf)}
+"""What the parameters can be."""
+DIVERGED_HATCH = "////"
 
 
 class _Cell(msgspec.Struct):
@@ -77,7 +82,7 @@ def phase_diagram(folder: Path) -> Path:
     """Draw the robust test accuracy over a sweep, with the predicted boundaries on it.
 
     Solid: onset of memorization, delta/alpha = 1 - rho_c. Dashed: extinction of the signal. Cells that diverged are
-    gray. Of a sweep over one parameter the accuracies are drawn as lines.
+    hatched. Of a sweep over one parameter the accuracies are drawn as lines.
 
     Args:
         folder: a run of `cgro dynamics --sweep`.
@@ -117,7 +122,7 @@ def _draw_plane(path: Path, sweep: _Sweep) -> None:
             accuracy[k] = 100 * (1 - np.mean(np.array(cell.robust_test, float)))
     with figure(path, 6.8, 5.0) as drawing:
         axes = drawing.add_subplot()
-        axes.set_facecolor("#bbbbbb")
+        axes.patch.set(facecolor="white", edgecolor=MARK, hatch=DIVERGED_HATCH)
         image = axes.pcolormesh(x, y, accuracy.reshape(shape).T, cmap="cividis", vmin=0, vmax=100, shading="nearest")
         drawing.colorbar(image, ax=axes, label="robust test accuracy (%)")
         for label, linestyle, distance in sweep.predicted():
@@ -129,10 +134,25 @@ def _draw_plane(path: Path, sweep: _Sweep) -> None:
                 drawn = axes.contour(x, y, distance, levels=[0.0], colors=["black"], linestyles=[linestyle])
                 drawn.set(path_effects=[effects.withStroke(linewidth=3.5, foreground="white")])
                 axes.plot([], [], color="black", linestyle=linestyle, label=label)
+        if np.isnan(accuracy).any():
+            axes.add_patch(
+                Rectangle((0, 0), 0, 0, facecolor="white", edgecolor=MARK, hatch=DIVERGED_HATCH, label="diverged")
+            )
         if axes.get_legend_handles_labels()[0]:
-            drawing.legend(loc="outside lower center", ncols=2)
+            drawing.legend(loc="outside lower center", ncols=3)
         axes.grid(False)
         axes.set(xlabel=_axis_name(x_name), ylabel=_axis_name(y_name), title=sweep.title)
+        axes.set(xlim=_within(x_name, axes.get_xlim()), ylim=_within(y_name, axes.get_ylim()))
+
+
+def _within(parameter: str, limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits of an axis, cut to the values that the parameter can have: the outer cells reach half a step beyond.
+
+    >>> _within("robust_weight", (-0.05, 1.05)), _within("n_filters", (-1.0, 9.0))
+    ((0.0, 1.0), (-1.0, 9.0))
+    """
+    low, high = RANGES.get(parameter, limits)
+    return max(low, limits[0]), min(high, limits[1])
 
 
 def _draw_line(path: Path, sweep: _Sweep) -> None:

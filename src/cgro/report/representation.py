@@ -7,10 +7,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Patch
 
-from cgro._check import bad
+from cgro._check import bad, number
+from cgro.reading import attempt
 from cgro.report.style import CLEAN, COMPARED, MARK, MEMORY, ROBUST, figure, norm_text, plain_text
 from cgro.report.values import Number, read_arrays
 from cgro.results import FloorRow, LowerBoundSummary, read_value
@@ -19,6 +24,9 @@ from cgro.runs import Run
 LOG10_OF_2 = math.log10(2)
 REGIONS = ListedColormap([COMPARED[1], COMPARED[2]])
 """Of two classes."""
+CLASSES = colormaps["tab10"]
+"""Of more classes."""
+REGION_ALPHA = 0.45
 
 
 @dataclass(frozen=True)
@@ -102,28 +110,59 @@ def decision_regions(folder: Path) -> Path | None:
             raise bad(str(source), expected=f"answers of the shape {shape} of the plane", got=answers.shape)
     settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
     path = folder / "figures" / "decision_regions"
-    with figure(path, width=10.0, height=3.6) as drawing:
+    round_balls = _radius(settings)
+    with figure(path, width=10.0, height=4.2) as drawing:
         left, middle, right = drawing.subplots(1, 3, sharex=True, sharey=True)
-        _draw_answers(left, plane, plane.clean, r"$f_{clean}$")
-        _draw_answers(middle, plane, plane.hard, r"$f_S$ (Lemma 4.5)")
-        _draw_answers(right, plane, plane.network, "F, the ReLU network")
+        _draw_answers(left, plane, plane.clean, r"$f_{clean}$", round_balls)
+        _draw_answers(middle, plane, plane.hard, r"$f_S$ (Lemma 4.5)", round_balls)
+        _draw_answers(right, plane, plane.network, "F, the ReLU network", round_balls)
         left.set_ylabel("second direction (input units)")
         balls = f"{norm_text(settings.p)} balls, radius {plain_text(settings.radius)}"
-        title = f"{plain_text(settings.data)}: plane through three training images; black: edge of the {balls}"
+        drawing.legend(handles=_legend(plane), loc="outside lower center", ncols=6, fontsize=9)
+        title = f"{plain_text(settings.data)}: plane through three training images and their {balls}"
         drawing.suptitle(title, fontsize=10)
     return path.with_suffix(".png")
 
 
-def _draw_answers(axes: Axes, plane: Plane, answers: np.ndarray, title: str) -> None:
+def _radius(settings: _Settings) -> float | None:
+    """Of balls that the plane cuts in a circle: those of l_2, as their centers lie in it; None of other norms."""
+    if str(settings.p) != "2" or not isinstance(settings.radius, str | int | float):
+        return None
+    return attempt(lambda: number(settings.radius, "radius"))  # text that is no number was not written by cgro
+
+
+def _legend(plane: Plane) -> list[Artist]:
+    """The answers that the plane shows, then the balls and their images."""
+    entries: list[Artist] = []
+    if plane.binary:
+        for label, color in ((-1, REGIONS(0)), (1, REGIONS(1))):
+            entries.append(Patch(facecolor=color, alpha=REGION_ALPHA, label=f"answer {label:+d}"))
+    else:
+        shown = np.unique(np.concatenate([part.ravel() for part in (plane.clean, plane.hard, plane.network)]))
+        for answer in shown[: CLASSES.N]:
+            color = CLASSES(int(answer) % CLASSES.N)
+            entries.append(Patch(facecolor=color, alpha=REGION_ALPHA, label=f"answer {int(answer)}"))
+    entries.append(Line2D([], [], color="black", linewidth=0.9, label="edge of a ball"))
+    image = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
+    entries.append(Line2D([], [], label="training image and its label", **image))
+    return entries
+
+
+def _draw_answers(axes: Axes, plane: Plane, answers: np.ndarray, title: str, radius: float | None) -> None:
     """Draw the regions of one function, the balls and the images with their labels."""
     if plane.binary:
-        axes.contourf(plane.s, plane.t, np.sign(answers), levels=[-2, 0, 2], cmap=REGIONS, alpha=0.4)
+        axes.contourf(plane.s, plane.t, np.sign(answers), levels=[-2, 0, 2], cmap=REGIONS, alpha=REGION_ALPHA)
         axes.contour(plane.s, plane.t, answers, levels=[0], colors=MARK, linewidths=0.8)
     else:
         extent = (plane.s[0], plane.s[-1], plane.t[0], plane.t[-1])
-        axes.imshow(answers, origin="lower", extent=extent, cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.55)
-    axes.contour(plane.s, plane.t, plane.ball.astype(float), levels=[0.5], colors="black", linewidths=0.9)
+        axes.imshow(
+            answers, origin="lower", extent=extent, cmap=CLASSES, vmin=-0.5, vmax=CLASSES.N - 0.5, alpha=REGION_ALPHA
+        )
+    if radius is None:
+        axes.contour(plane.s, plane.t, plane.ball.astype(float), levels=[0.5], colors="black", linewidths=0.9)
     for corner, label in zip(plane.corners, plane.labels, strict=True):
+        if radius is not None:
+            axes.add_patch(Circle((float(corner[0]), float(corner[1])), radius, fill=False, linewidth=0.9))
         axes.plot(*corner, marker="o", color="white", markeredgecolor="black", markersize=5)
         axes.annotate(
             f"{label:+d}" if plane.binary else str(label),

@@ -1,18 +1,32 @@
 """Figures of a training run: learning curves with the robust gap, and adversarial images."""
 
-from collections.abc import Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from cgro.report.curves import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, read_learning_curves
+from cgro.reading import attempt
+from cgro.report.curves import (
+    CLEAN_TEST,
+    CLEAN_TRAIN,
+    ROBUST_TEST,
+    ROBUST_TRAIN,
+    Epoch,
+    read_epochs,
+    read_learning_curves,
+    seeds_of,
+)
 from cgro.report.examples import Examples, image_of, read_examples
 from cgro.report.style import COMPARED, GAP, MARK, MARKERS, ROBUST, figure, line_of, norm_text, plain_text
-from cgro.results import EpochRecord, TrainSummary, read_value
+from cgro.results import EpochRecord, ErrorRate, TrainSummary, read_value
 from cgro.runs import Run
+
+DROP = 0.5
+"""A learning rate that falls to less than this share of the one before drops. A choice; schedules divide by 5 or 10."""
 
 
 class _Settings(msgspec.Struct):
@@ -23,12 +37,15 @@ class _Settings(msgspec.Struct):
     radius: object
     attack: object
     seeds: object = 1
+    eval_n: object = None
 
 
 def learning_curves(folder: Path) -> Path | None:
     """Draw clean and robust error on train and test against the epoch; the robust gap is shaded.
 
-    Over several seeds the lines are means and the thin bars one standard deviation.
+    Over several seeds the lines are means and the thin bars one standard deviation. Of one seed the bars are 95%
+    intervals for the examples behind each point, if the run says how many they are. Drops of the learning rate are
+    marked.
 
     Args:
         folder: a run of `cgro train`, of one seed or of several.
@@ -40,6 +57,7 @@ def learning_curves(folder: Path) -> Path | None:
     epochs = curves.epochs
     if not len(epochs):
         return None
+    counts = _counts(folder)
     path = folder / "figures" / "learning_curves"
     with figure(path) as drawing:
         axes = drawing.subplots()
@@ -47,10 +65,12 @@ def learning_curves(folder: Path) -> Path | None:
             values = curves.percent(curve)
             mean = values.mean(0)
             axes.plot(epochs, mean, color=curve.color, label=curve.label, **line_of(curve.part))
-            if len(values) > 1:
-                axes.errorbar(epochs, mean, values.std(0, ddof=1), fmt="none", color=curve.color, linewidth=0.8)
+            lengths = _bars(values, counts.get(curve.part))
+            if lengths is not None:
+                axes.errorbar(epochs, mean, lengths, fmt="none", color=curve.color, linewidth=0.8, alpha=0.7)
         low = curves.percent(ROBUST_TRAIN).mean(0)
-        high = curves.percent(ROBUST_TEST).mean(0)
+        high_seeds = curves.percent(ROBUST_TEST)
+        high = high_seeds.mean(0)
         axes.fill_between(epochs, low, high, where=high >= low, color=GAP, alpha=0.25, linewidth=0)
         axes.annotate(
             f"robust gap {high[-1] - low[-1]:.1f} points",
@@ -61,9 +81,70 @@ def learning_curves(folder: Path) -> Path | None:
             va="center",
             fontsize=9,
         )
-        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None), title=_title(folder))
+        for k, drop in enumerate(lr_drops(read_epochs(seeds_of(Run(folder))[0]))):
+            label = "_" if k else "learning rate drops"
+            axes.axvline(drop, color=MARK, linewidth=1, linestyle="-.", label=label)
+        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(f"{_title(folder)}\n{_bars_text(len(high_seeds), counts)}", fontsize=10)
         axes.legend(ncols=2, fontsize=9)
     return path.with_suffix(".png")
+
+
+def lr_drops(epochs: Sequence[Epoch]) -> list[float]:
+    """Find sudden drops of the learning rate.
+
+    Args:
+        epochs: what a run recorded, in order.
+
+    Returns:
+        The middle between an epoch and the next one where the rate falls to less than half.
+
+    Example:
+        >>> rates = (0.1, 0.1, 0.01, 0.009)
+        >>> lr_drops([Epoch(k, rate, {}) for k, rate in enumerate(rates, 1)])
+        [2.5]
+    """
+    found = []
+    for before, after in pairwise(epochs):
+        if before.lr and after.lr is not None and after.lr < DROP * before.lr:
+            found.append((before.epoch + after.epoch) / 2)
+    return found
+
+
+def _bars(values: np.ndarray, n: int | None) -> np.ndarray | None:
+    """(2, E) lengths in points below and above the mean of (seeds, E) percent; None where nothing is known."""
+    if len(values) > 1:
+        sd = values.std(0, ddof=1)
+        return np.array([sd, sd])
+    if n is None:
+        return None
+    lengths = np.full((2, values.shape[1]), np.nan)
+    for e, percent in enumerate(values[0]):
+        if np.isfinite(percent):
+            low, high = ErrorRate(round(n * percent / 100), n).interval
+            lengths[:, e] = max(0.0, percent - 100 * low), max(0.0, 100 * high - percent)
+    return lengths
+
+
+def _counts(folder: Path) -> dict[str, int]:
+    """Part of the data -> examples behind each point; empty where the run does not say, as of several seeds."""
+    summary = attempt(lambda: Run(folder).read(TrainSummary, draft=True))
+    most = _settings(folder).eval_n
+    if summary is None or not isinstance(most, int) or most < 1:
+        return {}
+    sizes = {"train": summary.data.n_train, "test": summary.data.n_test}
+    return {part: min(most, size) for part, size in sizes.items() if size}
+
+
+def _bars_text(n_seeds: int, counts: Mapping[str, int]) -> str:
+    """What the bars are, and on how many examples."""
+    if n_seeds > 1:
+        return "mean over seeds, bars one standard deviation"
+    if not counts:
+        return "one seed"
+    sizes = " and ".join(f"{n:,} {part}" for part, n in counts.items())
+    return f"one seed, {sizes} examples, bars 95% intervals"
 
 
 def robust_error_by_epoch(folder: Path) -> Path | None:
@@ -105,8 +186,12 @@ def _draw_checkpoints(
     axes.plot(epochs[~complete], values[~complete], marker, color=color, markerfacecolor="white")
 
 
+def _settings(folder: Path) -> _Settings:
+    return read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
+
+
 def _title(folder: Path) -> str:
-    settings = read_value(Run(folder).config, str(folder / "config.yaml"), _Settings)
+    settings = _settings(folder)
     what = "standard training" if settings.attack == "none" else "adversarial training"
     threat = f"{norm_text(settings.p)} radius {plain_text(settings.radius)}"
     title = f"{plain_text(settings.data)}: {what}, {threat}"
