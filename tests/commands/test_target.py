@@ -9,9 +9,19 @@ import torch
 from cgro._check import BadRequest
 from cgro.cli import main
 from cgro.commands import evaluate
-from cgro.commands._target import every_checkpoint, load_target, prepare, rule_for, settings_of, trained
+from cgro.commands._target import (
+    every_checkpoint,
+    load_target,
+    prepare,
+    rule_for,
+    settings_of,
+    trained,
+    warned_checks,
+)
 from cgro.commands._training import Config as TrainConfig
-from cgro.definitions import clean_error
+from cgro.data import load
+from cgro.definitions import ThreatModel, clean_error
+from cgro.models import build
 from cgro.runs import Run
 from cgro.training.checkpoint import read_weights
 from cgro.trust import Untrusted
@@ -92,3 +102,16 @@ def test_the_rule_knows_the_number_of_classes() -> None:
     assert rule_for(data).n_classes == 10
     data, _ = prepare(TrainConfig(data="digits", classes="3,8", n_train=50, n_test=20, model="mlp", width=4))
     assert rule_for(data).n_classes == 2
+
+
+def test_only_checks_that_warn_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    data = load("digits", n_train=100, n_test=60)
+    model = build("mlp", data.shape, data.n_outputs).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert warned_checks(model, data.test, ThreatModel("inf", 0.1)) == []
+    assert capsys.readouterr().err == ""
+    found = warned_checks(torch.nn.Sequential(model, torch.nn.Softmax(1)).eval(), data.test, ThreatModel("inf", 0.001))
+    assert [one.name for one in found] == ["radius", "classes and loss"]
+    error = capsys.readouterr().err
+    assert error.count("warning: ") == error.count(". To do: ") == 2
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -7,8 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cgro.cli import main
 from cgro.commands import train
 from cgro.commands._common import parse
 from cgro.runs import Run
@@ -77,3 +79,23 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: 
         whole, cut = (tmp_path / d / "checkpoints" / name for d in ("whole", "cut"))
         assert whole.read_bytes() == cut.read_bytes()
     assert Run(tmp_path / "whole").summary["metrics"] == Run(tmp_path / "cut").summary["metrics"]
+
+
+def test_no_collapse_is_told_above_images_that_use_a_share_of_the_range(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Divided by 255 twice, images that any network learns leave it at guessing after two epochs."""
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 4
+    x = rng.random((400, 1, 8, 8)) * 0.2
+    for i, label in enumerate(y):
+        x[i, 0, :, 2 * label : 2 * label + 2] += 0.6
+    np.savez(tmp_path / "twice.npz", x=(x / 255).astype("float32"), y=y)
+    words = ["--data", str(tmp_path / "twice.npz"), "--model", "mlp", "--radius", "0.1", "--attack", "pgd1"]
+    more = ["--eval-attack", "pgd1", "--epochs", "2", "--lr", "0.001", "--device", "cpu", "--out", str(tmp_path / "r")]
+    assert main(["train", *words, *more]) == 0
+    text = capsys.readouterr()
+    assert "warning: input range" in text.err
+    assert text.out.startswith("too_little_evidence: First mend the evaluation (input range: ")
+    assert "warm the radius up" not in text.out
+    assert "\ncollapsed: the network answers one class; mend the evaluation" in text.out

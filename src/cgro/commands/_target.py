@@ -16,14 +16,18 @@ from cgro.commands._common import say_remarks
 from cgro.commands._options import Precision, admit
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
-from cgro.data import Dataset, load
+from cgro.data import Dataset, Split, load
 from cgro.data.hub import NotCached
 from cgro.definitions import DEFAULT_RULE, FOUR, Attack, ErrorRate, ThreatModel, VerdictRule, attack_by_name
+from cgro.diagnosis import Check, quick_lint
 from cgro.models import build, fast_layout
 from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
 from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
 from cgro.trust import Received, Trust
+
+LINT_N = 128
+"""Test examples of the checks beside an evaluation. A choice, as in the lint."""
 
 
 class BareCheckpoint(Protocol):
@@ -379,3 +383,21 @@ def metrics_of(errors: Mapping[str, ErrorRate], attack: Attack, name: str) -> di
         else:
             metrics[key] = Metric.of_error(errors[key])
     return metrics
+
+
+def warned_checks(model: torch.nn.Module, test: Split, threat: ThreatModel) -> list[Check]:
+    """The checks of the lint that attack nothing, beside an evaluation; each WARN is told on stderr.
+
+    Args:
+        model: that was evaluated.
+        test: of its device.
+        threat: that it was evaluated against.
+
+    Returns:
+        Those that warn.
+    """
+    few = test.head(LINT_N)
+    found = [one for one in quick_lint(model, few.x, few.y, threat, n=LINT_N) if one.status == "WARN"]
+    for one in found:
+        say(f"warning: {one.name}: {one.finding}. To do: {one.remedy}")
+    return found

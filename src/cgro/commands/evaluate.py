@@ -27,11 +27,11 @@ from cgro._check import bad, one_of
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
-from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for
+from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for, warned_checks
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import attack_choices
-from cgro.diagnosis import BESIDE, Check, name_of_attack, point_with_lint, quick_lint, too_low
+from cgro.diagnosis import BESIDE, Check, name_of_attack, point_with_lint, too_low
 from cgro.models import n_parameters
 from cgro.report.training import robust_error_by_epoch
 from cgro.results import (
@@ -50,8 +50,6 @@ from cgro.runs import Run, Unsaved, say
 from cgro.training import make_fabric, shares_on
 
 PARTS = ("train", "validation", "test")
-LINT_N = 128
-"""Test examples of the checks that attack nothing. A choice, as in the lint."""
 
 NEXT = "cgro report {run}"
 """Mostly follows; see `cgro.cli`."""
@@ -242,10 +240,7 @@ def _measure(
             broken_by=record.broken_by(), n=len(split), complete=record.complete, rounded_to_8_bits=counts
         )
     test = data.test.to(device)
-    checks = quick_lint(model, test.head(LINT_N).x, test.head(LINT_N).y, target.threat)
-    for check in checks:
-        if check.status == "WARN":
-            say(f"warning: {check.name}: {check.finding}. To do: {check.remedy}")
+    checks = warned_checks(model, test, target.threat)
     return _Measured(errors, shares_on(model, test, config.n), examples, checks)
 
 

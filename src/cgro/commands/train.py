@@ -31,10 +31,20 @@ import torch
 from cgro._check import BadRequest, bad
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._options import admit
-from cgro.commands._target import metrics_of, network, prepare, received_from, rule_for, settings_of, trained
+from cgro.commands._target import (
+    metrics_of,
+    network,
+    prepare,
+    received_from,
+    rule_for,
+    settings_of,
+    trained,
+    warned_checks,
+)
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
+from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.results import (
@@ -195,7 +205,11 @@ def evaluate(
         shares = shares_on(model, parts["test"], config.final_n)
         attacked = config.attack != "none" and config.robust_weight != 0
         found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
-        verdict = VerdictRecord.of(found.to_dict())
+        checks = warned_checks(model, data.test.to(device), config.threat())
+        verdict = VerdictRecord.of(point_with_lint(found, checks).to_dict())
+        if outcome.kind == "collapsed" and faults(checks):
+            # Its reason would advise a warm-up of the radius, which mends no evaluation.
+            outcome = replace(outcome, reason="the network answers one class; mend the evaluation before the training")
         metrics = metrics_of(errors, attack, config.eval_attack)
         save_examples(model, data, attack, run)
         metrics |= _selected(config, data, model, attack, run)
@@ -265,7 +279,10 @@ def describe(result: Summary) -> str:
     text = lines_of(result)
     if result.outcome.kind == "completed":
         return text
-    return f"{result.outcome.kind}: {result.outcome.reason}\n{text}"
+    end = f"{result.outcome.kind}: {result.outcome.reason}"
+    if result.verdict is not None and result.verdict.label == "too_little_evidence":
+        return f"{text}\n\n{end}"  # a fault of the evaluation stands first
+    return f"{end}\n{text}"
 
 
 def seconds_per_example(config: Config, batch: int | None = None) -> float:
