@@ -113,7 +113,7 @@ def test_a_bare_checkpoint(runs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [(["--radii", "0.2,0.1"], "increasing"), (["--radii", "-0.1"], "radii"), (["--radii", ""], "radii"),
-     (["--parts", "tset"], "one of train, test, between"), (["--n", "0"], "--n"), (["--n-steps", "0"], "n_steps"),
+     (["--parts", "tset"], "one of train, test, between"), (["--n", "0"], "--n"), (["--n-steps", "0"], "--n-steps:"),
      (["--per-epoch"], "checkpoints every k epochs")],
 )  # fmt: skip
 def test_bad_requests(runs: Path, more: list[str], words: str, capsys: pytest.CaptureFixture) -> None:
