@@ -3,15 +3,26 @@
 import base64
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.report.runs import COMPLETED, make_run, settings, train_summary, write_examples
+from tests.report.runs import (
+    COMPLETED,
+    make_run,
+    separation_run,
+    settings,
+    train_summary,
+    training_rows,
+    write_examples,
+)
 
-from cgro.report.pictures import Pictures, data_uri, read_pictures
+from cgro.report.card import read_card
+from cgro.report.page import html
+from cgro.report.pictures import LARGEST_FIGURE, PNG_START, Pictures, data_uri, read_pictures
 from cgro.results import Summary
 from cgro.runs import Run
 
@@ -112,3 +123,26 @@ def test_a_run_of_another_command_has_no_examples(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", summary)
     np.savez(run.path / "examples.npz", **{"train/margin": np.ones(3)})
     assert read_pictures(run) == Pictures()
+
+
+def test_the_figures_of_a_command_are_shown_and_other_files_are_not(tmp_path: Path) -> None:
+    run = Run(separation_run(tmp_path, "digits"))
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "over_time.png").write_bytes(PNG_START + b"rest")
+    (figures / "page.png").write_bytes(b"<svg onload=x>")
+    (figures / "secret.png").symlink_to(tmp_path / "config.yaml")
+    (figures / "large.png").write_bytes(PNG_START + bytes(LARGEST_FIGURE))
+    (found,) = read_pictures(run).figures
+    assert found.name == "over time"
+    assert base64.b64decode(found.image.removeprefix("data:image/png;base64,")) == PNG_START + b"rest"
+    shown = html([read_card(run)], [read_pictures(run)])
+    assert shown.count('class="drawn"') == 1
+    assert "WARN" not in re.sub(r"<style>.*?</style>", "", shown, flags=re.S)  # no errors that a lint could doubt
+
+
+def test_a_training_is_drawn_by_the_page(tmp_path: Path) -> None:
+    run = Run(make_run(tmp_path, config=settings("digits"), summary=train_summary(), rows=training_rows()))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "learning_curves.png").write_bytes(PNG_START)
+    assert read_pictures(run).figures == ()

@@ -11,7 +11,7 @@ from cgro.results.records import DatasetRecord, ModelRecord, ThreatRecord
 
 NAMES = ("data", "network", "threat", "attack", "n")
 """The facts of a run, in their order."""
-MEASURED = ("robust_error/test", "clean_error/test", "robust_error/train")
+MEASURED = ("robust_error/test", "clean_error/test", "robust_error/train", "memory/flip_radius/test")
 """The numbers whose count of examples is named; the first that has one."""
 
 ON_A_TARGET = ("diagnose", "evaluate", "memory")

@@ -34,9 +34,10 @@ LONGEST_TEXT = 10_000
 DROP_COLOR = "#595959"
 ONSET_COLOR = "#00664d"
 FIT_COLOR = "#000000"
-WITHOUT_LINT = ("data", "separation", "lower-bound", "dynamics", "memorize", "flatness", "memory")
+WITHOUT_LINT = ("data", "separation", "lower-bound", "dynamics", "memorize", "flatness", "memory", "reproduce")
 """Commands that measure no robust error of a network by an attack."""
-UNDECIDED = ("none", "too_little_evidence")
+GOOD = ("robust", "reproduced")
+UNDECIDED = ("none", "too_little_evidence", "partly", "cannot be tested at this scale")
 """Labels of a verdict that is neither good nor bad."""
 
 
@@ -240,7 +241,7 @@ def _beside(name: str) -> str:
 
 def _view(card: Card, pictures: Pictures) -> RunView:
     tone = "bad"
-    if card.verdict.label == "robust":
+    if card.verdict.label in GOOD:
         tone = "good"
     elif card.verdict.label in UNDECIDED:
         tone = ""

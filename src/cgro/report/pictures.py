@@ -20,6 +20,26 @@ MOST_VALUES = 1 << 25
 """Pixels times channels of all images of a page together: about 90 MB of it. A choice."""
 KEPT_BY = ("train", "quickstart")
 """Commands that keep examples."""
+DRAWN_BY_THE_PAGE = ("diagnose", "evaluate")
+"""Commands whose figure is a chart of the page."""
+MOST_FIGURES = 8
+"""Figures that a page takes of a run. A choice; commands draw at most three."""
+LARGEST_FIGURE = 4_000_000
+"""Bytes of one of them. A choice; ours have some hundred thousand."""
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure that a command drew.
+
+    Attributes:
+        name: of its file, in words.
+        image: data URI.
+    """
+
+    name: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -50,14 +70,16 @@ class Pictures:
     Attributes:
         shown: in the order of the file.
         left_out: why none is shown; empty if some are, or if the run has none.
+        figures: that its command drew; of a training none, as the page has charts of its own.
     """
 
     shown: Sequence[Picture] = ()
     left_out: str = ""
+    figures: Sequence[DrawnFigure] = ()
 
 
 def read_pictures(run: Run) -> Pictures:
-    """Read the adversarial examples that a training kept, of several seeds the first one's.
+    """Read the adversarial examples that a training kept, of several seeds the first one's; of others the figures.
 
     A file that is damaged, of another kind or too large for a page costs the examples, not the page: the verdict and
     the numbers do not depend on it.
@@ -68,8 +90,9 @@ def read_pictures(run: Run) -> Pictures:
     Returns:
         The examples, or the reason why they are left out.
     """
-    if run.read().command not in KEPT_BY:
-        return Pictures()
+    command = run.read().command
+    if command not in KEPT_BY:
+        return Pictures(figures=() if command in DRAWN_BY_THE_PAGE else _figures(run))
     for source in (run.path / "examples.npz", *sorted(run.path.glob("seed-*/examples.npz"))):
         if not source.exists():
             continue
@@ -80,6 +103,19 @@ def read_pictures(run: Run) -> Pictures:
             return Pictures(left_out=str(error).replace(str(source), str(source.relative_to(run.path))))
         return Pictures([_picture(found, i) for i in range(len(found))])
     return Pictures()
+
+
+def _figures(run: Run) -> Sequence[DrawnFigure]:
+    """The PNG files of a run; one that is a link, too large or of another kind is left out."""
+    found = []
+    for path in sorted((run.path / "figures").glob("*.png"))[:MOST_FIGURES]:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_FIGURE:
+            continue
+        data = path.read_bytes()
+        if data.startswith(PNG_START):
+            uri = "data:image/png;base64," + base64.b64encode(data).decode()
+            found.append(DrawnFigure(path.stem.replace("_", " "), uri))
+    return tuple(found)
 
 
 def _picture(found: Examples, i: int) -> Picture:

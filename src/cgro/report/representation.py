@@ -126,9 +126,10 @@ def decision_regions(folder: Path) -> Path | None:
 
 def _radius(settings: _Settings) -> float | None:
     """Of balls that the plane cuts in a circle: those of l_2, as their centers lie in it; None of other norms."""
-    if str(settings.p) != "2" or not isinstance(settings.radius, str | int | float):
+    radius = settings.radius
+    if str(settings.p) != "2" or not isinstance(radius, str | int | float):
         return None
-    return attempt(lambda: number(settings.radius, "radius"))  # text that is no number was not written by cgro
+    return attempt(lambda: number(radius, "radius"))  # text that is no number was not written by cgro
 
 
 def _legend(plane: Plane) -> list[Artist]:
@@ -143,8 +144,9 @@ def _legend(plane: Plane) -> list[Artist]:
             color = CLASSES(int(answer) % CLASSES.N)
             entries.append(Patch(facecolor=color, alpha=REGION_ALPHA, label=f"answer {int(answer)}"))
     entries.append(Line2D([], [], color="black", linewidth=0.9, label="edge of a ball"))
-    image = {"marker": "o", "color": "white", "markeredgecolor": "black", "linestyle": "none"}
-    entries.append(Line2D([], [], label="training image and its label", **image))
+    image = Line2D([], [], marker="o", color="white", markeredgecolor="black", linestyle="none")
+    image.set_label("training image and its label")
+    entries.append(image)
     return entries
 
 
