@@ -13,7 +13,7 @@ from cgro.commands._target import every_checkpoint, load_target, prepare, rule_f
 from cgro.commands._training import Config as TrainConfig
 from cgro.definitions import clean_error
 from cgro.runs import Run
-from cgro.training.checkpoint import read_weights
+from cgro.training.weights import read_weights
 from cgro.trust import Untrusted
 
 TINY = ["--data", "digits", "--n-train", "100", "--n-test", "50", "--model", "mlp", "--width", "8", "--radius", "0.1",

@@ -5,11 +5,12 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.findings import Check, masked
 from cgro.diagnosis.importers import read_curves, read_log, read_run
 from cgro.diagnosis.lint import lint
-from cgro.diagnosis.model import checkpoint_files, diagnose_model, measured
+from cgro.diagnosis.model import diagnose_model, measured
 from cgro.diagnosis.rise import Rise, rise_of
 from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.selection import Selection, select
 from cgro.diagnosis.verdict import Diagnosis, diagnose, with_lint
+from cgro.training.weights import checkpoint_files
 
 __all__ = [
     "Check",

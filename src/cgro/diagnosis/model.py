@@ -1,14 +1,12 @@
 """The verdict on a model, or on a folder of checkpoints: measured here, then judged like any curve or point."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, bad, listed, one_line
+from cgro._check import bad
 from cgro.data import Split
 from cgro.definitions import (
     APGD,
@@ -28,10 +26,9 @@ from cgro.diagnosis.findings import Check
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis, with_lint
-from cgro.training.checkpoint import load_weights, read_weights
+from cgro.training.weights import load_file
 
 Examples = Split | tuple[Tensor, Tensor]
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def quick_ensemble(threat: ThreatModel) -> Ensemble:
@@ -137,46 +134,6 @@ def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
     return x[:n], y[:n]
 
 
-def checkpoint_files(folder: Path, pattern: str = "*") -> list[tuple[int, Path]]:
-    """(epoch, file) of a folder of checkpoints, in the order of the last number in each name.
-
-    Optimizer states (`opt...`) are left out. Without numbers the names' order counts from 1.
-
-    Args:
-        folder: that holds them.
-        pattern: of the names that are checkpoints.
-
-    Returns:
-        Epochs and files, sorted by epoch.
-
-    Raises:
-        BadRequest: no checkpoint in it, two of one epoch, some with and some without a number.
-    """
-    expected = "a pattern of names, such as model_*.pth"
-    try:
-        found = list(folder.glob(pattern))
-    except (ValueError, NotImplementedError, OSError) as error:  # no pattern; an absolute one; a folder out of reach
-        raise bad("--pattern", expected=expected, got=f"{pattern!r} ({error})") from None
-    files = sorted(path for path in found if path.suffix in SUFFIXES and not path.name.startswith("opt"))
-    if not files:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        raise bad(str(folder), expected=f"checkpoints ({', '.join(SUFFIXES)})", got=there)
-    numbered: list[tuple[int, Path]] = []
-    for path in files:
-        numbers = re.findall(r"[0-9]+", path.stem)
-        if numbers:
-            numbered.append((int(numbers[-1]), path))
-    if not numbered:
-        return list(enumerate(files, 1))
-    times = Counter(epoch for epoch, _ in numbered)
-    twice = next((epoch for epoch, _ in numbered if times[epoch] > 1), None)
-    if twice is not None:
-        same = listed(path.name for epoch, path in numbered if epoch == twice)
-        text = f"{folder}: several checkpoints of epoch {twice}: {same}; choose with --pattern"
-        raise BadRequest(one_line(text))
-    return sorted(numbered)
-
-
 def measured(
     model: nn.Module,
     files: Sequence[tuple[int, Path]],
@@ -185,16 +142,18 @@ def measured(
     *,
     rows: Sequence[dict[str, float]] | None = None,
     saved: Callable[[list[dict[str, float]]], object] | None = None,
+    entry: str | None = None,
 ) -> list[dict[str, float]]:
     """Clean and robust errors of each checkpoint, one row each; epochs that `rows` holds are not measured again.
 
     Args:
         model: of the checkpoints' architecture; holds the last one afterwards.
-        files: epochs and checkpoints, see `checkpoint_files`.
+        files: epochs and checkpoints, see `cgro.training.weights.checkpoint_series`.
         parts: name -> examples.
         attack: finds the robust errors.
         rows: of an earlier call.
         saved: called with all rows after each checkpoint.
+        entry: which weights of files that hold several; see `cgro.training.weights.load_file`.
 
     Returns:
         All rows, those of `rows` first.
@@ -203,15 +162,13 @@ def measured(
         BadRequest: a checkpoint of another network (says which keys), a pickle that would execute code.
     """
     done = list(rows or [])
-    weights = {}
     for _, path in files:  # all are read before any work, so that a file that does not fit is found at once
-        weights = read_weights(path)
-        load_weights(model, weights, path)
+        load_file(model, path, entry=entry)
     known = {row["epoch"] for row in done}
     for epoch, path in files:
         if epoch in known:
             continue
-        load_weights(model, read_weights(path), path)
+        load_file(model, path, entry=entry)
         model.eval()
         row: dict[str, float] = {"epoch": epoch}
         for name, split in parts.items():
@@ -222,5 +179,5 @@ def measured(
         done.append(row)
         if saved:
             saved(done)
-    load_weights(model, weights, files[-1][1])
+    load_file(model, files[-1][1], entry=entry)
     return done

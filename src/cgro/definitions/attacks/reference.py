@@ -130,7 +130,7 @@ class AutoAttack(Attack):
             run = package.AutoAttack(
                 _Logits(model).eval(), norm=NORMS[self.threat.p], eps=self.threat.radius, seed=seed, device=x.device
             )
-            # Its targets are the likeliest wrong classes, nine by default (five for L1): with C classes there are C - 1.
+            # Its targets are the likeliest wrong classes, nine by default (five for L1); of C classes C - 1 are wrong.
             run.apgd_targeted.n_target_classes = min(run.apgd_targeted.n_target_classes, n_classes - 1)
             run.fab.n_target_classes = min(run.fab.n_target_classes, n_classes - 1)
             if self.version != "standard":
