@@ -22,13 +22,15 @@ from cgro.definitions import (
     survey,
 )
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.inputs import as_examples, in_full_precision
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis, with_lint
 from cgro.training.weights import load_file
 
-Examples = Split | tuple[Tensor, Tensor]
+Examples = Split | tuple[Tensor, Tensor] | Mapping[str, Tensor]
+"""A set of examples, see `cgro.definitions.inputs.as_examples`: arrays are taken as well."""
 
 
 def quick_ensemble(threat: ThreatModel) -> Ensemble:
@@ -65,7 +67,7 @@ def diagnose_model(
 
     Args:
         model: in eval mode if it is a module; inputs in [0, 1].
-        train: (x, y) or a `Split` of what it learned.
+        train: (x, y), a dictionary of them or a `Split` of what it learned.
         test: of what it never saw.
         threat: the adversary.
         attack: None means `quick_ensemble`.
@@ -101,7 +103,7 @@ def diagnose_model(
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
     x_test, _ = _pair(test, n)
-    outputs = evaluated_outputs(model, x_test[:1])
+    outputs = evaluated_outputs(*in_full_precision(model, x_test[:1]))
     classes = n_classes
     if classes is None:
         classes = 2 if outputs.ndim == 1 else outputs.shape[1]
@@ -126,9 +128,7 @@ def diagnose_model(
 
 
 def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
-    if isinstance(part, Split):
-        part = (part.x, part.y)
-    x, y = part
+    x, y = as_examples(part)
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
     return x[:n], y[:n]

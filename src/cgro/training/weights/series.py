@@ -171,7 +171,7 @@ def _require_indices(folder: Path, found: Sequence[Path]) -> None:
     for path in found:
         match = SHARD.fullmatch(path.name)
         if match is not None and is_weights(path) and match.group("stem") not in indexed:
-            expected = f"the index of its shards beside it, {match['stem']}{path.suffix}{INDEX}"
+            expected = f"the index of its shards beside it, {match.group(1)}{path.suffix}{INDEX}"
             raise bad(str(path), expected=expected, got="none")
 
 
