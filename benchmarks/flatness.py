@@ -29,7 +29,8 @@ from cgro.flatness import Search, flatness, rank_correlation
 from cgro.report.flatness import gaps, training_index
 from cgro.results import FlatnessRecord, read_value
 from cgro.runs import Run, dump_json, environment, read_json, write_atomic
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of
+from cgro.training.weights import load_file
 
 FULL, EXPENSIVE, MONITOR = Search(), Search(120, 20, 4), Search(8, 4)
 MULTIPLES = (0.5, 1.0, 2.0)
@@ -49,7 +50,7 @@ def network(path: str, n: int) -> tuple[train.Config, nn.Module, Tensor, Tensor]
     config = train.Config(**{k: v for k, v in source.config.items() if k in known})
     data, model = train.prepare(config)
     file = checkpoint_of(source)
-    load_weights(model, read_weights(file), file)
+    load_file(model, file)
     return config, model.eval().requires_grad_(False), data.test.head(n).x, data.test.y[:n]
 
 

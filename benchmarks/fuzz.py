@@ -286,7 +286,7 @@ def _parquet_folder(path: Path) -> None:
 
 
 def _weights(path: Path) -> None:
-    from cgro.training.checkpoint import read_weights
+    from cgro.training.weights import read_weights
 
     read_weights(path)
 

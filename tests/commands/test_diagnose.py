@@ -215,3 +215,23 @@ def test_a_figure_without_a_known_curve_warns_of_nothing(tmp_path: Path, recwarn
     path.write_text(json.dumps({"loss": [1.0] * 20, "val_accuracy": [0.5] * 20}))
     assert main(["diagnose", str(path), "--out", str(tmp_path / "o")]) == 0
     assert not [one for one in recwarn if "matplotlib" in str(one.filename)]
+
+
+def test_a_folder_says_how_it_was_read_and_asks_for_averages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for e in (1, 2, 3):
+        weights = build("mlp", (1, 8, 8), 10, seed=e).state_dict()
+        average = build("mlp", (1, 8, 8), 10, seed=9).state_dict()
+        torch.save({"net": weights, "ema": average}, tmp_path / f"ckpt_{e}_acc{90 - 7.25 * e}.pth")
+    torch.save(weights, tmp_path / "best.pth")
+    assert "--weights" in fails(capsys, tmp_path, *WEIGHTS)
+    (tmp_path / "best.pth").unlink()
+    assert "net, ema" in fails(capsys, tmp_path, *WEIGHTS)
+    out = tmp_path / "o"
+    assert main(["diagnose", str(tmp_path), *WEIGHTS, "--weights", "ema", "--out", str(out)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "3 checkpoints ckpt_{epoch}_accN, epochs 1 to 3" in said
+    assert [line for line in said if "under ema" in line] == ["ckpt_1_acc82.75.pth: the weights under ema are used"]
+    errors = [row["clean_error/test"] for row in Run(out).rows()]
+    assert len(set(errors)) == 1

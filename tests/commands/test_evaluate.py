@@ -292,3 +292,38 @@ def test_no_collapse_is_said_above_images_that_use_a_share_of_the_range(
     text = capsys.readouterr().out
     assert text.startswith("too_little_evidence: First mend the evaluation (input range: ")
     assert "By the numbers alone it would be collapsed" in text
+
+
+def test_raw_weights_beside_averaged_ones_are_asked(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two networks in one file give their own numbers, each by its name."""
+    words = [
+        "--data",
+        "digits",
+        "--model",
+        "mlp",
+        "--radius",
+        "0.1",
+        "--attack",
+        "pgd2",
+        "--device",
+        "cpu",
+        "--n",
+        "60",
+    ]
+    states = {name: build("mlp", (1, 8, 8), 10, seed=k).state_dict() for k, name in enumerate(("model", "ema"))}
+    torch.save(states, tmp_path / "both.pt")
+    assert main(["evaluate", str(tmp_path / "both.pt"), *words, "--out", str(tmp_path / "o")]) == 2
+    assert "model, ema; name one, such as --weights ema" in capsys.readouterr().err
+    for name, state in states.items():
+        torch.save(state, tmp_path / f"{name}.pt")
+        assert main(["evaluate", str(tmp_path / f"{name}.pt"), *words, "--out", str(tmp_path / f"{name}1")]) == 0
+        capsys.readouterr()
+        both = [str(tmp_path / "both.pt"), "--weights", name, "--out", str(tmp_path / f"{name}2")]
+        assert main(["evaluate", *both, *words]) == 0
+        assert f"under {name} are used" in capsys.readouterr().err
+        pair = [json.loads((tmp_path / f"{name}{k}" / "summary.json").read_text())["metrics"] for k in (1, 2)]
+        assert pair[0] == pair[1]
+    assert main(["evaluate", str(run), "--weights", "ema"]) == 2
+    assert "leave it out" in capsys.readouterr().err

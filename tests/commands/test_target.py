@@ -23,7 +23,7 @@ from cgro.data import load
 from cgro.definitions import ThreatModel, clean_error
 from cgro.models import build
 from cgro.runs import Run
-from cgro.training.checkpoint import read_weights
+from cgro.training.weights import read_weights
 from cgro.trust import Untrusted
 
 TINY = ["--data", "digits", "--n-train", "100", "--n-test", "50", "--model", "mlp", "--width", "8", "--radius", "0.1",

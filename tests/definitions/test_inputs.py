@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tests.definitions.loop_cases import (
@@ -34,6 +35,7 @@ from cgro.definitions import (
     robust_error,
     survey,
 )
+from cgro.definitions.inputs import as_examples
 from cgro.diagnosis.lint import lint
 from cgro.flatness import flatness
 from cgro.flatness.memory import attacked
@@ -110,6 +112,89 @@ def test_the_default_dtype_changes_nothing() -> None:
                 assert torch.equal(found, plain.setdefault(name, found)), name
         finally:
             torch.set_default_dtype(torch.float32)
+
+
+LOW = [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", LOW)
+@pytest.mark.parametrize("p", [1, 2, "inf"])
+def test_networks_of_low_precision_are_attacked_in_float32(dtype: torch.dtype, p: float | str) -> None:
+    """The error of v -> net(round(v)), which a function of float32 inputs writes down directly."""
+    model = made("BatchNorm", train=False).to(dtype)
+    attack = PGD(ThreatModel(p, {1: 3.0, 2: 0.6, "inf": 0.06}[p]), n_steps=5)
+    direct = lambda v: model(v.to(dtype)).float()  # noqa: E731
+    x = X.to(dtype).float()
+    assert robust_error(model, X.to(dtype), Y, attack) == robust_error(direct, x, Y, attack)
+    found = survey(model, X.to(dtype), Y, attack)
+    assert same_tensors(found.margin, survey(direct, x, Y, attack).margin)
+    assert bool(attack.threat.contains(found.x_adv, x).all())
+    assert predicted_shares(model, X.to(dtype)) == predicted_shares(direct, x)
+
+
+ARRAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "float32": lambda a: a,
+    "float64": lambda a: a.astype(np.float64),
+    "read only": lambda a: np.broadcast_to(a, a.shape),
+    "big endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "not contiguous": lambda a: np.asfortranarray(a),
+}
+
+
+@pytest.mark.parametrize("how", ARRAYS)
+def test_arrays_are_taken_as_tensors(how: str) -> None:
+    model = made("BatchNorm", train=False)
+    x, before = ARRAYS[how](X.numpy()), X.clone()
+    calls = CALLS | {"pgd": BY_ATTACK["pgd"], "square": BY_ATTACK["square"]}
+    calls.pop("survey of given points")  # it computes with x itself
+    labels = Y.numpy().astype({"float32": "int32", "float64": "uint8"}.get(how, ">i8"))
+    for name, call in calls.items():
+        assert same_tensors(call(model, x, labels), call(model, X, Y)), name
+    assert torch.equal(X, before)
+    checks = lint(model, x, Y.numpy(), INF, n_queries=10)
+    assert [c.status for c in checks] == [c.status for c in lint(model, X, Y, INF, n_queries=10)]
+
+
+class Pair:
+    """As the splits of `cgro.data`."""
+
+    x, y = X, Y
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        (X, Y),
+        [X.numpy(), Y.numpy().astype("int16")],
+        {"x": X, "y": Y},
+        {"pixel_values": X.double().numpy(), "label": Y.to(torch.int32), "id": 3},
+        {"image": X, "targets": Y.numpy()},
+        Pair(),
+        (X.double().float(), Y),
+    ],
+    ids=range(7),
+)
+def test_examples_in_any_usual_form(part: object) -> None:
+    x, y = as_examples(part)
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
+
+
+@pytest.mark.parametrize(
+    "part", [X, (X,), (X, Y, Y), {"x": X}, {"x": X, "image": X, "y": Y}, {"a": X, "b": Y}, None], ids=range(7)
+)
+def test_examples_that_do_not_say_which_is_which(part: object) -> None:
+    with pytest.raises(BadRequest, match="examples: expected"):
+        as_examples(part)
+
+
+def test_a_network_that_takes_bytes_is_evaluated_behind_a_function() -> None:
+    """The remedy of the message for images in 0..255, and what it does not touch."""
+    body = made("BatchNorm", train=False)
+    takes_bytes = lambda v: body(v / 255)  # noqa: E731
+    assert clean_error(lambda v: takes_bytes(255 * v), X, Y) == clean_error(body, X, Y)
+    clean_error(body, X - 0.5, Y)
+    clean_error(lambda v: v[:, 0] - 90, torch.tensor([[100.0], [80.0]]), torch.tensor([1, -1]))
 
 
 class Recurrent(nn.Module):
@@ -223,21 +308,26 @@ MODEL = made("BatchNorm", train=False)
 
 
 MISUSES: dict[str, tuple[Callable[[], object], str]] = {
-    "x array": (lambda: PGD(INF, n_steps=1)(MODEL, X.numpy(), Y), "inputs: .*ndarray"),  # type: ignore[arg-type]
+    "x words": (lambda: PGD(INF, n_steps=1)(MODEL, np.array(["a"]), Y), "inputs: expected numbers"),  # type: ignore[arg-type]
     "x list": (lambda: robust_error(MODEL, X.tolist(), Y, ATTACKS["pgd"]), "inputs: .*list"),
     "x None": (lambda: predicted_shares(MODEL, None), "inputs: .*None"),  # type: ignore[arg-type]
     "x meta": (lambda: clean_error(MODEL, X.to("meta"), Y), "meta"),
     "x complex": (lambda: clean_error(MODEL, X.to(torch.complex64), Y), "floating"),
-    "y array": (lambda: clean_error(MODEL, X, Y.numpy()), "labels: .*ndarray"),  # type: ignore[arg-type]
+    "bytes in float": (lambda: clean_error(MODEL, 255 * X, Y), "0..255"),
+    "bytes": (lambda: clean_error(MODEL, (255 * X).numpy().astype("uint8"), Y), "divide images in 0..255 by 255"),  # type: ignore[arg-type]
+    "a rounding above 1": (
+        lambda: robust_error(MODEL, X.where(X.max() > X, 1 + 2.4e-7), Y, ATTACKS["pgd"]),
+        "1.00000024.*x.clamp",
+    ),
     "y list": (lambda: survey(MODEL, X, Y.tolist(), ATTACKS["pgd"]), "labels: .*list"),
     "y None": (lambda: flatness(MODEL, X, None, [0.1]), "labels: .*None"),  # type: ignore[arg-type]
     "y meta": (lambda: ATTACKS["pgd"](MODEL, X, Y.to("meta")), "labels: .*meta"),
     "y complex": (lambda: ATTACKS["pgd"](MODEL, X, Y.to(torch.complex64)), "integers"),
     "y float": (lambda: ATTACKS["square"](MODEL, X, Y.float()), "integers"),
-    "lint of arrays": (lambda: lint(MODEL, X.numpy(), Y, INF), "inputs: .*ndarray"),  # type: ignore[arg-type]
+    "lint of lists": (lambda: lint(MODEL, X.tolist(), Y, INF), "inputs: .*list"),
     "attack by name": (lambda: robust_error(MODEL, X, Y, "pgd10"), "attack_by_name"),  # type: ignore[arg-type]
     "attack class": (lambda: survey(MODEL, X, Y, PGD), "the class PGD"),  # type: ignore[arg-type]
-    "attack function": (lambda: boundary_distance(MODEL, X, Y, lambda *a: X), "attack: "),  # type: ignore[arg-type]
+    "attack function": (lambda: boundary_distance(MODEL, X, Y, lambda *a: X), "attack: .*FunctionAttack"),  # type: ignore[arg-type]
     "attack threat": (lambda: attacked(MODEL, X, Y, INF), "ThreatModel"),  # type: ignore[arg-type]
     "seed for generator": (lambda: ATTACKS["pgd"](MODEL, X, Y, generator=5), "generator: "),  # type: ignore[arg-type]
     "index too short": (lambda: survey(MODEL, X, Y, ATTACKS["pgd"], index=torch.arange(3)), "index: .*6 positions"),

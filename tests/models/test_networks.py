@@ -1,9 +1,13 @@
 """Networks by name, and those of the user's own."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from cgro._check import BadRequest
 from cgro.models import NETWORKS, Network, build
 
 
@@ -94,3 +98,63 @@ def test_a_network_is_refused_that_needs_far_more_than_its_checkpoint(name: str,
     with pytest.raises(ValueError, match="memory") as caught:
         build(name, (1, 28, 28), 10, width=width, stored=1000)
     assert "\n" not in str(caught.value)
+
+
+FACTORIES = """
+from torch import nn
+
+
+def net(n_in, n_out):
+    return nn.Sequential(nn.Flatten(), nn.Linear(n_in, n_out))
+
+
+def swapped(num_classes, in_channels=3, depth=7):
+    assert depth == 7
+    return net(in_channels * 16, num_classes)
+
+
+def positional(n_outputs, shape, /):
+    return net(shape[0] * 16, n_outputs)
+
+
+def rest(*args, **kwargs):
+    shape, n_outputs = args
+    return net(shape[0] * 16, n_outputs)
+
+
+def options(num_classes=10, **kwargs):
+    assert not kwargs
+    return net(16, num_classes)
+
+
+def sizes(depth, widen):
+    raise RuntimeError("called")
+
+
+def constant(width=32):
+    assert width == 32
+    return net(16, 4)
+
+
+class Net(nn.Linear):
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(4, num_classes)
+
+    def forward(self, x):
+        return super().forward(x.flatten(2)[:, 0, :4])
+"""
+
+
+def test_factories_are_called_by_the_names_of_their_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these would work by position; what is not understood is refused before it is called."""
+    (tmp_path / "their_factories.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    for name in ("swapped", "positional", "rest", "options", "constant", "Net"):
+        model = build(f"their_factories:{name}", (1, 4, 4), 4)
+        assert model(torch.zeros(2, 1, 4, 4)).shape == (2, 4), name
+    with pytest.raises(
+        BadRequest, match=r"depth, widen without a default; write def net\(shape, n_outputs\)"
+    ) as caught:
+        build("their_factories:sizes", (1, 4, 4), 4)
+    assert "called" not in str(caught.value).split("got")[1].split(";")[0]
+    sys.modules.pop("their_factories")

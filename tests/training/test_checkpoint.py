@@ -10,7 +10,8 @@ from tests.training.cases import ATTACK, noisy, run_of, small, train
 from cgro.data import Dataset
 from cgro.models import build, lenet
 from cgro.training import Evaluation, Recipe
-from cgro.training.checkpoint import epoch_file, kept_epochs, load_checkpoint, read_weights, save_checkpoint
+from cgro.training.checkpoint import epoch_file, kept_epochs, load_checkpoint, save_checkpoint
+from cgro.training.weights import read_weights
 
 
 def test_checkpoints_refuse_damage_and_strangers(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ class Evil:
 def test_foreign_checkpoints_are_tensors_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     model = small()
     torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "good.pt")
-    assert set(read_weights(tmp_path / "good.pt")) == set(model.state_dict())
+    assert set(read_weights(tmp_path / "good.pt")) == {f"module.{key}" for key in model.state_dict()}
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ValueError, match="refused"):
         read_weights(tmp_path / "evil.pt")

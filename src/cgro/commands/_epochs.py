@@ -11,7 +11,8 @@ from cgro.data import Split
 from cgro.definitions import Attack, Record
 from cgro.results import EpochRecord
 from cgro.runs import Run
-from cgro.training.checkpoint import kept_epochs, load_weights, read_run_weights
+from cgro.training.checkpoint import kept_epochs, read_run_weights
+from cgro.training.weights import load_weights
 
 
 def curve(

@@ -23,7 +23,8 @@ from cgro.diagnosis import Check, quick_lint
 from cgro.models import build, fast_layout
 from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
-from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, load_weights, read_run_weights, read_weights
+from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, read_run_weights
+from cgro.training.weights import load_file, load_weights
 from cgro.trust import Received, Trust
 
 LINT_N = 128
@@ -37,6 +38,7 @@ class BareCheckpoint(Protocol):
     classes: str | None
     model: str
     width: int | None
+    weights: str | None
     seed: int
     device: str
     threads: int | None
@@ -51,11 +53,13 @@ class Target:
         settings: of its training; of a bare checkpoint, what the caller says of it.
         run: it was trained by; None for a bare checkpoint.
         checkpoints: label -> file; the one that counts is the last.
+        entry: which weights of a bare checkpoint, where it holds several; see `cgro.training.weights.load_file`.
     """
 
     settings: TrainConfig
     run: Run | None
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    entry: str | None = None
 
     @property
     def file(self) -> Path:
@@ -104,7 +108,7 @@ class Target:
         return attack_by_name(name, self.threat, precision=precision)
 
     def load_weights(self, model: torch.nn.Module, file: Path | None = None) -> torch.nn.Module:
-        """Put the weights of a checkpoint into a network.
+        """Put the weights of a checkpoint into a network. Which ones is said where there was a choice.
 
         Args:
             model: as `prepare` builds it; changed in place.
@@ -114,11 +118,15 @@ class Target:
             The same network.
 
         Raises:
-            BadRequest: damaged, or weights that do not fit.
+            BadRequest: damaged, weights that do not fit, or several that do and none named.
         """
         file = file or self.file
-        weights = read_weights(file) if self.run is None else read_run_weights(self.run, file)
-        load_weights(model, weights, file)
+        if self.run is not None:
+            load_weights(model, read_run_weights(self.run, file), file)
+            return model
+        said = load_file(model, file, entry=self.entry).sentence()
+        if said:
+            say(said)
         return model
 
     def load(self) -> tuple[Dataset, torch.nn.Module]:
@@ -167,11 +175,13 @@ def load_target(
     if not path.exists():
         raise bad(name, expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
     if path.is_dir():
+        if options.weights is not None:
+            raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")
         run, settings = trained(path, trust=trust)
         return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
     if radius is None:
         raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
-    return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path})
+    return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path}, options.weights)
 
 
 def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:

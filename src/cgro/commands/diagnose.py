@@ -36,7 +36,6 @@ from cgro.diagnosis import (
     Column,
     Curves,
     Diagnosis,
-    checkpoint_files,
     diagnose,
     diagnose_model,
     lint,
@@ -47,7 +46,6 @@ from cgro.diagnosis import (
     with_lint,
 )
 from cgro.diagnosis.importers import parse_map
-from cgro.diagnosis.model import SUFFIXES
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
@@ -59,9 +57,10 @@ from cgro.results import (
     VerdictRecord,
     commonest,
 )
-from cgro.runs import Run
+from cgro.runs import Run, say
 from cgro.training import make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights
+from cgro.training.checkpoint import checkpoint_of
+from cgro.training.weights import Series, checkpoint_series, is_weights, load_file
 from cgro.trust import Untrusted
 
 NOT_RUN = "Evaluation lint: "
@@ -94,11 +93,16 @@ class Config(Trusting, Output, Computing):
         names="network",
     )
     width: int | None = option(None, "its width", low=1)
+    weights: str | None = option(
+        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
+    )
     data: str = option(
         "mnist5k", "data set of checkpoints; see cgro data; of a run, says that its own is yours", names="data"
     )
     classes: str | None = option(None, "task of checkpoints")
-    pattern: str = option("*", "which files of a folder are checkpoints, such as model_*.pth")
+    pattern: str = option(
+        "*", "which files of a folder are checkpoints, such as model_*.pth; {epoch} says which number is the epoch"
+    )
     p: str = option("inf", "norm, for checkpoints")
     radius: str | None = option(None, "radius, for checkpoints")
     attack: str = option("pgd20", "attack over a folder of checkpoints; see cgro evaluate", names="attack")
@@ -128,7 +132,7 @@ def run(config: Config) -> Run:
     count(config.lint_n, "--lint-n", low=0)
     _labels(config)
     _limits(config)
-    weights = path.suffix in SUFFIXES or (path.is_dir() and not (path / "config.yaml").exists())
+    weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
     if weights and path.exists():
         return _from_weights(config, path)
     if path.is_dir():
@@ -274,12 +278,13 @@ def _settings(config: Config, path: Path) -> TrainConfig:
 def _from_weights(config: Config, path: Path) -> Run:
     """A folder of checkpoints makes a curve; one checkpoint makes a point."""
     settings = _settings(config, path)
-    files = checkpoint_files(path, config.pattern) if path.is_dir() else [(0, path)]
+    series = _series(path, config.pattern)
+    files = series.files
     data, model = prepare(settings)
     device = make_fabric(config.device).device
     parts = {"train": data.train.head(config.n).to(device), "test": data.test.head(config.n).to(device)}
-    for _, file in files:
-        load_weights(model, read_weights(file), file)
+    for sentence in _fit_all(model, series, config.weights):
+        say(sentence)
     model = model.to(device).eval()
     classes = max(2, data.n_outputs)
     with begin("diagnose", config) as done:
@@ -302,11 +307,37 @@ def _from_weights(config: Config, path: Path) -> Run:
                 done.write_rows(rows)
                 show(len(rows))
 
-            rows = measured(model, files, parts, attack, rows=done.rows(), saved=save)
+            rows = measured(model, files, parts, attack, rows=done.rows(), saved=save, entry=config.weights)
         sizes = {f"n/{name}": len(part) for name, part in parts.items()}
         curves = Curves.from_rows(rows, {"source": str(path), "n_classes": classes, **sizes})
         found = diagnose(curves, errors=_measured_errors(point), seed=config.seed)
         return _finish(config, done, [curves], [with_lint(found, point.lint)])
+
+
+def _series(path: Path, pattern: str) -> Series:
+    """The checkpoints with their epochs; a single one has none."""
+    if path.is_dir():
+        return checkpoint_series(path, pattern)
+    return Series([(0, path)], "")
+
+
+def _fit_all(model: torch.nn.Module, series: Series, entry: str | None) -> list[str]:
+    """Read every file once before any work.
+
+    Returns:
+        How the names were read, and which weights of the files are used; of equal choices the first alone.
+    """
+    said: list[str] = []
+    choices = {""}
+    for _, file in series.files:
+        sentence = load_file(model, file, entry=entry).sentence()
+        choice = sentence.removeprefix(file.name)
+        if choice not in choices:
+            choices.add(choice)
+            said.append(sentence)
+    if series.name or series.aside:
+        said.insert(0, series.sentence())
+    return said
 
 
 def _measured_errors(point: Diagnosis) -> dict[str, ErrorRate]:

@@ -79,6 +79,9 @@ class Config(Trusting, Output, Computing):
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
     width: int | None = option(None, "its width", low=1)
+    weights: str | None = option(
+        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
+    )
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)

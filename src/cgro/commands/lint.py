@@ -35,6 +35,9 @@ class Config(Trusting, Output, Computing):
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
     width: int | None = option(None, "its width")
+    weights: str | None = option(
+        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
+    )
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
     seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data")

@@ -55,7 +55,8 @@ from cgro.results import (
 )
 from cgro.runs import Run, dump_json, write_arrays, write_atomic
 from cgro.training import Evaluation, evaluated, fit, make_fabric
-from cgro.training.checkpoint import checkpoint_of, load_weights, read_weights, save_checkpoint
+from cgro.training.checkpoint import checkpoint_of, save_checkpoint
+from cgro.training.weights import load_file
 
 PARTS = ("train", "test")
 CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
@@ -199,7 +200,7 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
         path, seed = done.path / "networks" / f"{k:03d}.safetensors", settings.seed + k
         model = fast_layout(build(settings.model, data.shape, data.n_outputs, width=settings.width, seed=seed))
         if path.exists():
-            load_weights(model, read_weights(path), path)
+            load_file(model, path)
         else:
             own = replace(data, train=Split(data.train.raw[rows], data.train.y[rows], data.train.index[rows]))
             extensions = settings.build_extensions()

@@ -194,7 +194,7 @@ def survey(
         (0.5, {'clean': 0, 'pgd5': 2})
     """
     require_attack(attack)
-    x, y = check_set(model, x, y, batch)
+    model, x, y = check_set(model, x, y, batch)
     attack.threat.check_input(x)
     index = torch.arange(len(x)) if index is None else index.cpu()
     if len(index) != len(x):

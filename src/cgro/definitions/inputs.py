@@ -1,16 +1,26 @@
-"""What callers hand in, made into what the searches compute with: ordinary tensors, labels as int64."""
+"""What callers hand in, made into what the searches compute with: ordinary tensors, labels as int64.
+
+The one place that converts: NumPy arrays, integers of any width, other precisions, pairs in tuples and dictionaries.
+"""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
+Network = Callable[[Tensor], Tensor]
+LOW_PRECISION = (torch.float16, torch.bfloat16)
+INPUTS = ("x", "image", "images", "img", "pixel_values", "input", "inputs", "data", "features")
+LABELS = ("y", "label", "labels", "target", "targets", "fine_label")
+"""Keys under which dictionaries of examples have inputs and labels: ours, and those of data sets in the field."""
 
 
 def ordinary_tensors(function: Callable[P, Result]) -> Callable[P, Result]:
@@ -46,14 +56,14 @@ def ordinary_tensors(function: Callable[P, Result]) -> Callable[P, Result]:
     return outside
 
 
-def as_inputs(x: Tensor) -> Tensor:
+def as_inputs(x: Tensor | np.ndarray) -> Tensor:
     """Inputs that belong to no graph and may be differentiated by.
 
     Args:
-        x: (B, *S) tensor.
+        x: (B, *S) tensor or NumPy array. An array of float64 becomes float32: NumPy makes that type unasked.
 
     Returns:
-        (B, *S), sharing memory with x unless x was made in inference mode.
+        (B, *S), sharing memory with x unless x was made in inference mode or is an array.
 
     Raises:
         BadRequest: x is no tensor, or has no values.
@@ -61,7 +71,13 @@ def as_inputs(x: Tensor) -> Tensor:
     Example:
         >>> as_inputs(torch.ones(2, requires_grad=True) * 3)
         tensor([3., 3.])
+        >>> as_inputs(np.array([[0.25]]))
+        tensor([[0.2500]])
     """
+    if isinstance(x, np.ndarray):
+        x = _of_array(x, "inputs")
+        if x.dtype == torch.float64:
+            x = x.float()
     _require_tensor(x, "inputs", remedy="convert them, as in torch.as_tensor(x)")
     if x.is_meta:
         raise bad("inputs", expected="values", got="a tensor on the meta device", remedy="make them anew")
@@ -69,11 +85,11 @@ def as_inputs(x: Tensor) -> Tensor:
     return x.clone() if x.is_inference() else x
 
 
-def as_labels(y: Tensor, device: torch.device) -> Tensor:
+def as_labels(y: Tensor | np.ndarray, device: torch.device) -> Tensor:
     """Labels that index: integers of any width, and booleans as 0 and 1, become int64; floating point stays.
 
     Args:
-        y: (B,) tensor.
+        y: (B,) tensor or NumPy array. An array has no device of its own and goes to that of the inputs.
         device: of the inputs.
 
     Returns:
@@ -86,6 +102,8 @@ def as_labels(y: Tensor, device: torch.device) -> Tensor:
         >>> as_labels(torch.tensor([0, 7], dtype=torch.uint8), torch.device("cpu"))
         tensor([0, 7])
     """
+    if isinstance(y, np.ndarray):
+        y = _of_array(y, "labels").to(device)
     _require_tensor(y, "labels", remedy="convert them, as in torch.as_tensor(y)")
     if y.is_complex():
         raise bad("labels", expected="integers", got=y.dtype)
@@ -95,6 +113,101 @@ def as_labels(y: Tensor, device: torch.device) -> Tensor:
     if not y.is_floating_point():
         y = y.long()
     return y.clone() if y.is_inference() else y
+
+
+def as_examples(part: object) -> tuple[Tensor, Tensor]:
+    """Inputs and labels of a set in any usual form.
+
+    Args:
+        part: a pair, a dictionary with one key of `INPUTS` and one of `LABELS`, or an object with attributes x and y.
+
+    Returns:
+        (N, *S) inputs and (N,) labels, see `as_inputs` and `as_labels`.
+
+    Raises:
+        BadRequest: another value, such as a list of three, or a dictionary that does not say which is which.
+
+    Example:
+        >>> as_examples({"image": np.zeros((2, 3)), "label": np.array([4, 5], dtype="uint8")})[1]
+        tensor([4, 5])
+    """
+    expected = "(x, y), or a dictionary with x and y"
+    if isinstance(part, Mapping):
+        x_keys = [key for key in INPUTS if key in part]
+        y_keys = [key for key in LABELS if key in part]
+        if len(x_keys) != 1 or len(y_keys) != 1:
+            got = f"the keys {', '.join(map(str, part))}"
+            raise bad("examples", expected=expected, got=got, remedy="give the pair (x, y)")
+        pair = (part[x_keys[0]], part[y_keys[0]])
+    elif isinstance(part, Sequence) and len(part) == 2:
+        pair = (part[0], part[1])
+    elif hasattr(part, "x") and hasattr(part, "y"):
+        pair = (getattr(part, "x"), getattr(part, "y"))  # noqa: B009
+    else:
+        raise bad("examples", expected=expected, got=describe(part))
+    x = as_inputs(pair[0])
+    return x, as_labels(pair[1], x.device)
+
+
+def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:
+    """Inputs in float32 or float64, and the network as a function of them.
+
+    Points that a search rounds to float16 or bfloat16 leave the ball: near 1 these are 2^-11 and 2^-8 apart, of a
+    radius of 8/255 up to an eighth. So the search runs in float32, and a network of low precision rounds its own input,
+    as it would in use. Converting float32 to float64 is exact; float64 inputs of a float32 network are rounded once.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (B, *S) floating point; integers are given back as they are.
+
+    Returns:
+        The network, behind a conversion of its input if its precision is low, and the inputs.
+
+    Example:
+        >>> network, x = in_full_precision(nn.Linear(2, 1).half(), torch.zeros(3, 2, dtype=torch.float16))
+        >>> x.dtype, network(x).dtype
+        (torch.float32, torch.float32)
+    """
+    if not x.is_floating_point():
+        return model, x
+    taken = _taken_dtype(model, x.dtype)
+    if taken == torch.float64:
+        return model, x.double()
+    if taken in LOW_PRECISION:
+        return _rounding(model, taken), x.float()
+    return model, x.float()
+
+
+def _taken_dtype(model: Network, given: torch.dtype) -> torch.dtype:
+    """The type that a network takes: that of its parameters if they are of one, else what it is given."""
+    if not isinstance(model, nn.Module):
+        return given
+    dtypes: set[torch.dtype] = set()
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and not is_lazy(parameter):
+            dtypes.add(parameter.dtype)
+    if len(dtypes) == 1:
+        return dtypes.pop()
+    return given
+
+
+class _Rounding(nn.Module):
+    """A network of low precision as a function of float32 inputs."""
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.dtype = dtype
+        self.training = model.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        return logits_of(self.model(x.to(self.dtype))).float()
+
+
+def _rounding(model: Network, dtype: torch.dtype) -> Network:
+    if isinstance(model, nn.Module):
+        return _Rounding(model, dtype)
+    return lambda x: logits_of(model(x.to(dtype))).float()
 
 
 def logits_of(outputs: object) -> Tensor:
@@ -129,6 +242,14 @@ def logits_of(outputs: object) -> Tensor:
         remedy = "return the logits before rounding"
         raise bad("model output", expected="floating point", got=logits.dtype, remedy=remedy)
     return logits
+
+
+def _of_array(value: np.ndarray, what: str) -> Tensor:
+    """A copy: an array may be read-only, or of a byte order that torch does not have."""
+    try:
+        return torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+    except TypeError:
+        raise bad(what, expected="numbers", got=f"an array of {value.dtype}") from None
 
 
 def _require_tensor(value: object, what: str, *, remedy: str) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
 from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, per_example, preserve_state, require_attack
-from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
+from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
-from cgro.definitions.threat import require_radius_fits
+from cgro.definitions.threat import require_no_bytes, require_radius_fits
 from cgro.results import Bound, ErrorRate
 
 
@@ -65,7 +65,7 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
 
 
-def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Model, Tensor, Tensor]:
     """Refuse train mode, no examples, and labels that do not match.
 
     Args:
@@ -75,7 +75,7 @@ def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, T
         batch: examples at a time.
 
     Returns:
-        Inputs and labels to compute with, see `as_inputs` and `as_labels`.
+        Network, inputs and labels to compute with, see `in_full_precision`, `as_inputs` and `as_labels`.
 
     Raises:
         BadRequest: one of these, or no tensors.
@@ -88,7 +88,7 @@ def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Tensor, T
         raise bad("examples", expected="at least one", got=0)
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
-    return x, y
+    return *in_full_precision(model, x), y
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def wrong_examples(
         (0.25, 0.5)
     """
     require_attack(attack)
-    x, y = check_set(model, x, y, batch)
+    model, x, y = check_set(model, x, y, batch)
     attack.threat.check_input(x)
     require_radius_fits(attack.threat, x.shape[1:])
     if generator is None:
@@ -279,13 +279,14 @@ def clean_error(model: Model, x: Tensor, y: Tensor, *, batch: int = 1024) -> Err
         The share, exact for these examples, with its 95% interval.
 
     Raises:
-        BadRequest: see `robust_error`.
+        BadRequest: see `robust_error`; images in 0..255.
 
     Example:
         >>> x, y = torch.tensor([[0.30], [0.60]]), torch.tensor([-1, -1])
         >>> clean_error(lambda v: v[:, 0] - 0.5, x, y).value
         0.5
     """
+    require_no_bytes(as_inputs(x))
     return wrong_examples(model, x, y, NoAttack(), batch=batch).clean_error
 
 
@@ -310,7 +311,7 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
     """
     require_eval(model)
     count(batch, "batch")
-    x = as_inputs(x)
+    model, x = in_full_precision(model, as_inputs(x))
     with preserve_state(model, x.device):
         outputs = torch.cat([evaluated_outputs(model, part) for part in x.split(batch)])
     labels = predict(outputs)
@@ -382,7 +383,7 @@ def boundary_distance(
     """
     require_eval(model)
     require_attack(attack)
-    x = as_inputs(x)
+    model, x = in_full_precision(model, as_inputs(x))
     y = as_labels(y, x.device)
     if generator is None:
         generator = torch.Generator(x.device).manual_seed(0)

@@ -15,6 +15,10 @@ from cgro._check import BadRequest, bad, number
 from cgro.definitions.draws import Draws, draws_for
 
 _EPS32 = 2.0**-23
+_ROUNDED_AWAY = 1e-4
+"""How far normalizing an image and back may move it: some roundings of values around 2. A choice."""
+_BYTES = (16.0, 255.0)
+"""Between these lies the largest value of images in 0..255, unless they are nearly black. A choice."""
 
 
 def parse_p(p: float | str) -> float:
@@ -145,9 +149,13 @@ class ThreatModel:
             return
         expected = f"values in [{self.box[0]:g}, {self.box[1]:g}]"
         remedy = "move the normalization into the model, or give another box"
+        got = f"[{low:.3g}, {high:.3g}]"
         if low >= 0 and high > 2:  # images in 0..255
             remedy = "divide by 255"
-        raise bad("inputs", expected=expected, got=f"[{low:.3g}, {high:.3g}]", remedy=remedy)
+        elif max(self.box[0] - low, high - self.box[1]) < _ROUNDED_AWAY:
+            got = f"[{low:.9g}, {high:.9g}]"
+            remedy = f"these are roundings; use x.clamp({self.box[0]:g}, {self.box[1]:g})"
+        raise bad("inputs", expected=expected, got=got, remedy=remedy)
 
     def contains(self, x: Tensor, center: Tensor) -> Tensor:
         """Whether each x is in the ball and the box, up to the rounding of float32 storage.
@@ -324,6 +332,23 @@ class ThreatModel:
         """
         dual = {math.inf: 1, 2.0: 2, 1.0: math.inf}[self.p]
         return torch.linalg.vector_norm(gradient.flatten(1), ord=dual, dim=1)
+
+
+def require_no_bytes(x: Tensor) -> None:
+    """Refuse images in 0..255 where no box says what the range of the inputs is.
+
+    Args:
+        x: (B, *S). Reads its smallest and largest value on the host if they are images, (B, C, H, W).
+
+    Raises:
+        BadRequest: says the range.
+    """
+    if x.ndim != 4 or not x.numel() or not x.is_floating_point():
+        return
+    low, high = (float(v) for v in torch.aminmax(x))
+    if low >= 0 and _BYTES[0] < high <= _BYTES[1]:
+        remedy = "divide by 255; a network that takes 0..255 can be given as lambda x: model(255 * x)"
+        raise bad("inputs", expected="images in [0, 1]", got=f"[{low:.3g}, {high:.3g}]", remedy=remedy)
 
 
 def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:

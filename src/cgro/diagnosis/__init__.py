@@ -6,12 +6,13 @@ from cgro.diagnosis.findings import Check, faults, masked
 from cgro.diagnosis.headline import point_with_lint, with_caveats, with_lint
 from cgro.diagnosis.importers import read_curves, read_log, read_run
 from cgro.diagnosis.lint import lint, quick_lint
-from cgro.diagnosis.model import checkpoint_files, diagnose_model, measured
+from cgro.diagnosis.model import diagnose_model, measured
 from cgro.diagnosis.rise import Rise, rise_of
 from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.selection import Selection, select
 from cgro.diagnosis.strength import BESIDE, name_of_attack, too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
+from cgro.training.weights import checkpoint_files
 
 __all__ = [
     "BESIDE",

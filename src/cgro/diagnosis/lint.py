@@ -26,7 +26,7 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, preserve_state
 from cgro.definitions.draws import Draws
-from cgro.definitions.inputs import as_inputs, as_labels, ordinary_tensors
+from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.diagnosis.findings import Check, check, masked
 from cgro.diagnosis.setup_checks import EDGE, setup_checks
@@ -81,7 +81,7 @@ def lint(
         >>> {c.status for c in checks}, masked(checks)
         ({'PASS'}, False)
     """
-    x = as_inputs(x)
+    model, x = in_full_precision(model, as_inputs(x))
     y = as_labels(y, x.device)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
@@ -113,7 +113,7 @@ def quick_lint(model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: in
     Raises:
         BadRequest: see `lint`.
     """
-    x = as_inputs(x)
+    model, x = in_full_precision(model, as_inputs(x))
     y = as_labels(y, x.device)
     x, y = x[:n], y[:n]
     with preserve_state(model, x.device):

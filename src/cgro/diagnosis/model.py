@@ -1,14 +1,12 @@
 """The verdict on a model, or on a folder of checkpoints: measured here, then judged like any curve or point."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, bad, listed, one_line
+from cgro._check import bad
 from cgro.data import Split
 from cgro.definitions import (
     APGD,
@@ -24,15 +22,16 @@ from cgro.definitions import (
     survey,
 )
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.inputs import as_examples, in_full_precision
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.headline import with_lint
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis
-from cgro.training.checkpoint import load_weights, read_weights
+from cgro.training.weights import load_file
 
-Examples = Split | tuple[Tensor, Tensor]
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+Examples = Split | tuple[Tensor, Tensor] | Mapping[str, Tensor]
+"""A set of examples, see `cgro.definitions.inputs.as_examples`: arrays are taken as well."""
 
 
 def quick_ensemble(threat: ThreatModel) -> Ensemble:
@@ -69,7 +68,7 @@ def diagnose_model(
 
     Args:
         model: in eval mode if it is a module; inputs in [0, 1].
-        train: (x, y) or a `Split` of what it learned.
+        train: (x, y), a dictionary of them or a `Split` of what it learned.
         test: of what it never saw.
         threat: the adversary.
         attack: None means `quick_ensemble`.
@@ -105,7 +104,7 @@ def diagnose_model(
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
     x_test, _ = _pair(test, n)
-    outputs = evaluated_outputs(model, x_test[:1])
+    outputs = evaluated_outputs(*in_full_precision(model, x_test[:1]))
     classes = n_classes
     if classes is None:
         classes = 2 if outputs.ndim == 1 else outputs.shape[1]
@@ -130,52 +129,10 @@ def diagnose_model(
 
 
 def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
-    if isinstance(part, Split):
-        part = (part.x, part.y)
-    x, y = part
+    x, y = as_examples(part)
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
     return x[:n], y[:n]
-
-
-def checkpoint_files(folder: Path, pattern: str = "*") -> list[tuple[int, Path]]:
-    """(epoch, file) of a folder of checkpoints, in the order of the last number in each name.
-
-    Optimizer states (`opt...`) are left out. Without numbers the names' order counts from 1.
-
-    Args:
-        folder: that holds them.
-        pattern: of the names that are checkpoints.
-
-    Returns:
-        Epochs and files, sorted by epoch.
-
-    Raises:
-        BadRequest: no checkpoint in it, two of one epoch, some with and some without a number.
-    """
-    expected = "a pattern of names, such as model_*.pth"
-    try:
-        found = list(folder.glob(pattern))
-    except (ValueError, NotImplementedError, OSError) as error:  # no pattern; an absolute one; a folder out of reach
-        raise bad("--pattern", expected=expected, got=f"{pattern!r} ({error})") from None
-    files = sorted(path for path in found if path.suffix in SUFFIXES and not path.name.startswith("opt"))
-    if not files:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        raise bad(str(folder), expected=f"checkpoints ({', '.join(SUFFIXES)})", got=there)
-    numbered: list[tuple[int, Path]] = []
-    for path in files:
-        numbers = re.findall(r"[0-9]+", path.stem)
-        if numbers:
-            numbered.append((int(numbers[-1]), path))
-    if not numbered:
-        return list(enumerate(files, 1))
-    times = Counter(epoch for epoch, _ in numbered)
-    twice = next((epoch for epoch, _ in numbered if times[epoch] > 1), None)
-    if twice is not None:
-        same = listed(path.name for epoch, path in numbered if epoch == twice)
-        text = f"{folder}: several checkpoints of epoch {twice}: {same}; choose with --pattern"
-        raise BadRequest(one_line(text))
-    return sorted(numbered)
 
 
 def measured(
@@ -186,16 +143,18 @@ def measured(
     *,
     rows: Sequence[dict[str, float]] | None = None,
     saved: Callable[[list[dict[str, float]]], object] | None = None,
+    entry: str | None = None,
 ) -> list[dict[str, float]]:
     """Clean and robust errors of each checkpoint, one row each; epochs that `rows` holds are not measured again.
 
     Args:
         model: of the checkpoints' architecture; holds the last one afterwards.
-        files: epochs and checkpoints, see `checkpoint_files`.
+        files: epochs and checkpoints, see `cgro.training.weights.checkpoint_series`.
         parts: name -> examples.
         attack: finds the robust errors.
         rows: of an earlier call.
         saved: called with all rows after each checkpoint.
+        entry: which weights of files that hold several; see `cgro.training.weights.load_file`.
 
     Returns:
         All rows, those of `rows` first.
@@ -204,15 +163,13 @@ def measured(
         BadRequest: a checkpoint of another network (says which keys), a pickle that would execute code.
     """
     done = list(rows or [])
-    weights = {}
     for _, path in files:  # all are read before any work, so that a file that does not fit is found at once
-        weights = read_weights(path)
-        load_weights(model, weights, path)
+        load_file(model, path, entry=entry)
     known = {row["epoch"] for row in done}
     for epoch, path in files:
         if epoch in known:
             continue
-        load_weights(model, read_weights(path), path)
+        load_file(model, path, entry=entry)
         model.eval()
         row: dict[str, float] = {"epoch": epoch}
         for name, split in parts.items():
@@ -223,5 +180,5 @@ def measured(
         done.append(row)
         if saved:
             saved(done)
-    load_weights(model, weights, files[-1][1])
+    load_file(model, files[-1][1], entry=entry)
     return done

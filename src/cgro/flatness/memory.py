@@ -101,7 +101,7 @@ def attacked(
         (0.1, 0.2)
     """
     require_attack(attack)
-    x, y = check_set(model, x, y, batch)
+    model, x, y = check_set(model, x, y, batch)
     radius = attack.threat.radius
     if not radius > 0:
         raise bad("attack", expected="a radius above 0", got=radius)

@@ -193,7 +193,7 @@ def flatness(
     search = search or Search()
     values = parse_radii(radii)
     threat = ThreatModel(p, values[-1], box)
-    x, y = check_set(model, x, y, batch)
+    model, x, y = check_set(model, x, y, batch)
     threat.check_input(x)
     require_radius_fits(threat, x.shape[1:])
     draws = draws_for(generator, len(x), x.device)

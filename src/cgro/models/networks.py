@@ -185,19 +185,55 @@ def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | N
         return LIBRARIES[prefix](rest, shape, n_outputs)
     factory = resolve(name, "--model")
     with one_line_if_it_fails("--model", f"{name}(shape, n_outputs) or {name}()"):
-        if _takes_arguments(factory):
-            return factory(shape, n_outputs)
-        return factory()
+        return _called(factory, name, shape, n_outputs)
 
 
-def _takes_arguments(factory: Callable[..., object]) -> bool:
-    """Whether a class or function can be called with (shape, n_outputs)."""
+def _called(factory: Callable[..., object], name: str, shape: tuple[int, ...], n_outputs: int) -> object:
+    """The network of a class or function: called with what its parameters are named after, never by position.
+
+    By position a factory (num_classes, depth) would be given the shape for its number of classes. Only names that it
+    must be given and that are not understood are refused; parameters with defaults keep them.
+    """
     if getattr(factory, "__init__", None) is nn.Module.__init__:  # a class without a constructor of its own
-        return False
+        return factory()
+    known = _arguments(shape, n_outputs)
+    given: dict[str, object] = {}
+    unknown: list[str] = []
     for parameter in inspect.signature(factory).parameters.values():
-        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
-            return True
-    return False
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return factory(shape, n_outputs)
+        if parameter.name in known:
+            given[parameter.name] = known[parameter.name]
+        elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
+            unknown.append(parameter.name)
+    if unknown:
+        got = f"{', '.join(unknown)} without a default"
+        remedy = f"write def net(shape, n_outputs): return {name.rpartition(':')[2]}(...) and name that"
+        expected = f"parameters named {', '.join(known)}"
+        raise bad("--model", expected=expected, got=got, remedy=remedy)
+    return _by_kind(factory, given)
+
+
+def _by_kind(factory: Callable[..., object], given: Mapping[str, object]) -> object:
+    """Call by name, except for parameters that can only be given by position."""
+    positional: list[object] = []
+    named = dict(given)
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.name in named:
+            positional.append(named.pop(parameter.name))
+    return factory(*positional, **named)
+
+
+def _arguments(shape: tuple[int, ...], n_outputs: int) -> dict[str, object]:
+    """What a factory may ask for, by the names in use: ours, PyTorch's, torchvision's and timm's."""
+    values: dict[str, object] = {}
+    for key in ("shape", "input_shape", "in_shape"):
+        values[key] = shape
+    for key in ("n_outputs", "num_outputs", "n_classes", "num_classes", "classes"):
+        values[key] = n_outputs
+    for key in ("in_channels", "in_chans", "n_channels", "num_channels"):
+        values[key] = shape[0]
+    return values
 
 
 def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> object:

@@ -70,3 +70,23 @@ class TestAutoAttack:
         finally:
             sys.settrace(before)
         assert kept
+
+    @pytest.mark.parametrize("version", ["apgd-t", "fab-t"])
+    @pytest.mark.parametrize(("p", "radius", "n_classes"), [("inf", 0.02, 4), (2, 0.2, 7), (1, 0.6, 9)])
+    def test_fewer_than_ten_classes_have_fewer_targets(
+        self, version: str, p: float | str, radius: float, n_classes: int
+    ) -> None:
+        """What it finds is possible: the exact margin of a linear network at that radius, without the box, is lower."""
+        model = linear_logits(64, n_classes).eval()
+        threat = ThreatModel(p, radius)
+        x = images(8)[0]
+        y = model(x).argmax(1)
+        wrong = survey(model, x, y, AutoAttack(threat, version=version)).wrong
+        w = model[1].weight.detach()
+        differences = w[y][:, None] - w[None]
+        falls = radius * threat.dual_norm(differences.flatten(0, 1)).view(8, n_classes)
+        logits = model(x).detach()
+        lowest = logits.gather(1, y[:, None]) - logits - falls
+        breakable = (lowest.scatter(1, y[:, None], torch.inf) <= 0).any(1)
+        assert not bool((wrong & ~breakable).any())
+        assert bool(wrong.any()) or not bool(breakable.any())

@@ -10,7 +10,8 @@ from cgro.data import Dataset
 from cgro.definitions import PGD, ThreatModel
 from cgro.runs import Run
 from cgro.training import EMA, Adversarial, Evaluation, Extension, Recipe, evaluated, fit
-from cgro.training.checkpoint import EVALUATED, LAST, SELECTED, checkpoint_of, kept_epochs, read_weights
+from cgro.training.checkpoint import EVALUATED, LAST, SELECTED, checkpoint_of, kept_epochs
+from cgro.training.weights import read_weights
 
 ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=2)
 EVALUATION = Evaluation(ATTACK, n=40, keep_every=1)

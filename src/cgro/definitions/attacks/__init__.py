@@ -5,6 +5,7 @@ from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
 from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.function import FunctionAttack
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack
 from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
 from cgro.definitions.attacks.passes import evaluated_outputs, first_pass, image_layout, loss_gradient, outputs_of
@@ -25,6 +26,7 @@ __all__ = [
     "Best",
     "Ensemble",
     "Evaluator",
+    "FunctionAttack",
     "GradientAttack",
     "NamedAttack",
     "NoAttack",

@@ -20,7 +20,7 @@ from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.state import preserve_state
 from cgro.definitions.draws import Draws, draws_for
-from cgro.definitions.inputs import as_inputs, as_labels, describe, ordinary_tensors
+from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.definitions.threat import ThreatModel, require_radius_fits
 
@@ -146,8 +146,10 @@ class Attack(ABC):
         Raises:
             BadRequest: as calling it.
         """
+        given = as_inputs(x)
+        model, x = in_full_precision(model, given)
         # A copy: it is the search's own, whatever a network does to what it is given.
-        x = as_inputs(x).clone()
+        x = x.clone()
         y = as_labels(y, x.device)
         self.threat.check_input(x)
         require_radius_fits(self.threat, x.shape[1:])
@@ -170,6 +172,8 @@ class Attack(ABC):
                 with evaluator.searching():
                     self.search(evaluator, draws)
             evaluator.finish()
+        # In the type of the input; a network of low precision rounds its input in the same way.
+        evaluator.best.x = evaluator.best.x.to(given.dtype)
         return evaluator.best
 
     @abstractmethod
@@ -197,6 +201,8 @@ def require_attack(attack: object) -> None:
     remedy = "make one from a ThreatModel"
     if isinstance(attack, str):
         remedy = 'use attack_by_name("pgd10", threat)'
+    elif callable(attack) and not isinstance(attack, type):
+        remedy = "wrap a function (model, x, y) -> x_adv as FunctionAttack(threat, function)"
     raise bad("attack", expected="an attack such as PGD(threat, n_steps=10)", got=describe(attack), remedy=remedy)
 
 

@@ -8,13 +8,14 @@ from cgro._check import bad
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
 from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
 from cgro.definitions.attacks.ensemble import standard_ensemble
+from cgro.definitions.attacks.function import FunctionAttack, takes_model
 from cgro.definitions.attacks.gradient import FGSM
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.threat import ThreatModel
-from cgro.named import build
+from cgro.named import build, look_up
 from cgro.trust import code_of
 
 FAST_STEP = 1.25
@@ -62,7 +63,8 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "fl
     Args:
         name: one of `ATTACKS`, such as pgd10 or pgd50x10; or `package.module:name`, with `:parameter=value,...` behind
             it where it has parameters. That is imported and called as name(threat, **parameters), so it must be one
-            that the caller said or trusts. It is a class of attacks, or a function that returns one.
+            that the caller said or trusts. It is a class of attacks, a function that returns one, or an attack itself
+            as a function (model, x, y) -> x_adv, which is wrapped.
         threat: where x_adv may lie.
         precision: of the search; results are evaluated in that of the input. Code of the caller's is given it if it
             has a parameter of this name.
@@ -80,16 +82,27 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "fl
         'pgd3'
     """
     if code_of(name) is not None:
-        attack = build(name, f"attack {name}", {}, (threat,), {"precision": precision})
-        require_attack(attack)
-        assert isinstance(attack, Attack)
-        return attack
+        return _own(name, threat, precision)
     for pattern, named in ATTACKS.items():
         numbers = _numbers(pattern, name)
         if numbers is not None:
             return named.make(threat, precision, *numbers)
     names = ", ".join(ATTACK_NAMES)
     raise bad("attack", expected=f"one of {names}, such as pgd10 or pgd50x10, or package.module:name", got=repr(name))
+
+
+def _own(name: str, threat: ThreatModel, precision: Precision) -> Attack:
+    """The attack of the caller's that a name stands for."""
+    what = f"attack {name}"
+    named = look_up(name, what, {})
+    if takes_model(named.factory) and not named.parameters:
+        return FunctionAttack(threat, named.factory)
+    attack = build(name, what, {}, (threat,), {"precision": precision})
+    if callable(attack) and not isinstance(attack, Attack | type):
+        return FunctionAttack(threat, attack, label=named.name.rpartition(":")[2].lower())
+    require_attack(attack)
+    assert isinstance(attack, Attack)
+    return attack
 
 
 def _numbers(pattern: str, name: str) -> list[int] | None:

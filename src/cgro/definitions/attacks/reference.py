@@ -23,7 +23,8 @@ from cgro.definitions.losses import Model
 
 NORMS = {1.0: "L1", 2.0: "L2", float("inf"): "Linf"}
 GRADIENTS = {"apgd-ce": 100, "apgd-t": 900, "fab-t": 900, "square": 0}
-"""Gradients per example of each part: 100 steps, for 9 targets where it is targeted. Croce and Hein (ICML 2020)."""
+"""Gradients per example of each part: 100 steps, for 9 targets where it is targeted. Croce and Hein (ICML 2020). With
+fewer than ten classes there are fewer targets, and these are upper limits."""
 VERSIONS = ("standard", *GRADIENTS)
 
 
@@ -129,6 +130,9 @@ class AutoAttack(Attack):
             run = package.AutoAttack(
                 _Logits(model).eval(), norm=NORMS[self.threat.p], eps=self.threat.radius, seed=seed, device=x.device
             )
+            # Its targets are the likeliest wrong classes, nine by default (five for L1); of C classes C - 1 are wrong.
+            run.apgd_targeted.n_target_classes = min(run.apgd_targeted.n_target_classes, n_classes - 1)
+            run.fab.n_target_classes = min(run.fab.n_target_classes, n_classes - 1)
             if self.version != "standard":
                 run.attacks_to_run = [self.version]
             x_adv, _ = run.run_standard_evaluation(x[rows], y[rows], batch_size=self.batch)

@@ -1,0 +1,104 @@
+"""A plain function as an attack: code of others, from a paper or another library, judged like our own."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+
+import torch
+from torch import Tensor
+
+from cgro._check import bad
+from cgro.definitions.attacks.base import Attack
+from cgro.definitions.attacks.evaluator import Evaluator
+from cgro.definitions.draws import Draws
+from cgro.definitions.inputs import describe
+from cgro.definitions.losses import Model
+from cgro.definitions.threat import ThreatModel
+
+AttackFunction = Callable[[Model, Tensor, Tensor], object]
+"""(model, x, y) -> x_adv, as most published code has it. That it is a tensor is checked, not believed."""
+
+
+@dataclass(frozen=True)
+class FunctionAttack(Attack):
+    """What a function finds. Its points are evaluated anew, and refused outside ball and box.
+
+    How many gradients it takes is not known, and counts as 0. Global generators of torch that it draws from are seeded
+    from the first example's stream, so its numbers depend on the batch.
+
+    Args:
+        threat: what the function is taken to stay in.
+        function: (model, x, y) -> x_adv.
+        label: what results call it; "" takes the function's own name.
+
+    Example:
+        >>> darker = lambda model, x, y: (x - 0.1).clamp_min(0)
+        >>> attack = FunctionAttack(ThreatModel("inf", 0.1), darker)
+        >>> x, y = torch.tensor([[0.3], [0.55], [0.9]]), torch.tensor([-1, 1, 1])
+        >>> attack.find(lambda v: v[:, 0] - 0.5, x, y).margins > 0
+        tensor([ True, False,  True])
+    """
+
+    threat: ThreatModel
+    function: AttackFunction = field(repr=False)  # its text has an address, which no second process repeats
+    _: KW_ONLY
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.function, type) or not callable(self.function):
+            raise bad("attack", expected="a function (model, x, y) -> x_adv", got=describe(self.function))
+        if not self.label:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            object.__setattr__(self, "label", str(name).strip("<>").lower())
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.label
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Call the function once, on copies.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams.
+
+        Raises:
+            BadRequest: something that is no tensor of the shape of x, or lies outside ball or box.
+        """
+        x = evaluator.x
+        torch.manual_seed(int(draws.keys[0]) % 2**31)
+        with torch.enable_grad():
+            found = self.function(evaluator.model, x.clone(), evaluator.y.clone())
+        if not isinstance(found, Tensor) or found.shape != x.shape:
+            got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else describe(found)
+            raise bad(f"attack {self.name}", expected=f"x_adv of shape {tuple(x.shape)}", got=got)
+        x_adv = found.detach().to(x)
+        outside = int((~self.threat.contains(x_adv, x)).sum())
+        if outside:
+            raise bad(
+                f"attack {self.name}",
+                expected=f"points within {self.threat.radius:g} of x and in the box",
+                got=f"{outside} of {len(x)} outside",
+                remedy="end it with threat.project(x_adv, x)",
+            )
+        evaluator.update(x_adv)
+
+
+def takes_model(function: object) -> bool:
+    """Whether a function is an attack itself, rather than one that makes an attack from a threat model.
+
+    Args:
+        function: whatever a name stands for.
+
+    Returns:
+        True for a function whose first three parameters have no default and are model, x, y by their number or names.
+
+    Example:
+        >>> takes_model(lambda net, images, labels: images), takes_model(lambda threat, n_steps=3: None)
+        (True, False)
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    n_defaults = len(getattr(function, "__defaults__", None) or ())
+    return code.co_argcount - n_defaults >= 3

@@ -1,0 +1,129 @@
+"""Files of weights: the formats, and files that are damaged or made to harm."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.cases import refused
+
+from cgro.training.weights import entries_of, is_weights, read_weights
+
+
+class Runs:
+    def __reduce__(self) -> tuple:
+        return print, ("executed",)
+
+
+def saved(path: Path, value: object) -> Path:
+    torch.save(value, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy", "bare"])
+def test_a_pickle_is_refused_in_one_line_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture, form: str) -> None:
+    path = tmp_path / "evil.pt"
+    if form == "bare":
+        path.write_bytes(pickle.dumps({"state_dict": Runs()}))
+    else:
+        torch.save({"state_dict": Runs()}, path, _use_new_zipfile_serialization=form == "zip")
+    text = refused(lambda: read_weights(path), "refused", "save model.state_dict() alone")
+    assert "weights_only" not in text
+    assert "print" in text or form == "bare"
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", pickle.dumps([1])[:-1], b"\x80", b"\x80\x02}q\0.", b"x" * 1000])
+def test_damaged_pt_files(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    text = refused(lambda: read_weights(tmp_path / "x.pt"))
+    assert "()" not in text.replace("state_dict()", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [({1: torch.zeros(2)}, "names"), ({None: torch.zeros(2)}, "names"), ({(1, 2): torch.zeros(2)}, "names"), ([1], "state dict"),
+     ({}, "state dict"), ({"a": 1}, "state dict"), ({"a": torch.zeros(1).expand(10**6, 10**6)}, "bytes of the file"),
+     ({"a": torch.zeros(1).expand(2**40)}, "bytes of the file"), ({"a": torch.eye(3).to_sparse()}, "plain numbers"),
+     ({"a": torch.empty(3, device="meta")}, "plain numbers")],
+)  # fmt: skip
+def test_pt_files_of_other_things(tmp_path: Path, value: object, words: str) -> None:
+    refused(lambda: read_weights(saved(tmp_path / "x.pt", value)), words)
+
+
+def test_pt_files_that_expand(tmp_path: Path) -> None:
+    plain, path = io.BytesIO(), tmp_path / "x.pt"
+    torch.save({"a": torch.zeros(4)}, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            with new.open(member.filename, "w") as out:
+                for piece in [bytes(1 << 20)] * 300 if member.filename.endswith("data/0") else [old.read(member)]:
+                    out.write(piece)
+    refused(lambda: read_weights(path), "bytes of the file")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        new.writestr("x/data.pkl", bytes(20 << 20))
+    refused(lambda: read_weights(path), "index")
+
+
+def test_checkpoints_that_are_no_files(tmp_path: Path) -> None:
+    for suffix in (".pt", ".pth", ".bin", ".safetensors"):
+        os.mkfifo(tmp_path / f"pipe{suffix}")
+        (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+        (tmp_path / f"folder{suffix}").mkdir()
+        for name, words in (("pipe", "named pipe"), ("zero", "device"), ("folder", "folder")):
+            refused(lambda name=name, suffix=suffix: read_weights(tmp_path / f"{name}{suffix}"), words)
+
+
+def test_every_mapping_of_names_to_tensors_is_an_entry_wherever_it_lies(tmp_path: Path) -> None:
+    weights = {"a.weight": torch.ones(2)}
+    value = {
+        "epoch": 7,
+        "net": weights,
+        "ema": {"decay": 0.9, "module": {"a.weight": torch.zeros(2)}},
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]},
+    }
+    found = entries_of(saved(tmp_path / "x.pth.tar", value))
+    assert {name: entry["a.weight"].sum().item() for name, entry in found.items()} == {"net": 2, "ema.module": 0}
+
+
+def test_a_refusal_names_the_keys_that_are_there(tmp_path: Path) -> None:
+    refused(lambda: entries_of(saved(tmp_path / "x.ckpt", {"epoch": 3, "best": 0.5})), "epoch, best")
+
+
+def test_mappings_that_nest_without_end_end(tmp_path: Path) -> None:
+    """Two keys a level that share what is below: 2^60 paths in a file of some kilobytes."""
+    value: dict[str, object] = {"w": torch.zeros(1)}
+    for _ in range(60):
+        value = {"a": value, "b": value}
+    refused(lambda: entries_of(saved(tmp_path / "x.pt", value)), "state dict")
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards_are_one_file(tmp_path: Path, suffix: str) -> None:
+    parts = {"a": torch.arange(3.0)}, {"b": torch.arange(2.0)}
+    names = [f"model-0000{k}-of-00002.{suffix}" for k in (1, 2)]
+    for part, name in zip(parts, names, strict=True):
+        (save_file if suffix == "safetensors" else torch.save)(part, tmp_path / name)
+    index = tmp_path / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1]}}))
+    found = read_weights(index)
+    assert {key: value.tolist() for key, value in found.items()} == {"a": [0, 1, 2], "b": [0, 1]}
+    for places, words in (
+        ({"c": names[0]}, "c"),
+        ({"a": "../x.bin"}, "beside"),
+        ({"a": index.name}, "beside"),
+        ({}, "weight_map"),
+    ):
+        index.write_text(json.dumps({"weight_map": places}))
+        refused(lambda: entries_of(index), words)
+
+
+def test_names_of_files_of_weights() -> None:
+    names = ["a.pt", "A.PTH", "a.pth.tar", "a.ckpt", "a.safetensors", "a.t7", "model.safetensors.index.json"]
+    assert all(is_weights(Path(name)) for name in names)
+    assert not any(is_weights(Path(name)) for name in ("a.csv", "a.json", "a.tar", "pt", "log.txt"))
