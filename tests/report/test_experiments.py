@@ -96,3 +96,16 @@ def test_the_bound_is_drawn_as_points_with_intervals(tmp_path: Path, drawn: list
     assert ends[0] == pytest.approx(expected)
     assert ends[1][0] == pytest.approx(0.5)  # the t interval of two seeds reaches below 0
     assert ends[2] == pytest.approx([50.0, 50.0])
+
+
+def test_a_gap_below_zero_has_no_point_on_the_logarithmic_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Tiny networks may do better on test images: such a mean is left out, the others stay."""
+    sides = {
+        "small": SimpleNamespace(gap=[-0.1, -0.2, -0.05], robust_loss=[1.0, 1.1, 1.2], bound=[0.5, 0.6, 0.7]),
+        "real": SimpleNamespace(gap=[0.1, 0.2, 0.3], robust_loss=[1.0, 2.0, 3.0], bound=[1.0, 1.0, 1.0]),
+    }
+    assert experiments.bound_points(tmp_path / "bound", sides).exists()
+    (axes,) = drawn[-1].axes
+    gap = axes.containers[0].lines[0].get_ydata()
+    assert np.isnan(gap[0])
+    assert gap[1] == pytest.approx(0.2)

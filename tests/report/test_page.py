@@ -28,8 +28,7 @@ from cgro.report.page import LONGEST_TEXT, csp_hash, printable_text
 from cgro.report.page import html as render
 from cgro.report.pictures import read_pictures
 from cgro.report.side_by_side import Difference
-from cgro.results import ErrorRate, Metric, Summary, VerdictRecord
-from cgro.results.records import SelectedRecord, SelectionRecord
+from cgro.results import ErrorRate, Metric, SelectedRecord, SelectionRecord, Summary, VerdictRecord
 from cgro.runs import Run
 
 

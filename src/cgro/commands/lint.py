@@ -29,18 +29,18 @@ class Config(Trusting, Output, Computing):
     """Options of `cgro lint`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
-    n: int = option(128, "test examples, at most")
+    n: int = option(128, "test examples, at most", low=1)
     strict: bool = option(False, "exit 1 if a check warns")
     data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
     classes: str | None = option(None, "task of a bare checkpoint")
     model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width")
+    width: int | None = option(None, "its width", low=1)
     weights: str | None = option(
         None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
     )
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
-    seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data")
+    seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data", low=0)
 
 
 def run(config: Config) -> Run | Unsaved:

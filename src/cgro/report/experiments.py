@@ -481,6 +481,9 @@ def bound_points(path: Path, data: Mapping[str, BoundSides]) -> Path:
         axes: Axes = drawing.subplots()
         for k, (label, values, color, marker) in enumerate(shown):
             mean, lengths = _means_intervals(values)
+            below_zero = ~(mean > 0)  # a gap of tiny networks may be; a logarithmic axis has no place for it
+            mean[below_zero] = np.nan
+            lengths[:, below_zero] = np.nan
             at = np.arange(len(data)) + 0.18 * (k - 1)
             axes.errorbar(
                 at, mean, lengths, fmt=marker, color=color, markersize=7, capsize=3, elinewidth=1.2, label=label

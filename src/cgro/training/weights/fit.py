@@ -299,6 +299,8 @@ def _common_prefix(keys: Iterable[str]) -> str:
     """The whole parts, each with its dot, that all keys begin with."""
     originals = list(keys)
     prefix = ""
+    if not originals:
+        return prefix
     for part in originals[0].split(".")[:-1]:
         longer = f"{prefix}{part}."
         if not all(key.startswith(longer) for key in originals):
