@@ -13,7 +13,7 @@ import torch
 
 from cgro._check import bad
 from cgro.commands._common import say_remarks
-from cgro.commands._options import Precision, admit
+from cgro.commands._options import Precision, admit, option
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
 from cgro.data import Dataset, Split, load
@@ -43,6 +43,19 @@ class BareCheckpoint(Protocol):
     device: str
     threads: int | None
     precision: Precision
+
+
+@dataclass(kw_only=True)
+class CheckpointOptions:
+    """What a checkpoint without a run is."""
+
+    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
+    classes: str | None = option(None, "task of a bare checkpoint")
+    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
+    width: int | None = option(None, "its width", low=1)
+    weights: str | None = option(
+        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
+    )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from cgro._check import bad, one_of
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
-from cgro.commands._target import Target, load_target, metrics_of, prepare, rule_for, warned_checks
+from cgro.commands._target import CheckpointOptions, Target, load_target, metrics_of, prepare, rule_for, warned_checks
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import attack_choices
@@ -56,7 +56,7 @@ NEXT = "cgro report {run}"
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Computing):
+class Config(Trusting, Output, Computing, CheckpointOptions):
     """Options of `cgro evaluate`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
@@ -67,13 +67,6 @@ class Config(Trusting, Output, Computing):
     per_epoch: bool = option(False, "every checkpoint that the run kept: the curve of robust error against the epoch")
     budget: str | None = option(None, "stop after so long, such as 90s, 10m or 2h, with what is proved until then")
     selected: bool = option(False, "the checkpoint selected on validation robust error instead of the last")
-    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
-    classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width", low=1)
-    weights: str | None = option(
-        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
-    )
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)

@@ -27,7 +27,7 @@ import torch
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, metrics_over, option, set_up
-from cgro.commands._target import Target, every_checkpoint, load_target, prepare
+from cgro.commands._target import CheckpointOptions, Target, every_checkpoint, load_target, prepare
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
@@ -64,7 +64,7 @@ NEXT = "cgro report {run}"
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Computing):
+class Config(Trusting, Output, Computing, CheckpointOptions):
     """Options of `cgro flatness`."""
 
     targets: list[str] = option([], "runs of cgro train (or folders of seeds), or checkpoints", positional=True)
@@ -75,13 +75,6 @@ class Config(Trusting, Output, Computing):
     n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius", low=1)
     n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius", low=0)
     n_restarts: int = option(1, "starts; those after the first are random", low=1)
-    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
-    classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width", low=1)
-    weights: str | None = option(
-        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
-    )
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)

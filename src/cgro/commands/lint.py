@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cgro._check import CheckFailed, bad, count
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
-from cgro.commands._target import load_target
+from cgro.commands._target import CheckpointOptions, load_target
 from cgro.diagnosis import lint
 from cgro.models import n_parameters
 from cgro.results import CheckRecord, DatasetRecord, LintSummary, ModelRecord, OutcomeRecord, ThreatRecord
@@ -25,19 +25,12 @@ from cgro.training import make_fabric
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Computing):
+class Config(Trusting, Output, Computing, CheckpointOptions):
     """Options of `cgro lint`."""
 
     target: str | None = option(None, "a run of cgro train, or a checkpoint (.safetensors, .pt)", positional=True)
     n: int = option(128, "test examples, at most", low=1)
     strict: bool = option(False, "exit 1 if a check warns")
-    data: str = option("mnist5k", "data set of a bare checkpoint; of a run, says that its own is yours", names="data")
-    classes: str | None = option(None, "task of a bare checkpoint")
-    model: str = option("lenet", "network of a bare checkpoint; of a run, says that its own is yours", names="network")
-    width: int | None = option(None, "its width", low=1)
-    weights: str | None = option(
-        None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
-    )
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
     seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data", low=0)
