@@ -78,6 +78,9 @@ def certify(
     other support meets the ball this is exactly 1, whatever f_clean is. Points that are not memorized take
     min(1, m_i) / B from a certified bound m_i on the clean model, and no overlap at all is allowed there.
 
+    It bounds the network of the formula and never reads written-out layers: those have rounded weights, and checks of
+    their own (`verify.interval_check`, `verify.verify_balls`, `verify.sphere_check`, `export.export`).
+
     Args:
         memorizer: the network.
         threat: another radius of the same norm, to ask what still holds; None for its own.

@@ -83,6 +83,7 @@ from cgro.results.theory import (
     PredictionRecord,
     SeparationRow,
     SolverCheck,
+    SphereCheck,
 )
 
 __all__ = [
@@ -147,6 +148,7 @@ __all__ = [
     "SeparationRow",
     "SeparationSummary",
     "SolverCheck",
+    "SphereCheck",
     "Summary",
     "TableRecord",
     "ThreatRecord",
