@@ -18,7 +18,7 @@ from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Cell, Table
 from cgro.experiments.widths import ACCURACIES, CONSTANT, FAMILIES, Beside, Family, Network, evaluated_widths, readings
 from cgro.experiments.workspace import Workspace
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
 
 NAME = "table1"

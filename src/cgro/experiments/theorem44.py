@@ -15,7 +15,7 @@ from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import robust_brackets, size_law
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import MemorizeSummary
 
 NAME = "theorem44"
