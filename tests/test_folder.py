@@ -15,6 +15,7 @@ from cgro.folder import (
     clean,
     delete,
     entries,
+    fresh,
     held,
     is_new,
     remove_set_aside,
@@ -152,3 +153,13 @@ def test_what_a_killed_process_was_deleting_is_deleted(tmp_path: Path) -> None:
     remove_set_aside(tmp_path / "run")
     assert {path.name for path in tmp_path.iterdir()} == {*kept, f".run.{dead}1.old"}
     remove_set_aside(tmp_path / "no" / "such" / "run")
+
+
+def test_a_fresh_folder_is_always_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [fresh("train") for _ in range(3)]
+    assert len(set(found)) == 3
+    for path in found:
+        assert path.parent == Path("runs")
+        assert path.name.startswith("train-")
+        assert list(path.iterdir()) == []

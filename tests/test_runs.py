@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 def test_two_commands_of_one_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs.time, "strftime", lambda _: "now")
+    monkeypatch.setattr(time, "strftime", lambda _: "now")
     paths = [started(None).path for _ in range(3)]
     assert [p.name for p in paths] == ["train-now", "train-now-2", "train-now-3"]
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from cgro._check import BadRequest
 from cgro.seal import (
     DIGESTED,
+    check_files,
     digest_in_header,
     digest_of_file,
     digest_of_rows,
     digest_of_summary,
+    digests_of_checkpoints,
+    digests_of_files,
     entry,
     resealed,
     sealed,
@@ -106,3 +110,25 @@ def test_an_entry_is_a_mapping_or_empty() -> None:
     assert entry({"a": {"b": 1}}, "a") == {"b": 1}
     for value in (None, [], "text", {}, {"a": 5}, {"a": [1]}):
         assert entry(value, "a") == {}
+
+
+def test_files_of_a_folder_are_compared_with_their_digests(tmp_path: Path) -> None:
+    (tmp_path / "memory.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("not digested")
+    digests = digests_of_files(tmp_path)
+    assert digests == {"memory.json": sha256(b"{}")}
+    check_files(tmp_path, digests)
+    (tmp_path / "memory.json").write_text("{ }")
+    with pytest.raises(BadRequest, match=r"memory\.json: not as it was when the run was finished"):
+        check_files(tmp_path, digests)
+    with pytest.raises(BadRequest, match=r"summary\.json: expected digests of files of a run, got \.\./secret"):
+        check_files(tmp_path, {"../secret": ""})
+
+
+def test_checkpoints_of_a_folder_are_those_that_carry_a_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    assert digests_of_checkpoints(tmp_path) == {}
+    (folder / "last.safetensors").write_bytes(header({"__metadata__": {"state": json.dumps({"sha256": "abc"})}}))
+    (folder / "bare.safetensors").write_bytes(header({}))
+    assert digests_of_checkpoints(tmp_path) == {"last.safetensors": "abc"}

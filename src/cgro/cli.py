@@ -175,7 +175,8 @@ def _run(name: str, argv: Sequence[str]) -> int:
     with deferred_requests():
         from cgro._check import BadRequest
         from cgro._progress import told
-        from cgro.commands._options import in_flags, parse
+        from cgro.commands._options import in_flags
+        from cgro.commands._parser import parse
 
         module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
         try:

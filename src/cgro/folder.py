@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -75,6 +76,27 @@ FOLDERS = (
 )
 """Folders that runs make, beside seed-0, seed-1 and the folders of artifacts, which are runs themselves."""
 SEED = re.compile(r"seed-\d+")
+
+
+def fresh(command: str) -> Path:
+    """Make a folder that did not exist for a run: two commands that start in the same second get two.
+
+    Args:
+        command: its name.
+
+    Returns:
+        runs/COMMAND-TIME, with a number behind it where that is taken.
+
+    Raises:
+        BadRequest: a thousand of them are.
+    """
+    name = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for k in range(1, 1000):
+        path = Path("runs") / (name if k == 1 else f"{name}-{k}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise BadRequest(f"runs/{name}: a thousand runs began in this second; choose --out")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ A directory may come from somebody else: its files are data, links in it are not
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +25,12 @@ from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
 from cgro._progress import loudness
 from cgro.environment import SCHEMA, environment
-from cgro.reading import parse_json, read_bytes, read_json_object, read_text, read_yaml_mapping
+from cgro.reading import parse_json, read_json_object, read_text, read_yaml_mapping
 from cgro.results import Summary, read_summary
 from cgro.results.records import Json
 from cgro.results.summaries import BY_COMMAND, S, Unsaved, plain_result
 from cgro.rows import check_error, read_rows
-from cgro.seal import (
-    DIGESTED,
-    digest_in_header,
-    digest_of_file,
-    digest_of_summary,
-    entry,
-    sealed,
-)
+from cgro.seal import check_files, digest_of_summary, digests_of_checkpoints, digests_of_files, entry, sealed
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
 __all__ = [
@@ -120,7 +112,7 @@ class Run:
         """
         if path is not None and not str(path):
             raise bad("--out", expected="a directory", got="an empty name")
-        run = cls(Path(path) if path is not None else _fresh_folder(command))
+        run = cls(Path(path) if path is not None else folder.fresh(command))
         folder.remove_set_aside(run.path)
         if overwrite and (run.path.is_symlink() or run.path.exists()):
             run._delete(parts)
@@ -202,18 +194,8 @@ class Run:
         run.check_version()
         _ = run.config  # compared with what it was
         if run.finished:
-            run._check_files(run.summary)
+            check_files(run.path, entry(run.summary.get("provenance"), "files"))
         return run
-
-    def _check_files(self, result: Mapping[str, Json]) -> None:
-        for name, digest in entry(result.get("provenance"), "files").items():
-            path = self.path / name
-            if name not in DIGESTED:
-                raise bad(str(self.path / "summary.json"), expected="digests of files of a run", got=name)
-            if digest_of_file(name, read_bytes(path, follow=False)) != digest:
-                raise BadRequest(
-                    f"{path}: not as it was when the run was finished; restore it, or run again with another --out"
-                )
 
     @property
     def unchecked(self) -> bool:
@@ -388,25 +370,8 @@ class Run:
         Args:
             result: the summary.
         """
-        content = sealed(plain_result(result), self._files(), self._checkpoints())
+        content = sealed(plain_result(result), digests_of_files(self.path), digests_of_checkpoints(self.path))
         write_atomic(self.file("summary.json"), dump_json(content))
-
-    def _files(self) -> dict[str, str]:
-        digests = {}
-        for name in DIGESTED:
-            path = self.path / name
-            if path.exists():
-                digests[name] = digest_of_file(name, read_bytes(path, follow=False))
-        return digests
-
-    def _checkpoints(self) -> dict[str, str]:
-        """The digests that checkpoints carry in their headers."""
-        digests = {}
-        for path in sorted((self.path / "checkpoints").glob("*.safetensors")):
-            digest = digest_in_header(path)
-            if digest is not None:
-                digests[path.name] = digest
-        return digests
 
     @property
     def source(self) -> str | None:
@@ -468,14 +433,3 @@ def say(text: str) -> None:
     if sys.stderr is not None and loudness() != "quiet":
         with contextlib.suppress(OSError, ValueError):  # closed, full, or a broken pipe
             print(text, file=sys.stderr)
-
-
-def _fresh_folder(command: str) -> Path:
-    """A folder that did not exist: two commands that start in the same second get two."""
-    name = f"{command}-{time.strftime('%Y%m%d-%H%M%S')}"
-    for k in range(1, 1000):
-        path = Path("runs") / (name if k == 1 else f"{name}-{k}")
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
-            return path
-    raise BadRequest(f"runs/{name}: a thousand runs began in this second; choose --out")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgro._check import BadRequest
-from cgro.reading import attempt, open_regular, parse_json
+from cgro._check import BadRequest, bad
+from cgro.reading import attempt, open_regular, parse_json, read_bytes
 from cgro.writing import dump_json, plain, sha256
 
 DIGESTED = ("environment.json", "metrics.jsonl", "index_sets.json", "memory.json")
@@ -44,6 +44,63 @@ def digest_in_header(path: Path) -> str | None:
     state = attempt(lambda: parse_json(text, str(path)))
     digest = state.get("sha256") if isinstance(state, dict) else None
     return digest if isinstance(digest, str) else None
+
+
+def digests_of_files(folder: Path) -> dict[str, str]:
+    """Digests of the files that lie in a run.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        Name -> digest in hexadecimal, of those of `DIGESTED` that are there.
+
+    Raises:
+        BadRequest: one is no regular file.
+    """
+    digests = {}
+    for name in DIGESTED:
+        path = folder / name
+        if path.exists():
+            digests[name] = digest_of_file(name, read_bytes(path, follow=False))
+    return digests
+
+
+def digests_of_checkpoints(folder: Path) -> dict[str, str]:
+    """The digests that the checkpoints of a run carry.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        Name -> digest in hexadecimal, of those that carry one.
+    """
+    digests = {}
+    for path in sorted((folder / "checkpoints").glob("*.safetensors")):
+        digest = digest_in_header(path)
+        if digest is not None:
+            digests[path.name] = digest
+    return digests
+
+
+def check_files(folder: Path, digests: Mapping[str, object]) -> None:
+    """Compare the files of a finished run with the digests in its summary.
+
+    Args:
+        folder: of the run.
+        digests: file name -> digest, as the summary has them.
+
+    Raises:
+        BadRequest: a file was changed or is missing; a name is none of `DIGESTED`.
+    """
+    for name, digest in digests.items():
+        path = folder / name
+        if name not in DIGESTED:
+            raise bad(str(folder / SUMMARY), expected="digests of files of a run", got=name)
+        if digest_of_file(name, read_bytes(path, follow=False)) != digest:
+            raise BadRequest(
+                f"{path}: not as it was when the run was finished; restore it, or run again with another --out"
+            )
 
 
 def digest_of_rows(rows: Sequence[Mapping[str, object]]) -> str:

@@ -1,123 +1,70 @@
-"""Options: where a value comes from, what is refused, and what the help lists."""
+"""Options: what a field says of its flag, its type and its bound, and how messages name it."""
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from cgro._check import BadRequest
-from cgro.commands._options import Output, Trusting, fits, in_flags, in_words, option, parse
+from cgro.commands._options import Output, fits, flag_of, in_flags, in_words, option, options_of
 
 
 @dataclass(kw_only=True)
-class Options(Trusting, Output):
+class Options(Output):
     """Options of a command that does not exist."""
 
     target: str | None = option(None, "a run", positional=True)
-    n: int = option(3, "a number, in % of all")
-    rate: float = option(0.5, "a rate")
+    n: int = option(3, "a number")
     radius: str = option("0.1", "a radius")
     width: int | None = option(None, "a width", low=1)
     share: float = option(0.5, "a share", low=0)
     eval_radius: str = option("0.1", "another radius")
-    mode: Literal["fast", "exact"] = option("fast", "how")
-    model: str = option("lenet", "a network", names="network", group="network")
     extension: list[str] = option([], "several", names="extension")
 
 
-RECIPES = {"large": {"n": 100, "width": 8}}
+OPTIONS = options_of(Options)
 
 
-def parsed(*words: str) -> Options:
-    return parse("demo", "Help with 100% of it.", Options, words, RECIPES)
+def test_an_option_is_as_its_field_says() -> None:
+    width, extension = OPTIONS["width"], OPTIONS["extension"]
+    assert (width.flag, width.default, width.takes_no_value, width.positional) == ("--width", None, False, False)
+    assert (extension.takes_several, extension.names, extension.default) == (True, "extension", [])
+    assert OPTIONS["target"].positional
+    assert OPTIONS["quiet"].spellings == ["-q", "--quiet"]
+    assert OPTIONS["eval_radius"].flag == flag_of("eval_radius") == "--eval-radius"
 
 
-def test_flags_win_over_files_over_the_recipe_over_defaults(tmp_path: Path) -> None:
-    file, later = tmp_path / "a.yaml", tmp_path / "b.yaml"
-    file.write_text("n: 7\nrate: 1\nradius: 8\n")
-    later.write_text("n: 8\n")
-    assert (parsed().n, parsed().width) == (3, None)
-    assert (parsed("--recipe", "large").n, parsed("--recipe=large").width) == (100, 8)
-    assert parsed("--recipe", "large", "--config", str(file)).n == 7
-    assert parsed("--config", str(file), "--config", str(later)).n == 8
-    for words in (("--n", "9", "--config", str(file)), ("--config", str(file), "--n=9")):
-        assert parsed(*words).n == 9, "wherever it stands"
-    values = parsed("--config", str(file))
-    assert (values.rate, values.radius) == (1.0, "8"), "a number where text is expected"
-    assert isinstance(values.rate, float)
+def test_a_list_is_not_shared_between_configs() -> None:
+    assert Options().extension is not Options().extension
 
 
-def test_words_become_values() -> None:
-    found = parsed("runs/a", "--width", "null", "--rate", "1e-3", "--json", "--extension", "a", "--extension", "b")
-    assert (found.target, found.width, found.rate, found.json) == ("runs/a", None, 1e-3, True)
-    assert found.extension == ["a", "b"]
-    assert parsed("--rate", "-1").rate == -1
-    assert parsed().extension is not parsed().extension
+def test_words_and_values_of_files_become_values_of_the_type() -> None:
+    assert OPTIONS["n"].from_word("7") == 7
+    assert OPTIONS["width"].from_word("null") is None
+    assert OPTIONS["radius"].from_file(8, "a.yaml") == "8"
+    share = OPTIONS["share"].from_file(1, "a.yaml")
+    assert isinstance(share, float)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("name", "word", "message"),
     [
-        (["--n", "x"], "--n: expected an integer, got 'x'"),
-        (["--n", "2.5"], "--n: expected an integer, got '2.5'"),
-        (["--rate", "nan"], "--rate: expected a finite number, got nan"),
-        (["--width", "wide"], "--width: expected an integer, got 'wide'"),
-        (["--mode", "slow"], "--mode: expected one of fast, exact, got 'slow'"),
-        (["--n"], "argument --n: expected one argument; see cgro demo --help"),
-        (["--radios", "1"], "unrecognized arguments: --radios; did you mean --radius?; see cgro demo --help"),
-        (["--rad", "1"], "unrecognized arguments: --rad; did you mean --radius?"),
-        (["a", "b"], "unrecognized arguments: b"),
-        (["--recipe", "larg"], "--recipe: expected one of large, got 'larg'"),
+        ("n", "x", "--n: expected an integer, got 'x'"),
+        ("share", "inf", "--share: expected a finite number, got inf"),
+        ("width", "0", "--width: expected an integer >= 1, got 0"),
+        ("share", "-0.5", "--share: expected a number >= 0, got -0.5"),
     ],
 )
-def test_what_is_refused_on_the_command_line(words: list[str], message: str) -> None:
-    with pytest.raises(BadRequest) as error:
-        parsed(*words)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
+def test_words_that_are_no_value(name: str, word: str, message: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(message)):
+        OPTIONS[name].from_word(word)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("radios: 1", "expected options of cgro demo, got 'radios', did you mean radius?"),
-        ("colour: red", "see cgro demo --help"),
-        ("n: many", "n: expected an integer, got 'many'"),
-        ("mode: slow", "mode: expected one of fast, exact"),
-        ("extension: ema", "extension: expected a list"),
-        ("trust: true", "expected no trust"),
-        ("overwrite: true", "expected no overwrite"),
-        ("config: other.yaml", "expected no config"),
-        ("command: train", "those of cgro train"),
-        ("model: their_package:Net", "add --trust, or --model their_package:Net"),
-    ],
-)
-def test_what_is_refused_in_a_file(text: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "settings.yaml"
-    file.write_text(text)
-    with pytest.raises(BadRequest) as error:
-        parsed("--config", str(file))
-    assert "settings.yaml" in str(error.value)
-    assert message in str(error.value).replace("; did", ", did")
-
-
-def test_what_the_command_line_names_is_trusted_and_a_positional_word_is_not() -> None:
-    trust = parsed("their_package:Net", "--model", "mine:Net", "--extension", "mine:E").trust
-    assert trust.names == {"mine:Net", "mine:E"}  # type: ignore[union-attr]
-    assert trust.options == {"trust", "model", "extension"}  # type: ignore[union-attr]
-    assert not trust.everything  # type: ignore[union-attr]
-    assert parsed("--trust").trust.everything  # type: ignore[union-attr]
-
-
-def test_help_lists_groups_defaults_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done:
-        parsed("--help")
-    assert done.value.code == 0
-    text = capsys.readouterr().out
-    for words in ("Help with 100% of it.", "in % of all (default: 3)", "\nnetwork:\n", "\nresults:\n", "large"):
-        assert words in text
+def test_the_bound_itself_is_a_value_and_nothing_below_it() -> None:
+    assert OPTIONS["width"].within(1, "--width") == 1
+    with pytest.raises(BadRequest, match=r"a.yaml: share: expected a number >= 0, got -1"):
+        OPTIONS["share"].from_file(-1, "a.yaml")
 
 
 @pytest.mark.parametrize(
@@ -136,35 +83,6 @@ def test_types_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--width", "0"], "--width: expected an integer >= 1, got 0"),
-        (["--width=-3"], "--width: expected an integer >= 1, got -3"),
-        (["--share", "-0.5"], "--share: expected a number >= 0, got -0.5"),
-    ],
-)
-def test_a_number_below_the_bound_is_refused_by_its_flag(words: list[str], message: str) -> None:
-    with pytest.raises(BadRequest, match=re.escape(message)):
-        parsed(*words)
-
-
-def test_a_bound_holds_in_files_as_well(tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text("width: -1\n")
-    with pytest.raises(BadRequest, match=r"a.yaml: width: expected an integer >= 1, got -1"):
-        parsed("--config", str(file))
-    file.write_text("width: 1\nshare: 0\n")
-    assert (parsed("--config", str(file)).width, parsed("--config", str(file)).share) == (1, 0.0)
-
-
-def test_letters_stand_for_options() -> None:
-    assert not parsed().quiet
-    assert parsed("-q").quiet
-    assert parsed("-v").verbose
-    assert parsed("--quiet", "--verbose") == parsed("-q", "-v")
-
-
-@pytest.mark.parametrize(
     ("message", "said"),
     [
         ("n: expected an integer >= 4, got 3", "--n: expected an integer >= 4, got 3"),
@@ -178,4 +96,4 @@ def test_letters_stand_for_options() -> None:
     ],
 )
 def test_the_library_names_a_parameter_and_the_command_line_a_flag(message: str, said: str) -> None:
-    assert in_flags(message, parsed("a", "--radius", "8", "--eval-radius", "3")) == said
+    assert in_flags(message, Options(target="a", radius="8", eval_radius="3")) == said

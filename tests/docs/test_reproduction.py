@@ -5,7 +5,8 @@ from pathlib import Path
 from cgro.experiments.artifact import claims_of
 from cgro.experiments.findings import FILE, read_findings
 from cgro.experiments.registry import ARTIFACTS, names
-from cgro.report.reproduction import document, results_of
+from cgro.report.artifacts import results_of
+from cgro.report.reproduction import document
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reproduction.md"

@@ -18,7 +18,7 @@ from cgro.experiments.plan import Job
 from cgro.experiments.registry import ARTIFACTS, chosen, names
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report import reproduction
+from cgro.report import artifacts, reproduction
 from cgro.report.style import figure
 from cgro.results import Measured, Summary
 from cgro.runs import Run
@@ -145,7 +145,7 @@ def test_a_new_artifact_is_a_module_and_a_line_of_the_registry(tmp_path: Path) -
     assert len(json.loads((tmp_path / "tiny/findings.json").read_text())["errors"]) == 3
 
     order = names(registered)
-    reproduction.write(tmp_path, reproduction.results_of(tmp_path, order), order, "Tiny")
+    reproduction.write(tmp_path, artifacts.results_of(tmp_path, order), order, "Tiny")
     text = (tmp_path / "index.md").read_text()
     assert "## A tiny artifact" in text
     assert "![Tiny bars.](tiny/figures/bars.svg)" in text

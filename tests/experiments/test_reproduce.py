@@ -18,7 +18,7 @@ from cgro.experiments.document import main as write_document
 from cgro.experiments.registry import ARTIFACTS, names
 from cgro.experiments.store import Store
 from cgro.experiments.workspace import Workspace
-from cgro.report import reproduction
+from cgro.report import artifacts, reproduction
 from cgro.results import ArtifactSummary
 from cgro.runs import Run
 
@@ -144,7 +144,7 @@ def test_killed_again_and_again_it_ends_in_the_same_page(smoke: Path, tmp_path: 
         assert (out / name / "findings.json").read_bytes() == (undisturbed / name / "findings.json").read_bytes()
     pages = []
     for folder in (out, undisturbed):
-        groups = reproduction.in_order(reproduction.results_of(folder, names()), names())
+        groups = artifacts.in_order(artifacts.results_of(folder, names()), names())
         pages.append(reproduction.markdown(groups, folder))
     assert pages[0] == pages[1]
     assert (out / "index.md").read_text().endswith(pages[0])

@@ -24,8 +24,19 @@ from tests.report.runs import (
     write_plane,
 )
 
+from cgro.report import (
+    bound,
+    dynamics,
+    experiments,
+    flatness,
+    memory,
+    phase,
+    representation,
+    separation,
+    theorem44,
+    training,
+)
 from cgro.report import diagnosis as diagnosis_report
-from cgro.report import dynamics, experiments, flatness, memory, phase, representation, separation, training
 
 
 def learning_curves(folder: Path, text: str) -> None:
@@ -121,13 +132,13 @@ def accuracy_bars(folder: Path, text: str) -> None:
 
 def size_law(folder: Path, text: str) -> None:
     sizes = [shaped(p=p, n_times_dim=64 * n, generic=400 * n, dim=64) for p in ("inf", text) for n in (1, 2)]
-    experiments.size_law(folder / "law", sizes, {"inf": 1.0})
+    theorem44.size_law(folder / "law", sizes, {"inf": 1.0})
 
 
 def robust_brackets(folder: Path, text: str) -> None:
     task = {key: [10.0, 12.0] for key in ("robust_low", "robust_high", "clean_error", "naive_pgd", "certified_error")}
     named = {text: shaped(**task), text + "2": shaped(**task)}
-    experiments.robust_brackets(folder / "brackets", named)
+    theorem44.robust_brackets(folder / "brackets", named)
 
 
 def width_curves(folder: Path, text: str) -> None:
@@ -147,7 +158,7 @@ def curves_over_epochs(folder: Path, text: str) -> None:
 
 def bound_points(folder: Path, text: str) -> None:
     part = {key: [0.5, 0.6] for key in ("gap", "robust_loss", "bound")}
-    experiments.bound_points(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
+    bound.bound_points(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
 
 
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
@@ -158,12 +169,12 @@ DRAWINGS: dict[str, Callable[[Path, str], None]] = {
     "phase._draw_plane": phase_plane,
     "phase._draw_line": phase_line,
     "experiments.accuracy_bars": accuracy_bars,
-    "experiments.size_law": size_law,
-    "experiments.robust_brackets": robust_brackets,
+    "theorem44.size_law": size_law,
+    "theorem44.robust_brackets": robust_brackets,
     "separation.nearest_histogram": nearest_histogram,
     "experiments.width_curves": width_curves,
     "experiments.curves_over_epochs": curves_over_epochs,
-    "experiments.bound_points": bound_points,
+    "bound.bound_points": bound_points,
     "flatness.by_radius": flatness_draw,
     "flatness.by_epoch": flatness_draw,
     "flatness.over_training": flatness_draw,

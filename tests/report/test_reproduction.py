@@ -1,71 +1,24 @@
 """The page of reproductions: what results hold is text, and no more of this machine's files than their figures."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.report.artifacts import ORDER, read, result, stored
 from tests.report.runs import places, replaced
 from tests.report.test_style import HOSTILE, characters_of_xml
 
 from cgro._check import BadRequest
-from cgro.report import reproduction
+from cgro.report import artifacts, reproduction
+from cgro.report.artifacts import Result
 from cgro.report.page import csp_hash
-from cgro.report.reproduction import Result
 from cgro.results import ArtifactSummary, read_summary
-
-ORDER = ("table2", "figure1")
-
-
-def result(text: str = "x", *, artifact: str = "table2", scale: str = "cpu", figure: str = "a.svg") -> dict[str, Any]:
-    claim = dict.fromkeys(("name", "statement", "paper", "ours", "reason", "rule"), text)
-    return {
-        "schema": 1,
-        "command": "reproduce",
-        "seed": 0,
-        "threat": None,
-        "outcome": {"kind": "completed", "reason": "1 run"},
-        "verdict": {"label": "partly", "reason": "1 claim"},
-        "metrics": {},
-        "artifact": artifact,
-        "title": text,
-        "scale": scale,
-        "claims": [{**claim, "verdict": "partly", "numbers": {}}],
-        "tables": [{"name": text, "caption": text, "columns": [text], "rows": [[text]]}],
-        "provenance": [
-            {"machine": text, "threads": 1, "torch": text, "cgro": text, "commit": text, "source": text, "runs": [text]}
-        ],
-        "figures": [{"file": figure, "caption": text}],
-        "seconds": 1.0,
-    }
-
-
-def read(folder: Path, **more: str) -> Result:
-    return Result(read_summary(result(**more), "summary.json", ArtifactSummary), folder)
-
-
-def stored(folder: Path, found: dict[str, Any]) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "environment.json").write_text('{"schema": 1}')
-    (folder / "summary.json").write_text(json.dumps(found))
 
 
 def html(folder: Path, text: str) -> str:
     (folder / "a.svg").write_text("<svg/>")
-    groups = reproduction.in_order([read(folder, text=text)], ORDER)
+    groups = artifacts.in_order([read(folder, text=text)], ORDER)
     return reproduction.html(groups, folder, title=text)
-
-
-def test_a_result_of_an_unknown_artifact_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match=r"table9"):
-        reproduction.in_order([read(tmp_path, artifact="table9")], ORDER)
-    for name in ("runs", "table9"):
-        (tmp_path / name).mkdir()
-    assert reproduction.results_of(tmp_path, ORDER) == []
-    (tmp_path / "table9" / "summary.json").write_text("{}")
-    with pytest.raises(BadRequest, match=r"table9.*registry"):
-        reproduction.results_of(tmp_path, ORDER)
 
 
 def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tmp_path: Path) -> None:
@@ -74,7 +27,7 @@ def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tm
         read(tmp_path, text="Figure, cpu", artifact="figure1", scale="cpu"),
         read(tmp_path, text="Table, cpu"),
     ]
-    text = reproduction.markdown(reproduction.in_order(shown, ORDER), tmp_path, head="# Head")
+    text = reproduction.markdown(artifacts.in_order(shown, ORDER), tmp_path, head="# Head")
     assert re.findall("^## .*", text, re.MULTILINE) == ["## Table, cpu", "## Figure, cpu"]
     overview = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| [")]
     assert overview == [
@@ -156,23 +109,10 @@ def test_results_of_another_shape_are_one_line(tmp_path: Path) -> None:
         for wrong in (..., None, "text", [], {}, 7, [[]]):
             stored(tmp_path / "table2", replaced(whole, place, wrong))
             try:
-                groups = reproduction.in_order(reproduction.results_of(tmp_path, ORDER), ORDER)
+                groups = artifacts.in_order(artifacts.results_of(tmp_path, ORDER), ORDER)
                 reproduction.markdown(groups, tmp_path)
                 reproduction.html(groups, tmp_path, title="t")
             except BadRequest as error:
                 refused += 1
                 assert "table2" in str(error)
     assert refused > 80
-
-
-def test_another_schema_is_refused(tmp_path: Path) -> None:
-    stored(tmp_path / "table2", {**result(), "schema": 2})
-    with pytest.raises(BadRequest, match="results of schema 1, got 2"):
-        reproduction.results_of(tmp_path, ORDER)
-
-
-def test_where_runs_were_made_is_one_line_each() -> None:
-    found = result()
-    found["provenance"][0] |= {"runs": ["a", "b"], "commit": "0123456789abcdef-dirty", "source": None}
-    summary = read_summary(found, "", ArtifactSummary)
-    assert reproduction.origins_of(summary) == ["2 runs on x, 1 threads; torch x, cgro x, commit 0123456789ab-dirty."]

@@ -1,32 +1,20 @@
 """Options of commands: fields of a dataclass, from which flags, the keys of a file of settings, and the help follow.
 
-A value comes from the flags, else from the files of --config, else from the recipe, else it is the default. The parser
-is the standard library's, msgspec turns words into values, and what was written where is known from the start: it
-decides what may be trusted (see `cgro.trust`). jsonargparse did this before; its own merging hid where a value came
-from, so the words had to be parsed a second time by hand, and its messages had to be taken apart by regular
-expressions.
+msgspec turns words into values of the field's type. `_parser` reads the command line and files of settings,
+`_admission` says which of their names may be used.
 """
 
 import argparse
-import difflib
-import json
 import math
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
-from cgro._check import BadRequest, bad, one_line, one_of
-from cgro.reading import read_yaml_mapping
-from cgro.results import BY_COMMAND, json_schema
-from cgro.trust import CommandLine, Received, Trust
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from cgro._check import bad
+from cgro.trust import Trust
 
 WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 """Types of options in messages."""
@@ -34,11 +22,8 @@ NOT_STORED = ("out", "overwrite", "json", "quiet", "verbose", "trust", "received
 """Options that do not make the result."""
 SHORT = {"quiet": "-q", "verbose": "-v"}
 """Options that a single letter stands for."""
-ONLY_TYPED = ("trust", "overwrite", "config")
-"""Options that count on the command line alone: a file of others must not trust itself, nor delete anything."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -169,7 +154,7 @@ class Option:
         >>> Option(fields(Computing)[2], str).flag
         '--precision'
         """
-        return _flag(self.name)
+        return flag_of(self.name)
 
     @property
     def spellings(self) -> list[str]:
@@ -301,67 +286,6 @@ class Option:
         return value
 
 
-class _ShowSchema(argparse.Action):
-    """Prints the JSON schema of a command's summary and ends, as --help does."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        kind = BY_COMMAND[parser.prog.removeprefix("cgro ")]
-        print(json.dumps(json_schema(kind), indent=2))
-        parser.exit()
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises where argparse would print and exit, and knows what a mistyped option may have meant."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadRequest(f"{one_line(message, 400)}; see {self.prog} --help")
-
-
-def parse(
-    command: str,
-    doc: str,
-    config_class: type[Config],
-    argv: Sequence[str],
-    recipes: Mapping[str, Mapping[str, object]] | None = None,
-) -> Config:
-    """Read flags and YAML into a config dataclass.
-
-    Args:
-        command: its name.
-        doc: its help.
-        config_class: its options, fields made by `option`.
-        argv: the words behind the command's name.
-        recipes: named settings; `--recipe NAME` makes them the defaults, which flags and YAML override.
-
-    Returns:
-        The options. `trust`, where there is such an option, says what these words trust: all, or the names among them.
-
-    Raises:
-        Untrusted: a file of --config names code, a path or a data set of the hub that does not stand among the words.
-        BadRequest: an unknown option or recipe, or a value of the wrong type.
-    """
-    options = options_of(config_class)
-    parser = _parser(command, doc, options.values(), recipes or {})
-    written, unknown = parser.parse_known_args(list(argv))
-    if unknown:
-        raise BadRequest(f"{_unknown(unknown, options)}; see cgro {command} --help")
-    words = vars(written)
-    files, recipe = words.pop("config", []), words.pop("recipe", None)
-    typed = {name: options[name].from_word(word) for name, word in words.items()}
-    in_files = _from_files(files, command, options)
-    values: dict[str, Any] = {}
-    if recipe is not None:
-        values |= (recipes or {})[one_of(recipe, "--recipe", recipes or {})]
-    values |= in_files | typed
-    trust = _trust(options.values(), typed)
-    if files:
-        received = {name: value for name, value in in_files.items() if name not in typed}
-        admit(Received(", ".join(files), trust), received, config_class)
-    if "trust" in options:
-        values["trust"] = trust
-    return config_class(**values)
-
-
 def options_of(config_class: type) -> dict[str, Option]:
     """The options of a command by name; fields that are hidden are none.
 
@@ -377,131 +301,6 @@ def options_of(config_class: type) -> dict[str, Option]:
         if not f.metadata.get("hidden"):
             found[f.name] = Option(f, hints[f.name])
     return found
-
-
-def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:
-    parser = _Parser(
-        prog=f"cgro {command}",
-        description=doc,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config",
-        action="append",
-        default=argparse.SUPPRESS,
-        help="YAML file of these options, such as a run's config.yaml; may be repeated",
-    )
-    if command in BY_COMMAND:
-        parser.add_argument(
-            "--schema", action=_ShowSchema, nargs=0, default=argparse.SUPPRESS, help="print the JSON schema of --json"
-        )
-    if recipes:
-        names = ", ".join(recipes)
-        parser.add_argument("--recipe", default=argparse.SUPPRESS, help=f"defaults from: {names}")
-    groups: dict[str, argparse._ActionsContainer] = {"": parser}
-    for entry in options:
-        title = "" if entry.positional else entry.about.group
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        entry.add_to(groups[title])
-    return parser
-
-
-def _unknown(words: Sequence[str], options: Mapping[str, Option]) -> str:
-    """Which words no option explains, and what the first may have meant."""
-    text = f"unrecognized arguments: {one_line(' '.join(words), 300)}"
-    flags = [entry.flag for entry in options.values() if not entry.positional]
-    close = difflib.get_close_matches(words[0].partition("=")[0], [*flags, "--config", "--recipe"], n=1)
-    if words[0].startswith("--") and close:
-        text += f"; did you mean {close[0]}?"
-    return text
-
-
-def _from_files(files: Sequence[str], command: str, options: Mapping[str, Option]) -> dict[str, object]:
-    """The settings in the files of --config, a later one over an earlier one."""
-    found: dict[str, object] = {}
-    for file in files:
-        mapping = read_yaml_mapping(Path(file))
-        for name in ONLY_TYPED:
-            if mapping.get(name):
-                raise bad(
-                    file, expected=f"no {name}", got=mapping[name], remedy=f"write {_flag(name)} where you call it"
-                )
-        written_for = mapping.pop("command", None)
-        if written_for not in (None, command):
-            raise bad(f"--config {file}", expected=f"settings of cgro {command}", got=f"those of cgro {written_for}")
-        for name, value in mapping.items():
-            if name in options:
-                found[name] = options[name].from_file(value, file)
-            elif name not in ONLY_TYPED:
-                raise bad(
-                    file, expected=f"options of cgro {command}", got=repr(name), remedy=_meant(name, command, options)
-                )
-    return found
-
-
-def _meant(name: object, command: str, options: Mapping[str, Option]) -> str:
-    close = difflib.get_close_matches(str(name), options, n=1)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"see cgro {command} --help"
-
-
-def _trust(options: Iterable[Option], typed: Mapping[str, object]) -> CommandLine:
-    """What the command line trusts. Positional words are mostly folders, which others may have named: only those that
-    are names of data count.
-    """
-    offered, names = set(), set()
-    for entry in options:
-        if entry.name == "trust":
-            offered.add("trust")
-        if entry.names is None:
-            continue
-        if not entry.positional:
-            offered.add(entry.name)
-        value = typed.get(entry.name)
-        for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, str):
-                names.add(name)
-    return CommandLine(bool(typed.get("trust")), frozenset(names), frozenset(offered))
-
-
-def admit(received: Received, settings: Mapping[str, object], config_class: type, *, fetch: bool = True) -> None:
-    """Let settings pass that were read from a run or a file, unless one names what the caller does not trust.
-
-    Every text among them is looked at, not only the options of today that may be code.
-
-    Args:
-        received: where they were read, and what is trusted.
-        settings: option -> value, of those that were read there.
-        config_class: of the command that they belong to; says which options name what.
-        fetch: whether a data set of the hub needs trust as well. False for a caller who then takes it from the cache.
-
-    Raises:
-        Untrusted: code, or a path or a download of data, that is not trusted.
-        BadRequest: a name that is no text, a value of another type.
-    """
-    for name, entry in options_of(config_class).items():
-        if name in settings and name not in NOT_STORED:
-            _admit_one(received, entry, settings[name], fetch=fetch)
-
-
-def _admit_one(received: Received, entry: Option, value: object, *, fetch: bool) -> None:
-    if not fits(value, entry.hint):
-        raise bad(f"{received.where}: {entry.name}", expected=in_words(entry.hint), got=repr(value))
-    words = value if isinstance(value, list) else [value]
-    for word in words:
-        if isinstance(word, str):
-            received.admit(entry.name, word, entry.names or entry.name)
-        elif entry.names is not None and word is not None:
-            raise bad(f"{received.where}: {entry.name}", expected="a name", got=type(word).__name__)
-    if entry.names == "data" and isinstance(value, str) and not received.trusts(value):
-        from cgro.data.sources import kind_of
-
-        kind = kind_of(value)
-        if kind == "path" or (kind == "hub" and fetch):
-            raise received.untrusted(entry.name, value, "data", kind)
 
 
 def fits(value: object, hint: object) -> bool:
@@ -594,5 +393,17 @@ def _kinds(hint: object) -> tuple[object, ...]:
     return typing.get_args(hint) or (hint,)
 
 
-def _flag(name: str) -> str:
+def flag_of(name: str) -> str:
+    """An option as it is typed.
+
+    Args:
+        name: of the field.
+
+    Returns:
+        With two dashes before it, and dashes in place of underscores.
+
+    Example:
+        >>> flag_of("n_train")
+        '--n-train'
+    """
     return "--" + name.replace("_", "-")

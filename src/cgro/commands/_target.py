@@ -12,8 +12,9 @@ from typing import Protocol
 import torch
 
 from cgro._check import bad
+from cgro.commands._admission import admit
 from cgro.commands._common import say_remarks
-from cgro.commands._options import Precision, admit, option
+from cgro.commands._options import Precision, option
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
 from cgro.data import Dataset, Split, load

@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from cgro._check import BadRequest, bad
+from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
-from cgro.commands._options import admit
 from cgro.commands._target import (
     metrics_of,
     network,

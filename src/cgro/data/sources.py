@@ -8,6 +8,7 @@ from cgro._check import bad
 from cgro.data.folders import class_folders
 from cgro.data.foreign import not_read
 from cgro.data.hub import hub
+from cgro.data.idx import read_idx as read_idx  # this module had it: scripts of others import it from here
 from cgro.data.named import SOURCES
 from cgro.data.own import function, npz
 from cgro.data.parquet import parquet_folder

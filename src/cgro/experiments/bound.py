@@ -12,8 +12,8 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report.experiments import bound_points
-from cgro.report.reproduction import cell
+from cgro.report.bound import bound_points
+from cgro.report.markdown import cell
 from cgro.results import Measured
 
 NAME = "bound"

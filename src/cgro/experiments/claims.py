@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cgro.report.reproduction import NO_RULE
+from cgro.report.artifacts import NO_RULE
 from cgro.results import ClaimRecord, Measured
 
 Ruling = Literal["reproduced", "partly", "not reproduced", "cannot be tested at this scale"]

@@ -16,7 +16,7 @@ from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import curves_over_epochs
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
 from cgro.runs import Run
 

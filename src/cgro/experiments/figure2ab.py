@@ -11,7 +11,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.widths import FAMILIES, evaluated_widths, readings
 from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import width_curves
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 
 NAME = "figure2ab"
 TITLE = "Figure 2(a, b): the effect of capacity"

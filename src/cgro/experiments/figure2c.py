@@ -17,7 +17,7 @@ from cgro.experiments.seeds import ratios
 from cgro.experiments.table2 import dynamics
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import DynamicsSummary, Measured, Metric
 
 NAME = "figure2c"

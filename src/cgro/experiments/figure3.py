@@ -15,7 +15,7 @@ from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.flatness import by_radius
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import BoundRecord, FirstOrderRecord, FlatnessPart, FlatnessRecord, FlatnessSummary, Measured
 from cgro.runs import Run
 

@@ -18,7 +18,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.flatness import rank_correlation
 from cgro.report.flatness import gaps, over_training
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import FlatnessCheckpoint, Measured
 
 NAME = "figure4"

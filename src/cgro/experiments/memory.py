@@ -20,8 +20,8 @@ from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
+from cgro.report.markdown import cell
 from cgro.report.memory import over_seeds
-from cgro.report.reproduction import cell
 from cgro.results import Measured, MemoryRecord, MemorySummary, QuarterRecord, RealStagesRecord
 
 NAME = "memory"

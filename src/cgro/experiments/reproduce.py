@@ -37,7 +37,7 @@ from cgro.experiments.store import Store
 from cgro.experiments.workers import at_once
 from cgro.experiments.workspace import Workspace
 from cgro.report import reproduction
-from cgro.report.reproduction import Result
+from cgro.report.artifacts import Result
 from cgro.results import ClaimRecord, OutcomeRecord, ReproduceSummary, VerdictRecord
 from cgro.runs import Run, say
 

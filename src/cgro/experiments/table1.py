@@ -9,16 +9,26 @@ from typing import NamedTuple
 from msgspec import field
 
 from cgro.experiments import findings, networks
-from cgro.experiments.claims import Claim, Statement, above, below, untested, value
+from cgro.experiments.claims import Claim, Statement, below, untested, value
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN, accuracies, n_examples
 from cgro.experiments.networks import Twice
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Cell, Table
-from cgro.experiments.widths import ACCURACIES, CONSTANT, FAMILIES, Beside, Family, Network, evaluated_widths, readings
+from cgro.experiments.widths import (
+    ACCURACIES,
+    CONSTANT,
+    FAMILIES,
+    Beside,
+    Family,
+    Network,
+    evaluated_widths,
+    orders,
+    readings,
+)
 from cgro.experiments.workspace import Workspace
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
 
 NAME = "table1"
@@ -74,11 +84,8 @@ BUDGET = (
 PLATEAU = (
     "which networks are constant depends on the start: compare those whose radius was warmed up in the table of starts"
 )
-TOGETHER = "the two rise together: what is gained on training images is not gained on test images"
 DEAR = 600
 """Seconds of training, as jobs estimate them, above which the ensemble judges the first seed only."""
-FIXED = 2.0
-"""Points of clean test accuracy within which networks count as equally accurate: a choice."""
 STARTS: dict[int, tuple[str, ...]] = {
     1: ("-warm", "-sgd", "-sgd-warm", "-long"),
     2: ("", "-warm", "-sgd", "-sgd-warm"),
@@ -216,7 +223,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         else:
             claims.append(_incomparable(family, widths, paper.of(family)))
         claims += readings(NAME, family, widths)
-        claims += _orders(family, widths)
+        claims += orders(NAME, family, widths, lacking=PLATEAU)
     return claims
 
 
@@ -288,47 +295,6 @@ def _incomparable(family: Family, widths: Mapping[int, Network], paper: Mapping[
         why=BUDGET,
     )
     return untested(said, ours=f"{ours}% at x{widest}")
-
-
-def _orders(family: Family, widths: Mapping[int, Network]) -> list[Claim]:
-    """Does robust training error fall before the gap opens: over the first step of width, at fixed clean accuracy?"""
-    learned = [width for width, network in widths.items() if all(network.learned)]
-    clean = {width: Measured.of(network.clean_test).mean for width, network in widths.items()}
-    of_widest = clean[max(widths)]
-    alike = [width for width in learned if abs(clean[width] - of_widest) <= FIXED]
-    ends = [alike[0], alike[-1]] if len(alike) > 1 else alike
-    return [
-        _order(
-            f"table1/{family}_order",
-            f"{family}: robust training accuracy rises before the robust gap opens (its rise over the first step of "
-            "width between networks that learned exceeds the rise of the gap)",
-            widths,
-            learned[:2],
-            lacking=PLATEAU,
-        ),
-        _order(
-            f"table1/{family}_order_at_fixed_clean",
-            f"{family}: and at fixed clean accuracy (from the narrowest network within {FIXED:g} points of the widest)",
-            widths,
-            ends,
-            lacking="no narrower network is as accurate",
-        ),
-    ]
-
-
-def _order(name: str, words: str, widths: Mapping[int, Network], compared: Sequence[int], *, lacking: str) -> Claim:
-    paper = "first the one, then the other"
-    if len(compared) < 2:
-        return untested(Statement(name, words, paper=paper, why=lacking), ours="fewer than two widths")
-    narrow, wide = (widths[width] for width in compared)
-    rise = rises(narrow.robust_train, wide.robust_train)
-    gap = rises(narrow.gaps, wide.gaps)
-    clean = rises(narrow.clean_test, wide.clean_test)
-    text = (
-        f"{words}; from x{compared[0]} to x{compared[1]} it rises by {Measured.of(rise).mean:.1f} points, the gap by "
-        f"{Measured.of(gap).mean:.1f}, clean accuracy by {Measured.of(clean).mean:.1f}"
-    )
-    return above(Statement(name, text, paper=paper, why=TOGETHER), Measured.of(rises(gap, rise)))
 
 
 def tables(findings: Findings) -> list[Table]:

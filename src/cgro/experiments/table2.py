@@ -13,7 +13,7 @@ from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.experiments import accuracy_bars
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
 from cgro.results import DynamicsSummary, Measured, Metric
 
 NAME = "table2"

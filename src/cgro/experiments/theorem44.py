@@ -14,8 +14,8 @@ from cgro.experiments.memorizers import RADII, REGIONS, Size, Task
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.report.experiments import robust_brackets, size_law
-from cgro.report.reproduction import cell
+from cgro.report.markdown import cell
+from cgro.report.theorem44 import robust_brackets, size_law
 from cgro.results import MemorizeSummary
 
 NAME = "theorem44"

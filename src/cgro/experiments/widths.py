@@ -1,6 +1,6 @@
 """Networks that differ in their width, and what the paper reads off them: Table 1 and Figure 2(a, b)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
 from cgro.experiments.claims import Claim, Statement, above, untested
@@ -10,11 +10,12 @@ from cgro.results import Measured
 
 Family = Literal["mnist", "cifar10"]
 FAMILIES: tuple[Family, ...] = ("mnist", "cifar10")
-
-
 ACCURACIES = ("clean test", "robust test", "robust train")
 CONSTANT = 11.35
 """Percent of MNIST's test images that are ones: the accuracy of answering 1 always."""
+FIXED = 2.0
+"""Points of clean test accuracy within which networks count as equally accurate: a choice."""
+TOGETHER = "the two rise together: what is gained on training images is not gained on test images"
 
 
 class Beside(Part, frozen=True, kw_only=True):
@@ -137,3 +138,54 @@ def _closes(name: str, family: Family, widths: Mapping[int, Network], top: int) 
         return untested(Statement(name, words, paper="closes", why=why), ours=f"largest gap at x{top}")
     closed = rises(widths[max(widths)].gaps, widths[top].gaps)
     return above(Statement(name, words, paper="closes"), Measured.of(closed))
+
+
+def orders(artifact: str, family: Family, widths: Mapping[int, Network], *, lacking: str) -> list[Claim]:
+    """Robust training error falls before the gap opens: over the first step of width, and at fixed clean accuracy.
+
+    Args:
+        artifact: that makes the claims, for their names.
+        family: for their names and words.
+        widths: networks that are alike but for their width, narrowest first.
+        lacking: why fewer than two widths may have learned.
+
+    Returns:
+        Two claims.
+    """
+    learned = [width for width, network in widths.items() if all(network.learned)]
+    clean = {width: Measured.of(network.clean_test).mean for width, network in widths.items()}
+    of_widest = clean[max(widths)]
+    alike = [width for width in learned if abs(clean[width] - of_widest) <= FIXED]
+    ends = [alike[0], alike[-1]] if len(alike) > 1 else alike
+    return [
+        _order(
+            f"{artifact}/{family}_order",
+            f"{family}: robust training accuracy rises before the robust gap opens (its rise over the first step of "
+            "width between networks that learned exceeds the rise of the gap)",
+            widths,
+            learned[:2],
+            lacking=lacking,
+        ),
+        _order(
+            f"{artifact}/{family}_order_at_fixed_clean",
+            f"{family}: and at fixed clean accuracy (from the narrowest network within {FIXED:g} points of the widest)",
+            widths,
+            ends,
+            lacking="no narrower network is as accurate",
+        ),
+    ]
+
+
+def _order(name: str, words: str, widths: Mapping[int, Network], compared: Sequence[int], *, lacking: str) -> Claim:
+    paper = "first the one, then the other"
+    if len(compared) < 2:
+        return untested(Statement(name, words, paper=paper, why=lacking), ours="fewer than two widths")
+    narrow, wide = (widths[width] for width in compared)
+    rise = rises(narrow.robust_train, wide.robust_train)
+    gap = rises(narrow.gaps, wide.gaps)
+    clean = rises(narrow.clean_test, wide.clean_test)
+    text = (
+        f"{words}; from x{compared[0]} to x{compared[1]} it rises by {Measured.of(rise).mean:.1f} points, the gap by "
+        f"{Measured.of(gap).mean:.1f}, clean accuracy by {Measured.of(clean).mean:.1f}"
+    )
+    return above(Statement(name, text, paper=paper, why=TOGETHER), Measured.of(rises(gap, rise)))

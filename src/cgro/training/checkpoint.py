@@ -21,6 +21,7 @@ from cgro.runs import Run, write_atomic
 from cgro.seal import digest_in_header
 from cgro.training.extensions.base import Extension
 from cgro.training.weights.fit import load_weights
+from cgro.training.weights.fit import read_weights as read_weights  # this module had it: scripts import it from here
 from cgro.training.weights.formats import (
     EXTENSION,
     JSON,
