@@ -28,13 +28,13 @@ NAME = "memory"
 TITLE = "Memory: whom do trained networks remember?"
 NEEDS_TRAINING = True
 CAPTIONS = {
-    "quarters": "Share of images that stand under attack, training and test, by quarters of the distance to the "
-    "boundary of a standard network; what training images have more is memory. Mean over seeds, bars one standard "
-    "deviation."
+    "quarters": "Share of images that are robust (still classified correctly under attack), training and test, by "
+    "quarters of the distance to the boundary of a standard network; the excess on training images is memory. Mean "
+    "over seeds, bars one standard deviation."
 }
 N: dict[Scale, int] = {"smoke": 40, "cpu": 600, "gpu": 2000, "paper": 2000}
 N_RETRAINED: dict[Scale, int] = {"smoke": 2, "cpu": 16, "gpu": 40, "paper": 40}
-"""Networks on subsets for the influence, first seed of the small MNIST networks."""
+"""Networks on subsets for memorization values, first seed of the small MNIST networks."""
 QUARTERS = ("nearest", "2nd", "3rd", "farthest")
 PREFIX = "memory/"
 """Of the metrics of `cgro memory`."""
@@ -42,7 +42,7 @@ MEAN_INFLUENCE = "memory/influence"
 RANK_WITH_FLIP = "memory/rank/influence_and_flip"
 RANK_WITH_CLEAN_FLIP = "memory/rank/influence_and_clean_flip"
 IN_REACH = (
-    "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorised, whatever "
+    "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorized, whatever "
     "their quarter"
 )
 
@@ -286,7 +286,7 @@ def _score(data: str, probes: Probes, paper: Paper) -> Claim:
 def _who(data: str, probes: Probes, paper: Paper) -> Claim:
     said = Statement(
         f"memory/{data}_who",
-        f"{data}: memory holds images near the boundary (read as: the share that stands, training minus test, in the "
+        f"{data}: memory holds images near the boundary (read as: the robust share, training minus test, in the "
         "quarter nearest to the boundary of a standard network exceeds that in the farthest)",
         paper="only small margins need memory (v1)",
         why=IN_REACH.format(100 * probes.in_reach.mean),
@@ -299,7 +299,7 @@ def _who(data: str, probes: Probes, paper: Paper) -> Claim:
 def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
     said = Statement(
         f"memory/{data}_stages",
-        f"{data}: clean accuracy is learnt first, then robustness that generalizes, memory last",
+        f"{data}: clean accuracy is learned first, then robustness that generalizes, memory last",
         paper="three stages in order (Theorem 5.9)",
     )
     right = {}
@@ -316,7 +316,7 @@ def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
 
 
 def tables(findings: Findings) -> list[Table]:
-    """By quarter; the other numbers of the probe; influence.
+    """By quarter; the other numbers of the probe; memorization values.
 
     Args:
         findings: of `run`, or stored.
@@ -332,7 +332,7 @@ def tables(findings: Findings) -> list[Table]:
 
 def _quarters_table(data: Mapping[str, Probes]) -> Table:
     caption = (
-        "Images that stand under PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
+        "Images robust to PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
         "Mean (sd) over seeds."
     )
     table = Table("quarters", caption, ["data", "quarter", "training", "test", "memory, points"])
@@ -358,11 +358,11 @@ def _probe_table(data: Mapping[str, Probes]) -> Table:
 
 def _influence_table(influence: Influence) -> Table:
     caption = (
-        "What an image does for itself: chance to stand when trained on minus when left out, in points, "
+        "Memorization value of an image: chance to be robust when trained on minus when left out, in points, "
         f"{influence.n_networks} networks on 70% each ({influence.data}, one seed); rank correlation with the distance "
         f"to the standard boundary {influence.rank_with_clean_flip:.2f}."
     )
-    table = Table("influence", caption, ["quarter", "influence, points"])
+    table = Table("influence", caption, ["quarter", "memorization value, points"])
     for quarter, value in zip(QUARTERS, influence.quarters, strict=True):
         shown = "" if value is None else f"{100 * value:.1f}"
         table.add(quarter, shown)

@@ -21,9 +21,9 @@ NAME = "theorem47"
 TITLE = "Theorem 4.7: robust generalization needs exponentially many parameters"
 NEEDS_TRAINING = False
 CAPTIONS = {
-    "floor": "Parameters against D: clean, memoriser, and the band between the counting floor and the network we "
+    "floor": "Parameters against D: clean, memorizer, and the band between the counting floor and the network we "
     "build.",
-    "toy": "The memoriser on the worst-case family: clean and robust training error 0, robust test error to 1 with D.",
+    "toy": "The memorizer on the worst-case family: clean and robust training error 0, robust test error to 1 with D.",
 }
 RADII = ("0.1", "0.2")
 OURS = (
@@ -244,7 +244,7 @@ def _construction(radii: Mapping[str, Sizes]) -> Claim:
     return holds(
         Statement(
             "theorem47/construction",
-            "the floor is no artefact: a network that is robust on the family exists, above it",
+            "the floor is no artifact: a network that is robust on the family exists, above it",
             paper="not in the paper",
         ),
         right,
@@ -294,8 +294,8 @@ def tables(findings: Findings) -> list[Table]:
 
 
 def _floor_table(radii: Mapping[str, Sizes]) -> Table:
-    caption = "log2 of non-zero parameters; memoriser of N = 1,000 points, floor at L = 3, error 0.1."
-    columns = ["radius", "D", "clean", "memoriser", "robust: floor", "robust: construction"]
+    caption = "log2 of non-zero parameters; memorizer of N = 1,000 points, floor at L = 3, error 0.1."
+    columns = ["radius", "D", "clean", "memorizer", "robust: floor", "robust: construction"]
     table = Table("floor", caption, columns)
     for radius, sizes in radii.items():
         for dim in SHOWN_DIMS:
