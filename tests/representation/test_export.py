@@ -1,4 +1,4 @@
-"""ONNX Runtime answers as torch does; the properties name every input and every wrong answer."""
+"""Theorem 4.4 checked outside: ONNX Runtime answers as torch; properties name each input and each wrong answer."""
 
 import pytest
 from tests.representation.cases import case

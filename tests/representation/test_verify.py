@@ -1,4 +1,4 @@
-"""Independent checks: intervals return exactly 1, the solver agrees, and planted faults are found."""
+"""Theorem 4.4 by independent checks: intervals return exactly 1, the solver agrees, planted faults are found."""
 
 import pytest
 import torch

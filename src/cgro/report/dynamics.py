@@ -24,7 +24,7 @@ from cgro.runs import Run, write_atomic
 
 BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")
 """Ends of stages I, II and III in a summary."""
-TITLE_WIDTH = 70
+TITLE_WIDTH = 65
 """Characters of a line of a title: what fits above the axes. A choice."""
 NOT_REACHED = BoundaryRecord(mean=None, sd=None, per_seed=(None,), n_found=0, reason="not recorded")
 SIGNAL_AXIS = r"signal $\alpha\langle w_r, w^*\rangle$"
