@@ -136,7 +136,7 @@ def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counte
 def against(
     a: argparse.Namespace, pairs: dict[str, tuple[Attack, Attack]], config: Any, m: Any, x: Any, y: Any
 ) -> None:
-    """Ours and the reference on the same examples, stored after each pair. CPU time: neighbours do not count."""
+    """Ours and the reference on the same examples, stored after each pair. CPU time: neighbors do not count."""
     results = {}
     for name, (ours, theirs) in pairs.items():
         mine, seconds = timed(lambda ours=ours: survey(m, x, y, ours, batch=a.batch), time.process_time)
@@ -182,7 +182,7 @@ def fab(a: argparse.Namespace) -> None:
 
 
 def floor(model: nn.Module, x: Tensor, y: Tensor, steps: int, low: bool) -> None:
-    """The passes that PGD cannot do without: forward and input gradient, and one judgement in float32."""
+    """The passes that PGD cannot do without: forward and input gradient, and one judgment in float32."""
     x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
         for _ in range(steps):
@@ -218,7 +218,7 @@ def speed(a: argparse.Namespace) -> None:
 
 
 def rates(seconds: dict[str, list[float]], batch: int) -> dict[str, Any]:
-    """Examples a second, and ratios within each repetition: the neighbours of the machine slow all alike."""
+    """Examples a second, and ratios within each repetition: the neighbors of the machine slow all alike."""
     arrays = {k: np.array(v) for k, v in seconds.items()}
     peer = np.minimum(arrays["torchattacks"], arrays["foolbox"])
 
@@ -253,7 +253,7 @@ def against_exact(model: nn.Module, x: Tensor, y: Tensor, exact: np.ndarray, thr
 
 def truth(a: argparse.Namespace) -> None:
     """Error of each attack over the exact error: a linear model in closed form, one hidden layer (6 units) with every
-    activation pattern solved; and the memoriser of Theorem 4.4, exact on its training points, bracketed on others."""
+    activation pattern solved; and the memorizer of Theorem 4.4, exact on its training points, bracketed on others."""
     from tests import oracles
     from tests.cases import LinearScore, hidden_scores, points
 
@@ -271,10 +271,10 @@ def truth(a: argparse.Namespace) -> None:
             [oracles.hidden_layer_worst_case(hidden, u, int(v), p, radius, (0.0, 1.0)) <= 0 for u, v in zip(x, y)]
         )
         results[f"one hidden layer, p={p:g}"] = against_exact(hidden, x, y, exact, threat)
-    store("truth", {"n": a.n, "results": results | {"memoriser, p=inf, radius 0.1": memoriser()}})
+    store("truth", {"n": a.n, "results": results | {"memorizer, p=inf, radius 0.1": memorizer()}})
 
 
-def memoriser(n: int = 100) -> dict[str, Any]:
+def memorizer(n: int = 100) -> dict[str, Any]:
     """Training points are certified, so every attack must find nothing there; test points lie in a bracket."""
     from cgro.data import load
     from cgro.representation import RobustMemorizer, bracket_robust_error, certify

@@ -6,7 +6,7 @@ signalQ: slope of log U on log alpha for the power q = Q at four radii; 10 seeds
 100, N = 20, m = 32. The slope is fitted per seed, its interval is Student's t. noise: V_i across N and across d in
 the theorem's regime. The runs of `signalQ` end when all training examples resist the attack and noise learning has
 slowed to half its highest rate; those of `noise` when the loss is below 0.1/N in all seeds, so that no example's
-attacked loss is above 0.2: every example is memorised, and what is left to see is that V_i does not grow with N or d.
+attacked loss is above 0.2: every example is memorized, and what is left to see is that V_i does not grow with N or d.
 Results: benchmarks/results/law_*.json.
 """
 
@@ -35,7 +35,7 @@ def store(name: str, result: dict) -> None:
 
 
 def end(setting: Setting, n_steps: int, loss_below: float = 0.0) -> dict:
-    """What holds when memorisation is complete, or the loss is below a number."""
+    """What holds when memorization is complete, or the loss is below a number."""
     start, until = time.time(), LossBelow(loss_below) if loss_below else "memorized"
     run = simulate(setting, seeds=SEEDS, n_steps=n_steps, n_records=120, n_test=1, stop_when=until)
     v = run.final("noise_learned")

@@ -6,7 +6,7 @@
   python benchmarks/representation.py speed       active set, full structured pass, scikit-learn brute force
   python benchmarks/representation.py law         non-zeros against the formula, random data and mnist5k
   python benchmarks/representation.py support     f_S against N, radius and norm (when S covers the support)
-  python benchmarks/representation.py margin      small-margin memorising: mu N D
+  python benchmarks/representation.py margin      small-margin memorizing: mu N D
 
 Each file says machine, versions, commit, n and spread. Timings are those of this machine while it ran.
 """

@@ -1,4 +1,4 @@
-"""Slow truths by other means than the package's: constrained optimisers, linear programs, duality."""
+"""Slow truths by other means than the package's: constrained optimizers, linear programs, duality."""
 
 import itertools
 import math

@@ -444,7 +444,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_rows_cut_short_by_a_kill_are_recognised(tmp_path: Path) -> None:
+def test_rows_cut_short_by_a_kill_are_recognized(tmp_path: Path) -> None:
     run = started(tmp_path / "r")
     (run.path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
     assert run.rows() == [{"epoch": 1}]

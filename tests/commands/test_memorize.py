@@ -15,7 +15,7 @@ from cgro.runs import Run
 SMALL = {"data": "digits", "classes": "3,8", "n_train": 24, "n_test": 20, "clean_epochs": 3}
 
 
-def test_memorize_writes_the_summary_that_the_issue_lists(tmp_path):
+def test_memorize_certifies_on_digits_and_writes_its_summary(tmp_path):
     run = memorize.run(memorize.Config(**SMALL, radius="0.1", out=str(tmp_path / "run")))
     result = run.summary
     c, q = result["certificate"], result["parameters"]

@@ -46,10 +46,10 @@ def test_each_image_is_one_move_of_the_slow_loop(crop: int, flip: bool) -> None:
         assert len({m[0] for m in moves}) > 1
 
 
-@pytest.mark.parametrize("fault", ["wrapped", "neighbour", "upside down"])
+@pytest.mark.parametrize("fault", ["wrapped", "neighbor", "upside down"])
 def test_planted_faults_are_seen_by_the_slow_loop(fault: str) -> None:
     x = images(1)[0]
-    faulty = {"wrapped": x.roll(1, 1), "neighbour": images(2)[1], "upside down": x.flip(1)}[fault]
+    faulty = {"wrapped": x.roll(1, 1), "neighbor": images(2)[1], "upside down": x.flip(1)}[fault]
     assert not explain(x, faulty, 2, (False, True))
 
 

@@ -31,7 +31,7 @@ def test_gram_against_direct_after_30000_steps():
     a, b = direct(setting, [0]), gram(setting, [0])
     for batch in (a, b):
         batch.advance(30_000, compiled=True)
-    assert np.abs(a.activations()).max() > 0.5  # memorisation has happened: the comparison is not of small numbers
+    assert np.abs(a.activations()).max() > 0.5  # memorization has happened: the comparison is not of small numbers
     np.testing.assert_allclose(a.u, b.u, rtol=0, atol=1e-11)
     np.testing.assert_allclose(a.activations(), b.activations(), rtol=0, atol=1e-11)
 

@@ -1,6 +1,7 @@
 """Every artifact: findings in which the paper is right, planted wrong values, swapped results; what a new one costs."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from tests.experiments.cases import Cases, cases_of, judged
 
 from cgro.experiments import findings
-from cgro.experiments.artifact import Artifact, claims_of, produce
+from cgro.experiments.artifact import Artifact, claims_of, judge_again, produce
 from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNTESTED, Statement, above
 from cgro.experiments.findings import read_findings
 from cgro.experiments.metrics import CLEAN_TEST, number
@@ -20,7 +21,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report import artifacts, reproduction
 from cgro.report.style import figure
-from cgro.results import Measured, Summary
+from cgro.results import ArtifactSummary, Measured, Summary
 from cgro.runs import Run
 
 every = pytest.mark.parametrize("artifact", ARTIFACTS, ids=names())
@@ -153,6 +154,36 @@ def test_a_new_artifact_is_a_module_and_a_line_of_the_registry(tmp_path: Path) -
     page = (tmp_path / "index.html").read_text()
     assert 'src="data:image/svg' in page
     assert "nothing is learned in an epoch" in page
+
+
+def test_stored_findings_are_judged_and_drawn_again_without_runs(tmp_path: Path) -> None:
+    """A changed limit, words and figure reach the results; findings and provenance stay, figures of old code go."""
+    from cgro.experiments.execute import ThisProcess, carry_out_here, execute
+
+    artifact = tiny()
+    workspace = Workspace(tmp_path, artifact.jobs("smoke"))
+    execute(artifact.jobs("smoke"), workspace, ThisProcess(), carry_out_here)
+    before = produce(artifact, "smoke", workspace)
+    folder = tmp_path / "tiny"
+    findings_before = (folder / "findings.json").read_bytes()
+    shutil.rmtree(workspace.runs)
+    old = folder / "figures" / "old.svg"
+    old.write_text("<svg/>")
+
+    changed: Any = artifact
+    changed.PAPER = 1.5  # errors are at most 1: no longer above
+    changed.TITLE = "Another title"
+    after = judge_again(artifact, folder, Workspace(tmp_path))
+    assert [claim.verdict for claim in after.claims] == [NOT_REPRODUCED]
+    assert (before.title, after.title) == ("A tiny artifact", "Another title")
+    assert (after.provenance, after.seconds, after.outcome) == (before.provenance, before.seconds, before.outcome)
+    assert Run(folder).read(ArtifactSummary) == after
+    assert (folder / "findings.json").read_bytes() == findings_before
+    assert [path.name for path in (folder / "figures").iterdir()] == ["bars.svg"]
+
+    changed.PAPER = 0.05
+    changed.TITLE = "A tiny artifact"
+    assert judge_again(artifact, folder, Workspace(tmp_path)) == before
 
 
 def test_no_artifact_lacks_cases() -> None:

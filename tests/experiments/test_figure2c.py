@@ -44,5 +44,5 @@ def test_boundaries_are_shown_beside_their_prediction_and_missing_ones_are_said(
     (table,) = figure2c.tables(RIGHT)
     rows = {(row[0], row[1]): row[2:] for row in table.rows}
     assert rows["theorem", "end of stage I"] == ["20", "21 (1)", "3 of 3"]
-    assert rows["control", "memorisation from"] == ["", "not found", "0 of 3"]
+    assert rows["control", "memorization from"] == ["", "not found", "0 of 3"]
     assert np.isclose(float(str(rows["theorem", "mean V_i at the end"][1]).split(" ")[0]), 8.0)

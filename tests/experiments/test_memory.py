@@ -69,7 +69,7 @@ def test_stages_that_end_together_are_an_order_that_is_not_contradicted() -> Non
         "memory/cifar10_stages"
     ]
     assert claim.verdict == PARTLY
-    assert "was not observed" in claim.reason
+    assert "and was not observed" in claim.reason
 
 
 def of(train: list[float], test: list[float]) -> Probes:
@@ -82,25 +82,25 @@ def of(train: list[float], test: list[float]) -> Probes:
 
 
 def test_memory_near_the_boundary_by_its_ceiling_alone_is_partly() -> None:
-    """MNIST's shares, of the referee: 55 against 0.2 points, since almost nothing falls in the farthest quarter."""
+    """MNIST's shares, of the referee: 55 against 0.2 points, since almost none is wrong in the farthest quarter."""
     mnist = of([89.78, 98.89, 100.0, 100.0], [35.11, 92.44, 98.89, 99.78])
-    shares = mnist.quarters.of_what_falls
+    shares = mnist.quarters.of_robust_test_error
     assert [round(100 * share) for share in shares if share is not None] == [84, 84, 91, 55]
     exact = replace(mnist.quarters, memory=[[0.5467, 0.0645, 0.0111, 0.0022]] * 3)
-    assert [round(100 * share) for share in exact.of_what_falls if share is not None] == [84, 85, 100, 100]
+    assert [round(100 * share) for share in exact.of_robust_test_error if share is not None] == [84, 85, 100, 100]
     claim = judged(memory, replace(RIGHT, data={"mnist": replace(mnist, quarters=exact)}))["memory/mnist_who"]
     assert claim.verdict == PARTLY
-    assert "of what falls 84 / 85 / 100 / 100%" in claim.ours
-    assert "cannot exceed what falls" in claim.reason
+    assert "84 / 85 / 100 / 100% of the robust test error" in claim.ours
+    assert "cannot exceed the robust test error" in claim.reason
 
 
-def test_memory_that_prefers_the_boundary_is_reproduced_and_a_quarter_where_nothing_falls_has_no_share() -> None:
+def test_memory_that_prefers_the_boundary_is_reproduced_and_a_quarter_without_errors_has_no_share() -> None:
     prefers = of([96.0, 92.0, 96.0, 100.0], [60.0, 90.0, 95.0, 100.0])
-    assert prefers.quarters.of_what_falls[3] is None
+    assert prefers.quarters.of_robust_test_error[3] is None
     assert prefers.quarters.preference.n == 3
     claim = judged(memory, replace(RIGHT, data={"mnist": prefers}))["memory/mnist_who"]
     assert claim.verdict == REPRODUCED
-    assert "none falls" in claim.ours
+    assert "/ none%" in claim.ours
     table, *_ = memory.tables(replace(RIGHT, data={"mnist": prefers}))
     assert [row[-1] for row in table.rows] == ["90", "19", "18", ""]
 

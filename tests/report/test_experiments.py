@@ -4,8 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 
 from cgro.report import experiments
 
@@ -57,3 +59,6 @@ def test_bars_have_the_means_for_heights(tmp_path: Path, drawn: list[Figure]) ->
     groups = {"paper": {"a": [50.0], "b": [70.0]}, "ours": {"a": [50.0, 60.0], "b": [70.0, 80.0]}}
     experiments.accuracy_bars(tmp_path / "bars", groups, ["a", "b"])
     assert heights(drawn[0]) == [50.0, 70.0, 55.0, 75.0]
+    sd = 50**0.5
+    tops = [text.xy[1] for text in drawn[0].axes[0].texts if isinstance(text, Annotation)]
+    assert tops == pytest.approx([50.0, 70.0, 55.0 + sd, 75.0 + sd])  # above the bar of the spread, not in it

@@ -1,4 +1,4 @@
-"""The attacks that know the network's structure, against its certificate."""
+"""Theorem 4.4, robust test error of the network: attacks that know its structure, against its certificate."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Certificates against attacks and rational arithmetic, and planted faults."""
+"""Theorem 4.4, robust training error 0: certificates against attacks and rational arithmetic, and planted faults."""
 
 import math
 

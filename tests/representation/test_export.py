@@ -1,4 +1,4 @@
-"""The exported file is the certified network: ONNX Runtime answers as torch does, also where ramps are narrow."""
+"""Theorem 4.4 checked outside: the exported file is the certified network, also where ramps are narrow."""
 
 import pytest
 import torch

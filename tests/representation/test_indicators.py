@@ -1,4 +1,4 @@
-"""The indicator layers against the textbook construction and against the structured form."""
+"""Theorem 4.4, the soft indicators as layers: against the textbook construction and the structured form."""
 
 import math
 

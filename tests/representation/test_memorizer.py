@@ -1,4 +1,4 @@
-"""The network against its own expansion and Lemma 4.5, and what it refuses."""
+"""Theorem 4.4, the network F: against its own expansion into layers and Lemma 4.5, and what it refuses."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The mixed-integer program against enumeration of all activation patterns by linear programs, and against a grid."""
+"""Theorem 4.4 checked by a mixed-integer program: against enumeration of all activation patterns, and a grid."""
 
 import itertools
 

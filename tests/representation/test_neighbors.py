@@ -1,4 +1,4 @@
-"""Pairs within reach and nearest points, against brute force."""
+"""Pairs within reach and nearest points, for Assumption 4.2 and the certificate of Theorem 4.4: by brute force."""
 
 import math
 import os

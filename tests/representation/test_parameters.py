@@ -1,4 +1,4 @@
-"""The formulas of Theorem 4.4 against the non-zeros of the layers."""
+"""Theorem 4.4, O~(N D) parameters: the formulas against the non-zeros of the layers."""
 
 import pytest
 import torch

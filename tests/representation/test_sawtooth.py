@@ -1,4 +1,4 @@
-"""Squares by ReLU: above the square, and by no more than stated."""
+"""Squares by ReLU, for the l_2 balls of Theorem 4.4: above the square, and by no more than stated."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Exact distances between classes against a slow second implementation."""
+"""Assumption 4.2: exact distances between classes against a slow second implementation."""
 
 import math
 from fractions import Fraction

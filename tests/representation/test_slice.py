@@ -1,4 +1,4 @@
-"""The plane of the figure: its corners are the images, its answers those of the three classifiers."""
+"""The plane of the figure of Theorem 4.4: its corners are the images, its answers those of three classifiers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The soft indicators where they must be 1 and where they must be 0."""
+"""Theorem 4.4, the soft indicators: where they must be 1 and where they must be 0."""
 
 import pytest
 import torch

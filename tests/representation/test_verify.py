@@ -1,4 +1,4 @@
-"""Independent checks: intervals return exactly 1, the solver agrees, and planted faults are found.
+"""Theorem 4.4 by independent checks: intervals return exactly 1, the solver agrees, planted faults are found.
 
 The faults leave y F positive: a check that asks for the sign alone agrees with every one of them.
 """

@@ -1,4 +1,4 @@
-"""The memorizer on the worst-case family: every error is what it must be, to the last point."""
+"""Remark 3.5, the memorizer on the family of Theorem 4.7: every error is what it must be, to the last point."""
 
 import math
 

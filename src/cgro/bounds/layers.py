@@ -153,6 +153,23 @@ def _stack(layers: Sequence[Layer], *, shared_input: bool) -> Layer:
     return sparse_layer(torch.cat(rows), torch.cat(cols), values, bias, n_in)
 
 
+def require_few_entries(layers: Sequence[Layer], what: str, *, limit: int, remedy: str) -> None:
+    """Refuse a network whose matrices are too large to be written out with their zeros.
+
+    Args:
+        layers: of the network.
+        what: how the message calls it.
+        limit: the most dense entries it may have.
+        remedy: what to do instead.
+
+    Raises:
+        BadRequest: it has more.
+    """
+    n_dense = sum(layer.n_dense for layer in layers)
+    if n_dense > limit:
+        raise bad(what, expected=f"at most {limit:,} dense entries", got=f"{n_dense:,}", remedy=remedy)
+
+
 def to_sequential(layers: Sequence[Layer], *, limit: int = DENSE_LIMIT) -> nn.Sequential:
     """Write the same network with `nn.Linear` and `nn.ReLU`.
 
@@ -166,14 +183,7 @@ def to_sequential(layers: Sequence[Layer], *, limit: int = DENSE_LIMIT) -> nn.Se
     Raises:
         BadRequest: it has more than `limit` dense entries.
     """
-    n_dense = sum(layer.n_dense for layer in layers)
-    if n_dense > limit:
-        raise bad(
-            "network",
-            expected=f"at most {limit:,} dense entries",
-            got=f"{n_dense:,}",
-            remedy="take fewer points, or evaluate it in structured form",
-        )
+    require_few_entries(layers, "network", limit=limit, remedy="take fewer points, or evaluate it in structured form")
     modules: list[nn.Module] = []
     for layer in layers:
         # skip_init: the default initialization would draw from the global random state.

@@ -151,7 +151,7 @@ def _run_of(target: Target) -> Run:
 
 
 def _clean_run(config: Config, path: str, source: Run) -> Target:
-    """The standard network: one that learnt the same examples, or its boundary says nothing of them."""
+    """The standard network: one that learned the same examples, or its boundary says nothing of them."""
     clean = _trained(config, path, "--clean")
     run = _run_of(clean)
     if clean.settings.attack != "none":

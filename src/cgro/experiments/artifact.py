@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from msgspec.structs import replace
 
 from cgro.experiments.claims import NOT_REPRODUCED, Claim, unjudged, worst
-from cgro.experiments.findings import FILE, Findings, encode
+from cgro.experiments.findings import FILE, Findings, encode, read_findings
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.provenance import provenance
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.results import ArtifactSummary, FigureRecord, OutcomeRecord, VerdictRecord, plain_summary
+from cgro.reading import read_json_object
+from cgro.results import ArtifactSummary, FigureRecord, OutcomeRecord, VerdictRecord, plain_summary, read_summary
 from cgro.runs import Run, dump_json, environment, plain, write_atomic
 
 SMOKE_CAPTION = "Smoke, on mnist5k in the place of the data named here, no evidence:"
@@ -170,20 +172,69 @@ def produce(artifact: Artifact, scale: Scale, workspace: Workspace) -> ArtifactS
         Run(folder).check_version()
     jobs = artifact.jobs(scale)
     findings = artifact.run(scale, workspace)
-    claims = claims_of(artifact, findings)
-    tables = artifact.tables(findings)
     if not (folder / "environment.json").exists():
         write_atomic(folder / "environment.json", dump_json(environment(0)))
     write_atomic(folder / "config.yaml", _config(artifact, scale, jobs))
     write_atomic(folder / FILE, encode(findings))
+    made = OutcomeRecord(kind="completed", reason=f"{len(jobs)} runs")
+    judged = _judge(artifact, findings, folder, workspace)
+    summary = replace(
+        judged, outcome=made, provenance=provenance(workspace, jobs), seconds=workspace.ledger.total(jobs)
+    )
+    write_atomic(folder / "summary.json", dump_json(plain_summary(summary)))
+    return summary
+
+
+def judge_again(artifact: Artifact, folder: Path, workspace: Workspace) -> ArtifactSummary:
+    """Judge, tabulate and draw stored findings by the code of today; no run is made, no number read again.
+
+    Args:
+        artifact: whose findings they are.
+        folder: its results, STORE/SCALE/NAME.
+        workspace: where runs may be whose commands drew figures. A figure of a run that is not there stays as it is.
+
+    Returns:
+        The summary, with the provenance that it had.
+
+    Raises:
+        BadRequest: the results are of another version, or damaged.
+    """
+    Run(folder).check_version()
+    path = folder / "summary.json"
+    stored = read_summary(read_json_object(path), str(path), ArtifactSummary)
+    findings = read_findings(folder / FILE, artifact.Findings)
+    judged = _judge(artifact, findings, folder, workspace)
+    summary = replace(judged, outcome=stored.outcome, provenance=stored.provenance, seconds=stored.seconds)
+    write_atomic(path, dump_json(plain_summary(summary)))
+    return summary
+
+
+def _judge(artifact: Artifact, findings: Findings, folder: Path, workspace: Workspace) -> ArtifactSummary:
+    """Write the tables and figures that follow from findings. The summary does not say yet how they were made."""
+    claims = claims_of(artifact, findings)
+    tables = artifact.tables(findings)
     for table in tables:
         write_atomic(folder / "tables" / f"{table.name}.csv", table.csv())
     artifact.draw(findings, folder / "figures", workspace)
-    for png in (folder / "figures").glob("*.png"):  # SVG is what is kept; PNG is for looking
-        png.unlink()
-    result = _summary(artifact, scale, workspace, claims=claims, tables=tables)
-    write_atomic(folder / "summary.json", dump_json(plain_summary(result)))
-    return result
+    for path in (folder / "figures").glob("*.*"):  # SVG is what is kept, PNG is for looking; others are of older code
+        if path.suffix == ".png" or path.stem not in artifact.CAPTIONS:
+            path.unlink()
+    n_failed = sum(claim.verdict == NOT_REPRODUCED for claim in claims)
+    return ArtifactSummary(
+        command="reproduce",
+        seed=0,
+        threat=None,
+        outcome=OutcomeRecord(kind="completed", reason=""),
+        verdict=VerdictRecord(label=worst(claims), reason=f"{len(claims)} claims, {n_failed} not reproduced"),
+        metrics={},
+        artifact=artifact.NAME,
+        title=artifact.TITLE,
+        scale=findings.scale,
+        claims=[claim.record() for claim in claims],
+        tables=[table.record() for table in tables],
+        figures=_figures(artifact, findings.scale, folder),
+        seconds=None,
+    )
 
 
 def _config(artifact: Artifact, scale: Scale, jobs: Sequence[Job]) -> bytes:
@@ -192,33 +243,15 @@ def _config(artifact: Artifact, scale: Scale, jobs: Sequence[Job]) -> bytes:
     return yaml.safe_dump(plain(config), sort_keys=False).encode()
 
 
-def _summary(
-    artifact: Artifact, scale: Scale, workspace: Workspace, *, claims: Sequence[Claim], tables: Sequence[Table]
-) -> ArtifactSummary:
-    jobs = artifact.jobs(scale)
-    n_failed = sum(claim.verdict == NOT_REPRODUCED for claim in claims)
-    figures = []
+def _figures(artifact: Artifact, scale: Scale, folder: Path) -> list[FigureRecord]:
+    """The figures that were drawn, in the order of their captions."""
+    found = []
     for name, caption in artifact.CAPTIONS.items():
-        if (workspace.path / artifact.NAME / "figures" / f"{name}.svg").exists():
+        if (folder / "figures" / f"{name}.svg").exists():
             if artifact.NEEDS_TRAINING and scale == "smoke":
                 caption = f"{SMOKE_CAPTION} {caption}"
-            figures.append(FigureRecord(file=f"figures/{name}.svg", caption=caption))
-    return ArtifactSummary(
-        command="reproduce",
-        seed=0,
-        threat=None,
-        outcome=OutcomeRecord(kind="completed", reason=f"{len(jobs)} runs"),
-        verdict=VerdictRecord(label=worst(claims), reason=f"{len(claims)} claims, {n_failed} not reproduced"),
-        metrics={},
-        artifact=artifact.NAME,
-        title=artifact.TITLE,
-        scale=scale,
-        claims=[claim.record() for claim in claims],
-        tables=[table.record() for table in tables],
-        figures=figures,
-        provenance=provenance(workspace, jobs),
-        seconds=workspace.ledger.total(jobs),
-    )
+            found.append(FigureRecord(file=f"figures/{name}.svg", caption=caption))
+    return found
 
 
 def copy_figure(run: Path, figure: str, target: Path) -> None:

@@ -21,7 +21,7 @@ NEEDS_TRAINING = True
 CAPTIONS = {"bound": "The measured robust gap of the loss, the largest gap there could be, and what the bound allows."}
 VACUOUS = (
     "it holds and is vacuous: for images N^(-1/(D+2)) is near 1, so the right side exceeds the whole robust test loss, "
-    "which no gap can; the constants C and the hidden one, unknown, are taken in the bound's favour (0 and 1)"
+    "which no gap can; the constants C and the hidden one, unknown, are taken in the bound's favor (0 and 1)"
 )
 
 TAYLOR = (

@@ -26,14 +26,14 @@ NEEDS_TRAINING = False
 CAPTIONS = {
     "stages": "Signal and noise learned under the theorem's scales; vertical lines: stage boundaries, bands: range of "
     "seeds.",
-    "control": "Standard training (robust weight 0) on the same data: the noise is never memorised.",
+    "control": "Standard training (robust weight 0) on the same data: the noise is never memorized.",
     "filters": "Filter space of the first seed at four times: one filter carries the signal, others take up the noise.",
 }
 Boundary = Literal["signal_growth_end", "memorization_start", "memorization_end"]
 STAGES: dict[Boundary, str] = {
     "signal_growth_end": "end of stage I",
-    "memorization_start": "memorisation from",
-    "memorization_end": "memorisation to",
+    "memorization_start": "memorization from",
+    "memorization_end": "memorization to",
 }
 Row = Mapping[str, object]
 
@@ -200,7 +200,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         above(
             Statement(
                 "figure2c/all",
-                "every training example is memorised: the least V_i at the end is Theta(1) (read as: above 1)",
+                "every training example is memorized: the least V_i at the end is Theta(1) (read as: above 1)",
                 paper="V_i = Theta(1)",
             ),
             Measured.of(theorem.noise_least),
@@ -219,7 +219,7 @@ def _in_order(theorem: Learning, paper: Paper) -> Claim:
     return holds(
         Statement(
             "figure2c/stages",
-            "three stages in this order: signal grows, signal stalls, noise is memorised",
+            "three stages in this order: signal grows, signal stalls, noise is memorized",
             paper="I, II, III",
         ),
         ordered,
@@ -251,7 +251,7 @@ def _stalls(theorem: Learning, paper: Paper) -> Claim:
 def _is_late(theorem: Learning, paper: Paper) -> Claim:
     said = Statement(
         "figure2c/late",
-        f"noise is memorised late: more than {paper.delay:g} times as many steps as stage I took",
+        f"noise is memorized late: more than {paper.delay:g} times as many steps as stage I took",
         paper="late",
     )
     ends, starts = [], []
@@ -275,7 +275,7 @@ def _never(control: Learning) -> Claim:
         ),
         never,
         ours=f"none in {sum(never.values())} of {control.n_seeds} seeds",
-        rule="no start of memorisation in any seed",
+        rule="no start of memorization in any seed",
     )
 
 

@@ -155,7 +155,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         ),
         _widens(findings, middle, high),
         ours=last,
-        rule="log2 floor - log2 memoriser increases at every step of D beyond the crossing",
+        rule="log2 floor - log2 memorizer increases at every step of D beyond the crossing",
     )
     return [derived(order, OURS), derived(widens, OURS)]
 
@@ -179,7 +179,7 @@ def _in_order(findings: Findings, low: Sizes, middle: Sizes, high: Sizes) -> dic
     for place in findings.beyond:
         is_right = _is_less(low[place], middle[place]) and _is_less(middle[place], high[place])
         right[f"D = {findings.dims[place]}"] = is_right
-    return right or {"no D at which the floor passes the memoriser": False}
+    return right or {"no D at which the floor passes the memorizer": False}
 
 
 def _is_less(a: float | None, b: float | None) -> bool:
@@ -207,7 +207,7 @@ def tables(findings: Findings) -> list[Table]:
     Returns:
         One table.
     """
-    caption = f"log2 of non-zero parameters at radius 0.1; the floor passes the memoriser at D = {findings.crossing}."
+    caption = f"log2 of non-zero parameters at radius 0.1; the floor passes the memorizer at D = {findings.crossing}."
     table = Table("hierarchy", caption, ["D", "clean", "memorizer", "floor", "construction"])
     columns = (findings.clean, findings.memorizer, findings.floor, findings.construction)
     for place, dim in enumerate(findings.dims):

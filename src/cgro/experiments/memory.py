@@ -29,13 +29,13 @@ NAME = "memory"
 TITLE = "Memory: whom do trained networks remember?"
 NEEDS_TRAINING = True
 CAPTIONS = {
-    "quarters": "Share of images that stand under attack, training and test, by quarters of the distance to the "
-    "boundary of a standard network; what training images have more is memory, which cannot exceed what falls on test "
-    "images. Mean over seeds, bars one standard deviation."
+    "quarters": "Share of images that are robust (still classified correctly under attack), training and test, by "
+    "quarters of the distance to the boundary of a standard network; the excess on training images is memory, which "
+    "cannot exceed the robust test error of the quarter. Mean over seeds, bars one standard deviation."
 }
 N: dict[Scale, int] = {"smoke": 40, "cpu": 600, "gpu": 2000, "paper": 2000}
 N_RETRAINED: dict[Scale, int] = {"smoke": 2, "cpu": 16, "gpu": 40, "paper": 40}
-"""Networks on subsets for the influence, first seed of the small MNIST networks."""
+"""Networks on subsets for memorization values, first seed of the small MNIST networks."""
 QUARTERS = ("nearest", "2nd", "3rd", "farthest")
 PREFIX = "memory/"
 """Of the metrics of `cgro memory`."""
@@ -43,12 +43,12 @@ MEAN_INFLUENCE = "memory/influence"
 RANK_WITH_FLIP = "memory/rank/influence_and_flip"
 RANK_WITH_CLEAN_FLIP = "memory/rank/influence_and_clean_flip"
 ONLY_A_CEILING = (
-    "memory cannot exceed what falls on test images, and of that the nearest quarter does not hold a larger share than "
-    "the others: images near the boundary need memory, they are not preferred"
+    "memory cannot exceed the robust test error, and of that the nearest quarter does not hold a larger share than the "
+    "others: images near the boundary need memory, they are not preferred"
 )
-TIES = "in some seeds two stages end at the same evaluation: this order is not contradicted, it was not observed"
+TIES = "in some seeds two stages end at the same evaluation: their order is not contradicted, and was not observed"
 IN_REACH = (
-    "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorised, whatever "
+    "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorized, whatever "
     "their quarter"
 )
 
@@ -84,8 +84,8 @@ class Quarters(Part, frozen=True, kw_only=True):
     memory: list[list[float]]
 
     @property
-    def of_what_falls(self) -> list[float | None]:
-        """Memory as a share of its ceiling, the test images of a quarter that fall, summed over seeds: four."""
+    def of_robust_test_error(self) -> list[float | None]:
+        """Memory as a share of the robust test error, which it cannot exceed, of the sums over seeds: four."""
         shares: list[float | None] = []
         for k in range(len(QUARTERS)):
             shares.append(_share_of(self.memory, self.test, [k]))
@@ -93,9 +93,9 @@ class Quarters(Part, frozen=True, kw_only=True):
 
     @property
     def preference(self) -> Measured:
-        """Per seed, the share of what falls that is remembered in the nearest quarter minus that in the others.
+        """Per seed, memory as a share of the robust test error, in the nearest quarter minus in the others.
 
-        Of the others together: in the farthest alone nothing falls in some seeds.
+        Of the others together: in the farthest alone the robust test error of some seeds is 0.
         """
         differences: list[float | None] = []
         for memory, test in zip(self.memory, self.test, strict=True):
@@ -108,13 +108,15 @@ class Quarters(Part, frozen=True, kw_only=True):
 def _share_of(
     memory: Sequence[Sequence[float]], test: Sequence[Sequence[float]], quarters: Sequence[int]
 ) -> float | None:
-    """Sum of memory over sum of what falls on test images; None where nothing falls. Quarters are of equal size."""
-    held = falls = 0.0
+    """Sum of memory over sum of robust test errors; None where these are 0. Quarters are of equal size."""
+    held = error = 0.0
     for remembered, robust in zip(memory, test, strict=True):
         for k in quarters:
             held += remembered[k]
-            falls += 1 - robust[k]
-    return held / falls if falls > 0 else None
+            error += 1 - robust[k]
+    if error == 0:
+        return None
+    return held / error
 
 
 class Stages(Part, frozen=True, kw_only=True):
@@ -330,9 +332,10 @@ def _score(data: str, probes: Probes, paper: Paper) -> Claim:
 def _who(data: str, probes: Probes, paper: Paper) -> Claim:
     said = Statement(
         f"memory/{data}_who",
-        f"{data}: memory holds images near the boundary (read as: the share that stands, training minus test, in the "
-        "quarter nearest to the boundary of a standard network exceeds that in the farthest; and, since that cannot "
-        "exceed what falls on test images, the same as a share of what falls, nearest quarter against the others)",
+        f"{data}: memory holds images near the boundary (read as: the robust share, training minus test, in the "
+        "quarter nearest to the boundary of a standard network exceeds that in the farthest; and, since it cannot "
+        "exceed the robust test error of a quarter, the same as a share of that error, nearest quarter against the "
+        "others)",
         paper="only small margins need memory (v1)",
         why=IN_REACH.format(100 * probes.in_reach.mean),
     )
@@ -343,18 +346,19 @@ def _who(data: str, probes: Probes, paper: Paper) -> Claim:
     preference = quarters.preference
     if preference.n < len(quarters.memory) or sign * preference.mean <= 0:
         claim = limited(claim, ONLY_A_CEILING)
-    shares = " / ".join("none falls" if share is None else f"{100 * share:.0f}" for share in quarters.of_what_falls)
+    shares = quarters.of_robust_test_error
+    shown = " / ".join("none" if share is None else f"{100 * share:.0f}" for share in shares)
     return dataclasses.replace(
         claim,
-        ours=f"{claim.ours}; of what falls {shares}%, nearest to farthest",
-        numbers={**claim.numbers, "of_what_falls": quarters.of_what_falls, "preference": list(preference.values)},
+        ours=f"{claim.ours}; {shown}% of the robust test error, nearest to farthest",
+        numbers={**claim.numbers, "of_robust_test_error": shares, "preference": list(preference.values)},
     )
 
 
 def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
     said = Statement(
         f"memory/{data}_stages",
-        f"{data}: clean accuracy is learnt first, then robustness that generalizes, memory last",
+        f"{data}: clean accuracy is learned first, then robustness that generalizes, memory last",
         paper="three stages in order (Theorem 5.9)",
     )
     right = {}
@@ -374,7 +378,7 @@ def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
 
 
 def tables(findings: Findings) -> list[Table]:
-    """By quarter; the other numbers of the probe; influence.
+    """By quarter; the other numbers of the probe; memorization values.
 
     Args:
         findings: of `run`, or stored.
@@ -390,19 +394,19 @@ def tables(findings: Findings) -> list[Table]:
 
 def _quarters_table(data: Mapping[str, Probes]) -> Table:
     caption = (
-        "Images that stand under PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
-        "Mean (sd) over seeds. Memory, training minus test, cannot exceed what falls on test images; its share of that "
-        "is summed over seeds."
+        "Images robust to PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
+        "Mean (sd) over seeds. Memory, training minus test, cannot exceed the robust test error; its share of that "
+        "error is of the sums over seeds."
     )
-    columns = ["data", "quarter", "training", "test", "memory, points", "memory, % of what falls"]
+    columns = ["data", "quarter", "training", "test", "memory, points", "memory, % of the robust test error"]
     table = Table("quarters", caption, columns)
     for name, probes in data.items():
         shares = probes.quarters
         for k, quarter in enumerate(QUARTERS):
-            held = shares.of_what_falls[k]
-            of_what_falls = "" if held is None else f"{100 * held:.0f}"
+            held = shares.of_robust_test_error[k]
+            share = "" if held is None else f"{100 * held:.0f}"
             points = [_share(shares.train, k), _share(shares.test, k), _share(shares.memory, k)]
-            table.add(name, quarter, *points, of_what_falls)
+            table.add(name, quarter, *points, share)
     return table
 
 
@@ -421,12 +425,12 @@ def _probe_table(data: Mapping[str, Probes]) -> Table:
 
 def _influence_table(influence: Influence) -> Table:
     caption = (
-        "What an image does for itself: chance to stand when trained on minus when left out, in points, which cannot "
-        "exceed the chance to fall when left out; "
+        "Memorization value of an image: chance to be robust when trained on minus when left out, in points, which "
+        "cannot exceed the chance not to be robust when left out; "
         f"{influence.n_networks} networks on 70% each ({influence.data}, one seed); rank correlation with the distance "
         f"to the standard boundary {influence.rank_with_clean_flip:.2f}."
     )
-    table = Table("influence", caption, ["quarter", "influence, points"])
+    table = Table("influence", caption, ["quarter", "memorization value, points"])
     for quarter, value in zip(QUARTERS, influence.quarters, strict=True):
         shown = "" if value is None else f"{100 * value:.1f}"
         table.add(quarter, shown)

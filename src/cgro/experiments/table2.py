@@ -193,7 +193,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         above(
             Statement(
                 "table2/control",
-                "it is adversarial training that memorises: mean V_i above that of standard training on the same data "
+                "it is adversarial training that memorizes: mean V_i above that of standard training on the same data "
                 "(asked for by readers; read as: by more than 1)",
                 paper="not in the paper",
             ),

@@ -19,7 +19,7 @@ from cgro.report.theorem44 import robust_brackets, size_law
 from cgro.results import MemorizeSummary
 
 NAME = "theorem44"
-TITLE = "Theorem 4.4: robust memorisation with O~(N D) parameters"
+TITLE = "Theorem 4.4: robust memorization with O~(N D) parameters"
 NEEDS_TRAINING = False
 CAPTIONS = {
     "law": "Non-zero parameters of the memory against N D (generic data): in the cost of further points the power is "

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 
 from cgro.experiments import findings
 from cgro.experiments.artifact import copy_figure
@@ -15,15 +13,15 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.results import BuiltRow, FamilyRow, LowerBoundSummary
+from cgro.results import BuiltRow, FamilyRow, FloorRow, LowerBoundSummary, read_value
 
 NAME = "theorem47"
 TITLE = "Theorem 4.7: robust generalization needs exponentially many parameters"
 NEEDS_TRAINING = False
 CAPTIONS = {
-    "floor": "Parameters against D: clean, memoriser, and the band between the counting floor and the network we "
+    "floor": "Parameters against D: clean, memorizer, and the band between the counting floor and the network we "
     "build.",
-    "toy": "The memoriser on the worst-case family: clean and robust training error 0, robust test error to 1 with D.",
+    "toy": "The memorizer on the worst-case family: clean and robust training error 0, robust test error to 1 with D.",
 }
 RADII = ("0.1", "0.2")
 OURS = (
@@ -142,17 +140,7 @@ def jobs(scale: Scale) -> list[Job]:
     return [lower_bound(scale, radius) for radius in RADII]
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """A row of metrics.jsonl of `cgro lower-bound`."""
-
-    dim: int
-    log2_floor: float | None
-    log2_construction: float
-    log2_memorizer: float
-    log2_clean: float
-
-
-def read_rows(rows: Sequence[Mapping[str, object]]) -> list[Row]:
+def read_rows(rows: Sequence[Mapping[str, object]]) -> list[FloorRow]:
     """The sizes in rows of `cgro lower-bound`.
 
     Args:
@@ -160,8 +148,11 @@ def read_rows(rows: Sequence[Mapping[str, object]]) -> list[Row]:
 
     Returns:
         One row per dimension.
+
+    Raises:
+        BadRequest: rows of another shape.
     """
-    return msgspec.convert(rows, list[Row])
+    return read_value(list(rows), "metrics.jsonl of cgro lower-bound", list[FloorRow])
 
 
 def run(scale: Scale, workspace: Workspace) -> Findings:
@@ -181,7 +172,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     return Findings(scale=scale, radii=radii)
 
 
-def _sizes(result: LowerBoundSummary, rows: Sequence[Row]) -> Sizes:
+def _sizes(result: LowerBoundSummary, rows: Sequence[FloorRow]) -> Sizes:
     return Sizes(
         dims=[row.dim for row in rows],
         floor=[None if row.log2_floor is None else round(row.log2_floor, 4) for row in rows],
@@ -245,7 +236,7 @@ def _construction(radii: Mapping[str, Sizes]) -> Claim:
     return holds(
         Statement(
             "theorem47/construction",
-            "the floor is no artefact: a network that is robust on the family exists, above it",
+            "the floor is no artifact: a network that is robust on the family exists, above it",
             paper="not in the paper",
         ),
         right,
@@ -295,8 +286,8 @@ def tables(findings: Findings) -> list[Table]:
 
 
 def _floor_table(radii: Mapping[str, Sizes]) -> Table:
-    caption = "log2 of non-zero parameters; memoriser of N = 1,000 points, floor at L = 3, error 0.1."
-    columns = ["radius", "D", "clean", "memoriser", "robust: floor", "robust: construction"]
+    caption = "log2 of non-zero parameters; memorizer of N = 1,000 points, floor at L = 3, error 0.1."
+    columns = ["radius", "D", "clean", "memorizer", "robust: floor", "robust: construction"]
     table = Table("floor", caption, columns)
     for radius, sizes in radii.items():
         for dim in SHOWN_DIMS:

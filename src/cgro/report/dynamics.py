@@ -1,6 +1,7 @@
 """Figure 2(c) and filter space, from run directories of `cgro dynamics` (Section 5)."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from cgro.runs import Run, write_atomic
 
 BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")
 """Ends of stages I, II and III in a summary."""
+TITLE_WIDTH = 65
+"""Characters of a line of a title: what fits above the axes. A choice."""
 NOT_REACHED = BoundaryRecord(mean=None, sd=None, per_seed=(None,), n_found=0, reason="not recorded")
 SIGNAL_AXIS = r"signal $\alpha\langle w_r, w^*\rangle$"
 NOISE_AXIS = r"noise $\max_i\, y_i\langle w_r, X_i[j]\rangle$"
@@ -193,7 +196,7 @@ def stages_figure(folder: Path) -> Path:
             lower.axvline(end, color=MARK, linewidth=1)
         handles = upper.get_legend_handles_labels()[0] + lower.get_legend_handles_labels()[0]
         drawing.legend(handles=handles, loc="outside lower center", ncols=2)
-        upper.set_title(found.title, pad=18)
+        upper.set_title(textwrap.fill(found.title, TITLE_WIDTH, break_long_words=False), pad=18)
     return path
 
 

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from cgro.report.style import (
     BLUE,
-    GREEN,
+    COMPARED,
     GREY,
-    ORANGE,
     PURPLE,
     RED,
+    SKY,
     TEST,
     TRAIN,
     figure,
@@ -22,7 +22,8 @@ from cgro.report.style import (
 from cgro.results import Measured
 
 _HATCHES = ("", "//", "..", "xx", "\\\\")
-_COLORS = (GREY, RED, BLUE, GREEN, ORANGE)
+_COLORS = (GREY, *COMPARED, SKY)
+"""Of groups: the paper in gray; the others mean nothing, the legend names each."""
 
 
 def _means_sds(groups: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -64,9 +65,10 @@ def accuracy_bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]
                 edgecolor="white",
                 error_kw={"elinewidth": 0.9},
             )
-            for x, value in zip(at, mean, strict=True):
+            tops = mean if sd is None else mean + sd
+            for x, value, top in zip(at, mean, tops, strict=True):
                 axes.annotate(
-                    f"{value:.1f}", (x, value), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=7
+                    f"{value:.1f}", (x, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=7
                 )
         axes.set_xticks(range(len(labels)), [plain_text(label) for label in labels])
         axes.set(ylabel="accuracy (%)", ylim=(0, 112))

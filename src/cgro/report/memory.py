@@ -134,7 +134,14 @@ def _draw_quarters(axes: Axes, robust: Mapping[str, Shares], memory: Shares) -> 
     for part in PARTS:
         found = robust[part]
         axes.errorbar(
-            place, found.share, found.spread, marker="o", capsize=3, label=part, color=ROBUST, **line_of(part)
+            place,
+            found.share,
+            found.spread,
+            marker="o",
+            capsize=3,
+            label=f"robust, {part}",
+            color=ROBUST,
+            **line_of(part),
         )
     axes.bar(
         place,

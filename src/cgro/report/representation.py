@@ -268,7 +268,7 @@ def parameter_law(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     found = read_value(list(rows), "the parameters of the memorizers", list[_Count])
     looks = (
         ("box", "6ND + N", COMPARED[0], "-"),
-        ("compact", "at most 6ND + N", COMPARED[0], ":"),
+        ("compact", "at most 6ND + N", MARK, ":"),
         ("lean", "3ND + 4N + D", COMPARED[1], "-"),
         ("shared", "ND + 4N + (8m-1)D + m", COMPARED[2], "-"),
     )

@@ -190,6 +190,7 @@ def _look() -> contextlib.AbstractContextManager[None]:
             "grid.alpha": 0.25,
             "grid.linewidth": 0.6,
             "legend.frameon": False,
+            "legend.handlelength": 3.0,  # long enough that dashes are seen as dashes, also behind a marker
             "lines.linewidth": 1.8,
             "savefig.dpi": 160,
             "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud

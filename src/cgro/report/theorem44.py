@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from cgro.report.style import BLUE, GREEN, GREY, ORANGE, RED, figure, plain_text
+from cgro.report.style import CLEAN, COMPARED, GREY, MARKERS, MEMORY, ROBUST, figure, plain_text
 from cgro.results import Measured
 
 
@@ -37,9 +37,9 @@ class Size(Protocol):
 
 
 NORMS = {
-    "inf": (RED, "o", r"$\ell_\infty$"),
-    "2": (BLUE, "s", r"$\ell_2$"),
-    "1": (ORANGE, "^", r"$\ell_1$"),
+    "inf": (COMPARED[0], MARKERS[0], r"$\ell_\infty$"),
+    "2": (COMPARED[1], MARKERS[1], r"$\ell_2$"),
+    "1": (COMPARED[2], MARKERS[2], r"$\ell_1$"),
 }
 """Norm -> color, marker and name."""
 
@@ -128,11 +128,16 @@ def robust_brackets(path: Path, tasks: Mapping[str, Bracketed]) -> Path:
         axes = drawing.subplots()
         for k, task in enumerate(tasks.values()):
             _bracket(axes, k, task)
-        axes.set_xticks(range(len(tasks)), [plain_text(name) for name in tasks], fontsize=8)
+        axes.set_xticks(range(len(tasks)), [_in_lines(name) for name in tasks], fontsize=8)
         axes.set(ylabel="error (%)", ylim=(-3, 103))
         axes.grid(visible=False, axis="x")
         drawing.legend(loc="outside lower center", ncols=2, fontsize=8)
     return path.with_suffix(".svg")
+
+
+def _in_lines(name: str) -> str:
+    """A name of several lines for a tick: each line is text from outside."""
+    return "\n".join(plain_text(line) for line in name.split("\n"))
 
 
 def _bracket(axes: Axes, k: int, task: Bracketed) -> None:
@@ -148,16 +153,16 @@ def _bracket(axes: Axes, k: int, task: Bracketed) -> None:
         max(high - low, 0.8),
         0.42,
         bottom=low,
-        color=RED,
+        color=ROBUST,
         alpha=0.35,
         hatch="//",
-        edgecolor=RED,
+        edgecolor=ROBUST,
         label=label("robust test error: from attack to certificate"),
     )
     for name, values, color, marker, size in (
-        ("clean test error", task.clean_error, BLUE, "o", 6),
+        ("clean test error", task.clean_error, CLEAN, "o", 6),
         ("naive PGD (masked)", task.naive_pgd, GREY, "x", 6),
-        ("robust training error, certified", task.certified_error, GREEN, "_", 9),
+        ("robust training error, certified", task.certified_error, MEMORY, "_", 9),
     ):
         found = Measured.of(values)
         spread = None if found.n < 2 or found.sd == 0 else found.sd

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
-from cgro.bounds import DENSE_LIMIT, Layer, dense_layer, enclosing_box
+from cgro.bounds import DENSE_LIMIT, Layer, dense_layer, enclosing_box, require_few_entries
 from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.points import evenly_spaced
@@ -44,14 +44,7 @@ def to_onnx(layers: Sequence[Layer], *, double: bool = True) -> bytes:
     Raises:
         BadRequest: the dense matrices would be too large, or the package onnx is missing.
     """
-    n_dense = sum(layer.n_dense for layer in layers)
-    if n_dense > DENSE_LIMIT:
-        raise bad(
-            "export",
-            expected=f"at most {DENSE_LIMIT:,} dense entries",
-            got=f"{n_dense:,}",
-            remedy="memorize fewer points (--n-train)",
-        )
+    require_few_entries(layers, "export", limit=DENSE_LIMIT, remedy="memorize fewer points (--n-train)")
     onnx = _package("onnx")
     helper = onnx.helper
     kind, dtype = onnx.TensorProto.FLOAT, np.float32
