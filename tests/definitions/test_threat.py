@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.cases import THREATS, points
 
+from cgro._check import BadRequest
 from cgro.definitions import ThreatModel
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
@@ -137,3 +138,9 @@ def test_strings_and_fractions_are_read_exactly() -> None:
     assert [ThreatModel(p, 0.1).p for p in ("1", "2", 2.0)] == [1, 2, 2]
     for p, q in itertools.pairwise((1, 2, math.inf)):
         assert ThreatModel(p, 0.1) != ThreatModel(q, 0.1)
+
+
+def test_inputs_just_outside_the_box_are_not_said_to_be_its_ends() -> None:
+    with pytest.raises(BadRequest) as refused:
+        ThreatModel("inf", 0.1).check_input(torch.tensor([[0.0, 1.0004]]))
+    assert "expected values in [0, 1], got [0, 1.0004]" in str(refused.value)

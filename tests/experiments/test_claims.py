@@ -1,5 +1,8 @@
 """The rules that lead to a verdict, on samples with known answers."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -135,3 +138,19 @@ def test_a_claim_is_recorded_as_it_is() -> None:
     record = claim.record()
     assert (record.name, record.verdict, record.reason) == (claim.name, claim.verdict, claim.reason)
     assert record.numbers["per_seed"] == [1.0, 1.1, 0.9]
+
+
+def test_no_stored_verdict_of_a_refutation_has_an_interval_that_contains_its_limit() -> None:
+    """And the other way round: an interval around the limit is called by one of the two undecided words."""
+    root = Path(__file__).parents[2] / "results"
+    found = []
+    for path in sorted(root.glob("*/*/summary.json")):
+        found += json.loads(path.read_text()).get("claims", [])
+    intervals = [claim for claim in found if "interval" in claim["numbers"] and "limit" in claim["numbers"]]
+    assert len(intervals) > 20
+    for claim in intervals:
+        low, high = claim["numbers"]["interval"]
+        contains = low <= claim["numbers"]["limit"] < high
+        assert contains == (claim["verdict"] in (PARTLY, UNDECIDED)) or claim["verdict"] in (PARTLY, DERIVED), claim[
+            "name"
+        ]

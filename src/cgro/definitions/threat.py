@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, number
+from cgro._check import BadRequest, apart, bad, number
 from cgro.definitions.draws import Draws, draws_for
 
 _EPS32 = 2.0**-23
@@ -147,9 +147,10 @@ class ThreatModel:
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
         if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
             return
-        expected = f"values in [{self.box[0]:g}, {self.box[1]:g}]"
+        first, last, least, largest = apart(*self.box, low, high, digits=3)
+        expected = f"values in [{first}, {last}]"
         remedy = "move the normalization into the model, or give another box"
-        got = f"[{low:.3g}, {high:.3g}]"
+        got = f"[{least}, {largest}]"
         if low >= 0 and high > 2:  # images in 0..255
             remedy = "divide by 255"
         elif max(self.box[0] - low, high - self.box[1]) < _ROUNDED_AWAY:

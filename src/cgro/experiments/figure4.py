@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from cgro.experiments import findings, networks
 from cgro.experiments.claims import (
@@ -238,15 +238,18 @@ def within_epochs(findings: Findings) -> float | None:
         findings: of `run`, or stored.
 
     Returns:
-        Spearman's; None for one seed. Few seeds, each with a residual per epoch that depend on one another, give no
-        interval.
+        Spearman's; None for one seed, or seeds that are alike. No interval: the residuals of a seed depend on one
+        another, and seeds are few.
     """
     gap = np.array(findings.robust_loss_test) - np.array(findings.robust_loss_train)
     flatness = np.array(findings.global_flatness)
     if len(gap) < 2:
         return None
-    left = spearmanr((gap - gap.mean(0)).ravel(), (flatness - flatness.mean(0)).ravel()).statistic
-    return float(left) if np.isfinite(left) else None
+    gap_left = (gap - gap.mean(0)).ravel()
+    flatness_left = (flatness - flatness.mean(0)).ravel()
+    if not gap_left.any() or not flatness_left.any():
+        return None
+    return float(np.corrcoef(rankdata(gap_left), rankdata(flatness_left))[0, 1])
 
 
 def _correlated(findings: Findings, paper: Paper) -> Claim:
