@@ -30,9 +30,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("remedies.py").write_text(REMEDY)
-    Path("swa.py").write_text(AVERAGE)
+    Path("averaging.py").write_text(AVERAGE)
     yield tmp_path
-    for name in ("remedies", "swa"):
+    for name in ("remedies", "averaging"):
         sys.modules.pop(name, None)
 
 
@@ -53,7 +53,10 @@ def test_the_extension_runs_from_the_command_line_and_is_resumed_only_when_it_is
     before = (run.path / "checkpoints" / EVALUATED).read_bytes()
     (run.path / "summary.json").unlink()
     assert main(["train", "--resume", "runs/averaged"]) == 2
-    assert main(["train", "--resume", "runs/averaged", "--objective", "remedies:Capped", "--extension", "swa:SWA"]) == 0
+    assert (
+        main(["train", "--resume", "runs/averaged", "--objective", "remedies:Capped", "--extension", "averaging:SWA"])
+        == 0
+    )
     assert (run.path / "checkpoints" / EVALUATED).read_bytes() == before
     assert main(["evaluate", "runs/averaged", "--n", "20", "--trust"]) == 0
 

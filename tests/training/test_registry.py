@@ -42,8 +42,8 @@ def test_names_and_parameters() -> None:
     assert objective_by_name("trades", ATTACK, robust_weight=0.5) == TRADES(ATTACK, 6.0)
     assert objective_by_name("trades:beta=1/2", ATTACK) == TRADES(ATTACK, 0.5)
     assert repr(extension_by_name("ema")) == repr(EMA())
-    assert listed(OBJECTIVES, skip=1) == "adversarial:robust_weight=1.0, trades:beta=6.0"
-    assert listed(EXTENSIONS, skip=0) == "ema:decay=0.999"
+    assert {"adversarial:robust_weight=1.0", "trades:beta=6.0"} <= set(listed(OBJECTIVES, skip=1).split(", "))
+    assert "ema:decay=0.999" in listed(EXTENSIONS, skip=0).split(", ")
 
 
 @pytest.mark.parametrize(
