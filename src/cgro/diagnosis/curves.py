@@ -182,7 +182,7 @@ class Curves:
         merged = merge(plain, source)
         about["remarks"] = [*_texts(about.get("remarks")), *merged.remarks]
         about["caveats"] = [*_texts(about.get("caveats")), *merged.caveats]
-        return checked(cls(merged.epoch, _as_fractions(merged.values), about))
+        return checked(cls(merged.epoch, _as_fractions(merged.values, merged.epoch), about))
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -234,8 +234,8 @@ def _number(name: str, value: object, source: str) -> float:
     return result
 
 
-def _as_fractions(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    unit = agreed_unit({name: unit_of(name, value) for name, value in values.items() if name in ERRORS})
+def _as_fractions(values: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
+    unit = agreed_unit({name: unit_of(name, value, epochs) for name, value in values.items() if name in ERRORS})
     fractions = dict(values)
     if unit == "percent":
         for name in fractions.keys() & set(ERRORS):
