@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._options import admit
 from cgro.commands._target import (
@@ -125,17 +125,23 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
-        trajectory = fit(
-            model,
-            data,
-            objective,
-            recipe,
-            extensions=extensions,
-            evaluation=evaluation,
-            seed=config.seed,
-            run=run,
-            fabric=fabric,
-        )
+        try:
+            trajectory = fit(
+                model,
+                data,
+                objective,
+                recipe,
+                extensions=extensions,
+                evaluation=evaluation,
+                seed=config.seed,
+                run=run,
+                fabric=fabric,
+            )
+        except Exception as error:
+            told = _in_their_code(config, run, error)
+            if told is None:
+                raise
+            raise told from error
         if trajectory.end.kind == "interrupted":
             raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
         trained_model = evaluated(model, extensions).eval()
@@ -144,6 +150,20 @@ def _one(config: Config, path: str | Path | None) -> Run:
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | None:
+    """One line for an error inside the caller's own code; None for any other."""
+    name = config.code_that_failed(error)
+    if isinstance(error, BadRequest) or name is None:
+        return None
+    got = one_line(f"{type(error).__name__}: {error}", 160)
+    return bad(
+        name,
+        expected="code that trains",
+        got=got,
+        remedy=f"-v shows where; mend it, then cgro train --resume {run.path} --trust goes on from the last saved epoch",
+    )
 
 
 def _warn_of_few_for_validation(n: int) -> None:
