@@ -1,7 +1,6 @@
 """The command line from outside: exit codes, one line for a bad request, the schema, kill and resume, quickstart."""
 
 import importlib
-import importlib.util
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools import help as help_texts
 
 from cgro._check import BadRequest
 from cgro._progress import progress
@@ -182,13 +182,8 @@ def test_refusals_of_a_run_directory(copy: Path, capsys: pytest.CaptureFixture, 
 
 def test_stored_help_is_that_of_the_options() -> None:
     """Where this fails an option or a text changed: run python tools/help.py."""
-    spec = importlib.util.spec_from_file_location("tools_help", Path(__file__).parents[1] / "tools" / "help.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     for name in COMMANDS:
-        assert (HELP_FOLDER / f"{name}.txt").read_text() == tool.help_of(name), name
+        assert (HELP_FOLDER / f"{name}.txt").read_text() == help_texts.help_of(name), name
     assert {path.stem for path in HELP_FOLDER.glob("*")} == set(COMMANDS)
 
 

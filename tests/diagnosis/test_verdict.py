@@ -188,7 +188,7 @@ def test_the_headline_of_no_gap_does_not_praise() -> None:
     errors = four_rates(0.02, 0.205) | {"robust_error/train": ErrorRate(161, 1000)}
     verdict = cgro_verdict(errors)
     assert verdict.label == "robust"
-    assert verdict.reason.startswith("No robust gap: the robust test error, 20.5%, is 4.4 points [")
+    assert verdict.reason.startswith("No large robust gap: the robust test error, 20.5%, is 4.4 points [")
 
 
 @pytest.mark.parametrize(

@@ -300,10 +300,10 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     settings = {name: value for name, value in run.config.items() if name in known}
     received = received_from(run, trust)
     options = options_of(TrainConfig)
-    now: dict[str, object] = {}
-    for name, value in settings.items():
-        if name not in USED_IN_TRAINING or not fits(value, options[name].hint):
-            now[name] = value
+    now = dict(settings)
+    for name in USED_IN_TRAINING:
+        if name in now and fits(now[name], options[name].hint):
+            del now[name]
     admit(received, now, TrainConfig, fetch=False)
     return TrainConfig(**settings, received=received)
 

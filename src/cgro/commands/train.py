@@ -162,7 +162,7 @@ def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | N
         name,
         expected="code that trains",
         got=got,
-        remedy=f"-v shows where; mend it, then cgro train --resume {run.path} --trust goes on from the last saved epoch",
+        remedy=f"-v shows where; mend it, then cgro train --resume {run.path} --trust goes on where it was saved",
     )
 
 

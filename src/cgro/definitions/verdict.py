@@ -209,8 +209,8 @@ class _Point:
         if label == "robust":
             points = f"{100 * self.robust_gap:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
             return (
-                f"No robust gap: the robust test error, {robust_test}, is {points} above the training set's "
-                f"{robust_train}."
+                f"No large robust gap: the robust test error, {robust_test}, is {points} above the training set's "
+                f"{robust_train}, within the {100 * rule.min_gap:g} points that the rule allows."
             )
         if label == "standard_training":
             return (

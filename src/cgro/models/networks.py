@@ -78,7 +78,7 @@ def build(
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
     here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
     `Logits`; the keys of its checkpoints stay its own. So is one of two logits z, or of (B, 1) outputs, where the task
-    has two classes: its score is z1 - z0, whose logistic loss is the cross-entropy of z, or the output without its axis.
+    has two classes: its score is z1 - z0, whose logistic loss is the cross-entropy of z, or the output itself.
 
     Args:
         name: `lenet`, `lenet5`, `mlp`, `resnet9`, `preactresnet`, `wrn-D-W`, `timm:NAME`, or `package.module:name`,
