@@ -220,7 +220,10 @@ def _do(module: ModuleType, config: "Output") -> int:
             text += f"\n\n{run.path}"
         shown = _show(text)
         if shown == DONE:
-            _say_next(getattr(module, "NEXT", ""), config, run.path)
+            template = getattr(module, "NEXT", "")
+            if hasattr(module, "next_of"):
+                template = module.next_of(config)
+            _say_next(template, config, run.path)
     if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
         module.check(config, result)
     return shown

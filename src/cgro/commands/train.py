@@ -43,6 +43,7 @@ from cgro.commands._target import (
 )
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
+from cgro.data.sources import kind_of
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
@@ -63,6 +64,7 @@ from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, ma
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
+from cgro.trust import code_of
 
 __all__ = [
     "RECIPES",
@@ -77,7 +79,7 @@ __all__ = [
 ]
 
 NEXT = "cgro diagnose {run}"
-"""Mostly follows; see `cgro.cli`."""
+"""Mostly follows; see `cgro.cli` and `next_of`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
@@ -150,6 +152,27 @@ def _one(config: Config, path: str | Path | None) -> Run:
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+def next_of(config: Config) -> str:
+    """What mostly follows: the diagnosis, which names the caller's own network and data, so that it may use them.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        A template as `NEXT`.
+
+    Example:
+        >>> next_of(Config()), next_of(Config(model="net:MyNet"))
+        ('cgro diagnose {run}', 'cgro diagnose {run} --model {model}')
+    """
+    template = NEXT
+    if code_of(config.model) is not None:
+        template += " --model {model}"
+    if code_of(config.data) is not None or kind_of(config.data) == "path":
+        template += " --data {data}"
+    return template
 
 
 def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | None:

@@ -9,7 +9,7 @@ from cgro.definitions import ErrorRate
 from cgro.diagnosis.checks import impossible, trailing_gap
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.rise import LAST, Rise
+from cgro.diagnosis.rise import ESTABLISHED, LAST, Rise
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection
 from cgro.diagnosis.shape import gap_curve, opened_after
@@ -65,6 +65,9 @@ def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
     if rise.bias < NOTHING:
         return f"{start}, which is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
     about = f"about {100 * rise.bias:.1f} of that comes from {picking}"
+    if rise.p_value <= ESTABLISHED:
+        doubt = f"the rest is not established as a rise: p = {rise.p_value:.2g}, but the interval of {points(rise)}"
+        return f"{start}; {about}; {doubt} contains 0."
     return f"{start}; {about}; the rest is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
 
 
