@@ -155,3 +155,11 @@ def test_an_error_of_ours_keeps_its_traceback(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(train, "fit", broken)
     with pytest.raises(ZeroDivisionError, match="ours"):
         train.run(replace(SMALL, out=str(tmp_path / "r")))
+
+
+def test_the_next_command_names_what_is_the_callers_own(tmp_path: Path) -> None:
+    """So that the diagnosis of one's own run has its lint without asking for trust."""
+    assert train.next_of(SMALL) == "cgro diagnose {run}"
+    own = replace(SMALL, model="net:MyNet", data=str(tmp_path))
+    assert train.next_of(own) == "cgro diagnose {run} --model {model} --data {data}"
+    assert train.next_of(replace(SMALL, data="mine:load")) == "cgro diagnose {run} --data {data}"

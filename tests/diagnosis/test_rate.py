@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from tests.diagnosis.writers import four, write_log
 
-from cgro.diagnosis import Curves
+from cgro.diagnosis import Curves, read_log
 from cgro.diagnosis.rate import sudden_drops
 from cgro.diagnosis.shape import drops_of
 
@@ -21,6 +22,7 @@ SMOOTH = {
 @pytest.mark.parametrize("every", [1, 5, 10])
 def test_tails_of_smooth_schedules_are_no_drops(name: str, every: int) -> None:
     assert drops_of(Curves(T[::every], {"lr": SMOOTH[name][::every]})) == ()
+    assert drops_of(Curves(T[::every], {"lr": SMOOTH[name][::every].round(4)})) == ()  # as logs write it
 
 
 @pytest.mark.parametrize("every", [1, 5, 10])
@@ -34,3 +36,13 @@ def test_a_drop_of_the_first_epoch_needs_a_plateau_behind_it() -> None:
     assert sudden_drops(np.array([0.1, 0.01, 0.01])).tolist() == [False, True, False]
     assert not sudden_drops(np.array([0.1, 0.01, 0.001])).any()
     assert not sudden_drops(np.array([0.1, 0.01])).any()
+
+
+def test_a_log_moves_drops_of_steps_and_nothing_of_a_cosine() -> None:
+    text = write_log(four(200), rng=np.random.default_rng(0), drops=(100, 150))
+    assert drops_of(read_log(text)) == (100, 150)
+    smooth = [f"{rate:.4f}" for rate in SMOOTH["cosine"]]
+    lines = ["Epoch \t LR \t Test Robust Acc", *(f"{t} \t {rate} \t 0.4" for t, rate in enumerate(smooth))]
+    curves = read_log("\n".join(lines))
+    assert curves["lr"].tolist() == list(map(float, smooth))
+    assert drops_of(curves) == ()

@@ -80,7 +80,8 @@ def test_noise_onset_and_points() -> None:
 def test_drops() -> None:
     rule = CurveRule()
     assert "no sudden drop" in drop_sentence(RISE, (), None, rule)
-    assert "epochs 10, 90" in drop_sentence(RISE, (10.0, 90.0), None, rule)
+    assert "(at 10, 90)" in drop_sentence(RISE, (10.0, 90.0), None, rule)
+    assert "at epoch 50 lies within" in drop_sentence(RISE, (10.0, 50.0), None, rule)
     assert "begins 1 epoch after" in drop_sentence(RISE, (49.0,), 49.0, rule)
     assert counted(2, "epoch") == "2 epochs"
 

@@ -6,6 +6,11 @@ PLATEAU = 0.01
 """Rates that differ by less than this share are one plateau. A choice."""
 
 
+SMALL = 0.0099
+"""Below this share of the largest rate nothing counts: logs round rates to four digits, and a rounded tail has steps.
+Just below the 1% from which the last of three usual drops by ten starts. A choice."""
+
+
 def sudden_drops(rate: np.ndarray, factor: float = 1.5) -> np.ndarray:
     """Where a learning rate falls from a plateau by more than a factor in one step.
 
@@ -31,4 +36,6 @@ def sudden_drops(rate: np.ndarray, factor: float = 1.5) -> np.ndarray:
     before[2:] = level[:-1]
     if len(rate) > 2:
         before[1] = level[1]  # the first rate stands for one epoch only: the new one must be a plateau
+    if len(rate):
+        before[1:] &= rate[:-1] >= SMALL * rate.max()
     return fell & before

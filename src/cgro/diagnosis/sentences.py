@@ -195,9 +195,13 @@ def drop_sentence(rise: Rise, drops: tuple[float, ...], aligned: float | None, r
     """
     if not drops:
         return "The learning rate shows no sudden drop."
+    low, high = rise.onset_interval
+    near = [drop for drop in drops if low <= drop <= high]
+    if aligned is None and near:
+        return f"The learning-rate drop at epoch {near[0]:g} lies within the interval of its beginning."
     if aligned is None:
         named = ", ".join(f"{drop:g}" for drop in drops)
-        return f"The rise follows none of the learning-rate drops (epochs {named})."
+        return f"The rise follows none of the learning-rate drops (at {named})."
     share = min(1.0, len(drops) * rule.near_drop)
     return (
         f"The rise begins {counted(rise.onset - aligned, 'epoch')} after the learning-rate drop at epoch {aligned:g} "

@@ -183,7 +183,9 @@ class _Case:
         if caveats:
             reason = f"{reason} But {'; '.join(caveats)}."
         aligned = self._aligned() if self.real else None
-        opened = opening(self.curves) if scope == "curve" else None
+        opened = None
+        if scope == "curve" and label != "catastrophic_overfitting":
+            opened = opening(self.curves)
         evidence = {
             "n_epochs": len(self.curves),
             "rule": asdict(self.rule),
@@ -193,7 +195,7 @@ class _Case:
             "caveats": list(caveats),
         }
         if self.rise is not None:
-            evidence["visible_rise"] = self.rise.visible
+            evidence |= {"visible_rise": self.rise.visible}
         return Diagnosis(
             label=label,
             scope=scope,

@@ -237,7 +237,7 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str
         for row in seed.rows:
             for name in values.keys() & row.keys():
                 values[name].append(row[name])
-                epochs[name].append(row["epoch"])
+                epochs[name].append(row.get("epoch", math.nan))
     units: dict[str, Unit | None] = {}
     told: list[str] = []
     try:
