@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cgro.cli import main
+from cgro.commands import dynamics
 from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
 from cgro.dynamics import PRESETS, theorem_radius_ratio
 from cgro.report.dynamics import filters_gif
