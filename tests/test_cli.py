@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools import help as help_texts
 
 from cgro._check import BadRequest
 from cgro._progress import progress
-from cgro.cli import COMMANDS, ELSEWHERE, main
+from cgro.cli import COMMANDS, ELSEWHERE, HELP_FOLDER, main
 from cgro.commands._options import options_of
 from cgro.models import build
 from cgro.runs import Run, dump_json, say, write_atomic
@@ -177,6 +178,22 @@ def test_refusals_of_a_run_directory(copy: Path, capsys: pytest.CaptureFixture, 
     write_atomic(copy / "environment.json", dump_json({"schema": 99}))
     assert main(["evaluate", str(copy)]) == 2
     assert "schema" in capsys.readouterr().err
+
+
+def test_stored_help_is_that_of_the_options() -> None:
+    """Where this fails an option or a text changed: run python tools/help.py."""
+    for name in COMMANDS:
+        assert (HELP_FOLDER / f"{name}.txt").read_text() == help_texts.help_of(name), name
+    assert {path.stem for path in HELP_FOLDER.glob("*")} == set(COMMANDS)
+
+
+def test_help_of_no_command_imports_torch_or_numpy() -> None:
+    lines = [f"main(['{name}', '{flag}'])" for name in COMMANDS for flag in ("--help", "-h")]
+    code = "; ".join(["import sys; from cgro.cli import main", *lines])
+    code += "; print(sorted({'torch', 'numpy', 'matplotlib', 'msgspec'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
+    assert done.stdout.count("usage: cgro ") == 2 * len(COMMANDS)
 
 
 def test_help_of_every_command_has_examples(capsys: pytest.CaptureFixture) -> None:

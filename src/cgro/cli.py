@@ -2,7 +2,7 @@
 
 0 done; 1 a check that was asked for failed; 2 bad request, one line; 130 interrupted, the run can be resumed: by
 Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, which all mean the same. The table below is static and a command's module is
-imported only when it is chosen, so help answers at once.
+imported only when it is chosen, so help answers at once; that of a command is a stored text, see tools/help.py.
 """
 
 import contextlib
@@ -52,6 +52,10 @@ COMMANDS = {
 
 ELSEWHERE = {"reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
+
+HELP_FOLDER = Path(__file__).parent / "commands" / "help"
+"""What the commands print for --help. Reading their options instead would import torch."""
+HELP = ("-h", "--help")
 
 _HELP = """usage: cgro COMMAND [options]
 
@@ -119,12 +123,15 @@ def _open_closed_streams() -> None:
 
 
 def _answer(argv: Sequence[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help"):
+    if not argv or argv[0] in (*HELP, "help"):
         return _show(help_text().rstrip("\n"))
     if argv[0] == "--version":
         return _show(f"cgro {__version__}")
     if argv[0] not in COMMANDS:
         return _tell("cgro", f"expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", BAD_REQUEST)
+    stored = HELP_FOLDER / f"{argv[0]}.txt"
+    if argv[1:] and argv[1] in HELP and stored.exists():
+        return _show(stored.read_text(encoding="utf-8").rstrip("\n"))
     try:
         return _call(argv[0], argv[1:])
     except KeyboardInterrupt as stop:
@@ -214,7 +221,10 @@ def _do(module: ModuleType, config: "Output") -> int:
             text += f"\n\n{run.path}"
         shown = _show(text)
         if shown == DONE:
-            _say_next(getattr(module, "NEXT", ""), config, run.path)
+            template = getattr(module, "NEXT", "")
+            if hasattr(module, "next_of"):
+                template = module.next_of(config)
+            _say_next(template, config, run.path)
     if shown == DONE and hasattr(module, "check"):  # behind the result: who called also wants to read it
         module.check(config, result)
     return shown

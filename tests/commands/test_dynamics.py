@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cgro.cli import main
+from cgro.commands import dynamics
 from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
 from cgro.dynamics import PRESETS, theorem_radius_ratio
 from cgro.report.dynamics import filters_gif
@@ -142,3 +143,11 @@ def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):
 def test_sweep_of_three_parameters_is_refused():
     with pytest.raises(ValueError, match="one or two"):
         parse_sweep("n_train=1:2:2,lr=1:2:2,n_filters=1:2:2")
+
+
+def test_the_statement_of_the_theorem_is_made_only_under_its_condition() -> None:
+    assert "coin flip" in dynamics.statement_of("theorem", 0.9)
+    for ratio in (1.0, 1.5):
+        assert "outside the condition of Theorem 5.9" in dynamics.statement_of("theorem", ratio)
+        assert "coin flip" not in dynamics.statement_of("theorem", ratio)
+    assert dynamics.statement_of("table2", 1.5) == dynamics.STATEMENTS["table2"]

@@ -8,6 +8,8 @@ import pytest
 
 from cgro.cli import main
 from cgro.commands import memory as command
+from cgro.flatness import MemoryScore
+from cgro.results import MemoryRecord, QuarterRecord
 
 TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp", "--epochs", "12", "--radius", "0.1",
         "--eval-attack", "pgd2", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
@@ -112,3 +114,19 @@ def test_bad_requests(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert said in error
         assert error.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((0.05, 0.35), "20 points [5, 35] are robust from memory"),
+        ((-0.1, 0.5), "none are shown"),
+        ((-0.3, -0.1), "fewer"),
+    ],
+)
+def test_memory_is_said_only_where_its_interval_is_above_zero(interval: tuple[float, float], said: str) -> None:
+    one = QuarterRecord(memory=0.2, interval=interval, train=0.6, test=0.4)
+    record = MemoryRecord(radius=0.1, stages=None, quarters=[one] * 4)
+    text = command.sentence_of(MemoryScore(0.1, (0.05, 0.2), 0.6), record)
+    assert f"boundary {said}" in text
+    assert ("robust from memory, in" in text) == (interval[0] > 0)

@@ -134,3 +134,10 @@ def test_strong_attacks_by_epoch_and_flatness_by_radius_are_drawn(runs: list[str
     for words in ("Robust error of every kept checkpoint", "ensemble@inf:0.1, test", "largest gradient in the ball",
                   "against the radius", "training radius", "[[50.0, 75.0]]"):  # fmt: skip
         assert words in text, words
+
+
+def test_a_log_is_refused_with_the_command_that_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "my log.txt"
+    path.write_text("Epoch")
+    assert main(["report", str(path)]) == 2
+    assert f"cgro diagnose '{path}' --out DIR" in capsys.readouterr().err

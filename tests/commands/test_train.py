@@ -99,3 +99,67 @@ def test_no_collapse_is_told_above_images_that_use_a_share_of_the_range(
     assert text.out.startswith("too_little_evidence: First mend the evaluation (input range: ")
     assert "warm the radius up" not in text.out
     assert "\ncollapsed: the network answers one class; mend the evaluation" in text.out
+
+
+FAILS = """
+import torch
+from cgro.training.objectives import attack_cost
+
+class Own:
+    calls = 0
+    fails = True
+
+    def __init__(self, attack):
+        self.attack = attack
+
+    @property
+    def cost(self):
+        return attack_cost(self.attack)
+
+    def __call__(self, step):
+        Own.calls += 1
+        if Own.fails and Own.calls == 4:
+            raise {error}
+        x = step.craft(self.attack)
+        return torch.nn.functional.cross_entropy(step.model(x), step.y, reduction="none")
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [("ZeroDivisionError('of mine')", "ZeroDivisionError: of mine"), ("{}['key']", "KeyError: 'key'")],
+)
+def test_an_objective_that_fails_in_training_is_one_line_and_can_be_resumed(
+    error: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "failing_objective.py").write_text(FAILS.replace("{error}", error))
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "5", "--model", "mlp", "--width", "8",
+             "--attack", "pgd1", "--eval-attack", "pgd1", "--final-n", "40"]  # fmt: skip
+    assert main(["train", *words, "--objective", "failing_objective:Own", "--out", "r"]) == 2
+    err = capsys.readouterr().err
+    line = next(line for line in err.splitlines() if line.startswith("cgro train: "))
+    assert f"--objective failing_objective:Own: expected code that trains, got {said}" in line
+    assert "Traceback" not in err
+    assert not Run.open("r").finished
+    sys.modules["failing_objective"].Own.fails = False  # type: ignore[attr-defined]
+    assert main(["train", "--resume", "r", "--trust"]) == 0
+    assert [row["epoch"] for row in Run.open("r").rows()] == [1, 2, 3, 4, 5]
+    sys.modules.pop("failing_objective")
+
+
+def test_an_error_of_ours_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(train, "fit", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        train.run(replace(SMALL, out=str(tmp_path / "r")))
+
+
+def test_the_next_command_names_what_is_the_callers_own(tmp_path: Path) -> None:
+    """So that the diagnosis of one's own run has its lint without asking for trust."""
+    assert train.next_of(SMALL) == "cgro diagnose {run}"
+    own = replace(SMALL, model="net:MyNet", data=str(tmp_path))
+    assert train.next_of(own) == "cgro diagnose {run} --model {model} --data {data}"
+    assert train.next_of(replace(SMALL, data="mine:load")) == "cgro diagnose {run} --data {data}"

@@ -637,3 +637,20 @@ def test_the_settings_of_a_run_do_not_say_who_trusted_it(received: Theirs) -> No
     assert main(argv) == 0
     assert not {"trust", "received"} & set(yaml.safe_load((received.folder / "mine" / "config.yaml").read_text()))
     assert "trust" not in json.loads((received.folder / "mine" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("key", ["objective", "extension"])
+def test_an_evaluation_needs_no_trust_in_what_only_training_uses(
+    key: str, received: Theirs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither is imported; training on refuses it, as does a value that is no text."""
+    name = f"{received.module}:Own"
+    received.names(key, [name] if key == "extension" else name)  # type: ignore[arg-type]
+    for command in ("evaluate", "lint"):
+        assert received.call(command) == 0, capsys.readouterr().err
+    assert not received.ran
+    assert received.call("resume") == 2
+    assert f"its {key} is {name}" in capsys.readouterr().err
+    assert not received.ran
+    received.names(key, 3)  # type: ignore[arg-type]
+    assert received.call("evaluate") == 2

@@ -1,7 +1,9 @@
 """The verdict at its thresholds."""
 
+import numpy as np
 import pytest
 
+from cgro._check import BadRequest
 from cgro.definitions import (
     FOUR,
     ErrorRate,
@@ -57,3 +59,12 @@ def test_number_of_classes_moves_chance() -> None:
     errors = four(0.28, 0.30, 0.10, 0.60)
     assert cgro_verdict(errors).label != "cgro"
     assert cgro_verdict(errors, rule=VerdictRule(n_classes=10)).label == "cgro"
+
+
+@pytest.mark.parametrize("value", [0.02, None, np.float64(0.02)])
+def test_bare_numbers_are_refused_with_what_to_write(value: object) -> None:
+    """A share does not say on how many examples it was counted, on which every interval rests."""
+    errors = {key: ErrorRate(2, 100) for key in FOUR}
+    errors["robust_error/train"] = value  # type: ignore[assignment]
+    with pytest.raises(BadRequest, match=r"robust_error/train: expected an ErrorRate.*write ErrorRate\(wrong, n\)"):
+        cgro_verdict(errors)

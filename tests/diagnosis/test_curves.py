@@ -70,7 +70,7 @@ def test_rates_of_other_sizes_count_as_the_smaller() -> None:
 @pytest.mark.parametrize("name", ["robust_err/test", "test_acc", "robust_error", "note"])
 def test_unknown_names_of_rows_are_refused(name: str) -> None:
     text = refused(lambda: Curves.from_rows([{"epoch": 1, name: 0.5}]), name)
-    assert "robust_error/test" in text
+    assert "_error/test" in text
 
 
 def test_numbers_of_numpy_and_torch_are_numbers() -> None:
@@ -102,3 +102,19 @@ def test_a_constant_answer_with_a_wobbling_training_error_is_no_copy() -> None:
     found = Curves.from_rows([{"epoch": e, **{k: v[e] for k, v in errors.items()}} for e in range(40)])
     assert not found.standard
     assert diagnose(found, rule=QUICK).label == "collapsed"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("test_robust_acc", "write it as robust_error/test, the error: 1 - accuracy"),
+        ("robust_acc/test", "write it as robust_error/test"),
+        ("test_adv_error", "write robust_error/test"),
+        ("robust_error", "did you mean robust_error/test"),
+        ("robust_eror/test", "'robust_error/test'"),
+    ],
+)
+def test_rows_of_other_names_are_told_which_curve_they_are(name: str, said: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        Curves.from_rows([{"epoch": 1, name: 0.3}])
+    assert said.replace("did you mean ", "") in str(caught.value)

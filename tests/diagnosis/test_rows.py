@@ -69,3 +69,19 @@ def test_the_newest_row_may_come_first() -> None:
     found = merge(rows_of((range(20), 0.5))[::-1], "x")
     assert found.epoch.tolist() == list(range(20))
     assert found.remarks == ()
+
+
+def test_a_false_start_is_named_with_both_epochs() -> None:
+    for appended in (False, True):
+        found = merge(rows_of((range(4), 0.5), (range(20), 0.6)), "x", appended=appended)
+        assert found.remarks[0].startswith("a start that ended at epoch 3 is followed by another from epoch 0")
+    twice = merge(rows_of((range(4), 0.5), (range(2), 0.4), (range(20), 0.6)), "x")
+    assert [remark.split(" is followed")[0] for remark in twice.remarks[:2]] == [
+        "a start that ended at epoch 3",
+        "a start that ended at epoch 1",
+    ]
+
+
+def test_a_resumption_is_no_false_start() -> None:
+    found = merge(rows_of((range(5), 0.5), (range(3, 20), 0.6)), "x")
+    assert not any("a start" in remark for remark in found.remarks)

@@ -12,12 +12,14 @@ from cgro.diagnosis.sentences import (
     caveats_of,
     divergence,
     drop_sentence,
+    missed_sentence,
     noise_sentence,
     onset_sentence,
     opening_sentence,
     points,
     selection_sentence,
     verdict_sentence,
+    visible_sentence,
 )
 
 RISE = Rise(
@@ -45,6 +47,7 @@ def test_no_rise_in_one_sentence() -> None:
             "the remaining 7.00 points",
             "consistent",
         ),
+        ({"p_value": 0.01}, False, "not established as a rise: p = 0.01, but the interval", "consistent"),
         ({"size": 0.076, "naive": 0.074, "bias": -0.002, "p_value": 0.001}, True, "explains none of it", "-0.2"),
     ],
 )
@@ -53,6 +56,19 @@ def test_every_sign_has_its_words(change: dict, real: bool, said: str, unsaid: s
     assert said in text
     assert unsaid not in text
     assert text.startswith("Final robust validation error")
+
+
+def test_evaluations_that_lie_epochs_apart_are_called_so() -> None:
+    sparse = replace(RISE, epochs=np.arange(9.0, 200, 10), visible=0.042, p_value=0.04, naive=0.041)
+    assert "(mean of the last 5 evaluations)" in verdict_sentence(sparse, "test", real=False)
+    assert visible_sentence(sparse) == (
+        "With 20 evaluations, one every 10 epochs, a rise below 4.2 points would mostly be missed; too few to tell "
+        "whether these 4.1 points are one."
+    )
+    assert visible_sentence(replace(sparse, p_value=0.6)).endswith("mostly be missed.")
+    assert visible_sentence(replace(sparse, visible=0.01)) == ""
+    assert "lowest epoch may lie between" in missed_sentence(sparse)
+    assert missed_sentence(RISE) == ""
 
 
 def test_noise_onset_and_points() -> None:
@@ -64,7 +80,8 @@ def test_noise_onset_and_points() -> None:
 def test_drops() -> None:
     rule = CurveRule()
     assert "no sudden drop" in drop_sentence(RISE, (), None, rule)
-    assert "epochs 10, 90" in drop_sentence(RISE, (10.0, 90.0), None, rule)
+    assert "(at 10, 90)" in drop_sentence(RISE, (10.0, 90.0), None, rule)
+    assert "at epoch 50 lies within" in drop_sentence(RISE, (10.0, 50.0), None, rule)
     assert "begins 1 epoch after" in drop_sentence(RISE, (49.0,), 49.0, rule)
     assert counted(2, "epoch") == "2 epochs"
 

@@ -1,9 +1,14 @@
 """Percent or fraction, per column."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import pytest
 from tests.cases import refused
 
-from cgro.diagnosis.units import agreed_unit, unit_of
+from cgro.diagnosis import Curves, read_curves
+from cgro.diagnosis.units import agreed_unit, unit_change, unit_of
 
 
 def test_units_come_from_the_whole_range() -> None:
@@ -24,3 +29,45 @@ def test_columns_agree_or_the_caller_says() -> None:
     assert agreed_unit({"a": None}) == "fraction"
     assert agreed_unit({"a": "percent", "b": "fraction"}, told=["b"]) == "percent"
     refused(lambda: agreed_unit({"a": "percent", "b": "fraction", "c": "percent"}), "a, c in percent", "b:fraction")
+
+
+def accuracy(n: int) -> np.ndarray:
+    """(n,) percent that rise, with noise."""
+    return 45 - 20 * np.exp(-np.arange(n) / 10) + np.random.default_rng(0).normal(0, 0.5, n)
+
+
+@pytest.mark.parametrize("split", [2, 10, 30, 57])
+def test_a_unit_that_changes_inside_a_column_is_refused_with_its_epoch(split: int) -> None:
+    values, epochs = accuracy(60), np.arange(60.0)
+    later, earlier = values.copy(), values.copy()
+    later[split:] /= 100
+    earlier[:split] /= 100
+    refused(lambda: unit_of("acc", later, epochs), f"percent up to epoch {split - 1} and fractions from epoch {split}")
+    refused(lambda: unit_of("acc", earlier, epochs), f"fractions up to epoch {split - 1} and percent", "acc:percent")
+
+
+def test_appended_trainings_in_two_units_are_refused_whatever_their_levels() -> None:
+    epochs = np.tile(np.arange(20.0), 2)
+    both = np.r_[accuracy(20), accuracy(20)[::-1] / 300]
+    assert unit_change(both, epochs) == "percent up to epoch 19 and fractions from epoch 0 on"
+    assert unit_change(both, np.arange(40.0)) is None  # one training whose accuracy collapses
+
+
+@pytest.mark.parametrize("end", [(0.3, 0.0, 0.0), (0.9, 0.2, 0.1), (1.0, 1.0, 1.0), (0.05, 0.0, 0.3)])
+def test_a_collapse_and_a_slow_start_are_one_unit(end: tuple[float, ...]) -> None:
+    values = accuracy(60)
+    assert unit_change(np.r_[values, end], np.arange(63.0)) is None
+    assert unit_change(np.r_[end, values], np.arange(63.0)) is None
+    assert unit_change(np.linspace(60, 0.2, 60), np.arange(60.0)) is None  # an error that falls below 1%
+
+
+def test_files_and_rows_say_so_and_the_caller_decides(file: Callable[[str], Path]) -> None:
+    values = accuracy(30)
+    values[20:] /= 100
+    lines = "".join(f"{epoch},{value:.4f}\n" for epoch, value in enumerate(values))
+    path = file("epoch,test_robust_acc\n" + lines)
+    refused(lambda: read_curves(path), "epoch 19 and fractions from epoch 20", "test_robust_acc:percent")
+    told = {"robust_accuracy/test": "test_robust_acc:percent"}
+    assert read_curves(path, told)[0]["robust_error/test"][-1] > 0.99
+    rows = [{"epoch": epoch, "robust_error/test": value} for epoch, value in enumerate(values)]
+    refused(lambda: Curves.from_rows(rows), "percent up to epoch 19")

@@ -136,6 +136,27 @@ def constant(width=32):
     return net(16, 4)
 
 
+def short(shape, n):
+    return net(shape[0] * 16, n)
+
+
+def sized(image_size, num_labels, n=3):
+    assert n == 3
+    return net(image_size**2, num_labels)
+
+
+def deep(n, num_classes):
+    raise RuntimeError("called")
+
+
+def two(shape, n):
+    return net(16, 2)
+
+
+def one_column(shape, n):
+    return net(16, 1)
+
+
 class Net(nn.Linear):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__(4, num_classes)
@@ -149,7 +170,7 @@ def test_factories_are_called_by_the_names_of_their_parameters(tmp_path: Path, m
     """None of these would work by position; what is not understood is refused before it is called."""
     (tmp_path / "their_factories.py").write_text(FACTORIES)
     monkeypatch.chdir(tmp_path)
-    for name in ("swapped", "positional", "rest", "options", "constant", "Net"):
+    for name in ("swapped", "positional", "rest", "options", "constant", "Net", "short", "sized"):
         model = build(f"their_factories:{name}", (1, 4, 4), 4)
         assert model(torch.zeros(2, 1, 4, 4)).shape == (2, 4), name
     with pytest.raises(
@@ -157,4 +178,26 @@ def test_factories_are_called_by_the_names_of_their_parameters(tmp_path: Path, m
     ) as caught:
         build("their_factories:sizes", (1, 4, 4), 4)
     assert "called" not in str(caught.value).split("got")[1].split(";")[0]
+    with pytest.raises(BadRequest, match="got n without a default"):  # a depth, where something else is the classes
+        build("their_factories:deep", (1, 4, 4), 4)
+    sys.modules.pop("their_factories")
+
+
+def test_two_logits_are_a_score_of_a_binary_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Score z1 - z0: its logistic loss is the cross-entropy of z. Keys stay the network's own; three are refused."""
+    (tmp_path / "their_factories.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    model = build("their_factories:two", (1, 4, 4), 1)
+    x = torch.rand(6, 1, 4, 4)
+    z = model.get_submodule("model")(x)
+    score = model(x)
+    assert torch.equal(score, z[:, 1] - z[:, 0])
+    for label in (0, 1):
+        target = torch.full((6,), label)
+        by_score = nn.functional.softplus(-score * (2 * label - 1))
+        assert torch.allclose(by_score, nn.functional.cross_entropy(z, target, reduction="none"), atol=1e-6)
+    assert list(model.state_dict()) == ["1.weight", "1.bias"]
+    assert build("their_factories:one_column", (1, 4, 4), 1)(x).shape == (6,)
+    with pytest.raises(BadRequest, match="z1 - z0"):
+        build("their_factories:constant", (1, 4, 4), 1)
     sys.modules.pop("their_factories")

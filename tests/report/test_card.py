@@ -197,3 +197,14 @@ def test_every_stored_result_is_read() -> None:
     assert found
     for path in found:
         read_summary_of(Run(path.parent))
+
+
+def test_a_distance_is_bounded_the_other_way_than_an_error(tmp_path: Path) -> None:
+    """An attack that finds a misclassified point says: at most this far. Of an error it says: at least so many."""
+    metrics = {}
+    for key in ("memory/flip_radius/test", "robust_error/test"):
+        metrics[key] = Metric(value=0.5, n=60, bound="upper", attack="PGD")
+    found = msgspec.structs.replace(SUMMARY, metrics=metrics)
+    distance, error = read_card(run_in(tmp_path / "run", found)).metrics
+    assert "an attack found" in distance.proves
+    assert "certified" in error.proves

@@ -30,7 +30,7 @@ def test_one_point_has_no_figure(tmp_path: Path) -> None:
 
 
 def test_the_title_says_the_label_once_and_does_not_praise() -> None:
-    assert headline("robust", "No robust gap: the error is 20%.") == "no robust gap: the error is 20%."
+    assert headline("robust", "No large robust gap: the error is 20%.") == "no large robust gap: the error is 20%."
     assert headline("clean_overfitting", "Ordinary overfitting: it rises.") == "ordinary overfitting: it rises."
     assert headline("underfitting", "Undecided") == "underfitting: Undecided"
 

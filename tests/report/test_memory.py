@@ -21,15 +21,15 @@ def test_three_panels_of_a_whole_probe(tmp_path: Path, drawn: list[Figure], line
     for part, linestyle in (("train", "--"), ("test", "-")):
         line = lines_of(margins)[part]
         assert np.array_equal(line.get_xdata(), np.sort(arrays[f"{part}/margin"]))
-        assert line.get_ydata() == pytest.approx(np.arange(1, 21) / 20)
+        assert line.get_ydata() == pytest.approx(5 * np.arange(1, 21))
         assert line.get_linestyle() == linestyle
         assert lines_of(quarters)[f"robust, {part}"].get_color() == ROBUST
-    assert lines_of(quarters)["robust, test"].get_ydata() == pytest.approx([0.5, 0.6, 0.7, 0.8])
+    assert lines_of(quarters)["robust, test"].get_ydata() == pytest.approx([50, 60, 70, 80])
     bars = quarters.containers[-1]
-    assert [bar.get_height() for bar in bars] == pytest.approx([0.4, 0.3, 0.2, 0.1])
+    assert [bar.get_height() for bar in bars] == pytest.approx([40, 30, 20, 10])
     assert bars[0].get_facecolor()[:3] == pytest.approx(tuple(int(MEMORY[i : i + 2], 16) / 255 for i in (1, 3, 5)))
     heights = [bar.get_height() for bar in values.containers[0]]
-    assert heights == pytest.approx([0.4, 0.3, np.nan, 0.1], nan_ok=True)
+    assert heights == pytest.approx([40, 30, np.nan, 10], nan_ok=True)
     assert values.get_xlabel() == "quarter by distance to the boundary"
     assert drawn[0].get_suptitle() == "Memorization in the balls of radius 0.1"
 
@@ -77,8 +77,8 @@ def test_over_seeds(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
     data = {"mnist": {"quarters": {"train": train, "test": train, "memory": [[0.1] * 4, [0.3] * 4]}}}
     assert over_seeds(tmp_path / "q", {**data, "cifar": data["mnist"]}) == tmp_path / "q.svg"
     assert [axes.get_title() for axes in drawn[0].axes] == ["mnist", "cifar"]
-    assert lines_of(drawn[0].axes[1])["robust, train"].get_ydata() == pytest.approx([0.8, 0.8, 0.7, 0.6])
-    assert [bar.get_height() for bar in drawn[0].axes[0].containers[-1]] == pytest.approx([0.2] * 4)
+    assert lines_of(drawn[0].axes[1])["robust, train"].get_ydata() == pytest.approx([80, 80, 70, 60])
+    assert [bar.get_height() for bar in drawn[0].axes[0].containers[-1]] == pytest.approx([20] * 4)
 
 
 def test_shares_over_seeds_are_mean_and_standard_deviation() -> None:

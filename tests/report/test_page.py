@@ -169,8 +169,8 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
     cells = re.findall(r"<t[hd](?: [^>]*)?>([^<]*)<", table)
     assert cells == [
         *("run", "verdict", "robust_error/test", "clean_error/test"),
-        *("1. one", "no robust gap", "12.50%", "not measured"),
-        *("2. two", "no robust gap", "not measured", "25.00%"),
+        *("1. one", "no large robust gap", "12.50%", "not measured"),
+        *("2. two", "no large robust gap", "not measured", "25.00%"),
     ]
 
 

@@ -14,7 +14,7 @@ import torch
 from cgro._check import bad
 from cgro.commands._admission import admit
 from cgro.commands._common import say_remarks
-from cgro.commands._options import Precision, option
+from cgro.commands._options import Precision, fits, option, options_of
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
 from cgro.data import Dataset, Split, load
@@ -30,6 +30,10 @@ from cgro.trust import Received, Trust
 
 LINT_N = 128
 """Test examples of the checks beside an evaluation. A choice, as in the lint."""
+
+
+USED_IN_TRAINING = ("objective", "extension")
+"""Settings of a run that only training on builds: an evaluation needs no trust in the code that they name."""
 
 
 class BareCheckpoint(Protocol):
@@ -280,7 +284,7 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     """The settings of a run of cgro train, of this version or of an older one with fewer or more options.
 
     A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a
-    data set of the hub that the cache does not have fetched.
+    data set of the hub that the cache does not have fetched. Of `USED_IN_TRAINING` that is asked when it is built.
 
     Args:
         run: finished or not.
@@ -296,7 +300,12 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     known = {f.name for f in fields(TrainConfig)} - {"trust", "received"}
     settings = {name: value for name, value in run.config.items() if name in known}
     received = received_from(run, trust)
-    admit(received, settings, TrainConfig, fetch=False)
+    options = options_of(TrainConfig)
+    now = dict(settings)
+    for name in USED_IN_TRAINING:
+        if name in now and fits(now[name], options[name].hint):
+            del now[name]
+    admit(received, now, TrainConfig, fetch=False)
     return TrainConfig(**settings, received=received)
 
 

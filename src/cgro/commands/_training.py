@@ -1,6 +1,8 @@
 """The options of a training: its data, network, threat, objective and recipe, as flags, files and runs spell them."""
 
 import re
+import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 
@@ -14,7 +16,7 @@ from cgro.training.extensions import require_extensions
 from cgro.training.fabric import TRACKERS
 from cgro.training.recipe import SCHEDULES
 from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name, listed, objective_by_name, takes
-from cgro.trust import Received
+from cgro.trust import Received, code_of
 
 Defaults = Mapping[str, str | int | float]
 """Options and their values."""
@@ -185,8 +187,10 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
             The objective with its attack; standard training has none.
 
         Raises:
+            Untrusted: a run names it, which is code that is not trusted.
             BadRequest: see `objective_by_name`; a robust weight for an objective that has none.
         """
+        self._admit("objective", self.objective)
         attack = self.crafting()
         weight = 0.0 if self.attack == "none" else self.robust_weight
         if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
@@ -203,13 +207,44 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
             One per name.
 
         Raises:
+            Untrusted: a run names one that is code and not trusted.
             BadRequest: see `extension_by_name`; the same extension twice.
         """
         # A file of settings may name a single one without a list.
         names = [self.extension] if isinstance(self.extension, str) else self.extension
+        for name in names:
+            self._admit("extension", name)
         extensions = tuple(extension_by_name(text) for text in names)
         require_extensions(extensions)
         return extensions
+
+    def _admit(self, key: str, name: str) -> None:
+        """Ask for trust where code of a training is used, which an evaluation of its network never does."""
+        if self.received is not None:
+            self.received.admit(key, name, key)
+
+    def code_that_failed(self, error: BaseException) -> str | None:
+        """The option of the caller's own code in which a training failed.
+
+        Args:
+            error: with its traceback.
+
+        Returns:
+            Such as "--objective mine:Loss": the innermost file of the traceback that one of the options names; None
+            where the error is none of theirs.
+        """
+        named = [("--model", self.model), ("--objective", self.objective), ("--attack", self.attack)]
+        named += [("--extension", name) for name in self.extension]
+        files: dict[str, str] = {}
+        for flag, name in named:
+            code = code_of(name)
+            module = sys.modules.get((code or "").partition(":")[0])
+            if code is not None and module is not None:
+                files[getattr(module, "__file__", None) or ""] = f"{flag} {name}"
+        found = None
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            found = files.get(frame.f_code.co_filename, found)
+        return found
 
     def crafting(self) -> Attack:
         """The attack in training.

@@ -484,4 +484,6 @@ def _lint_lines(first: DiagnosisRecord) -> list[str]:
         return lines
     if first.evidence.get("errors") or not_run(first.findings):
         return []
-    return ["Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust."]
+    if first.evidence.get("columns"):
+        return ["Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust."]
+    return ["Evaluation lint: not run; it was left out (--lint-n)."]

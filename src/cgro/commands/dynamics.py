@@ -87,6 +87,28 @@ STATEMENTS = {
 }
 
 
+def statement_of(preset: str, radius_ratio: float) -> str:
+    """What the preset says of its result, where its own condition holds.
+
+    Args:
+        preset: one of `STATEMENTS`.
+        radius_ratio: delta / alpha of this run.
+
+    Returns:
+        Its sentences.
+
+    Example:
+        >>> statement_of("theorem", 1.5)[:48]
+        'theorem, but delta / alpha is 1.5, not below 1: '
+    """
+    if preset == "theorem" and radius_ratio >= 1:
+        return (
+            f"theorem, but delta / alpha is {radius_ratio:g}, not below 1: outside the condition of Theorem 5.9, so "
+            "the attack can turn the signal around and robust test error can exceed 1/2."
+        )
+    return STATEMENTS[preset]
+
+
 @dataclass(kw_only=True)
 class Config(Output, Seeded):
     """Options of `cgro dynamics`. A parameter left out is the preset's."""
@@ -316,7 +338,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=STATEMENTS[config.preset],
+        statement=statement_of(config.preset, setting.radius_ratio),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),

@@ -276,7 +276,7 @@ def _summary(
         command="memory",
         seed=settings.seed,
         threat=ThreatRecord.of(settings.threat().to_dict()),
-        outcome=OutcomeRecord(kind="completed", reason=_sentence(score, memory)),
+        outcome=OutcomeRecord(kind="completed", reason=sentence_of(score, memory)),
         verdict=None,
         metrics=metrics,
         data=DatasetRecord.of(data.describe()),
@@ -324,8 +324,16 @@ def _rank(a: Tensor, b: Tensor) -> float:
     return spearman(a[known].numpy(), b[known].numpy())
 
 
-def _sentence(score: MemoryScore, memory: MemoryRecord) -> str:
-    """What was found, first whether there is memory at all, then whom it serves."""
+def sentence_of(score: MemoryScore, memory: MemoryRecord) -> str:
+    """What was found, first whether there is memory at all, then whom it serves.
+
+    Args:
+        score: of the margins.
+        memory: by quarter and stage, as far as they were measured.
+
+    Returns:
+        Two or three sentences; what an interval does not show is not said.
+    """
     low, high = score.interval
     margins = f"margins differ by {score.value:.2g} logits [{low:.2g}, {high:.2g}]"
     text = f"Under attack training images are not farther from being misclassified than test images ({margins})"
@@ -335,15 +343,26 @@ def _sentence(score: MemoryScore, memory: MemoryRecord) -> str:
         ending = "the network acts in part from memory"
     text += f": {ending}."
     if memory.quarters:
-        first, last = memory.quarters[0].memory, memory.quarters[-1].memory
+        first, last = _from_memory(memory.quarters[0]), _from_memory(memory.quarters[-1])
         text += (
-            f" In the quarter nearest to the standard network's boundary {first:.0%} of the training images are robust "
-            f"from memory, in the farthest {last:.0%}."
+            f" In the quarter nearest to the standard network's boundary {first}, in the farthest {last} (robust "
+            "training minus test images)."
         )
     if memory.stages is not None:
         order = "come in the order of the theory" if memory.stages.ordered else "do not come in the order of the theory"
         text += f" The three stages of training {order}."
     return text
+
+
+def _from_memory(quarter: QuarterRecord) -> str:
+    """What of a quarter is robust from memory, with its 95% interval; nothing where that contains 0."""
+    low, high = quarter.interval
+    text = f"{100 * quarter.memory:.0f} points [{100 * low:.0f}, {100 * high:.0f}]"
+    if low <= 0 <= high:
+        return f"none are shown to be robust from memory ({text})"
+    if high < 0:
+        return f"fewer training than test images are robust ({text})"
+    return f"{text} are robust from memory"
 
 
 def describe(result: MemorySummary) -> str:

@@ -13,6 +13,7 @@ A run is data: without --trust no code that it names is imported, no path read a
 that the lint was not run.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def run(config: Config) -> Unsaved:
     out = Path(config.out)
     if not config.json and out.exists() and not config.overwrite:
         raise BadRequest(f"{out}: exists; choose another --out or add --overwrite")
-    runs = [Run.open(path) for path in config.runs]
+    runs = [_opened(path) for path in config.runs]
     cards = [read_card(one, *_diagnosis(one, config)) for one in runs]
     compared = differences(runs)
     answer = {
@@ -95,6 +96,14 @@ def run(config: Config) -> Unsaved:
     if not config.json:
         write_atomic(out, html(cards, [read_pictures(one) for one in runs], compared).encode())
     return Unsaved(answer)
+
+
+def _opened(path: str) -> Run:
+    """A run; a log or a table of curves is refused with the command that makes one of it."""
+    if Path(path).is_file():
+        first = f"cgro diagnose {shlex.quote(path)} --out DIR"
+        raise bad("RUN", expected="a run directory (with config.yaml)", got=path, remedy=f"make one first: {first}")
+    return Run.open(path)
 
 
 def _diagnosis(run: Run, config: Config) -> tuple[DiagnosisRecord | None, Valley | None]:

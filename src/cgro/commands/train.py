@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, one_line
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._target import (
@@ -43,6 +43,7 @@ from cgro.commands._target import (
 )
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
+from cgro.data.sources import kind_of
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
@@ -63,6 +64,7 @@ from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, ma
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
+from cgro.trust import code_of
 
 __all__ = [
     "RECIPES",
@@ -77,7 +79,7 @@ __all__ = [
 ]
 
 NEXT = "cgro diagnose {run}"
-"""Mostly follows; see `cgro.cli`."""
+"""Mostly follows; see `cgro.cli` and `next_of`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
@@ -125,17 +127,23 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
-        trajectory = fit(
-            model,
-            data,
-            objective,
-            recipe,
-            extensions=extensions,
-            evaluation=evaluation,
-            seed=config.seed,
-            run=run,
-            fabric=fabric,
-        )
+        try:
+            trajectory = fit(
+                model,
+                data,
+                objective,
+                recipe,
+                extensions=extensions,
+                evaluation=evaluation,
+                seed=config.seed,
+                run=run,
+                fabric=fabric,
+            )
+        except Exception as error:
+            told = _in_their_code(config, run, error)
+            if told is None:
+                raise
+            raise told from error
         if trajectory.end.kind == "interrupted":
             raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
         trained_model = evaluated(model, extensions).eval()
@@ -144,6 +152,41 @@ def _one(config: Config, path: str | Path | None) -> Run:
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+def next_of(config: Config) -> str:
+    """What mostly follows: the diagnosis, which names the caller's own network and data, so that it may use them.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        A template as `NEXT`.
+
+    Example:
+        >>> next_of(Config()), next_of(Config(model="net:MyNet"))
+        ('cgro diagnose {run}', 'cgro diagnose {run} --model {model}')
+    """
+    template = NEXT
+    if code_of(config.model) is not None:
+        template += " --model {model}"
+    if code_of(config.data) is not None or kind_of(config.data) == "path":
+        template += " --data {data}"
+    return template
+
+
+def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | None:
+    """One line for an error inside the caller's own code; None for any other."""
+    name = config.code_that_failed(error)
+    if isinstance(error, BadRequest) or name is None:
+        return None
+    got = one_line(f"{type(error).__name__}: {error}", 160)
+    return bad(
+        name,
+        expected="code that trains",
+        got=got,
+        remedy=f"-v shows where; mend it, then cgro train --resume {run.path} --trust goes on where it was saved",
+    )
 
 
 def _warn_of_few_for_validation(n: int) -> None:

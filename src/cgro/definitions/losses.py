@@ -64,7 +64,10 @@ def check_labels(outputs: Tensor, y: Tensor) -> None:
         raise bad("labels", expected=f"shape ({outputs.shape[0]},)", got=tuple(y.shape))
     if not bool(fits.all()):
         wrong = sorted(set(y[~fits].tolist()))[:3]
-        raise bad("labels", expected=expected, got=", ".join(map(str, wrong)), remedy="relabel the data")
+        remedy = "relabel the data"
+        if outputs.ndim == 2 and outputs.shape[1] == 2:
+            remedy = "relabel the data as 0 and 1, or of two logits z return z1 - z0"
+        raise bad("labels", expected=expected, got=", ".join(map(str, wrong)), remedy=remedy)
 
 
 def margin(outputs: Tensor, y: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from cgro._check import bad
 from cgro.results import ErrorRate, difference_interval
 
 Label = Literal[
@@ -101,12 +102,19 @@ def cgro_verdict(
     Returns:
         The label, with its reason and evidence.
 
+    Raises:
+        BadRequest: an error that is no `ErrorRate`; a bare number does not say on how many examples it was measured.
+
     Example:
         >>> e = {"clean_error/train": ErrorRate(0, 1000), "clean_error/test": ErrorRate(20, 1000),
         ...      "robust_error/train": ErrorRate(5, 1000), "robust_error/test": ErrorRate(300, 1000)}
         >>> cgro_verdict(e).label
         'cgro'
     """
+    for key, error in errors.items():
+        if not isinstance(error, ErrorRate):
+            remedy = f"write ErrorRate(wrong, n), such as ErrorRate(round({error!r} * n), n)"
+            raise bad(key, expected="an ErrorRate, a count of wrong examples", got=repr(error), remedy=remedy)
     share = None
     if isinstance(prediction_share, int | float):
         share = float(prediction_share)
@@ -209,8 +217,8 @@ class _Point:
         if label == "robust":
             points = f"{100 * self.robust_gap:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
             return (
-                f"No robust gap: the robust test error, {robust_test}, is {points} above the training set's "
-                f"{robust_train}."
+                f"No large robust gap: the robust test error, {robust_test}, is {points} above the training set's "
+                f"{robust_train}, within the {100 * rule.min_gap:g} points that the rule allows."
             )
         if label == "standard_training":
             return (

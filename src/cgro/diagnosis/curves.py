@@ -12,7 +12,7 @@ from cgro.definitions import ErrorRate
 from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column
 from cgro.diagnosis.rows import merge
 from cgro.diagnosis.units import agreed_unit, unit_of
-from cgro.diagnosis.words import closest
+from cgro.diagnosis.words import Meaning, closest, meaning_of
 
 CONSTANT = 0.01
 """A clean error that varies less is that of a constant answer, which no attack changes: equality proves nothing."""
@@ -182,7 +182,7 @@ class Curves:
         merged = merge(plain, source)
         about["remarks"] = [*_texts(about.get("remarks")), *merged.remarks]
         about["caveats"] = [*_texts(about.get("caveats")), *merged.caveats]
-        return checked(cls(merged.epoch, _as_fractions(merged.values), about))
+        return checked(cls(merged.epoch, _as_fractions(merged.values, merged.epoch), about))
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -201,8 +201,18 @@ def _require_fractions(name: str, values: np.ndarray) -> None:
 def _require_names(row: Mapping[str, object], source: str) -> None:
     for name in row:
         if name not in CURVES:
-            hint = closest(str(name), CURVES) or f"; the names are {', '.join(CURVES)}"
+            hint = _as_curve(str(name)) or closest(str(name), CURVES) or f"; the names are {', '.join(CURVES)}"
             raise BadRequest(one_line(f"{source}: no curve is named {str(name)!r}{hint}"))
+
+
+def _as_curve(name: str) -> str:
+    """What a name that files use is called among the curves, which are errors; empty where it is not understood."""
+    meaning = meaning_of(name)
+    if not isinstance(meaning, Meaning) or meaning.curve not in CURVES:
+        return ""
+    if meaning.accuracy:
+        return f"; write it as {meaning.curve}, the error: 1 - accuracy, or 100 - accuracy in percent"
+    return f"; write {meaning.curve}"
 
 
 def _epoch(row: Mapping[str, object], source: str) -> float:
@@ -234,8 +244,8 @@ def _number(name: str, value: object, source: str) -> float:
     return result
 
 
-def _as_fractions(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    unit = agreed_unit({name: unit_of(name, value) for name, value in values.items() if name in ERRORS})
+def _as_fractions(values: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
+    unit = agreed_unit({name: unit_of(name, value, epochs) for name, value in values.items() if name in ERRORS})
     fractions = dict(values)
     if unit == "percent":
         for name in fractions.keys() & set(ERRORS):

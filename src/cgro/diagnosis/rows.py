@@ -66,7 +66,7 @@ def merge(rows: Sequence[Mapping[str, float]], source: str, *, appended: bool = 
     repeated, differing, beside = _repetitions(rows)
     if differing:
         _require_one_training(rows, source, beside, steps=steps)
-    remarks: list[str] = []
+    remarks = _false_starts(rows)
     if repeated:
         how = ", with equal values"
         if differing:
@@ -142,6 +142,24 @@ def _last_training(rows: Sequence[Mapping[str, float]]) -> tuple[int, int]:
             begin = start
             n_trainings += 1
     return begin, n_trainings
+
+
+def _false_starts(rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """One sentence per start from scratch that ended within a few epochs and was followed by another."""
+    found: list[str] = []
+    begin = 0
+    for start in _passes(rows)[1:]:
+        epochs = set(map(_epoch, rows[begin:start]))
+        if _epoch(rows[start]) > _epoch(rows[0]):
+            continue
+        if 1 < len(epochs) < WHOLE:
+            last = max(epochs)
+            found.append(
+                f"a start that ended at epoch {last:g} is followed by another from epoch {_epoch(rows[start]):g}; "
+                "where both recorded an epoch, the later one counts"
+            )
+        begin = start
+    return found
 
 
 def _require_one_training(rows: Sequence[Mapping[str, float]], source: str, beside: set[float], *, steps: bool) -> None:

@@ -20,7 +20,9 @@ class CurveRule:
         jump_epochs: measured epochs within which it rises so.
         jump_to: and to at least this level, while the clean error stays lower by `jump`.
         near_drop: a rise that begins within this share of all epochs after a learning-rate drop is aligned with it.
-        clean_ratio: a clean rise of more than this share of the robust one is ordinary overfitting.
+        clean_ratio: a clean rise of more than this share of the robust one is ordinary overfitting; a smaller one is
+            named behind the robust rise. An example that is newly wrong counts in both, so equal rises are ordinary;
+            below 1 by the noise of two rises.
         clean_change: a clean error that changes by less than this, a fraction, over the robust rise is unchanged.
         point: thresholds of the verdict on the last epochs.
         n_boot: simulated curves.
@@ -33,7 +35,7 @@ class CurveRule:
     jump_epochs: int = 2
     jump_to: float = 0.9
     near_drop: float = 0.1
-    clean_ratio: float = 1 / 3
+    clean_ratio: float = 0.75
     clean_change: float = 0.001
     point: VerdictRule = DEFAULT_RULE
     n_boot: int = 999

@@ -1,19 +1,29 @@
 """The sentences of a diagnosis: each says one number, what it means, and how sure it is."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
+from cgro.definitions import ErrorRate
 from cgro.diagnosis.checks import impossible, trailing_gap
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.rise import LAST, Rise
+from cgro.diagnosis.rise import ESTABLISHED, LAST, Rise
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection
 from cgro.diagnosis.shape import gap_curve, opened_after
 
 NOTHING = 0.0005
 """A number of this many hundredths of a point or less prints as 0.0 points. Half of the last printed digit."""
+
+
+BLIND = 0.015
+"""Rises from here on count as overfitting in published tables; where smaller ones are seen it is not said. A choice."""
+SPARSE = 5
+"""So many epochs from one evaluation to the next may hide the lowest one. A choice."""
+UNDECIDED = 0.2
+"""A p-value above this says that nothing looks like a rise, however few the evaluations. A choice."""
 
 
 def points(rise: Rise) -> str:
@@ -40,7 +50,7 @@ def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
     Returns:
         One sentence.
     """
-    final = f"Final robust {part} error (mean of the last {LAST} epochs)"
+    final = f"Final robust {part} error (mean of the {last_of(rise)})"
     if rise.naive < NOTHING:
         return f"{final} is that of its best epoch."
     start = f"{final} is {100 * rise.naive:.1f} points above its best epoch"
@@ -55,7 +65,95 @@ def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
     if rise.bias < NOTHING:
         return f"{start}, which is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
     about = f"about {100 * rise.bias:.1f} of that comes from {picking}"
+    if rise.p_value <= ESTABLISHED:
+        doubt = f"the rest is not established as a rise: p = {rise.p_value:.2g}, but the interval of {points(rise)}"
+        return f"{start}; {about}; {doubt} contains 0."
     return f"{start}; {about}; the rest is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
+
+
+def visible_sentence(rise: Rise) -> str:
+    """What the evaluations are too few to show.
+
+    Args:
+        rise: of the robust error, not established.
+
+    Returns:
+        One sentence; empty where smaller rises than `BLIND` are seen.
+    """
+    if rise.visible < BLIND:
+        return ""
+    text = f"With {_often(rise)}, a rise below {100 * rise.visible:.1f} points would mostly be missed"
+    if rise.naive >= rise.visible / 2 and rise.p_value < UNDECIDED:
+        return f"{text}; too few to tell whether these {100 * rise.naive:.1f} points are one."
+    return f"{text}."
+
+
+def missed_sentence(rise: Rise) -> str:
+    """Where epochs lie between evaluations the lowest one is hardly among them.
+
+    Args:
+        rise: of the robust error, established or not.
+
+    Returns:
+        One sentence; empty where epochs were evaluated more often than every `SPARSE`.
+    """
+    if _apart(rise) < SPARSE:
+        return ""
+    return f"With {_often(rise)}, the lowest epoch may lie between two of them: then the rise is larger."
+
+
+def last_of(rise: Rise) -> str:
+    """What the final error is the mean of.
+
+    Args:
+        rise: of an error.
+
+    Returns:
+        "last 5 epochs", or "last 5 evaluations" where those lie epochs apart.
+    """
+    if _apart(rise) > 1:
+        return f"last {LAST} evaluations"
+    return f"last {LAST} epochs"
+
+
+def _apart(rise: Rise) -> float:
+    if len(rise.epochs) < 2:
+        return 1.0
+    return float(np.median(np.diff(rise.epochs)))
+
+
+def _often(rise: Rise) -> str:
+    apart = _apart(rise)
+    if apart > 1:
+        return f"{len(rise.epochs)} evaluations, one every {apart:g} epochs"
+    return f"{len(rise.epochs)} evaluations"
+
+
+def end_sentence(errors: Mapping[str, ErrorRate], part: str) -> str:
+    """The errors of the end of training, as evidence: numbers without a second verdict.
+
+    Args:
+        errors: those that are known.
+        part: on which the held-out errors were measured.
+
+    Returns:
+        One sentence; empty where nothing is known.
+
+    Example:
+        >>> end_sentence({TEST: ErrorRate(50, 100), "robust_error/train": ErrorRate(1, 8)}, "test")
+        'At the end the robust error is 12.5% on the training set and 50.0% on the test set.'
+    """
+    told: list[str] = []
+    for kind in ("robust", "clean"):
+        sets: list[str] = []
+        for key, name in ((f"{kind}_error/train", "training"), (f"{kind}_error/test", part)):
+            if key in errors:
+                sets.append(f"{errors[key].value:.1%} on the {name} set")
+        if sets:
+            told.append(f"the {kind} error is {' and '.join(sets)}")
+    if not told:
+        return ""
+    return f"At the end {', and '.join(told)}."
 
 
 def noise_sentence(rise: Rise) -> str:
@@ -97,9 +195,13 @@ def drop_sentence(rise: Rise, drops: tuple[float, ...], aligned: float | None, r
     """
     if not drops:
         return "The learning rate shows no sudden drop."
+    low, high = rise.onset_interval
+    near = [drop for drop in drops if low <= drop <= high]
+    if aligned is None and near:
+        return f"The learning-rate drop at epoch {near[0]:g} lies within the interval of its beginning."
     if aligned is None:
         named = ", ".join(f"{drop:g}" for drop in drops)
-        return f"The rise follows none of the learning-rate drops (epochs {named})."
+        return f"The rise follows none of the learning-rate drops (at {named})."
     share = min(1.0, len(drops) * rule.near_drop)
     return (
         f"The rise begins {counted(rise.onset - aligned, 'epoch')} after the learning-rate drop at epoch {aligned:g} "

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.rate import sudden_drops
 from cgro.diagnosis.rise import LAST
 from cgro.diagnosis.rule import CLEAN, CLEAN_TRAIN, TEST, TRAIN, CurveRule
 
@@ -19,7 +20,7 @@ STILL_IN_TRAINING = 0.02
 
 
 def drops_of(curves: Curves, factor: float = 1.5) -> tuple[float, ...]:
-    """The epochs at which the learning rate, in one step, fell by more than a factor.
+    """The epochs at which the learning rate, in one step, fell from a plateau by more than a factor.
 
     Args:
         curves: with `lr`, the rate in force during each epoch.
@@ -33,8 +34,7 @@ def drops_of(curves: Curves, factor: float = 1.5) -> tuple[float, ...]:
         (3.0,)
     """
     epochs, rate = curves.measured("lr")
-    fell = rate[:-1] > factor * rate[1:]
-    return tuple(epochs[1:][fell].tolist())
+    return tuple(epochs[sudden_drops(rate, factor)].tolist())
 
 
 def gap_curve(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
@@ -96,14 +96,15 @@ def opened_after(curves: Curves, epoch: float) -> float | None:
 
 
 def catastrophe(curves: Curves, rule: CurveRule) -> tuple[float, float, float] | None:
-    """A jump of the robust test error to nearly 1 that lasts to the end.
+    """A jump of the robust test error to nearly 1 that lasts to the end, over two evaluations at least.
 
     Args:
         curves: of one training.
         rule: says what a jump is.
 
     Returns:
-        The error before, after, and the epoch of the jump; None without one.
+        The error before, after, and the epoch of the jump; None without one. Of a jump just before the end the level
+        after it is that of the last evaluation.
 
     Example:
         >>> robust, clean = [0.7, 0.6, 0.55, 0.99, 1.0, 1.0], [0.3, 0.25, 0.2, 0.2, 0.15, 0.1]
@@ -111,7 +112,10 @@ def catastrophe(curves: Curves, rule: CurveRule) -> tuple[float, float, float] |
         (0.55, 0.99, 3.0)
     """
     epochs, robust = curves.measured(TEST)
-    if len(robust) < 3 or robust[-min(3, len(robust) // 2) :].mean() < rule.jump_to:
+    if len(robust) < 3:
+        return None
+    ended = robust[-min(3, len(robust) // 2) :].mean() >= rule.jump_to
+    if not (ended or _has_just_jumped(robust, rule)):
         return None
     clean = curves[CLEAN][~np.isnan(curves[TEST])]
     if not np.isnan(clean[-3:]).all() and np.nanmean(clean[-3:]) > rule.jump_to - rule.jump:
@@ -122,6 +126,39 @@ def catastrophe(curves: Curves, rule: CurveRule) -> tuple[float, float, float] |
         if robust[t] >= rule.jump_to and robust[t] - before >= rule.jump and from_here[t] >= rule.jump_to - rule.jump:
             return before, float(robust[t]), float(epochs[t])
     return None
+
+
+def _has_just_jumped(robust: np.ndarray, rule: CurveRule) -> bool:
+    """Whether the last two evaluations both lie clearly above the three before, the last one by a jump and near 1."""
+    if len(robust) < 5 or robust[-1] < rule.jump_to:
+        return False
+    before = robust[-5:-2]
+    rose = robust[-1] - before.min() >= rule.jump and robust[-2] - before.max() >= rule.jump / 2
+    return bool(rose and before.max() < rule.jump_to and robust[-2] >= rule.jump_to - rule.jump)
+
+
+def last_jump(curves: Curves, rule: CurveRule) -> tuple[float, float, float] | None:
+    """A jump of the robust test error to nearly 1 in the very last evaluation, which nothing confirms yet.
+
+    Args:
+        curves: of one training.
+        rule: says what a jump is.
+
+    Returns:
+        The error before, after, and the epoch; None without one.
+
+    Example:
+        >>> last_jump(Curves(range(5), {TEST: [0.7, 0.6, 0.55, 0.54, 0.99]}), CurveRule())
+        (0.55, 0.99, 4.0)
+    """
+    epochs, robust = curves.measured(TEST)
+    if len(robust) < 3:
+        return None
+    before, after = float(robust[-3:-1].max()), float(robust[-1])
+    clean = curves[CLEAN][~np.isnan(curves[TEST])][-1]
+    if after < rule.jump_to or after - before < rule.jump or clean > rule.jump_to - rule.jump:
+        return None
+    return before, after, float(epochs[-1])
 
 
 def stuck(curves: Curves) -> bool:

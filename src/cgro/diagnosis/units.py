@@ -12,34 +12,50 @@ PERCENT = 1.5
 """An accuracy or error above this is in percent. A choice: fractions end at 1, and no whole curve stays below 1.5%."""
 ROUNDING = 1e-6
 """How far beyond 0 or 1 a value may lie for the rounding of whoever wrote it. Above single precision's 6e-8 at 1."""
+SAME_LEVEL = 0.25
+"""A curve goes on where its unit changes: the medians of three values on either side differ by less, in one unit. A
+collapse to a hundredth of an accuracy would look alike by chance only. A choice."""
+WHOLE_PART = 10
+"""So many values before or after a restart that no other unit explains are a training in another unit. A choice."""
 ONE: Mapping[Unit, float] = {"percent": 100.0, "fraction": 1.0}
 """What stands for all examples in each unit."""
 
 
-def unit_of(name: str, values: np.ndarray) -> Unit | None:
+def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None) -> Unit | None:
     """Percent or fraction, from all values of a column and from its name.
 
     Args:
         name: of the column; `%` or `percent` in it decides.
-        values: (N,) errors or accuracies, NaN where not measured.
+        values: (N,) errors or accuracies in the order of the file, NaN where not measured.
+        epochs: (N,) of the values; None: they are not known, and the position stands for them.
 
     Returns:
         The unit; None where every value is 0, which is the same in both.
 
     Raises:
-        BadRequest: values below 0 or above 100, or up to 1.5, where one cannot tell.
+        BadRequest: values below 0 or above 100, or up to 1.5, where one cannot tell, or a unit that changes.
 
     Example:
         >>> values = np.array([0.62, 45.0, 0.0])
         >>> unit_of("acc", values), unit_of("acc", values / 100), unit_of("acc %", values / 100)
         ('percent', 'fraction', 'percent')
     """
-    known = values[np.isfinite(values)]
+    if epochs is None:
+        epochs = np.arange(len(values))
+    known, places = values[np.isfinite(values)], epochs[np.isfinite(values)]
     if not len(known):
         return None
     low, high = float(known.min()), float(known.max())
     if low < -ROUNDING or high > 100 + ROUNDING:
         raise bad(f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]")
+    changed = unit_change(known, places)
+    if changed is not None:
+        raise bad(
+            f"column {name}",
+            expected="one unit",
+            got=f"{changed}",
+            remedy=f"write one unit, or say that it is one: --map CURVE='{name}:percent'",
+        )
     if "%" in name or {"percent", "pct"} & set(words_of(name)) or high > PERCENT:
         return "percent"
     if high > 1 + ROUNDING:
@@ -52,6 +68,45 @@ def unit_of(name: str, values: np.ndarray) -> Unit | None:
     if high > ROUNDING:
         return "fraction"
     return None
+
+
+def unit_change(values: np.ndarray, epochs: np.ndarray) -> str | None:
+    """Where a column changes from percent to fractions or back, as where two programs or runs wrote it.
+
+    There is one place between values above 1 and values up to 1, and there either the curve goes on at a hundredth, or
+    a hundred times, of its level; or the epochs start again and both parts are whole trainings. A collapse of an
+    accuracy from 45% to 0.3% is none: its level changes.
+
+    Args:
+        values: (N,) in the order of the file, without NaN.
+        epochs: (N,) of each.
+
+    Returns:
+        What is written from which epoch on; None where one unit explains all.
+
+    Example:
+        >>> accuracy = np.linspace(40.0, 46.0, 8)
+        >>> unit_change(np.r_[accuracy, accuracy / 100], np.arange(16.0))
+        'percent up to epoch 7 and fractions from epoch 8 on'
+        >>> unit_change(np.r_[accuracy, [0.1, 0.0, 0.0]], np.arange(11.0))
+    """
+    small = values <= 1 + ROUNDING
+    turns = np.nonzero(small[1:] != small[:-1])[0] + 1
+    if len(turns) != 1:
+        return None
+    t = int(turns[0])
+    large_before = not small[0]
+    parts = (values[:t], values[t:]) if large_before else (values[t:], values[:t])
+    if min(map(len, parts)) < 2 or parts[0].max() <= PERCENT:
+        return None
+    near = np.median(values[max(0, t - 3) : t]), np.median(values[t : t + 3])
+    large, fraction = near if large_before else near[::-1]
+    goes_on = abs(100 * fraction / large - 1) < SAME_LEVEL
+    starts_again = epochs[t] <= epochs[t - 1] and min(map(len, parts)) >= WHOLE_PART
+    if not (goes_on or (starts_again and epochs[t] <= epochs[0])):
+        return None
+    first, second = ("percent", "fractions") if large_before else ("fractions", "percent")
+    return f"{first} up to epoch {epochs[t - 1]:g} and {second} from epoch {epochs[t]:g} on"
 
 
 def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = ()) -> Unit:

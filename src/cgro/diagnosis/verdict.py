@@ -9,16 +9,23 @@ from cgro.definitions import FOUR, ErrorRate, Label, Verdict, cgro_verdict
 from cgro.diagnosis import sentences
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.findings import Check
+from cgro.diagnosis.held_out import held_out, last_errors
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.rise import LAST, Rise, rise_of
-from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
+from cgro.diagnosis.rule import CLEAN, CLEAN_TRAIN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection, select
-from cgro.diagnosis.shape import catastrophe, drops_of, opening, shuffled, stuck
+from cgro.diagnosis.settings import (
+    classes_in,
+    classes_sentence,
+    mixed_images,
+    regularized,
+    settings_of,
+    settings_sentence,
+)
+from cgro.diagnosis.shape import catastrophe, drops_of, last_jump, opening, shuffled, stuck
 
 __all__ = ["MOST_EPOCHS", "CurveRule", "Diagnosis", "diagnose"]
 
-LIKELY_N = 1000
-"""Examples behind a curve's errors where a file does not say. On the low side of what is published."""
 MOST_EPOCHS = 2_000
 """Measured epochs that the simulations follow one by one; of more, the means of neighboring ones are judged, 2,000 in
 all. The simulations hold 999 numbers per epoch, and finding the onset takes the square of the epochs. A choice."""
@@ -81,7 +88,7 @@ class Diagnosis:
 def _brief(rise: Rise | None) -> dict[str, object] | None:
     if rise is None:
         return None
-    return {name: value for name, value in vars(rise).items() if name not in ("fit", "epochs")}
+    return {name: value for name, value in vars(rise).items() if name not in ("fit", "epochs", "visible")}
 
 
 def diagnose(
@@ -102,7 +109,8 @@ def diagnose(
     Args:
         curves: at least `robust_error/test`; each further curve adds findings.
         errors: the four errors of the last point, if they were measured on more examples than the curve.
-        n_classes: sets the error of guessing; None takes the curves' own, else 2, the strictest.
+        n_classes: sets the error of guessing; None takes the curves' own, then that of the data set which the settings
+            of a log name, else 2, the strictest. A finding says which.
         rule: thresholds; None takes the defaults.
         seed: of the simulations.
 
@@ -121,44 +129,35 @@ def diagnose(
     """
     rule = rule or CurveRule()
     classes = n_classes or curves.meta.get("n_classes")
+    known = bool(classes)
+    in_log = classes_in(settings_of(curves))
+    if not known and in_log is not None:
+        classes = in_log[0]
     if isinstance(classes, int) and classes:
         rule = replace(rule, point=replace(rule.point, n_classes=classes))
-    return _Case(curves, dict(errors or {}), rule, np.random.default_rng(seed)).judged()
-
-
-def held_out(curves: Curves) -> tuple[Curves, str]:
-    """The curves with the held-out data under the names of the test set.
-
-    Args:
-        curves: of one training.
-
-    Returns:
-        The curves, and on which set the held-out errors were measured: `test`, or `validation` where nothing robust (or
-        nothing at all) was measured on test.
-    """
-    on_test = curves.has(TEST) or (curves.has(CLEAN) and not curves.has("robust_error/validation"))
-    if on_test or not (curves.has("robust_error/validation") or curves.has("clean_error/validation")):
-        return curves, "test"
-    values = dict(curves.values)
-    for kind in ("clean", "robust"):
-        values.pop(f"{kind}_error/test", None)
-        if f"{kind}_error/validation" in values:
-            values[f"{kind}_error/test"] = values.pop(f"{kind}_error/validation")
-    meta = dict(curves.meta)
-    meta.pop("n/test", None)
-    if "n/validation" in meta:
-        meta["n/test"] = meta["n/validation"]
-    return replace(curves, values=values, meta=meta), "validation"
+    return _Case(curves, dict(errors or {}), rule, np.random.default_rng(seed), known=known).judged()
 
 
 class _Case:
     """One diagnosis under way."""
 
     def __init__(
-        self, curves: Curves, errors: dict[str, ErrorRate], rule: CurveRule, generator: np.random.Generator
+        self,
+        curves: Curves,
+        errors: dict[str, ErrorRate],
+        rule: CurveRule,
+        generator: np.random.Generator,
+        *,
+        known: bool,
     ) -> None:
         self.given = curves
+        self.known = known
+        self.settings = settings_of(curves)
+        self.mixed = mixed_images(self.settings)
         self.curves, self.part = held_out(curves)
+        if self.mixed:
+            kept = {name: value for name, value in self.curves.values.items() if not name.endswith("/train")}
+            self.curves = replace(self.curves, values=kept)
         self.rule = rule
         self.training = "adversarial"
         attacked = None
@@ -172,7 +171,8 @@ class _Case:
         if self.curves.has(TEST):
             self.selection = select(self.curves)
         if not set(FOUR) <= set(errors):
-            errors = _last_errors(self.curves) | errors
+            errors = last_errors(self.curves) | errors
+        self.errors = errors
         self.point = cgro_verdict(errors, prediction_share=self._share(), rule=rule.point, attacked=attacked)
         self.real = _is_established(self.rise, rule)
 
@@ -183,7 +183,9 @@ class _Case:
         if caveats:
             reason = f"{reason} But {'; '.join(caveats)}."
         aligned = self._aligned() if self.real else None
-        opened = opening(self.curves) if scope == "curve" else None
+        opened = None
+        if scope == "curve" and label != "catastrophic_overfitting":
+            opened = opening(self.curves)
         evidence = {
             "n_epochs": len(self.curves),
             "rule": asdict(self.rule),
@@ -192,13 +194,15 @@ class _Case:
             "columns": [column.to_dict() for column in self.curves.columns],
             "caveats": list(caveats),
         }
+        if self.rise is not None:
+            evidence |= {"visible_rise": self.rise.visible}
         return Diagnosis(
             label=label,
             scope=scope,
             reason=reason,
             training=self.training,
             findings=(*self.curves.remarks, *self._findings(label, scope, aligned, opened)),
-            remedies=remedies_for(label),
+            remedies=self._remedies(label),
             rise=self.rise,
             clean_rise=self.clean_rise,
             drops=self.drops,
@@ -208,6 +212,14 @@ class _Case:
             point=self.point,
             evidence=evidence,
         )
+
+    def _remedies(self, label: Label) -> tuple[str, ...]:
+        fits = self.errors.get(CLEAN_TRAIN)
+        fits_clean = fits is not None and fits.value < self.rule.point.good_enough
+        also = None
+        if label == "robust_overfitting" and _is_established(self.clean_rise, self.rule):
+            also = "clean_overfitting"
+        return remedies_for(label, too_small=not (fits_clean or regularized(self.settings)), also=also)
 
     def _share(self) -> float | None:
         shares = self.curves.measured("prediction_share")[1]
@@ -226,6 +238,13 @@ class _Case:
         diverged = sentences.divergence(self.given)
         if diverged and label != "collapsed":
             found.append(diverged)
+        jump = last_jump(self.curves, self.rule)
+        if jump is not None and label not in ("catastrophic_overfitting", "collapsed"):
+            before, after, epoch = jump
+            found.append(
+                f"the robust error jumps from {before:.1%} to {after:.1%} in the last evaluation (epoch {epoch:g}): "
+                "evaluate again; if it stays, this is catastrophic overfitting"
+            )
         if self.part != "test" and self.curves.has(TEST):
             found.append("no robust error was measured on a test set; these are validation errors")
         return tuple(found)
@@ -244,7 +263,7 @@ class _Case:
             before, after, epoch = jump
             text = (
                 f"Catastrophic overfitting: the robust test error jumps from {before:.1%} to {after:.1%} at epoch "
-                f"{epoch:g}, within {rule.jump_epochs} evaluations, and does not recover."
+                f"{epoch:g}, within {rule.jump_epochs} evaluations, and {self._since(epoch)}."
             )
             return "catastrophic_overfitting", "curve", text
         if rise is None:
@@ -257,18 +276,34 @@ class _Case:
             return "too_little_evidence", "curve", text
         if not self.real:
             return self._as_point(f"no rise after the lowest point is established (p = {rise.p_value:.2g})")
+        return self._risen(rise)
+
+    def _risen(self, rise: Rise) -> tuple[Label, str, str]:
+        """Of a rise that is established: robust overfitting, unless the clean error rises as much."""
+        rule = self.rule
         clean = self.clean_rise
-        if clean is not None and _is_established(clean, rule) and clean.size > rule.clean_ratio * rise.size:
+        if not _is_established(clean, rule):
+            clean = None
+        if clean is not None and clean.size > rule.clean_ratio * rise.size:
             text = (
-                f"Ordinary overfitting: the clean test error rises too, by {sentences.points(clean)}, beside "
-                f"{sentences.points(rise)} of the robust one."
+                f"Ordinary overfitting: the robust test error rises by {sentences.points(rise)}, and the clean one by "
+                f"nearly as much or more, {sentences.points(clean)}."
             )
             return "clean_overfitting", "curve", text
         text = (
             f"Robust overfitting: the robust test error rises by {sentences.points(rise)} after epoch {rise.onset:g}, "
-            f"from {rise.lowest:.1%} to {rise.final:.1%} (mean of the last {LAST} epochs)."
+            f"from {rise.lowest:.1%} to {rise.final:.1%} (mean of the {sentences.last_of(rise)})"
         )
-        return "robust_overfitting", "curve", text
+        if clean is not None:
+            text += f"; the clean one rises as well, by {sentences.points(clean)}"
+        return "robust_overfitting", "curve", f"{text}."
+
+    def _since(self, epoch: float) -> str:
+        """What a jump did after its epoch."""
+        n_after = int((self.curves.measured(TEST)[0] > epoch).sum())
+        if n_after >= 2:
+            return "does not recover"
+        return "is still there in the last evaluation; go back to a checkpoint before the jump"
 
     def _collapsed(self) -> str:
         text = "The model answers a constant: its errors are those of guessing"
@@ -307,9 +342,18 @@ class _Case:
     def _as_point(self, why: str) -> tuple[Label, str, str]:
         """Where the curve shows nothing the last epochs are judged as one point."""
         if self.rise is None:
-            return self.point.label, "point", f"{self.point.reason} (Judged as one point: {why}.)"
+            return self.point.label, "point", f"{self._of_point()} (Judged as one point: {why}.)"
         ends = sentences.verdict_sentence(self.rise, "test", real=False)
-        return self.point.label, "point", f"{self.point.reason} {ends}"
+        blind = sentences.visible_sentence(self.rise)
+        return self.point.label, "point", " ".join(filter(None, (self._of_point(), ends, blind)))
+
+    def _of_point(self) -> str:
+        if not self.mixed:
+            return self.point.reason
+        return (
+            f"No gap can be judged: the log says {self.mixed}, so its training errors are on mixed images, too high, "
+            "and are not used."
+        )
 
     def _aligned(self) -> float | None:
         assert self.rise is not None
@@ -326,6 +370,7 @@ class _Case:
         if rise is not None and label != "collapsed":
             if scope == "curve" and label != "catastrophic_overfitting":
                 lines.append(sentences.verdict_sentence(rise, "test", real=self.real))
+                lines.append(sentences.missed_sentence(rise))
             lines.append(sentences.noise_sentence(rise))
         if self.real and rise is not None and label in ("robust_overfitting", "clean_overfitting"):
             lines.append(sentences.onset_sentence(rise))
@@ -337,9 +382,21 @@ class _Case:
             lines.append(sentences.opening_sentence(self.curves, opened, self.drops, self.part))
         if self.selection is not None:
             lines.append(sentences.selection_sentence(self.selection, self.part))
-        if scope == "curve" and label != "too_little_evidence":
-            lines.append(f"The last epochs, judged as one point: {self.point.label}. {self.point.reason}")
+        lines += self._background(label, scope)
         return [self._in_words(line) for line in lines if line]
+
+    def _background(self, label: Label, scope: str) -> list[str]:
+        """The errors of the end, and what a log says of its training."""
+        lines: list[str] = []
+        if scope == "curve" and label not in ("too_little_evidence", "catastrophic_overfitting"):
+            lines.append(sentences.end_sentence(self.errors, "test"))
+        if self.mixed and label == "robust_overfitting":
+            lines.append(f"The log says {self.mixed}: its training errors are on mixed images and are not used.")
+        lines.append(settings_sentence(self.settings))
+        if scope == "point":
+            good = f"errors below {self.rule.point.good_enough:.0%} count as learned"
+            lines.append(classes_sentence(self.settings, self.rule.point.n_classes, good, known=self.known))
+        return lines
 
 
 def _is_established(rise: Rise | None, rule: CurveRule) -> bool:
@@ -357,16 +414,3 @@ def _rise(curves: Curves, key: str, rule: CurveRule, generator: np.random.Genera
         epochs, rate = epochs[starts[:-1]], rate[starts[:-1]]
     known_rate = None if np.isnan(rate).any() else rate
     return rise_of(epochs, values, generator, lr=known_rate, n_boot=rule.n_boot)
-
-
-def _last_errors(curves: Curves) -> dict[str, ErrorRate]:
-    """The means of the last epochs as counts of the examples they were measured on (a low guess if unknown)."""
-    found: dict[str, ErrorRate] = {}
-    for key in FOUR:
-        values = curves.measured(key)[1][-LAST:]
-        if not len(values):
-            continue
-        n = curves.meta.get(f"n/{key.partition('/')[2]}", LIKELY_N)
-        assert isinstance(n, int)
-        found[key] = ErrorRate(round(float(values.mean()) * n), n, "lower" if "robust" in key else "exact")
-    return found

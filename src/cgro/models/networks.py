@@ -53,6 +53,13 @@ LIBRARIES: dict[str, Callable[[str, tuple[int, ...], int], nn.Module]] = {"timm"
 assert set(LIBRARIES) <= set(PREFIXES), "a prefix that is not registered would be taken for code"
 NETWORK_NAMES = f"{', '.join(NETWORKS)}, wrn-D-W such as wrn-34-10, timm:NAME, or package.module:name"
 """What a network may be called, in messages and help."""
+SHAPES = ("shape", "input_shape", "in_shape", "image_shape", "img_shape")
+OUTPUTS = {"n_outputs", "num_outputs", "n_classes", "num_classes", "classes", "num_labels", "nb_classes"}
+CHANNELS = ("in_channels", "in_chans", "n_channels", "num_channels", "input_channels", "in_ch")
+SIZES = ("image_size", "img_size")
+"""Parameters of factories, by the names in use: ours, PyTorch's, torchvision's, timm's and transformers'."""
+N = "n"
+"""The number of outputs too, where it must be given and nothing else asks for it: elsewhere `n` is often a depth."""
 BYTES_PER_PARAMETER = 4
 """Of float32."""
 
@@ -70,7 +77,8 @@ def build(
 
     Every constructor, ours and the user's, draws its weights from the global generator, which is therefore seeded
     here and given back as it was. A network whose output has `.logits`, as those of transformers, is wrapped in
-    `Logits`; the keys of its checkpoints stay its own.
+    `Logits`; the keys of its checkpoints stay its own. So is one of two logits z, or of (B, 1) outputs, where the task
+    has two classes: its score is z1 - z0, whose logistic loss is the cross-entropy of z, or the output itself.
 
     Args:
         name: `lenet`, `lenet5`, `mlp`, `resnet9`, `preactresnet`, `wrn-D-W`, `timm:NAME`, or `package.module:name`,
@@ -103,6 +111,9 @@ def build(
         out = _blank_output(model, shape, name)
         if hasattr(out, "logits"):
             model = Logits(model, scores=n_outputs == 1)
+            out = _blank_output(model, shape, name)
+        elif n_outputs == 1 and isinstance(out, torch.Tensor) and tuple(out.shape) in ((1, 1), (1, 2)):
+            model = Logits(model, scores=True)
             out = _blank_output(model, shape, name)
     _require_shape(out, n_outputs, name)
     return model
@@ -197,19 +208,23 @@ def _called(factory: Callable[..., object], name: str, shape: tuple[int, ...], n
     if getattr(factory, "__init__", None) is nn.Module.__init__:  # a class without a constructor of its own
         return factory()
     known = _arguments(shape, n_outputs)
+    parameters = inspect.signature(factory).parameters
     given: dict[str, object] = {}
     unknown: list[str] = []
-    for parameter in inspect.signature(factory).parameters.values():
+    for parameter in parameters.values():
         if parameter.kind is parameter.VAR_POSITIONAL:
             return factory(shape, n_outputs)
         if parameter.name in known:
             given[parameter.name] = known[parameter.name]
         elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
             unknown.append(parameter.name)
+    if unknown == [N] and not OUTPUTS & given.keys():
+        given[N] = n_outputs
+        unknown = []
     if unknown:
         got = f"{', '.join(unknown)} without a default"
         remedy = f"write def net(shape, n_outputs): return {name.rpartition(':')[2]}(...) and name that"
-        expected = f"parameters named {', '.join(known)}"
+        expected = f"parameters named {SHAPES[0]}, {', '.join(sorted(OUTPUTS))}, {CHANNELS[0]} or {SIZES[0]}"
         raise bad("--model", expected=expected, got=got, remedy=remedy)
     return _by_kind(factory, given)
 
@@ -225,14 +240,17 @@ def _by_kind(factory: Callable[..., object], given: Mapping[str, object]) -> obj
 
 
 def _arguments(shape: tuple[int, ...], n_outputs: int) -> dict[str, object]:
-    """What a factory may ask for, by the names in use: ours, PyTorch's, torchvision's and timm's."""
+    """What a factory may ask for, by name; the size of the images only where they are square."""
     values: dict[str, object] = {}
-    for key in ("shape", "input_shape", "in_shape"):
+    for key in SHAPES:
         values[key] = shape
-    for key in ("n_outputs", "num_outputs", "n_classes", "num_classes", "classes"):
+    for key in OUTPUTS:
         values[key] = n_outputs
-    for key in ("in_channels", "in_chans", "n_channels", "num_channels"):
+    for key in CHANNELS:
         values[key] = shape[0]
+    if len(shape) > 1 and shape[-2] == shape[-1]:
+        for key in SIZES:
+            values[key] = shape[-1]
     return values
 
 
@@ -268,10 +286,8 @@ def _require_shape(out: object, n_outputs: int, name: str) -> None:
         )
     if tuple(out.shape) != expected:
         remedy = "fit the last layer to the classes"
-        if n_outputs == 1 and tuple(out.shape) == (1, 2):
-            remedy = "of two logits z return their difference, z[:, 1] - z[:, 0]"
-        elif n_outputs == 1 and tuple(out.shape) == (1, 1):
-            remedy = "return out.squeeze(1)"
+        if n_outputs == 1:
+            remedy = "return two logits, or their difference z1 - z0: z[:, 1] - z[:, 0]"
         raise bad(
             f"{name} output",
             expected=f"shape {expected}, {task} of this task",

@@ -23,7 +23,7 @@ class Logits(nn.Module):
         model: f.
         mean: of each channel; None: x goes in as it is.
         std: of each channel; None: x goes in as it is.
-        scores: (B, 1) -> (B,), for binary tasks.
+        scores: for binary tasks: (B, 1) -> (B,), and two logits z -> z1 - z0, positive where class +1 wins.
 
     Example:
         >>> model = Logits(nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), (0.5,) * 3, (0.25,) * 3)
@@ -60,9 +60,11 @@ class Logits(nn.Module):
         """
         out = self.model(self.standardize(x))
         out = getattr(out, "logits", out)
-        if self.scores and out.ndim == 2:
-            return out.squeeze(1)
-        return out
+        if not self.scores or out.ndim != 2:
+            return out
+        if out.shape[1] == 2:
+            return out[:, 1] - out[:, 0]
+        return out.squeeze(1)
 
 
 def _without_prefix(module: nn.Module, state: dict[str, object], prefix: str, *_: object) -> None:

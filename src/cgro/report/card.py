@@ -32,9 +32,17 @@ BOUNDS = {
     "exact": "exactly this, on these examples",
 }
 """What an error proves, in words."""
+RADII = {
+    "lower": "at least this far: no nearer point is misclassified, as is proved",
+    "upper": "at most this far: an attack found a misclassified point there",
+    "exact": "exactly this far",
+}
+"""What a distance to the boundary proves. An attack bounds it from above where it bounds an error from below."""
 
 SHARES = ("clean_error/", "robust_error/", "rise/", "memory/quarter_", "memory/mu", "memory/influence")
 """How the names of numbers begin that are shares of examples, or differences of such."""
+DISTANCES = ("memory/flip_radius/",)
+"""How the names of numbers begin that are distances to the boundary."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +284,8 @@ def _row(key: str, metric: Metric) -> Row:
     proves = ""
     if metric.bound:
         proves = BOUNDS[metric.bound]
+        if key.startswith(DISTANCES):
+            proves = RADII[metric.bound]
     elif metric.p_value is not UNSET:
         proves = f"p = {metric.p_value:.2g}"
     return Row(key, metric.typical, metric.interval or None, metric.n or "", proves, metric.attack or "")

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.report.curves import CURVES
-from cgro.report.style import GREEN, GREY, figure, line_of, wrapped_text
+from cgro.report.style import MARK, figure, line_of, wrapped_text
 from cgro.results import DiagnoseSummary
 from cgro.runs import Run
 
 HEADLINES = {
-    "robust": "no robust gap",
+    "robust": "no large robust gap",
     "clean_overfitting": "ordinary overfitting",
     "cgro": "clean generalization and robust overfitting (CGRO)",
 }
@@ -30,7 +30,7 @@ def words_of(label: str) -> str:
 
     Example:
         >>> words_of("robust"), words_of("robust_overfitting")
-        ('no robust gap', 'robust overfitting')
+        ('no large robust gap', 'robust overfitting')
     """
     return HEADLINES.get(label, label.replace("_", " "))
 
@@ -65,7 +65,7 @@ def headline(label: str, reason: str) -> str:
         reason: its sentence.
 
     Returns:
-        Such as "no robust gap: the robust test error, 20.5%, is ...".
+        Such as "no large robust gap: the robust test error, 20.5%, is ...".
 
     Example:
         >>> headline("robust_overfitting", "Robust overfitting: the error rises.")
@@ -102,7 +102,7 @@ def diagnosis_figure(folder: Path) -> Path | None:
         _mark_drops(axes, found.drops)
         if found.rise is not None and found.label == "robust_overfitting":
             _mark_onset(axes, found.rise.onset, found.rise.onset_interval)
-        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
+        axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, min(100.0, axes.get_ylim()[1])))
         title = headline(found.label, found.reason)
         axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")
         if axes.get_legend_handles_labels()[0]:
@@ -118,12 +118,12 @@ def _curve(rows: Sequence[dict[str, float | None]], key: str) -> np.ndarray:
 def _mark_drops(axes: Axes, drops: Sequence[float]) -> None:
     top = axes.get_xaxis_transform()
     for drop in drops:
-        axes.axvline(drop, color=GREY, linewidth=0.9, linestyle=":")
-        axes.text(drop, 0.99, "lr drop ", transform=top, color=GREY, fontsize=8, va="top", ha="right", rotation=90)
+        axes.axvline(drop, color=MARK, linewidth=0.9, linestyle=":")
+        axes.text(drop, 0.99, "lr drop ", transform=top, color=MARK, fontsize=8, va="top", ha="right", rotation=90)
 
 
 def _mark_onset(axes: Axes, onset: float, interval: Sequence[float]) -> None:
     low, high = interval
-    axes.axvspan(low, high, color=GREEN, alpha=0.15, linewidth=0)
-    axes.axvline(onset, color=GREEN, linewidth=1.2)
-    axes.text(high, 0.9, f"  onset {onset:g}", transform=axes.get_xaxis_transform(), color=GREEN)
+    axes.axvspan(low, high, color=MARK, alpha=0.2, linewidth=0)
+    axes.axvline(onset, color=MARK, linewidth=1.2)
+    axes.text(high, 0.9, f"  onset {onset:g}", transform=axes.get_xaxis_transform(), color=MARK)

@@ -18,7 +18,7 @@ QUARTERS = ("nearest", "2nd", "3rd", "farthest")
 
 @dataclass(frozen=True)
 class Shares:
-    """Four shares, one per quarter of the examples, and how sure they are.
+    """Four shares, one per quarter of the examples, and how sure they are. Figures show them in percent.
 
     Attributes:
         share: (4,) fractions.
@@ -27,6 +27,13 @@ class Shares:
 
     share: np.ndarray
     spread: np.ndarray | None = None
+
+    @property
+    def percent(self) -> "Shares":
+        """The same in percent."""
+        if self.spread is None:
+            return Shares(100 * self.share)
+        return Shares(100 * self.share, 100 * self.spread)
 
     @classmethod
     def over_seeds(cls, values: Sequence[Sequence[float]]) -> "Shares":
@@ -89,11 +96,11 @@ def _margins_of(arrays: Mapping[str, np.ndarray], part: str, what: str) -> np.nd
 def _draw_margins(axes: Axes, margins: Mapping[str, np.ndarray]) -> None:
     """Draw cumulative shares. Left of 0 an example is misclassified: the height there is the robust error."""
     for part, values in margins.items():
-        shares = np.arange(1, len(values) + 1) / len(values)
+        shares = 100 * np.arange(1, len(values) + 1) / len(values)
         axes.step(np.sort(values), shares, where="post", label=part, color=ROBUST, **line_of(part))
     low, high = np.percentile(np.concatenate(list(margins.values())), (1, 99))
     axes.axvline(0, color=MARK, linewidth=1, linestyle="-.")
-    axes.set(xlabel="attacked margin (logits)", ylabel="share of examples below", xlim=(low, high), ylim=(0, 1))
+    axes.set(xlabel="attacked margin (logits)", ylabel="examples below (%)", xlim=(low, high), ylim=(0, 100))
     axes.legend(fontsize=9)
 
 
@@ -132,7 +139,7 @@ def _draw_quarters(axes: Axes, robust: Mapping[str, Shares], memory: Shares) -> 
     """Draw the shares still correctly classified under attack, and as bars their difference, train minus test."""
     place = np.arange(len(QUARTERS))
     for part in PARTS:
-        found = robust[part]
+        found = robust[part].percent
         axes.errorbar(
             place,
             found.share,
@@ -143,19 +150,20 @@ def _draw_quarters(axes: Axes, robust: Mapping[str, Shares], memory: Shares) -> 
             color=ROBUST,
             **line_of(part),
         )
+    memorized = memory.percent
     axes.bar(
         place,
-        memory.share,
+        memorized.share,
         0.5,
-        yerr=memory.spread,
+        yerr=memorized.spread,
         color=MEMORY,
         ecolor=MEMORY,
         alpha=0.4,
         capsize=3,
         label="memorized: train - test",
     )
-    axes.set(xlabel="quarter by distance to the standard boundary", ylabel="share robust under attack")
-    axes.set_ylim(None, 1.03)
+    axes.set(xlabel="quarter by distance to the standard boundary", ylabel="robust under attack (%)")
+    axes.set_ylim(None, 103)
     axes.set_xticks(place, QUARTERS)
     axes.legend(fontsize=8)
 
@@ -163,7 +171,7 @@ def _draw_quarters(axes: Axes, robust: Mapping[str, Shares], memory: Shares) -> 
 def _draw_memorization(axes: Axes, values: np.ndarray, *, by_standard: bool) -> None:
     """Draw by quarter what training on an example adds to the probability that it is robust."""
     place = np.arange(len(QUARTERS))
-    axes.bar(place, values, 0.5, color=MEMORY, alpha=0.6)
+    axes.bar(place, 100 * values, 0.5, color=MEMORY, alpha=0.6)
     boundary = "the standard boundary" if by_standard else "the boundary"
-    axes.set(xlabel=f"quarter by distance to {boundary}", ylabel="P[robust | trained on] - P[robust | left out]")
+    axes.set(xlabel=f"quarter by distance to {boundary}", ylabel="robust if trained on - if left out (points)")
     axes.set_xticks(place, QUARTERS)

@@ -32,7 +32,7 @@ from cgro.results import CheckRecord, DiagnosisRecord, EpochRecord
 LONGEST_TEXT = 10_000
 """Characters of one text that the page shows. A choice; descriptions of ensembles have some hundreds."""
 DROP_COLOR = "#595959"
-ONSET_COLOR = "#00664d"
+ONSET_COLOR = "#595959"
 FIT_COLOR = "#000000"
 WITHOUT_LINT = ("data", "separation", "lower-bound", "dynamics", "memorize", "flatness", "memory", "reproduce")
 """Commands that measure no robust error of a network by an attack."""

@@ -13,6 +13,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.rate import sudden_drops
 from cgro.diagnosis.words import Meaning, meaning_of
 
 MOST_FIELDS = 1_000
@@ -243,7 +244,6 @@ def _rate_in_force(curves: Curves) -> Curves:
     if len(rate) < 2:
         return curves
     moved = curves["lr"].copy()
-    for before, after in itertools.pairwise(range(len(rate))):
-        if rate[before] > DROP * rate[after] > 0:
-            moved[np.searchsorted(curves.epoch, epochs[after])] = rate[before]
+    for after in np.nonzero(sudden_drops(rate, DROP))[0]:
+        moved[np.searchsorted(curves.epoch, epochs[after])] = rate[after - 1]
     return replace(curves, values={**curves.values, "lr": moved})

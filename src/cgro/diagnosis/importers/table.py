@@ -232,10 +232,12 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str
         BadRequest: columns that disagree, values outside of [0, 1] and percent.
     """
     values: dict[str, list[float]] = {name: [] for name, meaning in layout.used.items() if meaning.curve in ERRORS}
+    epochs: dict[str, list[float]] = {name: [] for name in values}
     for seed in seeds:
         for row in seed.rows:
             for name in values.keys() & row.keys():
                 values[name].append(row[name])
+                epochs[name].append(row.get("epoch", math.nan))
     units: dict[str, Unit | None] = {}
     told: list[str] = []
     try:
@@ -246,7 +248,7 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str
             elif name in percent:
                 unit = "percent"
             else:
-                unit = unit_of(name, np.array(column))
+                unit = unit_of(name, np.array(column), np.array(epochs[name]))
             units[name] = unit
             _require_range(name, column, unit)
         common = agreed_unit(units, told)

@@ -1,0 +1,56 @@
+"""The part of the data that the verdict is about, test or validation, and the errors at the end of a curve."""
+
+from dataclasses import replace
+
+from cgro.definitions import FOUR, ErrorRate
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.rise import LAST
+from cgro.diagnosis.rule import CLEAN, TEST
+
+LIKELY_N = 1000
+"""Examples behind a curve's errors where a file does not say. On the low side of what is published."""
+
+
+def held_out(curves: Curves) -> tuple[Curves, str]:
+    """The curves with the held-out data under the names of the test set.
+
+    Args:
+        curves: of one training.
+
+    Returns:
+        The curves, and on which set the held-out errors were measured: `test`, or `validation` where nothing robust (or
+        nothing at all) was measured on test.
+    """
+    on_test = curves.has(TEST) or (curves.has(CLEAN) and not curves.has("robust_error/validation"))
+    if on_test or not (curves.has("robust_error/validation") or curves.has("clean_error/validation")):
+        return curves, "test"
+    values = dict(curves.values)
+    for kind in ("clean", "robust"):
+        values.pop(f"{kind}_error/test", None)
+        if f"{kind}_error/validation" in values:
+            values[f"{kind}_error/test"] = values.pop(f"{kind}_error/validation")
+    meta = dict(curves.meta)
+    meta.pop("n/test", None)
+    if "n/validation" in meta:
+        meta["n/test"] = meta["n/validation"]
+    return replace(curves, values=values, meta=meta), "validation"
+
+
+def last_errors(curves: Curves) -> dict[str, ErrorRate]:
+    """The means of the last epochs as counts of the examples they were measured on (a low guess if unknown).
+
+    Args:
+        curves: of one training.
+
+    Returns:
+        Key -> error, of the four errors those that were measured.
+    """
+    found: dict[str, ErrorRate] = {}
+    for key in FOUR:
+        values = curves.measured(key)[1][-LAST:]
+        if not len(values):
+            continue
+        n = curves.meta.get(f"n/{key.partition('/')[2]}", LIKELY_N)
+        assert isinstance(n, int)
+        found[key] = ErrorRate(round(float(values.mean()) * n), n, "lower" if "robust" in key else "exact")
+    return found
