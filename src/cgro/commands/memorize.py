@@ -82,7 +82,7 @@ class Config(Trusting, Output, Seeded, Computing):
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
     clean_epochs: int = option(15, "epochs of the default clean model", low=0)
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
-    export: bool = option(False, "write the network as ONNX (float64) and properties as VNN-LIB into DIR/export (small N)")
+    export: bool = option(False, "write ONNX (float64) and VNN-LIB properties into DIR/export, checked (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
     verify_n: int = option(10, "training balls to solve", low=1)
 
