@@ -118,7 +118,7 @@ def test_other_encodings_and_binary_files_say_what_to_do(tmp_path: Path, name: s
 
 
 def test_a_text_of_sentences_shows_its_first_number_and_a_pattern(file) -> None:
-    refused(lambda: read_curves(file("starting\nEpoch 1 of 3: acc 0.5\n")), "Epoch 1 of 3: acc 0.5", "--map", "(")
+    refused(lambda: read_curves(file("starting\nround 1 of 3: score 0.5\n")), "round 1 of 3: score 0.5", "--map", "(")
 
 
 def test_every_importer_is_the_surest_of_its_own_format() -> None:

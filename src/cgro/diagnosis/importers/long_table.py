@@ -1,0 +1,210 @@
+"""Long tables: one value a row, with its step and the name of what was measured (run, tag, step, value)."""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from cgro._check import bad
+from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers import base
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.delimited import Delimited
+from cgro.diagnosis.importers.table import Cells, Table, curves_of
+from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import Meaning, is_group, is_step, kinds_of, meaning_of, parts_of, words_of
+
+_TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])
+_VALUES = (["value"], ["val"], ["scalar"], ["metric", "value"])
+STEP = "step"
+"""The name of the column of steps in the table that is made of a long one."""
+
+
+class LongTable:
+    """CSV with columns such as run, tag, step, value, as exports of TensorBoard, MLflow and melted tables have them."""
+
+    name = "long table"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            0.9 for a header with a column of names, one of values, and one of epochs or steps.
+        """
+        header = text.content.lstrip()[:10_000].splitlines()
+        if not header or len(text.lines) < 2:
+            return 0.0
+        return 0.9 if _columns(_fields(header[0], _delimiter(header[0]))) is not None else 0.0
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Runs that are called train, validation or test are parts of one training, as Keras writes them.
+
+        Args:
+            text: of the file.
+            told: tags that the caller named, `step` among them; or columns of the file as it is.
+
+        Returns:
+            One value per run.
+
+        Raises:
+            BadRequest: rows of another length than the header; steps that are no epochs; see `curves_of`.
+        """
+        lines = list(filter(str.strip, text.lines))
+        delimiter = _delimiter(lines[0])
+        names = _fields(lines[0], delimiter)
+        columns = _columns(names)
+        if columns is None or any(choice.text == columns["value"] for choice in told.choices.values()):
+            return Delimited().read(text, told)
+        rows = list(_pivoted(text.source, lines, delimiter, names, columns))
+        remarks: list[str] = []
+        if STEP in rows[0]:
+            rows, remarks = steps_as_epochs(rows, told)
+        return curves_of(Table(text.source, lambda: rows, None, {"format": self.name}, remarks), told)
+
+
+def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dict[str, object]], list[str]]:
+    """Steps that run by one, where an error was measured, are epochs; any others are asked for.
+
+    Args:
+        rows: each with `step`.
+        told: what the caller says; a told epoch is not touched.
+
+    Returns:
+        The rows, with `epoch` in place of `step` where it is one; and what was assumed.
+
+    Example:
+        >>> rows = [{"step": 0, "test_acc": 0.5}, {"step": 1, "test_acc": 0.6}]
+        >>> steps_as_epochs(rows, Told({}))[0][1]
+        {'epoch': 1, 'test_acc': 0.6}
+    """
+    if "epoch" in told.choices or any("epoch" in row for row in rows):
+        return rows, []
+    steps: set[float] = set()
+    for row in rows:
+        if any(_is_error(name) for name in row):
+            try:
+                steps.add(float(str(row[STEP])))
+            except ValueError:
+                return rows, []
+    ordered = sorted(steps)
+    if len(ordered) < 2 or any(later - earlier != 1 for earlier, later in itertools.pairwise(ordered)):
+        return rows, []
+    moved: list[dict[str, object]] = []
+    for row in rows:
+        try:
+            step = float(str(row[STEP]))
+        except ValueError:
+            continue
+        if step in steps:  # a learning rate at every step of the optimizer would make thousands of epochs
+            moved.append({"epoch": row[STEP], **{name: value for name, value in row.items() if name != STEP}})
+    return moved, [f"the steps, {ordered[0]:g} to {ordered[-1]:g} by one, are taken for epochs"]
+
+
+def _is_error(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Meaning) and meaning.curve in ERRORS
+
+
+def _columns(names: Sequence[str]) -> dict[str, str] | None:
+    """What each column of a long table is; None where it is another table."""
+    found: dict[str, str] = {}
+    for name in names:
+        words = words_of(name)
+        if words in _TAGS:
+            found.setdefault("tag", name)
+        elif words in _VALUES:
+            found.setdefault("value", name)
+        elif words == ["epoch"]:
+            found["epoch"] = name
+        elif is_step(name):
+            found.setdefault(STEP, name)
+        elif is_group(name):
+            found.setdefault("group", name)
+    if {"tag", "value"} <= found.keys() and not {"epoch", STEP}.isdisjoint(found):
+        return found
+    return None
+
+
+def _pivoted(
+    source: str, lines: Sequence[str], delimiter: str, names: Sequence[str], columns: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    """One row for each line: its epoch or step, its run, and its value under its tag."""
+    records: list[Cells] = []
+    groups: set[str] = set()
+    for n, fields in enumerate(_records(lines[1:], delimiter), 2):
+        if len(fields) != len(names):
+            raise bad(f"{source}: line {n}", expected=f"{len(names)} fields, as in the header", got=f"{len(fields)}")
+        record = dict(zip(names, fields, strict=True))
+        records.append(record)
+        if "group" in columns:
+            groups.add(str(record[columns["group"]]))
+    parts = as_parts(groups)
+    tags: set[str] = set()
+    for record in records:
+        tag = str(record[columns["tag"]])
+        row: dict[str, object] = {}
+        for what in ("epoch", STEP):
+            if what in columns:
+                row[what] = record[columns[what]]
+        if "group" in columns:
+            group = str(record[columns["group"]])
+            if group in parts:
+                tag = f"{parts[group]} {tag}"
+            else:
+                row[columns["group"]] = group
+        row[tag] = record[columns["value"]]
+        tags.add(tag)
+        if len(tags) > base.MOST_COLUMNS:
+            raise bad(source, expected=f"at most {base.MOST_COLUMNS:,} tags", got="more")
+        yield row
+
+
+def as_parts(groups: Iterable[str]) -> dict[str, str]:
+    """Runs that are the parts of one training, as exp/train and exp/validation.
+
+    Args:
+        groups: names of runs.
+
+    Returns:
+        Run -> the words of its part, and of clean or robust; empty where the runs are several trainings.
+
+    Example:
+        >>> as_parts(["a/train", "a/validation"]), as_parts(["seed0", "seed1"])
+        ({'a/train': 'train', 'a/validation': 'validation'}, {})
+    """
+    names = sorted(set(groups))
+    heads = {name.rpartition("/")[0] for name in names}
+    tails = {name: words_of(name.rpartition("/")[2]) for name in names}
+    if len(heads) != 1 or len(names) < 2:
+        return {}
+    found: dict[str, str] = {}
+    for name, words in tails.items():
+        if not words or any(not parts_of([word]) and not kinds_of([word]) for word in words):
+            return {}
+        found[name] = " ".join(words)
+    return found
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t", key=line.count)
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(_records([line], delimiter), [])
+
+
+def _records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    """The fields of each line; a damaged quotation makes one field, which fits no header."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    while True:
+        try:
+            yield list(map(str.strip, next(reader)))
+        except StopIteration:
+            return
+        except csv.Error:
+            yield []
