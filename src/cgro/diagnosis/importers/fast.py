@@ -3,7 +3,7 @@
 from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.heads import classes_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.log import headers_of, numbers_of, rate_in_force, without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -90,10 +90,7 @@ class Fast:
         ]
         if at_end:
             remarks.append("the evaluation at the end is taken for the last epoch")
-        about = {"format": self.name, "settings": settings, "attack": attack}
-        classes = classes_of(settings)
-        if classes is not None:
-            about["n_classes"] = classes
+        about = about_of(settings, self.name) | {"attack": attack}
         columns = [*names, *_LAST[: len(at_end)]]
         table = Table(text.source, lambda: rows, columns, about, remarks, meanings=_ON_ATTACKED | _AT_THE_END)
         return list(map(rate_in_force, curves_of(table, told)))

@@ -10,6 +10,7 @@ MOST_SETTINGS = 1_000
 """Settings of one head that are read. A choice; programs of this field have thirty."""
 # A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
 _SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
+_DATA = ("dataset", "data", "data_set", "data_dir", "dataset_name")
 _SHOWN = {
     "attack": ("attack", "attack_type", "train_attack"),
     "norm": ("norm", "attack_norm", "threat_model"),
@@ -18,7 +19,7 @@ _SHOWN = {
     "start": ("delta_init",),
     "objective": ("loss", "loss_type", "beta"),
     "network": ("model", "arch", "net", "network", "model_name"),
-    "data": ("dataset", "data", "data_set", "data_dir", "dataset_name"),
+    "data": _DATA,
     "epochs": ("epochs", "n_epochs", "num_epochs"),
     "seed": ("seed",),
 }
@@ -84,7 +85,7 @@ def classes_of(settings: Mapping[str, str]) -> int | None:
         >>> classes_of({"dataset": "CIFAR-100"}), classes_of({"data_dir": "../cifar-data"}), classes_of({})
         (100, None, None)
     """
-    for name in _SHOWN["data"]:
+    for name in _DATA:
         value = settings.get(name, "").lower()
         if "emnist" in value:
             return None
@@ -92,3 +93,22 @@ def classes_of(settings: Mapping[str, str]) -> int | None:
             if re.search(pattern, value):
                 return n
     return None
+
+
+def about_of(settings: Mapping[str, str], name: str) -> dict[str, object]:
+    """What `Curves.meta` keeps of a log with a head.
+
+    Args:
+        settings: see `settings_of`.
+        name: of the format.
+
+    Returns:
+        The format and the settings; attack and number of classes where the settings name them.
+
+    Example:
+        >>> about_of({"attack": "none", "dataset": "svhn"}, "text log")["n_classes"]
+        10
+    """
+    about: dict[str, object] = {"format": name, "settings": settings}
+    known = {"attack": settings.get("attack"), "n_classes": classes_of(settings)}
+    return about | {key: value for key, value in known.items() if value is not None}

@@ -15,7 +15,7 @@ MOST_CHARACTERS = 4_000
 
 # "Epoch: [3 | 120]", "epoch=3/120", "Epoch 3 of 120", "Train Epoch: 3"; neither "Epochs: 120" nor "Best epoch: 3".
 _EPOCH = re.compile(
-    r"(?<![A-Za-z])epoch(?![A-Za-z])[\s:=#_'\"]{0,6}[\[(]?\s*(?P<epoch>\d{1,7})(?:\.0+)?(?![\d.]*[\dA-Za-z])"
+    r"(?<![A-Za-z])epoch(?![A-Za-z])[\s:=#_'\"]{0,6}[\[(]?\s*(\d{1,7})(?:\.0+)?(?![\d.]*[\dA-Za-z])"
     r"(?:\s*(?:/|\||of)\s*\d{1,7})?\s*[\])]?",
     re.IGNORECASE,
 )
@@ -30,8 +30,8 @@ _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IG
 # A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, and not the 10000 of
 # "10000 test images".
 _VALUE = re.compile(
-    r"(?<![\w.%/\-@#])(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
-    r"(?:/(?P<of>\d+))?(?P<sign>\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
+    r"(?<![\w.%/\-@#])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
+    r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
     r"(?![\w.%/])(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
     re.IGNORECASE,
 )
@@ -93,7 +93,7 @@ def parse_line(body: str) -> Line:
     if "poch" in text or "POCH" in text:
         for match in _EPOCH.finditer(text):
             if not _OTHER_EPOCH.search(text[: match.start()]):
-                found.epoch = int(match["epoch"])
+                found.epoch = int(match[1])
                 found.ends = _ENDS.search(text) is not None
                 break
         text = _EPOCH.sub(" | ", text)
@@ -122,7 +122,7 @@ def _values(chunk: str, said: _Said) -> list[tuple[str, str]]:
         start = match.end()
         kept = ""
         if _tells_attack(raw, match, chunk):
-            kept = raw + match["number"]
+            kept = raw + match[1]
             continue
         name = _name(raw, said)
         if name:
@@ -140,7 +140,7 @@ def _values(chunk: str, said: _Said) -> list[tuple[str, str]]:
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
-    if not raw[-1:].isspace() or not match["number"].isdecimal() or int(match["number"][:9]) > _ATTACK_NUMBER:
+    if not raw[-1:].isspace() or not match[1].isdecimal() or int(match[1][:9]) > _ATTACK_NUMBER:
         return False
     words = _words(raw)
     follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
@@ -149,10 +149,10 @@ def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
 
 def _text_of(match: re.Match[str]) -> str:
     """A number as a cell of a table; a count of a total becomes a percentage."""
-    number, total = match["number"], match["of"]
+    number, total, sign = match.groups()
     if total is not None and number.isdecimal() and int(total) > 0 and int(number) <= int(total):
         return f"{100 * int(number) / int(total):.10g}%"
-    if match["sign"]:
+    if sign:
         return f"{number}%"
     return number
 

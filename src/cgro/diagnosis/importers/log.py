@@ -11,7 +11,7 @@ from cgro._check import bad
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.heads import classes_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.words import Meaning, meaning_of
@@ -115,12 +115,7 @@ class Log:
                 f"the header names fewer columns than there are: the first {len(_PLAIN)} are read as those of Rice "
                 f"et al., in their order, and the last {found.n_unnamed} are not used"
             )
-        about: dict[str, object] = {"format": self.name, "settings": found.settings}
-        if "attack" in found.settings:
-            about["attack"] = found.settings["attack"]
-        classes = classes_of(found.settings)
-        if classes is not None:
-            about["n_classes"] = classes
+        about = about_of(found.settings, self.name)
         table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
         return list(map(rate_in_force, curves_of(table, told)))
 

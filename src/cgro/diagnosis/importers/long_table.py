@@ -2,7 +2,8 @@
 
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cgro._check import bad
 from cgro.diagnosis.columns import ERRORS
@@ -10,7 +11,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
-from cgro.diagnosis.importers.table import Cells, Table, curves_of
+from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.words import Meaning, is_group, is_step, kinds_of, meaning_of, parts_of, words_of
 
@@ -58,7 +59,7 @@ class LongTable:
         delimiter = _delimiter(lines[0])
         names = _fields(lines[0], delimiter)
         columns = _columns(names)
-        if columns is None or any(choice.text == columns["value"] for choice in told.choices.values()):
+        if columns is None or any(choice.text == names[columns.value] for choice in told.choices.values()):
             return Delimited().read(text, told)
         rows = list(_pivoted(text.source, lines, delimiter, names, columns))
         remarks: list[str] = []
@@ -110,54 +111,65 @@ def _is_error(name: str) -> bool:
     return isinstance(meaning, Meaning) and meaning.curve in ERRORS
 
 
-def _columns(names: Sequence[str]) -> dict[str, str] | None:
+@dataclass(frozen=True)
+class _Columns:
+    """The places of the columns of a long table; None where it has none.
+
+    Args:
+        tag: of what was measured.
+        value: of the number.
+        epoch: of the epoch.
+        step: of the step.
+        group: of the run.
+    """
+
+    tag: int
+    value: int
+    epoch: int | None
+    step: int | None
+    group: int | None
+
+
+def _columns(names: Sequence[str]) -> _Columns | None:
     """What each column of a long table is; None where it is another table."""
-    found: dict[str, str] = {}
-    for name in names:
-        words = words_of(name)
-        if words in _TAGS:
-            found.setdefault("tag", name)
-        elif words in _VALUES:
-            found.setdefault("value", name)
-        elif words == ["epoch"]:
-            found["epoch"] = name
-        elif is_step(name):
-            found.setdefault(STEP, name)
-        elif is_group(name):
-            found.setdefault("group", name)
-    if {"tag", "value"} <= found.keys() and not {"epoch", STEP}.isdisjoint(found):
-        return found
-    return None
+    tag = _first(names, lambda name: words_of(name) in _TAGS)
+    value = _first(names, lambda name: words_of(name) in _VALUES)
+    epoch = _first(names, lambda name: words_of(name) == ["epoch"])
+    step = _first(names, is_step)
+    if tag is None or value is None or (epoch is None and step is None):
+        return None
+    return _Columns(tag, value, epoch, step, _first(names, is_group))
+
+
+def _first(names: Sequence[str], fits: Callable[[str], bool]) -> int | None:
+    return next((place for place, name in enumerate(names) if fits(name)), None)
 
 
 def _pivoted(
-    source: str, lines: Sequence[str], delimiter: str, names: Sequence[str], columns: Mapping[str, str]
+    source: str, lines: Sequence[str], delimiter: str, names: Sequence[str], columns: _Columns
 ) -> Iterator[dict[str, object]]:
     """One row for each line: its epoch or step, its run, and its value under its tag."""
-    records: list[Cells] = []
-    groups: set[str] = set()
+    records: list[list[str]] = []
     for n, fields in enumerate(_records(lines[1:], delimiter), 2):
         if len(fields) != len(names):
             raise bad(f"{source}: line {n}", expected=f"{len(names)} fields, as in the header", got=f"{len(fields)}")
-        record = dict(zip(names, fields, strict=True))
-        records.append(record)
-        if "group" in columns:
-            groups.add(str(record[columns["group"]]))
-    parts = as_parts(groups)
+        records.append(fields)
+    parts: dict[str, str] = {}
+    if columns.group is not None:
+        parts = as_parts(record[columns.group] for record in records)
     tags: set[str] = set()
     for record in records:
-        tag = str(record[columns["tag"]])
+        tag = record[columns.tag]
         row: dict[str, object] = {}
-        for what in ("epoch", STEP):
-            if what in columns:
-                row[what] = record[columns[what]]
-        if "group" in columns:
-            group = str(record[columns["group"]])
-            if group in parts:
-                tag = f"{parts[group]} {tag}"
-            else:
-                row[columns["group"]] = group
-        row[tag] = record[columns["value"]]
+        if columns.epoch is not None:
+            row |= {"epoch": record[columns.epoch]}
+        if columns.step is not None:
+            row |= {STEP: record[columns.step]}
+        if columns.group is not None and record[columns.group] in parts:
+            tag = f"{parts[record[columns.group]]} {tag}"
+        elif columns.group is not None:
+            row[names[columns.group]] = record[columns.group]
+        row[tag] = record[columns.value]
         tags.add(tag)
         if len(tags) > base.MOST_COLUMNS:
             raise bad(source, expected=f"at most {base.MOST_COLUMNS:,} tags", got="more")

@@ -82,7 +82,7 @@ class Mair:
         units: dict[str, Unit] = dict.fromkeys(meanings, "percent")
         about = {"format": self.name}
         if trainer == "Standard":
-            about["attack"] = "none"
+            about |= {"attack": "none"}
         names = [name for name in columns if name not in unused]
         table = Table(text.source, lambda: rows, names, about, remarks, meanings, units, appended=True)
         return curves_of(table, told)

@@ -9,7 +9,7 @@ from cgro._check import listed, one_line
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.heads import classes_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
@@ -127,10 +127,7 @@ class Printed:
             remarks.append("natural_acc and robust_acc are taken for those of the test set, as MART prints them")
         _require_totals(names, rows, text.source)
         _require_robust(names, found, told, text.source)
-        about: dict[str, object] = {"format": self.name, "settings": found.settings}
-        classes = classes_of(found.settings)
-        if classes is not None:
-            about["n_classes"] = classes
+        about = about_of(found.settings, self.name)
         remarks += more
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
 
