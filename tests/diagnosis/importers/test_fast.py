@@ -29,6 +29,15 @@ def test_the_three_programs_are_told_apart_by_their_options() -> None:
         assert read(fast().replace("delta_init='random'", option)).meta["attack"] == attack
 
 
+def test_columns_of_descendants_are_what_their_names_say() -> None:
+    """A test accuracy in every row: the evaluation at the end is not read over it."""
+    lines = [line.replace("Train Acc", "Train Acc \t Test Acc \t 20 step PGD test Acc") for line in fast().splitlines()]
+    lines = [f"{line} \t 0.7000 \t 0.4000" if "12.3" in line else line for line in lines]
+    found = read("\n".join(lines))
+    assert np.allclose(found["robust_error/test"], 0.6)
+    assert np.allclose(found["robust_error/train"], ERRORS[RTR], atol=1e-6)
+
+
 def test_without_their_options_the_columns_are_what_their_names_say() -> None:
     text = fast().replace("delta_init='random', ", "")
     assert Fast().recognizes(Text(text, "x")) == 0

@@ -113,6 +113,31 @@ def test_progress_bars_are_no_values(file) -> None:
     assert is_right(found)
 
 
+def test_values_in_progress_bars_may_be_of_an_earlier_epoch(file) -> None:
+    """Lightning's bar shows the last validation while the next epoch trains."""
+    bars = lines(
+        lambda e: f"Epoch {e}: 100%|##| 391/391 [00:30<00:00, 9.9it/s, loss=1, val_acc=0.{40 + e}, val_adv_acc=0.3]"
+    )
+    refused(lambda: read(file(bars)), "'val_acc' stands in progress bars alone", "CSVLogger")
+    found = read(file(bars + lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}")))
+    assert is_right(found)
+    assert not found.has("clean_error/validation")
+
+
+def test_colors_and_bars_that_go_back_are_passed_over(file) -> None:
+    for write in (
+        lambda e: f"\x1b[32mEpoch {e}\x1b[0m: {clean_and_robust(e)}",
+        lambda e: f"Epoch {e}\n  1/9 [>...] - test acc: 0.1" + "\b" * 30 + clean_and_robust(e),
+    ):
+        assert is_right(read(file(lines(write))))
+
+
+def test_mart_prints_one_value_an_epoch(file) -> None:
+    """The same function on the training set, and then on the test set: two values of one name."""
+    text = lines(lambda e: f"Train Epoch: {e} [0/50000 (0%)]\tLoss: 1.0\nrobust_acc: 0.9\nrobust_acc: 0.4")
+    refused(lambda: read(file(text)), "'robust_acc' is printed twice")
+
+
 def test_natural_acc_is_of_the_test_set_only_where_mart_prints_it(file) -> None:
     text = lines(lambda e: f"Epoch {e}\nnatural_acc: 0.6\nrobust_acc: 0.4")
     refused(lambda: read(file(text)), "does not say train, validation or test")

@@ -72,7 +72,7 @@ class Fast:
             body = without_prefix(line)
             settings |= settings_of(body)
             names = next(iter(headers_of(body)), names)
-            is_last = is_last or body.split("\t")[0].strip() == _LAST[0]
+            is_last = is_last or (body.split("\t")[0].strip() == _LAST[0] and _AT_THE_END.keys().isdisjoint(names))
             values = numbers_of(body)
             if values is None:
                 continue
@@ -92,5 +92,8 @@ class Fast:
             remarks.append("the evaluation at the end is taken for the last epoch")
         about = about_of(settings, self.name) | {"attack": attack}
         columns = [*names, *_LAST[: len(at_end)]]
-        table = Table(text.source, lambda: rows, columns, about, remarks, meanings=_ON_ATTACKED | _AT_THE_END)
+        meanings = dict(_ON_ATTACKED)
+        if at_end:
+            meanings |= _AT_THE_END
+        table = Table(text.source, lambda: rows, columns, about, remarks, meanings)
         return list(map(rate_in_force, curves_of(table, told)))

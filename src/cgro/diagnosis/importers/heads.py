@@ -8,6 +8,8 @@ from cgro._check import one_line
 
 MOST_SETTINGS = 1_000
 """Settings of one head that are read. A choice; programs of this field have thirty."""
+_BEFORE = 100
+"""Characters in which it begins: some programs print a word before it. A choice."""
 # A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
 _SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
 _DATA = ("dataset", "data", "data_set", "data_dir", "dataset_name")
@@ -43,9 +45,10 @@ def settings_of(body: str) -> dict[str, str]:
         >>> settings_of("Epoch 1")
         {}
     """
-    if not body.startswith("Namespace("):
+    place = body[:_BEFORE].find("Namespace(")
+    if place < 0:
         return {}
-    found = itertools.islice(_SETTING.finditer(body[10:]), MOST_SETTINGS)
+    found = itertools.islice(_SETTING.finditer(body[place + 10 :]), MOST_SETTINGS)
     return {match[1]: match[2].strip("'\" ") for match in found}
 
 

@@ -46,12 +46,14 @@ class Line:
     Args:
         epoch: the epoch that it names; None where it names none.
         values: (name, text of the number), in order.
+        is_bar: whether it is the progress bar of tqdm.
         ends: whether it says that the epoch is over, so that its values stand above.
         attack: the line, if it speaks of an attack and no name of a number does.
     """
 
     epoch: int | None = None
     values: list[tuple[str, str]] = field(default_factory=list)
+    is_bar: bool = False
     ends: bool = False
     attack: str = ""
 
@@ -89,7 +91,7 @@ def parse_line(body: str) -> Line:
         2
     """
     text = _TENSOR.sub(r"\1", body[:MOST_CHARACTERS])
-    found = Line()
+    found = Line(is_bar="%|" in text)
     if "poch" in text or "POCH" in text:
         for match in _EPOCH.finditer(text):
             if not _OTHER_EPOCH.search(text[: match.start()]):

@@ -27,6 +27,8 @@ PREFIX = re.compile(
     r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
     r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
 )
+_COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
+"""What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
 _PLAIN = (
@@ -154,6 +156,8 @@ def without_prefix(line: str) -> str:
         >>> without_prefix("2024-01-01 10:00:00,123 INFO train: Epoch 1")
         'Epoch 1'
     """
+    if "\x1b" in line or "\b" in line:
+        line = _COLOR.sub("", line.rpartition("\b")[2])  # Keras goes back over its bar
     return PREFIX.sub("", line, count=1).strip()
 
 

@@ -37,6 +37,7 @@ class _Block:
         values: name -> text of the number, the last one.
         fresh: names with their texts since the epoch was last named.
         twice: names on held-out data that have two values without the epoch being named between.
+        in_bars: names on held-out data with a value in a progress bar, which shows an earlier epoch's for a while.
     """
 
     epoch: int | None
@@ -44,12 +45,17 @@ class _Block:
     values: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     twice: dict[str, tuple[str, str]] = field(default_factory=dict)
+    in_bars: set[str] = field(default_factory=set)
 
     def take(self, line: Line) -> None:
         """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
         for name, value in line.values:
+            held_out = _is_held_out(name) or name in _OF_TEST
+            if held_out and line.is_bar:
+                self.in_bars.add(name)
+                continue
             earlier = self.fresh.get(name)
-            if earlier is not None and earlier != value and _is_held_out(name):
+            if earlier is not None and earlier != value and held_out:
                 self.twice.setdefault(name, (earlier, value))
                 continue
             self.fresh[name] = value
@@ -119,6 +125,7 @@ class Printed:
         found = _read(text)
         remarks = said_of_itself(found.settings)
         _require_single(found, text.source)
+        _require_lines(found, text.source)
         rows, more = _rows(found)
         names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
         meanings: dict[str, Meaning] = {}
@@ -205,6 +212,18 @@ def _require_single(found: _Printed, source: str) -> None:
             raise refusal(source, text)
 
 
+def _require_lines(found: _Printed, source: str) -> None:
+    """Refuse held-out values that stand in progress bars alone: whose epoch they are, a bar does not say."""
+    in_bars = sorted(set().union(*(block.in_bars for block in found.blocks)))
+    in_lines: set[str] = set().union(*(block.values.keys() for block in found.blocks))
+    if in_bars and not any(map(_is_held_out, in_lines)):
+        text = (
+            f"{in_bars[0]!r} stands in progress bars alone, which show the value of an earlier epoch until it is "
+            "measured again; write the values of each epoch into a file, as CSVLogger does"
+        )
+        raise refusal(source, text)
+
+
 def _require_totals(names: list[str], rows: list[dict[str, object]], source: str) -> None:
     """Refuse counts of which nobody says of how many, with the patterns that divide them."""
     counts = [name for name in names if is_total(name) and any(_above_one(row.get(name)) for row in rows)]
@@ -237,7 +256,9 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
         return
     for name in names:
         meaning = meaning_of(name)
-        if isinstance(meaning, Unknown) or (_is_held_out(name) and meaning.curve.startswith("robust_")):
+        if isinstance(meaning, Unknown):
+            return
+        if isinstance(meaning, Meaning) and _is_held_out(name) and meaning.curve.startswith("robust_"):
             return
     held_out = [name for name in names if _is_held_out(name)]
     if not held_out:
