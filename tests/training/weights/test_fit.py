@@ -214,3 +214,11 @@ def test_without_a_network_the_only_state_dict_is_read_or_one_is_named(tmp_path:
     refused(lambda: read_weights(path), "a, b")
     refused(lambda: read_weights(path, entry="c"), "'c'")
     assert read_weights(path, entry="b")["w"].item() == 1
+
+
+def test_the_docs_list_every_way_of_saving() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "importing.md").read_text().partition("## Checkpoints")[2]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    listed = {name.strip() for row in rows for name in row.split(", ")}
+    listed.add(next(row.strip() for row in rows if "Madry" in row))  # a name with a comma
+    assert (FILES.keys() | ASKED.keys()) <= listed
