@@ -57,7 +57,9 @@ def test_a_line_that_speaks_of_an_attack_without_a_number_of_it_is_kept() -> Non
     assert parse_line("Training advances").attack == ""
 
 
-@pytest.mark.parametrize("part", ["(", "1 ", "a 1", "epoch 1 ", "tensor(", "1/1(", "[", "pgd 1 ", "- "])
+@pytest.mark.parametrize(
+    "part", ["(", "1 ", "a 1", "epoch 1 ", "tensor(", "1/1(", "[", "pgd 1 ", "- ", "best epoch 1 ", "1 a ", "(1%"]
+)
 def test_a_line_of_any_length_takes_no_time(part: str) -> None:
     start = time.process_time()
     parse_line(part * 50_000)

@@ -36,6 +36,21 @@ def test_steps_that_do_not_run_by_one_are_asked_for() -> None:
     assert found.measured("robust_error/test")[0].tolist() == [390 * e for e in range(N)]
 
 
+def test_an_epoch_among_the_tags_counts_for_its_step() -> None:
+    """Lightning logs the epoch as a scalar beside the others, at steps of the optimizer."""
+    lines = ["step,tag,value"]
+    for e in range(N):
+        lines += [f"{391 * e},epoch,{e}", f"{391 * e},val/adv_acc,{ACC[RTE][e]:.6f}"]
+    (found,) = read("\n".join(lines))
+    assert found.epoch.tolist() == list(range(N))
+    assert np.allclose(found["robust_error/validation"], 1 - ACC[RTE], atol=1e-6)
+
+
+def test_seeds_without_a_column_of_theirs_are_refused() -> None:
+    lines = ["epoch,tag,value", *(f"{e},test/acc,{0.3 + seed / 10}" for seed in range(3) for e in range(12))]
+    refused(lambda: read("\n".join(lines)), "3 trainings")
+
+
 def test_the_value_column_of_one_tag_can_be_named() -> None:
     text = "Wall time,Step,Tag,Value\n" + "".join(f"1e9,{e},x,{ACC[CTE][e]:.6f}\n" for e in range(N))
     (found,) = read(text, "epoch=Step,clean_accuracy/test=Value")

@@ -1,5 +1,7 @@
 """Tables between bars: emphasis, alignment, text around them, damaged rows."""
 
+import time
+
 import pytest
 from tests.cases import refused
 
@@ -24,6 +26,13 @@ def test_seeds_between_bars() -> None:
     rows = "".join(f"| {s} | {e} | 0.{4 + s} |\n" for s in (0, 1) for e in (1, 2))
     found = read(f"| seed | epoch | test adv acc |\n|---|---|---|\n{rows}")
     assert [one["robust_error/test"].tolist() for one in found] == [[0.6, 0.6], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("line", [" " * 5_000, "|-" * 5_000, "- " * 5_000, "+" * 5_000])
+def test_lines_of_any_length_take_no_time(line: str) -> None:
+    start = time.process_time()
+    Markdown().recognizes(Text(f"|\n{line}\n" * 300, "x"))
+    assert time.process_time() - start < 5
 
 
 def test_rows_of_another_length_and_none() -> None:

@@ -23,6 +23,8 @@ _OTHER_EPOCH = re.compile(
     r"(?:best|from|resum\w*|load\w*|restor\w*|start\w*|total|every|per|until)[^|,;]*$", re.IGNORECASE
 )
 """What stands before an epoch that is not the one of the lines that follow."""
+_BEFORE_EPOCH = 60
+"""Characters in which it stands. A choice."""
 _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
 _BETWEEN = re.compile(r"[,;|]|\s-\s")
 """What separates the parts of a line."""
@@ -94,7 +96,7 @@ def parse_line(body: str) -> Line:
     found = Line(is_bar="%|" in text)
     if "poch" in text or "POCH" in text:
         for match in _EPOCH.finditer(text):
-            if not _OTHER_EPOCH.search(text[: match.start()]):
+            if not _OTHER_EPOCH.search(text[max(0, match.start() - _BEFORE_EPOCH) : match.start()]):
                 found.epoch = int(match[1])
                 found.ends = _ENDS.search(text) is not None
                 break

@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cgro._check import bad
@@ -148,7 +148,7 @@ def _first(names: Sequence[str], fits: Callable[[str], bool]) -> int | None:
 def _pivoted(
     source: str, lines: Sequence[str], delimiter: str, names: Sequence[str], columns: _Columns
 ) -> Iterator[dict[str, object]]:
-    """One row for each line: its epoch or step, its run, and its value under its tag."""
+    """One row for each run and epoch or step, with its values under their tags."""
     records: list[list[str]] = []
     for n, fields in enumerate(_records(lines[1:], delimiter), 2):
         if len(fields) != len(names):
@@ -158,22 +158,34 @@ def _pivoted(
     if columns.group is not None:
         parts = as_parts(record[columns.group] for record in records)
     tags: set[str] = set()
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
     for record in records:
-        tag = record[columns.tag]
-        row: dict[str, object] = {}
-        if columns.epoch is not None:
-            row |= {"epoch": record[columns.epoch]}
-        if columns.step is not None:
-            row |= {STEP: record[columns.step]}
-        if columns.group is not None and record[columns.group] in parts:
-            tag = f"{parts[record[columns.group]]} {tag}"
-        elif columns.group is not None:
-            row[names[columns.group]] = record[columns.group]
-        row[tag] = record[columns.value]
+        row, tag = _row_of(record, names, columns, parts)
         tags.add(tag)
         if len(tags) > base.MOST_COLUMNS:
             raise bad(source, expected=f"at most {base.MOST_COLUMNS:,} tags", got="more")
-        yield row
+        key = tuple(row.values())
+        if tag in rows.get(key, ()):
+            yield rows.pop(key)  # the same value again, as of another seed: a row of its own, to be noticed
+        rows.setdefault(key, row)[tag] = record[columns.value]
+    yield from rows.values()
+
+
+def _row_of(
+    record: Sequence[str], names: Sequence[str], columns: _Columns, parts: Mapping[str, str]
+) -> tuple[dict[str, object], str]:
+    """What a line says of its epoch, step and run; and its tag, with the part that a run stands for."""
+    tag = record[columns.tag]
+    row: dict[str, object] = {}
+    if columns.epoch is not None:
+        row |= {"epoch": record[columns.epoch]}
+    if columns.step is not None:
+        row |= {STEP: record[columns.step]}
+    if columns.group is not None and record[columns.group] in parts:
+        tag = f"{parts[record[columns.group]]} {tag}"
+    elif columns.group is not None:
+        row[names[columns.group]] = record[columns.group]
+    return row, tag
 
 
 def as_parts(groups: Iterable[str]) -> dict[str, str]:

@@ -11,10 +11,6 @@ from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 
-_RULE = re.compile(r"\s*[|+]?\s*:?[-=]+:?\s*(?:[|+]\s*:?[-=]+:?\s*)+[|+]?\s*")
-"""The line below a header: |---|:--:|, and +----+----+ of a printed table."""
-_LONGEST_RULE = 10_000
-
 
 class Markdown:
     """A table between bars with a rule below its header; text around it is left out."""
@@ -65,9 +61,15 @@ def _header(lines: Sequence[str]) -> int | None:
     """The place of the header: the first line between bars that a rule follows."""
     for place, line in enumerate(lines[:-1]):
         below = lines[place + 1]
-        if "|" in line and len(below) < _LONGEST_RULE and _RULE.fullmatch(below) and not _RULE.fullmatch(line):
+        if "|" in line and _is_rule(below) and not _is_rule(line):
             return place
     return None
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line is the one below a header: |---|:--:|, or +----+----+ of a printed table."""
+    cells = re.split(r"[|+]", line.strip().strip("|+"))
+    return len(cells) > 1 and all(cell.strip() and not cell.strip().strip(":").strip("-=") for cell in cells)
 
 
 def _rows(lines: Sequence[str], place: int) -> Iterator[tuple[int, list[str]]]:
@@ -76,7 +78,7 @@ def _rows(lines: Sequence[str], place: int) -> Iterator[tuple[int, list[str]]]:
         line = lines[n]
         if "|" not in line and "+" not in line:
             return
-        if len(line) < _LONGEST_RULE and (_RULE.fullmatch(line) or not line.strip("+-=| ")):
+        if not line.strip("+-=|: "):
             continue
         yield n + 1, _cells(line)
 
