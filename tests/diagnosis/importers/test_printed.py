@@ -138,6 +138,13 @@ def test_mart_prints_one_value_an_epoch(file) -> None:
     refused(lambda: read(file(text)), "'robust_acc' is printed twice")
 
 
+def test_counts_are_divided_by_what_other_lines_count(file) -> None:
+    write = lambda e: f"Epoch {e}\nnatural_err_total: {1000 + e}\nrobust_err_total: {5000 + e}"  # noqa: E731
+    refused(lambda: read(file(lines(write))), "if it is one of 10000 examples", "//10000'")
+    said = lambda e: write(e) + "\nTest: Accuracy: 150/250 (60%)"  # noqa: E731
+    refused(lambda: read(file(lines(said))), "the 250 test examples that other lines count", "//250'")
+
+
 def test_natural_acc_is_of_the_test_set_only_where_mart_prints_it(file) -> None:
     text = lines(lambda e: f"Epoch {e}\nnatural_acc: 0.6\nrobust_acc: 0.4")
     refused(lambda: read(file(text)), "does not say train, validation or test")

@@ -48,6 +48,7 @@ class Line:
     Args:
         epoch: the epoch that it names; None where it names none.
         values: (name, text of the number), in order.
+        n_test: of how many test examples a number of it is a count; None where none is.
         is_bar: whether it is the progress bar of tqdm.
         ends: whether it says that the epoch is over, so that its values stand above.
         attack: the line, if it speaks of an attack and no name of a number does.
@@ -55,6 +56,7 @@ class Line:
 
     epoch: int | None = None
     values: list[tuple[str, str]] = field(default_factory=list)
+    n_test: int | None = None
     is_bar: bool = False
     ends: bool = False
     attack: str = ""
@@ -103,7 +105,7 @@ def parse_line(body: str) -> Line:
         text = _EPOCH.sub(" | ", text)
     said = _Said()
     for chunk in _BETWEEN.split(text):
-        found.values += _values(chunk, said)
+        found.values += _values(chunk, said, found)
     speaks_of_attack = may_be_robust(text) and "robust" in kinds_of(_words(text))
     if speaks_of_attack and not any("robust" in kinds_of(_words(name)) for name, _ in found.values):
         found.attack = body.strip()
@@ -116,7 +118,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(words_of(text))
 
 
-def _values(chunk: str, said: _Said) -> list[tuple[str, str]]:
+def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
     """The named numbers of one part of a line; without any, its words are a header for the parts that follow."""
     found: list[tuple[str, str]] = []
     start = 0
@@ -131,6 +133,8 @@ def _values(chunk: str, said: _Said) -> list[tuple[str, str]]:
         name = _name(raw, said)
         if name:
             found.append((name, _text_of(match)))
+        if match[2] and "test" in parts_of(_words(name)):
+            line.n_test = int(match[2])
     rest = _relevant(kept + chunk[start:])
     if not rest:
         return found

@@ -71,12 +71,14 @@ class _Printed:
         settings: of the last Namespace.
         attack: the first line that speaks of an attack without a number that says so.
         is_mart: whether the training prints as TRADES and MART do.
+        n_test: of how many test examples counts are; None where no line says so.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
     settings: dict[str, str] = field(default_factory=dict)
     attack: str = ""
     is_mart: bool = False
+    n_test: int | None = None
 
 
 class Printed:
@@ -132,7 +134,7 @@ class Printed:
         if found.is_mart and not _OF_TEST.keys().isdisjoint(names):
             meanings = _OF_TEST
             remarks.append("natural_acc and robust_acc are taken for those of the test set, as MART prints them")
-        _require_totals(names, rows, text.source)
+        _require_totals(names, rows, found.n_test, text.source)
         _require_robust(names, found, told, text.source)
         about = about_of(found.settings, self.name)
         remarks += more
@@ -156,6 +158,7 @@ def _read(text: Text) -> _Printed:
         elif said.epoch is not None:
             block.fresh.clear()
         block.take(said)
+        found.n_test = said.n_test or found.n_test
         if said.attack and block.epoch is not None:
             found.attack = found.attack or said.attack
     return found
@@ -224,8 +227,8 @@ def _require_lines(found: _Printed, source: str) -> None:
         raise refusal(source, text)
 
 
-def _require_totals(names: list[str], rows: list[dict[str, object]], source: str) -> None:
-    """Refuse counts of which nobody says of how many, with the patterns that divide them."""
+def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int | None, source: str) -> None:
+    """Refuse counts that do not say of how many, with the patterns that divide them by what other lines count."""
     counts = [name for name in names if is_total(name) and any(_above_one(row.get(name)) for row in rows)]
     if not counts:
         return
@@ -235,12 +238,12 @@ def _require_totals(names: list[str], rows: list[dict[str, object]], source: str
         curve = "robust_error/test"
         if isinstance(guess, Unknown | Meaning):
             curve = guess.guess if isinstance(guess, Unknown) else guess.told
-        pairs.append(rf"{curve}=/{re.escape(name)}\W+(?:tensor\()?([\d.]+)//10000")
-    text = (
-        f"{counts[0]!r} is a count; if it is one of 10000 examples, add "
-        rf"--map 'epoch=/[Ee]poch:? \[?(\d+)/,{','.join(pairs)}'"
-    )
-    raise refusal(source, text)
+        pairs.append(rf"{curve}=/{re.escape(name)}\W+(?:tensor\()?([\d.]+)//{n_test or 10000}")
+    of = "10000 examples"
+    if n_test is not None:
+        of = f"the {n_test} test examples that other lines count"
+    text = f"{counts[0]!r} is a count; if it is one of {of}, add "
+    raise refusal(source, text + rf"--map 'epoch=/[Ee]poch:? \[?(\d+)/,{','.join(pairs)}'")
 
 
 def _above_one(value: object) -> bool:
