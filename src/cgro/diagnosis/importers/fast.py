@@ -1,5 +1,7 @@
 """The log of fast adversarial training: five columns of the training, and one evaluation when it is over."""
 
+from collections.abc import Mapping
+
 from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
@@ -83,7 +85,7 @@ class Fast:
         if not rows:
             raise bad(text.source, expected=f"rows of numbers under the header {' | '.join(names)!r}", got="none")
         rows[-1] |= dict(zip(_LAST, at_end, strict=False))
-        attack = next(attack for option, attack in _PROGRAMS.items() if option in settings)
+        attack = _attack_of(settings)
         remarks = [
             *said_of_itself(settings),
             f"'Train Acc' and 'Train Loss' are those of the attacked examples ({attack}), as this program has them",
@@ -97,3 +99,11 @@ class Fast:
             meanings |= _AT_THE_END
         table = Table(text.source, lambda: rows, columns, about, remarks, meanings)
         return list(map(rate_in_force, curves_of(table, told)))
+
+
+def _attack_of(settings: Mapping[str, str]) -> str:
+    """The attack in training of the program whose options these are."""
+    for option, attack in _PROGRAMS.items():
+        if option in settings:
+            return attack
+    return "fgsm"

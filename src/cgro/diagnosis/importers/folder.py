@@ -31,15 +31,16 @@ def log_in(folder: Path, read: Callable[[Path], object]) -> Path | None:
         if path.is_file() and (name.lower().endswith(_SUFFIXES) or _EVENTS in name):
             found.append(path)
     readable: list[Path] = []
+    names: list[str] = []
     for path in found[:MOST_FILES]:
         try:
             read(path)
         except BadRequest:
             continue
         readable.append(path)
+        names.append(path.name)
     if len(readable) > 1:
-        names = listed((path.name for path in readable), 6)
-        got = f"{len(readable)}: {names}"
+        got = f"{len(readable)}: {listed(names, 6)}"
         raise bad(str(folder), expected="one log", got=got, remedy=f"name one, as {readable[0]}")
     if not readable:
         return None

@@ -49,7 +49,10 @@ def settings_of(body: str) -> dict[str, str]:
     if place < 0:
         return {}
     found = itertools.islice(_SETTING.finditer(body[place + 10 :]), MOST_SETTINGS)
-    return {match[1]: match[2].strip("'\" ") for match in found}
+    settings: dict[str, str] = {}
+    for match in found:
+        settings[match[1]] = match[2].strip("'\" ")
+    return settings
 
 
 def said_of_itself(settings: Mapping[str, str]) -> list[str]:
@@ -67,9 +70,9 @@ def said_of_itself(settings: Mapping[str, str]) -> list[str]:
     """
     parts: list[str] = []
     for what, names in _SHOWN.items():
-        value = next((settings[name] for name in names if settings.get(name)), None)
-        if value is not None:
-            parts.append(f"{what} {one_line(value, 60)}")
+        values = list(filter(None, map(settings.get, names)))
+        if values:
+            parts.append(f"{what} {one_line(values[0], 60)}")
     if not parts:
         return []
     return [f"the log says of itself: {', '.join(parts)}"]
@@ -113,5 +116,9 @@ def about_of(settings: Mapping[str, str], name: str) -> dict[str, object]:
         10
     """
     about: dict[str, object] = {"format": name, "settings": settings}
-    known = {"attack": settings.get("attack"), "n_classes": classes_of(settings)}
-    return about | {key: value for key, value in known.items() if value is not None}
+    if "attack" in settings:
+        about |= {"attack": settings.get("attack")}
+    n_classes = classes_of(settings)
+    if n_classes is not None:
+        about |= {"n_classes": n_classes}
+    return about

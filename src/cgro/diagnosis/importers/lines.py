@@ -107,7 +107,9 @@ def parse_line(body: str) -> Line:
     for chunk in _BETWEEN.split(text):
         found.values += _values(chunk, said, found)
     speaks_of_attack = may_be_robust(text) and "robust" in kinds_of(_words(text))
-    if speaks_of_attack and not any("robust" in kinds_of(_words(name)) for name, _ in found.values):
+    for name, _ in found.values:
+        speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(_words(name))
+    if speaks_of_attack:
         found.attack = body.strip()
     return found
 
@@ -168,7 +170,7 @@ def _text_of(match: re.Match[str]) -> str:
 def _name(raw: str, said: _Said) -> str:
     """The whole name of a number, with what the line said before; empty where no word stands before the number."""
     text = raw.rstrip(" \t:=([{->~)]}")
-    place = max(text.rfind(mark) for mark in ":]})>") + 1
+    place = max(map(text.rfind, ":]})>")) + 1
     own = text[place:].strip(" \t\"'*([{-=>.#!_")
     header = _relevant(text[:place])
     if header:
@@ -197,9 +199,9 @@ def _completed(own: str, header: str, part: str) -> str:
     its_parts, outer_parts = parts_of(words), parts_of(outer)
     missing: list[str] = []
     if not kinds_of(words):
-        missing += [word for word in outer if kinds_of([word])]
+        missing += filter(_says_kind, outer)
     if not its_parts or (missing and its_parts != outer_parts):
-        missing += [word for word in outer if parts_of([word])]
+        missing += filter(_says_part, outer)
     if not its_parts and not outer_parts and part:
         missing.append(part)
     return " ".join([*missing, own])
@@ -208,4 +210,16 @@ def _completed(own: str, header: str, part: str) -> str:
 @functools.lru_cache(maxsize=10_000)
 def _relevant(text: str) -> str:
     """The words of a text that say a part, or clean or robust."""
-    return " ".join(word for word in words_of(text) if parts_of([word]) or kinds_of([word]))
+    return " ".join(filter(_says_any, words_of(text)))
+
+
+def _says_kind(word: str) -> bool:
+    return bool(kinds_of([word]))
+
+
+def _says_part(word: str) -> bool:
+    return bool(parts_of([word]))
+
+
+def _says_any(word: str) -> bool:
+    return _says_kind(word) or _says_part(word)

@@ -87,7 +87,7 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
         return rows, []
     steps: set[float] = set()
     for row in rows:
-        if any(_is_error(name) for name in row):
+        if any(map(_is_error, row)):
             try:
                 steps.add(float(str(row[STEP])))
             except ValueError:
@@ -102,7 +102,8 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
         except ValueError:
             continue
         if step in steps:  # a learning rate at every step of the optimizer would make thousands of epochs
-            moved.append({"epoch": row[STEP], **{name: value for name, value in row.items() if name != STEP}})
+            rest = dict(row)
+            moved.append({"epoch": rest.pop(STEP), **rest})
     return moved, [f"the steps, {ordered[0]:g} to {ordered[-1]:g} by one, are taken for epochs"]
 
 
@@ -142,7 +143,10 @@ def _columns(names: Sequence[str]) -> _Columns | None:
 
 
 def _first(names: Sequence[str], fits: Callable[[str], bool]) -> int | None:
-    return next((place for place, name in enumerate(names) if fits(name)), None)
+    for place, name in enumerate(names):
+        if fits(name):
+            return place
+    return None
 
 
 def _pivoted(
@@ -202,16 +206,22 @@ def as_parts(groups: Iterable[str]) -> dict[str, str]:
         ({'a/train': 'train', 'a/validation': 'validation'}, {})
     """
     names = sorted(set(groups))
-    heads = {name.rpartition("/")[0] for name in names}
-    tails = {name: words_of(name.rpartition("/")[2]) for name in names}
-    if len(heads) != 1 or len(names) < 2:
-        return {}
+    heads: set[str] = set()
     found: dict[str, str] = {}
-    for name, words in tails.items():
-        if not words or any(not parts_of([word]) and not kinds_of([word]) for word in words):
+    for name in names:
+        head, _, tail = name.rpartition("/")
+        heads.add(head)
+        words = words_of(tail)
+        if not words or not all(map(_says_part_or_kind, words)):
             return {}
         found[name] = " ".join(words)
+    if len(heads) != 1 or len(names) < 2:
+        return {}
     return found
+
+
+def _says_part_or_kind(word: str) -> bool:
+    return bool(parts_of([word]) or kinds_of([word]))
 
 
 def _delimiter(line: str) -> str:

@@ -83,7 +83,7 @@ class Mair:
         about = {"format": self.name}
         if trainer == "Standard":
             about |= {"attack": "none"}
-        names = [name for name in columns if name not in unused]
+        names = list(filter(lambda name: name not in unused, columns))
         table = Table(text.source, lambda: rows, names, about, remarks, meanings, units, appended=True)
         return curves_of(table, told)
 

@@ -69,7 +69,12 @@ def _header(lines: Sequence[str]) -> int | None:
 def _is_rule(line: str) -> bool:
     """Whether a line is the one below a header: |---|:--:|, or +----+----+ of a printed table."""
     cells = re.split(r"[|+]", line.strip().strip("|+"))
-    return len(cells) > 1 and all(cell.strip() and not cell.strip().strip(":").strip("-=") for cell in cells)
+    return len(cells) > 1 and all(map(_is_dashes, cells))
+
+
+def _is_dashes(cell: str) -> bool:
+    text = cell.strip()
+    return bool(text) and not text.strip(":").strip("-=")
 
 
 def _rows(lines: Sequence[str], place: int) -> Iterator[tuple[int, list[str]]]:
@@ -86,4 +91,8 @@ def _rows(lines: Sequence[str], place: int) -> Iterator[tuple[int, list[str]]]:
 def _cells(line: str) -> list[str]:
     """The cells between bars, without marks of emphasis."""
     inner = line.strip().removeprefix("|").removesuffix("|")
-    return [cell.strip().strip("*_`").strip() for cell in inner.split("|")]
+    return list(map(_plain, inner.split("|")))
+
+
+def _plain(cell: str) -> str:
+    return cell.strip().strip("*_`").strip()

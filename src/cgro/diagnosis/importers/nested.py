@@ -73,7 +73,7 @@ def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Itera
 
 def _objects(rows: Sequence[object], source: str) -> Iterator[Cells]:
     """The rows, which must be JSON objects, at least one."""
-    if not rows or not all(isinstance(row, dict) for row in rows):
+    if not rows or not all(map(_is_object, rows)):
         raise bad(source, expected="a list of JSON objects, one an epoch", got="something else")
     for row in rows:
         if isinstance(row, dict):
@@ -86,15 +86,19 @@ def _here(whole: Json, source: str) -> Table | None:
     if isinstance(columns, list) and isinstance(data, list) and _are_rows(data, len(columns)):
         names = list(map(str, columns))
         return Table(source, lambda: (dict(zip(names, row, strict=True)) for row in data))  # pandas, orient="split"
-    lists = {name: value for name, value in whole.items() if isinstance(value, list) and _are_values(value)}
+    lists: dict[str, list[object]] = {}
+    indexed: dict[str, dict[str, object]] = {}
+    for name, value in whole.items():
+        if isinstance(value, list) and not any(map(_is_object, value)):
+            lists[name] = value
+        elif isinstance(value, dict) and _is_indexed(value):
+            indexed[name] = value
     if any(map(_is_known, lists.keys() - {"epoch", "epochs"})):
         return _of_lists(lists, source)
-    indexed = {name: value for name, value in whole.items() if isinstance(value, dict) and _is_indexed(value)}
-    if any(map(_is_known, indexed)):  # pandas, the default orient
-        order = list(next(iter(indexed.values())))
-        if all(list(value) == order for value in indexed.values()):
-            return _of_lists({name: list(value.values()) for name, value in indexed.items()}, source)
-    if lists and not any(isinstance(value, dict) for value in whole.values()) and len(lists) == len(whole):
+    same_index = len(set(map(tuple, indexed.values()))) == 1
+    if same_index and any(map(_is_known, indexed)):  # pandas, the default orient
+        return _of_lists({name: list(value.values()) for name, value in indexed.items()}, source)
+    if lists and len(lists) == len(whole):
         return _of_lists(lists, source)
     return None
 
@@ -103,8 +107,8 @@ def _are_rows(data: Sequence[object], n_columns: int) -> bool:
     return all(isinstance(row, list) and len(row) == n_columns for row in data)
 
 
-def _are_values(value: Sequence[object]) -> bool:
-    return not any(isinstance(entry, dict) for entry in value)
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_known(name: str) -> bool:
@@ -112,12 +116,12 @@ def _is_known(name: str) -> bool:
 
 
 def _is_indexed(value: Mapping[str, object]) -> bool:
-    return bool(value) and all(name.isdecimal() for name in value)
+    return bool(value) and all(map(str.isdecimal, value))
 
 
 def _of_lists(lists: Mapping[str, list[object]], source: str) -> Table:
     """Rows of lists of one length, counted from 1 where there is no epoch."""
-    if len({len(value) for value in lists.values()}) > 1:
+    if len(set(map(len, lists.values()))) > 1:
         lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
         raise refusal(source, f"curves of different lengths: {lengths}")
 
@@ -139,7 +143,7 @@ def _below(whole: Json, source: str) -> Table | None:
         return None
     if len(found) == 1:
         return _named(*next(iter(found.items())), whole)
-    if len({frozenset(_names(table)) for table in found.values()}) > 1:
+    if len(set(map(frozenset, map(_names, found.values())))) > 1:
         raise refusal(source, f"several tables of different columns, under {listed(found, 8)}; save one of them alone")
 
     def rows() -> Iterator[Cells]:
@@ -151,7 +155,7 @@ def _below(whole: Json, source: str) -> Table | None:
 
 
 def _under(value: object, source: str) -> Table | None:
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+    if isinstance(value, list) and value and all(map(_is_object, value)):
         return Table(source, lambda: _objects(value, source))
     if isinstance(value, dict):
         return _here(value, source)
@@ -166,7 +170,7 @@ def _named(name: str, table: Table, whole: Json) -> Table:
     if isinstance(epochs, list) and len(epochs) == len(rows):
         rows = [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
     if name == _TRAINER:
-        evaluated = [row for row in rows if any(map(_is_error, row))]
+        evaluated = list(filter(_is_evaluation, rows))
         remarks.append(f"{len(rows) - len(evaluated)} rows without an error or accuracy are left out")
         rows = evaluated
     return Table(table.source, lambda: rows, remarks=remarks)
@@ -177,6 +181,10 @@ def _names(table: Table) -> list[str]:
     for row in table.rows():
         names |= dict.fromkeys(row)
     return list(names)
+
+
+def _is_evaluation(row: Cells) -> bool:
+    return any(map(_is_error, row))
 
 
 def _is_error(name: str) -> bool:

@@ -168,10 +168,10 @@ def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
     """One row an epoch, and what was assumed."""
     first, *blocks = found.blocks
     before = _held_out(first)
-    values = [block.values for block in blocks]
+    holders = blocks
     assumed: list[str] = []
     if before and blocks[-1:] and not _held_out(blocks[-1]) and blocks[-1].ends:
-        values = [block.values for block in found.blocks[:-1]]
+        holders = found.blocks[:-1]
         assumed.append("the values of an epoch stand above the line that says that it is over")
     elif before:
         assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
@@ -179,9 +179,9 @@ def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
         again = listed(blocks[-1].twice, 4)
         assumed.append(f"values that come again behind those of the last epoch are left out: {again}")
     rows: list[dict[str, object]] = []
-    for block, entry in zip(blocks, values, strict=True):
-        if entry:
-            rows.append({"epoch": block.epoch, **entry})
+    for block, holder in zip(blocks, holders, strict=True):
+        if holder.values:
+            rows.append({"epoch": block.epoch, **holder.values})
     return rows, assumed
 
 
@@ -217,11 +217,14 @@ def _require_single(found: _Printed, source: str) -> None:
 
 def _require_lines(found: _Printed, source: str) -> None:
     """Refuse held-out values that stand in progress bars alone: whose epoch they are, a bar does not say."""
-    in_bars = sorted(set().union(*(block.in_bars for block in found.blocks)))
-    in_lines: set[str] = set().union(*(block.values.keys() for block in found.blocks))
+    in_bars: set[str] = set()
+    in_lines: set[str] = set()
+    for block in found.blocks:
+        in_bars |= block.in_bars
+        in_lines |= block.values.keys()
     if in_bars and not any(map(_is_held_out, in_lines)):
         text = (
-            f"{in_bars[0]!r} stands in progress bars alone, which show the value of an earlier epoch until it is "
+            f"{min(in_bars)!r} stands in progress bars alone, which show the value of an earlier epoch until it is "
             "measured again; write the values of each epoch into a file, as CSVLogger does"
         )
         raise refusal(source, text)
@@ -229,7 +232,10 @@ def _require_lines(found: _Printed, source: str) -> None:
 
 def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int | None, source: str) -> None:
     """Refuse counts that do not say of how many, with the patterns that divide them by what other lines count."""
-    counts = [name for name in names if is_total(name) and any(_above_one(row.get(name)) for row in rows)]
+    above_one: set[str] = set()
+    for row in rows:
+        above_one |= {name for name, value in row.items() if _above_one(value)}
+    counts = list(filter(above_one.__contains__, filter(is_total, names)))
     if not counts:
         return
     pairs: list[str] = []
@@ -263,7 +269,7 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
             return
         if isinstance(meaning, Meaning) and _is_held_out(name) and meaning.curve.startswith("robust_"):
             return
-    held_out = [name for name in names if _is_held_out(name)]
+    held_out = list(filter(_is_held_out, names))
     if not held_out:
         return
     text = (

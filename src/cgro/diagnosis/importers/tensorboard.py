@@ -106,7 +106,7 @@ class TensorBoard:
             raise bad(text.source, expected="scalars", got="events without any")
         if n_again:
             remarks.append(f"{counted(n_again, 'value')} of the same step and tag came again; the last record counts")
-        ordered, assumed = steps_as_epochs([rows[step] for step in sorted(rows)], told)
+        ordered, assumed = steps_as_epochs(list(map(rows.__getitem__, sorted(rows))), told)
         table = Table(text.source, lambda: ordered, None, {"format": self.name}, [*remarks, *assumed])
         return curves_of(table, told)
 

@@ -217,16 +217,19 @@ def _left(matches: Sequence[_Match]) -> list[str]:
     """Keys of the entries that no match uses: an entry may hold the network twice, as Madry's do."""
     used: set[tuple[str, str]] = set()
     for match in matches:
-        used |= {(match.entry, source) for source in match.sources.values()}
+        for source in match.sources.values():
+            used.add((match.entry, source))
     left: dict[str, None] = {}
     for match in matches:
-        left |= {key: None for key in match.rest if (match.entry, key) not in used}
+        for key in match.rest:
+            if (match.entry, key) not in used:
+                left[key] = None
     return list(left)
 
 
 def _hint(keys: Iterable[str]) -> str:
     """What keys beside the network's most likely are."""
-    if any(NORMALIZES.search(key.lower()) for key in keys):
+    if any(map(NORMALIZES.search, map(str.lower, keys))):
         return "it normalizes its inputs: build the network with that normalization inside; "
     return ""
 

@@ -56,10 +56,11 @@ def _archive_kind(file: IO[bytes]) -> tuple[str, str] | None:
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
     file.seek(0)
-    if any("/code/" in name or name.endswith("/constants.pkl") for name in names):
+    joined = "\n".join(["", *names, ""])
+    if "/code/" in joined or "/constants.pkl\n" in joined:
         return "TorchScript, which holds code", "save torch.jit.load(FILE).state_dict() with torch.save"
-    if any(name.endswith("/data.pkl") for name in names) or not names:
+    if "/data.pkl\n" in joined or not names:
         return None
-    if all(name.endswith(".npy") for name in names):
+    if joined.count(".npy\n") == len(names):
         return "an .npz of numpy", "save the arrays with safetensors.numpy.save_file"
     return "a zip archive of other files", "unpack it"
