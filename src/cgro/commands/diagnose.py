@@ -134,7 +134,7 @@ def run(config: Config) -> Run:
     _limits(config)
     weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
     log = None
-    if weights and path.is_dir() and config.model is None:
+    if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
         log = log_in(path, lambda file: read_curves(file, columns or None))
     if log is not None:
         say(f"{log} is read: no other file of the folder holds curves")

@@ -24,6 +24,12 @@ def test_two_files_are_asked_for_by_name(tmp_path: Path) -> None:
     refused(lambda: read_curves(tmp_path), "a.csv", "b.log", "name one")
 
 
+def test_a_log_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing\n")
+    (tmp_path / "metrics.csv").write_text("epoch,loss\n1,2\n")
+    refused(lambda: read_curves(tmp_path), "metrics.csv", "no column could be mapped to an error or accuracy")
+
+
 def test_a_folder_without_any_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("nothing\n")
     refused(lambda: read_curves(tmp_path), "expected a run directory")

@@ -7,6 +7,8 @@ from pathlib import Path
 from cgro._check import BadRequest, bad, listed
 
 _SUFFIXES = (".csv", ".tsv", ".log", ".txt", ".out", ".json", ".jsonl", ".ndjson", ".md", ".gz")
+_LOGS = (".csv", ".log")
+"""A file of such a name is a log, or should be."""
 _EVENTS = "tfevents"
 MOST_FILES = 30
 """Files of a folder that are tried. A choice: a training leaves a few."""
@@ -23,7 +25,7 @@ def log_in(folder: Path, read: Callable[[Path], object]) -> Path | None:
         None where no file can be read.
 
     Raises:
-        BadRequest: several can be read; names them.
+        BadRequest: several can be read (names them); or none, and one is surely a log: why not.
     """
     found: list[Path] = []
     for name in sorted(os.listdir(folder))[: 100 * MOST_FILES]:
@@ -32,16 +34,21 @@ def log_in(folder: Path, read: Callable[[Path], object]) -> Path | None:
             found.append(path)
     readable: list[Path] = []
     names: list[str] = []
+    refusals: list[BadRequest] = []
     for path in found[:MOST_FILES]:
         try:
             read(path)
-        except BadRequest:
+        except BadRequest as refused:
+            if path.suffix in _LOGS or _EVENTS in path.name:
+                refusals.append(refused)
             continue
         readable.append(path)
         names.append(path.name)
     if len(readable) > 1:
         got = f"{len(readable)}: {listed(names, 6)}"
         raise bad(str(folder), expected="one log", got=got, remedy=f"name one, as {readable[0]}")
-    if not readable:
-        return None
-    return readable[0]
+    if readable:
+        return readable[0]
+    if refusals:
+        raise refusals[0]
+    return None
