@@ -2,23 +2,12 @@
 
 import time
 
-import pytest
-
-from cgro.diagnosis.importers.heads import classes_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import said_of_itself, settings_of
 
 
 def test_settings_of_a_namespace() -> None:
     found = settings_of("Namespace(attack='pgd', fname='a(b)_c', lr=0.1, note='x, y', resume=None)")
     assert found == {"attack": "pgd", "fname": "a(b)_c", "lr": "0.1", "note": "x, y", "resume": "None"}
-
-
-@pytest.mark.parametrize(
-    ("name", "n"),
-    [("cifar10", 10), ("CIFAR-100", 100), ("../data/cifar100", 100), ("SVHN", 10), ("fashion_mnist", 10),
-     ("emnist", None), ("tiny-imagenet", 200), ("cifar-data", None), ("mine", None)],
-)  # fmt: skip
-def test_classes_by_the_name_of_a_data_set(name: str, n: int | None) -> None:
-    assert classes_of({"dataset": name}) == n
 
 
 def test_what_is_said_is_one_printable_line() -> None:

@@ -10,6 +10,7 @@ from tests.cases import refused
 
 from cgro.diagnosis import Curves, read_curves
 from cgro.diagnosis.importers import parse_map
+from cgro.diagnosis.settings import classes_in, settings_of
 
 E = range(12)
 
@@ -104,7 +105,7 @@ def test_the_head_is_shown_and_gives_the_classes(file) -> None:
     assert found.remarks[0] == (
         "the log says of itself: radius 0.031, attack steps 10, network WideResNet, data cifar100"
     )
-    assert found.meta["n_classes"] == 100
+    assert classes_in(settings_of(found)) == (100, "dataset=cifar100")
 
 
 def test_progress_bars_are_no_values(file) -> None:

@@ -12,7 +12,6 @@ _BEFORE = 100
 """Characters in which it begins: some programs print a word before it. A choice."""
 # A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
 _SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
-_DATA = ("dataset", "data", "data_set", "data_dir", "dataset_name")
 _SHOWN = {
     "attack": ("attack", "attack_type", "train_attack"),
     "norm": ("norm", "attack_norm", "threat_model"),
@@ -21,13 +20,11 @@ _SHOWN = {
     "start": ("delta_init",),
     "objective": ("loss", "loss_type", "beta"),
     "network": ("model", "arch", "net", "network", "model_name"),
-    "data": _DATA,
+    "data": ("dataset", "data", "data_set", "data_dir", "dataset_name"),
     "epochs": ("epochs", "n_epochs", "num_epochs"),
     "seed": ("seed",),
 }
 """What is shown -> names of the setting; the first that is there."""
-_CLASSES = ((r"cifar[-_ ]?100", 100), (r"cifar[-_ ]?10(?!0)", 10), (r"svhn|mnist", 10), (r"tiny[-_ ]?imagenet", 200))
-"""Names of data sets -> classes. MNIST's relatives have ten as well, but for EMNIST."""
 
 
 def settings_of(body: str) -> dict[str, str]:
@@ -78,29 +75,6 @@ def said_of_itself(settings: Mapping[str, str]) -> list[str]:
     return [f"the log says of itself: {', '.join(parts)}"]
 
 
-def classes_of(settings: Mapping[str, str]) -> int | None:
-    """The number of classes of the data set that the head of a log names.
-
-    Args:
-        settings: see `settings_of`.
-
-    Returns:
-        None where it names none, or one that is not known.
-
-    Example:
-        >>> classes_of({"dataset": "CIFAR-100"}), classes_of({"data_dir": "../cifar-data"}), classes_of({})
-        (100, None, None)
-    """
-    for name in _DATA:
-        value = settings.get(name, "").lower()
-        if "emnist" in value:
-            return None
-        for pattern, n in _CLASSES:
-            if re.search(pattern, value):
-                return n
-    return None
-
-
 def about_of(settings: Mapping[str, str], name: str) -> dict[str, object]:
     """What `Curves.meta` keeps of a log with a head.
 
@@ -109,16 +83,14 @@ def about_of(settings: Mapping[str, str], name: str) -> dict[str, object]:
         name: of the format.
 
     Returns:
-        The format and the settings; attack and number of classes where the settings name them.
+        The format, the settings, and the attack where they name it. The number of classes is left to the verdict, which
+        says where it has it from.
 
     Example:
-        >>> about_of({"attack": "none", "dataset": "svhn"}, "text log")["n_classes"]
-        10
+        >>> about_of({"attack": "none", "seed": "0"}, "text log")["attack"]
+        'none'
     """
     about: dict[str, object] = {"format": name, "settings": settings}
     if "attack" in settings:
         about |= {"attack": settings.get("attack")}
-    n_classes = classes_of(settings)
-    if n_classes is not None:
-        about |= {"n_classes": n_classes}
     return about
