@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.diagnosis.formats import lightning, mart
 from tests.diagnosis.writers import four, write_log
 
 from cgro.cli import main
@@ -47,6 +48,34 @@ def fails(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     return line
+
+
+def test_a_folder_with_one_log_is_that_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As Lightning leaves it; what was read as what stands on the card, with its unit and its missing values."""
+    folder = tmp_path / "version_0"
+    folder.mkdir()
+    (folder / "hparams.yaml").write_text("lr: 0.1\n")
+    (folder / "metrics.csv").write_text(lightning().replace("0.1,", "0.2,", 1))
+    assert main(["diagnose", str(folder), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "metrics.csv is read" in said.err
+    assert "- robust error, validation: 1 - column 'val_robust_acc', an accuracy as a fraction" in said.out
+    (folder / "again.csv").write_text(lightning())
+    assert "name one" in fails(capsys, folder)
+    (folder / "again.csv").unlink()
+    (folder / "epoch=1.ckpt").touch()
+    assert "--model" in fails(capsys, folder)  # its checkpoints may be what is meant
+
+
+def test_the_output_of_mart_is_read_as_it_says_and_the_card_says_how(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "train.out"
+    path.write_text("Namespace(model='wideresnet', epsilon=0.031, num_steps=10)\n" + mart())
+    assert main(["diagnose", str(path), "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert "the log says of itself: radius 0.031, attack steps 10, network wideresnet" in text
+    assert "- robust error, test: 1 - column 'robust_acc', an accuracy as a fraction" in text
 
 
 def test_a_log_gives_a_card_a_figure_and_json(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

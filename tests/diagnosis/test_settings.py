@@ -11,7 +11,6 @@ from cgro.diagnosis.settings import (
     mixed_images,
     regularized,
     settings_of,
-    settings_sentence,
 )
 
 FAST = CurveRule(n_boot=99)
@@ -30,6 +29,8 @@ FAST = CurveRule(n_boot=99)
         ({"data_dir": "../cifar-data"}, None),
         ({"dataset": "cifar1000"}, None),
         ({"dataset": "emnist"}, None),
+        ({"dataset": "CIFAR-100"}, 100),
+        ({"dataset": "fashion_mnist"}, 10),
         ({"model": "cifar10"}, None),  # names no data
     ],
 )
@@ -81,5 +82,4 @@ def test_words_that_are_off_or_elsewhere_mean_nothing() -> None:
     assert mixed_images({"mixup": "0.0", "cutmix": "none", "note": "mixup"}) == ""
     assert not regularized({"awp_gamma": "0.0", "data": "martian"})
     assert regularized({"method": "trades-beta6"})
-    assert settings_sentence({"seed": "3"}) == ""
     assert settings_of(Curves([1, 2], {"robust_error/test": [0.5, 0.4]}, {"settings": "text"})) == {}

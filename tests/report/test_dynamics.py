@@ -32,7 +32,9 @@ def test_stages_are_those_of_the_run(tmp_path: Path, drawn: list[Figure], lines_
     assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
     band = lower.collections[1].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((50, 70))  # the range over seeds
-    assert " ".join(upper.get_title().split()) == "theorem: radius 0.5 x signal, robust weight 0.5; 2 seeds, range shaded"
+    assert (
+        " ".join(upper.get_title().split()) == "theorem: radius 0.5 x signal, robust weight 0.5; 2 seeds, range shaded"
+    )
     assert [axes.get_ylabel() for axes in (upper, lower)] == ["contribution to the margin (logits)", "accuracy (%)"]
 
 

@@ -25,7 +25,7 @@ from cgro.models import build, fast_layout
 from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
 from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, read_run_weights
-from cgro.training.weights import load_file, load_weights
+from cgro.training.weights import load_file, load_weights, weights_inside
 from cgro.trust import Received, Trust
 
 LINT_N = 128
@@ -192,6 +192,8 @@ def load_target(
     path = Path(path)
     if not path.exists():
         raise bad(name, expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
+    if not (path / "config.yaml").exists():
+        path = weights_inside(path) or path
     if path.is_dir():
         if options.weights is not None:
             raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")

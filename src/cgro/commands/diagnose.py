@@ -45,7 +45,7 @@ from cgro.diagnosis import (
     with_caveats,
     with_lint,
 )
-from cgro.diagnosis.importers import parse_map
+from cgro.diagnosis.importers import log_in, parse_map
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
@@ -133,6 +133,12 @@ def run(config: Config) -> Run:
     _labels(config)
     _limits(config)
     weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
+    log = None
+    if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
+        log = log_in(path, lambda file: read_curves(file, columns or None))
+    if log is not None:
+        say(f"{log} is read: no other file of the folder holds curves")
+        path, weights = log, False
     if weights and path.exists():
         return _from_weights(config, path)
     if path.is_dir():

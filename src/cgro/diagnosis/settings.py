@@ -3,25 +3,29 @@
 import re
 from collections.abc import Mapping
 
+from cgro._check import one_line
 from cgro.diagnosis.curves import Curves
 
 CLASSES: tuple[tuple[str, int], ...] = (
-    (r"cifar[-_]?100", 100),
-    (r"tiny[-_]?imagenet", 200),
-    (r"cifar[-_]?10", 10),
-    (r"svhn|mnist|stl[-_]?10|imagenette", 10),
+    (r"cifar[-_ ]?100", 100),
+    (r"tiny[-_ ]?imagenet", 200),
+    (r"cifar[-_ ]?10", 10),
+    (r"svhn|mnist|stl[-_ ]?10|imagenette", 10),
     (r"imagenet(?:[-_]?1k)?", 1000),
 )
 """Data sets as programs name them -> classes; the first that fits. EMNIST has several counts and is none of them."""
-OF_DATA = ("dataset", "data", "data_name", "data_set", "data_dir", "data_path", "root", "fname", "out_dir", "model_dir")
+OF_DATA = (
+    *("dataset", "data", "data_name", "dataset_name", "data_set"),
+    *("data_dir", "data_path", "root", "fname", "out_dir", "model_dir"),
+)
 """Settings that name the data set, the plainest first."""
 MIXES = ("mixup", "cutout", "cutmix", "augmix")
 """Settings that replace or mix parts of the training images. Padding, crops and flips leave whole images."""
 REGULARIZES = ("awp", "trades", "mart", "swa", "dropout", "label_smoothing")
 """Words of methods that keep the robust training error high on purpose, in values and names of settings."""
+LONGEST = 200
+"""Characters of a setting that are kept."""
 OFF = ("", "0", "0.0", "false", "none", "no", "off")
-SHOWN = ("attack", "norm", "epsilon", "eps", "attack_iters", "pgd_alpha", "model", "lr_schedule", "lr_max", "epochs")
-"""Settings that the card repeats, in this order."""
 
 
 def settings_of(curves: Curves) -> Mapping[str, str]:
@@ -31,12 +35,12 @@ def settings_of(curves: Curves) -> Mapping[str, str]:
         curves: of one training.
 
     Returns:
-        Name -> text; empty where the source has none.
+        Name -> printable text; empty where the source has none.
     """
     found = curves.meta.get("settings")
     if not isinstance(found, Mapping):
         return {}
-    return {str(name): str(value) for name, value in found.items()}
+    return {one_line(str(name), LONGEST): one_line(str(value), LONGEST) for name, value in found.items()}
 
 
 def classes_in(settings: Mapping[str, str]) -> tuple[int, str] | None:
@@ -127,22 +131,3 @@ def regularized(settings: Mapping[str, str]) -> bool:
         if words & set(REGULARIZES):
             return True
     return False
-
-
-def settings_sentence(settings: Mapping[str, str]) -> str:
-    """What the card repeats of the settings.
-
-    Args:
-        settings: name -> text.
-
-    Returns:
-        One sentence; empty where there is nothing to repeat.
-
-    Example:
-        >>> settings_sentence({"attack": "pgd", "epsilon": "8", "seed": "0"})
-        'The log says of its training: attack pgd, epsilon 8.'
-    """
-    told = [f"{name} {settings[name][:40]}" for name in SHOWN if settings.get(name)]
-    if not told:
-        return ""
-    return f"The log says of its training: {', '.join(told)}."

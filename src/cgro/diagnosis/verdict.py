@@ -20,7 +20,6 @@ from cgro.diagnosis.settings import (
     mixed_images,
     regularized,
     settings_of,
-    settings_sentence,
 )
 from cgro.diagnosis.shape import catastrophe, drops_of, last_jump, opening, shuffled, stuck
 
@@ -392,7 +391,6 @@ class _Case:
             lines.append(sentences.end_sentence(self.errors, "test"))
         if self.mixed and label == "robust_overfitting":
             lines.append(f"The log says {self.mixed}: its training errors are on mixed images and are not used.")
-        lines.append(settings_sentence(self.settings))
         if scope == "point":
             good = f"errors below {self.rule.point.good_enough:.0%} count as learned"
             lines.append(classes_sentence(self.settings, self.rule.point.n_classes, good, known=self.known))

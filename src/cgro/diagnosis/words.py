@@ -31,11 +31,12 @@ _CLEAN = _set("clean nat natural standard benign nominal unperturbed normal")
 _ATTACKS = _set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
 _CERTIFIED = _set("certified verified certificate cert provable")
 _ROBUST = _ATTACKS | _CERTIFIED | _set("robust rob robustness adv adversarial attack attacked perturbed")
+_ROBUST_LETTERS = tuple(sorted(_ROBUST))
 _ATTACK_DETAILS = _set("linf l1 l2 l inf eps epsilon steps step restarts iter iters ce dlr targeted t")
 """Words that say more about an attack; without an attack they are unknown."""
 _MEANS = _set("epoch mean avg average overall rate metric metrics percent pct top")
 _PLACES = _set("set data dataset split cifar mnist svhn imagenet")
-_NEUTRAL = _MEANS | _PLACES | _set("in on of the under with")
+_NEUTRAL = _MEANS | _PLACES | _set("in on of the under with network model image images example examples")
 _BEST = _set("best max min maximum minimum highest lowest peak record")
 _SMOOTHED = _set("running smoothed smooth cumulative moving")
 _FIVE = _set("acc5 top5 prec5 err5")
@@ -229,6 +230,92 @@ def _is_known(word: str, *, robust: bool) -> bool:
     if letters in _CLEAN or letters in _ROBUST or letters in _NEUTRAL:
         return True
     return robust and not _ATTACK_DETAILS.isdisjoint((word, letters))
+
+
+def parts_of(words: Iterable[str]) -> frozenset[str]:
+    """Which parts of the data some words name.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of train, validation and test.
+
+    Example:
+        >>> sorted(parts_of(["val", "acc"])), sorted(parts_of(["acc"]))
+        (['validation'], [])
+    """
+    return frozenset(_PARTS[word] for word in words if word in _PARTS)
+
+
+def kinds_of(words: Iterable[str]) -> frozenset[str]:
+    """Whether some words say clean or robust.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of clean and robust.
+
+    Example:
+        >>> sorted(kinds_of(["nat", "acc"])), sorted(kinds_of(["pgd20"])), sorted(kinds_of(["acc"]))
+        (['clean'], ['robust'], [])
+    """
+    found: set[str] = set()
+    for word in words:
+        if word in _CLEAN:
+            found.add("clean")
+        elif _letters(word) in _ROBUST:
+            found.add("robust")
+        elif word in _ABBREVIATIONS:
+            found.add(_ABBREVIATIONS[word])
+    return frozenset(found)
+
+
+def may_be_robust(text: str) -> bool:
+    """Whether a text has the letters of a word for robust, abbreviations aside: a quick look before `kinds_of`.
+
+    Args:
+        text: of any length.
+
+    Returns:
+        False where no such word stands in it.
+
+    Example:
+        >>> may_be_robust("Train Epoch: 3 Loss: 1.2"), may_be_robust("PGD-20 acc")
+        (False, True)
+    """
+    lower = text.lower()
+    return any(word in lower for word in _ROBUST_LETTERS)
+
+
+def has_measure(words: Iterable[str]) -> bool:
+    """Whether some words name an error, an accuracy or a loss.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        False for the name of an attack alone.
+
+    Example:
+        >>> has_measure(["test", "acc"]), has_measure(["pgd20"])
+        (True, False)
+    """
+    return not _MEASURES.keys().isdisjoint(words)
+
+
+def is_total(name: str) -> bool:
+    """Whether a name says that it is a count over all examples, as `robust_err_total`.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        True where a word is total, and another one error or accuracy.
+    """
+    words = words_of(name)
+    return "total" in words and has_measure(words)
 
 
 def is_group(name: str) -> bool:

@@ -9,8 +9,8 @@ from tests.cases import refused
 from tests.diagnosis.writers import csv_of
 
 from cgro._check import BadRequest, one_line
-from cgro.diagnosis import read_curves
-from cgro.diagnosis.importers import IMPORTERS
+from cgro.diagnosis import Curves, importers, read_curves
+from cgro.diagnosis.importers import IMPORTERS, Told
 from cgro.diagnosis.importers.base import Text
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
@@ -118,7 +118,29 @@ def test_other_encodings_and_binary_files_say_what_to_do(tmp_path: Path, name: s
 
 
 def test_a_text_of_sentences_shows_its_first_number_and_a_pattern(file) -> None:
-    refused(lambda: read_curves(file("starting\nEpoch 1 of 3: acc 0.5\n")), "Epoch 1 of 3: acc 0.5", "--map", "(")
+    refused(lambda: read_curves(file("starting\nround 1 of 3: score 0.5\n")), "round 1 of 3: score 0.5", "--map", "(")
+
+
+class Fixed:
+    """An importer that is as sure as it is told to be, and reads one value."""
+
+    def __init__(self, name: str, sure: float) -> None:
+        self.name = name
+        self.sure = sure
+
+    def recognizes(self, text: Text) -> float:
+        return self.sure
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        return [Curves([1.0], {"robust_error/test": [0.5]}, {"format": self.name})]
+
+
+@pytest.mark.parametrize(("sure", "reads"), [((0.6, 0.6, 0.3), "a"), ((0.3, 0.6, 0.6), "b"), ((0.3, 0.3, 0.6), "c")])
+def test_the_surest_reads_and_of_equals_the_first(
+    monkeypatch: pytest.MonkeyPatch, file, sure: tuple[float, ...], reads: str
+) -> None:
+    monkeypatch.setattr(importers, "IMPORTERS", tuple(map(Fixed, "abc", sure)))
+    assert read_curves(file("x"))[0].meta["format"] == reads
 
 
 def test_every_importer_is_the_surest_of_its_own_format() -> None:

@@ -80,7 +80,8 @@ def test_every_trap_of_the_log(header: int) -> None:
     assert np.allclose(curves["robust_error/validation"][7], errors["robust_error/test"][7] - 0.001, atol=1e-3)
     assert drops_of(curves) == (30, 45)
     assert curves.meta["attack"] == "pgd"
-    assert curves.remarks == ("2 restarts", "7 epochs were recorded more than once; the last record counts")
+    assert curves.remarks[0] == "the log says of itself: attack pgd, attack steps 10, epochs 60"
+    assert curves.remarks[1:] == ("2 restarts", "7 epochs were recorded more than once; the last record counts")
 
 
 def test_the_last_record_of_an_epoch_counts() -> None:

@@ -68,6 +68,15 @@ FILES: dict[str, Callable[[], object]] = {
     "torch's average": lambda: AveragedModel(TRUE).state_dict(),
     "before 0.4.1": lambda: {k: v for k, v in state().items() if "num_batches" not in k},
     "profiled": lambda: {**state(), "total_ops": torch.zeros(1), "fc.total_params": torch.zeros(1)},
+    "module twice": lambda: behind("module.module.", state()),
+    "compiled in Lightning": lambda: {"state_dict": behind("model._orig_mod.", state())},
+    "net. in Lightning": lambda: {"state_dict": behind("net.", state()), "hyper_parameters": {"lr": 0.1}, "loops": {}},
+    "Madry's, without a normalizer": lambda: {
+        "model": {**behind("module.model.", state()), **behind("module.attacker.model.", state())},
+        "epoch": 3,
+    },
+    "an epoch among the weights": lambda: {**state(), "epoch": 7, "_extra_state": None},
+    "with an optimizer": lambda: {"net": state(), "optimizer": torch.optim.Adam(TRUE.parameters()).state_dict()},
     "two networks": lambda: {"generator": nn.Linear(3, 3).state_dict(), "classifier": state()},
     "twice the same": lambda: {"model": state(), "ema": copy.deepcopy(state())},
 }
@@ -80,7 +89,20 @@ def test_the_weights_that_fit_are_found(tmp_path: Path, what: str) -> None:
     model = network(3)
     said = load_file(model, tmp_path / "x.pt").sentence()
     assert torch.equal(model(X), TRUE(X))
-    assert bool(said) == (what not in ("plain", "before 0.4.1", "profiled")), said
+    quiet = ("plain", "before 0.4.1", "profiled", "an epoch among the weights")
+    assert bool(said) == (what not in quiet), said
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_precision_is_rounded_and_no_more(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({key: value.to(dtype) if value.is_floating_point() else value for key, value in state().items()}, path)
+    model = network(3)
+    load_file(model, path)
+    for key, value in model.state_dict().items():
+        true = state()[key]
+        assert value.dtype == true.dtype
+        assert torch.equal(value, true.to(dtype).to(true.dtype) if true.is_floating_point() else true), key
 
 
 def test_what_was_used_is_said(tmp_path: Path) -> None:
@@ -104,6 +126,7 @@ ASKED: dict[str, tuple[Callable[[], object], str, str]] = {
     "in one dictionary": (lambda: {**behind("model.", state(OTHER)), **behind("model_ema.", state())}, "model_ema.", "model."),
     "beside plain keys": (lambda: {**state(OTHER), **behind("ema.", state())}, "ema.", "plain"),
     "both": (lambda: {"state_dict": {**behind("student.", state(OTHER)), **behind("teacher.", state())}}, "state_dict:teacher.", "student"),
+    "swa": (lambda: {"state_dict": state(OTHER), "swa_state_dict": behind("module.", state()), "swa_n": 5}, "swa_state_dict:module.", "state_dict"),
     "best and last": (lambda: {"best": state(), "last": state(OTHER)}, "best", "last"),
 }  # fmt: skip
 
@@ -149,6 +172,31 @@ def test_keys_that_are_left_over_are_no_small_matter(tmp_path: Path) -> None:
     assert torch.equal(model(X), TRUE(X))
 
 
+def test_a_normalizer_that_the_network_lacks_is_called_one(tmp_path: Path) -> None:
+    """Madry's checkpoint holds the network twice, and the statistics of the images; other authors have mu and sigma."""
+    path = tmp_path / "x.pt"
+    twice = {**behind("module.model.", state()), **behind("module.attacker.model.", state())}
+    torch.save({"model": {**twice, "module.normalizer.new_mean": torch.zeros(3)}}, path)
+    text = refused(lambda: load_file(network(3), path), "normalizes its inputs", "module.normalizer.new_mean")
+    assert "differ" not in text
+    name = text.partition("--weights ")[2].split()[0]
+    model = network(3)
+    assert "new_mean" in load_file(model, path, entry=name).sentence()
+    assert torch.equal(model(X), TRUE(X))
+    torch.save({**state(), "mu": torch.zeros(3), "sigma": torch.ones(3)}, path)
+    refused(lambda: load_file(network(3), path), "normalizes its inputs", "mu, sigma")
+    changed = {**twice, "module.attacker.model.fc.bias": torch.ones(3)}  # not the same network any more
+    torch.save({"model": changed}, path)
+    refused(lambda: load_file(network(3), path), "2 that differ")
+
+
+def test_weights_that_are_nan_with_keys_that_are_left_over_are_refused_too(tmp_path: Path) -> None:
+    weights = {**state(), "extra": torch.zeros(1)}
+    weights["fc.bias"] = torch.full((3,), torch.nan)
+    torch.save(weights, tmp_path / "x.pt")
+    refused(lambda: load_file(network(3), tmp_path / "x.pt"), "unknown extra")
+
+
 def test_what_does_not_fit_is_named_where_most_of_it_does(tmp_path: Path) -> None:
     path, weights = tmp_path / "x.pt", behind("model.", state())
     del weights["model.fc.bias"]
@@ -166,3 +214,11 @@ def test_without_a_network_the_only_state_dict_is_read_or_one_is_named(tmp_path:
     refused(lambda: read_weights(path), "a, b")
     refused(lambda: read_weights(path, entry="c"), "'c'")
     assert read_weights(path, entry="b")["w"].item() == 1
+
+
+def test_the_docs_list_every_way_of_saving() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "importing.md").read_text().partition("## Checkpoints")[2]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    listed = {name.strip() for row in rows for name in row.split(", ")}
+    listed.add(next(row.strip() for row in rows if "Madry" in row))  # a name with a comma
+    assert (FILES.keys() | ASKED.keys()) <= listed

@@ -1,18 +1,21 @@
 """Files of weights: the formats, and files that are damaged or made to harm."""
 
+import argparse
 import io
 import json
 import os
 import pickle
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from tests.cases import refused
 
-from cgro.training.weights import entries_of, is_weights, read_weights
+from cgro.training.weights import entries_of, is_weights, read_weights, weights_inside
 
 
 class Runs:
@@ -121,6 +124,46 @@ def test_shards_are_one_file(tmp_path: Path, suffix: str) -> None:
     ):
         index.write_text(json.dumps({"weight_map": places}))
         refused(lambda: entries_of(index), words)
+
+
+def test_a_shard_alone_names_its_index(tmp_path: Path) -> None:
+    names = [f"model-0000{k}-of-00002.safetensors" for k in (1, 2)]
+    for name in names:
+        save_file({name[:11]: torch.zeros(1)}, tmp_path / name)
+    assert entries_of(tmp_path / names[0])  # without an index nobody knows of the other
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {n[:11]: n for n in names}}))
+    refused(lambda: entries_of(tmp_path / names[0]), "one of its shards", "name model.safetensors.index.json")
+    assert len(read_weights(tmp_path / "model.safetensors.index.json")) == 2
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_of_hugging_face_is_its_weights(tmp_path: Path, name: str) -> None:
+    (save_file if name.endswith("safetensors") else torch.save)({"a": torch.ones(2)}, tmp_path / name)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "training_args.bin").write_bytes(pickle.dumps(Runs()))
+    assert weights_inside(tmp_path) == tmp_path / name
+    assert read_weights(tmp_path)["a"].tolist() == [1, 1]
+    assert weights_inside(tmp_path / name) is None
+
+
+def test_a_mapping_that_is_mostly_tensors_is_a_state_dict_unless_it_holds_one(tmp_path: Path) -> None:
+    weights = {"a": torch.ones(2), "b": torch.ones(1)}
+    assert set(entries_of(saved(tmp_path / "x.pt", {**weights, "epoch": 3}))) == {""}
+    assert set(entries_of(saved(tmp_path / "x.pt", {"net": weights, "acc": torch.ones(1), "t": torch.ones(1)}))) == {
+        "net"
+    }
+    refused(
+        lambda: entries_of(saved(tmp_path / "x.pt", {"acc": torch.ones(1), "epoch": 3, "lr": 0.1})), "acc, epoch, lr"
+    )
+
+
+@pytest.mark.parametrize("value", [Runs(), argparse.Namespace(lr=0.1), np.float64(0.5), Path("x"), defaultdict(list)])
+def test_what_blocks_is_named_with_the_way_out(tmp_path: Path, value: object) -> None:
+    """The class, or the function that a pickle would call."""
+    name = "print" if isinstance(value, Runs) else type(value).__name__.replace("float64", "scalar")
+    text = refused(lambda: entries_of(saved(tmp_path / "x.pt", {"state_dict": {"a": torch.ones(1)}, "x": value})))
+    assert name in text
+    assert "save model.state_dict() alone" in text
 
 
 def test_names_of_files_of_weights() -> None:

@@ -8,22 +8,48 @@ from cgro._check import bad, one_line
 from cgro.diagnosis.curves import Curves, require_robust
 from cgro.diagnosis.importers.base import Importer, Text
 from cgro.diagnosis.importers.delimited import Delimited
+from cgro.diagnosis.importers.fast import Fast
+from cgro.diagnosis.importers.folder import log_in
 from cgro.diagnosis.importers.json_rows import JsonRows
 from cgro.diagnosis.importers.log import Log, read_log
+from cgro.diagnosis.importers.long_table import LongTable
+from cgro.diagnosis.importers.mair import Mair
+from cgro.diagnosis.importers.markdown import Markdown
 from cgro.diagnosis.importers.pattern import Pattern
+from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.importers.table import from_table
+from cgro.diagnosis.importers.tensorboard import TensorBoard, is_events
 from cgro.diagnosis.importers.told import Told, parse_map
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
 
-__all__ = ["IMPORTERS", "Importer", "Told", "from_table", "parse_map", "read_curves", "read_log", "read_run"]
+__all__ = ["IMPORTERS", "Importer", "Told", "from_table", "log_in", "parse_map", "read_curves", "read_log", "read_run"]
 
-IMPORTERS: tuple[Importer, ...] = (JsonRows(), Log(), Delimited())
-"""The formats of files. To add one: write a module with an `Importer` beside the others, and its name here."""
+IMPORTERS: tuple[Importer, ...] = (
+    TensorBoard(),
+    JsonRows(),
+    Mair(),
+    Fast(),
+    Log(),
+    LongTable(),
+    Markdown(),
+    Delimited(),
+    Printed(),
+)
+"""The formats of files. To add one: write a module with an `Importer` beside the others, its name here, and a row in
+docs/importing.md. Of two that are equally sure of a text the first reads it."""
 _BINARY = {
     b"\x93NUMPY": "an array of numpy; save the curves as CSV",
-    b"PK\x03\x04": "a zip archive, such as .npz or a checkpoint; save the curves as CSV",
+    b"PK\x03\x04": "a zip archive, such as .npz, .xlsx or a checkpoint; unpack it, or save the curves as CSV",
     b"\x89HDF": "HDF5; save the curves as CSV",
+    b"PAR1": "parquet; save the curves as CSV",
+    b"SQLite format 3": "a database, such as MLflow's or Optuna's; export the run as CSV",
+    b":W&B": "the internal file of Weights & Biases; export the run's history as CSV",
+    b"BZh": "bzip2; unpack it, or use gzip",
+    b"\xfd7zXZ": "xz; unpack it, or use gzip",
+    b"\x28\xb5\x2f\xfd": "zstd; unpack it, or use gzip",
+    b"%PDF": "a PDF; save the numbers as CSV",
+    b"\x89PNG": "a picture; save the numbers as CSV",
 }
 """How a binary file begins -> what it is and what to do."""
 
@@ -32,7 +58,7 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
     """Curves from a run directory or a file; the content decides which format it is, not the name.
 
     Args:
-        path: a run of `cgro train`, a CSV, JSONL or JSON table, a text log, or any text with patterns; also gzipped.
+        path: a run of `cgro train`, a file of any format of docs/importing.md, also gzipped, or a folder with one.
         columns: curve -> column or pattern, see `parse_map`.
 
     Returns:
@@ -43,14 +69,22 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
     """
     path = Path(path)
     if os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
-        return read_run(path)
+        log = None
+        if not (path / "config.yaml").exists():
+            log = log_in(path, lambda file: read_curves(file, columns))
+        if log is None:
+            return read_run(path)
+        path = log
     if not os.path.exists(path):
         raise bad("TARGET", expected="a file or a directory", got=f"{path}, which does not exist")
     content = read_bytes(path, limit=TEXT_LIMIT)
     if content.startswith(b"\x1f\x8b"):
         content = gunzip(content, str(path))
-    text = Text(_decoded(content, path), str(path))
-    if not text.content.strip():
+    if is_events(content):
+        text = Text("", str(path), content)
+    else:
+        text = Text(_decoded(content, path), str(path))
+    if not text.raw and not text.content.strip():
         raise bad(str(path), expected="a log, CSV or JSONL", got="an empty file")
     told = Told.of(columns)
     found = _importer(text, told).read(text, told)
@@ -68,22 +102,33 @@ def _decoded(content: bytes, path: Path) -> str:
     """
     expected = "a text file: a log, CSV, JSONL"
     if "tfevents" in path.name:
-        raise bad(str(path), expected=expected, got="events of TensorBoard", remedy="export the scalars as CSV")
+        got = "damaged events of TensorBoard"
+        raise bad(str(path), expected="events of TensorBoard", got=got, remedy="export the scalars as CSV")
     for start, what in _BINARY.items():
         if content.startswith(start):
             kind, _, remedy = what.partition("; ")
             raise bad(str(path), expected=expected, got=kind, remedy=remedy)
     if len(content) > 2 * TEXT_LIMIT:
         raise bad(str(path), expected=f"at most {2 * TEXT_LIMIT:,} bytes of text", got=f"{len(content):,}")
-    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return content.decode(encoding)
+        return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
         place = f"byte {content[error.start]:#04x} at {error.start}"
         if min(content) < 9:
             raise bad(str(path), expected=expected, got=f"something binary ({place})") from None
         got = f"text in another encoding than UTF-8 ({place})"
         raise bad(str(path), expected=expected, got=got, remedy="save it as UTF-8") from None
+
+
+def _encoding(content: bytes) -> str:
+    """UTF-8 or UTF-16; without a byte order mark UTF-16 shows in its zeros, which half of the bytes of a number are."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = content[:1000]
+    for encoding, zeros, letters in (("utf-16-le", start[1::2], start[::2]), ("utf-16-be", start[::2], start[1::2])):
+        if zeros and zeros.count(0) > 0.9 * len(zeros) and not letters.count(0):
+            return encoding
+    return "utf-8-sig"
 
 
 def _importer(text: Text, told: Told) -> Importer:

@@ -19,12 +19,14 @@ class Text:
     """The text of a file.
 
     Args:
-        content: all of it, not empty.
+        content: all of it; empty for a binary format.
         source: the name of the file, for messages.
+        raw: the bytes of the file, for a binary format.
     """
 
     content: str
     source: str
+    raw: bytes = b""
 
     @functools.cached_property
     def start(self) -> str:

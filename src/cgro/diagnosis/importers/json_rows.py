@@ -1,11 +1,13 @@
-"""JSON: one object a line, a list of objects, or one object of equally long lists."""
+"""JSON: one object a line, a list of objects, one object of equally long lists, and what libraries wrap around them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from cgro._check import BadRequest, bad, listed
+from cgro._check import BadRequest, bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.nested import flat, table_in
 from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.reading import attempt, parse_json
@@ -26,6 +28,8 @@ class JsonRows:
             1 for a text that begins as an object or as a list of objects.
         """
         start = text.start
+        if start.startswith("{'"):  # a dictionary as Python prints it
+            return 0.0
         return float(start[:1] == "{" or start.startswith(("[{", "[\n", "[ {")))
 
     def read(self, text: Text, told: Told) -> list[Curves]:
@@ -39,40 +43,15 @@ class JsonRows:
             One value per seed.
 
         Raises:
-            BadRequest: damaged JSON, lists of different lengths, rows that are no objects, and see `curves_of`.
+            BadRequest: damaged JSON, lists of different lengths, rows that are no objects; see `curves_of`.
         """
         source = text.source
-        about = {"format": self.name}
         whole = attempt(lambda: parse_json(text.content, source, non_finite=True))
-        lists: dict[str, list[object]] = {}
-        if isinstance(whole, dict):
-            lists = {str(name): value for name, value in whole.items() if isinstance(value, list)}
-        if lists:
-            if len({len(value) for value in lists.values()}) > 1:
-                lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
-                raise refusal(source, f"curves of different lengths: {lengths}")
-            return curves_of(Table(source, lambda: _rows_of(lists), about=about), told)
-        if isinstance(whole, list):
-            return curves_of(Table(source, lambda: _objects(whole, source), about=about), told)
-        return curves_of(Table(source, lambda: _objects(_lines(text), source), about=about), told)
-
-
-def _rows_of(lists: Mapping[str, list[object]]) -> Iterator[Cells]:
-    """Rows of lists of one length, counted from 1 where there is no epoch."""
-    for n, values in enumerate(zip(*lists.values(), strict=True), 1):
-        yield {"epoch": n, **dict(zip(lists, values, strict=True))}
-
-
-def _objects(rows: Iterable[object], source: str) -> Iterator[Cells]:
-    """The rows, which must be JSON objects, at least one."""
-    none = True
-    for row in rows:
-        none = False
-        if not isinstance(row, dict):
-            raise bad(source, expected="one JSON object a line", got="something else")
-        yield row
-    if none:
-        raise bad(source, expected="one JSON object a line", got="something else")
+        if isinstance(whole, dict | list):
+            found = table_in(whole, source)
+            if found is not None:
+                return curves_of(replace(found, about={"format": self.name}), told)
+        return curves_of(Table(source, lambda: _objects(_lines(text), source), about={"format": self.name}), told)
 
 
 def _lines(text: Text) -> Iterator[object]:
@@ -86,3 +65,15 @@ def _lines(text: Text) -> Iterator[object]:
                 raise refusal(text.source, f"line {n} is not JSON") from None
             return
         yield row
+
+
+def _objects(rows: Iterable[object], source: str) -> Iterator[Cells]:
+    """The rows, which must be JSON objects, at least one."""
+    none = True
+    for row in rows:
+        none = False
+        if not isinstance(row, dict):
+            raise bad(source, expected="one JSON object a line", got="something else")
+        yield flat(row)
+    if none:
+        raise bad(source, expected="one JSON object a line", got="something else")

@@ -72,13 +72,14 @@ def refusal(source: str, text: str) -> BadRequest:
     return BadRequest(one_line(f"{source}: {text}"))
 
 
-def layout_of(names: Sequence[str], told: Told, source: str) -> Layout:
+def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str, Meaning] | None = None) -> Layout:
     """Understand the columns of a file.
 
     Args:
         names: of all columns, in the file's order.
         told: what the caller says; it goes before what the names say.
         source: the file, for messages.
+        known: column -> what it is, where the format and not its name says so.
 
     Returns:
         What each column is.
@@ -102,7 +103,7 @@ def layout_of(names: Sequence[str], told: Told, source: str) -> Layout:
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:
-        meaning = meaning_of(training.get(short[name], short[name]))
+        meaning = (known or {}).get(name) or meaning_of(training.get(short[name], short[name]))
         if name in units or meaning is None:
             continue
         if isinstance(meaning, Unknown):

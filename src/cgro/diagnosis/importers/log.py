@@ -11,6 +11,7 @@ from cgro._check import bad
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
@@ -27,9 +28,9 @@ PREFIX = re.compile(
     r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
     r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
 )
+_COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
+"""What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
-# A word is entered at its beginning only, and digits in one way: a line of 100 kB would take a minute otherwise.
-_SETTING = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|[^,()]+)")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
 _PLAIN = (
     "Epoch", "Train Time", "Test Time", "LR", "Train Loss", "Train Acc", "Train Robust Loss", "Train Robust Acc",
@@ -38,7 +39,6 @@ _PLAIN = (
 """The twelve columns of Rice et al., for rows under a header that names some of them and nothing else."""
 _USUAL = frozenset(map(str.lower, _PLAIN))
 _VALIDATION = ("Validation Loss", "Validation Acc", "Validation Robust Loss", "Validation Robust Acc")
-_CLASSES = {"cifar10": 10, "svhn": 10, "mnist": 10}
 
 
 @dataclass
@@ -52,6 +52,7 @@ class _Log:
         n_headers: headers so far.
         n_misfits: rows of numbers that do not fit the header.
         first_misfit: the first of them.
+        n_unnamed: numbers of a row that the header does not name, where the first twelve are the usual ones.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -60,6 +61,7 @@ class _Log:
     n_headers: int = 0
     n_misfits: int = 0
     first_misfit: str = ""
+    n_unnamed: int = 0
 
 
 class Log:
@@ -77,7 +79,7 @@ class Log:
             0.9 for a text with a header line that begins with Epoch.
         """
         for line in text.lines:
-            if _headers(_body(line)):
+            if headers_of(without_prefix(line)):
                 return 0.9
         return 0.0
 
@@ -100,25 +102,25 @@ class Log:
         """
         found = _Log()
         for line in text.lines:
-            _take(_body(line), found)
+            _take(without_prefix(line), found)
         if not found.rows:
             raise bad(
                 text.source, expected="a training log with a header 'Epoch ... Train Robust Acc ...'", got=_lack(found)
             )
-        remarks: list[str] = []
+        remarks = said_of_itself(found.settings)
         if found.n_headers > 1:
             remarks.append(counted(found.n_headers - 1, "restart"))
         if found.n_misfits:
             rows = counted(found.n_misfits, "row")
             remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
-        about: dict[str, object] = {"format": self.name, "settings": found.settings}
-        if "attack" in found.settings:
-            about["attack"] = found.settings["attack"]
-        classes = _CLASSES.get(found.settings.get("dataset", "").lower())
-        if classes is not None:
-            about["n_classes"] = classes
+        if found.n_unnamed:
+            remarks.append(
+                f"the header names fewer columns than there are: the first {len(_PLAIN)} are read as those of Rice "
+                f"et al., in their order, and the last {found.n_unnamed} are not used"
+            )
+        about = about_of(found.settings, self.name)
         table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
-        return list(map(_rate_in_force, curves_of(table, told)))
+        return list(map(rate_in_force, curves_of(table, told)))
 
 
 def read_log(text: str, source: str = "log") -> Curves:
@@ -142,13 +144,37 @@ def read_log(text: str, source: str = "log") -> Curves:
     return Log().read(Text(text, source), Told({}))[0]
 
 
-def _body(line: str) -> str:
-    """A line without what the logging put before it."""
+def without_prefix(line: str) -> str:
+    """A line without what the logging put before it: a time, a level, the name of a logger.
+
+    Args:
+        line: of any text.
+
+    Returns:
+        The message.
+
+    Example:
+        >>> without_prefix("2024-01-01 10:00:00,123 INFO train: Epoch 1")
+        'Epoch 1'
+    """
+    if "\x1b" in line or "\b" in line:
+        line = _COLOR.sub("", line.rpartition("\b")[2])  # Keras goes back over its bar
     return PREFIX.sub("", line, count=1).strip()
 
 
-def _headers(body: str) -> list[list[str]]:
-    """The ways to read a line as a header that begins with Epoch; none if it is something else."""
+def headers_of(body: str) -> list[list[str]]:
+    """The ways to read a line as a header that begins with Epoch.
+
+    Args:
+        body: of a line, without what logging puts before it.
+
+    Returns:
+        Names of columns, once or in several ways; none if it is something else.
+
+    Example:
+        >>> headers_of("Epoch \t Seconds \t LR")
+        [['Epoch', 'Seconds', 'LR']]
+    """
     start = body[:7].lower()
     if not start.startswith("epoch") or "," in body or ";" in body or re.match(r"epochs?\W*\d", body, re.IGNORECASE):
         return []
@@ -166,12 +192,12 @@ def _headers(body: str) -> list[list[str]]:
 def _take(body: str, found: _Log) -> None:
     """Add what one line says."""
     lower = body[:12].lower()
-    if body.startswith("Namespace("):
-        settings = itertools.islice(_SETTING.finditer(body[10:]), MOST_FIELDS)
-        found.settings |= {match[1]: match[2].strip("'\"") for match in settings}
+    settings = settings_of(body)
+    if settings:
+        found.settings |= settings
         return
     if lower.startswith("epoch"):
-        ways = _headers(body)
+        ways = headers_of(body)
         if ways:
             found.headers = ways
             found.n_headers += 1
@@ -179,7 +205,7 @@ def _take(body: str, found: _Log) -> None:
     if lower.startswith("validation") and found.rows:
         found.rows[-1] |= _validation(body)
         return
-    values = _numbers(body)
+    values = numbers_of(body)
     if values is None or not found.headers:
         return
     names = _names_for(len(values), found.headers)
@@ -187,12 +213,13 @@ def _take(body: str, found: _Log) -> None:
         found.n_misfits += 1
         found.first_misfit = found.first_misfit or body[:60]
         return
+    found.n_unnamed = max(found.n_unnamed, len(values) - len(_PLAIN) if len(values) > len(names) else 0)
     found.rows.append(_row(names, values))
 
 
 def _row(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     """A row; of accuracies every negative value means that it was not measured."""
-    row = dict(zip(names, values, strict=True))
+    row = dict(zip(names, values, strict=False))
     for name, value in row.items():
         if value < 0:
             meaning = meaning_of(name)
@@ -206,15 +233,28 @@ def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
     for names in headers:
         if len(names) == n:
             return names
-    if n != len(_PLAIN):
-        return None
     for names in headers:
-        if _USUAL.issuperset(map(str.lower, names)):
+        given = list(map(str.lower, names))
+        if n == len(_PLAIN) and _USUAL.issuperset(given):
+            return _PLAIN
+        if n > len(_PLAIN) and len(given) >= 4 and given == list(map(str.lower, _PLAIN[: len(given)])):
             return _PLAIN
     return None
 
 
-def _numbers(body: str) -> list[float] | None:
+def numbers_of(body: str) -> list[float] | None:
+    """The numbers of a line of nothing else.
+
+    Args:
+        body: of a line, without what logging puts before it.
+
+    Returns:
+        At least two; None for any other line.
+
+    Example:
+        >>> numbers_of("3 \t 0.5 || nan"), numbers_of("3 epochs")
+        ([3.0, 0.5, nan], None)
+    """
     fields = body.replace("|", " ").split(maxsplit=MOST_FIELDS)
     if len(fields) < 2 or not all(map(_NUMBER.fullmatch, fields)):
         return None
@@ -238,8 +278,15 @@ def _lack(found: _Log) -> str:
     return f"{found.n_misfits} rows of numbers that do not fit the header {names!r}, such as {found.first_misfit!r}"
 
 
-def _rate_in_force(curves: Curves) -> Curves:
-    """Move each sudden drop of the learning rate one epoch later, to the first epoch that it was in force for whole."""
+def rate_in_force(curves: Curves) -> Curves:
+    """Move each sudden drop of the learning rate one epoch later, to the first epoch that it was in force for whole.
+
+    Args:
+        curves: with the rate of the last step of each epoch, as this field's programs log it.
+
+    Returns:
+        With the rate of its first step.
+    """
     epochs, rate = curves.measured("lr")
     if len(rate) < 2:
         return curves

@@ -1,6 +1,7 @@
 """From named columns to curves: units, seeds and missing values are decided here for all formats."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,7 @@ from cgro.diagnosis.words import Meaning
 
 Cells = Mapping[str, object]
 _EMPTY = ("", "none", "null", "-", "n/a")
+_OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
 AGREE = 0.005
 """By how much an error and 1 minus its accuracy may differ. A choice: half a percent, the rounding of both."""
 
@@ -33,6 +35,8 @@ class Table:
         names: of the columns, in the file's order; None collects them from the rows.
         about: goes into `Curves.meta`.
         remarks: what the importer had to repair.
+        meanings: column -> what it is, where the format and not its name says so.
+        units: column -> percent or fraction, likewise.
         appended: whether the program appends its next training to the file, see `cgro.diagnosis.rows.merge`.
     """
 
@@ -41,6 +45,8 @@ class Table:
     names: Sequence[str] | None = None
     about: Mapping[str, object] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    meanings: Mapping[str, Meaning] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
     appended: bool = False
 
 
@@ -88,10 +94,10 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     names = table.names
     if names is None:
         names = _names(table)
-    layout = layout_of(names, told, table.source)
+    layout = layout_of(names, told, table.source, table.meanings)
     require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
     seeds, percent = _seeds(table, layout)
-    units = _units(seeds.values(), layout, percent, table.source)
+    units = _units(seeds.values(), layout, percent, table)
     found: list[Curves] = []
     for name, seed in seeds.items():
         found.append(_one(table, layout, seed, units, name))
@@ -150,7 +156,8 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
             values["epoch"] = len(seed.rows) + 1
         nan: list[str] = []
         for name, meaning in layout.used.items():
-            value = _cell(row.get(name), f"{table.source}: row {n}, column {name}", signs[name])
+            cell = _without_total(row.get(name), meaning)
+            value = _cell(cell, f"{table.source}: row {n}, column {name}", signs[name])
             if meaning.curve == "epoch":
                 values["epoch"] = _epoch(value, table.source)
             elif not math.isfinite(value):
@@ -164,6 +171,14 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
     if not kept:
         raise refusal(table.source, f"no rows with an epoch; columns: {listed(layout.used, 20)}")
     return _joined(kept), {name for name, seen in signs.items() if True in seen}
+
+
+def _without_total(cell: object, meaning: Meaning) -> object:
+    """The epoch in a cell such as 17/200, [17/200] or "17 of 200"; any other cell as it is."""
+    if meaning.curve != "epoch" or not isinstance(cell, str):
+        return cell
+    match = _OF_TOTAL.fullmatch(cell)
+    return cell if match is None else match[1]
 
 
 def _epoch(value: float, source: str) -> float:
@@ -225,7 +240,7 @@ def _cell(value: object, where: str, signs: set[bool]) -> float:
     raise bad(where, expected="a number", got=got)
 
 
-def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str) -> dict[str, Unit]:
+def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Table) -> dict[str, Unit]:
     """The unit of every column of errors or accuracies, from its values over all seeds.
 
     Raises:
@@ -242,7 +257,7 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str
     told: list[str] = []
     try:
         for name, column in values.items():
-            unit = layout.told.get(name)
+            unit = layout.told.get(name) or table.units.get(name)
             if unit is not None:
                 told.append(name)
             elif name in percent:
@@ -253,7 +268,7 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], source: str
             _require_range(name, column, unit)
         common = agreed_unit(units, told)
     except BadRequest as error:
-        raise refusal(source, _with_curve(str(error), layout)) from None
+        raise refusal(table.source, _with_curve(str(error), layout)) from None
     return {name: unit or common for name, unit in units.items()}
 
 

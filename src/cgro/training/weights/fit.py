@@ -4,6 +4,7 @@ A file may hold raw weights beside averaged ones, a student beside its teacher, 
 than one fits the network, none is taken in silence: the caller is asked to name one.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ stand in front of a key or, where a part of the network was wrapped, inside it: 
 COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 """Last parts of keys of numbers that change no output in evaluation mode: of BatchNorm (absent before PyTorch 0.4.1),
 of torch's averages, and of profilers that leave their counts in the network."""
+NORMALIZES = re.compile(r"normali[sz]|(?:^|[._])(?:new_)?(?:mean|std|mu|sigma)$")
+"""Keys of what subtracts a mean from the images: without it every number is another."""
 PLAIN = "plain"
 """What `--weights` calls the state dict that is the file itself, without a prefix."""
 
@@ -166,7 +169,8 @@ def _load(model: nn.Module, entries: Entries, path: Path, name: str | None) -> L
     chosen = _chosen(matches, path, name)
     model.load_state_dict(chosen.weights)
     key, source = _example(chosen.sources)
-    return Loaded(path, chosen.entry, key, source, chosen.rest)
+    same = [match for match in matches if match.entry == chosen.entry and _equal([chosen, match])]
+    return Loaded(path, chosen.entry, key, source, tuple(_left([chosen, *same])))
 
 
 def _example(sources: Mapping[str, str]) -> tuple[str, str]:
@@ -193,9 +197,10 @@ def _chosen(matches: Sequence[_Match], path: Path, name: str | None) -> _Match:
             return named[0]
         raise bad(f"{path}: --weights", expected=f"one that fits the network: {names}", got=repr(name))
     first = matches[0]
-    if len(matches) == 1 and first.rest:
+    rest = _left(matches)
+    if rest and (len(matches) == 1 or _equal(matches)):
         raise BadRequest(
-            f"{path}: a checkpoint of another network; unknown {listed(first.rest, 3)}; "
+            f"{path}: a checkpoint of another network; unknown {listed(rest, 3)}; {_hint(rest)}"
             f"if they do not matter, --weights {first.name} leaves them out"
         )
     if len(matches) > 1 and not _equal(matches):
@@ -208,12 +213,31 @@ def _chosen(matches: Sequence[_Match], path: Path, name: str | None) -> _Match:
     return first
 
 
+def _left(matches: Sequence[_Match]) -> list[str]:
+    """Keys of the entries that no match uses: an entry may hold the network twice, as Madry's do."""
+    used: set[tuple[str, str]] = set()
+    for match in matches:
+        for source in match.sources.values():
+            used.add((match.entry, source))
+    left: dict[str, None] = {}
+    for match in matches:
+        for key in match.rest:
+            if (match.entry, key) not in used:
+                left[key] = None
+    return list(left)
+
+
+def _hint(keys: Iterable[str]) -> str:
+    """What keys beside the network's most likely are."""
+    if any(map(NORMALIZES.search, map(str.lower, keys))):
+        return "it normalizes its inputs: build the network with that normalization inside; "
+    return ""
+
+
 def _equal(matches: Sequence[_Match]) -> bool:
-    """Whether all hold the same bits and nothing else, so that the choice does not matter."""
+    """Whether all hold the same bits for the network, so that the choice does not matter."""
     first = matches[0]
     for match in matches:
-        if match.rest:
-            return False
         for key, tensor in match.weights.items():
             if tensor.dtype != first.weights[key].dtype or not torch.equal(tensor, first.weights[key]):
                 return False

@@ -4,6 +4,7 @@ What comes from outside is data: `torch.load(weights_only=True)` is the only rea
 anything. Which entry is a network's is decided in `fit`, by the network's own keys.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad, listed, one_line
 from cgro.reading import open_regular, parse_json, read_json_object, require_room
+from cgro.training.weights.foreign import foreign_kind
 
 JSON = dict[str, Any]
 """A mapping as JSON has it: the state in the header of a checkpoint."""
@@ -33,6 +35,10 @@ EXTENSION = "extension/"
 """What the names of the tensors of a checkpoint of ours begin with."""
 MOST_PICKLE = 16 << 20
 """Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
+INSIDE = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
+"""The weights in a folder such as checkpoint-500, as Hugging Face writes them; the first that is there is taken."""
+SHARD = re.compile(r"(?P<stem>.*)-[0-9]+-of-[0-9]+\.[a-z]+")
+"""The name of a part of one network."""
 DEEPEST = 4
 """Levels of mappings in which entries are looked for. A choice: published checkpoints have two."""
 
@@ -56,21 +62,52 @@ def entries_of(path: Path) -> Entries:
     """Read all state dicts of a file.
 
     Args:
-        path: of one of `FORMATS`; a file of another name is read as one of torch.save.
+        path: of one of `FORMATS`, or a folder with one as in `INSIDE`; a file of another name is read as one of
+            torch.save.
 
     Returns:
         Entries; at least one, none of them empty.
 
     Raises:
-        BadRequest: no regular file, a damaged one, one that holds or stands for more than the memory, keys that are no
-            names, a pickle that holds more than tensors and plain values (refused, never executed), no state dict.
+        BadRequest: no regular file, one of several shards, something else than weights, a damaged one, one that holds
+            or stands for more than the memory, keys that are no names, a pickle that holds more than tensors and plain
+            values (refused, never executed), no state dict.
     """
     if not os.path.lexists(path):
         raise BadRequest(f"{path}: expected a checkpoint, found none")
+    path = weights_inside(path) or path
+    _require_whole(path)
     found = _format_of(path)
     if found is None:
         return _read_pickled(path)
     return found.read(path)
+
+
+def weights_inside(path: Path) -> Path | None:
+    """The weights in a folder of one checkpoint, as Hugging Face saves it.
+
+    Args:
+        path: of anything.
+
+    Returns:
+        The file, or its index; None for a file or another folder.
+    """
+    if not path.is_dir():
+        return None
+    for name in INSIDE:
+        if (path / name).is_file():
+            return path / name
+    return None
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse one of several shards that is named alone, where the index of all is beside it."""
+    match = SHARD.fullmatch(path.name)
+    if match is None or _format_of(path) is None:
+        return
+    for index in path.parent.glob(f"{glob.escape(match[1])}.*.index.json"):
+        if index.is_file():
+            raise bad(str(path), expected="all of a network", got="one of its shards", remedy=f"name {index.name}")
 
 
 def is_weights(path: Path) -> bool:
@@ -141,7 +178,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], JSON]:
     Raises:
         BadRequest: no regular file, a damaged or truncated one.
     """
-    open_regular(path).close()  # a named pipe would hang the library
+    with open_regular(path) as file:  # a named pipe would hang the library
+        _refuse_foreign(file, path)
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
@@ -205,7 +243,7 @@ def _read_shards(path: Path) -> Entries:
     for name in sorted(set(map(str, places.values()))):
         if Path(name).name != name or name == path.name:
             raise bad(str(path), expected="names of files beside it", got=name)
-        for entry in entries_of(path.parent / name).values():
+        for entry in _shard(path.parent / name).values():
             tensors |= entry
     missing = [key for key in places if key not in tensors]
     if missing:
@@ -213,7 +251,22 @@ def _read_shards(path: Path) -> Entries:
     return {"": tensors}
 
 
+def _shard(path: Path) -> Entries:
+    found = _format_of(path)
+    if found is None or found.read == _read_shards:
+        raise bad(str(path), expected="a file of weights in an index", got="another one")
+    return found.read(path)
+
+
 # ------------------------------------------------------------------------------------------------ files of torch.save
+
+
+def _refuse_foreign(file: IO[bytes], path: Path) -> None:
+    """Refuse what is no file of weights, with the way out."""
+    kind = foreign_kind(file)
+    if kind is not None:
+        what, remedy = kind
+        raise bad(str(path), expected="weights of torch.save or safetensors", got=what, remedy=remedy)
 
 
 def _read_pickled(path: Path) -> Entries:
@@ -236,7 +289,9 @@ def _read_pickled(path: Path) -> Entries:
 
 
 def _collect(value: object, names: tuple[str, ...], found: Entries, seen: set[int], path: Path) -> None:
-    """Add every mapping of names to tensors alone, at any key that is a name.
+    """Add every mapping of names to tensors, at any key that is a name.
+
+    Of a mapping that is mostly tensors and holds no other one of them, the tensors are taken.
 
     A mapping that two keys share is looked at once: a file of a few bytes can nest them so that they never end.
     """
@@ -250,9 +305,13 @@ def _collect(value: object, names: tuple[str, ...], found: Entries, seen: set[in
         elif not names:
             raise bad(str(path), expected="names of tensors as keys", got=f"{odd[0]!r}")
         return
+    n_before = len(found)
     for key, entry in value.items():
         if isinstance(key, str):
             _collect(entry, (*names, key), found, seen, path)
+    tensors = {key: entry for key, entry in value.items() if isinstance(key, str) and isinstance(entry, Tensor)}
+    if len(found) == n_before and 2 * len(tensors) > len(value):  # a state dict with an epoch or an empty state in it
+        found[".".join(names)] = tensors
 
 
 def _content(value: object) -> str:
@@ -274,6 +333,7 @@ def _unpickled(path: Path) -> tuple[object, int]:
         size = os.fstat(file.fileno()).st_size
         require_room(size, size, str(path))
         try:
+            _refuse_foreign(file, path)
             if zipfile.is_zipfile(file):
                 _require_harmless_archive(file, size, path)
             file.seek(0)

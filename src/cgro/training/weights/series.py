@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgro._check import BadRequest, bad, listed, one_line
-from cgro.training.weights.formats import is_weights, suffixes
+from cgro.training.weights.formats import SHARD, is_weights, suffixes, weights_inside
 
 EPOCH = "{epoch}"
 """What stands for the number of the epoch in a pattern."""
@@ -34,10 +34,7 @@ NO_EPOCH = frozenset(
 """Words of a name that say which network it is, not when it was."""
 AVERAGES = frozenset({"ema", "swa", "avg", "average", "averaged", "teacher"})
 """Those of them that may stand for a second series, of averaged weights, beside the raw one."""
-SHARD = re.compile(r"(?P<stem>.*)-[0-9]+-of-[0-9]+\.[a-z]+")
 INDEX = ".index.json"
-INSIDE = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
-"""The weights in a folder such as checkpoint-500, as Hugging Face writes them; the first that is there is taken."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def _found(folder: Path, pattern: str) -> dict[str, Path]:
     _require_indices(folder, found)
     files: dict[str, Path] = {}
     for path in found:
-        inside = _inside(path)
+        inside = weights_inside(path)
         if inside is not None:
             files[path.name] = inside
         elif is_weights(path) and not path.name.startswith("opt") and SHARD.fullmatch(path.name) is None:
@@ -153,16 +150,6 @@ def _found(folder: Path, pattern: str) -> dict[str, Path]:
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise bad(str(folder), expected=f"checkpoints ({suffixes()})", got=there)
     return files
-
-
-def _inside(path: Path) -> Path | None:
-    """The weights in a folder of one checkpoint; None for a file or another folder."""
-    if not path.is_dir():
-        return None
-    for name in INSIDE:
-        if (path / name).is_file():
-            return path / name
-    return None
 
 
 def _require_indices(folder: Path, found: Sequence[Path]) -> None:

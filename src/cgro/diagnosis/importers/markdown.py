@@ -1,0 +1,98 @@
+"""Tables between bars, as Markdown, reST and notebooks have them."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from cgro._check import bad
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers import base
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Told
+
+
+class Markdown:
+    """A table between bars with a rule below its header; text around it is left out."""
+
+    name = "Markdown table"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            0.85 for a line between bars above a rule.
+        """
+        return 0.85 if _header(text.lines[:10_000]) is not None else 0.0
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Args:
+            text: of the file.
+            told: columns that the caller named.
+
+        Returns:
+            One value per seed.
+
+        Raises:
+            BadRequest: no rows, or rows of another length than the header; see `curves_of`.
+        """
+        place = _header(text.lines)
+        if place is None:
+            raise bad(text.source, expected="a table between bars", got="none")
+        names = _cells(text.lines[place])
+        if len(names) > base.MOST_COLUMNS:
+            raise bad(text.source, expected=f"at most {base.MOST_COLUMNS:,} columns", got=f"{len(names):,}")
+        rows: list[dict[str, object]] = []
+        for n, cells in _rows(text.lines, place):
+            if len(cells) != len(names):
+                raise refusal(text.source, f"line {n} has {len(cells)} cells and the header {len(names)}")
+            rows.append(dict(zip(names, cells, strict=True)))
+        if not rows:
+            raise bad(text.source, expected="rows below the header", got="none")
+        return curves_of(Table(text.source, lambda: rows, names, {"format": self.name}), told)
+
+
+def _header(lines: Sequence[str]) -> int | None:
+    """The place of the header: the first line between bars that a rule follows."""
+    for place, line in enumerate(lines[:-1]):
+        below = lines[place + 1]
+        if "|" in line and _is_rule(below) and not _is_rule(line):
+            return place
+    return None
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line is the one below a header: |---|:--:|, or +----+----+ of a printed table."""
+    cells = re.split(r"[|+]", line.strip().strip("|+"))
+    return len(cells) > 1 and all(map(_is_dashes, cells))
+
+
+def _is_dashes(cell: str) -> bool:
+    text = cell.strip()
+    return bool(text) and not text.strip(":").strip("-=")
+
+
+def _rows(lines: Sequence[str], place: int) -> Iterator[tuple[int, list[str]]]:
+    """(number of the line, cells) up to the first line without bars; rules between rows are passed over."""
+    for n in range(place + 2, len(lines)):
+        line = lines[n]
+        if "|" not in line and "+" not in line:
+            return
+        if not line.strip("+-=|: "):
+            continue
+        yield n + 1, _cells(line)
+
+
+def _cells(line: str) -> list[str]:
+    """The cells between bars, without marks of emphasis."""
+    inner = line.strip().removeprefix("|").removesuffix("|")
+    return list(map(_plain, inner.split("|")))
+
+
+def _plain(cell: str) -> str:
+    return cell.strip().strip("*_`").strip()

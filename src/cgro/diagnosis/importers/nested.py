@@ -1,0 +1,192 @@
+"""The table in a JSON value: rows, equally long lists, the layouts of pandas, or any of these below a name.
+
+`{"history": {...}}` of Keras, `{"log_history": [...]}` of Hugging Face, and runs under their names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from cgro._check import bad, listed
+from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.table import Cells, Table
+from cgro.diagnosis.words import Meaning, Unknown, meaning_of
+
+_DEEPEST = 3
+"""Levels of objects inside a row, and of names above a table. A choice."""
+_TRAINER = "log_history"
+"""Where the trainer of Hugging Face keeps its rows: those of the evaluations, and those of every few steps."""
+Json = dict[str, object]
+
+
+def table_in(whole: object, source: str) -> Table | None:
+    """Find the rows of a JSON value.
+
+    Args:
+        whole: an object or a list.
+        source: the file, for messages.
+
+    Returns:
+        Its table; None for an object that holds none, such as a single row.
+
+    Raises:
+        BadRequest: lists of different lengths, rows that are no objects, several tables of different columns.
+
+    Example:
+        >>> table_in({"history": {"test_acc": [0.5, 0.6]}}, "x").remarks
+        ["the rows are those under 'history'"]
+    """
+    if isinstance(whole, list):
+        return Table(source, lambda: _objects(whole, source))
+    if not isinstance(whole, dict):
+        return None
+    found = _here(whole, source)
+    if found is not None:
+        return found
+    return _below(whole, source)
+
+
+def flat(row: Mapping[str, object]) -> dict[str, object]:
+    """A row without objects inside: {"test": {"acc": 0.5}} has the column test/acc.
+
+    An object under the name of a curve stays, to be refused.
+
+    Args:
+        row: of JSON.
+
+    Returns:
+        Plain values by name.
+
+    Example:
+        >>> flat({"epoch": 1, "test": {"clean": {"acc": 0.5}}, "note": [1]})
+        {'epoch': 1, 'test/clean/acc': 0.5, 'note': [1]}
+    """
+    return dict(_flat(row, (), _DEEPEST))
+
+
+def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Iterator[tuple[str, object]]:
+    for name, value in row.items():
+        if isinstance(value, dict) and not isinstance(meaning_of(str(name)), Meaning):
+            if left:
+                yield from _flat(value, (*names, str(name)), left - 1)
+        else:
+            yield "/".join((*names, str(name))), value
+
+
+def _objects(rows: Sequence[object], source: str) -> Iterator[Cells]:
+    """The rows, which must be JSON objects, at least one."""
+    if not rows or not all(map(_is_object, rows)):
+        raise bad(source, expected="a list of JSON objects, one an epoch", got="something else")
+    for row in rows:
+        if isinstance(row, dict):
+            yield flat(row)
+
+
+def _here(whole: Json, source: str) -> Table | None:
+    """A table whose columns are the names of this object; None where it has none."""
+    columns, data = whole.get("columns"), whole.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and _are_rows(data, len(columns)):
+        names = list(map(str, columns))
+        return Table(source, lambda: (dict(zip(names, row, strict=True)) for row in data))  # pandas, orient="split"
+    lists: dict[str, list[object]] = {}
+    indexed: dict[str, dict[str, object]] = {}
+    for name, value in whole.items():
+        if isinstance(value, list) and not any(map(_is_object, value)):
+            lists[name] = value
+        elif isinstance(value, dict) and _is_indexed(value):
+            indexed[name] = value
+    if any(map(_is_known, lists.keys() - {"epoch", "epochs"})):
+        return _of_lists(lists, source)
+    same_index = len(set(map(tuple, indexed.values()))) == 1
+    if same_index and any(map(_is_known, indexed)):  # pandas, the default orient
+        return _of_lists({name: list(value.values()) for name, value in indexed.items()}, source)
+    if lists and len(lists) == len(whole):
+        return _of_lists(lists, source)
+    return None
+
+
+def _are_rows(data: Sequence[object], n_columns: int) -> bool:
+    return all(isinstance(row, list) and len(row) == n_columns for row in data)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_known(name: str) -> bool:
+    return meaning_of(str(name)) is not None
+
+
+def _is_indexed(value: Mapping[str, object]) -> bool:
+    return bool(value) and all(map(str.isdecimal, value))
+
+
+def _of_lists(lists: Mapping[str, list[object]], source: str) -> Table:
+    """Rows of lists of one length, counted from 1 where there is no epoch."""
+    if len(set(map(len, lists.values()))) > 1:
+        lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
+        raise refusal(source, f"curves of different lengths: {lengths}")
+
+    def rows() -> Iterator[Cells]:
+        for n, values in enumerate(zip(*lists.values(), strict=True), 1):
+            yield {"epoch": n, **dict(zip(lists, values, strict=True))}
+
+    return Table(source, rows)
+
+
+def _below(whole: Json, source: str) -> Table | None:
+    """The table under a name of this object; those of several names are runs if their columns are the same."""
+    found: dict[str, Table] = {}
+    for name, value in whole.items():
+        table = _under(value, source)
+        if table is not None and any(map(_is_error, _names(table))):
+            found[str(name)] = table
+    if not found:
+        return None
+    if len(found) == 1:
+        return _named(*next(iter(found.items())), whole)
+    if len(set(map(frozenset, map(_names, found.values())))) > 1:
+        raise refusal(source, f"several tables of different columns, under {listed(found, 8)}; save one of them alone")
+
+    def rows() -> Iterator[Cells]:
+        for name, table in found.items():
+            for row in table.rows():
+                yield {"run": name, **row}
+
+    return Table(source, rows, remarks=[f"the tables under {listed(found, 8)} are taken for runs"])
+
+
+def _under(value: object, source: str) -> Table | None:
+    if isinstance(value, list) and value and all(map(_is_object, value)):
+        return Table(source, lambda: _objects(value, source))
+    if isinstance(value, dict):
+        return _here(value, source)
+    return None
+
+
+def _named(name: str, table: Table, whole: Json) -> Table:
+    """The only table, with the epochs that Keras keeps beside it; of a trainer's rows those of evaluations."""
+    remarks = [f"the rows are those under {name!r}"]
+    rows = list(table.rows())
+    epochs = whole.get("epoch")
+    if isinstance(epochs, list) and len(epochs) == len(rows):
+        rows = [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
+    if name == _TRAINER:
+        evaluated = list(filter(_is_evaluation, rows))
+        remarks.append(f"{len(rows) - len(evaluated)} rows without an error or accuracy are left out")
+        rows = evaluated
+    return Table(table.source, lambda: rows, remarks=remarks)
+
+
+def _names(table: Table) -> list[str]:
+    names: dict[str, None] = {}
+    for row in table.rows():
+        names |= dict.fromkeys(row)
+    return list(names)
+
+
+def _is_evaluation(row: Cells) -> bool:
+    return any(map(_is_error, row))
+
+
+def _is_error(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)

@@ -1,0 +1,279 @@
+"""What a program printed: lines that name an epoch and numbers, as `Test: Accuracy: 8000/10000 (80%)`."""
+
+import functools
+import itertools
+import re
+from dataclasses import dataclass, field
+
+from cgro._check import listed, one_line
+from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.lines import Line, parse_line
+from cgro.diagnosis.importers.log import without_prefix
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.words import Meaning, Unknown, is_total, meaning_of, words_of
+
+_HEAD = 20_000
+"""Lines that are looked at to recognize the format. A choice: some programs print each of 400 batches."""
+_OF_TEST = {
+    "natural_acc": Meaning("clean_error/test", accuracy=True),
+    "robust_acc": Meaning("robust_error/test", accuracy=True),
+}
+"""What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
+_PROGRESS = re.compile(r"Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]")
+
+
+@dataclass
+class _Block:
+    """The values between two epochs.
+
+    Args:
+        epoch: its number; None before the first one.
+        ends: whether the line that names it says that it is over.
+        values: name -> text of the number, the last one.
+        fresh: names with their texts since the epoch was last named.
+        twice: names on held-out data that have two values without the epoch being named between.
+        in_bars: names on held-out data with a value in a progress bar, which shows an earlier epoch's for a while.
+    """
+
+    epoch: int | None
+    ends: bool = False
+    values: dict[str, str] = field(default_factory=dict)
+    fresh: dict[str, str] = field(default_factory=dict)
+    twice: dict[str, tuple[str, str]] = field(default_factory=dict)
+    in_bars: set[str] = field(default_factory=set)
+
+    def take(self, line: Line) -> None:
+        """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
+        for name, value in line.values:
+            held_out = _is_held_out(name) or name in _OF_TEST
+            if held_out and line.is_bar:
+                self.in_bars.add(name)
+                continue
+            earlier = self.fresh.get(name)
+            if earlier is not None and earlier != value and held_out:
+                self.twice.setdefault(name, (earlier, value))
+                continue
+            self.fresh[name] = value
+            self.values[name] = value
+
+
+@dataclass
+class _Printed:
+    """What the lines of a text say.
+
+    Args:
+        blocks: in order; the first has no epoch.
+        settings: of the last Namespace.
+        attack: the first line that speaks of an attack without a number that says so.
+        is_mart: whether the training prints as TRADES and MART do.
+        n_test: of how many test examples counts are; None where no line says so.
+    """
+
+    blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
+    settings: dict[str, str] = field(default_factory=dict)
+    attack: str = ""
+    is_mart: bool = False
+    n_test: int | None = None
+
+
+class Printed:
+    """The standard output of TRADES, MART, NoiLIn and of any program that prints names, numbers and epochs.
+
+    What stands between two epochs belongs to the earlier one, or to the later one where its line says that it is over
+    and values stand before the first. Of a training value the last of an epoch counts.
+    """
+
+    name = "printed text"
+
+    def recognizes(self, text: Text) -> float:
+        """See `Importer.recognizes`.
+
+        Args:
+            text: of the file.
+
+        Returns:
+            0.7 for a text that names an epoch, and numbers that are errors or accuracies.
+        """
+        epoch = value = False
+        for line in text.lines[:_HEAD]:
+            if not any(map(str.isdigit, line)):
+                continue
+            said = parse_line(without_prefix(line))
+            epoch = epoch or said.epoch is not None
+            value = value or any(_is_error(name) for name, _ in said.values)
+            if epoch and value:
+                return 0.7
+        return 0.0
+
+    def read(self, text: Text, told: Told) -> list[Curves]:
+        """See `Importer.read`.
+
+        Args:
+            text: of the file.
+            told: names of numbers that the caller named.
+
+        Returns:
+            One value.
+
+        Raises:
+            BadRequest: a held-out number that is printed twice an epoch, counts of an unknown total, lines about an
+                attack where no number is robust; see `curves_of`.
+        """
+        found = _read(text)
+        remarks = said_of_itself(found.settings)
+        _require_single(found, text.source)
+        _require_lines(found, text.source)
+        rows, more = _rows(found)
+        names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+        meanings: dict[str, Meaning] = {}
+        if found.is_mart and not _OF_TEST.keys().isdisjoint(names):
+            meanings = _OF_TEST
+            remarks.append("natural_acc and robust_acc are taken for those of the test set, as MART prints them")
+        _require_totals(names, rows, found.n_test, text.source)
+        _require_robust(names, found, told, text.source)
+        about = about_of(found.settings, self.name)
+        remarks += more
+        return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
+
+
+def _read(text: Text) -> _Printed:
+    found = _Printed()
+    for line in text.lines:
+        body = without_prefix(line)
+        settings = settings_of(body)
+        if settings:
+            found.settings |= settings
+            continue
+        found.is_mart = found.is_mart or _PROGRESS.match(body) is not None
+        said = parse_line(body)
+        block = found.blocks[-1]
+        if said.epoch is not None and said.epoch != block.epoch:
+            block = _Block(said.epoch, said.ends)
+            found.blocks.append(block)
+        elif said.epoch is not None:
+            block.fresh.clear()
+        block.take(said)
+        found.n_test = said.n_test or found.n_test
+        if said.attack and block.epoch is not None:
+            found.attack = found.attack or said.attack
+    return found
+
+
+def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
+    """One row an epoch, and what was assumed."""
+    first, *blocks = found.blocks
+    before = _held_out(first)
+    holders = blocks
+    assumed: list[str] = []
+    if before and blocks[-1:] and not _held_out(blocks[-1]) and blocks[-1].ends:
+        holders = found.blocks[:-1]
+        assumed.append("the values of an epoch stand above the line that says that it is over")
+    elif before:
+        assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
+    if blocks and blocks[-1].twice:
+        again = listed(blocks[-1].twice, 4)
+        assumed.append(f"values that come again behind those of the last epoch are left out: {again}")
+    rows: list[dict[str, object]] = []
+    for block, holder in zip(blocks, holders, strict=True):
+        if holder.values:
+            rows.append({"epoch": block.epoch, **holder.values})
+    return rows, assumed
+
+
+def _held_out(block: _Block) -> set[str]:
+    return {name for name in block.values if _is_error(name) and "train" not in words_of(name)}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_error(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_held_out(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
+
+
+def _require_single(found: _Printed, source: str) -> None:
+    """Refuse two held-out values of one name in an epoch: clean and under attack, for example.
+
+    Behind the last epoch programs evaluate once more, as of the best weights: there the first value counts.
+    """
+    for block in found.blocks[1:-1]:
+        for name, (first, second) in block.twice.items():
+            text = (
+                f"{name!r} is printed twice in epoch {block.epoch}, {first} and {second}; if one is clean and one is "
+                "under attack, rename one in the text, as 'Test Robust Accuracy'"
+            )
+            raise refusal(source, text)
+
+
+def _require_lines(found: _Printed, source: str) -> None:
+    """Refuse held-out values that stand in progress bars alone: whose epoch they are, a bar does not say."""
+    in_bars: set[str] = set()
+    in_lines: set[str] = set()
+    for block in found.blocks:
+        in_bars |= block.in_bars
+        in_lines |= block.values.keys()
+    if in_bars and not any(map(_is_held_out, in_lines)):
+        text = (
+            f"{min(in_bars)!r} stands in progress bars alone, which show the value of an earlier epoch until it is "
+            "measured again; write the values of each epoch into a file, as CSVLogger does"
+        )
+        raise refusal(source, text)
+
+
+def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int | None, source: str) -> None:
+    """Refuse counts that do not say of how many, with the patterns that divide them by what other lines count."""
+    above_one: set[str] = set()
+    for row in rows:
+        above_one |= {name for name, value in row.items() if _above_one(value)}
+    counts = list(filter(above_one.__contains__, filter(is_total, names)))
+    if not counts:
+        return
+    pairs: list[str] = []
+    for name in counts:
+        guess = meaning_of(re.sub(r"_?total_?", "", name))
+        curve = "robust_error/test"
+        if isinstance(guess, Unknown | Meaning):
+            curve = guess.guess if isinstance(guess, Unknown) else guess.told
+        pairs.append(rf"{curve}=/{re.escape(name)}\W+(?:tensor\()?([\d.]+)//{n_test or 10000}")
+    of = "10000 examples"
+    if n_test is not None:
+        of = f"the {n_test} test examples that other lines count"
+    text = f"{counts[0]!r} is a count; if it is one of {of}, add "
+    raise refusal(source, text + rf"--map 'epoch=/[Ee]poch:? \[?(\d+)/,{','.join(pairs)}'")
+
+
+def _above_one(value: object) -> bool:
+    try:
+        return float(str(value).rstrip("%")) > 1
+    except ValueError:
+        return False
+
+
+def _require_robust(names: list[str], found: _Printed, told: Told, source: str) -> None:
+    """Refuse a text that speaks of an attack where no number is robust on held-out data: a plain accuracy may be it."""
+    if not found.attack or told.choices or found.settings.get("attack") == "none":
+        return
+    for name in names:
+        meaning = meaning_of(name)
+        if isinstance(meaning, Unknown):
+            return
+        if isinstance(meaning, Meaning) and _is_held_out(name) and meaning.curve.startswith("robust_"):
+            return
+    held_out = list(filter(_is_held_out, names))
+    if not held_out:
+        return
+    text = (
+        f"the line {one_line(found.attack, 80)!r} speaks of an attack, and {held_out[0]!r} does not say whether it is "
+        f"clean; if it is, add --map 'clean_accuracy/test={held_out[0]}', and under attack robust_accuracy/test"
+    )
+    raise refusal(source, text)

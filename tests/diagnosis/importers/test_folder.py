@@ -1,0 +1,35 @@
+"""A folder with a log in it: which file is read, and when one is asked."""
+
+from pathlib import Path
+
+import numpy as np
+from tests.cases import refused
+from tests.diagnosis.formats import ACC, RTE, lightning, plain
+
+from cgro.diagnosis import read_curves
+
+
+def test_the_only_file_with_curves_is_read(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(lightning())
+    (tmp_path / "hparams.yaml").write_text("lr: 0.1\n")
+    (tmp_path / "notes.txt").write_text("nothing here\n")
+    (tmp_path / "checkpoints").mkdir()
+    (found,) = read_curves(tmp_path)
+    assert np.allclose(found["robust_error/validation"], 1 - ACC[RTE], atol=1e-6)
+
+
+def test_two_files_are_asked_for_by_name(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.log"):
+        (tmp_path / name).write_text(plain())
+    refused(lambda: read_curves(tmp_path), "a.csv", "b.log", "name one")
+
+
+def test_a_log_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing\n")
+    (tmp_path / "metrics.csv").write_text("epoch,loss\n1,2\n")
+    refused(lambda: read_curves(tmp_path), "metrics.csv", "no column could be mapped to an error or accuracy")
+
+
+def test_a_folder_without_any_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("nothing\n")
+    refused(lambda: read_curves(tmp_path), "expected a run directory")

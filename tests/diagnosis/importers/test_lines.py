@@ -1,0 +1,66 @@
+"""One printed line: which number has which name, and which epoch it is of."""
+
+import time
+
+import pytest
+
+from cgro.diagnosis.importers.lines import parse_line
+
+
+@pytest.mark.parametrize(
+    ("line", "epoch"),
+    [
+        ("Epoch: [3 | 120] | lr 0.1", 3), ("Epoch 3/120", 3), ("epoch=3, acc 0.5", 3), ("Train Epoch: 3 [0/50000 (0%)]", 3),
+        ("Epoch 3 of 120 done", 3), ("EPOCH #3", 3), ("{'acc': 0.5, 'epoch': 3.0}", 3), ("[Epoch 3] loss 0.1", 3), ("Epoch:3", 3),
+        ("Epochs: 120", None), ("Best epoch: 3", None), ("Resuming from epoch 3", None), ("epoch 3.5", None), ("3 epochs", None),
+        ("per epoch 12.5s", None), ("best at epoch 3", None),
+    ],
+)  # fmt: skip
+def test_the_epoch_of_a_line(line: str, epoch: int | None) -> None:
+    assert parse_line(line).epoch == epoch
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("natural_acc:  tensor(0.8123, device='cuda:0')", [("natural_acc", "0.8123")]),
+        ("robust_err_total: tensor(5432.)", [("robust_err_total", "5432.")]),
+        ("Test: Accuracy: 8012/10000 (80%)", [("test Accuracy", "80.12%")]),
+        ("Epoch 3: train loss 1.2 train acc 0.5 test acc 0.4", [("train loss", "1.2"), ("train acc", "0.5"), ("test acc", "0.4")]),
+        ("[train] acc 1.5%, acc_pgd 1% [test] acc_clean 2%, acc_pgd-50-10 3%",
+         [("train acc", "1.5%"), ("train acc_pgd", "1%"), ("test acc_clean", "2%"), ("test acc_pgd-50-10", "3%")]),
+        ("PGD 20 Test Acc 45.2", [("PGD 20 Test Acc", "45.2")]),
+        ("PGD-20 acc (test): 45.2", [("PGD-20 acc (test", "45.2")]),
+        ("acc 45.2 (test), loss 3", [("test acc", "45.2"), ("loss", "3")]),
+        ("Test acc 45.2 (PGD)", [("pgd Test acc", "45.2")]),
+        ("Attack PGD, eps 0.031: test acc 45.2", [("eps", "0.031"), ("attack pgd test acc", "45.2")]),
+        ("Acc@1 45.20 (44.00)", [("Acc@1", "45.20")]),
+        ("100%|####| 391/391 [00:30<00:00, 12.8it/s, loss=1.85]", [("loss", "1.85")]),
+        ("391/391 [====] - 30s 70ms/step - loss: 1.2 - val_acc: 0.5", [("loss", "1.2"), ("val_acc", "0.5")]),
+        ("robust acc: 12 images of 100 images", []),
+        ("acc nan", [("acc", "nan")]),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_a_line(line: str, values: list[tuple[str, str]]) -> None:
+    assert parse_line(line).values == values
+
+
+def test_what_two_names_say_at_once_is_not_guessed() -> None:
+    """The second Acc could be clean or robust, and the third train or test: their names stay incomplete."""
+    assert parse_line("Test Robust Loss 1.5, Acc 0.45").values[1] == ("Acc", "0.45")
+    assert parse_line("Adversarial training: test acc 0.8").values == [("adversarial training test acc", "0.8")]
+
+
+def test_a_line_that_speaks_of_an_attack_without_a_number_of_it_is_kept() -> None:
+    assert parse_line("Evaluating under PGD-20").attack == "Evaluating under PGD-20"
+    assert parse_line("Test PGD acc 0.5").attack == ""
+    assert parse_line("Training advances").attack == ""
+
+
+@pytest.mark.parametrize(
+    "part", ["(", "1 ", "a 1", "epoch 1 ", "tensor(", "1/1(", "[", "pgd 1 ", "- ", "best epoch 1 ", "1 a ", "(1%"]
+)
+def test_a_line_of_any_length_takes_no_time(part: str) -> None:
+    start = time.process_time()
+    parse_line(part * 50_000)
+    assert time.process_time() - start < 2

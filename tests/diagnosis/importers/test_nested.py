@@ -1,0 +1,56 @@
+"""What libraries wrap around a table: histories, trainers, pandas, seeds under names."""
+
+import json
+
+import numpy as np
+import pytest
+from tests.cases import refused
+
+from cgro.diagnosis import Curves
+from cgro.diagnosis.importers import Told
+from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.json_rows import JsonRows
+
+LISTS = {"test_acc": [0.6, 0.7, 0.8], "test_adv_acc": [0.4, 0.5, 0.3]}
+ROWS = [{"epoch": e, **{name: values[e] for name, values in LISTS.items()}} for e in range(3)]
+
+
+def read(value: object) -> list[Curves]:
+    return JsonRows().read(Text(json.dumps(value), "x"), Told({}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"history": LISTS}, {"args": {"lr": 0.1}, "results": ROWS}, {"log_history": ROWS, "epoch": 3.0},
+        {"metrics": {**LISTS, "note": 3}, "config": {"layers": [1, 2]}}, LISTS, ROWS, {**LISTS, "seed": 0},
+        {"columns": list(LISTS), "data": [list(row) for row in zip(*LISTS.values(), strict=True)]},
+        {name: dict(enumerate(values)) for name, values in LISTS.items()},
+    ],
+)  # fmt: skip
+def test_the_table_is_found(value: object) -> None:
+    (found,) = read(value)
+    assert np.allclose(found["robust_error/test"], [0.6, 0.5, 0.7])
+    assert np.allclose(found["clean_error/test"], [0.4, 0.3, 0.2])
+
+
+def test_tables_of_one_form_under_several_names_are_runs() -> None:
+    found = read({"seed0": LISTS, "seed1": {**LISTS, "test_adv_acc": [0.1, 0.2, 0.3]}})
+    assert [one.meta["group"] for one in found] == ["run seed0", "run seed1"]
+    assert np.allclose(found[1]["robust_error/test"], [0.9, 0.8, 0.7])
+
+
+def test_several_tables_of_other_columns_are_asked_for() -> None:
+    refused(lambda: read({"a": LISTS, "b": {"test_acc": [0.1]}}), "several tables", "a, b")
+
+
+def test_an_epoch_that_is_no_number_is_refused_and_not_looked_into() -> None:
+    for epoch in ({"a": 1}, [1]):
+        refused(lambda epoch=epoch: read([{"epoch": 1, "test_acc": 0.5}, {"epoch": epoch, "test_acc": 0.6}]), "epoch")
+
+
+def test_objects_in_objects_without_end_are_no_columns() -> None:
+    value: dict[str, object] = {"acc": 0.5}
+    for _ in range(200):
+        value = {"test": value}
+    refused(lambda: read([{"epoch": 1, **value}]), "no column")

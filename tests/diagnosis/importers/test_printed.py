@@ -1,0 +1,151 @@
+"""What programs print: blocks between epochs, values that come twice, counts, and what is asked for."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cases import refused
+
+from cgro.diagnosis import Curves, read_curves
+from cgro.diagnosis.importers import parse_map
+from cgro.diagnosis.settings import classes_in, settings_of
+
+E = range(12)
+
+
+def read(path: Path, columns: str = "") -> Curves:
+    (found,) = read_curves(path, parse_map(columns))
+    return found
+
+
+def clean_and_robust(e: int) -> str:
+    return f"Test Clean Acc: {60 + e}.10% | Test Robust Acc: {40 + e}.25%"
+
+
+def is_right(found: Curves) -> bool:
+    clean = np.allclose(found["clean_error/test"], 0.399 - np.arange(12) / 100)
+    return clean and np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)
+
+
+def lines(write: Callable[[int], str], epochs: object = E) -> str:
+    return "".join(write(e) + "\n" for e in list(epochs))  # type: ignore[call-overload]
+
+
+def test_one_line_an_epoch_or_several(file) -> None:
+    for write in (
+        lambda e: f"Epoch {e}: {clean_and_robust(e)}",
+        lambda e: f"Epoch {e}\nloss: 1.0\n{clean_and_robust(e)}",
+        lambda e: f"{clean_and_robust(e)}\nEpoch {e} is over",
+        lambda e: f"{{'test_acc': {0.601 + e / 100:.4f}, 'test_adv_acc': {0.4025 + e / 100:.4f}, 'epoch': {e}.0}}",
+        lambda e: f"Epoch {e}\nTest robust: loss 1.5, acc {40 + e}.25%\nTest clean: loss 1.5, acc {60 + e}.1%",
+    ):
+        found = read(file(lines(write)))
+        assert is_right(found)
+        assert found.epoch.tolist() == list(E)
+
+
+def test_a_training_that_was_resumed_is_one_training(file) -> None:
+    text = lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}", [*range(8), *range(5, 12)])
+    found = read(file(text))
+    assert is_right(found)
+    assert "3 epochs were recorded more than once" in found.remarks[0]
+
+
+def test_values_before_the_first_and_behind_the_last_epoch_are_said_and_left_out(file) -> None:
+    text = lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}")
+    found = read(file(f"Test Clean Acc: 10% | Test Robust Acc: 9%\n{text}"))
+    assert is_right(found)
+    assert "before the first epoch" in found.remarks[0]
+    found = read(file(f"{text}Best model:\nTest Clean Acc: 70% | Test Robust Acc: 50%\n"))
+    assert is_right(found)
+    assert "behind those of the last epoch are left out" in found.remarks[0]
+
+
+def test_of_training_values_the_last_of_an_epoch_counts(file) -> None:
+    text = lines(lambda e: f"Epoch {e}: train acc: 10.0%\nEpoch {e}: train acc: 70.0%\n{clean_and_robust(e)}")
+    found = read(file(text))
+    assert is_right(found)
+    assert np.allclose(found["clean_error/train"], 0.3)
+
+
+def test_two_values_of_one_name_in_an_epoch_are_refused(file) -> None:
+    """Clean and attacked under one name, as two passes of one function print them."""
+    text = lines(lambda e: f"Epoch {e}\nTest Accuracy: {60 + e}%\nTest Accuracy: {40 + e}%")
+    refused(lambda: read(file(text)), "'Test Accuracy' is printed twice in epoch 0, 60% and 40%")
+
+
+def test_a_plain_accuracy_below_words_of_an_attack_is_asked_for(file) -> None:
+    path = file(lines(lambda e: f"Epoch {e}\nEvaluating under PGD-20\nTest acc: {40 + e}.25"))
+    refused(lambda: read(path), "speaks of an attack", "clean_accuracy/test=Test acc", "robust_accuracy/test")
+    found = read(path, "robust_accuracy/test=Test acc")
+    assert np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)
+    assert not found.has("clean_error/test")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (lambda e: f"Epoch {e}: Test acc {60 + e}.0 (PGD: {40 + e}.25)", "test PGD"),
+        (lambda e: f"Epoch {e}: acc {40 + e}.25", "acc"),
+        (lambda e: f"Epoch {e}: Adversarial training, test acc: {40 + e}.25", "adversarial training test acc"),
+    ],
+)
+def test_a_name_that_is_not_understood_is_asked_for_and_the_answer_can_be_pasted(file, write, name: str) -> None:
+    path = file(lines(write))
+    text = refused(lambda: read(path), repr(name))
+    found = read(path, shlex.split(text.partition("--map ")[2])[0])
+    assert np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)
+
+
+def test_the_head_is_shown_and_gives_the_classes(file) -> None:
+    head = "Namespace(arch='WideResNet', dataset='cifar100', epsilon=0.031, num_steps=10)\n"
+    found = read(file(head + lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}")))
+    assert found.remarks[0] == (
+        "the log says of itself: radius 0.031, attack steps 10, network WideResNet, data cifar100"
+    )
+    assert classes_in(settings_of(found)) == (100, "dataset=cifar100")
+
+
+def test_progress_bars_are_no_values(file) -> None:
+    bars = "\r".join(f"Epoch 0: {p}%|##| {p}/100 [00:01<00:02, 9.9it/s, loss=1.5]" for p in range(0, 101, 20))
+    found = read(file(bars + "\n" + lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}")))
+    assert is_right(found)
+
+
+def test_values_in_progress_bars_may_be_of_an_earlier_epoch(file) -> None:
+    """Lightning's bar shows the last validation while the next epoch trains."""
+    bars = lines(
+        lambda e: f"Epoch {e}: 100%|##| 391/391 [00:30<00:00, 9.9it/s, loss=1, val_acc=0.{40 + e}, val_adv_acc=0.3]"
+    )
+    refused(lambda: read(file(bars)), "'val_acc' stands in progress bars alone", "CSVLogger")
+    found = read(file(bars + lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}")))
+    assert is_right(found)
+    assert not found.has("clean_error/validation")
+
+
+def test_colors_and_bars_that_go_back_are_passed_over(file) -> None:
+    for write in (
+        lambda e: f"\x1b[32mEpoch {e}\x1b[0m: {clean_and_robust(e)}",
+        lambda e: f"Epoch {e}\n  1/9 [>...] - test acc: 0.1" + "\b" * 30 + clean_and_robust(e),
+    ):
+        assert is_right(read(file(lines(write))))
+
+
+def test_mart_prints_one_value_an_epoch(file) -> None:
+    """The same function on the training set, and then on the test set: two values of one name."""
+    text = lines(lambda e: f"Train Epoch: {e} [0/50000 (0%)]\tLoss: 1.0\nrobust_acc: 0.9\nrobust_acc: 0.4")
+    refused(lambda: read(file(text)), "'robust_acc' is printed twice")
+
+
+def test_counts_are_divided_by_what_other_lines_count(file) -> None:
+    write = lambda e: f"Epoch {e}\nnatural_err_total: {1000 + e}\nrobust_err_total: {5000 + e}"  # noqa: E731
+    refused(lambda: read(file(lines(write))), "if it is one of 10000 examples", "//10000'")
+    said = lambda e: write(e) + "\nTest: Accuracy: 150/250 (60%)"  # noqa: E731
+    refused(lambda: read(file(lines(said))), "the 250 test examples that other lines count", "//250'")
+
+
+def test_natural_acc_is_of_the_test_set_only_where_mart_prints_it(file) -> None:
+    text = lines(lambda e: f"Epoch {e}\nnatural_acc: 0.6\nrobust_acc: 0.4")
+    refused(lambda: read(file(text)), "does not say train, validation or test")
