@@ -92,8 +92,8 @@ class ThreatModel:
             hint = "give it in units of the input"
             if self.radius < 256:  # 8 where 8/255 was meant
                 hint = f"did you mean {self.radius:g}/255?"
-            expected = f"at most the width of the box, {high - low:g}"
-            raise bad("radius", expected=expected, got=f"{self.radius:g}", remedy=hint)
+            width, came = apart(high - low, self.radius)
+            raise bad("radius", expected=f"at most the width of the box, {width}", got=came, remedy=hint)
 
     def at(self, radius: float) -> "ThreatModel":
         """The same threat with another radius.
@@ -367,9 +367,10 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
     n = math.prod(shape)
     diameter = (threat.box[1] - threat.box[0]) * n ** (1 / threat.p)
     if threat.radius > diameter:
+        most, came = apart(diameter, threat.radius)
         raise BadRequest(
-            f"radius: expected at most {diameter:g}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
-            f"got {threat.radius:g}; give it in units of the input in [0, 1]"
+            f"radius: expected at most {most}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
+            f"got {came}; give it in units of the input in [0, 1]"
         )
 
 
