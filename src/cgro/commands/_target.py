@@ -25,7 +25,7 @@ from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
 from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, read_run_weights
 from cgro.training.weights import load_file, load_weights
-from cgro.trust import Received, Trust
+from cgro.trust import CommandLine, Received, Trust
 
 LINT_N = 128
 """Test examples of the checks beside an evaluation. A choice, as in the lint."""
@@ -87,7 +87,7 @@ class Target:
     @property
     def attacked(self) -> bool | None:
         """Whether anything was attacked in training; None for a bare checkpoint, of which that is not known."""
-        if self.run is None:
+        if self.run is None or is_watched(self.run):
             return None
         return self.settings.attack != "none" and self.settings.robust_weight != 0
 
@@ -191,10 +191,54 @@ def load_target(
         if options.weights is not None:
             raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")
         run, settings = trained(path, trust=trust)
+        settings = watched(run, settings, options, trust)
         return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
     if radius is None:
         raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
     return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path}, options.weights)
+
+
+def is_watched(run: Run) -> bool:
+    """Whether a run was written by `cgro.Monitor` in a training loop of others.
+
+    Args:
+        run: any.
+
+    Returns:
+        True if so: its network and data were objects of that loop, and no name says how to make them again.
+    """
+    return run.config.get("command") == "monitor"
+
+
+def watched(run: Run, settings: TrainConfig, options: BareCheckpoint, trust: Trust) -> TrainConfig:
+    """The settings of a run, with the network and data that the caller names where it was written by `cgro.Monitor`.
+
+    Args:
+        run: of cgro train or `cgro.Monitor`.
+        settings: that it has.
+        options: of the command.
+        trust: what stands on the command line.
+
+    Returns:
+        Settings that `prepare` takes.
+
+    Raises:
+        BadRequest: network or data are named neither here nor in the run.
+    """
+    if not is_watched(run):
+        return settings
+    chosen: dict[str, str] = {}
+    for name in ("model", "data"):
+        asked = getattr(options, name)
+        # A default is not what the loop had: on a command line only a name that stands there counts.
+        if asked is not None and (not isinstance(trust, CommandLine) or asked in trust.names):
+            chosen[name] = asked
+        elif getattr(settings, name) == "unknown":
+            remedy = "add --model package.module:name and --data NAME: what the loop trained, and on what"
+            raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
+    if run.config.get("normalize") is not None:
+        say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
+    return replace(settings, **chosen, width=options.width, classes=options.classes)  # type: ignore[arg-type]
 
 
 def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:

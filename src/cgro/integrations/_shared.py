@@ -1,0 +1,36 @@
+"""What the callbacks share."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class HasRate(Protocol):
+    """An optimizer of torch, or a wrapper of one."""
+
+    @property
+    def param_groups(self) -> list[Mapping[str, object]]:
+        """Its groups of parameters."""
+        ...
+
+
+def rate_of(optimizer: HasRate | None = None) -> float | None:
+    """The learning rate that an optimizer has now.
+
+    Args:
+        optimizer: of torch; its first group counts.
+
+    Returns:
+        The rate; None without an optimizer.
+
+    Example:
+        >>> import torch
+        >>> rate_of(torch.optim.SGD([torch.zeros(1)], lr=0.5)), rate_of()
+        (0.5, None)
+    """
+    groups = getattr(optimizer, "param_groups", None)
+    if not groups:
+        return None
+    rate = groups[0].get("lr")
+    if rate is None:
+        return None
+    return float(rate)
