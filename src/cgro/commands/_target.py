@@ -191,7 +191,9 @@ def load_target(
         if options.weights is not None:
             raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")
         run, settings = trained(path, trust=trust)
-        settings = watched(run, settings, options, trust)
+        settings = watched(run, settings, options.model, options.data, trust)
+        if is_watched(run):
+            settings = replace(settings, width=options.width, classes=options.classes)
         return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
     if radius is None:
         raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
@@ -210,13 +212,14 @@ def is_watched(run: Run) -> bool:
     return run.config.get("command") == "monitor"
 
 
-def watched(run: Run, settings: TrainConfig, options: BareCheckpoint, trust: Trust) -> TrainConfig:
+def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None, trust: Trust) -> TrainConfig:
     """The settings of a run, with the network and data that the caller names where it was written by `cgro.Monitor`.
 
     Args:
         run: of cgro train or `cgro.Monitor`.
         settings: that it has.
-        options: of the command.
+        model: that the caller names; None for the one that the run names.
+        data: likewise.
         trust: what stands on the command line.
 
     Returns:
@@ -228,8 +231,7 @@ def watched(run: Run, settings: TrainConfig, options: BareCheckpoint, trust: Tru
     if not is_watched(run):
         return settings
     chosen: dict[str, str] = {}
-    for name in ("model", "data"):
-        asked = getattr(options, name)
+    for name, asked in (("model", model), ("data", data)):
         # A default is not what the loop had: on a command line only a name that stands there counts.
         if asked is not None and (not isinstance(trust, CommandLine) or asked in trust.names):
             chosen[name] = asked
@@ -238,7 +240,7 @@ def watched(run: Run, settings: TrainConfig, options: BareCheckpoint, trust: Tru
             raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
     if run.config.get("normalize") is not None:
         say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
-    return replace(settings, **chosen, width=options.width, classes=options.classes)  # type: ignore[arg-type]
+    return replace(settings, **chosen)  # type: ignore[arg-type]
 
 
 def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:

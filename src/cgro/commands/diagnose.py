@@ -245,7 +245,9 @@ def _too_low(part: Path) -> list[str]:
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:
     source = Run.open(part)
-    settings = watched(source, settings_of(source, trust=config.trust), config, config.trust)  # type: ignore[arg-type]
+    settings = watched(source, settings_of(source, trust=config.trust), config.model, config.data, config.trust)
+    if is_watched(source):
+        settings = replace(settings, width=config.width, classes=config.classes)
     target = Target(settings, source, {"last": checkpoint_of(source)})
     data, model = target.load()
     return _lint(config, target.settings, data, model)

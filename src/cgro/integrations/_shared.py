@@ -1,26 +1,14 @@
 """What the callbacks share."""
 
-from collections.abc import Mapping
-from typing import Protocol
 
-
-class HasRate(Protocol):
-    """An optimizer of torch, or a wrapper of one."""
-
-    @property
-    def param_groups(self) -> list[Mapping[str, object]]:
-        """Its groups of parameters."""
-        ...
-
-
-def rate_of(optimizer: HasRate | None = None) -> float | None:
+def rate_of(optimizer: object | None = None) -> float | None:
     """The learning rate that an optimizer has now.
 
     Args:
-        optimizer: of torch; its first group counts.
+        optimizer: of torch, or a wrapper of one; its first group counts.
 
     Returns:
-        The rate; None without an optimizer.
+        The rate; None without one.
 
     Example:
         >>> import torch

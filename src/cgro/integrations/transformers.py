@@ -7,7 +7,7 @@ from torch import nn
 from cgro._check import bad
 from cgro.diagnosis.monitor import Monitor
 from cgro.diagnosis.verdict import Diagnosis
-from cgro.integrations._shared import HasRate, rate_of
+from cgro.integrations._shared import rate_of
 
 if TYPE_CHECKING:
 
@@ -56,7 +56,7 @@ class MonitorCallback(TrainerCallback):
         control: object,
         *,
         model: nn.Module,
-        optimizer: HasRate | None = None,
+        optimizer: object | None = None,
         **others: object,
     ) -> None:
         """Evaluate an epoch.

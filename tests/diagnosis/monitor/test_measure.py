@@ -97,6 +97,9 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
         assert own[key] == before[key]
         assert own[key].value == row[key]
     assert main(["flatness", "run", "--radii", "0.1", "--n", "4", "--n-steps", "2", *named]) == 0
+    assert main(["memory", "run", "--n", "8", "--attack", "pgd1", *named, "--out", "m"]) == 0
+    assert main(["memory", "run", "--n", "8", "--influence", "2", *named, "--out", "m2"]) == 2
+    assert "whose recipe is not known" in capsys.readouterr().err
     assert main(["diagnose", "run", *named, "--lint-n", "16", "--out", "d", "--json"]) == 0
     capsys.readouterr()
     assert main(["report", "run", "--json"]) == 0

@@ -16,7 +16,7 @@ def rows_of(test: np.ndarray) -> list[dict]:
     for epoch in range(n):
         fall = 0.3 * np.exp(-epoch / 10)
         rows.append({
-            "epoch": epoch, "robust_error/test": float(test[epoch]), "robust_error/train": float(0.35 + fall - 0.002 * epoch),
+            "epoch": epoch, "robust_error/test": float(test[epoch]), "robust_error/train": float(0.35 * 0.99**epoch + fall),
             "clean_error/test": 0.15 + fall / 2, "clean_error/train": 0.1 + fall / 2, "prediction_share": 0.12, "seconds": 1.0,
         })  # fmt: skip
     return rows
@@ -67,6 +67,16 @@ def test_it_is_said_once() -> None:
 def test_short_curves_and_falling_ones_are_silent() -> None:
     assert first_alarm(falling(40, 3)) is None
     assert first_alarm(rising(50, 0)[:9]) is None
+
+
+def test_nothing_is_refused_in_a_loop_whatever_its_errors_are() -> None:
+    """Fractions stay fractions: errors of 0, of 1, and tiny ones that a reader of tables would take for percent."""
+    for value in (0.0, 1.0, 0.001):
+        assert first_alarm(np.full(14, value)) is None
+    rows = rows_of(np.linspace(1, 0, 14))
+    for row in rows:
+        row |= {"robust_error/train": 0.0, "clean_error/train": 0.0, "lr": 0.0}
+    assert alarm_of(rows, 10) is None
 
 
 def test_catastrophic_overfitting_is_said() -> None:

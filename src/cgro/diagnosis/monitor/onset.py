@@ -1,12 +1,13 @@
 """Robust overfitting while it sets in: the test of `cgro.diagnosis.rise`, repeated after every epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cgro.definitions import Label
 from cgro.diagnosis.columns import CURVES
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.rule import TEST, CurveRule
+from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.verdict import Diagnosis, diagnose
 from cgro.training.history import EPOCH
 
@@ -66,8 +67,12 @@ def alarm_of(rows: Sequence[Mapping[str, float]], n_classes: int) -> Alarm | Non
 def _looked(rows: Sequence[Mapping[str, float]], n_classes: int) -> Diagnosis | None:
     """The diagnosis of a curve so far; None of one that is too short."""
     rule = CurveRule(n_boot=N_BOOT)
-    known = [{name: row[name] for name in CURVES if name in row} for row in rows if TEST in row]
-    if len(known) < rule.min_epochs:
+    if len(rows) < rule.min_epochs:
         return None
-    curves = Curves.from_rows(known, {"source": "the loop", "attacked_in_evaluation": True})
+    values: dict[str, list[float]] = {}
+    for name in CURVES:
+        if name != EPOCH and any(name in row for row in rows):
+            values[name] = [row.get(name, math.nan) for row in rows]
+    # Not by `Curves.from_rows`: these are fractions, and no unit is to be guessed.
+    curves = Curves([row[EPOCH] for row in rows], values, {"source": "the loop"})
     return diagnose(curves, n_classes=n_classes, rule=rule)
