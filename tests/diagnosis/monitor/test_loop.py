@@ -135,6 +135,14 @@ def test_an_epoch_twice_is_the_same_or_refused(tmp_path: Path) -> None:
     assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [3, 4]
 
 
+def test_no_other_command_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monitor = monitor_in(tmp_path / "run")
+    monitor(busy_network(), 1)
+    (tmp_path / "run" / "summary.json").unlink()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    assert "a run of cgro train" in capsys.readouterr().err
+
+
 def test_rewinding_keeps_only_weights_of_the_epochs_that_stay(tmp_path: Path) -> None:
     monitor = monitor_in(tmp_path / "run", keep=1)
     for epoch in (1, 2, 3):
@@ -200,7 +208,7 @@ def test_the_stronger_attack_counts_where_it_was_made(tmp_path: Path) -> None:
 
 def test_learning_rates_are_kept(tmp_path: Path) -> None:
     monitor = monitor_in(tmp_path / "run")
-    monitor(busy_network(), 1, lr=0.25)
+    monitor(busy_network(), np.int64(1), lr=torch.tensor(0.25))
     assert read_run(tmp_path / "run")[0]["lr"].tolist() == [0.25]
 
 
@@ -234,6 +242,7 @@ def test_refusals_before_the_training(tmp_path: Path, options: dict, words: tupl
 def test_refusals_at_a_call(tmp_path: Path) -> None:
     monitor = monitor_in(tmp_path / "run")
     refused(lambda: monitor(busy_network(), -1), "epoch")
+    refused(lambda: monitor(busy_network(), 1, lr=math.nan), "lr")
     refused(lambda: monitor("net", 1), "model: expected a torch.nn.Module")
     refused(lambda: monitor(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), 1), "labels")
     refused(lambda: monitor.verdict(), "call it in the loop")

@@ -85,7 +85,7 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
     x, y, x_test, y_test = loops_own.data()
     torch.manual_seed(0)
     network = loops_own.Net()
-    monitor = Monitor((x, y), (x_test, y_test), THREAT, attack="pgd5", n=50, out="run")
+    monitor = Monitor((x, y), (x_test, y_test), THREAT, attack="pgd5", n=50, out="run", keep=1)
     row = monitor(network, 1)
     assert main(["evaluate", "run", "--attack", "pgd5", "--n", "50"]) == 2
     assert "--model package.module:name" in capsys.readouterr().err
@@ -97,7 +97,13 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
         assert own[key] == before[key]
         assert own[key].value == row[key]
     assert main(["flatness", "run", "--radii", "0.1", "--n", "4", "--n-steps", "2", *named]) == 0
+    assert main(["evaluate", "run", "--per-epoch", "--attack", "pgd5", "--n", "50", *named]) == 0
+    (curves,) = Run.open("run").read(MonitorSummary).curves.values()
+    assert curves["test"][0].value == row["robust_error/test"]
     assert main(["memory", "run", "--n", "8", "--attack", "pgd1", *named, "--out", "m"]) == 0
+    assert main(["evaluate", "run", "--per-epoch", "--attack", "pgd5", "--n", "50", *named]) == 0
+    (curves,) = Run.open("run").read(MonitorSummary).curves.values()
+    assert curves["test"][0].value == row["robust_error/test"]
     assert main(["memory", "run", "--n", "8", "--influence", "2", *named, "--out", "m2"]) == 2
     assert "whose recipe is not known" in capsys.readouterr().err
     assert main(["diagnose", "run", *named, "--lint-n", "16", "--out", "d", "--json"]) == 0
@@ -106,6 +112,27 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
     (card,) = json.loads(capsys.readouterr().out)["runs"]
     assert card["command"] == "monitor"
     assert any("cgro.Monitor records weights alone" in text for text in card["diagnosis"]["findings"])
+
+
+def test_names_that_can_be_imported_are_used_with_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "loops_named.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    import loops_named
+
+    x, y, x_test, y_test = loops_named.data()
+    names = ("loops_named:data", "loops_named:Net")
+    options = {"attack": "pgd5", "names": names, "normalize": (0.0, 1.0)}
+    row = Monitor((x, y), (x_test, y_test), THREAT, out="run", **options)(loops_named.Net(), 1)
+    command = ["evaluate", "run", "--attack", "pgd5", "--out", "own"]
+    assert main(command) == 2
+    assert "code of whoever made it" in capsys.readouterr().err
+    assert main([*command, "--trust"]) == 0
+    assert "its loop normalized outside the network" in capsys.readouterr().err
+    own = Run.open("own").read(EvaluateSummary).metrics
+    assert {key: own[key].value for key in FOUR} == {key: row[key] for key in FOUR}
 
 
 def test_the_counts_are_those_of_the_definitions_and_a_closed_form() -> None:

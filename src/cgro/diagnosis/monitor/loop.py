@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cgro._check import BadRequest, bad, count
+from cgro._check import BadRequest, bad, count, number
 from cgro.definitions import FOUR, Attack, ErrorRate, ThreatModel
 from cgro.diagnosis.headline import with_caveats
 from cgro.diagnosis.importers.run import read_run
@@ -127,7 +127,9 @@ class Monitor:
             BadRequest: an epoch before the last one that was not evaluated, or that comes out otherwise; examples that
                 the network does not take. What the network raises comes through; the loop is as it was.
         """
-        count(epoch, "epoch", low=0)
+        epoch = count(epoch, "epoch", low=0)
+        if lr is not None:
+            lr = number(lr, "lr", low=0.0)
         network = unwrap(model)
         ranks = Ranks(is_distributed(model), device_of(network))
         if rank() and not ranks.shared:
