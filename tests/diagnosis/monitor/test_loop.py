@@ -135,6 +135,18 @@ def test_an_epoch_twice_is_the_same_or_refused(tmp_path: Path) -> None:
     assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [3, 4]
 
 
+def test_a_training_that_diverges_is_told_of_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monitor = monitor_in(tmp_path / "run")
+    model = busy_network()
+    assert monitor(model, 1)
+    with torch.no_grad():
+        model[0].weight[0, 0, 0, 0] = math.inf
+    assert monitor(model, 2) is None
+    assert "epoch 2: not evaluated, the weights are not finite" in capsys.readouterr().err
+    assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [1]
+    assert "not finite after epoch 2" in monitor.verdict().reason
+
+
 def test_no_other_command_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     monitor = monitor_in(tmp_path / "run")
     monitor(busy_network(), 1)
@@ -222,6 +234,7 @@ def test_learning_rates_are_kept(tmp_path: Path) -> None:
     ({"test": (TEST[0], TEST[1][:5])}, ("test part: labels", "40, one per example")),
     ({"test": (TEST[0][:0], TEST[1][:0])}, ("at least one",)),
     ({"test": TEST[0]}, ("test part: examples",)),
+    ({"test": (TEST[0], TEST[1][:, None])}, ("test part: labels", "y.argmax(1)")),
     ({"threat": 0.1}, ("threat: expected a ThreatModel",)),
     ({"attack": "pdg10"}, ("attack: expected one of",)),
     ({"strong": "pgd20"}, ("strong: expected (attack, every)",)),

@@ -123,6 +123,26 @@ def test_compiled_code_is_passed_by_and_not_compiled_anew(tmp_path: Path, in_pla
     torch._dynamo.reset()
 
 
+def test_without_the_eager_stance_it_would_be_compiled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above can fail: a network that was compiled in place is compiled for the evaluation's mode and batch."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(len(inputs))
+        return graph.forward
+
+    model = OwnForward()
+    model.compile(backend=backend)
+    model(TRAIN[0][:8]).sum().backward()
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda stance: contextlib.nullcontext())
+    monitor_in(tmp_path / "run", n=10)(model, 1)
+    assert len(graphs) > 1
+    torch._dynamo.reset()
+
+
 def test_aot_eager_goes_on(tmp_path: Path) -> None:
     torch._dynamo.reset()
     monitor = monitor_in(tmp_path / "run", n=10)

@@ -17,7 +17,7 @@ from cgro.diagnosis.monitor.onset import alarm_of
 from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, parts_of
 from cgro.diagnosis.monitor.ranks import Ranks, rank
 from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, Strong
-from cgro.diagnosis.monitor.surroundings import device_of, is_distributed, unwrap
+from cgro.diagnosis.monitor.surroundings import device_of, is_distributed, is_finite, unwrap
 from cgro.diagnosis.strength import too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
 from cgro.runs import say
@@ -103,6 +103,7 @@ class Monitor:
         self._since = time.perf_counter()
         self._credit = 0.0
         self._told_cost = False
+        self._not_finite: list[int] = []
 
     @property
     def path(self) -> Path | None:
@@ -120,8 +121,8 @@ class Monitor:
             lr: the learning rate of the epoch; with it the verdict sees drops.
 
         Returns:
-            The row of `metrics.jsonl`, errors as fractions; None if the epoch was left out, and in processes other than
-            the first.
+            The row of `metrics.jsonl`, errors as fractions; None if the epoch was left out, as one is whose weights are
+            not finite, and in processes other than the first.
 
         Raises:
             BadRequest: an epoch before the last one that was not evaluated, or that comes out otherwise; examples that
@@ -138,7 +139,7 @@ class Monitor:
         started = time.perf_counter()
         try:
             with self._held() as rows:
-                decision = self._agreed(ranks, rows, epoch)
+                decision = self._agreed(ranks, network, rows, epoch)
                 if decision == SKIPPED:
                     return None
                 attacks = self._attacks(decision)
@@ -176,6 +177,8 @@ class Monitor:
                 if error is not None:
                     errors[key] = error
         (curves,) = read_run(run.path)
+        if self._not_finite:
+            caveats.append(f"the weights were not finite after epoch {self._not_finite[0]}, where nothing was measured")
         found = with_caveats(diagnose(curves, errors=errors), caveats)
         say(f"{found.label}: {found.reason}")
         say(f"next: cgro report {run.path}")
@@ -202,13 +205,13 @@ class Monitor:
         with self._journal.run.locked():
             yield self._journal.rows()
 
-    def _agreed(self, ranks: Ranks, rows: list[Row], epoch: int) -> int:
+    def _agreed(self, ranks: Ranks, network: nn.Module, rows: list[Row], epoch: int) -> int:
         """What all processes do with this epoch."""
         refusal: BadRequest | None = None
         decision = REFUSED
         if self._journal is not None:
             try:
-                decision = self._decision(self._journal, rows, epoch)
+                decision = self._decision(network, rows, epoch)
             except BadRequest as error:
                 refusal = error
         (agreed,) = ranks.agree([decision])
@@ -218,7 +221,7 @@ class Monitor:
             raise BadRequest("monitor: refused by process 0; see its message")
         return agreed
 
-    def _decision(self, journal: Journal, rows: list[Row], epoch: int) -> int:
+    def _decision(self, network: nn.Module, rows: list[Row], epoch: int) -> int:
         epochs = [int(row[EPOCH]) for row in rows]
         position = len(rows)
         if epoch in epochs:
@@ -227,6 +230,11 @@ class Monitor:
             remedy = f"after loading a checkpoint of epoch {epoch - 1} call monitor.rewind({epoch - 1})"
             raise bad("epoch", expected=f"one after {epochs[-1]}, or one of before", got=epoch, remedy=remedy)
         elif not self._affords() and rows:
+            return SKIPPED
+        if not is_finite(network):
+            # A training that diverged is no bad request: whether it goes on is for the loop to say.
+            self._not_finite.append(epoch)
+            say(f"cgro.Monitor, epoch {epoch}: not evaluated, the weights are not finite; lower the learning rate")
             return SKIPPED
         strong = self.settings.strong
         if strong is not None and (position + 1) % strong[1] == 0:

@@ -101,6 +101,9 @@ def _taken(name: str, part: object, settings: Settings) -> Sample:
 def _images(sample: Sample, settings: Settings) -> tuple[Sample, list[str]]:
     """The sample as images in [0, 1]."""
     x = sample.x
+    if sample.y.ndim != 1:
+        remedy = "give class numbers, such as y.argmax(1) of one-hot rows"
+        raise bad("labels", expected="one number per example, shape (N,)", got=tuple(sample.y.shape), remedy=remedy)
     told = list(sample.remarks)
     if not x.is_floating_point():
         remedy = "divide images in 0..255 by 255, as torchvision's ToTensor does"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
 from cgro.definitions.attacks import preserve_state
@@ -77,6 +78,22 @@ def device_of(network: nn.Module) -> torch.device:
     for tensor in (*network.parameters(), *network.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def is_finite(network: nn.Module) -> bool:
+    """Whether no parameter is NaN or infinite.
+
+    Args:
+        network: any module.
+
+    Returns:
+        True also of one without parameters. Reads one value on the host per parameter.
+
+    Example:
+        >>> is_finite(nn.Linear(2, 1)), is_finite(nn.Linear(1, 1).requires_grad_(False).half())
+        (True, True)
+    """
+    return all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters() if not is_lazy(parameter))
 
 
 @contextlib.contextmanager
