@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
@@ -26,7 +27,8 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, preserve_state
 from cgro.definitions.draws import Draws
-from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
+from cgro.definitions.examples import pair_or_sample
+from cgro.definitions.inputs import in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.diagnosis.findings import Check, check, masked
 from cgro.diagnosis.setup_checks import EDGE, setup_checks
@@ -35,6 +37,7 @@ from cgro.training.step import descend
 
 __all__ = ["Check", "distil", "lint", "masked", "quick_lint"]
 
+Inputs = Tensor | DataLoader | Dataset
 SLACK = 0.02
 """Share of the examples by which two attacks may differ before it counts. A choice: one or two examples of 100."""
 ZERO_GRADIENTS = 0.05
@@ -44,8 +47,8 @@ ZERO_GRADIENTS = 0.05
 @ordinary_tensors
 def lint(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Inputs,
+    y: Tensor | None,
     threat: ThreatModel,
     *,
     n: int = 128,
@@ -60,10 +63,10 @@ def lint(
 
     Args:
         model: any; it is attacked in eval mode whatever its mode.
-        x: (N, *S) examples.
+        x: (N, *S) examples; a DataLoader or a Dataset where `y` is None.
         y: (N,) labels.
         threat: what the robust numbers are about.
-        n: examples used, from the front.
+        n: examples used, from the front; of a DataLoader or a Dataset a sample by the seed.
         seed: of noise, starts and surrogate.
         surrogate: the model for transfer; None distils a small network from the answers.
         n_queries: of Square.
@@ -81,8 +84,8 @@ def lint(
         >>> {c.status for c in checks}, masked(checks)
         ({'PASS'}, False)
     """
-    model, x = in_full_precision(model, as_inputs(x))
-    y = as_labels(y, x.device)
+    x, y = pair_or_sample(x, y, n, seed)
+    model, x = in_full_precision(model, x)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
     x, y = x[: count(n, "n")], y[:n]
@@ -97,15 +100,15 @@ def lint(
 
 
 @ordinary_tensors
-def quick_lint(model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: int = 128) -> list[Check]:
+def quick_lint(model: Model, x: Inputs, y: Tensor | None, threat: ThreatModel, *, n: int = 128) -> list[Check]:
     """Run the checks that attack nothing, and look for gradients: some passes, for beside an evaluation.
 
     Args:
         model: any; it is left as it was.
-        x: (N, *S) examples.
+        x: (N, *S) examples; a DataLoader or a Dataset where `y` is None.
         y: (N,) labels.
         threat: what the robust numbers are about.
-        n: examples used, from the front.
+        n: examples used, from the front; of a DataLoader or a Dataset a fixed sample.
 
     Returns:
         The first checks of `lint`.
@@ -113,8 +116,8 @@ def quick_lint(model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: in
     Raises:
         BadRequest: see `lint`.
     """
-    model, x = in_full_precision(model, as_inputs(x))
-    y = as_labels(y, x.device)
+    x, y = pair_or_sample(x, y, n, 0)
+    model, x = in_full_precision(model, x)
     x, y = x[:n], y[:n]
     with preserve_state(model, x.device):
         checks = setup_checks(model, x, y, threat)

@@ -22,6 +22,7 @@ from cgro.results.measurements import (
     EvaluationRecord,
     FlatnessRecord,
     MemoryRecord,
+    MonitorCost,
     SelectedEpoch,
 )
 from cgro.results.records import (
@@ -103,6 +104,16 @@ class TrainSummary(Summary, frozen=True, kw_only=True):
     evaluations: Mapping[str, Mapping[str, EvaluationRecord]] | UnsetType = UNSET
     curves: Mapping[str, Mapping[str, Sequence[EpochRecord]]] | UnsetType = UNSET
     flatness: FlatnessRecord | UnsetType = UNSET
+
+
+class MonitorSummary(TrainSummary, frozen=True, kw_only=True):
+    """One training that `cgro.Monitor` watched in a loop of others; read like one of `cgro train`.
+
+    Attributes:
+        cost: of its evaluations.
+    """
+
+    cost: MonitorCost
 
 
 class EvaluateSummary(Summary, frozen=True, kw_only=True):
@@ -250,6 +261,7 @@ class ReproduceSummary(Summary, frozen=True, kw_only=True):
 
 BY_COMMAND: Mapping[str, type[Summary]] = {
     "train": TrainSummary,
+    "monitor": MonitorSummary,
     "evaluate": EvaluateSummary,
     "flatness": FlatnessSummary,
     "memory": MemorySummary,
