@@ -75,7 +75,7 @@ NUMBERS = (
 """Options that are numbers among the fields of `Setting`."""
 TRAINING = (*NUMBERS, "activation", "adversary")
 SWEEPABLE = (*DATA, *NUMBERS)
-FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
+FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 40 gradient steps from each start
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
@@ -273,7 +273,7 @@ def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | N
     n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
     found = full_ball_errors(trained.vectors, setting, p=ball, n_test=n_ball["test"], seeds=trained.seeds)
     for part, values in found.items():
-        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
+        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 from structured starts and 6 random ones"
         if setting.full_ball:
             errors[f"{key}@signal"] = errors[key]
             errors[key] = _Measured(np.maximum(values, errors[key].values), n_ball[part], attack, "lower")
