@@ -155,8 +155,14 @@ class Place(Part, frozen=True, kw_only=True):
         return text
 
 
-RATIOS, NOISES = (0.6, 0.8, 0.9, 0.98), (0.8, 1.2, 1.6, 2.2, 3.0, 6.0)
-MAP = tuple(Place(radius_ratio=ratio, noise_ratio=noise) for ratio in RATIOS for noise in NOISES)
+NOISES = {
+    0.9: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
+    0.8: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
+    0.98: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
+    0.6: (1.2, 3.0, 6.0),
+}
+"""delta / alpha -> |xi| / delta of the map."""
+MAP = tuple(Place(radius_ratio=ratio, noise_ratio=noise) for ratio, noises in NOISES.items() for noise in noises)
 SIZES = (
     Place(radius_ratio=0.9, noise_ratio=1.6, n_train=8),
     Place(radius_ratio=0.9, noise_ratio=3.0, n_train=8),
