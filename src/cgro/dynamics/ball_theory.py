@@ -35,8 +35,8 @@ from scipy.optimize import brentq
 from cgro._check import bad, number
 from cgro.dynamics.rule import sigmoid
 
-ANGLES = np.linspace(0.0, np.pi / 2, 1001)
-"""Splits of the radius that are compared. g is smooth in them, so their spacing costs 1e-6 of it."""
+ANGLES = np.linspace(0.0, np.pi / 2, 241)
+"""Splits of the radius that are compared, 45 degrees among them. g is smooth in them: this spacing costs below 1e-4."""
 SIGNAL_THRESHOLD = math.sqrt(0.5)
 """delta / alpha up to which the signal alone is robust."""
 
