@@ -28,6 +28,7 @@ item by the clean half of the loss and with equal initial responses per unit of 
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -137,7 +138,13 @@ def fit_boundary(radius_ratio: float, load: float = 1.0, power: float = 3.0) -> 
     """
     if radius_ratio <= SIGNAL_THRESHOLD:
         return 0.0
-    # (2) depends on load and |xi| through |xi| / sqrt(load) only; above sqrt 2 memory alone is robust, like the signal.
+    # (2) depends on load and |xi| through |xi| / sqrt(load) only.
+    return _fit_boundary_alone(radius_ratio, power) * math.sqrt(load)
+
+
+@cache
+def _fit_boundary_alone(radius_ratio: float, power: float) -> float:
+    """The boundary for L = 1. Above sqrt 2 memory alone is robust, as the signal is below alpha / sqrt 2."""
     low = 0.01
     high = 2.0
     while high / low > 1.001:
@@ -146,7 +153,7 @@ def fit_boundary(radius_ratio: float, load: float = 1.0, power: float = 3.0) -> 
             high = middle
         else:
             low = middle
-    return high * math.sqrt(load)
+    return high
 
 
 def mean_load(n_train: int, n_filters: int) -> float:
