@@ -7,7 +7,8 @@ from tests.experiments.cases import Cases, Wrong, judged
 
 from cgro.experiments import full_ball
 from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED
-from cgro.experiments.full_ball import CONTROLS, MAP, PAPER, SIZES, Cell, Findings, Place, boundaries, places, trained
+from cgro.experiments.full_ball import PAPER, Cell, Findings, boundaries, trained
+from cgro.experiments.full_ball_places import CONTROLS, Place, places
 
 PLATEAU = 2.569
 """alpha^q U at delta = 0.8 alpha, by the equation of `ball_theory.full_ball_plateau`."""
@@ -78,21 +79,6 @@ def test_a_cell_near_a_boundary_is_shown_and_not_judged() -> None:
     rows = {row[0]: row[1:3] for row in table.rows}
     assert rows[NEAR.place.words] == ["unfitted (near)", "between"]
     assert rows[MIDDLE.place.words] == ["cgro", "cgro"]
-
-
-def test_the_predictions_are_those_of_the_docstring() -> None:
-    text = full_ball.__doc__ or ""
-    for ratio, fit, clean in ((0.8, 1.36, 3.88), (0.9, 1.70, 3.45), (0.98, 1.85, 3.17)):
-        place = at(ratio, 1.0)
-        assert (round(place.fit, 2), round(place.clean, 2)) == (fit, clean)
-        assert f"{fit:.2f}" in text
-        assert f"{clean:.2f}" in text
-    predicted = [place.predicted() for place in SIZES]
-    assert predicted == [
-        "cgro", "clean_overfitting", "unfitted", "cgro", "cgro", "unfitted", "cgro", "clean_overfitting",
-    ]  # fmt: skip
-    assert {place.predicted() for place in MAP} == {"robust", "unfitted", "cgro", "clean_overfitting"}
-    assert not [place for place in (*SIZES, *CONTROLS) if place.is_near]
 
 
 def test_jobs_train_against_the_ball_with_the_noise_and_step_of_the_cell() -> None:

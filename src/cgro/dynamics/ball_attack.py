@@ -181,8 +181,9 @@ def prepare(threat: ThreatModel, bank: Array, x: Array, y: Array) -> Search:
         return Search(Examples(x.reshape(s, n * p, 1, d), np.repeat(y, p, axis=1), bank), own, None)
     basis = np.linalg.qr(bank)[0]
     inside = (x.reshape(s, n * p, d) @ basis).reshape(s, n, p, -1)
-    lengths = [np.linalg.norm(v, axis=-1, keepdims=True) for v in (x, inside)]
-    own = np.concatenate([-threat.radius * inside / np.maximum(length, TINY) for length in lengths], axis=2)
+    written = np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), TINY)
+    within = np.maximum(np.linalg.norm(inside, axis=-1, keepdims=True), TINY)
+    own = -threat.radius * np.concatenate([inside / written, inside / within], axis=2)
     return Search(Examples(inside, y, basis.transpose(0, 2, 1) @ bank), own, basis)
 
 

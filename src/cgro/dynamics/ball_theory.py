@@ -31,13 +31,14 @@ import math
 from functools import cache
 
 import numpy as np
-from scipy.optimize import brentq
 
 from cgro._check import bad, number
 from cgro.dynamics.rule import sigmoid
 
 ANGLES = np.linspace(0.0, np.pi / 2, 241)
 """Splits of the radius that are compared, 45 degrees among them. g is smooth in them: this spacing costs below 1e-4."""
+LARGEST_MARGIN = 700.0
+"""Above the root of any balance of pulls that float64 can hold."""
 SIGNAL_THRESHOLD = math.sqrt(0.5)
 """delta / alpha up to which the signal alone is robust."""
 
@@ -72,10 +73,15 @@ def full_ball_plateau(radius_ratio: float, robust_weight: float, power: float = 
     Returns:
         M while nothing is memorized; infinite where the signal alone is robust, 0 where it dies.
 
+    Raises:
+        BadRequest: a robust weight outside [0, 1].
+
     Example:
         >>> round(full_ball_plateau(0.9, 0.5), 3)
         1.457
     """
+    from scipy.optimize import root_scalar  # here, as the import takes half a second and most runs need no root
+
     number(robust_weight, "robust_weight", low=0.0, high=1.0)
     turned = -float(remaining(radius_ratio, power))
     if turned <= 0 or robust_weight == 0:
@@ -87,7 +93,7 @@ def full_ball_plateau(radius_ratio: float, robust_weight: float, power: float = 
         attacked = robust_weight * turned * sigmoid(np.array(turned * margin))
         return float((1 - robust_weight) * sigmoid(np.array(-margin)) - attacked)
 
-    return float(brentq(balance, 0.0, 700.0))
+    return float(root_scalar(balance, bracket=(0.0, LARGEST_MARGIN), method="brentq").root)
 
 
 def fits(radius_ratio: float, noise_ratio: float, load: float = 1.0, power: float = 3.0) -> bool:
@@ -104,6 +110,9 @@ def fits(radius_ratio: float, noise_ratio: float, load: float = 1.0, power: floa
 
     Returns:
         Whether the training set can be fitted.
+
+    Raises:
+        BadRequest: no noise, or fewer examples than one.
 
     Example:
         >>> fits(0.9, 0.9), fits(0.9, 1.1)

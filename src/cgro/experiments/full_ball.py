@@ -25,7 +25,6 @@ strong as any we tried, breaks nothing.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from cgro.dynamics.ball_theory import (
 from cgro.experiments import findings
 from cgro.experiments.claims import Claim, Statement, above, below, holds, value
 from cgro.experiments.findings import Part
+from cgro.experiments.full_ball_places import MAP, NEAR, Phase, Place, places
 from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, per_seed
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
@@ -53,13 +53,10 @@ CAPTIONS = {
     "phases": "Phases of training against the l2 ball over all patches: measured cells, predicted boundaries (lines; "
     "none fitted). In each cell: full-ball error on training / test examples in percent.",
 }
-Phase = Literal["robust", "unfitted", "cgro", "clean_overfitting", "between"]
 NOT_IN_PAPER = "not in the paper"
 POWER = 3.0
 LOW, HIGH, CHANCE = 10.0, 50.0, 25.0
 """Percent: an error that counts as none, as large, and a clean test error that counts as overfitting. Choices."""
-NEAR = 0.1
-"""Relative distance from a predicted boundary within which a cell is not judged. A choice made with the predictions."""
 SMOKE_STEPS, STEPS = 2000, 4000
 SEEDS: dict[Scale, int] = {"smoke": 2, "cpu": 5, "gpu": 10, "paper": 20}
 N_TEST = 2000
@@ -79,122 +76,6 @@ class Paper(Part, frozen=True, kw_only=True):
 
 
 PAPER = Paper()
-
-
-class Place(Part, frozen=True, kw_only=True):
-    """What is trained in one cell.
-
-    Attributes:
-        radius_ratio: delta / alpha.
-        noise_ratio: |xi| / delta, of the expected squared length.
-        n_train: N.
-        n_filters: m.
-        patch_dim: d.
-        robust_weight: lambda.
-    """
-
-    radius_ratio: float
-    noise_ratio: float
-    n_train: int = 30
-    n_filters: int = 16
-    patch_dim: int = 100
-    robust_weight: float = 0.5
-
-    @property
-    def fit(self) -> float:
-        """The |xi| / delta from which memory is predicted to fit."""
-        return fit_boundary(self.radius_ratio, mean_load(self.n_train, self.n_filters))
-
-    @property
-    def clean(self) -> float:
-        """The |xi| / delta from which the clean test error is predicted to be that of chance."""
-        return clean_boundary(self.radius_ratio, self.n_train)
-
-    def predicted(self, threshold: float = SIGNAL_THRESHOLD) -> Phase:
-        """The phase that theory gives.
-
-        Args:
-            threshold: delta / alpha up to which the signal alone is robust.
-
-        Returns:
-            One of four.
-        """
-        if self.robust_weight == 0:
-            return "unfitted"
-        if self.noise_ratio > self.clean:
-            return "clean_overfitting"
-        if self.radius_ratio <= threshold:
-            return "robust"
-        if self.noise_ratio > self.fit:
-            return "cgro"
-        return "unfitted"
-
-    @property
-    def is_near(self) -> bool:
-        """Whether a predicted boundary is so close that the cell is not judged."""
-        if self.robust_weight == 0:
-            return False
-        boundaries = [self.clean]
-        if self.fit > 0:
-            boundaries.append(self.fit)
-        return any(abs(self.noise_ratio / boundary - 1) < NEAR for boundary in boundaries)
-
-    @property
-    def words(self) -> str:
-        """How claims and tables name it: what differs from the map's settings."""
-        text = f"delta {self.radius_ratio:g} alpha, |xi| {self.noise_ratio:g} delta"
-        for name, size, usual in (
-            ("N", self.n_train, 30),
-            ("m", self.n_filters, 16),
-            ("d", self.patch_dim, 100),
-            ("lambda", self.robust_weight, 0.5),
-        ):
-            if size != usual:
-                text += f", {name} {size:g}"
-        return text
-
-
-NOISES = {
-    0.9: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
-    0.8: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
-    0.98: (0.8, 1.2, 1.6, 2.2, 3.0, 6.0),
-    0.6: (1.2, 3.0, 6.0),
-}
-"""delta / alpha -> |xi| / delta of the map."""
-MAP = tuple(Place(radius_ratio=ratio, noise_ratio=noise) for ratio, noises in NOISES.items() for noise in noises)
-SIZES = (
-    Place(radius_ratio=0.9, noise_ratio=1.6, n_train=8),
-    Place(radius_ratio=0.9, noise_ratio=3.0, n_train=8),
-    Place(radius_ratio=0.9, noise_ratio=1.6, n_train=60),
-    Place(radius_ratio=0.9, noise_ratio=3.0, n_train=60),
-    Place(radius_ratio=0.9, noise_ratio=1.6, n_filters=32),
-    Place(radius_ratio=0.9, noise_ratio=1.2, patch_dim=400),
-    Place(radius_ratio=0.9, noise_ratio=2.2, patch_dim=400),
-    Place(radius_ratio=0.9, noise_ratio=6.0, patch_dim=400),
-)
-CONTROLS = (
-    Place(radius_ratio=0.9, noise_ratio=2.2, robust_weight=0.0),
-    Place(radius_ratio=0.9, noise_ratio=3.0, robust_weight=0.0),
-)
-SMOKE = (
-    Place(radius_ratio=0.6, noise_ratio=1.2, n_train=12),
-    Place(radius_ratio=0.9, noise_ratio=2.0, n_train=12),
-    Place(radius_ratio=0.9, noise_ratio=2.0, n_train=12, robust_weight=0.0),
-)
-
-
-def places(scale: Scale) -> tuple[Place, ...]:
-    """The cells of a scale.
-
-    Args:
-        scale: of the reproduction.
-
-    Returns:
-        Map, sizes, controls; three of them at scale smoke.
-    """
-    if scale == "smoke":
-        return SMOKE
-    return (*MAP, *SIZES, *CONTROLS)
 
 
 def trained(scale: Scale, place: Place) -> Job:
@@ -324,7 +205,7 @@ def _cell(place: Place, result: DynamicsSummary) -> Cell:
 
 
 def _percent(result: DynamicsSummary, key: str) -> list[float]:
-    return [100.0 * error for error in per_seed(result.metrics[key])]
+    return (100.0 * np.array(per_seed(result.metrics[key]))).tolist()
 
 
 def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
@@ -359,7 +240,7 @@ def _judged(cells: Iterable[Cell]) -> list[Cell]:
 
 def _pooled(lists: Iterable[Sequence[float]]) -> list[float]:
     """Mean over cells, by seed."""
-    return [float(value) for value in np.mean([list(values) for values in lists], axis=0)]
+    return np.mean(list(lists), axis=0).tolist()
 
 
 def _gap(memorizing: Sequence[Cell]) -> Claim:
@@ -371,7 +252,7 @@ def _gap(memorizing: Sequence[Cell]) -> Claim:
     )
     gaps = []
     for cell in memorizing:
-        gaps.append([test - train for test, train in zip(cell.ball_test, cell.ball_train, strict=True)])
+        gaps.append((np.array(cell.ball_test) - np.array(cell.ball_train)).tolist())
     return above(said, Measured.of(_pooled(gaps)), limit=80.0)
 
 
@@ -457,10 +338,8 @@ def _table2(memorizing: Sequence[Cell], paper: Paper) -> Claim:
         why="beyond alpha / sqrt 2 a strong attack breaks every unseen example, below it none: an accuracy in between "
         "belongs to the boundary, or to a weaker attack (docs/full_ball.md)",
     )
-    accuracies = []
-    for error in _pooled(cell.ball_test for cell in memorizing):
-        accuracies.append(100 - error)
-    return value(said, paper.robust_test, Measured.of(accuracies))
+    errors = np.array(_pooled(cell.ball_test for cell in memorizing))
+    return value(said, paper.robust_test, Measured.of((100 - errors).tolist()))
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -490,10 +369,17 @@ def tables(findings: Findings) -> list[Table]:
         predicted = str(cell.place.predicted())
         if cell.place.is_near:
             predicted += " (near)"
-        errors = (cell.clean_test, cell.ball_train, cell.ball_test, cell.signal_test)
-        shown = [_shown(values, 1) for values in errors]
-        learned = [_shown(values, 2) for values in (cell.signal_margin, cell.noise_learned)]
-        table.add(cell.place.words, predicted, str(cell.phase), *shown, *learned)
+        table.add(
+            cell.place.words,
+            predicted,
+            str(cell.phase),
+            _shown(cell.clean_test, 1),
+            _shown(cell.ball_train, 1),
+            _shown(cell.ball_test, 1),
+            _shown(cell.signal_test, 1),
+            _shown(cell.signal_margin, 2),
+            _shown(cell.noise_learned, 2),
+        )
     return [table]
 
 
@@ -530,7 +416,7 @@ def boundaries(n_train: int, n_filters: int) -> Boundaries:
     Returns:
         |xi| / delta of both boundaries over delta / alpha.
     """
-    ratios = [float(ratio) for ratio in np.linspace(0.55, 1.0, 91)]
+    ratios = np.linspace(0.55, 1.0, 91).tolist()
     fit, clean = [], []
     for ratio in ratios:
         fit.append(fit_boundary(ratio, mean_load(n_train, n_filters)))

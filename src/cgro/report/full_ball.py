@@ -78,9 +78,8 @@ def phase_map(path: Path, points: Sequence[Point], lines: Boundaries) -> Path:
             of_phase = [point for point in points if point.phase == phase]
             if not of_phase:
                 continue
-            x = [point.radius_ratio for point in of_phase]
-            y = [point.noise_ratio for point in of_phase]
-            axes.scatter(x, y, s=90, color=color, marker=marker, label=words, zorder=3)
+            places = np.array([(point.radius_ratio, point.noise_ratio) for point in of_phase])
+            axes.scatter(*places.T, s=90, color=color, marker=marker, label=words, zorder=3)
         for point in points:
             text = f"{point.train:.0f} / {point.test:.0f}"
             at = (point.radius_ratio, point.noise_ratio)
