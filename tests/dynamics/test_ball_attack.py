@@ -230,6 +230,20 @@ def test_linf_of_two_coordinates_against_a_grid_of_every_patch():
     assert n_attacked >= 3
 
 
+@pytest.mark.parametrize(
+    ("p_norm", "patches", "threshold"), [("linf", 2, 0.5), ("linf", 3, 0.4425), ("l2", 3, 0.5**0.5)]
+)
+def test_the_signal_alone_falls_where_the_written_point_wins(p_norm: str, patches: int, threshold: float):
+    """One filter along w*. For p = inf every patch has the whole radius: 1 - delta = (P - 1)^(1/3) delta."""
+    rng = np.random.default_rng(0)
+    x, y = examples(rng, 6, patches, 8, 0.0)
+    bank = signal_network(rng, 1, 8)
+    for factor, robust in ((0.99, True), (1.01, False)):
+        threat = ball_of(p_norm, factor * threshold)
+        found = worst_margins(threat, rule(1), bank, x=x, y=y, n_steps=40)
+        assert ((found > 0) == robust).all()
+
+
 @pytest.mark.parametrize("p_norm", ["l2", "linf"])
 def test_the_attack_of_training_stays_in_the_ball_and_keeps_what_it_has_found(p_norm: str):
     rng = np.random.default_rng(1)
