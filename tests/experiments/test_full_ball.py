@@ -33,14 +33,15 @@ def at(radius_ratio: float, noise_ratio: float, **more: float) -> Place:
 
 ROBUST = cell(at(0.6, 1.2), 0.0, 0.0, 0.0)
 UNFITTED = cell(at(0.8, 0.8), 0.0, 100.0, 100.0, PLATEAU)
+SHORT = cell(at(0.8, 0.3), 0.0, 100.0, 100.0, PLATEAU)
 MIDDLE = cell(at(0.9, 2.2), 0.0, 0.0, 100.0)
 OVERFITTING = cell(at(0.9, 6.0), 50.0, 0.0, 100.0)
 CONTROL = cell(CONTROLS[0], 0.0, 100.0, 100.0)
 NEAR = cell(at(0.9, 1.6), 0.0, 40.0, 100.0)
-RIGHT = Findings(scale="cpu", cells=[ROBUST, UNFITTED, MIDDLE, OVERFITTING, CONTROL, NEAR])
+RIGHT = Findings(scale="cpu", cells=[ROBUST, UNFITTED, SHORT, MIDDLE, OVERFITTING, CONTROL, NEAR])
 CASES = Cases(
     right=RIGHT,
-    wrong=[Wrong(replace(PAPER, threshold=0.5), "full-ball/threshold", PARTLY, "2 of 3")],
+    wrong=[Wrong(replace(PAPER, threshold=0.5), "full-ball/threshold", PARTLY, "3 of 4")],
     swapped=replace(RIGHT, cells=[replace(c, ball_train=c.ball_test, ball_test=c.ball_train) for c in RIGHT.cells]),
     notices="full-ball/cgro",
     # A strong attack leaves no unseen example: Table 2's number is not among what this setting can give.
@@ -58,6 +59,7 @@ def changed(old: Cell, new: Cell) -> Findings:
     [
         (UNFITTED, replace(UNFITTED, ball_train=[10.0] * 3), "full-ball/unfitted"),
         (UNFITTED, replace(UNFITTED, signal_margin=[3.0] * 3), "full-ball/plateau"),
+        (SHORT, replace(SHORT, signal_margin=[3.0] * 3), "full-ball/plateau_short"),
         (MIDDLE, replace(MIDDLE, ball_train=[30.0] * 3), "full-ball/middle"),
         (OVERFITTING, replace(OVERFITTING, clean_test=[3.0] * 3), "full-ball/overfitting"),
         (CONTROL, replace(CONTROL, ball_train=[10.0] * 3), "full-ball/control"),

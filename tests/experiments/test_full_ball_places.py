@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cgro.experiments import full_ball
-from cgro.experiments.full_ball_places import CONTROLS, MAP, SIZES, SMOKE, Place, places
+from cgro.experiments.full_ball_places import CONTROLS, MAP, SHORT, SIZES, SMOKE, Place, places
 
 
 def test_the_predictions_are_those_of_the_docstring() -> None:
@@ -41,5 +41,5 @@ def test_below_the_threshold_no_memory_is_needed_and_smoke_is_three_places() -> 
     assert replace(place, radius_ratio=0.72).predicted() == "unfitted"
     assert [place.predicted() for place in SMOKE] == ["robust", "cgro", "unfitted"]
     assert places("smoke") == SMOKE
-    assert places("cpu") == (*MAP, *SIZES, *CONTROLS)
+    assert places("cpu") == (*MAP, *SIZES, *CONTROLS, *SHORT)
     assert Place(radius_ratio=0.9, noise_ratio=3.0, n_train=60).words == "delta 0.9 alpha, |xi| 3 delta, N 60"

@@ -18,6 +18,9 @@ Predictions, written down and committed before the first of these runs (d = 100,
    as d = 100 at equal |xi| / delta.
 6. Standard training (lambda = 0) at 2.2 and 3.0: full-ball error 100% on training and test examples.
 
+Added after the plateaus of item 2 had been missed at |xi| = 0.8 delta, where some memory pays: the same equation at
+0.3 delta, where none does.
+
 Cells within 10% of a predicted boundary are shown and not judged. Wrong are the predictions if a cell farther away has
 another phase. Full-ball errors are lower bounds by search; on training sets that "fit" they say that this search, as
 strong as any we tried, breaks nothing.
@@ -216,7 +219,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         paper: what is predicted.
 
     Returns:
-        Nine claims.
+        Ten claims.
     """
     cells = findings.cells
     memorizing = [cell for cell in _judged(cells) if cell.place.predicted() == "cgro"]
@@ -228,7 +231,8 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         _phases("unfitted", cells, "shorter noise does not fit: memory cannot pay for what the attack takes of it"),
         _phases("cgro", cells, "between the boundaries the training set fits under the full ball, and nothing else"),
         _phases("clean_overfitting", cells, "longer noise is learned before the signal: clean generalization is lost"),
-        _plateau(cells),
+        _plateau("plateau", cells, 0.8),
+        _plateau("plateau_short", cells, 0.3),
         _table2(memorizing, paper),
     ]
 
@@ -310,24 +314,27 @@ def _phases(phase: Phase, cells: Sequence[Cell], text: str) -> Claim:
     )
 
 
-def _plateau(cells: Sequence[Cell]) -> Claim:
+def _plateau(name: str, cells: Sequence[Cell], noise_ratio: float) -> Claim:
     said = Statement(
-        "full-ball/plateau",
-        "where the training set does not fit, alpha^q U stalls where clean and attacked pull balance: measured over "
-        "predicted, per radius at the shortest noise (read as: within 10%)",
+        f"full-ball/{name}",
+        "where the training set does not fit, alpha^q U stalls where clean and attacked pull balance: measured "
+        f"(predicted) at |xi| = {noise_ratio:g} delta, by radius (read as: within 10%)",
         paper=NOT_IN_PAPER,
+        why="noise nearly as long as the radius is memorized in part, and what it pays lets the signal grow",
     )
-    shortest = min(cell.place.noise_ratio for cell in cells)
     checks, shown = {}, []
     for cell in _judged(cells):
         place = cell.place
-        if place.noise_ratio == shortest and place.predicted() == "unfitted":
+        if place.noise_ratio == noise_ratio and place.predicted() == "unfitted":
             predicted = full_ball_plateau(place.radius_ratio, place.robust_weight, POWER)
             measured = float(np.mean(cell.signal_margin))
-            checks[place.words] = abs(measured / predicted - 1) < 0.1
+            checks[place.words] = abs(measured / predicted - 1) < NEAR
             shown.append(f"{measured:.2f} ({predicted:.2f})")
     return holds(
-        said, checks, ours=", ".join(shown), rule="mean over seeds within 10% of the solution, at every radius"
+        said,
+        checks,
+        ours=", ".join(shown) or "none",
+        rule="mean over seeds within 10% of the solution, at every radius",
     )
 
 

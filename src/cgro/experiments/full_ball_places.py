@@ -118,6 +118,8 @@ CONTROLS = (
     Place(radius_ratio=0.9, noise_ratio=2.2, robust_weight=0.0),
     Place(radius_ratio=0.9, noise_ratio=3.0, robust_weight=0.0),
 )
+SHORT = tuple(Place(radius_ratio=ratio, noise_ratio=0.3) for ratio in (0.8, 0.9, 0.98))
+"""Noise so short that memory does not begin: added after the plateau had been missed at 0.8."""
 SMOKE = (
     Place(radius_ratio=0.6, noise_ratio=1.2, n_train=12),
     Place(radius_ratio=0.9, noise_ratio=2.0, n_train=12),
@@ -132,8 +134,8 @@ def places(scale: Scale) -> tuple[Place, ...]:
         scale: of the reproduction.
 
     Returns:
-        Map, sizes, controls; three of them at scale smoke.
+        Map, sizes, controls, short noise; three of them at scale smoke.
     """
     if scale == "smoke":
         return SMOKE
-    return (*MAP, *SIZES, *CONTROLS)
+    return (*MAP, *SIZES, *CONTROLS, *SHORT)
