@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, ORANGE, PURPLE, RED, figure
+from cgro.dynamics.ball_theory import SIGNAL_THRESHOLD
+from cgro.report.style import BLUE, GREEN, MARK, ORANGE, PURPLE, RED, figure
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parent / "docs" / "figures"
@@ -74,9 +75,10 @@ def full_ball() -> None:
                 )
             right.plot(x, [np.mean(c["noise_learned"]) for c in mine], color=color, marker="o", markersize=4,
                        label=f"attack in training: {label}")  # fmt: skip
+        left.axvline(SIGNAL_THRESHOLD, color=MARK, linestyle=":", label=r"predicted: signal alone, $1/\sqrt{2}$")
         left.set(xlabel="radius / signal strength", ylabel="error under the full l2 ball (%)", ylim=(-3, 103))
         right.set(xlabel="radius / signal strength", ylabel=r"noise learned, mean $V_i$")
-        left.legend(fontsize=7)
+        left.legend(fontsize=7, handlelength=4)
         right.legend(fontsize=7)
 
 
