@@ -2,7 +2,8 @@
 
     python benchmarks/draw_dynamics.py
 
-Reads benchmarks/results/law_*.json and full_ball.json; writes docs/figures/dynamics_laws and dynamics_full_ball.
+Reads benchmarks/results/law_*.json and full_ball.json, results/cpu/full-ball; writes docs/figures/dynamics_laws,
+dynamics_full_ball and full_ball_phases.
 """
 
 import json
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from cgro.dynamics.ball_theory import SIGNAL_THRESHOLD
+from cgro.experiments import full_ball as artifact
+from cgro.experiments.findings import read_findings
 from cgro.report.style import BLUE, GREEN, MARK, ORANGE, PURPLE, RED, figure
 
 HERE = Path(__file__).parent
@@ -82,6 +85,13 @@ def full_ball() -> None:
         right.legend(fontsize=7)
 
 
+def full_ball_phases() -> None:
+    """The phase map of the artifact `full-ball`, as a picture of docs/full_ball.md and for talks."""
+    path = HERE.parent / "results" / "cpu" / "full-ball" / "findings.json"
+    artifact.draw_map(read_findings(path, artifact.Findings), FIGURES / "full_ball_phases")
+
+
 if __name__ == "__main__":
     laws()
     full_ball()
+    full_ball_phases()

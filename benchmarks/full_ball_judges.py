@@ -95,7 +95,7 @@ def accuracies(setting: Setting) -> dict[str, dict[str, np.ndarray]]:
         "none": {part: 100 * (1 - run.final(f"clean_error/{part}")) for part in parts},
         "along w*": {part: 100 * (1 - run.final(f"robust_error/{part}")) for part in parts},
     }
-    for n_steps in (1, 5, 10, 20, 40, 100):
+    for n_steps in (1, 2, 3, 5, 10, 20, 40):
         found[f"pgd{n_steps} from X"] = {part: plain_pgd(batch, x, y, n_steps) for part, (x, y) in parts.items()}
     ball = full_ball_errors(batch, setting, p="l2", n_test=N_TEST, seeds=SEEDS)
     found["full search"] = {part: 100 * (1 - ball[part]) for part in parts}

@@ -42,4 +42,4 @@ def test_below_the_threshold_no_memory_is_needed_and_smoke_is_three_places() -> 
     assert [place.predicted() for place in SMOKE] == ["robust", "cgro", "unfitted"]
     assert places("smoke") == SMOKE
     assert places("cpu") == (*MAP, *SIZES, *CONTROLS, *SHORT)
-    assert Place(radius_ratio=0.9, noise_ratio=3.0, n_train=60).words == "delta 0.9 alpha, |xi| 3 delta, N 60"
+    assert Place(radius_ratio=0.9, noise_ratio=3.0, n_train=60).words == "delta 0.9 alpha, noise 3 delta, N 60"

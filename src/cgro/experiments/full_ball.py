@@ -318,7 +318,7 @@ def _plateau(name: str, cells: Sequence[Cell], noise_ratio: float) -> Claim:
     said = Statement(
         f"full-ball/{name}",
         "where the training set does not fit, alpha^q U stalls where clean and attacked pull balance: measured "
-        f"(predicted) at |xi| = {noise_ratio:g} delta, by radius (read as: within 10%)",
+        f"(predicted) with noise of {noise_ratio:g} delta, by radius (read as: within 10%)",
         paper=NOT_IN_PAPER,
         why="noise nearly as long as the radius is memorized in part, and what it pays lets the signal grow",
     )
@@ -404,13 +404,23 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figure goes.
         workspace: not used.
     """
+    draw_map(findings, folder / "phases")
+
+
+def draw_map(findings: Findings, path: Path) -> None:
+    """Draw the cells of the map, at scale smoke all cells, with the predicted lines.
+
+    Args:
+        findings: of `run`, or stored.
+        path: the file, without ending.
+    """
     points = []
     for cell in findings.cells:
         place = cell.place
         if place in MAP or findings.scale == "smoke":
             errors = (float(np.mean(cell.ball_train)), float(np.mean(cell.ball_test)))
             points.append(Point(place.radius_ratio, place.noise_ratio, cell.phase, *errors))
-    phase_map(folder / "phases", points, boundaries(30, 16))
+    phase_map(path, points, boundaries(30, 16))
 
 
 def boundaries(n_train: int, n_filters: int) -> Boundaries:

@@ -75,7 +75,7 @@ class Place(Part, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """How claims and tables name it: what differs from the map's settings."""
-        text = f"delta {self.radius_ratio:g} alpha, |xi| {self.noise_ratio:g} delta"
+        text = f"delta {self.radius_ratio:g} alpha, noise {self.noise_ratio:g} delta"
         for name, size, usual in (
             ("N", self.n_train, 30),
             ("m", self.n_filters, 16),
