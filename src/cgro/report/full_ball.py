@@ -83,8 +83,9 @@ def phase_map(path: Path, points: Sequence[Point], lines: Boundaries) -> Path:
         for point in points:
             text = f"{point.train:.0f} / {point.test:.0f}"
             at = (point.radius_ratio, point.noise_ratio)
-            axes.annotate(text, at, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=7)
-        axes.set(yscale="log", xlim=(0.55, 1.02), ylim=(lowest, 8.0))
+            # Beside the marker: above it the boundaries would cross the numbers.
+            axes.annotate(text, at, xytext=(9, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.set(yscale="log", xlim=(0.55, 1.04), ylim=(lowest, 8.0))
         axes.set_yticks([0.8, 1.2, 1.6, 2.2, 3.0, 6.0], ["0.8", "1.2", "1.6", "2.2", "3", "6"])
         axes.minorticks_off()
         axes.set(xlabel=r"radius / signal strength, $\delta/\alpha$", ylabel=r"noise patch / radius, $|\xi|/\delta$")
