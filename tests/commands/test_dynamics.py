@@ -1,11 +1,12 @@
 """`cgro dynamics` from its configuration to the summary and the figures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cgro.cli import main
-from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
+from cgro.commands.dynamics import STATEMENTS, Config, parse_sweep, run, setting_of, statement_of
 from cgro.dynamics import PRESETS, theorem_radius_ratio
 from cgro.report.dynamics import filters_gif
 from cgro.runs import Run
@@ -61,6 +62,16 @@ def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
     assert result["metrics"]["robust_error/test"]["bound"] == "lower"
     assert result["metrics"]["robust_error/test@signal"]["bound"] == "exact"
     assert result["metrics"]["robust_error/test"]["value"] >= result["metrics"]["robust_error/test@signal"]["value"]
+    # The theorem's 1/2 is about the adversary along w*: it is no statement about this run.
+    assert result["statement"].startswith("full ball:")
+    assert "coin flip" not in result["statement"]
+
+
+def test_a_calibrated_preset_says_so_against_a_full_ball_too():
+    ball = replace(PRESETS["table2"], adversary="l2")
+    assert statement_of("table2", PRESETS["table2"]) == STATEMENTS["table2"]
+    assert "CALIBRATED" in statement_of("table2", ball)
+    assert "every patch" in statement_of("table2", ball)
 
 
 def test_a_prediction_that_never_comes_is_printed_as_infinite(tmp_path, capsys):

@@ -86,6 +86,13 @@ STATEMENTS = {
     "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
 }
 
+FULL_BALL_STATEMENT = (
+    "full ball: the attack may move every patch. The signal alone resists it up to delta = alpha / sqrt 2 (l2, two "
+    "patches or more); beyond, the training set can be fitted by memory of long noise only, and unseen examples fall: "
+    "docs/full_ball.md. Stages and theory above speak of the adversary along w*."
+)
+"""In the place of a preset's statement, which speaks of the adversary along w*."""
+
 
 @dataclass(kw_only=True)
 class Config(Output, Seeded):
@@ -316,7 +323,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=STATEMENTS[config.preset],
+        statement=statement_of(config.preset, setting),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -331,6 +338,23 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
 
 FEWEST_RECORDS = 8
 """Records below which no stage is read off. A choice."""
+
+
+def statement_of(preset: str, setting: Setting) -> str:
+    """What a run can and cannot show.
+
+    Args:
+        preset: its name.
+        setting: that was simulated.
+
+    Returns:
+        The preset's statement; against a full ball another one, after that of a calibrated preset.
+    """
+    if not setting.full_ball:
+        return STATEMENTS[preset]
+    if preset in CALIBRATED:
+        return f"{STATEMENTS[preset]} {FULL_BALL_STATEMENT}"
+    return FULL_BALL_STATEMENT
 
 
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
