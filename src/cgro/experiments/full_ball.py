@@ -4,7 +4,8 @@ Section 5 lets the attack move the signal along w* only. Here it may spend its l
 in training and in evaluation. Length of a noise patch |xi| and radius delta decide: see `cgro.dynamics.ball_theory`.
 
 Predictions, written down and committed before the first of these runs (d = 100, N = 30, m = 16, lambda = 1/2, q = 3,
-5 seeds, 4,000 steps; nothing is fitted):
+5 seeds, 4,000 steps; nothing is fitted). Known before were a prototype at 0.9 alpha with |xi| / delta of 0.33, 2, 3, 5
+and trial runs of the attack at 0.9 alpha with 1.5, 2, 3; nothing at other radii, or at other N, m and d, was:
 
 1. The signal alone is robust up to delta = alpha / sqrt 2 = 0.707 alpha for every q. At 0.6 alpha all full-ball errors
    are 0; at 0.8, 0.9 and 0.98 alpha the full-ball test error is 100% whatever |xi| is.
