@@ -75,7 +75,7 @@ NUMBERS = (
 """Options that are numbers among the fields of `Setting`."""
 TRAINING = (*NUMBERS, "activation", "adversary")
 SWEEPABLE = (*DATA, *NUMBERS)
-FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
+FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 40 gradient steps from each start
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
@@ -86,27 +86,12 @@ STATEMENTS = {
     "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
 }
 
-
-def statement_of(preset: str, radius_ratio: float) -> str:
-    """What the preset says of its result, where its own condition holds.
-
-    Args:
-        preset: one of `STATEMENTS`.
-        radius_ratio: delta / alpha of this run.
-
-    Returns:
-        Its sentences.
-
-    Example:
-        >>> statement_of("theorem", 1.5)[:48]
-        'theorem, but delta / alpha is 1.5, not below 1: '
-    """
-    if preset == "theorem" and radius_ratio >= 1:
-        return (
-            f"theorem, but delta / alpha is {radius_ratio:g}, not below 1: outside the condition of Theorem 5.9, so "
-            "the attack can turn the signal around and robust test error can exceed 1/2."
-        )
-    return STATEMENTS[preset]
+FULL_BALL_STATEMENT = (
+    "full ball: the attack may move every patch. The signal alone resists it up to delta = alpha / sqrt 2 (l2, two "
+    "patches or more); beyond, the training set can be fitted by memory of long noise only, and unseen examples fall: "
+    "docs/full_ball.md. Stages and theory above speak of the adversary along w*."
+)
+"""In the place of a preset's statement, which speaks of the adversary along w*."""
 
 
 @dataclass(kw_only=True)
@@ -295,7 +280,7 @@ def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | N
     n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
     found = full_ball_errors(trained.vectors, setting, p=ball, n_test=n_ball["test"], seeds=trained.seeds)
     for part, values in found.items():
-        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
+        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 from structured starts and 6 random ones"
         if setting.full_ball:
             errors[f"{key}@signal"] = errors[key]
             errors[key] = _Measured(np.maximum(values, errors[key].values), n_ball[part], attack, "lower")
@@ -338,7 +323,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, setting.radius_ratio),
+        statement=statement_of(config.preset, setting),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -353,6 +338,35 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
 
 FEWEST_RECORDS = 8
 """Records below which no stage is read off. A choice."""
+
+
+def statement_of(preset: str, setting: Setting) -> str:
+    """What a run can and cannot show.
+
+    Args:
+        preset: its name.
+        setting: that was simulated.
+
+    Returns:
+        The preset's statement, where its own condition holds; against a full ball another one, after that of a
+        calibrated preset.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from cgro.dynamics import PRESETS
+        >>> statement_of("theorem", replace(PRESETS["theorem"], radius_ratio=1.5))[:48]
+        'theorem, but delta / alpha is 1.5, not below 1: '
+    """
+    if preset == "theorem" and setting.radius_ratio >= 1 and not setting.full_ball:
+        return (
+            f"theorem, but delta / alpha is {setting.radius_ratio:g}, not below 1: outside the condition of Theorem "
+            "5.9, so the attack can turn the signal around and robust test error can exceed 1/2."
+        )
+    if not setting.full_ball:
+        return STATEMENTS[preset]
+    if preset in CALIBRATED:
+        return f"{STATEMENTS[preset]} {FULL_BALL_STATEMENT}"
+    return FULL_BALL_STATEMENT
 
 
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:

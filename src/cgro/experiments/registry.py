@@ -1,4 +1,4 @@
-"""The artifacts of the paper, in its order: that of the page, of messages and of `--help`.
+"""The artifacts of the paper, in its order, then what it does not have: the order of page, messages and `--help`.
 
 A new one is a module of this folder, a test module of its name with findings in which the paper is right, and a line
 here.
@@ -14,6 +14,7 @@ from cgro.experiments import (
     figure2c,
     figure3,
     figure4,
+    full_ball,
     hierarchy,
     memory,
     table1,
@@ -36,6 +37,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     theorem44,
     theorem47,
     hierarchy,
+    full_ball,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
 
