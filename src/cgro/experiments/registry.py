@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from cgro._check import one_of
 from cgro.experiments import (
+    alpha_law,
     bound,
     figure1,
     figure2ab,
@@ -20,6 +21,7 @@ from cgro.experiments import (
     table2,
     theorem44,
     theorem47,
+    threshold,
 )
 from cgro.experiments.artifact import Artifact
 
@@ -36,6 +38,8 @@ ARTIFACTS: tuple[Artifact, ...] = (
     theorem44,
     theorem47,
     hierarchy,
+    threshold,
+    alpha_law,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
 

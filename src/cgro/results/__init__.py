@@ -83,6 +83,7 @@ from cgro.results.theory import (
     PredictionRecord,
     SeparationRow,
     SolverCheck,
+    ThresholdRecord,
 )
 
 __all__ = [
@@ -150,6 +151,7 @@ __all__ = [
     "Summary",
     "TableRecord",
     "ThreatRecord",
+    "ThresholdRecord",
     "TrainSummary",
     "VerdictRecord",
     "commonest",

@@ -1,0 +1,147 @@
+"""What sweeps of `cgro dynamics` over the number of training examples found: who memorizes, and up to which N."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from cgro.experiments.findings import Part
+from cgro.experiments.plan import Job
+from cgro.experiments.workspace import Workspace
+from cgro.report.threshold import Transition
+from cgro.results import read_value
+from cgro.results.records import Real
+
+
+class Cell(Part, frozen=True, kw_only=True):
+    """Runs at one number of examples, one number per seed.
+
+    Attributes:
+        n: N.
+        memorized: share of the examples with V_i above 1.
+        clean_test: clean test error.
+        robust_test: robust test error.
+        noise: largest noise activation at the end.
+        noise_limit: bound on it, None where there is none; empty unless training is standard.
+    """
+
+    n: int
+    memorized: list[float]
+    clean_test: list[float]
+    robust_test: list[float]
+    noise: list[float]
+    noise_limit: list[float | None]
+
+
+class Line(Part, frozen=True, kw_only=True):
+    """Runs that differ in N alone.
+
+    Attributes:
+        power: q.
+        patch_dim: d.
+        rho: 1 - delta / alpha.
+        half: predicted N at which half of the examples are memorized; None for standard training.
+        cells: in the order of N.
+    """
+
+    power: float
+    patch_dim: int
+    rho: float
+    half: float | None
+    cells: list[Cell]
+
+    @property
+    def halves(self) -> list[float | None]:
+        """Measured N at which half of the examples are memorized, per seed; None where the grid does not show it."""
+        sizes = [cell.n for cell in self.cells]
+        per_seed = zip(*(cell.memorized for cell in self.cells), strict=True)
+        return [last_crossing(sizes, shares) for shares in per_seed]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Measured over predicted, of the seeds that show it."""
+        assert self.half is not None, "a line with a threshold"
+        return [found / self.half for found in self.halves if found is not None]
+
+    @property
+    def transition(self) -> Transition:
+        """What a figure shows of it."""
+        return Transition(
+            rho=self.rho,
+            patch_dim=self.patch_dim,
+            predicted=self.half or math.nan,
+            sizes=[cell.n for cell in self.cells],
+            memorized=[cell.memorized for cell in self.cells],
+            robust_test=[cell.robust_test for cell in self.cells],
+        )
+
+
+def last_crossing(sizes: Sequence[int], shares: Sequence[float], level: float = 0.5) -> float | None:
+    """Where shares over sizes fall below a level for good, between two sizes by a straight line in log size.
+
+    Args:
+        sizes: N, increasing.
+        shares: memorized.
+        level: to cross.
+
+    Returns:
+        N; None where the first size is below the level, or the last is not.
+
+    Example:
+        >>> last_crossing([1, 4, 16], [1.0, 0.75, 0.25])
+        8.0
+    """
+    at = len(shares)
+    while at > 0 and shares[at - 1] < level:
+        at -= 1
+    if at in (0, len(shares)):
+        return None
+    above_it, below_it = shares[at - 1], shares[at]
+    part = (above_it - level) / (above_it - below_it)
+    return float(sizes[at - 1] * (sizes[at] / sizes[at - 1]) ** part)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of metrics.jsonl of a sweep over N."""
+
+    n_train: int
+    radius_over_strength: float
+    memorized: list[float]
+    noise_component: list[float]
+    sample_threshold: float | None
+    noise_limit: list[Real] | None
+    clean_test: list[float] = msgspec.field(name="clean_error/test")
+    robust_test: list[float] = msgspec.field(name="robust_error/test")
+
+
+def line_of(job: Job, workspace: Workspace) -> Line:
+    """Read a sweep over N.
+
+    Args:
+        job: of `cgro dynamics`, that names d, q and delta / alpha where they are not those of the preset `theorem`.
+        workspace: where its run is found.
+
+    Returns:
+        Its cells.
+    """
+    done = workspace.read(job)
+    rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+    return Line(
+        power=float(str(job.settings.get("activation_power", 3.0))),
+        patch_dim=int(str(job.settings.get("patch_dim", 100))),
+        rho=round(1 - rows[0].radius_over_strength, 9),
+        half=rows[0].sample_threshold,
+        cells=[_cell(row) for row in rows],
+    )
+
+
+def _cell(row: Row) -> Cell:
+    limits = [float(limit) if math.isfinite(limit) else None for limit in row.noise_limit or ()]
+    return Cell(
+        n=row.n_train,
+        memorized=row.memorized,
+        clean_test=row.clean_test,
+        robust_test=row.robust_test,
+        noise=row.noise_component,
+        noise_limit=limits,
+    )

@@ -1,0 +1,98 @@
+"""The figure of the sample threshold of Section 5: who wins the race between signal and noise, by N, rho and d."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from cgro.report.style import COMPARED, MARK, MARKERS, MEMORY, figure
+
+MARKED = 30.0
+"""Area of a cell's marker, in square points."""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Runs that differ in the number of training examples N alone.
+
+    Attributes:
+        rho: share of the signal that the attack leaves.
+        patch_dim: d.
+        predicted: N at which half of the examples are memorized.
+        sizes: N, increasing.
+        memorized: per N, the share of each seed.
+        robust_test: per N, the robust test error of each seed.
+    """
+
+    rho: float
+    patch_dim: int
+    predicted: float
+    sizes: Sequence[int]
+    memorized: Sequence[Sequence[float]]
+    robust_test: Sequence[Sequence[float]]
+
+
+def threshold_figure(path: Path, over_rho: Sequence[Transition], over_dim: Sequence[Transition]) -> None:
+    """Draw the phase diagram over rho and N, and the share memorized against N over its prediction.
+
+    Args:
+        path: of the files; another suffix is replaced.
+        over_rho: transitions of one setting at several rho.
+        over_dim: of several dimensions at one rho.
+    """
+    with figure(path, width=10.5, height=4.4) as drawing:
+        left, right = drawing.subplots(1, 2)
+        image = _draw_phases(left, over_rho)
+        drawing.colorbar(image, ax=left, label="robust test error (%)")
+        _draw_collapse(right, over_dim)
+
+
+def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
+    """A marker per setting, colored by the mean robust test error, and the predicted line."""
+    rhos, sizes, errors = [], [], []
+    for line in lines:
+        for size, error in zip(line.sizes, line.robust_test, strict=True):
+            rhos.append(line.rho)
+            sizes.append(size)
+            errors.append(100 * np.mean(error))
+    image = axes.scatter(
+        rhos, sizes, c=errors, s=MARKED, cmap="cividis", vmin=0, vmax=50, edgecolors=MARK, linewidths=0.5, marker="s"
+    )
+    along = sorted(lines, key=lambda line: line.rho)
+    axes.plot(
+        [line.rho for line in along],
+        [line.predicted for line in along],
+        color="black",
+        label="predicted: half memorized, nothing fitted",
+    )
+    axes.set(xscale="log", yscale="log", xlabel="rho = 1 - radius / signal", ylabel="training examples N")
+    axes.set_title("CGRO below the line, robust above")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([line.rho for line in along])
+    axes.legend(loc="upper right")
+    axes.grid(False)
+    return image
+
+
+def _draw_collapse(axes: Axes, lines: Sequence[Transition]) -> None:
+    """Shares memorized against N over the prediction, a line per dimension."""
+    for k, line in enumerate(lines):
+        x = np.array(line.sizes) / line.predicted
+        shares = 100 * np.array(line.memorized)
+        color = COMPARED[k % len(COMPARED)]
+        axes.plot(x, shares.mean(1), color=color, marker=MARKERS[k % len(MARKERS)], label=f"d = {line.patch_dim:,}")
+        axes.fill_between(x, shares.min(1), shares.max(1), color=color, alpha=0.12, linewidth=0)
+    axes.axvline(1.0, color=MEMORY, linestyle=":", label="predicted half")
+    axes.axhline(50, color=MARK, linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", xlabel="N / predicted N at half", ylabel="training examples memorized (%)", ylim=(-3, 103))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([0.25, 0.5, 1.0, 2.0, 4.0])
+    axes.set_title("less overlap of noise, closer to the prediction")
+    axes.legend(loc="upper right")
