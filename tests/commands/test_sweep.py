@@ -54,7 +54,7 @@ def test_a_run_ends_where_its_loss_is_low_and_else_at_its_last_step(tmp_path) ->
 def test_the_threshold_stands_beside_n(tmp_path, capsys) -> None:
     options = ["--n-steps", "60", "--n-test", "50", "--threads", "1", "--n-filters", "6"]
     assert main(["dynamics", *options, "--out", str(tmp_path / "a")]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "sample threshold" in line]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "theory: sample threshold" in line]
     threshold = sample_threshold(setting_of(Config(n_filters=6)))
     assert threshold is not None
     assert f"N_c {threshold.critical:.4g}, half memorized up to {threshold.half:.4g}; here N = 30" in line

@@ -1,7 +1,6 @@
 """Phase diagrams of `cgro dynamics`: the values of a sweep, and the row of one of its cells."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,7 @@ def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
     return values.round(10).tolist()
 
 
-def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]) -> dict[str, Any]:
+def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]) -> dict[str, object]:
     """The end of training in one cell, and what is predicted of it.
 
     Args:

@@ -66,9 +66,9 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 TRAINING = (*NUMBERS, "activation", "adversary")
 FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
 STATEMENTS = {
-    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
-    "noise of an unseen example does not depend on its label, so its attacked margin is a coin flip: robust test error "
-    "1/2.",
+    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it. Up to the "
+    "sample threshold the noise of the training examples is memorized; that of an unseen example does not depend on "
+    "its label, so its attacked margin is a coin flip: robust test error 1/2. With more examples the signal wins.",
     "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack "
     "turns the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
     "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
@@ -387,7 +387,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
     return whole
 
 
-def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, Any]:
+def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, object]:
     """The end of training for one cell, and the predicted boundaries."""
     seeds = range(config.seed, config.seed + config.seeds)
     trained = simulate(
@@ -453,4 +453,4 @@ def _beside_threshold(result: DynamicsSummary) -> list[str]:
     if not isinstance(threshold, ThresholdRecord) or not isinstance(result.setting, Mapping):
         return []
     found = f"N_c {threshold.critical:.4g}, half memorized up to {threshold.half:.4g}"
-    return [f"  {'theory: sample threshold':34} {found}; here N = {result.setting['n_train']}"]
+    return [f"  {'theory: sample threshold':34} {found}; here N = {result.setting.get('n_train')}"]

@@ -153,9 +153,9 @@ def _job(scale: Scale, power: float, start: Start, *, beyond: bool = False) -> J
     if beyond:
         settings |= {"n_steps": 40_000 if scale == "smoke" else 200_000, "loss_below": 0.0}
     else:
-        settings["radius_ratio"] = 1.0
+        settings |= {"radius_ratio": 1.0}
     if start == "fixed":
-        settings["init_std"] = FIXED_STD[power]
+        settings |= {"init_std": FIXED_STD[power]}
     if power == 4:
         settings |= {"lr": LR_OF_FOURTH, "seeds": min(seeds, 3)}
     place = "beyond" if beyond else f"q{power:g}"
@@ -167,7 +167,9 @@ def _planned(scale: Scale) -> list[tuple[float, Start, bool]]:
     planned: list[tuple[float, Start, bool]] = []
     for power in powers:
         planned += [(power, start, False) for start in STARTS]
-    return [*planned, (3.0, "scaled", True), (3.0, "fixed", True)]
+    for start in STARTS:
+        planned.append((3.0, start, True))
+    return planned
 
 
 def jobs(scale: Scale) -> list[Job]:
