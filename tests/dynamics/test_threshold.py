@@ -16,9 +16,11 @@ from cgro.dynamics import (
     LossBelow,
     Setting,
     examples_at_share,
+    lone_example_error,
     noise_limit,
     sample_threshold,
     simulate,
+    unseen_errors,
 )
 from cgro.dynamics.spaces import direct
 from cgro.dynamics.threshold import push
@@ -135,6 +137,20 @@ def test_the_simulator_memorizes_below_and_not_above(factor: float, low: float, 
     setting = replace(far, n_train=round(factor * threshold.half))
     run = simulate(setting, seeds=range(6), n_steps=45_000, n_records=60, n_test=2, stop_when=LossBelow(0.02))
     assert low <= (run.final("noise_learned") > RACE_ENDS).mean() <= high
+
+
+def test_one_memorized_example_breaks_as_many_unseen_ones_as_the_formula_says() -> None:
+    """Also where it is a small share, and for another power."""
+    for q, rho in ((3.0, 0.05), (3.0, 0.03), (2.5, 0.04)):
+        setting = replace(RACE, n_train=1, activation_power=q, radius_ratio=1 - rho)
+        run = simulate(setting, seeds=range(4), n_steps=60_000, n_records=60, n_test=2, stop_when=LossBelow(0.02))
+        errors = unseen_errors(run, 20_000)["robust"]
+        margins, noise = run.final("signal_margin"), run.final("noise_learned")[:, 0]
+        assert noise.min() > RACE_ENDS
+        predicted = [lone_example_error(setting, m, v) for m, v in zip(margins, noise, strict=True)]
+        assert errors.mean() == pytest.approx(np.mean(predicted), abs=0.015)
+        wrong = lone_example_error(replace(setting, data=PatchData(1600)), margins.mean(), noise.mean())
+        assert abs(errors.mean() - wrong) > 0.05
 
 
 def test_where_nothing_is_predicted() -> None:

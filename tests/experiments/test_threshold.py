@@ -1,6 +1,7 @@
 """The sample threshold of CGRO."""
 
 from msgspec.structs import replace
+from scipy.special import ndtr
 from tests.experiments.cases import Cases, Wrong, judged
 from tests.experiments.test_transitions import line
 
@@ -19,18 +20,25 @@ def standard(noise: float, limit: float | None, memorized: float) -> Line:
                 memorized=[memorized] * 3,
                 clean_test=[0.0] * 3,
                 robust_test=[0.6] * 3,
+                signal_margin=[11.0] * 3,
+                noise_learned=[7.0] * 3,
                 noise=[noise] * 3,
                 noise_limit=[limit] * 3,
             )
         )
-    return Line(power=3.0, patch_dim=400, rho=0.02, half=None, cells=cells)
+    return Line(power=3.0, patch_dim=400, rho=0.02, half=None, overlap=None, cells=cells)
 
 
 THEOREM = line(240.0, 1.5, dim=100)
 RHOS = [line(4e-3 / rho**3, 1.3, rho=rho) for rho in (0.06, 0.045, 0.03, 0.02)]
+LONE = []
+for part in RHOS:
+    reach = part.rho * 399**0.5 * (11.0 / 7.0) ** (1 / 3)
+    first = replace(part.cells[0], n=1, robust_test=[float(ndtr(-reach)) + d for d in (-0.002, 0.0, 0.002)])
+    LONE.append(replace(part, cells=[first, *part.cells[1:]]))
 RIGHT = Findings(
     scale="cpu",
-    rhos=RHOS,
+    rhos=LONE,
     dims=[line(25.0, ratio, rho=0.03, dim=dim) for dim, ratio in ((100, 1.8), (25_600, 1.0))],
     powers=[line(12.0, 1.2, power=2.5), line(9.0, 1.5, power=4.0)],
     theorem=replace(THEOREM, cells=THEOREM.cells[8:]),
@@ -44,6 +52,7 @@ CASES = Cases(
         Wrong(replace(PAPER, ratio=3.0), "threshold/place"),
         Wrong(replace(PAPER, half=20.0), "threshold/theorem_below"),
         Wrong(replace(PAPER, robust=50.0), "threshold/theorem_above"),
+        Wrong(replace(PAPER, lone=10.0), "threshold/lone"),
         Wrong(replace(PAPER, largest_ratio=1.35), "threshold/everywhere", PARTLY),
     ],
     swapped=replace(RIGHT, standard=RIGHT.noisy, noisy=RIGHT.standard),
@@ -76,5 +85,5 @@ def test_the_overlap_is_paired_by_seed_and_a_seed_without_a_crossing_is_left_out
 def test_the_table_has_a_row_per_line() -> None:
     halves, by_size = threshold.tables(RIGHT)
     assert len(halves.rows) == 8
-    assert halves.rows[0][:4] == ["3", 400, 0.06, "18.5"]
+    assert halves.rows[0][:5] == ["3", 400, 0.06, "1.00", "18.5"]
     assert [row[0] for row in by_size.rows] == [cell.n for cell in RIGHT.theorem.cells]

@@ -23,11 +23,13 @@ def line(half: float, ratio: float, *, rho: float = 0.05, power: float = 3.0, di
                 memorized=shares,
                 clean_test=[0.0] * n_seeds,
                 robust_test=[max(error, 0.0) for error in errors],
+                signal_margin=[11.0] * n_seeds,
+                noise_learned=[7.0] * n_seeds,
                 noise=[0.2] * n_seeds,
                 noise_limit=[],
             )
         )
-    return Line(power=power, patch_dim=dim, rho=rho, half=half, cells=cells)
+    return Line(power=power, patch_dim=dim, rho=rho, half=half, overlap=1.0, cells=cells)
 
 
 def test_the_last_crossing_is_taken_and_none_is_invented() -> None:
@@ -40,7 +42,7 @@ def test_the_last_crossing_is_taken_and_none_is_invented() -> None:
 def test_ratios_leave_out_seeds_without_a_crossing() -> None:
     found = line(40.0, 1.2)
     assert found.ratios == pytest.approx([1.2] * 3, rel=0.15)
-    blind = Line(power=3.0, patch_dim=400, rho=0.05, half=40.0, cells=found.cells[:4])
+    blind = Line(power=3.0, patch_dim=400, rho=0.05, half=40.0, overlap=1.0, cells=found.cells[:4])
     assert blind.halves == [None] * 3
     assert blind.ratios == []
 
@@ -54,6 +56,10 @@ def test_a_line_is_read_from_a_sweep(tmp_path) -> None:
     assert (attacked.power, attacked.patch_dim) == (3.0, 50)
     assert [cell.n for cell in attacked.cells] == [2, 4]
     assert attacked.half is not None
+    assert attacked.overlap is not None
+    assert attacked.overlap == pytest.approx(
+        (attacked.half / 200) ** 0.5 / (0.094 / 50**0.249 * 0.96 * 0.999), rel=0.05
+    )
     assert attacked.cells[0].noise_limit == []
     assert standard.half is None
     assert len(standard.cells[0].noise_limit) == 2

@@ -16,7 +16,14 @@ from cgro.dynamics.theory import (
     plateau,
     signal_exponent,
 )
-from cgro.dynamics.threshold import RACE_ENDS, SampleThreshold, examples_at_share, noise_limit, sample_threshold
+from cgro.dynamics.threshold import (
+    RACE_ENDS,
+    SampleThreshold,
+    examples_at_share,
+    lone_example_error,
+    noise_limit,
+    sample_threshold,
+)
 from cgro.dynamics.unseen import noise_variance, probability_correct
 
 __all__ = [
@@ -41,6 +48,7 @@ __all__ = [
     "full_ball_errors",
     "growth_end",
     "largest_stable_lr",
+    "lone_example_error",
     "noise_limit",
     "noise_variance",
     "onset_ratio",

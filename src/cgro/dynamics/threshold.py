@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from cgro._check import number
 from cgro.dynamics.rule import Array
@@ -153,6 +153,34 @@ def examples_at_share(setting: Setting, share: float) -> float:
     # Costs fall as the start rises: the cheapest are the largest starts.
     cheaper = quad(lambda level: _cost(setting, level), 1 - share, 1.0, limit=200)[0]
     return push(setting) / (cheaper + (1 - share) * last)
+
+
+def lone_example_error(setting: Setting, signal_margin: float, noise_learned: float) -> float:
+    """Robust test error of a network that has memorized one example: where the window of CGRO begins.
+
+    Phi( -rho sqrt(d') (M / V)^(1/q) ), d' = d - 1: a memorized patch leaves a filter w = v xi / |xi|^2, V = v^q, whose
+    activation on fresh noise is normal with standard deviation v / sqrt(d'); the attacked signal is rho^q M. It is far
+    below 1/2 unless rho sqrt(d) is small; more memorized examples add up to 1/2. Left out: the start of the filters,
+    and other filters that share the example.
+
+    Args:
+        setting: d, q and delta <= alpha, two patches.
+        signal_margin: M = alpha^q U at the end of training.
+        noise_learned: V of the example.
+
+    Returns:
+        A probability.
+
+    Example:
+        >>> from cgro.data.patches import PatchData
+        >>> setting = Setting(PatchData(401), radius_ratio=0.95)
+        >>> round(lone_example_error(setting, 8.0, 8.0), 4)  # rho sqrt(400) = 1: Phi(-1)
+        0.1587
+    """
+    free = setting.data.patch_dim - setting.data.n_signals
+    ratio = signal_margin / noise_learned
+    reach = (1 - setting.radius_ratio) * math.sqrt(free) * ratio ** (1 / setting.activation_power)
+    return float(ndtr(-reach))
 
 
 def _cost(setting: Setting, level: float) -> float:

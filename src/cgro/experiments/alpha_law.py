@@ -42,6 +42,8 @@ N_TRAIN = 20
 N_FILTERS = 16
 LARGEST = {2.0: 6.0, 3.0: 6.0, 4.0: 3.0}
 """Of alpha; the time to memorization grows like alpha^4 for q = 4 and filters that start as 1/alpha."""
+LARGEST_BEYOND = 4.0
+"""Of alpha above the signal strength, where all noise must be memorized before the signal settles."""
 LR_OF_FOURTH = 0.00375
 """q = 4: below the stability limit at every alpha. Gradient flow does not depend on it."""
 RESOLUTION = 0.02
@@ -138,7 +140,11 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
 def _job(scale: Scale, power: float, start: Start, *, beyond: bool = False) -> Job:
     """Alphas in one sweep, until noise is memorized; above the signal strength until the signal has settled."""
     n_alphas, seeds = (2, 2) if scale == "smoke" else (4, 5)
-    largest = 2.5 if scale == "smoke" else LARGEST[power]
+    largest = LARGEST[power]
+    if beyond:
+        largest = LARGEST_BEYOND
+    if scale == "smoke":
+        largest = 2.5
     settings: dict[str, object] = {
         "preset": "table2" if beyond else "theorem",
         "n_train": N_TRAIN,
@@ -151,7 +157,7 @@ def _job(scale: Scale, power: float, start: Start, *, beyond: bool = False) -> J
         "sweep": f"signal_strength=2:{largest:g}:{n_alphas}:log",
     }
     if beyond:
-        settings |= {"n_steps": 40_000 if scale == "smoke" else 200_000, "loss_below": 0.0}
+        settings |= {"n_steps": 40_000 if scale == "smoke" else 400_000, "loss_below": 0.0}
     else:
         settings |= {"radius_ratio": 1.0}
     if start == "fixed":

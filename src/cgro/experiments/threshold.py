@@ -7,6 +7,8 @@ from statistics import median
 
 import numpy as np
 
+from cgro.data.patches import PatchData
+from cgro.dynamics import Setting, lone_example_error
 from cgro.experiments import findings
 from cgro.experiments.claims import MIN_SEEDS, Claim, Statement, above, holds, untested, value
 from cgro.experiments.findings import Part
@@ -24,8 +26,9 @@ TITLE = "The sample threshold of CGRO (beyond the paper)"
 NEEDS_TRAINING = False
 CAPTIONS = {
     "threshold": "Left: robust test error over the number of training examples N and the share rho of the signal that "
-    "the attack leaves; above the predicted line the network does not memorize and is robust. Right: share of the "
-    "examples that are memorized against N over its predicted half, by dimension; bands: range of seeds.",
+    "the attack leaves; above the predicted line the network does not memorize and is robust. Middle: share of the "
+    "examples that are memorized against N over its predicted half, by dimension d; bands: range of seeds. Right: "
+    "measured over predicted half against the overlap of noise patches, which the prediction leaves out.",
 }
 OURS = "not in the paper: our derivation, predicted before it was measured; nothing is fitted"
 RHOS = (0.06, 0.05, 0.042, 0.035, 0.03, 0.025)
@@ -65,6 +68,7 @@ class Paper(Part, frozen=True, kw_only=True):
         largest_ratio: the same at d = 400, where the overlap helps memorization; a prototype had 1.2 to 1.5.
         half: robust test error of the preset `theorem` below the threshold, in percent.
         robust: and above it.
+        lone: robust test error at N = 1 minus its formula, in points.
     """
 
     slope: float = -3.0
@@ -72,11 +76,14 @@ class Paper(Part, frozen=True, kw_only=True):
     largest_ratio: float = 1.7
     half: float = 50.0
     robust: float = 0.0
+    lone: float = 0.0
 
 
 PAPER = Paper()
 SLOPE_RESOLUTION = 0.2
 """The power -q leaves out s_I ~ (ln rho^-q)^(1/q) and the overlap; a choice."""
+LONE_RESOLUTION = 1.5
+"""Points: 2,000 unseen examples per seed, and the start of the filters; a choice."""
 RATIO_RESOLUTION = 0.1
 """A grid of N with a factor of 1.3, and filters beyond the largest; a choice."""
 
@@ -219,7 +226,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         paper: what is predicted.
 
     Returns:
-        Nine claims.
+        Ten claims.
     """
     return [
         value(
@@ -245,6 +252,13 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         *_sides(findings.theorem, paper),
         _beyond(findings.rhos),
         _lower_end(findings.rhos[-1]),
+        value(
+            _said("lone", "robust test error at N = 1, any rho, minus Phi(-rho sqrt(d) (M / V)^(1/q))"),
+            paper.lone,
+            Measured.of(_beside_lone(findings.rhos)),
+            unit=" points",
+            resolution=LONE_RESOLUTION,
+        ),
         _standard_training(findings.standard, findings.noisy),
     ]
 
@@ -337,6 +351,19 @@ def _lower_end(line: Line) -> Claim:
     )
 
 
+def _beside_lone(lines: Sequence[Line]) -> list[float]:
+    """Measured minus predicted robust test error at N = 1 in points, per seed the mean over lines."""
+    differences = []
+    for line in lines:
+        cell = line.cells[0]
+        setting = Setting(PatchData(line.patch_dim), activation_power=line.power, radius_ratio=1 - line.rho)
+        of_line = []
+        for error, margin, noise in zip(cell.robust_test, cell.signal_margin, cell.noise_learned, strict=True):
+            of_line.append(100 * (error - lone_example_error(setting, margin, noise)))
+        differences.append(of_line)
+    return np.mean(differences, axis=0).tolist()
+
+
 def _standard_training(standard: Line, noisy: Line) -> Claim:
     checks = {}
     for cell in standard.cells:
@@ -366,14 +393,15 @@ def tables(findings: Findings) -> list[Table]:
         Two tables.
     """
     caption = "N at which half of the examples are memorized; alpha = 400^0.249 and |xi|^2 = 0.90 in all rows."
-    columns = ["q", "d", "rho", "predicted", "measured, mean (sd)", "measured / predicted", "seeds that show it"]
+    columns = ["q", "d", "rho", "overlap", "predicted", "measured, mean (sd)", "measured / predicted", "seeds"]
     table = Table("halves", caption, columns)
     for line in [*findings.rhos, *findings.dims, *findings.powers]:
         halves = Measured.of(line.halves)
         measured = (cell_of(halves.values, 1), cell_of(line.ratios))
         predicted = f"{line.half:.1f}"
         counted = f"{halves.n} of {len(line.halves)}"
-        table.add(f"{line.power:g}", line.patch_dim, line.rho, predicted, *measured, counted)
+        overlap = f"{line.overlap:.2f}"
+        table.add(f"{line.power:g}", line.patch_dim, line.rho, overlap, predicted, *measured, counted)
     by_size = Table(
         "theorem",
         f"Preset theorem (d = 100, eight filters), predicted N_half {findings.theorem.half:.0f}.",
@@ -395,7 +423,10 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
     """
     by_dim = sorted([*findings.dims, *_same_rho(findings)], key=lambda line: line.patch_dim)
     threshold_figure(
-        folder / "threshold", [line.transition for line in findings.rhos], [line.transition for line in by_dim]
+        folder / "threshold",
+        [line.transition for line in findings.rhos],
+        [line.transition for line in by_dim],
+        [line.transition for line in findings.powers],
     )
 
 

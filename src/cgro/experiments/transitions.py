@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cgro.commands.dynamics import setting_of
+from cgro.dynamics import sample_threshold
 from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job
 from cgro.experiments.workspace import Workspace
@@ -21,6 +23,8 @@ class Cell(Part, frozen=True, kw_only=True):
         memorized: share of the examples with V_i above 1.
         clean_test: clean test error.
         robust_test: robust test error.
+        signal_margin: alpha^q U at the end.
+        noise_learned: mean V_i at the end.
         noise: largest noise activation at the end.
         noise_limit: bound on it, None where there is none; empty unless training is standard.
     """
@@ -29,6 +33,8 @@ class Cell(Part, frozen=True, kw_only=True):
     memorized: list[float]
     clean_test: list[float]
     robust_test: list[float]
+    signal_margin: list[float]
+    noise_learned: list[float]
     noise: list[float]
     noise_limit: list[float | None]
 
@@ -41,6 +47,8 @@ class Line(Part, frozen=True, kw_only=True):
         patch_dim: d.
         rho: 1 - delta / alpha.
         half: predicted N at which half of the examples are memorized; None for standard training.
+        overlap: sqrt(half / (m d)) / v_0: how far the memorized examples of a filter move its other noise activations,
+            over their start. The prediction is that of no overlap.
         cells: in the order of N.
     """
 
@@ -48,6 +56,7 @@ class Line(Part, frozen=True, kw_only=True):
     patch_dim: int
     rho: float
     half: float | None
+    overlap: float | None
     cells: list[Cell]
 
     @property
@@ -69,7 +78,10 @@ class Line(Part, frozen=True, kw_only=True):
         return Transition(
             rho=self.rho,
             patch_dim=self.patch_dim,
+            power=self.power,
             predicted=self.half or math.nan,
+            overlap=self.overlap or math.nan,
+            halves=[half for half in self.halves if half is not None],
             sizes=[cell.n for cell in self.cells],
             memorized=[cell.memorized for cell in self.cells],
             robust_test=[cell.robust_test for cell in self.cells],
@@ -105,10 +117,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A row of metrics.jsonl of a sweep over N."""
 
     n_train: int
-    radius_over_strength: float
     memorized: list[float]
+    signal_margin: list[float]
+    noise_learned: list[float]
     noise_component: list[float]
-    sample_threshold: float | None
     noise_limit: list[Real] | None
     clean_test: list[float] = msgspec.field(name="clean_error/test")
     robust_test: list[float] = msgspec.field(name="robust_error/test")
@@ -118,7 +130,7 @@ def line_of(job: Job, workspace: Workspace) -> Line:
     """Read a sweep over N.
 
     Args:
-        job: of `cgro dynamics`, that names d, q and delta / alpha where they are not those of the preset `theorem`.
+        job: of `cgro dynamics`.
         workspace: where its run is found.
 
     Returns:
@@ -126,11 +138,18 @@ def line_of(job: Job, workspace: Workspace) -> Line:
     """
     done = workspace.read(job)
     rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+    setting = setting_of(job.config())
+    half, overlap = None, None
+    threshold = sample_threshold(setting)
+    if threshold is not None:
+        half = threshold.half
+        overlap = math.sqrt(half / (setting.n_filters * setting.data.patch_dim)) / threshold.noise
     return Line(
-        power=float(str(job.settings.get("activation_power", 3.0))),
-        patch_dim=int(str(job.settings.get("patch_dim", 100))),
-        rho=round(1 - rows[0].radius_over_strength, 9),
-        half=rows[0].sample_threshold,
+        power=setting.activation_power,
+        patch_dim=setting.data.patch_dim,
+        rho=round(1 - setting.radius_ratio, 9),
+        half=half,
+        overlap=overlap,
         cells=[_cell(row) for row in rows],
     )
 
@@ -142,6 +161,8 @@ def _cell(row: Row) -> Cell:
         memorized=row.memorized,
         clean_test=row.clean_test,
         robust_test=row.robust_test,
+        signal_margin=row.signal_margin,
+        noise_learned=row.noise_learned,
         noise=row.noise_component,
         noise_limit=limits,
     )

@@ -22,7 +22,10 @@ class Transition:
     Attributes:
         rho: share of the signal that the attack leaves.
         patch_dim: d.
+        power: q.
         predicted: N at which half of the examples are memorized.
+        halves: the same measured, per seed that shows it.
+        overlap: of noise patches, which the prediction leaves out; see `cgro.experiments.transitions.Line`.
         sizes: N, increasing.
         memorized: per N, the share of each seed.
         robust_test: per N, the robust test error of each seed.
@@ -30,25 +33,32 @@ class Transition:
 
     rho: float
     patch_dim: int
+    power: float
     predicted: float
+    halves: Sequence[float]
+    overlap: float
     sizes: Sequence[int]
     memorized: Sequence[Sequence[float]]
     robust_test: Sequence[Sequence[float]]
 
 
-def threshold_figure(path: Path, over_rho: Sequence[Transition], over_dim: Sequence[Transition]) -> None:
-    """Draw the phase diagram over rho and N, and the share memorized against N over its prediction.
+def threshold_figure(
+    path: Path, over_rho: Sequence[Transition], over_dim: Sequence[Transition], others: Sequence[Transition]
+) -> None:
+    """Draw the phase diagram over rho and N, the share memorized over N by dimension, and what overlap of noise adds.
 
     Args:
         path: of the files; another suffix is replaced.
         over_rho: transitions of one setting at several rho.
         over_dim: of several dimensions at one rho.
+        others: of other powers; only the last panel shows them.
     """
-    with figure(path, width=10.5, height=4.4) as drawing:
-        left, right = drawing.subplots(1, 2)
+    with figure(path, width=14.5, height=4.4) as drawing:
+        left, middle, right = drawing.subplots(1, 3)
         image = _draw_phases(left, over_rho)
         drawing.colorbar(image, ax=left, label="robust test error (%)")
-        _draw_collapse(right, over_dim)
+        _draw_shares(middle, over_dim)
+        _draw_ratios(right, [*over_rho, *over_dim, *others])
 
 
 def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
@@ -80,7 +90,7 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
     return image
 
 
-def _draw_collapse(axes: Axes, lines: Sequence[Transition]) -> None:
+def _draw_shares(axes: Axes, lines: Sequence[Transition]) -> None:
     """Shares memorized against N over the prediction, a line per dimension."""
     for k, line in enumerate(lines):
         x = np.array(line.sizes) / line.predicted
@@ -94,5 +104,25 @@ def _draw_collapse(axes: Axes, lines: Sequence[Transition]) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([0.25, 0.5, 1.0, 2.0, 4.0])
-    axes.set_title("less overlap of noise, closer to the prediction")
+    axes.set_title("the transition, by dimension")
     axes.legend(loc="upper right")
+
+
+def _draw_ratios(axes: Axes, lines: Sequence[Transition]) -> None:
+    """Measured over predicted N at half against the overlap: mean, and range of seeds."""
+    powers = sorted({line.power for line in lines})
+    for k, power in enumerate(powers):
+        color, marker = COMPARED[k % len(COMPARED)], MARKERS[k % len(MARKERS)]
+        axes.plot([], [], color=color, marker=marker, linestyle="none", label=f"q = {power:g}")
+        for line in lines:
+            if line.power == power and line.halves:
+                ratios = np.array(line.halves) / line.predicted
+                axes.plot([line.overlap] * 2, [ratios.min(), ratios.max()], color=color, linewidth=0.8)
+                axes.plot(line.overlap, ratios.mean(), color=color, marker=marker, linestyle="none")
+    axes.axhline(1.0, color=MEMORY, linestyle=":", label="predicted, without overlap")
+    axes.set(xscale="log", xlabel="overlap sqrt(N / (m d)) / v_0", ylabel="measured / predicted N at half")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=0)
+    axes.set_title("what the overlap of noise adds")
+    axes.legend(loc="lower right")
