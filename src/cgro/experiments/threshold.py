@@ -166,8 +166,8 @@ def _over_power(scale: Scale) -> list[Job]:
 def _theorem(scale: Scale) -> Job:
     if scale == "smoke":
         return _sweep(scale, "theorem", "20:40:2", 2000)
-    # Three seeds: a step costs 2 N d m at N = 600.
-    return _sweep(scale, "theorem", "150:600:2", 500_000, seeds=3)
+    # Three seeds, as a step costs 4 N d m.
+    return _sweep(scale, "theorem", "150:1200:4", 500_000, seeds=3)
 
 
 def _standard(scale: Scale) -> Job:
