@@ -39,6 +39,7 @@ for part in RHOS:
 RIGHT = Findings(
     scale="cpu",
     rhos=LONE,
+    far=[line(4e-3 / rho**3, 1.0, rho=rho, dim=25_600) for rho in (0.05, 0.04, 0.03)],
     dims=[line(25.0, ratio, rho=0.03, dim=dim) for dim, ratio in ((100, 1.8), (25_600, 1.0))],
     powers=[line(12.0, 1.2, power=2.5), line(9.0, 1.5, power=4.0)],
     theorem=replace(THEOREM, cells=THEOREM.cells[8:]),
@@ -48,7 +49,7 @@ RIGHT = Findings(
 CASES = Cases(
     right=RIGHT,
     wrong=[
-        Wrong(replace(PAPER, slope=-2.0), "threshold/slope"),
+        Wrong(replace(PAPER, slope=-1.0), "threshold/slope"),
         Wrong(replace(PAPER, ratio=3.0), "threshold/place"),
         Wrong(replace(PAPER, half=20.0), "threshold/theorem_below"),
         Wrong(replace(PAPER, robust=50.0), "threshold/theorem_above"),
@@ -84,6 +85,6 @@ def test_the_overlap_is_paired_by_seed_and_a_seed_without_a_crossing_is_left_out
 
 def test_the_table_has_a_row_per_line() -> None:
     halves, by_size = threshold.tables(RIGHT)
-    assert len(halves.rows) == 8
+    assert len(halves.rows) == 4 + 1 + 3 + 2
     assert halves.rows[0][:5] == ["3", 400, 0.06, "1.00", "18.5"]
     assert [row[0] for row in by_size.rows] == [cell.n for cell in RIGHT.theorem.cells]

@@ -47,6 +47,7 @@ def test_shares_are_drawn_over_n_in_units_of_the_prediction(tmp_path: Path, draw
     assert lines["d = 100"].get_xdata() == pytest.approx([0.25, 1.0, 4.0])
     assert lines["d = 100"].get_ydata() == pytest.approx([100, 50, 0])
     assert lines["d = 100"].get_color() != lines["d = 25,600"].get_color()
+    assert [tick for tick in drawn[0].axes[1].get_xticks() if tick == 1.0]
     assert lines["predicted half"].get_color() == MEMORY
 
 

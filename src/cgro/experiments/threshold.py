@@ -1,7 +1,6 @@
 """The sample threshold of CGRO in Section 5, not in the paper: with more data the noise is not memorized."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -10,9 +9,10 @@ import numpy as np
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting, lone_example_error
 from cgro.experiments import findings
+from cgro.experiments import threshold_sweeps as sweeps
 from cgro.experiments.claims import MIN_SEEDS, Claim, Statement, above, holds, untested, value
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.plan import Job, Scale, unique
 from cgro.experiments.seeds import percent, rises
 from cgro.experiments.tables import Table
 from cgro.experiments.transitions import Line, line_of
@@ -31,28 +31,6 @@ CAPTIONS = {
     "measured over predicted half against the overlap of noise patches, which the prediction leaves out.",
 }
 OURS = "not in the paper: our derivation, predicted before it was measured; nothing is fitted"
-RHOS = (0.06, 0.05, 0.042, 0.035, 0.03, 0.025)
-"""Shares of the signal that the attack leaves, q = 3."""
-DIM = 400
-DIMS = (100, 1600, 6400, 25600)
-"""Patch dimensions beside `DIM`, at the same alpha and |xi|, where only the overlap of noise patches differs."""
-STRENGTH = DIM**0.249
-SQUARED_PATCH = (DIM - 1) * (DIM**-0.509) ** 2
-RHO_OF_DIMS = 0.03
-POWERS: Mapping[float, tuple[float, ...]] = {
-    2.0: (0.055, 0.045, 0.035),
-    2.5: (0.055, 0.045, 0.035),
-    4.0: (0.07, 0.06),
-}
-"""Power -> rho."""
-STEPS_OF_POWER: Mapping[float, float] = {2.0: 60.0, 2.5: 15.0, 4.0: 9.0}
-"""Steps times rho^q that suffice, twice the time of the race and more."""
-FOURTH: Mapping[str, object] = {"init_std": 0.3 / STRENGTH, "lr": 0.06 / STRENGTH**2}
-"""q = 4: a step below its stability limit, and a larger start, as N_c falls with v_0^(q-2)."""
-STEPS = 6.0
-"""The same for q = 3: the noise blows up before 2.2 / rho^3 (measured: 2 to 4.5)."""
-LEARNED = 0.02
-"""Training loss at which a run ends: all but 3% of the examples have been decided."""
 BEYOND = 3.0
 """N over the predicted half from which on nothing should be memorized. A choice."""
 MIN_RHOS = 3
@@ -93,6 +71,7 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
 
     Attributes:
         rhos: over rho, q = 3, d = 400.
+        far: over rho, q = 3, d = 25,600.
         dims: over d.
         powers: over q and rho, d = 400.
         theorem: preset `theorem` with eight filters.
@@ -101,83 +80,12 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
     """
 
     rhos: list[Line]
+    far: list[Line]
     dims: list[Line]
     powers: list[Line]
     theorem: Line
     standard: Line
     noisy: Line
-
-
-def _sweep(scale: Scale, name: str, sizes: str, n_steps: float, **more: object) -> Job:
-    """A sweep over N with eight filters: few, so that the largest N are affordable."""
-    seeds = 2 if scale == "smoke" else 5
-    settings: dict[str, object] = {
-        "preset": "theorem",
-        "n_filters": 8,
-        "seeds": seeds,
-        "n_steps": int(n_steps),
-        "n_test": 2000,
-        "loss_below": LEARNED,
-        "sweep": f"n_train={sizes}:log",
-        **more,
-    }
-    return Job(f"threshold-{name}", "dynamics", settings, 30.0)
-
-
-def _over_rho(scale: Scale) -> list[Job]:
-    rhos = RHOS[:2] if scale == "smoke" else RHOS
-    n_sizes = 4 if scale == "smoke" else 14
-    found = []
-    for rho in rhos:
-        largest = round(3.3 * 23 * (RHO_OF_DIMS / rho) ** 3)
-        settings = {"patch_dim": DIM, "radius_ratio": 1 - rho}
-        found.append(_sweep(scale, f"rho-{rho:g}", f"1:{largest}:{n_sizes}", STEPS / rho**3, **settings))
-    return found
-
-
-def _over_dim(scale: Scale) -> list[Job]:
-    dims = DIMS[:1] if scale == "smoke" else DIMS
-    rho = 0.06 if scale == "smoke" else RHO_OF_DIMS
-    sizes = "2:10:3" if scale == "smoke" else "9:80:9"
-    found = []
-    for dim in dims:
-        noise = math.sqrt(SQUARED_PATCH / (dim - 1))
-        settings = {"patch_dim": dim, "signal_strength": STRENGTH, "noise_std": noise, "radius_ratio": 1 - rho}
-        found.append(_sweep(scale, f"dim-{dim}", sizes, STEPS / rho**3, **settings))
-    return found
-
-
-def _over_power(scale: Scale) -> list[Job]:
-    found = []
-    for power, rhos in POWERS.items():
-        if scale == "smoke":
-            rhos = rhos[:1] if power == 2.5 else ()
-        sizes = "2:12:3" if scale == "smoke" else "3:60:8"
-        for rho in rhos:
-            settings: dict[str, object] = {"patch_dim": DIM, "activation_power": power, "radius_ratio": 1 - rho}
-            if power == 4:
-                settings |= FOURTH
-                sizes = "3:36:7"
-            n_steps = STEPS_OF_POWER[power] / rho**power
-            found.append(_sweep(scale, f"power-{power:g}-rho-{rho:g}", sizes, n_steps, **settings))
-    return found
-
-
-def _theorem(scale: Scale) -> Job:
-    if scale == "smoke":
-        return _sweep(scale, "theorem", "20:40:2", 2000)
-    # Three seeds, as a step costs 4 N d m.
-    return _sweep(scale, "theorem", "150:1200:4", 500_000, seeds=3)
-
-
-def _standard(scale: Scale) -> Job:
-    steps = 2000 if scale == "smoke" else 100_000
-    return _sweep(scale, "standard", "2:128:4", steps, patch_dim=DIM, robust_weight=0.0, loss_below=0.0)
-
-
-def _noisy(scale: Scale) -> Job:
-    settings = {"patch_dim": DIM, "signal_strength": 1.0, "noise_std": 1.0, "init_std": 0.005, "lr": 0.001}
-    return _sweep(scale, "noisy", "2:32:3", 30_000, robust_weight=0.0, **settings)
 
 
 def jobs(scale: Scale) -> list[Job]:
@@ -189,8 +97,12 @@ def jobs(scale: Scale) -> list[Job]:
     Returns:
         Simulations.
     """
-    lines = [*_over_rho(scale), *_over_dim(scale), *_over_power(scale)]
-    return [*lines, _theorem(scale), _standard(scale), _noisy(scale)]
+    lines = [
+        *sweeps.over_rho(scale),
+        *unique([*sweeps.over_dim(scale), *sweeps.over_far_rho(scale)]),
+        *sweeps.over_power(scale),
+    ]
+    return [*lines, sweeps.theorem(scale), sweeps.standard(scale), sweeps.noisy(scale)]
 
 
 def run(scale: Scale, workspace: Workspace) -> Findings:
@@ -209,12 +121,13 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
 
     return Findings(
         scale=scale,
-        rhos=[line(job) for job in _over_rho(scale)],
-        dims=[line(job) for job in _over_dim(scale)],
-        powers=[line(job) for job in _over_power(scale)],
-        theorem=line(_theorem(scale)),
-        standard=line(_standard(scale)),
-        noisy=line(_noisy(scale)),
+        rhos=[line(job) for job in sweeps.over_rho(scale)],
+        far=[line(job) for job in sweeps.over_far_rho(scale)],
+        dims=[line(job) for job in sweeps.over_dim(scale)],
+        powers=[line(job) for job in sweeps.over_power(scale)],
+        theorem=line(sweeps.theorem(scale)),
+        standard=line(sweeps.standard(scale)),
+        noisy=line(sweeps.noisy(scale)),
     )
 
 
@@ -230,9 +143,12 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
     """
     return [
         value(
-            _said("slope", "N_half, the N at which half of the examples are memorized, falls like rho^-q (q = 3)"),
+            _said(
+                "slope",
+                "N_half, the N at which half is memorized, falls like rho^-q (q = 3, d = 25,600)",
+            ),
             paper.slope,
-            Measured.of(_slopes(findings.rhos)),
+            Measured.of(_slopes(findings.far)),
             unit="",
             resolution=SLOPE_RESOLUTION,
         ),
@@ -395,7 +311,7 @@ def tables(findings: Findings) -> list[Table]:
     caption = "N at which half of the examples are memorized; alpha = 400^0.249 and |xi|^2 = 0.90 in all rows."
     columns = ["q", "d", "rho", "overlap", "predicted", "measured, mean (sd)", "measured / predicted", "seeds"]
     table = Table("halves", caption, columns)
-    for line in [*findings.rhos, *findings.dims, *findings.powers]:
+    for line in [*findings.rhos, *findings.dims[:-1], *findings.far, *findings.powers]:
         halves = Measured.of(line.halves)
         measured = (cell_of(halves.values, 1), cell_of(line.ratios))
         predicted = f"{line.half:.1f}"
@@ -426,7 +342,7 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder / "threshold",
         [line.transition for line in findings.rhos],
         [line.transition for line in by_dim],
-        [line.transition for line in findings.powers],
+        [line.transition for line in [*findings.far, *findings.powers]],
     )
 
 

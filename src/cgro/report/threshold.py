@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from cgro.report.style import COMPARED, MARK, MARKERS, MEMORY, figure
 
 MARKED = 30.0
 """Area of a cell's marker, in square points."""
+DIMS = colormaps["viridis"]
+"""Of dimensions, which have an order."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,7 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
     )
     axes.set(xscale="log", yscale="log", xlabel="rho = 1 - radius / signal", ylabel="training examples N")
     axes.set_title("CGRO below the line, robust above")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(ScalarFormatter())
-        axis.set_minor_formatter(NullFormatter())
+    _plain_ticks(axes)
     axes.set_xticks([line.rho for line in along])
     axes.legend(loc="upper right")
     axes.grid(False)
@@ -91,21 +92,20 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
 
 
 def _draw_shares(axes: Axes, lines: Sequence[Transition]) -> None:
-    """Shares memorized against N over the prediction, a line per dimension."""
+    """Shares memorized against N over the prediction, mean over seeds, a line per dimension; darker is larger."""
     for k, line in enumerate(lines):
         x = np.array(line.sizes) / line.predicted
-        shares = 100 * np.array(line.memorized)
-        color = COMPARED[k % len(COMPARED)]
-        axes.plot(x, shares.mean(1), color=color, marker=MARKERS[k % len(MARKERS)], label=f"d = {line.patch_dim:,}")
-        axes.fill_between(x, shares.min(1), shares.max(1), color=color, alpha=0.12, linewidth=0)
+        shares = 100 * np.mean(line.memorized, axis=1)
+        color = DIMS(1 - k / max(len(lines) - 1, 1) * 0.85)
+        axes.plot(x, shares, color=color, marker=MARKERS[k % len(MARKERS)], label=f"d = {line.patch_dim:,}")
     axes.axvline(1.0, color=MEMORY, linestyle=":", label="predicted half")
     axes.axhline(50, color=MARK, linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlabel="N / predicted N at half", ylabel="training examples memorized (%)", ylim=(-3, 103))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks([0.25, 0.5, 1.0, 2.0, 4.0])
+    axes.set_xlim(left=0.3)
+    _plain_ticks(axes)
+    axes.set_xticks([0.5, 1.0, 2.0, 3.0])
     axes.set_title("the transition, by dimension")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower left")
 
 
 def _draw_ratios(axes: Axes, lines: Sequence[Transition]) -> None:
@@ -121,8 +121,15 @@ def _draw_ratios(axes: Axes, lines: Sequence[Transition]) -> None:
                 axes.plot(line.overlap, ratios.mean(), color=color, marker=marker, linestyle="none")
     axes.axhline(1.0, color=MEMORY, linestyle=":", label="predicted, without overlap")
     axes.set(xscale="log", xlabel="overlap sqrt(N / (m d)) / v_0", ylabel="measured / predicted N at half")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _plain_ticks(axes)
+    axes.set_xticks([0.5, 1.0, 2.0, 4.0])
     axes.set_ylim(bottom=0)
     axes.set_title("what the overlap of noise adds")
     axes.legend(loc="lower right")
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Numbers at the ticks of logarithmic axes as people write them, and none between."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
