@@ -36,10 +36,10 @@ def line(half: float, ratio: float, *, rho: float = 0.05, power: float = 3.0, di
 
 
 def test_the_last_crossing_is_taken_and_none_is_invented() -> None:
-    assert last_crossing([1, 2, 4, 8], [1.0, 0.4, 0.9, 0.1]) == pytest.approx(4 * 2**0.5)
-    assert last_crossing([1, 2], [1.0, 0.5]) is None  # half is still memorized at the last
-    assert last_crossing([1, 2], [0.4, 0.1]) is None
-    assert last_crossing([2, 8], [1.0, 0.0]) == pytest.approx(4.0)
+    assert last_crossing([(1, 1.0), (2, 0.4), (4, 0.9), (8, 0.1)]) == pytest.approx(4 * 2**0.5)
+    assert last_crossing([(1, 1.0), (2, 0.5)]) is None  # half is still memorized at the last
+    assert last_crossing([(1, 0.4), (2, 0.1)]) is None
+    assert last_crossing([(2, 1.0), (8, 0.0)]) == pytest.approx(4.0)
 
 
 def test_ratios_leave_out_seeds_without_a_crossing() -> None:

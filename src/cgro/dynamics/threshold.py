@@ -123,8 +123,8 @@ def push(setting: Setting) -> float:
         return 0.0
     # Split where the clean pull gives way: the integrand rises by a factor rho^-q around it.
     turn = min(max(math.log(max(math.log(2 / kept), 1.0)) / q, start), end)
-    pieces = [quad(density, low, high, limit=200)[0] for low, high in ((start, turn), (turn, end))]
-    return sum(pieces) / setting.strength**2
+    total = quad(density, start, turn, limit=200)[0] + quad(density, turn, end, limit=200)[0]
+    return total / setting.strength**2
 
 
 def examples_at_share(setting: Setting, share: float) -> float:

@@ -172,7 +172,8 @@ def _planned(scale: Scale) -> list[tuple[float, Start, bool]]:
     powers = POWERS[:2] if scale == "smoke" else POWERS
     planned: list[tuple[float, Start, bool]] = []
     for power in powers:
-        planned += [(power, start, False) for start in STARTS]
+        for start in STARTS:
+            planned.append((power, start, False))
     for start in STARTS:
         planned.append((3.0, start, True))
     return planned
@@ -211,16 +212,15 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     for power, start, beyond in _planned(scale):
         done = workspace.read(_job(scale, power, start, beyond=beyond))
         rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
-        sweeps.append(
-            Sweep(
-                power=power,
-                start=start,
-                beyond=beyond,
-                strengths=[row.signal_strength for row in rows],
-                learned=[row.signal_learned for row in rows],
-                noise_start=_noise_start(power, start, [row.signal_strength for row in rows]),
-            )
+        strengths, learned = [], []
+        for row in rows:
+            strengths.append(row.signal_strength)
+            learned.append(row.signal_learned)
+        noise_start = _noise_start(power, start, strengths)
+        found = Sweep(
+            power=power, start=start, beyond=beyond, strengths=strengths, learned=learned, noise_start=noise_start
         )
+        sweeps.append(found)
     return Findings(scale=scale, sweeps=sweeps)
 
 

@@ -15,10 +15,10 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale, unique
 from cgro.experiments.seeds import percent, rises
 from cgro.experiments.tables import Table
-from cgro.experiments.transitions import Line, line_of
+from cgro.experiments.transitions import Line, line_of, lines_of
 from cgro.experiments.workspace import Workspace
 from cgro.report.reproduction import cell as cell_of
-from cgro.report.threshold import threshold_figure
+from cgro.report.threshold import Transition, threshold_figure
 from cgro.results import Measured
 
 NAME = "threshold"
@@ -115,19 +115,15 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     Returns:
         The findings.
     """
-
-    def line(job: Job) -> Line:
-        return line_of(job, workspace)
-
     return Findings(
         scale=scale,
-        rhos=[line(job) for job in sweeps.over_rho(scale)],
-        far=[line(job) for job in sweeps.over_far_rho(scale)],
-        dims=[line(job) for job in sweeps.over_dim(scale)],
-        powers=[line(job) for job in sweeps.over_power(scale)],
-        theorem=line(sweeps.theorem(scale)),
-        standard=line(sweeps.standard(scale)),
-        noisy=line(sweeps.noisy(scale)),
+        rhos=lines_of(sweeps.over_rho(scale), workspace),
+        far=lines_of(sweeps.over_far_rho(scale), workspace),
+        dims=lines_of(sweeps.over_dim(scale), workspace),
+        powers=lines_of(sweeps.over_power(scale), workspace),
+        theorem=line_of(sweeps.theorem(scale), workspace),
+        standard=line_of(sweeps.standard(scale), workspace),
+        noisy=line_of(sweeps.noisy(scale), workspace),
     )
 
 
@@ -206,18 +202,17 @@ def _differences(first: Line, last: Line) -> list[float | None]:
 
 
 def _of_all(lines: Sequence[Line], paper: Paper) -> Claim:
-    ratios = {f"q = {line.power:g}, rho = {line.rho:g}": Measured.of(line.ratios) for line in lines}
     low, high = paper.ratio - RATIO_RESOLUTION, paper.largest_ratio
     said = _said("everywhere", f"measured over predicted N_half at d = 400, any q and rho: {low:g} to {high:g}")
-    if min(ratio.n for ratio in ratios.values()) < MIN_SEEDS:
-        return untested(said, ours="too few seeds")
-    means = [ratio.mean for ratio in ratios.values()]
-    return holds(
-        said,
-        {name: low <= ratio.mean <= high for name, ratio in ratios.items()},
-        ours=f"{min(means):.2f} to {max(means):.2f} in {len(means)} settings",
-        rule="mean over seeds of each setting",
-    )
+    means, checks = [], {}
+    for line in lines:
+        ratio = Measured.of(line.ratios)
+        if ratio.n < MIN_SEEDS:
+            return untested(said, ours="too few seeds")
+        means.append(ratio.mean)
+        checks[f"q = {line.power:g}, rho = {line.rho:g}"] = low <= ratio.mean <= high
+    ours = f"{min(means):.2f} to {max(means):.2f} in {len(means)} settings"
+    return holds(said, checks, ours=ours, rule="mean over seeds of each setting")
 
 
 def _sides(theorem: Line, paper: Paper) -> list[Claim]:
@@ -338,12 +333,12 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         workspace: not needed.
     """
     by_dim = sorted([*findings.dims, *_same_rho(findings)], key=lambda line: line.patch_dim)
-    threshold_figure(
-        folder / "threshold",
-        [line.transition for line in findings.rhos],
-        [line.transition for line in by_dim],
-        [line.transition for line in [*findings.far, *findings.powers]],
-    )
+    others = [*findings.far, *findings.powers]
+    threshold_figure(folder / "threshold", _shown(findings.rhos), _shown(by_dim), _shown(others))
+
+
+def _shown(lines: Sequence[Line]) -> list[Transition]:
+    return [line.transition for line in lines]
 
 
 def _same_rho(findings: Findings) -> list[Line]:

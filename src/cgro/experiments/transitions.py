@@ -1,9 +1,10 @@
 """What sweeps of `cgro dynamics` over the number of training examples found: who memorizes, and up to which N."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
 from cgro.commands.dynamics import setting_of
 from cgro.dynamics import sample_threshold
@@ -11,7 +12,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job
 from cgro.experiments.workspace import Workspace
 from cgro.report.threshold import Transition
-from cgro.results import read_value
+from cgro.results import Measured, read_value
 from cgro.results.records import Real
 
 
@@ -62,55 +63,60 @@ class Line(Part, frozen=True, kw_only=True):
     @property
     def halves(self) -> list[float | None]:
         """Measured N at which half of the examples are memorized, per seed; None where the grid does not show it."""
-        sizes = [cell.n for cell in self.cells]
-        per_seed = zip(*(cell.memorized for cell in self.cells), strict=True)
-        return [last_crossing(sizes, shares) for shares in per_seed]
+        found = []
+        for seed in range(len(self.cells[0].memorized)):
+            found.append(last_crossing([(cell.n, cell.memorized[seed]) for cell in self.cells]))
+        return found
 
     @property
     def ratios(self) -> list[float]:
         """Measured over predicted, of the seeds that show it."""
         assert self.half is not None, "a line with a threshold"
-        return [found / self.half for found in self.halves if found is not None]
+        return (np.array(Measured.of(self.halves).values) / self.half).tolist()
 
     @property
     def transition(self) -> Transition:
         """What a figure shows of it."""
+        sizes, memorized, robust_test = [], [], []
+        for cell in self.cells:
+            sizes.append(cell.n)
+            memorized.append(cell.memorized)
+            robust_test.append(cell.robust_test)
         return Transition(
             rho=self.rho,
             patch_dim=self.patch_dim,
             power=self.power,
             predicted=self.half or math.nan,
             overlap=self.overlap or math.nan,
-            halves=[half for half in self.halves if half is not None],
-            sizes=[cell.n for cell in self.cells],
-            memorized=[cell.memorized for cell in self.cells],
-            robust_test=[cell.robust_test for cell in self.cells],
+            halves=Measured.of(self.halves).values,
+            sizes=sizes,
+            memorized=memorized,
+            robust_test=robust_test,
         )
 
 
-def last_crossing(sizes: Sequence[int], shares: Sequence[float], level: float = 0.5) -> float | None:
+def last_crossing(shares: Sequence[tuple[int, float]], level: float = 0.5) -> float | None:
     """Where shares over sizes fall below a level for good, between two sizes by a straight line in log size.
 
     Args:
-        sizes: N, increasing.
-        shares: memorized.
+        shares: N, increasing, with the share that is memorized.
         level: to cross.
 
     Returns:
-        N; None where the first size is below the level, or the last is not.
+        N; None where the first share is below the level, or the last is not.
 
     Example:
-        >>> last_crossing([1, 4, 16], [1.0, 0.75, 0.25])
+        >>> last_crossing([(1, 1.0), (4, 0.75), (16, 0.25)])
         8.0
     """
     at = len(shares)
-    while at > 0 and shares[at - 1] < level:
+    while at > 0 and shares[at - 1][1] < level:
         at -= 1
     if at in (0, len(shares)):
         return None
-    above_it, below_it = shares[at - 1], shares[at]
+    (size, above_it), (next_size, below_it) = shares[at - 1], shares[at]
     part = (above_it - level) / (above_it - below_it)
-    return float(sizes[at - 1] * (sizes[at] / sizes[at - 1]) ** part)
+    return float(size * (next_size / size) ** part)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +130,19 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     noise_limit: list[Real] | None
     clean_test: list[float] = msgspec.field(name="clean_error/test")
     robust_test: list[float] = msgspec.field(name="robust_error/test")
+
+
+def lines_of(jobs: Iterable[Job], workspace: Workspace) -> list[Line]:
+    """Read sweeps over N; see `line_of`.
+
+    Args:
+        jobs: of `cgro dynamics`.
+        workspace: where their runs are found.
+
+    Returns:
+        A line per job.
+    """
+    return [line_of(job, workspace) for job in jobs]
 
 
 def line_of(job: Job, workspace: Workspace) -> Line:

@@ -14,7 +14,7 @@ from cgro.report.style import COMPARED, MARK, MARKERS, MEMORY, figure
 
 MARKED = 30.0
 """Area of a cell's marker, in square points."""
-DIMS = colormaps["viridis"]
+DIMS = colormaps.get_cmap("viridis")
 """Of dimensions, which have an order."""
 
 
@@ -75,17 +75,12 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
     image = axes.scatter(
         rhos, sizes, c=errors, s=MARKED, cmap="cividis", vmin=0, vmax=50, edgecolors=MARK, linewidths=0.5, marker="s"
     )
-    along = sorted(lines, key=lambda line: line.rho)
-    axes.plot(
-        [line.rho for line in along],
-        [line.predicted for line in along],
-        color="black",
-        label="predicted: half memorized, nothing fitted",
-    )
+    along = np.array(sorted((line.rho, line.predicted) for line in lines))
+    axes.plot(*along.T, color="black", label="predicted: half memorized, nothing fitted")
     axes.set(xscale="log", yscale="log", xlabel="rho = 1 - radius / signal", ylabel="training examples N")
     axes.set_title("CGRO below the line, robust above")
     _plain_ticks(axes)
-    axes.set_xticks([line.rho for line in along])
+    axes.set_xticks(along.T[0])
     axes.legend(loc="upper right")
     axes.grid(False)
     return image
