@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from cgro._check import one_of
 from cgro.experiments import (
+    alpha_law,
     bound,
     figure1,
     figure2ab,
@@ -21,6 +22,7 @@ from cgro.experiments import (
     table2,
     theorem44,
     theorem47,
+    threshold,
 )
 from cgro.experiments.artifact import Artifact
 
@@ -38,6 +40,8 @@ ARTIFACTS: tuple[Artifact, ...] = (
     theorem47,
     hierarchy,
     full_ball,
+    threshold,
+    alpha_law,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
 

@@ -86,6 +86,7 @@ from cgro.results.theory import (
     SeparationRow,
     SolverCheck,
     SphereCheck,
+    ThresholdRecord,
 )
 
 __all__ = [
@@ -156,6 +157,7 @@ __all__ = [
     "Summary",
     "TableRecord",
     "ThreatRecord",
+    "ThresholdRecord",
     "TrainSummary",
     "VerdictRecord",
     "commonest",

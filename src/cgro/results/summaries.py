@@ -50,6 +50,7 @@ from cgro.results.theory import (
     ParametersRecord,
     PredictionRecord,
     SeparationRow,
+    ThresholdRecord,
 )
 
 SCHEMA = 1
@@ -157,6 +158,8 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
         radius_ratio: delta / alpha.
         backend: that computed it.
         sweep: axis -> values.
+        sample_threshold: number of training examples above which the noise is not memorized, predicted; None where the
+            prediction does not apply, such as standard training.
     """
 
     preset: str
@@ -172,6 +175,7 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
     radius_ratio: float | UnsetType = UNSET
     backend: str | UnsetType = UNSET
     sweep: Mapping[str, Sequence[float]] | UnsetType = UNSET
+    sample_threshold: ThresholdRecord | UnsetType | None = UNSET
 
 
 class MemorizeSummary(Summary, frozen=True, kw_only=True):

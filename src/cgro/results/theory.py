@@ -28,6 +28,15 @@ class PredictionRecord(Record, frozen=True, kw_only=True):
     statement: str
 
 
+class ThresholdRecord(Record, frozen=True, kw_only=True):
+    """How many training examples are too many to memorize; see `cgro.dynamics.threshold.SampleThreshold`."""
+
+    critical: Real
+    half: Real
+    signal: float | None
+    noise: float
+
+
 class CertificateRecord(Record, frozen=True, kw_only=True):
     """The certificate on the training balls; see `cgro.representation.certificate`.
 
