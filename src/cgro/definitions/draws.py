@@ -87,6 +87,14 @@ class Draws:
         """
         return Draws(self.keys[rows], self.position)
 
+    def copy(self) -> "Draws":
+        """The same streams.
+
+        Returns:
+            Streams at their current position, which go on independently of these.
+        """
+        return Draws(self.keys, self.position)
+
     def to(self, device: torch.device) -> "Draws":
         """The same streams on a device.
 

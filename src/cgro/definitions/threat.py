@@ -142,6 +142,18 @@ class ThreatModel:
         if not x.numel():
             return
         low, high = (float(v) for v in torch.aminmax(x))
+        self.check_range(low, high)
+
+    def check_range(self, low: float, high: float) -> None:
+        """Refuse a range of inputs that is not finite or not in the box. Reads no tensor.
+
+        Args:
+            low: smallest value; NaN if there is one.
+            high: largest value.
+
+        Raises:
+            BadRequest: see `check_input`.
+        """
         if not (math.isfinite(low) and math.isfinite(high)):
             got = f"values in [{low:g}, {high:g}]"
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")

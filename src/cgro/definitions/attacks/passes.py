@@ -83,10 +83,11 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         outputs = logits_of(model(x))
-        value = loss(outputs.to(x.dtype), y).sum()
+        value = loss(outputs.to(x.dtype), y)
         if value.requires_grad:
-            # The loss may hang on the weights alone, where the network detaches its input: then there is none.
-            (gradient,) = torch.autograd.grad(value, x, allow_unused=True)
+            # Ones, not the sum of the losses: the same gradient with fewer operations. The loss may hang on the weights
+            # alone, where the network detaches its input: then there is none.
+            (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
     if gradient is None:
         raise bad(
             "model",
@@ -145,8 +146,31 @@ def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] 
     # A write through `.data` does not count as a new version; one that happens to change no value does.
     written = copy._version != version or not torch.equal(copy, x)
     if written:
-        return result, _on_copies(model)
+        return result, on_copies(model)
     return result, model
+
+
+def first_look(model: Model, x: Tensor, *, bfloat16: bool = False) -> tuple[Tensor, Model, list[Tensor]]:
+    """As `first_pass`, but nothing is read: a write that shows in the values alone is left to be found later.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (B, *S), finite.
+        bfloat16: see `outputs_of`.
+
+    Returns:
+        The outputs, the network to go on with, and () bool tensors of which one is true if the network wrote on its
+        input past autograd, as through `.data`; none where the write was seen, or x has no values.
+    """
+    copy = x.clone()
+    compiling = torch.compiler.is_compiling()  # a graph has no versions; there only the values tell
+    version = 0 if compiling else copy._version
+    outputs = outputs_of(model, copy, bfloat16=bfloat16)
+    if not compiling and copy._version != version:
+        return outputs, on_copies(model), []
+    if isinstance(model, _OnCopies):
+        return outputs, model, []
+    return outputs, model, [(copy != x).any()]
 
 
 class _OnCopies(nn.Module):
@@ -161,7 +185,15 @@ class _OnCopies(nn.Module):
         return self.model(x.clone())
 
 
-def _on_copies(model: Model) -> Model:
+def on_copies(model: Model) -> Model:
+    """A network that works in place, given copies of its input.
+
+    Args:
+        model: any.
+
+    Returns:
+        The same function; its input stays as it is.
+    """
     if isinstance(model, nn.Module):
         return _OnCopies(model)
     return lambda x: model(x.clone())

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cgro.definitions.losses import Model
 
@@ -67,6 +68,10 @@ def _is_large(model: Model) -> bool:
         return True
     n = 0
     for parameter in model.parameters():
+        if is_lazy(parameter):
+            continue
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            return False  # of low precision itself: autocast would mix the two
         if parameter.ndim == 4:  # a convolution
             return True
         n += parameter.numel()
