@@ -166,19 +166,34 @@ class Attack(ABC):
         draws = draws_for(generator, len(x), x.device)
         if not len(x):
             return Best(x.clone(), torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
-        if dropping is None:
+        if dropping is None and getattr(model, "training", False):
+            dropping = "never"  # BatchNorm mixes the examples: what one gives depends on the others of its batch
+        elif dropping is None:
             dropping = dropping_on(x.device)
         options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels)
-        evaluator = self._search(model, x, y, draws.copy(), options)
+        evaluator = self.search_unread(model, x, y, draws, options)
         if evaluator.watch.wrote_on_input():
-            evaluator = self._search(on_copies(model), x, y, draws.copy(), options)
+            evaluator = self.search_unread(on_copies(model), x, y, draws, options)
             evaluator.watch.wrote_on_input()
         # In the type of the input; a network of low precision rounds its input in the same way.
         evaluator.best.x = evaluator.best.x.to(given.dtype)
         return evaluator.best
 
-    def _search(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
-        """The search in the precision and memory layout that are fast, or plainly where the network refuses these."""
+    def search_unread(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
+        """The search in the precision and memory layout that are fast, or plainly where the network refuses these.
+
+        The network is left alone, but nothing is checked: neither the batch before nor what the passes gave after.
+
+        Args:
+            model: (B, *S) -> (B, C) or (B,).
+            x: (B, *S) float32 or float64, finite, in the box; B at least 1.
+            y: (B,) labels, int64 or floating point.
+            draws: (B,) streams; are not advanced.
+            options: see `search_batch`.
+
+        Returns:
+            As `search_batch`.
+        """
         with preserve_state(model, x.device), fast_weights(model, x, self.search_precision) as converted:
             try:
                 return self.search_batch(model, x, y, draws.copy(), options)
@@ -187,7 +202,7 @@ class Attack(ABC):
                 if not chosen or not is_about_conversion(error):
                     raise
         with preserve_state(model, x.device):
-            return self.search_batch(model, x, y, draws, replace(options, plain=True))
+            return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))
 
     def search_batch(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
         """The whole search as a function of tensors: with `dropping="never"` it reads no value on the host.

@@ -28,6 +28,20 @@ class LabelRange:
     high: float
     are_signs: bool
 
+    @classmethod
+    def of(cls, y: Tensor) -> "LabelRange":
+        """Read it.
+
+        Args:
+            y: (N,) labels, N at least 1.
+
+        Returns:
+            Their range.
+        """
+        values = [*torch.aminmax(y), (y.abs() == 1).all()]
+        low, high, are_signs = torch.stack([value.double() for value in values]).tolist()
+        return cls(low, high, bool(are_signs))
+
     def check(self, outputs: Tensor, y: Tensor) -> None:
         """Refuse labels that do not fit the outputs. Reads nothing unless they do not.
 
