@@ -96,13 +96,16 @@ class Best:
         """
         margins = margins.to(self.margins)
         steps = torch.where(margins > 0, -1, step)
-        if among is not None:
+        if among is not None or self.until_wrong:
             known_x, known, known_step = self.x, self.margins, self.step
             if rows is not None:
                 known_x, known, known_step = known_x[rows], known[rows], known_step[rows]
-            x = torch.where(per_example(among, x), x, known_x)
-            margins = torch.where(among, margins, known)
-            steps = torch.where(among, steps, known_step)
+            taken = torch.ones_like(known, dtype=torch.bool) if among is None else among
+            if self.until_wrong:
+                taken = taken & (known > 0)
+            x = torch.where(per_example(taken, x), x, known_x)
+            margins = torch.where(taken, margins, known)
+            steps = torch.where(taken, steps, known_step)
         self._store(x, margins, steps, rows)
 
     def _store(self, x: Tensor, margins: Tensor, step: Tensor, rows: Tensor | None) -> None:

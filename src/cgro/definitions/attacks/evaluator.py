@@ -1,6 +1,8 @@
 """What a search may ask of a network: bfloat16 proposes, float32 decides."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.dropping import Dropping, rows_to_keep
+from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
 from cgro.definitions.attacks.reads import LabelRange, Watch, require_finite_passes
@@ -224,8 +227,9 @@ class Evaluator:
         inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active)
         return inner, rows
 
-    def searching(self) -> torch.autocast:
-        """Set the precision of `gradient` and `outputs`.
+    @contextlib.contextmanager
+    def searching(self) -> Iterator[None]:
+        """Set the precision of `gradient` and `outputs`: bfloat16, or float32 without TF32, whose points are certain.
 
         One context around a whole search, not one per step: autocast then casts the weights once. `Attack.find` enters
         it, so a search need not.
@@ -233,7 +237,9 @@ class Evaluator:
         Returns:
             A context manager.
         """
-        return torch.autocast(self.x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+        precision = contextlib.nullcontext() if self.bfloat16 else full_float32(self.x.device)
+        with precision, torch.autocast(self.x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
+            yield
 
     def gradient(self, points: Tensor, loss: Loss = default_loss) -> tuple[Tensor, Tensor]:
         """One forward and one backward pass, in the precision of the search.

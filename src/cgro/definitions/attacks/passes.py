@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
+from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.inputs import logits_of
 from cgro.definitions.losses import Loss, Model
 
@@ -38,7 +39,7 @@ def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
 
 
 def evaluated_outputs(model: Model, x: Tensor) -> Tensor:
-    """Evaluate a network in float32: no gradients, no autocast, in the precision of x and the weights.
+    """Evaluate a network in float32: no gradients, no autocast, no TF32, in the precision of x and the weights.
 
     Args:
         model: (B, *S) -> (B, C) or (B,). It is given a copy, so x stays as it is whatever the network does.
@@ -55,7 +56,8 @@ def evaluated_outputs(model: Model, x: Tensor) -> Tensor:
         >>> evaluated_outputs(lambda v: v.mul_(2)[:, 0], x), x
         (tensor([1.]), tensor([[0.5000]]))
     """
-    return outputs_of(model, x.clone())
+    with full_float32(x.device):
+        return outputs_of(model, x.clone())
 
 
 def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -165,7 +167,11 @@ def first_look(model: Model, x: Tensor, *, bfloat16: bool = False) -> tuple[Tens
     copy = x.clone()
     compiling = torch.compiler.is_compiling()  # a graph has no versions; there only the values tell
     version = 0 if compiling else copy._version
-    outputs = outputs_of(model, copy, bfloat16=bfloat16)
+    if bfloat16:
+        outputs = outputs_of(model, copy, bfloat16=True)
+    else:
+        with full_float32(x.device):
+            outputs = outputs_of(model, copy)
     if not compiling and copy._version != version:
         return outputs, on_copies(model), []
     if isinstance(model, _OnCopies):
