@@ -44,9 +44,11 @@ def fast_weights(model: Model, x: Tensor, precision: Precision) -> Iterator[bool
     try:
         for module, weight in owners:
             if id(weight) not in copies:
-                laid_out = weight.detach().contiguous(memory_format=torch.channels_last)
+                # Not by `contiguous`, which leaves the strides of a weight of one channel as they are, and with them the
+                # layout that the convolution takes.
+                laid_out = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight.detach())
                 # Autocast casts a weight once a search, not once a pass, only if it requires a gradient.
-                copies[id(weight)] = nn.Parameter(laid_out, requires_grad=True)
+                copies[id(weight)] = nn.Parameter(laid_out.detach(), requires_grad=True)
             # Past `__setattr__`, which networks override.
             module._parameters["weight"] = copies[id(weight)]
         yield bool(owners)
@@ -69,7 +71,7 @@ def _convolutions(model: Model, x: Tensor, precision: Precision) -> list[tuple[n
             continue
         weight = module._parameters.get("weight")
         # Exactly a parameter: sharded ones and those of other libraries are subclasses.
-        if type(weight) is nn.Parameter and not weight.is_contiguous(memory_format=torch.channels_last):
+        if type(weight) is nn.Parameter and weight.stride(1) != 1:
             found.append((module, weight))
     return found
 

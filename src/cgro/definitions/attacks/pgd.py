@@ -142,7 +142,8 @@ class PGD(GradientAttack):
             if self.keep == "best":
                 trail.add(current, outputs)
             evaluator.watch.see_gradient(gradient)
-            moved = torch.add(current, self.threat.direction(gradient), alpha=self.step)
+            direction = self.threat.direction(gradient)
+            moved = torch.add(current, direction, alpha=self.step, out=direction)
             current = self.threat.project(moved, x)
         end = clock + self.n_steps
         last = evaluator.margins(current)
