@@ -44,8 +44,8 @@ def fast_weights(model: Model, x: Tensor, precision: Precision) -> Iterator[bool
     try:
         for module, weight in owners:
             if id(weight) not in copies:
-                # Not by `contiguous`, which leaves the strides of a weight of one channel as they are, and with them the
-                # layout that the convolution takes.
+                # Not by `contiguous`, which leaves a weight of one channel its strides, and with them the layout that
+                # the convolution takes.
                 laid_out = torch.empty_like(weight, memory_format=torch.channels_last).copy_(weight.detach())
                 # Autocast casts a weight once a search, not once a pass, only if it requires a gradient.
                 copies[id(weight)] = nn.Parameter(laid_out.detach(), requires_grad=True)
