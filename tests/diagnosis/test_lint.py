@@ -88,15 +88,15 @@ def test_inputs_in_the_wrong_range(trained: Trained) -> None:
     assert "normalization" in warned(lint(Wrapped(net, lambda v: v / 255), x, y, THREAT))
 
 
-def test_normalised_twice(trained: Trained) -> None:
+def test_normalized_twice(trained: Trained) -> None:
     net, x, y = trained
     checks = lint(Wrapped(net, twice), x, y, THREAT)
     found = next(c for c in checks if c.name == "normalization")
     assert found.status == "WARN"
-    assert "normalised twice" in found.finding
+    assert "normalized twice" in found.finding
     forgotten = lint(Wrapped(net, lambda v: v * 0.3081 + 0.1307), x, y, THREAT)
     found = next(c for c in forgotten if c.name == "normalization")
-    assert "not normalised at all" in found.finding
+    assert "not normalized at all" in found.finding
 
 
 def test_radius_in_pixels(trained: Trained) -> None:
@@ -148,7 +148,7 @@ def test_planted_masking_is_called_so(trained: Trained) -> None:
     assert {"order of attacks", "transfer"} & warned(checks)
 
 
-def test_the_memoriser_is_called_masked_and_a_robust_linear_model_is_not() -> None:
+def test_the_memorizer_is_called_masked_and_a_robust_linear_model_is_not() -> None:
     data = load("mnist5k", classes="3,8", n_train=100)
     clean = build("mlp", data.shape, 1, width=16).eval()
     network = RobustMemorizer(clean, data.train.x, data.train.y, THREAT)

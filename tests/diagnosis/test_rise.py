@@ -1,34 +1,10 @@
-"""The statistics of a rise: the valley against brute force, and no rise where there is none."""
+"""The statistics of a rise: no rise where there is none, and rises by phase."""
 
 import numpy as np
-from tests.diagnosis.writers import learning_curve
+from tests.diagnosis.writers import learning_curve, w_shape
 
 from cgro.diagnosis import rise_of
-from cgro.diagnosis.rise import valley
-
-
-def brute_valley(y: np.ndarray) -> float:
-    """Smallest squared error of a fall-then-rise curve, by pooling every block by hand."""
-
-    def falling(v: np.ndarray) -> float:
-        blocks = [[x] for x in v]
-        k = 0
-        while k < len(blocks) - 1:
-            if np.mean(blocks[k]) < np.mean(blocks[k + 1]):
-                blocks[k : k + 2] = [blocks[k] + blocks[k + 1]]
-                k = max(0, k - 1)
-            else:
-                k += 1
-        return sum(float(((np.array(b) - np.mean(b)) ** 2).sum()) for b in blocks)
-
-    return min(falling(y[:k]) + falling(y[k:][::-1]) for k in range(1, len(y) + 1))
-
-
-def test_valley_is_the_least_squares_fall_and_rise() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        y = rng.standard_normal(9)
-        assert np.isclose(((y - valley(y)) ** 2).sum(), brute_valley(y))
+from cgro.diagnosis.rise import rises_of
 
 
 def test_flat_noise_is_no_rise_though_last_minus_minimum_is_positive() -> None:
@@ -39,3 +15,60 @@ def test_flat_noise_is_no_rise_though_last_minus_minimum_is_positive() -> None:
         assert rise.naive > 0
         alarms += rise.p_value <= 0.01
     assert alarms <= 2
+
+
+T = np.arange(200)
+RATE = np.where(T < 100, 0.1, np.where(T < 150, 0.01, 0.001))
+
+
+def test_a_rise_that_the_second_drop_took_back_is_found_in_its_phase() -> None:
+    for seed in range(5):
+        y = w_shape(0.03, 1.0, seed=seed)
+        whole, phases = rises_of(T * 1.0, y, np.random.default_rng(seed), lr=RATE, n_boot=199)
+        assert whole.p_value > 0.01
+        assert [one.rise.p_value <= 0.01 for one in phases] == [False, True, False]
+        risen = phases[1]
+        assert risen.rise.interval[0] <= 0.03 <= risen.rise.interval[1]
+        assert (risen.drop, phases[0].drop, phases[2].drop) == (150, 100, None)
+        assert risen.after is not None
+        assert abs(risen.after - risen.rise.final + 0.026) < 0.008  # what is left after one epoch is 0.37 of it
+        blind = rises_of(T * 1.0, y, np.random.default_rng(seed), n_boot=199)  # planted: the schedule is not known
+        assert blind[0].p_value > 0.01
+        assert blind[1] == ()
+        assert blind[0].rho > whole.rho + 0.1  # one valley takes the hump for noise
+
+
+def test_a_rise_of_which_half_is_left_is_no_longer_drowned_in_the_misfit() -> None:
+    found = []
+    for seed in range(5):
+        y = w_shape(0.05, 0.5, seed=seed)
+        for rate in (RATE, None):
+            whole, _ = rises_of(T * 1.0, y, np.random.default_rng(seed), lr=rate, n_boot=199)
+            found.append((rate is not None, whole.p_value <= 0.01))
+    assert sum(seen for known, seen in found if known) == 5
+    assert sum(seen for known, seen in found if not known) < 5
+
+
+def test_phases_raise_no_more_false_alarms_than_one_question() -> None:
+    alarms = 0
+    for seed in range(40):
+        y = w_shape(0.0, 0.0, seed=seed, rho=0.3)
+        whole, phases = rises_of(T * 1.0, y, np.random.default_rng(seed), lr=RATE, n_boot=199)
+        alarms += any(one.p_value <= 0.01 for one in (whole, *(phase.rise for phase in phases)))
+    assert alarms <= 3  # the chance of more is 0.1% at 1%
+
+
+def test_strongly_correlated_epochs_are_not_asked_by_phase() -> None:
+    y = w_shape(0.03, 1.0, seed=1, rho=0.9)
+    whole, phases = rises_of(T * 1.0, y, np.random.default_rng(0), lr=RATE, n_boot=99)
+    assert phases == ()
+    assert whole.rho > 0.5
+
+
+def test_without_drops_the_answer_is_that_of_the_whole_bit_for_bit() -> None:
+    y = w_shape(0.03, 0.0, seed=0)
+    level = np.full(200, 0.1)
+    a, none = rises_of(T * 1.0, y, np.random.default_rng(3), lr=level, n_boot=99)
+    b = rise_of(T * 1.0, y, np.random.default_rng(3), n_boot=99)
+    assert none == ()
+    assert (a.size, a.p_value, a.interval, a.onset) == (b.size, b.p_value, b.interval, b.onset)

@@ -72,7 +72,10 @@ def test_evaluations_that_lie_epochs_apart_are_called_so() -> None:
 
 
 def test_noise_onset_and_points() -> None:
-    assert noise_sentence(RISE) == "Noise between epochs: 1.92 points, correlation 0.8 from one to the next."
+    noise = "Noise between epochs: 1.92 points, correlation 0.8 from one to the next"
+    named = "so correlated, 5 to 8% of curves without a rise are called one, not 1%."
+    assert noise_sentence(RISE) == f"{noise}; {named}"
+    assert noise_sentence(replace(RISE, rho=0.5)) == f"{noise.replace('0.8', '0.5')}."
     assert onset_sentence(RISE) == "It begins after epoch 50 (95%: 45 to 60)."
     assert points(RISE) == "0.32 points [-1.98, 4.27]"
 

@@ -4,14 +4,16 @@ import time
 
 import numpy as np
 import pytest
-from tests.diagnosis.writers import four, learning_curve, write_log
+from tests.diagnosis.writers import four, learning_curve, w_shape, write_log
 
 from cgro.definitions import ErrorRate, VerdictRule, cgro_verdict
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_curves, read_log, rise_of
 from cgro.diagnosis.verdict import MOST_EPOCHS
+from cgro.results import DiagnosisRecord
 
 FAST = CurveRule(n_boot=199)
 QUICK = CurveRule(n_boot=19)
+T200 = np.arange(200)
 
 
 @pytest.mark.parametrize("ramp", [1.0, 4.0])
@@ -316,3 +318,39 @@ def test_too_few_evaluations_say_what_they_cannot_show() -> None:
     assert "mean of the last 5 evaluations" in found.reason
     dense = 0.5 + 0.2 * np.exp(-np.arange(200) / 30) + np.random.default_rng(3).normal(0, 0.002, 200)
     assert "mostly be missed" not in diagnose(Curves(range(200), {"robust_error/test": dense}), rule=FAST).reason
+
+
+def test_a_rise_that_the_next_drop_took_back_is_named_with_its_epochs() -> None:
+    rate = np.where(T200 < 100, 0.1, np.where(T200 < 150, 0.01, 0.001))
+    robust = w_shape(0.04, 1.0, seed=2)
+    clean = 0.2 + 0.2 * np.exp(-T200 / 40) + 0.002 * np.random.default_rng(0).standard_normal(200)
+    values = {"robust_error/test": robust, "clean_error/test": clean, "lr": rate}
+    found = diagnose(Curves(T200, values), rule=CurveRule(n_boot=199))
+    assert (found.label, found.scope) == ("robust_overfitting", "curve")
+    assert found.phase is not None
+    assert (found.phase.drop, found.aligned) == (150, 100)
+    low, high = found.phase.rise.interval
+    assert low <= 0.04 <= high
+    assert "between epoch" in found.reason
+    assert "then fell with the learning-rate drop at 150" in found.reason
+    assert "at the end no rise above the lowest point is established" in found.reason
+    stored = DiagnosisRecord.of(found.to_dict())
+    assert stored.risen is not None
+    assert stored.risen.onset == found.phase.rise.onset
+    flat = diagnose(
+        Curves(T200, {**values, "robust_error/test": w_shape(0.0, 0.0, seed=2)}), rule=CurveRule(n_boot=199)
+    )
+    assert flat.phase is None
+    assert "phase" not in flat.to_dict()
+
+
+def test_a_clean_error_that_rises_as_much_in_the_phase_makes_it_ordinary_overfitting() -> None:
+    rate = np.where(T200 < 100, 0.1, np.where(T200 < 150, 0.01, 0.001))
+    values = {
+        "robust_error/test": w_shape(0.04, 1.0, seed=2),
+        "clean_error/test": w_shape(0.05, 1.0, seed=3) - 0.2,
+        "lr": rate,
+    }
+    found = diagnose(Curves(T200, values), rule=CurveRule(n_boot=199))
+    assert found.label == "clean_overfitting"
+    assert "the clean one by nearly as much or more" in found.reason

@@ -33,6 +33,18 @@ def learning_curve(
     return f.clip(0, 1), truth
 
 
+def w_shape(rise: float, back: float, *, seed: int, sd: float = 0.005, rho: float = 0.0) -> np.ndarray:
+    """A fall, a drop at 100, a rise to 150, and a drop that takes a share of the rise back."""
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(200)
+    for k in range(1, 200):
+        z[k] = rho * z[k - 1] + np.sqrt(1 - rho**2) * z[k]
+    t = np.arange(200)
+    f = 0.42 + 0.3 * np.exp(-t / 15) + 0.08 * np.where(t < 100, 1, np.exp(-np.maximum(t - 99.0, 0)))
+    end = rise * (1 - back * (1 - np.exp(-np.maximum(t - 149.0, 0))))
+    return f + np.where(t < 150, rise * np.clip((t - 103) / 46, 0, 1), end) + sd * z
+
+
 def accuracies(errors: dict[str, np.ndarray]) -> list[list[float]]:
     """Rows (train loss, acc, robust loss, robust acc, then test) from error curves; losses follow the errors."""
     keys = ("clean_error/train", "robust_error/train", "clean_error/test", "robust_error/test")

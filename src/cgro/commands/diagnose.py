@@ -399,6 +399,9 @@ def _rows(curves: Curves, diagnosis: Diagnosis, part: int) -> list[dict[str, flo
     valley: dict[float, float] = {}
     if diagnosis.rise is not None:
         valley = dict(zip(diagnosis.rise.epochs.tolist(), diagnosis.rise.fit.tolist(), strict=True))
+    if diagnosis.phase is not None:
+        rise = diagnosis.phase.rise
+        valley |= dict(zip(rise.epochs.tolist(), rise.fit.tolist(), strict=True))
     rows = curves.rows()
     for row in rows:
         row["part"] = part

@@ -9,7 +9,7 @@ from cgro.definitions import ErrorRate
 from cgro.diagnosis.checks import impossible, trailing_gap
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.rise import ESTABLISHED, LAST, Rise
+from cgro.diagnosis.rise import ESTABLISHED, LAST, PhaseRise, Rise
 from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection
 from cgro.diagnosis.shape import gap_curve, opened_after
@@ -22,6 +22,8 @@ BLIND = 0.015
 """Rises from here on count as overfitting in published tables; where smaller ones are seen it is not said. A choice."""
 SPARSE = 5
 """So many epochs from one evaluation to the next may hide the lowest one. A choice."""
+INFLATED = 0.6
+"""Above this correlation between epochs false alarms are more than nominal; see docs/diagnosis.md. A choice."""
 UNDECIDED = 0.2
 """A p-value above this says that nothing looks like a rise, however few the evaluations. A choice."""
 
@@ -69,6 +71,26 @@ def verdict_sentence(rise: Rise, part: str, *, real: bool) -> str:
         doubt = f"the rest is not established as a rise: p = {rise.p_value:.2g}, but the interval of {points(rise)}"
         return f"{start}; {about}; {doubt} contains 0."
     return f"{start}; {about}; the rest is consistent with no rise: {points(rise)}, p = {rise.p_value:.2g}."
+
+
+def phase_sentence(phase: PhaseRise) -> str:
+    """A rise within one stretch of learning rate, and what the drop behind it did.
+
+    Args:
+        phase: whose rise is established.
+
+    Returns:
+        A clause without capital and full stop.
+    """
+    rise = phase.rise
+    text = f"the robust test error rose by {points(rise)} between epoch {rise.onset:g} and {rise.epochs[-1]:g}"
+    if phase.drop is None or phase.after is None:
+        return f"{text}, the end"
+    change = phase.after - rise.final
+    what = "fell"
+    if change >= 0:
+        what = "rose"
+    return f"{text}, then {what} with the learning-rate drop at {phase.drop:g}, by {100 * abs(change):.1f} points"
 
 
 def visible_sentence(rise: Rise) -> str:
@@ -165,7 +187,10 @@ def noise_sentence(rise: Rise) -> str:
     Returns:
         One sentence.
     """
-    return f"Noise between epochs: {100 * rise.noise:.2f} points, correlation {rise.rho:.1f} from one to the next."
+    text = f"Noise between epochs: {100 * rise.noise:.2f} points, correlation {rise.rho:.1f} from one to the next"
+    if rise.rho <= INFLATED:
+        return f"{text}."
+    return f"{text}; so correlated, 5 to 8% of curves without a rise are called one, not 1%."
 
 
 def onset_sentence(rise: Rise) -> str:

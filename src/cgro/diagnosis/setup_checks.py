@@ -81,7 +81,7 @@ def _range(x: Tensor, threat: ThreatModel) -> Check:
         return check("input range", True, text + "; no box was given to compare with")
     bottom, top = threat.box
     if low < bottom - EDGE:
-        return check("input range", False, text + "; normalised outside the model?")
+        return check("input range", False, text + "; normalized outside the model?")
     if high > top + 2:
         return check("input range", False, text + "; not divided by 255?")
     if high > top + EDGE:
@@ -162,8 +162,8 @@ def _conversions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
         if x.ndim != 4 or len(mean) not in (1, x.shape[1]):
             continue
         m, s = (torch.tensor(v, dtype=x.dtype, device=x.device).view(1, -1, 1, 1) for v in (mean, std))
-        found[f"(x - mean) / std of {name}: not normalised at all?"] = lambda v, m=m, s=s: (v - m) / s
-        found[f"x * std + mean of {name}: normalised twice?"] = lambda v, m=m, s=s: v * s + m
+        found[f"(x - mean) / std of {name}: not normalized at all?"] = lambda v, m=m, s=s: (v - m) / s
+        found[f"x * std + mean of {name}: normalized twice?"] = lambda v, m=m, s=s: v * s + m
     return found
 
 
@@ -225,7 +225,7 @@ def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
         mean = float(given.float().mean())
         text += f"; the first layer sees mean {mean:.2g}, standard deviation {spread:.2g}"
         if TWICE[0] < spread < TWICE[1]:
-            return check("normalization", False, text + ", not 0 and 1: normalised twice?")
+            return check("normalization", False, text + ", not 0 and 1: normalized twice?")
     return check("normalization", True, text + "; no usual conversion of the inputs lowers it much")
 
 

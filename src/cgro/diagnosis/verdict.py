@@ -11,7 +11,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.held_out import held_out, last_errors
 from cgro.diagnosis.remedies import remedies_for
-from cgro.diagnosis.rise import LAST, Rise, rise_of
+from cgro.diagnosis.rise import LAST, PhaseRise, Rise, rises_of
 from cgro.diagnosis.rule import CLEAN, CLEAN_TRAIN, TEST, CurveRule
 from cgro.diagnosis.selection import Selection, select
 from cgro.diagnosis.settings import (
@@ -29,6 +29,9 @@ MOST_EPOCHS = 2_000
 """Measured epochs that the simulations follow one by one; of more, the means of neighboring ones are judged, 2,000 in
 all. The simulations hold 999 numbers per epoch, and finding the onset takes the square of the epochs. A choice."""
 
+RISEN = ("robust_overfitting", "clean_overfitting")
+"""Labels that rest on a rise."""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -43,6 +46,8 @@ class Diagnosis:
         remedies: what addresses it.
         rise: of the robust error on held-out data.
         clean_rise: of the clean one.
+        phase: a rise of the robust error within one stretch of learning rate, where the label rests on it and not on
+            `rise`.
         drops: epochs at which the learning rate fell.
         aligned: the drop that the onset follows.
         opened: epoch at which the robust gap reached half of its end.
@@ -60,6 +65,7 @@ class Diagnosis:
     remedies: tuple[str, ...] = ()
     rise: Rise | None = None
     clean_rise: Rise | None = None
+    phase: PhaseRise | None = None
     drops: tuple[float, ...] = ()
     aligned: float | None = None
     opened: float | None = None
@@ -74,14 +80,17 @@ class Diagnosis:
         Returns:
             The fields by name.
         """
-        nested = {
+        nested: dict[str, object] = {
             "rise": _brief(self.rise),
             "clean_rise": _brief(self.clean_rise),
             "selection": self.selection and self.selection.to_dict(),
             "point": self.point and self.point.to_dict(),
             "lint": [check.to_dict() for check in self.lint],
         }
-        return {**vars(self), **nested}
+        if self.phase is not None:
+            nested |= {"phase": {**vars(self.phase), "rise": _brief(self.phase.rise)}}
+        given = {name: value for name, value in vars(self).items() if name != "phase"}
+        return {**given, **nested}
 
 
 def _brief(rise: Rise | None) -> dict[str, object] | None:
@@ -163,8 +172,8 @@ class _Case:
         if curves.standard:
             self.training = "standard"
             attacked = False
-        self.rise = _rise(self.curves, TEST, rule, generator)
-        self.clean_rise = _rise(self.curves, CLEAN, rule, generator)
+        self.rise, phases = _rises(self.curves, TEST, rule, generator)
+        self.clean_rise, self.clean_phases = _rises(self.curves, CLEAN, rule, generator)
         self.drops = drops_of(self.curves)
         self.selection = None
         if self.curves.has(TEST):
@@ -174,6 +183,10 @@ class _Case:
         self.errors = errors
         self.point = cgro_verdict(errors, prediction_share=self._share(), rule=rule.point, attacked=attacked)
         self.real = _is_established(self.rise, rule)
+        self.phases = [one for one in phases if _is_established(one.rise, rule)]
+        self.phase = None
+        if self.phases and not self.real:
+            self.phase = max(self.phases, key=lambda one: one.rise.size)
 
     def judged(self) -> Diagnosis:
         label, scope, reason = self._label()
@@ -181,7 +194,10 @@ class _Case:
         reason = self._in_words(reason)
         if caveats:
             reason = f"{reason} But {'; '.join(caveats)}."
-        aligned = self._aligned() if self.real else None
+        risen = self._established()
+        aligned = None
+        if risen is not None:
+            aligned = self._aligned(risen)
         opened = None
         if scope == "curve" and label != "catastrophic_overfitting":
             opened = opening(self.curves)
@@ -204,6 +220,7 @@ class _Case:
             remedies=self._remedies(label),
             rise=self.rise,
             clean_rise=self.clean_rise,
+            phase=self.phase if scope == "curve" and label in RISEN else None,
             drops=self.drops,
             aligned=aligned,
             opened=opened,
@@ -273,6 +290,8 @@ class _Case:
                 "No verdict: neighboring epochs differ as much as distant ones; the rows look shuffled, or are noise."
             )
             return "too_little_evidence", "curve", text
+        if self.phase is not None:
+            return self._risen_in(self.phase)
         if not self.real:
             return self._as_point(f"no rise after the lowest point is established (p = {rise.p_value:.2g})")
         return self._risen(rise)
@@ -296,6 +315,25 @@ class _Case:
         if clean is not None:
             text += f"; the clean one rises as well, by {sentences.points(clean)}"
         return "robust_overfitting", "curve", f"{text}."
+
+    def _risen_in(self, phase: PhaseRise) -> tuple[Label, str, str]:
+        """Of a rise within one stretch of learning rate, of which nothing is established at the end."""
+        ratio = self.rule.clean_ratio
+        text = sentences.phase_sentence(phase)
+        for clean in self.clean_phases:
+            same = np.array_equal(clean.rise.epochs, phase.rise.epochs)
+            if same and _is_established(clean.rise, self.rule) and clean.rise.size > ratio * phase.rise.size:
+                said = f"the clean one by nearly as much or more, {sentences.points(clean.rise)}"
+                return "clean_overfitting", "curve", f"Ordinary overfitting: {text}; {said}."
+        assert self.rise is not None
+        end = f"at the end no rise above the lowest point is established (p = {self.rise.p_value:.2g})"
+        return "robust_overfitting", "curve", f"Robust overfitting: {text}; {end}."
+
+    def _established(self) -> Rise | None:
+        """The rise that the label rests on, if any."""
+        if self.real:
+            return self.rise
+        return self.phase.rise if self.phase is not None else None
 
     def _since(self, epoch: float) -> str:
         """What a jump did after its epoch."""
@@ -354,10 +392,9 @@ class _Case:
             "and are not used."
         )
 
-    def _aligned(self) -> float | None:
-        assert self.rise is not None
+    def _aligned(self, rise: Rise) -> float | None:
         window = max(1.0, self.rule.near_drop * (self.curves.epoch[-1] - self.curves.epoch[0]))
-        before = [drop for drop in self.drops if -1 <= self.rise.onset - drop <= window]
+        before = [drop for drop in self.drops if -1 <= rise.onset - drop <= window]
         return max(before, default=None)
 
     def _findings(self, label: Label, scope: str, aligned: float | None, opened: float | None) -> list[str]:
@@ -370,11 +407,13 @@ class _Case:
             if scope == "curve" and label != "catastrophic_overfitting":
                 lines.append(sentences.verdict_sentence(rise, "test", real=self.real))
                 lines.append(sentences.missed_sentence(rise))
+                lines += self._taken_back()
             lines.append(sentences.noise_sentence(rise))
-        if self.real and rise is not None and label in ("robust_overfitting", "clean_overfitting"):
-            lines.append(sentences.onset_sentence(rise))
+        risen = self._established()
+        if risen is not None and label in RISEN:
+            lines.append(sentences.onset_sentence(risen))
             if self.curves.has("lr"):
-                lines.append(sentences.drop_sentence(rise, self.drops, aligned, self.rule))
+                lines.append(sentences.drop_sentence(risen, self.drops, aligned, self.rule))
         if self.real and rise is not None and label == "robust_overfitting":
             lines.append(sentences.signature_sentence(self.curves, rise, self.clean_rise, self.rule))
         if opened is not None:
@@ -383,6 +422,15 @@ class _Case:
             lines.append(sentences.selection_sentence(self.selection, self.part))
         lines += self._background(label, scope)
         return [self._in_words(line) for line in lines if line]
+
+    def _taken_back(self) -> list[str]:
+        """The rises that ended with a drop of the learning rate, beside the one that the label rests on."""
+        lines: list[str] = []
+        for one in self.phases:
+            if one is not self.phase and one.drop is not None:
+                text = sentences.phase_sentence(one)
+                lines.append(f"{text[0].upper()}{text[1:]}.")
+        return lines
 
     def _background(self, label: Label, scope: str) -> list[str]:
         """The errors of the end, and what a log says of its training."""
@@ -401,14 +449,16 @@ def _is_established(rise: Rise | None, rule: CurveRule) -> bool:
     return rise is not None and rise.p_value <= rule.alpha and rise.interval[0] > 0
 
 
-def _rise(curves: Curves, key: str, rule: CurveRule, generator: np.random.Generator) -> Rise | None:
+def _rises(
+    curves: Curves, key: str, rule: CurveRule, generator: np.random.Generator
+) -> tuple[Rise | None, tuple[PhaseRise, ...]]:
     epochs, values = curves.measured(key)
     if len(values) < rule.min_epochs:
-        return None
+        return None, ()
     rate = curves["lr"][~np.isnan(curves[key])]
     if len(values) > MOST_EPOCHS:
         starts = np.linspace(0, len(values), MOST_EPOCHS + 1).astype(int)
         values = np.add.reduceat(values, starts[:-1]) / np.diff(starts)
         epochs, rate = epochs[starts[:-1]], rate[starts[:-1]]
     known_rate = None if np.isnan(rate).any() else rate
-    return rise_of(epochs, values, generator, lr=known_rate, n_boot=rule.n_boot)
+    return rises_of(epochs, values, generator, lr=known_rate, n_boot=rule.n_boot)

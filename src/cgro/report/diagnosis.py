@@ -100,8 +100,8 @@ def diagnosis_figure(folder: Path) -> Path | None:
         if not np.isnan(fit).all():
             axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")
         _mark_drops(axes, found.drops)
-        if found.rise is not None and found.label == "robust_overfitting":
-            _mark_onset(axes, found.rise.onset, found.rise.onset_interval)
+        if found.risen is not None and found.label == "robust_overfitting":
+            _mark_onset(axes, found.risen.onset, found.risen.onset_interval)
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, min(100.0, axes.get_ylim()[1])))
         title = headline(found.label, found.reason)
         axes.set_title(wrapped_text(title, 88, 3), fontsize=10, loc="left")

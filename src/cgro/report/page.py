@@ -316,9 +316,9 @@ def _marks(diagnosis: DiagnosisRecord | None) -> list[Mark]:
     if diagnosis.selection is not None and diagnosis.selection.on_test.epoch is not None:
         best = diagnosis.selection.on_test.epoch
         marks.append(Mark(best, f"best epoch {best:g}", "best", GREY))
-    if diagnosis.rise and diagnosis.label == "robust_overfitting":
-        onset = diagnosis.rise.onset
-        low, high = diagnosis.rise.onset_interval
+    if diagnosis.risen and diagnosis.label == "robust_overfitting":
+        onset = diagnosis.risen.onset
+        low, high = diagnosis.risen.onset_interval
         marks.append(Mark(onset, f"onset {onset:g} [{low:g}, {high:g}]", "onset", ONSET_COLOR, (low, high)))
     return marks
 

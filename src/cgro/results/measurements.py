@@ -85,6 +85,14 @@ class RiseRecord(Record, frozen=True, kw_only=True):
     rho: float
 
 
+class PhaseRecord(Record, frozen=True, kw_only=True):
+    """The rise within one stretch of learning rate; see `cgro.diagnosis.rise.PhaseRise`."""
+
+    rise: RiseRecord
+    drop: float | None
+    after: float | None
+
+
 class SelectedRecord(Record, frozen=True, kw_only=True):
     """What one rule of selection reports."""
 
@@ -124,6 +132,14 @@ class DiagnosisRecord(Record, frozen=True, kw_only=True):
     clean_rise: RiseRecord | None
     selection: SelectionRecord | None
     point: VerdictRecord | None
+    phase: PhaseRecord | UnsetType = UNSET
+
+    @property
+    def risen(self) -> RiseRecord | None:
+        """The rise that a label of robust overfitting rests on."""
+        if isinstance(self.phase, PhaseRecord):
+            return self.phase.rise
+        return self.rise
 
 
 class FlatnessPart(Record, frozen=True, kw_only=True):

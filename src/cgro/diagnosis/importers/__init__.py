@@ -21,9 +21,21 @@ from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.importers.table import from_table
 from cgro.diagnosis.importers.tensorboard import TensorBoard, is_events
 from cgro.diagnosis.importers.told import Told, parse_map
+from cgro.diagnosis.words import Meaning, meaning_of
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
 
-__all__ = ["IMPORTERS", "Importer", "Told", "from_table", "log_in", "parse_map", "read_curves", "read_log", "read_run"]
+__all__ = [
+    "IMPORTERS",
+    "Importer",
+    "Told",
+    "canonical",
+    "from_table",
+    "log_in",
+    "parse_map",
+    "read_curves",
+    "read_log",
+    "read_run",
+]
 
 IMPORTERS: tuple[Importer, ...] = (
     TensorBoard(),
@@ -52,6 +64,25 @@ _BINARY = {
     b"\x89PNG": "a picture; save the numbers as CSV",
 }
 """How a binary file begins -> what it is and what to do."""
+
+
+def canonical(column: str) -> str | None:
+    """The curve that a column's name stands for; `meaning_of` also says why a name is not understood.
+
+    Args:
+        column: its name.
+
+    Returns:
+        Such as `robust_accuracy/test`; None for other things, and where a word is not known.
+
+    Example:
+        >>> [canonical(name) for name in ("test_robust_acc", "val/adv_loss", "Train Error", "GPU", "test_foo_acc")]
+        ['robust_accuracy/test', 'robust_loss/validation', 'clean_error/train', None, None]
+    """
+    meaning = meaning_of(column)
+    if not isinstance(meaning, Meaning):
+        return None
+    return meaning.told
 
 
 def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> list[Curves]:
