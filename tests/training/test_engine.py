@@ -11,6 +11,7 @@ from cgro.data import Dataset, load
 from cgro.runs import Run
 from cgro.training import Recipe, Snapshot
 from cgro.training.checkpoint import LAST
+from cgro.training.registry import EXTENSIONS, extension_by_name
 from cgro.trajectory import Outcome
 
 
@@ -41,6 +42,28 @@ def test_interrupted_and_resumed_is_bit_equal(digits: Dataset, tmp_path: Path, o
     assert second["robust_error/test"].tolist() == whole["robust_error/test"].tolist()
     assert [r["epoch"] for r in Run(tmp_path / "cut").rows()] == [1, 2, 3]
     assert Run(tmp_path / "cut").rows()[0]["train_loss"] == Run(tmp_path / "whole").rows()[0]["train_loss"]
+
+
+@pytest.mark.parametrize("stop_after", [2, 7])
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_every_extension_is_resumed_to_the_same_bits(
+    digits: Dataset, tmp_path: Path, name: str, stop_after: int
+) -> None:
+    """Stopped in the middle of an epoch, before and after what begins late; all checkpoints have the same bytes."""
+    recipe = Recipe(epochs=3, batch_size=16, optimizer="sgd", lr=0.05, augment="crop1-flip")
+
+    def run(folder: str, at: int = 0) -> str:
+        extensions = [extension_by_name(name), Calls(at, interrupt)]
+        return train(noisy(), digits, recipe, run=run_of(tmp_path / folder), extensions=extensions).end.kind
+
+    assert run("whole") == "completed"
+    assert run("cut", stop_after) == "interrupted"
+    assert run("cut") == "completed"
+    names = {path.name for path in (tmp_path / "whole" / "checkpoints").iterdir()}
+    assert LAST in names
+    for file in names:
+        cut, undisturbed = ((tmp_path / d / "checkpoints" / file).read_bytes() for d in ("cut", "whole"))
+        assert cut == undisturbed
 
 
 class Killed(Exception):

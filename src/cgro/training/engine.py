@@ -7,7 +7,7 @@ Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightning_fabric import Fabric
 from torch import nn
@@ -94,6 +94,8 @@ def fit(
         "test": data.test.to(fabric.device),
         "train": train,
     }
+    for extension in extensions:
+        extension.prepare(model, recipe, replace(data, train=train))
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
     history = History(recipe, data.n_outputs)
     store = Store(run, steps)

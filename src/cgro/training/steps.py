@@ -123,6 +123,7 @@ class Steps:
             radius_share=share,
             craft_mode=self.recipe.craft_mode,
             epoch=epoch,
+            progress=(epoch + k / self.per_epoch) / self.recipe.epochs,
         )
 
     def take(self, step: Step, epoch: int, k: int) -> Tensor:
