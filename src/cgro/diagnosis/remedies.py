@@ -27,8 +27,8 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
     ),
     "cgro": (
         "The training balls are memorized: regularize the weights (AWP took the robust training accuracy of "
-        f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}). Run: cgro train --extension "
-        "awp:gamma=0.01",
+        f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}). Run: cgro train "
+        "--extension awp:gamma=0.01",
         f"Or give more data: {_GENERATED}. What needs no more data: cgro train --extension cutmix",
         "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is "
         "established.",
