@@ -64,6 +64,7 @@ from cgro.results import (
 from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
 from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.extensions.base import prepare_extensions
 from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
@@ -134,8 +135,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
-    for extension in extensions:
-        extension.prepare(model, recipe, data)
+    prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)

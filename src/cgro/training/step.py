@@ -60,16 +60,16 @@ class Step:
         craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
         epoch: epochs that are over, for what is scheduled.
         progress: share of the whole training that is over, in [0, 1), for what is annealed.
-        attack_seconds: time spent in attacks so far.
-        n_crafted: calls of `craft` since the objective was called.
-        crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
-            has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
-            anew.
         targets: (B, C) probabilities of the classes that stand for the labels in `loss`, -1 before +1 for (B,) scores;
             None: the labels themselves. Set by extensions such as CutMix.
         attack_targets: whether attacks without a loss of their own maximize the loss against `targets` too.
         targets_used: whether `loss` was asked for since `targets` were set.
         reweigh: functions of the (B,) losses of the objective, applied before the mean is taken, the last one first.
+        attack_seconds: time spent in attacks so far.
+        n_crafted: calls of `craft` since the objective was called.
+        crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
+            has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
+            anew.
 
     Example:
         >>> from cgro.definitions import FGSM, ThreatModel
@@ -90,14 +90,14 @@ class Step:
     radius_share: float = 1.0
     craft_mode: CraftMode = "eval"
     epoch: int = 0
-    attack_seconds: float = 0.0
-    n_crafted: int = 0
-    crafted: list[Tensor] = field(default_factory=list)
     progress: float = 0.0
     targets: Tensor | None = None
     attack_targets: bool = False
     targets_used: bool = False
     reweigh: list[Callable[[Tensor], Tensor]] = field(default_factory=list)
+    attack_seconds: float = 0.0
+    n_crafted: int = 0
+    crafted: list[Tensor] = field(default_factory=list)
     _in_objective: bool = field(default=False, init=False)
     _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False)
 

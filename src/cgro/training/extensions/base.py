@@ -1,12 +1,13 @@
 """The protocol of extensions: every method is the identity until an extension says otherwise."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor, nn
 
 from cgro._check import bad
-from cgro.data import Dataset
+from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
 from cgro.training.objectives.base import Objective
 from cgro.training.objectives.cost import Cost
@@ -147,6 +148,26 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
     for extension in reversed(extensions):
         model = extension.evaluated_model(model)
     return model
+
+
+def prepare_extensions(
+    extensions: Sequence[Extension], model: nn.Module, recipe: Recipe, data: Dataset, train: Split
+) -> None:
+    """Call `prepare` of all, before any work.
+
+    Args:
+        extensions: in their order.
+        model: the network that will be trained.
+        recipe: the loop.
+        data: all parts.
+        train: its training part, on the device.
+
+    Raises:
+        BadRequest: one of them makes no sense with the others.
+    """
+    data = replace(data, train=train)
+    for extension in extensions:
+        extension.prepare(model, recipe, data)
 
 
 def step_cost(objective: Objective, extensions: Sequence[Extension]) -> Cost:
