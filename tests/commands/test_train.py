@@ -223,3 +223,13 @@ def test_extensions_count_in_the_estimate_of_time() -> None:
     more = step_cost(awp.build_objective(), awp.build_extensions())
     assert (more.n_updates, plain.n_updates) == (2, 1)
     assert train.seconds_per_example(awp) > 0
+
+
+def test_single_step_training_records_the_alignment_of_its_gradients(tmp_path: Path) -> None:
+    words = [word if word != "pgd2" else "fgsm-rs" for word in TINY]
+    assert main(["train", *words, "--out", str(tmp_path / "fast")]) == 0
+    assert main(["train", *TINY, "--out", str(tmp_path / "plain")]) == 0
+    assert all(-1 <= row["gradient_alignment/train"] <= 1 for row in Run(tmp_path / "fast").rows())
+    assert all("gradient_alignment/train" not in row for row in Run(tmp_path / "plain").rows())
+    assert main(["report", str(tmp_path / "fast")]) == 0
+    assert main(["diagnose", str(tmp_path / "fast")]) == 0

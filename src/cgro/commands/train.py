@@ -63,8 +63,10 @@ from cgro.results import (
 )
 from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
 from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
+from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.extensions.base import prepare_extensions
+from cgro.training.objectives import attack_of
 from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
@@ -151,6 +153,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
                 seed=config.seed,
                 run=run,
                 fabric=fabric,
+                probes=alignment_probes(attack_of(objective)),
             )
         except Exception as error:
             told = _in_their_code(config, run, error)

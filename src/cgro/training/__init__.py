@@ -1,5 +1,6 @@
 """Section 6: adversarial training of networks. `fit` is the front door; it is given an objective and extensions."""
 
+from cgro.training.alignment import GradientAlignment, gradient_alignment
 from cgro.training.clean import train_clean_model
 from cgro.training.engine import fit
 from cgro.training.evaluation import Evaluation, Snapshot, errors_on, shares_on
@@ -41,6 +42,7 @@ __all__ = [
     "CutMix",
     "Evaluation",
     "Extension",
+    "GradientAlignment",
     "LabelSmoothing",
     "Mixup",
     "Objective",
@@ -52,6 +54,7 @@ __all__ = [
     "errors_on",
     "evaluated",
     "fit",
+    "gradient_alignment",
     "make_fabric",
     "shares_on",
     "step_cost",
