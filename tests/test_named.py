@@ -81,5 +81,5 @@ def test_code_of_the_callers_own(module: str) -> None:
 def test_help_follows_from_the_table() -> None:
     assert list(parameters_of(scaled, skip=1)) == ["factor", "times", "up", "unit"]
     assert listed({"scaled": scaled, "failing": failing}, skip=1) == (
-        "scaled:factor=1.0,times=1,up=True,unit=, failing"
+        "scaled:factor=1.0,times=1,up=true,unit=, failing"
     )

@@ -16,6 +16,7 @@ from cgro.trust import (
     one_line_if_it_fails,
     path_of,
     resolve,
+    runs_in,
 )
 
 
@@ -128,3 +129,18 @@ def test_names_are_resolved_also_from_the_current_folder(tmp_path: Path, monkeyp
         with pytest.raises(BadRequest, match=words):
             resolve(name, "--x")
     monkeypatch.delitem(sys.modules, "module_of_a_test")
+
+
+def test_a_run_that_parameters_name_is_a_path_of_whoever_wrote_them() -> None:
+    name = "kd:robust=/theirs,weight=1,standard=b"
+    assert runs_in(name) == ["/theirs", "b"]
+    for harmless in ("kd", "kd:weight=1", "trades:standard=b", "mine:kd:standard=b", "awp:gamma=0.1"):
+        assert runs_in(harmless) == []
+        if code_of(harmless) is None:
+            Received("theirs").admit("objective", harmless, "objective")
+    with pytest.raises(Untrusted, match="its objective is kd:.*a path that whoever made it chose"):
+        Received("theirs").admit("objective", name, "objective")
+    with pytest.raises(Untrusted):
+        Received("theirs", ["/theirs"]).admit("objective", name, "objective")
+    for trust in (True, name, ["/theirs", "b"]):
+        Received("theirs", trust).admit("objective", name, "objective")

@@ -128,9 +128,18 @@ def listed(table: Mapping[str, Factory], *, skip: int = 0) -> str:
     """
     texts: list[str] = []
     for name, factory in table.items():
-        values = ",".join(f"{p.name}={p.default}" for p in parameters_of(factory, skip=skip).values())
+        values = ",".join(f"{p.name}={_as_text(p.default)}" for p in parameters_of(factory, skip=skip).values())
         texts.append(f"{name}:{values}".removesuffix(":"))
     return ", ".join(texts)
+
+
+def _as_text(default: object) -> str:
+    """A default as `_value` reads it; an ellipsis where there is none to write."""
+    if default is None or default is inspect.Parameter.empty:
+        return "..."
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default)
 
 
 def _typed(text: str, known: Mapping[str, inspect.Parameter], name: str) -> dict[str, object]:

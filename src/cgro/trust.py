@@ -20,9 +20,24 @@ PREFIXES = {
     "timm": "a network of the package timm",
     "adversarial": "an objective",
     "trades": "an objective",
+    "mart": "an objective",
+    "kd": "an objective",
     "ema": "an extension",
+    "swa": "an extension",
+    "awp": "an extension",
+    "mlcat-wp": "an extension",
+    "mlcat-ls": "an extension",
+    "dom": "an extension",
+    "adr": "an extension",
+    "label-smoothing": "an extension",
+    "mixup": "an extension",
+    "cutmix": "an extension",
+    "same-class-boxes": "an extension",
 }
 """What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
+
+RUNS = {"kd": ("standard", "robust")}
+"""Parameters of registered names that are runs to be read, such as the teachers of `kd:standard=runs/a`."""
 
 Kind = Literal["code", "path", "hub"]
 
@@ -68,6 +83,29 @@ def code_of(name: str) -> str | None:
     if not module or "/" in module or module in PREFIXES or not attribute.isidentifier():
         return None
     return f"{module}:{attribute}"
+
+
+def runs_in(name: str) -> list[str]:
+    """The runs that the parameters of a registered name would have read.
+
+    Args:
+        name: any setting.
+
+    Returns:
+        Their paths, as written.
+
+    Example:
+        >>> runs_in("kd:standard=runs/a,weight=0.3"), runs_in("trades:beta=6")
+        (['runs/a'], [])
+    """
+    prefix, _, parameters = name.partition(":")
+    keys = RUNS.get(prefix, ())
+    found: list[str] = []
+    for part in parameters.split(","):
+        key, equals, value = part.partition("=")
+        if equals and key in keys:
+            found.append(value)
+    return found
 
 
 def path_of(name: str) -> Path | None:
@@ -184,7 +222,7 @@ trust=True, or its name
         return _said(name, self.trust)
 
     def admit(self, key: str, name: str, what: str) -> None:
-        """Let a setting pass unless it is code that is not trusted.
+        """Let a setting pass unless it is code that is not trusted, or names a run that would be read.
 
         Args:
             key: of the setting, such as model.
@@ -196,6 +234,8 @@ trust=True, or its name
         """
         if code_of(name) is not None and not self.trusts(name):
             raise self.untrusted(key, name, what, "code")
+        if not self.trusts(name) and not all(self.trusts(run) for run in runs_in(name)):
+            raise self.untrusted(key, name, what, "path")
 
     def untrusted(self, key: str, name: str, what: str, kind: Kind) -> Untrusted:
         """The refusal of a name, with what the caller can do.

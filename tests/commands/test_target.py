@@ -1,6 +1,7 @@
 """Targets: a run or a bare checkpoint, its weights, its threat, what may be trusted."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cgro.commands import evaluate
 from cgro.commands._target import (
     every_checkpoint,
     load_target,
+    load_teacher,
     prepare,
     rule_for,
     settings_of,
@@ -95,6 +97,20 @@ def test_code_that_a_run_names_needs_trust(run: Run, tmp_path: Path) -> None:
     with pytest.raises(Untrusted, match="their_module:Net"):
         settings_of(Run.open(copy))
     assert settings_of(Run.open(copy), trust="their_module:Net").model == "their_module:Net"
+
+
+def test_a_teacher_is_the_network_of_a_run_on_the_same_task(run: Run, tmp_path: Path) -> None:
+    student = TrainConfig(data="digits", model="mlp", n_train=50, n_test=40)
+    network = load_teacher(str(run.path), student, "robust")
+    stored = read_weights(run.path / "checkpoints" / "last.safetensors")
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in network.state_dict().items())
+    for name, other, words in (
+        (str(tmp_path / "gone"), student, "kd: robust: expected the directory of a run"),
+        (str(run.path), replace(student, data="mnist5k"), "kd: robust: expected a run on mnist5k, classes all"),
+        (str(run.path), replace(student, classes="3,8"), "kd: robust: expected a run on digits, classes 3,8"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            load_teacher(name, other, "robust")
 
 
 def test_the_rule_knows_the_number_of_classes() -> None:

@@ -14,6 +14,7 @@ from cgro.cli import main
 from cgro.commands import train
 from cgro.commands._common import parse
 from cgro.runs import Run
+from cgro.training import step_cost
 
 SMALL = train.Config(data="digits", n_train=60, n_test=40, epochs=2, model="mlp", width=8, attack="pgd2",
                      eval_attack="pgd2", final_n=40)  # fmt: skip
@@ -163,3 +164,72 @@ def test_the_next_command_names_what_is_the_callers_own(tmp_path: Path) -> None:
     own = replace(SMALL, model="net:MyNet", data=str(tmp_path))
     assert train.next_of(own) == "cgro diagnose {run} --model {model} --data {data}"
     assert train.next_of(replace(SMALL, data="mine:load")) == "cgro diagnose {run} --data {data}"
+
+
+TINY = ("--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "2", "--model", "mlp", "--width", "8",
+        "--attack", "pgd2", "--eval-attack", "pgd2", "--final-n", "40", "--device", "cpu")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--extension", "awp:gamma=-1"), "awp: gamma: expected"),
+        (("--extension", "swa:start=3"), "swa: start: expected at most the 2 epochs, got 3"),
+        (("--extension", "awp:warmup=2"), "awp: warmup: expected less than the 2 epochs"),
+        (("--extension", "dom:start=1"), "dom: start: expected"),
+        (("--extension", "cutmix:probability=2"), "cutmix: probability: expected"),
+        (("--extension", "awp:scale=filter"), "awp: scale: expected one of layer, network"),
+        (("--objective", "kd"), "kd: expected a standard teacher, got none"),
+        (("--objective", "kd:standard=gone"), "kd: standard: expected the directory of a run"),
+        (("--objective", "mart", "--attack", "fgsm"), "MART: expected PGD"),
+        (("--objective", "mart", "--robust-weight", "0.5"), "--robust-weight: expected none"),
+        (("--extension", "awp", "--extension", "awp:gamma=0.1"), "awp twice"),
+    ],
+)
+def test_a_remedy_that_does_not_fit_is_one_line_before_any_work(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TINY, *words, "--out", "r"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.strip().splitlines()) == 1
+    assert not Path("r").exists()
+
+
+def test_kd_swa_from_runs_and_a_run_that_names_teachers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TINY, "--attack", "none", "--out", "clean"]) == 0
+    assert main(["train", *TINY, "--out", "robust"]) == 0
+    objective = "kd:standard=clean,robust=robust"
+    assert main(["train", *TINY, "--objective", objective, "--extension", "swa", "--out", "kd"]) == 0
+    assert Run(Path("kd")).config["objective"] == objective
+    before = Path("kd", "checkpoints", "evaluated.safetensors").read_bytes()
+    assert main(["evaluate", "kd", "--n", "20"]) == 0  # needs no teacher
+    capsys.readouterr()
+    Path("kd", "summary.json").unlink()
+    assert main(["train", "--resume", "kd"]) == 2
+    assert "a path that whoever made it chose" in capsys.readouterr().err
+    assert main(["train", "--config", "kd/config.yaml", "--out", "again"]) == 2
+    assert main(["train", "--resume", "kd", "--objective", objective]) == 0
+    assert Path("kd", "checkpoints", "evaluated.safetensors").read_bytes() == before
+
+
+def test_extensions_count_in_the_estimate_of_time() -> None:
+    plain = step_cost(SMALL.build_objective(), ())
+    awp = replace(SMALL, extension=["awp"])
+    more = step_cost(awp.build_objective(), awp.build_extensions())
+    assert (more.n_updates, plain.n_updates) == (2, 1)
+    assert train.seconds_per_example(awp) > 0
+
+
+def test_single_step_training_records_the_alignment_of_its_gradients(tmp_path: Path) -> None:
+    words = [word if word != "pgd2" else "fgsm-rs" for word in TINY]
+    assert main(["train", *words, "--out", str(tmp_path / "fast")]) == 0
+    assert main(["train", *TINY, "--out", str(tmp_path / "plain")]) == 0
+    assert all(-1 <= row["gradient_alignment/train"] <= 1 for row in Run(tmp_path / "fast").rows())
+    assert all("gradient_alignment/train" not in row for row in Run(tmp_path / "plain").rows())
+    assert main(["report", str(tmp_path / "fast")]) == 0
+    assert main(["diagnose", str(tmp_path / "fast")]) == 0

@@ -514,7 +514,7 @@ def test_seeds_and_the_clean_run_of_memory_are_runs_as_well(received: Theirs) ->
 
 def test_what_code_is() -> None:
     code = {"mine:Net": "mine:Net", "a.b.c:d": "a.b.c:d", "mine:Net:beta=6": "mine:Net", "my-nets:Net": "my-nets:Net",
-            "mart:beta": "mart:beta", "os:abort": "os:abort", ".x:y": ".x:y", "Timm:resnet18": "Timm:resnet18"}  # fmt: skip
+            "fat:beta": "fat:beta", "os:abort": "os:abort", ".x:y": ".x:y", "Timm:resnet18": "Timm:resnet18"}  # fmt: skip
     for name, found in code.items():
         assert code_of(name) == found
     for name in (

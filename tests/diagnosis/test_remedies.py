@@ -1,7 +1,14 @@
 """What helps: an entry for every label there is."""
 
+import re
+import shlex
 import typing
 
+import pytest
+
+from cgro._check import BadRequest
+from cgro.commands import train
+from cgro.commands._common import parse
 from cgro.definitions import Label
 from cgro.diagnosis.remedies import REMEDIES, remedies_for
 
@@ -24,3 +31,25 @@ def test_a_larger_network_is_advised_only_where_it_may_be_too_small() -> None:
 def test_a_second_label_adds_its_first_sentence() -> None:
     found = remedies_for("robust_overfitting", also="clean_overfitting")
     assert found == (*REMEDIES["robust_overfitting"], REMEDIES["clean_overfitting"][0])
+
+
+def commands() -> list[str]:
+    """Every command in the sentences, up to the mark that ends it."""
+    texts = " | ".join(" | ".join(found) for found in REMEDIES.values())
+    return re.findall(r"cgro train (--[^|;,)]*)", texts)
+
+
+def test_commands_are_ones_that_can_be_run() -> None:
+    assert len(commands()) >= 7
+    for words in commands():
+        config = parse("train", "", train.Config, shlex.split(words.replace(" R", " 0.1")))
+        config.recipe()
+        config.build_objective()
+        config.build_extensions()
+    with pytest.raises(BadRequest):
+        parse("train", "", train.Config, ["--extension", "no-such"]).build_extensions()
+
+
+def test_the_first_remedies_of_overfitting_have_a_command() -> None:
+    for label in ("robust_overfitting", "cgro"):
+        assert all("cgro train --" in text for text in REMEDIES[label][:2])

@@ -48,7 +48,7 @@ def test_names_and_parameters() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("mart", "one of adversarial, trades"), ("trades:gamma=1", "beta=VALUE"), ("trades:beta=x", "a number"),
+    [("no-such", "one of adversarial, trades"), ("trades:gamma=1", "beta=VALUE"), ("trades:beta=x", "a number"),
      ("trades:beta", "beta=VALUE"), ("trades:beta=-1", "beta"), ("no_such_module:Name", "importable")],
 )  # fmt: skip
 def test_bad_names(text: str, said: str) -> None:

@@ -14,6 +14,7 @@ from cgro.definitions import NoAttack
 from cgro.models import build
 from cgro.training import EMA, TRADES, Adversarial, Recipe, Step, fit, make_fabric
 from cgro.training.objectives import Objective
+from cgro.training.registry import EXTENSIONS, extension_by_name
 from cgro.training.steps import Steps
 
 
@@ -96,6 +97,21 @@ def test_nothing_is_read_on_the_host_between_the_parts_of_a_step(digits: Dataset
     with ReadsOnTheHost() as reads:
         float(loss)
     assert reads.found == ["_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_no_extension_reads_on_the_host_within_a_step(digits: Dataset, name: str) -> None:
+    """All but ADR, which must look at the clean inputs by another network, without an attack."""
+    recipe = Recipe(batch_size=20, optimizer="sgd", augment="crop1-flip")
+    extension = extension_by_name("dom:start=0" if name == "dom" else name)
+    extension.prepare(small(), recipe, digits)
+    objective = Adversarial(NoAttack(), robust_weight=0.0)
+    steps = Steps(small(), digits.train, objective, recipe, (extension,), 0, make_fabric("cpu"))
+    order = steps.order(0)
+    steps.take(steps.make(0, 0, order[:20]), 0, 0)
+    with ReadsOnTheHost() as reads:
+        steps.take(steps.make(0, 1, order[20:40]), 0, 1)
+    assert reads.found == []
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 from cgro._check import bad, number
 from cgro.commands._options import Computing, Output, Seeded, Trusting, option
-from cgro.definitions import Attack, NoAttack, ThreatModel, attack_by_name
+from cgro.definitions import Attack, Model, NoAttack, ThreatModel, attack_by_name
 from cgro.definitions.attacks import attack_choices
 from cgro.models import NETWORK_NAMES
 from cgro.training import Adversarial, Extension, Objective, Recipe
@@ -195,7 +195,7 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         weight = 0.0 if self.attack == "none" else self.robust_weight
         if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
             raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
-        objective = objective_by_name(self.objective, attack, robust_weight=weight)
+        objective = objective_by_name(self.objective, attack, teacher=self._teacher, robust_weight=weight)
         if isinstance(objective, Adversarial) and objective.robust_weight == 0:
             return replace(objective, attack=NoAttack(attack.threat.at(0.0)))
         return objective
@@ -217,6 +217,13 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         extensions = tuple(extension_by_name(text) for text in names)
         require_extensions(extensions)
         return extensions
+
+    def _teacher(self, run: str, which: str) -> Model:
+        """The network of a run that is to teach."""
+        # Here: that module imports this one.
+        from cgro.commands._target import load_teacher
+
+        return load_teacher(run, self, which)
 
     def _admit(self, key: str, name: str) -> None:
         """Ask for trust where code of a training is used, which an evaluation of its network never does."""

@@ -7,6 +7,8 @@ examples:
   cgro train --data digits --attack none --model my_package.networks:Net
   cgro train --recipe small-cifar10 --seeds 3 --out runs/cifar10
   cgro train --data mnist5k --objective trades:beta=6 --extension ema:decay=0.999
+  cgro train --data mnist5k --objective mart:beta=5 --extension awp:gamma=0.01 --extension swa
+  cgro train --data mnist5k --objective kd:standard=runs/clean,robust=runs/mnist5k --extension swa
   cgro train --data digits --objective my_package.remedies:Mart:beta=5
   cgro train --resume runs/mnist
   cgro train --resume runs/mine --model my_package.networks:Net
@@ -60,11 +62,23 @@ from cgro.results import (
     VerdictRecord,
 )
 from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
-from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on
+from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
+from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.extensions.base import prepare_extensions
+from cgro.training.objectives import attack_of
+from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
 from cgro.trust import code_of
+
+__doc__ = f"""{__doc__}
+objectives, what training minimizes:
+{summary_of(OBJECTIVE_ENTRIES)}
+
+extensions, beside it:
+{summary_of(EXTENSION_ENTRIES)}
+"""
 
 __all__ = [
     "RECIPES",
@@ -123,6 +137,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
+    prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
@@ -138,6 +153,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
                 seed=config.seed,
                 run=run,
                 fabric=fabric,
+                probes=alignment_probes(attack_of(objective)),
             )
         except Exception as error:
             told = _in_their_code(config, run, error)
@@ -332,7 +348,7 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
     """What one training example costs in one epoch on this machine, its attack included, from one measured step.
 
     The step is one of standard training, taken after one to warm up. Its time is multiplied by the operations of the
-    objective's step over those of the measured one. Evaluations come on top.
+    training's step, with its extensions, over those of the measured one. Evaluations come on top.
 
     Args:
         config: the options.
@@ -352,4 +368,5 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
         started = time.perf_counter()
         float(steps.take(steps.make(0, 0, torch.arange(len(part))), 0, 0))  # waits for the device
     seconds = time.perf_counter() - started
-    return seconds / len(part) * config.build_objective().cost.operations / standard.cost.operations
+    cost = step_cost(config.build_objective(), config.build_extensions())
+    return seconds / len(part) * cost.operations / standard.cost.operations

@@ -26,6 +26,7 @@ from cgro.definitions.losses import (
     default_loss,
     divergence,
     dlr,
+    log_probabilities,
     logistic,
     margin,
     negative_margin,
@@ -42,6 +43,7 @@ from cgro.definitions.metrics import (
     wrong_examples,
     wrong_under,
 )
+from cgro.definitions.soft_labels import SoftTargets, classes_of, soft_cross_entropy
 from cgro.definitions.threat import ThreatModel
 from cgro.definitions.verdict import DEFAULT_RULE, FOUR, Label, Verdict, VerdictRule, cgro_verdict
 from cgro.results import ErrorRate, difference_interval
@@ -67,6 +69,7 @@ __all__ = [
     "Model",
     "NoAttack",
     "Record",
+    "SoftTargets",
     "Square",
     "TargetedAPGD",
     "ThreatModel",
@@ -76,18 +79,21 @@ __all__ = [
     "attack_by_name",
     "boundary_distance",
     "cgro_verdict",
+    "classes_of",
     "clean_error",
     "cross_entropy",
     "default_loss",
     "difference_interval",
     "divergence",
     "dlr",
+    "log_probabilities",
     "logistic",
     "margin",
     "negative_margin",
     "predict",
     "predicted_shares",
     "robust_error",
+    "soft_cross_entropy",
     "standard_ensemble",
     "survey",
     "targeted_dlr",

@@ -276,11 +276,23 @@ def divergence(clean: Tensor, outputs: Tensor) -> Tensor:
         >>> divergence(torch.tensor([2.0]), torch.tensor([2.0]))
         tensor([0.])
     """
-    log_p, log_q = _log_probabilities(clean), _log_probabilities(outputs)
+    log_p, log_q = log_probabilities(clean), log_probabilities(outputs)
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
-def _log_probabilities(outputs: Tensor) -> Tensor:
+def log_probabilities(outputs: Tensor) -> Tensor:
+    """log softmax of the logits; scores f stand for the logits (0, f).
+
+    Args:
+        outputs: (B, C) logits or (B,) scores.
+
+    Returns:
+        (B, C), or (B, 2) with the class -1 first.
+
+    Example:
+        >>> log_probabilities(torch.tensor([0.0])).exp()
+        tensor([[0.5000, 0.5000]])
+    """
     if outputs.ndim == 1:
         outputs = torch.stack([torch.zeros_like(outputs), outputs], 1)
     return F.log_softmax(outputs, 1)

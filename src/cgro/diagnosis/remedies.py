@@ -1,4 +1,8 @@
-"""What helps against each finding, with published numbers and where they stand. Text only; no computation."""
+"""What helps against each finding, with published numbers and where they stand, and the command that does it.
+
+Text only; no computation. The commands are the beginning of one: data, network and threat are those of the reader.
+docs/remedies.md has all that `cgro train` can do.
+"""
 
 from cgro.definitions import Label
 
@@ -12,28 +16,33 @@ _GENERATED = "CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAt
 REMEDIES: dict[Label, tuple[str, ...]] = {
     "robust_overfitting": (
         "Stop early, selected on a validation set: in the published PreActResNet-18 (CIFAR-10, l_inf 8/255) the robust "
-        f"test error is 46.51% when selected on test and 53.92% over the last five epochs, 7.41 points ({_RICE}).",
+        f"test error is 46.51% when selected on test and 53.92% over the last five epochs, 7.41 points ({_RICE}). Run: "
+        "cgro train --validation 0.05 --patience 10",
         "Flatten the loss in the weights (AWP): it took the gap (last minus best epoch) of PreActResNet-18 from 9.04 "
         "to 1.09 points and of WRN-34-10 from 8.24 to 0.92, and robust accuracy, selected on test, from 52.79% to "
-        f"55.39% by PGD-20 ({_AWP}).",
+        f"55.39% by PGD-20 ({_AWP}). Run: cgro train --extension awp:gamma=0.01",
         f"More or generated data with strong augmentation: {_GENERATED}; self-distillation (ADR) 50.39%, with weight "
-        "averaging 50.86%, with AWP 51.24%.",
+        "averaging 50.86%, with AWP 51.24%. Run: cgro train --extension awp --extension ema --extension adr; CutMix, "
+        "without generated data: cgro train --extension cutmix",
     ),
     "cgro": (
         "The training balls are memorized: regularize the weights (AWP took the robust training accuracy of "
-        f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}).",
-        f"Or give more data: {_GENERATED}.",
+        f"PreActResNet-18 from 80.9% to 49.8% and raised the robust test accuracy, {_AWP}). Run: cgro train "
+        "--extension awp:gamma=0.01",
+        f"Or give more data: {_GENERATED}. What needs no more data: cgro train --extension cutmix",
         "Stopping early helps where the curve over epochs shows that robust test error rises; here no rise is "
         "established.",
     ),
     "catastrophic_overfitting": (
         "Train with several steps, or with a random start and a step of at most 1.25 radii (Wong, Rice and Kolter, "
-        "ICLR 2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump.",
+        "ICLR 2020); watch PGD accuracy on a few training batches each epoch and go back to the epoch before the jump. "
+        "Run: cgro train --attack pgd10",
         "A single-step attack must not be used to evaluate it: the model hides from that very attack.",
     ),
     "clean_overfitting": (
         "Ordinary regularization comes first: augmentation (crop and flip), weight decay 5e-4, a smaller network, more "
-        f"data (the recipe of {_RICE} has all of them).",
+        f"data (the recipe of {_RICE} has all of them). Run: cgro train --augment crop-flip --optimizer sgd --lr 0.1 "
+        "--weight-decay 5e-4",
     ),
     "underfitting": (
         "Where the training was regularized on purpose (AWP, TRADES, mixup, strong augmentation), a high robust "

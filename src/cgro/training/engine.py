@@ -18,7 +18,7 @@ from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.runs import Run
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
-from cgro.training.extensions.base import Extension, evaluated, require_extensions
+from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
@@ -95,6 +95,7 @@ def fit(
         "test": data.test.to(fabric.device),
         "train": train,
     }
+    prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
     history = History(recipe, data.n_outputs)
     store = Store(run, steps)

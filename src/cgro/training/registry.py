@@ -1,29 +1,114 @@
 """Objectives and extensions by name: one line in a table here, from which the command line's help and errors follow."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
-from cgro.definitions import Attack
+from cgro._check import bad
+from cgro.definitions import Attack, Model
 from cgro.named import Factory, build, listed, look_up, parameters_of
-from cgro.training.extensions import EMA, Extension, require_extensions
-from cgro.training.objectives import TRADES, Adversarial, Objective, require_objective
+from cgro.training.extensions import (
+    ADR,
+    AWP,
+    DOM,
+    EMA,
+    MLCATLS,
+    MLCATWP,
+    SWA,
+    CutMix,
+    Extension,
+    LabelSmoothing,
+    Mixup,
+    SameClassBoxes,
+    require_extensions,
+)
+from cgro.training.objectives import KD, MART, TRADES, Adversarial, Objective, require_objective
+from cgro.training.objectives.kd import kd_by_name
 from cgro.trust import PREFIXES
 
-__all__ = ["EXTENSIONS", "OBJECTIVES", "extension_by_name", "listed", "objective_by_name", "takes"]
+__all__ = [
+    "EXTENSIONS",
+    "OBJECTIVES",
+    "Entry",
+    "extension_by_name",
+    "listed",
+    "objective_by_name",
+    "summary_of",
+    "takes",
+]
 
-OBJECTIVES: dict[str, Factory] = {"adversarial": Adversarial, "trades": TRADES}
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands under a name.
+
+    Args:
+        factory: called as factory(attack, **parameters) for an objective, factory(**parameters) for an extension.
+        line: what it does, for help.
+        source: paper, venue and year.
+    """
+
+    factory: Factory
+    line: str
+    source: str
+
+
+OBJECTIVE_ENTRIES: dict[str, Entry] = {
+    "adversarial": Entry(Adversarial, "cross-entropy of adversarial and clean inputs", "Madry et al., ICLR 2018"),
+    "trades": Entry(TRADES, "clean loss plus divergence under attack", "Zhang et al., ICML 2019"),
+    "mart": Entry(MART, "boosted loss, divergence weighted by the clean mistake", "Wang et al., ICLR 2020"),
+    "kd": Entry(KD, "distills a standard and a robust run; with swa KD-SWA", "Chen et al., ICLR 2021"),
+}
+EXTENSION_ENTRIES: dict[str, Entry] = {
+    "ema": Entry(EMA, "evaluates a moving average of the weights", "Rebuffi et al., NeurIPS 2021"),
+    "swa": Entry(SWA, "evaluates the mean of the weights after each epoch", "Izmailov et al., UAI 2018"),
+    "awp": Entry(AWP, "gradient at weights moved against the loss", "Wu et al., NeurIPS 2020"),
+    "mlcat-wp": Entry(MLCATWP, "weights moved against the small losses", "Yu et al., ICML 2022"),
+    "mlcat-ls": Entry(MLCATLS, "small losses raised to a minimum loss", "Yu et al., ICML 2022"),
+    "dom": Entry(DOM, "leaves out examples of small clean loss", "Lin et al., ICLR 2024"),
+    "adr": Entry(ADR, "labels rectified by averaged weights", "Wu et al., ICLR 2024"),
+    "label-smoothing": Entry(LabelSmoothing, "spreads part of each label", "Szegedy et al., CVPR 2016"),
+    "mixup": Entry(Mixup, "mixes two examples and labels", "Zhang et al., ICLR 2018"),
+    "cutmix": Entry(CutMix, "pastes a box, mixes labels by area", "Yun et al., ICCV 2019"),
+    "same-class-boxes": Entry(SameClassBoxes, "pastes a box of the same class", "this package, from the theory"),
+}
+OBJECTIVES: dict[str, Factory] = {name: entry.factory for name, entry in OBJECTIVE_ENTRIES.items()}
 """Called as factory(attack, **parameters)."""
-EXTENSIONS: dict[str, Factory] = {"ema": EMA}
+EXTENSIONS: dict[str, Factory] = {name: entry.factory for name, entry in EXTENSION_ENTRIES.items()}
 """Called as factory(**parameters)."""
 assert set(OBJECTIVES) | set(EXTENSIONS) <= set(PREFIXES), "a name that is not registered would be taken for code"
 
 
-def objective_by_name(text: str, attack: Attack, **options: float) -> Objective:
+def summary_of(entries: dict[str, Entry]) -> str:
+    """Names with a line and the source of each, for help.
+
+    Args:
+        entries: by name.
+
+    Returns:
+        One line each, indented.
+
+    Example:
+        >>> print(summary_of({"ema": EXTENSION_ENTRIES["ema"]}))
+          ema               evaluates a moving average of the weights (Rebuffi et al., NeurIPS 2021)
+    """
+    return "\n".join(f"  {name:17} {entry.line} ({entry.source})" for name, entry in entries.items())
+
+
+def _no_teacher(run: str, which: str) -> Model:
+    raise bad(f"kd: {which}", expected="a network", got=repr(run), remedy="in Python use KD(attack, standard=network)")
+
+
+def objective_by_name(
+    text: str, attack: Attack, *, teacher: Callable[[str, str], Model] = _no_teacher, **options: float
+) -> Objective:
     """The objective that a text stands for.
 
     Args:
         text: `NAME` or `NAME:parameter=value,...`; a name of `OBJECTIVES`, or `package.module:name`, which is imported
             and called as name(attack, **parameters). Only for texts that the caller said or trusts.
         attack: of the training.
+        teacher: (run, which teacher) -> network, for `kd`.
         options: further parameters, for factories that have them; the text goes first.
 
     Returns:
@@ -37,7 +122,8 @@ def objective_by_name(text: str, attack: Attack, **options: float) -> Objective:
         >>> objective_by_name("trades:beta=3", PGD(ThreatModel("inf", 0.1), n_steps=2)).beta
         3.0
     """
-    objective = build(text, "--objective", OBJECTIVES, (attack,), options)
+    table = {**OBJECTIVES, "kd": kd_by_name(teacher)}
+    objective = build(text, "--objective", table, (attack,), options)
     require_objective(objective)
     return cast(Objective, objective)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cgro._check import bad
-from cgro.definitions import Attack, GradientAttack, Loss, Model
+from cgro.definitions import PGD, Attack, GradientAttack, Loss, Model, SoftTargets, default_loss, soft_cross_entropy
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import Draws
@@ -61,6 +61,12 @@ class Step:
         radius_share: factor on the radius of attacks in this step (radius warm-up).
         craft_mode: mode of BatchNorm and dropout while an attack runs; see `Recipe`.
         epoch: epochs that are over, for what is scheduled.
+        progress: share of the whole training that is over, in [0, 1), for what is annealed.
+        targets: (B, C) probabilities of the classes that stand for the labels in `loss`, -1 before +1 for (B,) scores;
+            None: the labels themselves. Set by extensions such as CutMix.
+        attack_targets: whether attacks without a loss of their own maximize the loss against `targets` too.
+        targets_used: whether `loss` was asked for since `targets` were set.
+        reweigh: functions of the (B,) losses of the objective, applied before the mean is taken, the last one first.
         attack_seconds: time spent in attacks so far.
         n_crafted: calls of `craft` since the objective was called.
         crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
@@ -87,11 +93,17 @@ class Step:
     radius_share: float = 1.0
     craft_mode: CraftMode = "eval"
     epoch: int = 0
+    progress: float = 0.0
+    targets: Tensor | None = None
+    attack_targets: bool = False
+    targets_used: bool = False
+    reweigh: list[Callable[[Tensor], Tensor]] = field(default_factory=list)
     attack_seconds: float = 0.0
     n_crafted: int = 0
     crafted: list[Tensor] = field(default_factory=list)
     checks: CraftChecks | None = None
     _in_objective: bool = field(default=False, init=False)
+    _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False)
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
         """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.
@@ -131,15 +143,34 @@ class Step:
         self.attack_seconds += time.perf_counter() - started
         return x_adv
 
+    def loss(self, outputs: Tensor) -> Tensor:
+        """The loss of training against the labels, or against `targets` where an extension has set them.
+
+        Args:
+            outputs: (B, C) logits or (B,) scores of `model`.
+
+        Returns:
+            (B,): cross-entropy or the logistic loss.
+        """
+        if self.targets is None:
+            return default_loss(outputs, self.y)
+        self.targets_used = True
+        return soft_cross_entropy(outputs, self.targets)
+
     def outputs(self) -> Tensor:
         """f(x) as an attack sees it: in the attack's mode, without gradients, in the precision of the weights.
+
+        Computed once per step and x: asked again, also after the weights were moved, they are the same.
 
         Returns:
             (B, C) or (B,), constants.
         """
+        if self._seen is not None and self._seen[0] is self.x:
+            return self._seen[1]
         started = time.perf_counter()
         with self._attacked() as target, preserve_state(target, self.x.device):
             outputs = evaluated_outputs(target, self.x)
+        self._seen = (self.x, outputs)
         self.attack_seconds += time.perf_counter() - started
         return outputs
 
@@ -166,6 +197,8 @@ class Step:
             raise bad("objective", expected=expected, got=describe(losses))
         if losses.shape != self.y.shape:
             raise bad("objective", expected=expected, got=tuple(losses.shape), remedy="leave the mean to the loop")
+        for function in reversed(self.reweigh):
+            losses = function(losses)
         return losses.mean()
 
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
@@ -177,6 +210,8 @@ class Step:
             if not isinstance(attack, GradientAttack):
                 raise bad("craft", expected="an attack along the gradient with this loss", got=attack.name)
             attack = replace(attack, loss=loss)
+        elif self.targets is not None and self.attack_targets:
+            attack = _against(self.targets, attack)
         if self.radius_share != 1.0:
             attack = attack.at(attack.threat.radius * self.radius_share)
         return attack
@@ -194,6 +229,15 @@ class Step:
                 yield self.network
         finally:
             self.network.train()
+
+
+def _against(targets: Tensor, attack: Attack) -> Attack:
+    """The attack on the loss against soft labels. What it would keep by the margin of one label is its last iterate."""
+    if not isinstance(attack, GradientAttack) or attack.loss is not None:
+        return attack
+    if isinstance(attack, PGD):
+        attack = replace(attack, keep="last")
+    return replace(attack, loss=SoftTargets(targets))
 
 
 def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.optim.Optimizer) -> Tensor:

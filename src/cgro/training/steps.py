@@ -123,6 +123,7 @@ class Steps:
             self.network,
             streams,
             attack=self.attack,
+            progress=(epoch + k / self.per_epoch) / self.recipe.epochs,
             radius_share=share,
             craft_mode=self.recipe.craft_mode,
             epoch=epoch,

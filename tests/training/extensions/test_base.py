@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.cases import ATTACK, Calls, interrupt, run_of, same_weights, small, train
+from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, same_weights, small, train
 from torch import nn
 
 from cgro.data import Dataset
-from cgro.training import EMA, Adversarial, Extension, Recipe, Step, evaluated, fit
+from cgro.training import AWP, EMA, Adversarial, Cost, Extension, Recipe, Step, evaluated, fit, step_cost
+from cgro.training.checkpoint import LAST
+from cgro.training.registry import EXTENSIONS, extension_by_name
 
 
 def test_gradients_that_are_computed_twice_are_the_same(digits: Dataset) -> None:
@@ -112,3 +114,38 @@ def test_what_is_no_extension_is_refused(digits: Dataset) -> None:
     for extensions in ([Extension], [Calls(), Calls()], [Slashed()]):
         with pytest.raises(ValueError, match="extension"):
             train(small(), digits, Recipe(epochs=1), extensions=extensions)
+
+
+@pytest.mark.parametrize("stop_after", [2, 7])
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_every_extension_is_resumed_to_the_same_bits(
+    digits: Dataset, tmp_path: Path, name: str, stop_after: int
+) -> None:
+    """Stopped in the middle of an epoch, before and after what begins late; all checkpoints have the same bytes."""
+    recipe = Recipe(epochs=3, batch_size=16, optimizer="sgd", lr=0.05, augment="crop1-flip")
+
+    def run(folder: str, at: int = 0) -> str:
+        extensions = [extension_by_name(name), Calls(at, interrupt)]
+        return train(noisy(), digits, recipe, run=run_of(tmp_path / folder), extensions=extensions).end.kind
+
+    assert run("whole") == "completed"
+    assert run("cut", stop_after) == "interrupted"
+    assert run("cut") == "completed"
+    names = {path.name for path in (tmp_path / "whole" / "checkpoints").iterdir()}
+    assert LAST in names
+    for file in names:
+        cut, undisturbed = ((tmp_path / d / "checkpoints" / file).read_bytes() for d in ("cut", "whole"))
+        assert cut == undisturbed
+
+
+def test_costs_add_up_from_the_innermost_to_the_outermost() -> None:
+    """Each doubles or adds to what stands behind it."""
+
+    class Forward(Extension):
+        def cost(self, step: Cost) -> Cost:
+            return step + Cost(n_updates=3)
+
+    objective = Adversarial(ATTACK)
+    assert step_cost(objective, ()) == objective.cost
+    assert step_cost(objective, [AWP(), Forward()]).n_updates == 2 * (1 + 3)
+    assert step_cost(objective, [Forward(), AWP()]).n_updates == 2 + 3

@@ -8,7 +8,28 @@ from torch.nn import functional
 
 from cgro.data import Dataset, load
 from cgro.definitions import FGSM, PGD, NoAttack, ThreatModel
-from cgro.training import EMA, TRADES, Adversarial, Cost, Extension, Objective, Recipe, fit
+from cgro.training import (
+    ADR,
+    AWP,
+    DOM,
+    EMA,
+    KD,
+    MART,
+    MLCATLS,
+    MLCATWP,
+    SWA,
+    TRADES,
+    Adversarial,
+    Cost,
+    CutMix,
+    Extension,
+    LabelSmoothing,
+    Objective,
+    Recipe,
+    SameClassBoxes,
+    fit,
+    step_cost,
+)
 from cgro.training.objectives import attack_cost
 
 LINF, L2 = ThreatModel("inf", 0.1), ThreatModel(2, 0.5)
@@ -45,7 +66,17 @@ def digits() -> Dataset:
     return load("digits", n_train=50, n_test=10)
 
 
-@pytest.mark.parametrize("extensions", [(), (EMA(0.9),)], ids=["alone", "with ema"])
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        (),
+        (EMA(0.9), SWA(batchnorm="averaged")),
+        (AWP(),),
+        (MLCATWP(n_steps=3),),
+        (MLCATLS(), SameClassBoxes()),
+    ],
+    ids=lambda extensions: " ".join(e.name for e in extensions) or "alone",
+)
 @pytest.mark.parametrize(
     "objective",
     [
@@ -59,6 +90,8 @@ def digits() -> Dataset:
         TRADES(PGD3, beta=0.0),
         TRADES(PGD3, beta=6.0),
         TRADES(PGD(L2, n_steps=2)),
+        MART(PGD3),
+        MART(PGD3, beta=0.0),
     ],
     ids=str,
 )
@@ -69,10 +102,37 @@ def test_the_passes_are_those_that_are_made(
     model = nn.Sequential(nn.Flatten(), layer)
     fit(model, digits, objective, Recipe(epochs=n_epochs, batch_size=20), extensions=extensions)
     n = n_epochs * len(digits.train)
-    cost = objective.cost
+    cost = step_cost(objective, extensions)
     assert layer.forward_rows == n * (cost.n_forward + cost.n_gradients + cost.n_updates)
     assert layer.input_rows == n * cost.n_gradients
     assert layer.weight_rows == n * cost.n_updates
+
+
+@pytest.mark.parametrize("objective", [Adversarial(PGD3, 0.5), TRADES(PGD3)], ids=["adversarial", "trades"])
+def test_soft_labels_cost_nothing_and_the_teacher_of_adr_a_pass(digits: Dataset, objective: Objective) -> None:
+    layer, adr = Counted(), ADR()
+    extensions = (AWP(), CutMix(), adr, LabelSmoothing())
+    fit(nn.Sequential(nn.Flatten(), layer), digits, objective, Recipe(epochs=1, batch_size=20), extensions=extensions)
+    cost, n = step_cost(objective, extensions), len(digits.train)
+    assert cost == step_cost(objective, [AWP()]) + Cost(n_forward=1)
+    assert layer.forward_rows == n * (cost.n_forward - 1 + cost.n_gradients + cost.n_updates)
+    assert layer.weight_rows == n * cost.n_updates
+
+
+def test_dom_is_an_upper_bound_and_a_pass_more(digits: Dataset) -> None:
+    for objective, n_less in ((Adversarial(PGD3), 0), (TRADES(PGD3), 1)):
+        layer = Counted()
+        model = nn.Sequential(nn.Flatten(), layer)
+        fit(model, digits, objective, Recipe(epochs=1, batch_size=20), extensions=[DOM(start=0.0)])
+        cost = step_cost(objective, [DOM()])
+        total = cost.n_forward + cost.n_gradients + cost.n_updates
+        assert layer.forward_rows == len(digits.train) * (total - n_less)
+
+
+def test_teachers_are_counted_as_forward_passes(digits: Dataset) -> None:
+    teacher = Counted()
+    kd = KD(PGD3, nn.Sequential(nn.Flatten(), teacher), nn.Sequential(nn.Flatten(), teacher))
+    assert kd.cost == Adversarial(PGD3).cost + Cost(n_forward=2)
 
 
 def test_several_starts_cost_at_most_what_is_said(digits: Dataset) -> None:

@@ -1,12 +1,17 @@
 """The protocol of extensions: every method is the identity until an extension says otherwise."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor, nn
 
 from cgro._check import bad
+from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
+from cgro.training.objectives.base import Objective
+from cgro.training.objectives.cost import Cost
+from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
 State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
@@ -16,9 +21,9 @@ State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 class Extension:
     """Something added to training: at each step, or to the network that is evaluated.
 
-    `fit` calls `begin` once, `load` if it resumes a run, for each step `around` and `after_step`, and `after_epoch`
-    after the last step of an epoch. Of several extensions the first is the outermost: its `around` contains the
-    others', and its `evaluated_model` is given theirs.
+    `fit` calls `prepare` and `begin` once, `load` if it resumes a run, for each step `around` and `after_step`, and
+    `after_epoch` after the last step of an epoch. Of several extensions the first is the outermost: its `around`
+    contains the others', and its `evaluated_model` is given theirs.
 
     What an extension carries from step to step it returns from `state` and takes back in `load`; then a training that
     was killed goes on to the same bits. It must draw no global random numbers: `step.streams` has those of its
@@ -42,6 +47,29 @@ class Extension:
     def name(self) -> str:
         """Under which its state stands in a checkpoint; no two extensions of one training have the same."""
         return type(self).__name__.lower()
+
+    def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
+        """Called before any work, to refuse what does not fit and to keep what is needed later. Draws nothing.
+
+        Args:
+            model: the network that will be trained.
+            recipe: the loop.
+            data: all parts; in `fit` its training part is on the device.
+
+        Raises:
+            BadRequest: the extension makes no sense with them.
+        """
+
+    def cost(self, step: Cost) -> Cost:
+        """What one example costs in one step with this extension. Only estimates of time and operations ask.
+
+        Args:
+            step: the cost without it, attack included.
+
+        Returns:
+            The cost with it.
+        """
+        return step
 
     def begin(self, model: nn.Module) -> None:
         """Called before the first step of every `fit`, with the initial weights on their device.
@@ -120,6 +148,42 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
     for extension in reversed(extensions):
         model = extension.evaluated_model(model)
     return model
+
+
+def prepare_extensions(
+    extensions: Sequence[Extension], model: nn.Module, recipe: Recipe, data: Dataset, train: Split
+) -> None:
+    """Call `prepare` of all, before any work.
+
+    Args:
+        extensions: in their order.
+        model: the network that will be trained.
+        recipe: the loop.
+        data: all parts.
+        train: its training part, on the device.
+
+    Raises:
+        BadRequest: one of them makes no sense with the others.
+    """
+    data = replace(data, train=train)
+    for extension in extensions:
+        extension.prepare(model, recipe, data)
+
+
+def step_cost(objective: Objective, extensions: Sequence[Extension]) -> Cost:
+    """What one example costs in one step, in passes through the network.
+
+    Args:
+        objective: with its attack.
+        extensions: in their order; the first is the outermost.
+
+    Returns:
+        The cost of the objective with what each extension adds to those behind it.
+    """
+    cost = objective.cost
+    for extension in reversed(extensions):
+        cost = extension.cost(cost)
+    return cost
 
 
 def require_extensions(extensions: Sequence[object]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from cgro._check import number
-from cgro.definitions import Attack, default_loss
+from cgro.definitions import Attack
 from cgro.definitions.attacks import require_attack
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
@@ -60,10 +60,10 @@ class Adversarial:
             (B,).
         """
         if self.robust_weight == 0:
-            return default_loss(step.model(step.x), step.y)
+            return step.loss(step.model(step.x))
         x_adv = step.craft(self.attack)
         if self.robust_weight == 1:
-            return default_loss(step.model(x_adv), step.y)
-        clean = default_loss(step.model(step.x), step.y)
-        robust = default_loss(step.model(x_adv), step.y)
+            return step.loss(step.model(x_adv))
+        clean = step.loss(step.model(step.x))
+        robust = step.loss(step.model(x_adv))
         return (1 - self.robust_weight) * clean + self.robust_weight * robust

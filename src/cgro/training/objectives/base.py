@@ -5,7 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from cgro._check import bad
-from cgro.definitions import Attack
+from cgro.definitions import PGD, Attack
 from cgro.definitions.inputs import describe
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
@@ -61,3 +61,19 @@ def require_objective(objective: object) -> None:
         raise bad("objective", expected="an objective", got=describe(objective), remedy="use Adversarial(attack)")
     if isinstance(objective, type) or not callable(objective):
         raise bad("objective", expected="an objective such as Adversarial(attack)", got=describe(objective))
+
+
+def require_pgd(attack: object, who: str) -> None:
+    """Refuse an attack from which an objective cannot make its own search.
+
+    Args:
+        attack: whatever was given for it.
+        who: the objective, for the message.
+
+    Raises:
+        BadRequest: another attack than PGD, or several starts.
+    """
+    if not isinstance(attack, PGD):
+        raise bad(who, expected="PGD as its attack", got=describe(attack), remedy="use pgd10")
+    if attack.n_restarts > 1:
+        raise bad(who, expected="an attack with one start", got=f"{attack.n_restarts} restarts")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from cgro._check import bad, number
-from cgro.definitions import PGD, Attack, FromClean, default_loss, divergence
-from cgro.definitions.inputs import describe
+from cgro._check import number
+from cgro.definitions import PGD, Attack, FromClean, divergence
+from cgro.training.objectives.base import require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
@@ -46,10 +46,7 @@ class TRADES:
     beta: float = 6.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attack, PGD):
-            raise bad("TRADES", expected="PGD as its attack", got=describe(self.attack), remedy="use pgd10")
-        if self.attack.n_restarts > 1:
-            raise bad("TRADES", expected="an attack with one start", got=f"{self.attack.n_restarts} restarts")
+        require_pgd(self.attack, "TRADES")
         number(self.beta, "beta", low=0.0)
 
     @property
@@ -75,7 +72,7 @@ class TRADES:
             (B,).
         """
         if self.beta == 0:
-            return default_loss(step.model(step.x), step.y)
+            return step.loss(step.model(step.x))
         x_adv = step.craft(self.search, loss=FromClean(step.outputs()))
         clean = step.model(step.x)
-        return default_loss(clean, step.y) + self.beta * divergence(clean, step.model(x_adv))
+        return step.loss(clean) + self.beta * divergence(clean, step.model(x_adv))

@@ -1,0 +1,93 @@
+"""DOM by removal: examples whose clean loss is small are left out of the step, late in the training.
+
+Lin, Yu, Han, Su and Liu, "On the over-memorization during natural, robust and catastrophic overfitting" (ICLR 2024).
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from cgro._check import number
+from cgro.data import Dataset
+from cgro.definitions import default_loss
+from cgro.training.extensions.base import Extension
+from cgro.training.objectives.cost import Cost
+from cgro.training.recipe import Recipe
+from cgro.training.step import Step
+
+
+class DOM(Extension):
+    """The mean of the step runs over the examples whose clean loss is above a threshold; DOM_RE of the paper.
+
+    The clean loss is that of the attack's mode (`craft_mode`), without a gradient. The examples that are left out still
+    pass through the network, so BatchNorm sees them, unlike in the authors' code, which takes them out of the batch:
+    that would make its size depend on the data. Where all are left out, the gradient is 0.
+
+    Args:
+        threshold: in nats; the authors' values for CIFAR-10 are 1.5 for adversarial training, 2.0 with single-step
+            attacks and 0.2 for standard training.
+        start: share of the training after which it begins, in [0, 1]; the authors take the second half.
+
+    Raises:
+        BadRequest: a negative threshold, a start outside [0, 1]; before work, a start after which nothing is left.
+
+    Example:
+        >>> DOM().cost(Cost(n_forward=2, n_gradients=10, n_updates=1))
+        Cost(n_forward=3, n_gradients=10, n_updates=1)
+    """
+
+    def __init__(self, threshold: float = 1.5, start: float = 0.5) -> None:
+        self.threshold = number(threshold, "dom: threshold", low=0.0)
+        self.start = number(start, "dom: start", low=0.0, high=1.0)
+
+    def __repr__(self) -> str:
+        """With its parameters."""
+        return f"DOM(threshold={self.threshold}, start={self.start})"
+
+    def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
+        """Refuse a start at the end.
+
+        Args:
+            model: unused.
+            recipe: unused.
+            data: unused.
+
+        Raises:
+            BadRequest: nothing would be left of the training.
+        """
+        number(self.start, "dom: start", low=0.0, high=1 - 1e-9)
+
+    def cost(self, step: Cost) -> Cost:
+        """A clean pass; none where the objective asks for it anyway (TRADES).
+
+        Args:
+            step: without it.
+
+        Returns:
+            With it, an upper bound.
+        """
+        return step + Cost(n_forward=1)
+
+    def around(self, step: Step, compute: Callable[[], Tensor]) -> Tensor:
+        """Gradients of the examples that are left.
+
+        Args:
+            step: the batch.
+            compute: sets the gradients of the objective.
+
+        Returns:
+            The mean loss of the examples that are left.
+        """
+        if step.progress < self.start:
+            return compute()
+        left = (default_loss(step.outputs(), step.y) > self.threshold).to(step.x.dtype)
+        weights = left * len(left) / left.sum().clamp_min(1.0)
+
+        def weighted(losses: Tensor) -> Tensor:
+            return losses * weights
+
+        step.reweigh.append(weighted)
+        try:
+            return compute()
+        finally:
+            step.reweigh.remove(weighted)
