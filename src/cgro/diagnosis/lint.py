@@ -160,15 +160,15 @@ class _Attacked:
         self.model, self.x, self.y, self.threat, self.seed, self.n_queries = model, x, y, threat, seed, n_queries
         self.slack = max(1.0, SLACK * len(x))
         self.gradients, self.usable = _gradients(model, x, y)
-        self.usual = self._broken(PGD(threat, n_steps=20))[0]
+        self.usual = self._broken(PGD(threat, n_steps=20, precision="float32"))[0]
 
     def checks(self, surrogate: Model | None) -> list[Check]:
-        strong, strong_x = self._broken(APGD(self.threat, n_steps=40))
-        margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin"))
+        strong, strong_x = self._broken(APGD(self.threat, n_steps=40, precision="float32"))
+        margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin", precision="float32"))
         gained = margin_too & ~strong
         strong_x = torch.where(gained.view(-1, *[1] * (self.x.ndim - 1)), margin_x, strong_x)
         strong = strong | margin_too
-        by_square, _ = self._broken(Square(self.threat, n_queries=self.n_queries))
+        by_square, _ = self._broken(Square(self.threat, n_queries=self.n_queries, precision="float32"))
         steps = (
             self._rises,
             self._large_radius,
@@ -204,7 +204,7 @@ class _Attacked:
         means: list[float] = []
         broken: list[int] = []
         for steps in (1, 5, 20):
-            wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False))
+            wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False, precision="float32"))
             means.append(float(margin(evaluated_outputs(self.model, x_adv), self.y).mean()))
             broken.append(int(wrong.sum()))
         text = (
@@ -222,8 +222,8 @@ class _Attacked:
             widest = widest * self.x[0].numel() ** (1 / self.threat.p)
         threat = replace(self.threat, radius=widest, box=(low, high))
         attacks = (
-            PGD(threat, n_steps=20, loss="margin", random_start=False),
-            PGD(threat, n_steps=20, n_restarts=3, loss="margin"),
+            PGD(threat, n_steps=20, loss="margin", random_start=False, precision="float32"),
+            PGD(threat, n_steps=20, n_restarts=3, loss="margin", precision="float32"),
         )
         wrong = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
         for attack in attacks:
@@ -251,7 +251,7 @@ class _Attacked:
         return check(name, alone <= self.slack, text, masking=True)
 
     def _effort(self) -> Check:
-        more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3))
+        more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3, precision="float32"))
         n_usual, n_more = int(self.usual.sum()), int(more.sum())
         text = f"20 steps break {n_usual} of {len(self.x)}, 60 steps with 3 restarts {n_more}"
         return check("steps and restarts", n_more - n_usual <= self.slack, text)
@@ -274,7 +274,7 @@ class _Attacked:
         other = surrogate
         if other is None:
             other = distil(self.model, self.x, self.threat)
-        attack = PGD(self.threat, n_steps=20, loss="margin")
+        attack = PGD(self.threat, n_steps=20, loss="margin", precision="float32")
         x_adv = attack(other, self.x, self.y, generator=self._generator())
         wrong = ~(margin(evaluated_outputs(self.model, x_adv), self.y) > 0)
         return self._beaten("transfer", wrong, strong, "adversarial examples of a surrogate")

@@ -47,7 +47,11 @@ def quick_ensemble(threat: ThreatModel) -> Ensemble:
     Returns:
         The attack.
     """
-    parts = (APGD(threat, n_steps=50), APGD(threat, n_steps=50, loss="margin"), Square(threat, n_queries=500))
+    parts = (
+        APGD(threat, n_steps=50, precision="float32"),
+        APGD(threat, n_steps=50, loss="margin", precision="float32"),
+        Square(threat, n_queries=500, precision="float32"),
+    )
     return Ensemble(threat, parts)
 
 
