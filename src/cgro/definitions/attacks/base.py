@@ -193,6 +193,10 @@ class Attack(ABC):
 
         Returns:
             As `search_batch`.
+
+        Raises:
+            RuntimeError: what the network raises, also when it is called plainly.
+            BadRequest: labels that do not fit the outputs.
         """
         with preserve_state(model, x.device), fast_weights(model, x, self.search_precision) as converted:
             try:

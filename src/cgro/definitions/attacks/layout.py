@@ -50,11 +50,11 @@ def fast_weights(model: Model, x: Tensor, precision: Precision) -> Iterator[bool
                 # Autocast casts a weight once a search, not once a pass, only if it requires a gradient.
                 copies[id(weight)] = nn.Parameter(laid_out.detach(), requires_grad=True)
             # Past `__setattr__`, which networks override.
-            module._parameters["weight"] = copies[id(weight)]
+            module._parameters.update(weight=copies[id(weight)])
         yield bool(owners)
     finally:
         for module, weight in owners:
-            module._parameters["weight"] = weight
+            module._parameters.update(weight=weight)
 
 
 def _convolutions(model: Model, x: Tensor, precision: Precision) -> list[tuple[nn.Module, nn.Parameter]]:
