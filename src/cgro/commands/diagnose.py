@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._target import Target, is_watched, prepare, settings_of, watched
@@ -175,8 +175,10 @@ def check(config: Config, result: DiagnoseSummary) -> None:
             raise bad(f"--max {key}", expected=f"a number of this diagnosis ({numbers})", got="none of them")
         value = found.typical
         if value is None or value > limit:
-            shown = "not a number" if value is None else f"{value:.4g}"
-            failed.append(f"{key} is {shown}, above {limit:g} (--max)")
+            shown, most = "not a number", f"{limit:g}"
+            if value is not None:
+                shown, most = apart(value, limit, digits=4)
+            failed.append(f"{key} is {shown}, above {most} (--max)")
     if failed:
         raise CheckFailed("; ".join(failed))
 

@@ -354,14 +354,23 @@ def sentence_of(score: MemoryScore, memory: MemoryRecord) -> str:
     text += f": {ending}."
     if memory.quarters:
         first, last = _from_memory(memory.quarters[0]), _from_memory(memory.quarters[-1])
+        near, far = (100 * (1 - quarter.test) for quarter in (memory.quarters[0], memory.quarters[-1]))
         text += (
             f" In the quarter nearest to the standard network's boundary {first}, in the farthest {last} (robust "
-            "training minus test images)."
+            f"training minus test images, at most the robust test error, {near:.0f} and {far:.0f} points)."
         )
     if memory.stages is not None:
-        order = "come in the order of the theory" if memory.stages.ordered else "do not come in the order of the theory"
-        text += f" The three stages of training {order}."
+        text += f" The three stages of training {_order_of(memory.stages)}."
     return text
+
+
+def _order_of(stages: RealStagesRecord) -> str:
+    """Whether the stages come in order; ends at one evaluation are no order that was seen."""
+    if not stages.ordered:
+        return "do not come in the order of the theory"
+    if len({stages.clean_learned, stages.generalized, stages.memorized}) < 3:
+        return "do not contradict the order of the theory, but not all end at evaluations of their own"
+    return "come in the order of the theory"
 
 
 def _from_memory(quarter: QuarterRecord) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, number
+from cgro._check import BadRequest, apart, bad, number
 from cgro.definitions.draws import Draws, draws_for
 
 _EPS32 = 2.0**-23
@@ -92,8 +92,8 @@ class ThreatModel:
             hint = "give it in units of the input"
             if self.radius < 256:  # 8 where 8/255 was meant
                 hint = f"did you mean {self.radius:g}/255?"
-            expected = f"at most the width of the box, {high - low:g}"
-            raise bad("radius", expected=expected, got=f"{self.radius:g}", remedy=hint)
+            width, came = apart(high - low, self.radius)
+            raise bad("radius", expected=f"at most the width of the box, {width}", got=came, remedy=hint)
 
     def at(self, radius: float) -> "ThreatModel":
         """The same threat with another radius.
@@ -159,9 +159,10 @@ class ThreatModel:
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
         if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
             return
-        expected = f"values in [{self.box[0]:g}, {self.box[1]:g}]"
+        first, last, least, largest = apart(*self.box, low, high, digits=3)
+        expected = f"values in [{first}, {last}]"
         remedy = "move the normalization into the model, or give another box"
-        got = f"[{low:.3g}, {high:.3g}]"
+        got = f"[{least}, {largest}]"
         if low >= 0 and high > 2:  # images in 0..255
             remedy = "divide by 255"
         elif max(self.box[0] - low, high - self.box[1]) < _ROUNDED_AWAY:
@@ -381,9 +382,10 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
     n = math.prod(shape)
     diameter = (threat.box[1] - threat.box[0]) * n ** (1 / threat.p)
     if threat.radius > diameter:
+        most, came = apart(diameter, threat.radius)
         raise BadRequest(
-            f"radius: expected at most {diameter:g}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
-            f"got {threat.radius:g}; give it in units of the input in [0, 1]"
+            f"radius: expected at most {most}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
+            f"got {came}; give it in units of the input in [0, 1]"
         )
 
 

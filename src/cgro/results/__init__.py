@@ -87,6 +87,8 @@ from cgro.results.theory import (
     PredictionRecord,
     SeparationRow,
     SolverCheck,
+    SphereCheck,
+    ThresholdRecord,
 )
 
 __all__ = [
@@ -157,10 +159,12 @@ __all__ = [
     "SeparationSummary",
     "SolverCheck",
     "SpeedRow",
+    "SphereCheck",
     "Spread",
     "Summary",
     "TableRecord",
     "ThreatRecord",
+    "ThresholdRecord",
     "TrainSummary",
     "VerdictRecord",
     "Work",

@@ -51,6 +51,7 @@ from cgro.results.theory import (
     ParametersRecord,
     PredictionRecord,
     SeparationRow,
+    ThresholdRecord,
 )
 
 SCHEMA = 1
@@ -158,6 +159,8 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
         radius_ratio: delta / alpha.
         backend: that computed it.
         sweep: axis -> values.
+        sample_threshold: number of training examples above which the noise is not memorized, predicted; None where the
+            prediction does not apply, such as standard training.
     """
 
     preset: str
@@ -173,6 +176,7 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
     radius_ratio: float | UnsetType = UNSET
     backend: str | UnsetType = UNSET
     sweep: Mapping[str, Sequence[float]] | UnsetType = UNSET
+    sample_threshold: ThresholdRecord | UnsetType | None = UNSET
 
 
 class MemorizeSummary(Summary, frozen=True, kw_only=True):

@@ -2,8 +2,9 @@
 
 What a search finds bounds the robust error from below. An attack owns no model, no mode, no device and no global random
 state: it leaves parameters, buffers, modes, gradients and the global generators bit-equal, also when it raises, and it
-never returns a point outside ball and box or one that is weaker than the clean input. Only an attack that is asked for
-its last iterate (`PGD(keep="last")`) promises no more than ball and box.
+never returns a point outside ball and box (up to float32 rounding, see `ThreatModel.contains`) or one that is weaker
+than the clean input. Only an attack that is asked for its last iterate (`PGD(keep="last")`) promises no more than ball
+and box.
 """
 
 import math
