@@ -11,7 +11,6 @@ the site-packages of an environment with torchattacks (see attacks.py); without 
 
 import argparse
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,8 @@ from cgro.definitions.attacks import bfloat16_pays, loss_gradient
 from cgro.definitions.losses import default_loss
 from cgro.environment import environment
 from cgro.models import build
+from cgro.results import Spread
+from cgro.speed import alternated, torchattacks_peer
 from cgro.writing import dump_json, write_atomic
 
 N_STEPS = 10
@@ -90,30 +91,21 @@ def ways(model: nn.Module, x: Tensor, threat: ThreatModel) -> dict[str, Callable
         "float32": lambda: full(model, x, y),
         "passes": passes,
     }
-    try:
-        import torchattacks
-    except ImportError:
-        return found
-    peer = torchattacks.PGD(model, eps=threat.radius, alpha=plain.step, steps=N_STEPS, random_start=True)
-    found["torchattacks"] = lambda: peer(x, y)
+    peer = torchattacks_peer(model, plain)
+    if peer is not None:
+        found["torchattacks"] = lambda: peer(x, y)
     return found
 
 
-def timed(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def timed(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Sequence[float]]:
     """Seconds of CPU time; the first turn of each does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 1):
-        for name, call in calls.items():
-            started = time.process_time()
-            call()
-            if repeat:
-                seconds[name].append(time.process_time() - started)
-    return seconds
+    times = alternated(calls, repeats, clock=time.process_time)
+    return {name: taken.seconds for name, taken in times.items()}
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> dict[str, float]:
-    quartiles = statistics.quantiles([a / b for a, b in zip(above, below, strict=True)], n=4)
-    return dict(zip(("q1", "median", "q3"), (round(q, 3) for q in quartiles), strict=True))
+    found = Spread.of_ratio(above, below)
+    return {"q1": round(found.low, 3), "median": round(found.median, 3), "q3": round(found.high, 3)}
 
 
 def main() -> None:

@@ -25,9 +25,11 @@ from cgro.definitions import PGD, ThreatModel
 from cgro.definitions.attacks import Precision
 from cgro.models import build, fast_layout, n_parameters
 from cgro.runs import dump_json, environment, write_atomic
+from cgro.speed import common_attack
 from cgro.training import Adversarial, Evaluation, Recipe, errors_on, fit, make_fabric
 
 SHAPE, THREAT, STEP = (3, 32, 32), ThreatModel("inf", "8/255"), 2 / 255
+COMMON = PGD(THREAT, n_steps=7, step_size=STEP)
 
 
 def store(name: str, value: Any, threads: int) -> None:
@@ -43,23 +45,10 @@ def store(name: str, value: Any, threads: int) -> None:
     print(dump_json(value).decode())
 
 
-def common_attack(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """PGD-7 as it is usually written."""
-    x_adv = x + torch.empty_like(x).uniform_(-THREAT.radius, THREAT.radius)
-    x_adv = x_adv.clamp(0, 1)
-    for _ in range(7):
-        x_adv.requires_grad_()
-        loss = nn.functional.cross_entropy(model(x_adv), y)
-        gradient = torch.autograd.grad(loss, x_adv)[0]
-        x_adv = x_adv.detach() + STEP * gradient.sign()
-        x_adv = torch.min(torch.max(x_adv, x - THREAT.radius), x + THREAT.radius).clamp(0, 1)
-    return x_adv
-
-
 def common_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> float:
     started = time.perf_counter()
     model.eval()
-    x_adv = common_attack(model, x, y)
+    x_adv = common_attack(model, x, y, COMMON)
     attack = time.perf_counter() - started
     model.train()
     loss = nn.functional.cross_entropy(model(x_adv), y)

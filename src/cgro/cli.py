@@ -40,6 +40,7 @@ COMMANDS = {
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
     "lint": "can the robust errors of a run or a checkpoint be believed? checks, each with what to do",
+    "bench": "what this machine gives on MY network: attack, epoch, evaluation, beside the bare passes and peers",
     "diagnose": "does MY model overfit robustly? a run, checkpoints, curves or a training log",
     "dynamics": "the three stages of Section 5, simulated exactly on patch data",
     "separation": "distance between the classes, and the largest admissible radius",

@@ -336,6 +336,7 @@ def test_every_command_that_names_code_has_trust() -> None:
         "train",
         "evaluate",
         "lint",
+        "bench",
         "flatness",
         "memory",
         "diagnose",

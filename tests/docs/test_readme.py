@@ -18,6 +18,7 @@ YOURS = {"output.log", "path/to/folder", "weights.pt"}
 """Files of the reader's, in the examples of that section."""
 SMALL_NETWORK = ["--n-train", "60", "--n-test", "40", "--epochs", "2", "--attack", "pgd2", "--eval-attack", "pgd2"]
 TINY = {
+    "bench": ["--width", "1", "--n", "20", "--batch-size", "10", "--repeats", "1", "--attack", "pgd2"],
     "data": [],
     "diagnose": ["--device", "cpu"],
     "dynamics": ["--seeds", "1", "--n-steps", "300", "--n-test", "200"],

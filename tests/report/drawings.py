@@ -5,8 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tests.report.runs import checkpoints as kept_checkpoints
 from tests.report.runs import (
+    bench_run,
     diagnose_summary,
     diagnosis,
     dynamics_run,
@@ -23,6 +23,7 @@ from tests.report.runs import (
     write_flatness,
     write_plane,
 )
+from tests.report.runs import checkpoints as kept_checkpoints
 
 from cgro.report import (
     bound,
@@ -33,6 +34,7 @@ from cgro.report import (
     phase,
     representation,
     separation,
+    speed,
     theorem44,
     training,
 )
@@ -84,6 +86,10 @@ def parameter_law(folder: Path, text: str) -> None:
 
 def nearest_histogram(folder: Path, text: str) -> None:
     separation.nearest_histogram(separation_run(folder, text))
+
+
+def ratios_figure(folder: Path, text: str) -> None:
+    speed.ratios_figure(bench_run(folder, text))
 
 
 def memory_draw(folder: Path, text: str) -> None:
@@ -172,6 +178,7 @@ DRAWINGS: dict[str, Callable[[Path, str], None]] = {
     "theorem44.size_law": size_law,
     "theorem44.robust_brackets": robust_brackets,
     "separation.nearest_histogram": nearest_histogram,
+    "speed.ratios_figure": ratios_figure,
     "experiments.width_curves": width_curves,
     "experiments.curves_over_epochs": curves_over_epochs,
     "bound.bound_points": bound_points,

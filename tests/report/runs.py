@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from cgro.results import (
+    BenchSummary,
     BoundaryRecord,
     CheckRecord,
     DatasetRecord,
@@ -25,9 +26,12 @@ from cgro.results import (
     Metric,
     ModelRecord,
     OutcomeRecord,
+    PassesRecord,
     RiseRecord,
     SeparationRow,
     SeparationSummary,
+    SpeedRow,
+    Spread,
     Summary,
     ThreatRecord,
     TrainSummary,
@@ -375,6 +379,55 @@ def separation_run(folder: Path, text: str, *, radius: float | None = None, **ar
     run = make_run(folder, config={"command": "separation"}, summary=summary, rows=[])
     np.savez(run / "nearest.npz", **{"inf": NEAREST, "2": 2 * NEAREST, **arrays})
     return run
+
+
+def speed_row(way: str = "eager", over: float = 1.25, *, ours: bool = True, peer: float | None = None) -> SpeedRow:
+    """An attack that takes `over` times its floor, by quartiles a tenth around, and `peer` times as fast as a peer."""
+    peers = {} if peer is None else {"common loop": Spread(low=peer, median=peer, high=peer)}
+    one = Spread(low=1.0, median=1.0, high=1.0)
+    return SpeedRow(
+        work="attack",
+        way=way,
+        ours=ours,
+        n=32,
+        first_seconds=1.0,
+        seconds=one,
+        examples_per_second=one,
+        over_floor=Spread(low=0.9 * over, median=over, high=1.1 * over),
+        faster_than=peers,
+    )
+
+
+def bench_summary(rows: Sequence[SpeedRow], text: str = "digits", **changes: Any) -> BenchSummary:
+    one = Spread(low=1.0, median=1.0, high=1.0)
+    values = {
+        "command": "bench",
+        "seed": 0,
+        "threat": THREAT,
+        "outcome": COMPLETED,
+        "verdict": None,
+        "metrics": {},
+        "data": msgspec.structs.replace(DATA, name=text),
+        "model": msgspec.structs.replace(MODEL, name=text),
+        "attack": "PGD",
+        "eval_attack": "PGD",
+        "batch_size": 32,
+        "repeats": 3,
+        "device": text,
+        "threads": 1,
+        "flags": {"searches": "float32"},
+        "passes": PassesRecord(forward=one, gradient=one, update=one),
+        "rows": rows,
+        "left_out": {},
+        "recipe": None,
+    }
+    return BenchSummary(**{**values, **changes})
+
+
+def bench_run(folder: Path, text: str) -> Path:
+    """A way of ours and a peer's."""
+    summary = bench_summary([speed_row(text), speed_row("common loop", 2.5, ours=False)], text)
+    return make_run(folder, config={"command": "bench"}, summary=summary)
 
 
 def memory_run(folder: Path, **found: Any) -> Path:

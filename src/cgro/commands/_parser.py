@@ -74,7 +74,10 @@ def parse(
     if unknown:
         raise BadRequest(f"{_unknown(unknown, options)}; see cgro {command} --help")
     words = vars(written)
-    files, recipe = words.pop("config", []), words.pop("recipe", None)
+    files = words.pop("config", [])
+    recipe = None
+    if recipes:  # otherwise a command may have an option of this name
+        recipe = words.pop("recipe", None)
     typed = {name: options[name].from_word(word) for name, word in words.items()}
     in_files = _from_files(files, command, options)
     values: dict[str, Any] = {}

@@ -2,8 +2,8 @@
 written.
 
 `rates` holds what a share of examples proves, `measured` numbers over seeds, `records` the parts of every summary,
-`measurements`, `theory` and `artifact` those of some commands, `summaries` the summary of every command. Nothing here
-needs torch.
+`measurements`, `speed`, `theory` and `artifact` those of some commands, `summaries` the summary of every command.
+Nothing here needs torch.
 """
 
 from cgro.results.artifact import (
@@ -47,9 +47,11 @@ from cgro.results.records import (
     ThreatRecord,
     VerdictRecord,
 )
+from cgro.results.speed import PassesRecord, RecipeTime, SpeedRow, Spread, Work
 from cgro.results.summaries import (
     BY_COMMAND,
     ArtifactSummary,
+    BenchSummary,
     DataSummary,
     DiagnoseSummary,
     DynamicsSummary,
@@ -93,6 +95,7 @@ __all__ = [
     "BY_COMMAND",
     "Z95",
     "ArtifactSummary",
+    "BenchSummary",
     "Bound",
     "BoundRecord",
     "BoundaryRecord",
@@ -138,11 +141,13 @@ __all__ = [
     "MonitorSummary",
     "OutcomeRecord",
     "ParametersRecord",
+    "PassesRecord",
     "PredictionRecord",
     "Provenance",
     "QuarterRecord",
     "QuickstartSummary",
     "RealStagesRecord",
+    "RecipeTime",
     "ReproduceSummary",
     "RiseRecord",
     "RuleRecord",
@@ -153,13 +158,16 @@ __all__ = [
     "SeparationRow",
     "SeparationSummary",
     "SolverCheck",
+    "SpeedRow",
     "SphereCheck",
+    "Spread",
     "Summary",
     "TableRecord",
     "ThreatRecord",
     "ThresholdRecord",
     "TrainSummary",
     "VerdictRecord",
+    "Work",
     "commonest",
     "difference_interval",
     "json_schema",

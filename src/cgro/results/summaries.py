@@ -40,6 +40,7 @@ from cgro.results.records import (
     VerdictRecord,
     read_special,
 )
+from cgro.results.speed import PassesRecord, RecipeTime, SpeedRow
 from cgro.results.theory import (
     BoundaryRecord,
     BuiltRow,
@@ -242,6 +243,40 @@ class LintSummary(Summary, frozen=True, kw_only=True):
     checks: Sequence[CheckRecord]
 
 
+class BenchSummary(Summary, frozen=True, kw_only=True):
+    """How fast one network is attacked, trained and evaluated on one machine.
+
+    Attributes:
+        data: whose first examples are taken.
+        model: with its initial weights.
+        attack: of training, with every parameter.
+        eval_attack: of the evaluation, with every parameter.
+        batch_size: examples in an attack and in a step.
+        repeats: repetitions that are counted.
+        device: its kind and model.
+        threads: of torch.
+        flags: name -> value, of what decides the speed beside them.
+        passes: the bare passes.
+        rows: one per work and way.
+        left_out: way -> why it was not measured.
+        recipe: the estimate that was asked for.
+    """
+
+    data: DatasetRecord
+    model: ModelRecord
+    attack: str
+    eval_attack: str
+    batch_size: int
+    repeats: int
+    device: str
+    threads: int
+    flags: Mapping[str, str]
+    passes: PassesRecord
+    rows: Sequence[SpeedRow]
+    left_out: Mapping[str, str]
+    recipe: RecipeTime | None
+
+
 class ArtifactSummary(Summary, frozen=True, kw_only=True):
     """One artifact of the paper, reproduced."""
 
@@ -277,6 +312,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
     "quickstart": QuickstartSummary,
     "diagnose": DiagnoseSummary,
     "lint": LintSummary,
+    "bench": BenchSummary,
     "reproduce": ReproduceSummary,
 }
 """Command -> the summary of one seed."""

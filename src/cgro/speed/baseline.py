@@ -1,0 +1,68 @@
+"""Has anything become slower? Ratios of a run are compared with those of an earlier one, absolute times never."""
+
+from collections.abc import Mapping
+
+from msgspec import UNSET
+
+from cgro._check import bad
+from cgro.results import BenchSummary, Spread
+
+FALL = 0.15
+"""Share by which a ratio may fall before it is told. A choice: neighbors of a machine move medians by up to 10%."""
+SETTINGS = ("attack", "eval_attack", "batch_size", "device", "threads", "flags")
+"""Attributes of a summary that must be equal: the ratios of another setting say nothing."""
+
+
+def require_comparable(now: BenchSummary, before: BenchSummary, what: str) -> None:
+    """Refuse a baseline of other settings.
+
+    Args:
+        now: what was measured.
+        before: the baseline.
+        what: how messages call it.
+
+    Raises:
+        BadRequest: another network, data set, attack, batch, device, number of threads or flag (says which).
+    """
+    remedy = "measure with the same settings, or store a new baseline"
+    if (now.model, now.data.name) != (before.model, before.data.name):
+        got = f"{before.model.name} on {before.data.name}"
+        raise bad(what, expected=f"{now.model.name} on {now.data.name}", got=got, remedy=remedy)
+    for name in SETTINGS:
+        new = getattr(now, name)
+        old = getattr(before, name)
+        if new != old:
+            raise bad(what, expected=f"{name} {new}", got=str(old), remedy=remedy)
+
+
+def falls(now: BenchSummary, before: BenchSummary) -> list[str]:
+    """Ratios that fell by more than `FALL`: shares of the floor, and our speed over that of each peer.
+
+    Args:
+        now: what was measured.
+        before: the baseline; rows and peers that it lacks are left out.
+
+    Returns:
+        A sentence per ratio.
+    """
+    found: list[str] = []
+    old = _ratios(before)
+    for name, ratio in _ratios(now).items():
+        if name in old and ratio < (1 - FALL) * old[name]:
+            found.append(f"{name}: {ratio:.3g}, was {old[name]:.3g}")
+    return found
+
+
+def _ratios(summary: BenchSummary) -> dict[str, float]:
+    """Name -> median of a ratio that is higher where we are faster."""
+    ratios: dict[str, float] = {}
+    for row in summary.rows:
+        if not row.ours:
+            continue
+        ratios[f"{row.work}, {row.way}, share of the floor"] = 1 / row.over_floor.median
+        peers: Mapping[str, Spread] = {}
+        if row.faster_than is not UNSET:
+            peers = row.faster_than
+        for peer, spread in peers.items():
+            ratios[f"{row.work}, {row.way}, over {peer}"] = spread.median
+    return ratios

@@ -1,0 +1,98 @@
+"""A whole search as one CUDA graph, where a search is a function of tensors."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cgro._check import bad
+from cgro.definitions import Attack
+from cgro.definitions.attacks import SearchOptions
+from cgro.definitions.attacks.reads import read_batch
+from cgro.definitions.draws import draws_for
+
+N_WARM_UPS = 3
+"""Searches on a side stream before the capture: libraries tune and allocate in them. Torch's documentation takes 3."""
+
+
+def pure_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    """A search of one batch without the reads before and after it: what a graph can hold.
+
+    Args:
+        attack: any whose search runs no code of others.
+        model: (B, *S) -> (B, C) or (B,), the caller's to change; in evaluation mode.
+        x: (B, *S) inputs in the box; read here.
+        y: (B,) labels; read here.
+
+    Returns:
+        () -> (B, *S), the points that the attack finds from seed 0.
+
+    Raises:
+        BadRequest: inputs out of the box.
+
+    Example:
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> net, x, y = nn.Linear(2, 3), torch.rand(4, 2), torch.arange(4) % 3
+        >>> attack = PGD(ThreatModel("inf", 0.1), n_steps=3)
+        >>> torch.equal(pure_search(attack, net, x, y)(), attack.find(net, x, y, dropping="never").x)
+        True
+    """
+    options = SearchOptions(dropping="never", labels=read_batch(attack.threat, x, y))
+    draws = draws_for(None, len(x), x.device)
+
+    def search() -> Tensor:
+        return attack.search_batch(model, x, y, draws.copy(), options).best.x
+
+    return search
+
+
+def captured(call: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """A call as one CUDA graph: each replay does its work on the tensors that it read, as they are then.
+
+    Args:
+        call: reads no value on the host, and keeps to tensors that stay where they are.
+        device: of CUDA.
+
+    Returns:
+        A function that replays the graph and returns the tensor that `call` returned, written anew.
+
+    Raises:
+        BadRequest: no CUDA device.
+        RuntimeError: the call reads a value on the host, or does something else that a graph cannot hold.
+    """
+    if device.type != "cuda":
+        raise bad("device", expected="CUDA", got=device, remedy="only CUDA has graphs")
+    side = torch.cuda.Stream(device)
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(N_WARM_UPS):
+            call()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = call()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return found
+
+    return replay
+
+
+def captured_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    """`pure_search`, captured.
+
+    Args:
+        attack: see `pure_search`.
+        model: see `pure_search`; its weights must stay where they are as long as the graph is used.
+        x: (B, *S), on a CUDA device.
+        y: (B,) labels.
+
+    Returns:
+        () -> (B, *S).
+
+    Raises:
+        BadRequest: no CUDA device.
+        RuntimeError: see `captured`.
+    """
+    return captured(pure_search(attack, model, x, y), x.device)
