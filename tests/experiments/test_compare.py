@@ -178,7 +178,7 @@ def test_failures_stay_in_the_table_and_stop_nothing(
     assert "planted" in found["broken"].outcomes[0].reason
     assert found["ema"].metrics["robust_error/test"].by_seed != [None]
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "the loss was NaN or infinite" in page
+    assert "the network answers NaN or infinity after epoch 1" in page
     assert "ValueError: planted" in page
 
 
