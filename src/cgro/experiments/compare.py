@@ -331,15 +331,15 @@ def _computing(config: Config, plan: Plan) -> dict[str, object]:
     """What every command is told beside its job."""
     found: Settings = {}
     if config.device != "auto":
-        found["device"] = config.device
+        found |= {"device": config.device}
     if config.precision != "auto":
-        found["precision"] = config.precision
+        found |= {"precision": config.precision}
     if config.workers > 1:
-        found["threads"] = max(1, (config.threads or os.cpu_count() or 1) // config.workers)
+        found |= {"threads": max(1, (config.threads or os.cpu_count() or 1) // config.workers)}
     elif config.threads is not None:
-        found["threads"] = config.threads
+        found |= {"threads": config.threads}
     if any(_needs_trust(options) for options in (plan.base, *plan.remedies.values())):
-        found["trust"] = True  # all names of the plan have been admitted, and no run has others
+        found |= {"trust": True}  # all names of the plan have been admitted, and no run has others
     return found
 
 

@@ -130,7 +130,7 @@ def effect_of(differences: Mapping[str, Metric]) -> VerdictRecord:
         return _found(Label.FITS_LESS, text)
     if test.rises:
         return _found(Label.HARMS, f"the robust test error rises: {test} ({learned})")
-    return _found(Label.NONE, f"no change of the robust test error is shown: {test} ({learned})")
+    return _found(Label.NONE, f"the interval of the robust test error contains 0: {test} ({learned})")
 
 
 def _change(metric: Metric | None) -> Change | None:

@@ -1,6 +1,8 @@
 """How much memory a job needs at its peak: of the GPU where it computes on one, else of its process."""
 
 import contextlib
+import ctypes
+import gc
 import os
 import threading
 from collections.abc import Mapping
@@ -21,6 +23,9 @@ RESET = "5"
 
 def reset_peak() -> None:
     """Forget the peak so far. Where the system cannot do so, `peak` counts what came before as well."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # glibc alone: it keeps what was freed, and that counts as held
+        ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):

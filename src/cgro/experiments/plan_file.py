@@ -7,7 +7,7 @@ A plan may come from somebody else, so it is data: names in it that are code are
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -74,7 +74,7 @@ class Plan:
         found = {name: entry.default for name, entry in OPTIONS.items() if entry.names is not None}
         found |= {**self.base, **self.remedies[remedy]}
         if width is not None:
-            found["width"] = width
+            found |= {"width": width}
         return found
 
     def with_remedies(self, remedies: Mapping[str, Mapping[str, object]], where: str) -> "Plan":
@@ -98,10 +98,15 @@ class Plan:
         return replace(self, remedies={**self.remedies, **remedies})
 
     def text(self) -> bytes:
-        """The plan as YAML; `read_plan` reads it back."""
-        plain = {key: value for key, value in asdict(self).items() if value or key != "widths"}
+        """The plan as YAML; `read_plan` reads it back.
+
+        Returns:
+            Content of the file.
+        """
+        plain: Settings = {"base": dict(self.base), "seeds": self.seeds}
         if self.widths:
-            plain["widths"] = list(self.widths)
+            plain |= {"widths": list(self.widths)}
+        plain |= {"remedies": {name: dict(options) for name, options in self.remedies.items()}}
         return yaml.safe_dump(plain, sort_keys=False).encode()
 
 
@@ -146,7 +151,7 @@ def read_remedies(path: Path, trust: Trust = False) -> dict[str, Settings]:
     found = read_yaml_mapping(path)
     if "remedies" in found:
         _require_keys(found, ("remedies",), f"{path}")
-        return _remedies(found["remedies"], path, trust)
+        return _remedies(found.get("remedies"), path, trust)
     return _remedies(found, path, trust)
 
 

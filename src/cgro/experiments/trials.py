@@ -148,7 +148,7 @@ def _checked(plan: Plan, remedy: str, width: int | None, sizes: dict[str, int]) 
     """
     settings = plan.settings(remedy, width)
     try:
-        config = train.Config(**settings)  # pyright: ignore[reportArgumentType] - of the options' types, see `read_plan`
+        config = train.Config(**settings)  # pyright: ignore[reportArgumentType] - checked by `read_plan`
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
         cost = cost_of(config.build_objective(), config.build_extensions())
@@ -206,9 +206,9 @@ def _with_budget(trial: Trial, budget: int, own: Mapping[str, object]) -> Trial:
         return replace(trial, settings=settings)
     if config.lr_drops and "lr_drops" not in own:
         drops = {max(1, round(share * drop)) for drop in config.recipe().lr_drops}
-        settings["lr_drops"] = ",".join(str(drop) for drop in sorted(drops))
+        settings |= {"lr_drops": ",".join(str(drop) for drop in sorted(drops))}
     if config.radius_warmup and "radius_warmup" not in own:
-        settings["radius_warmup"] = share * config.radius_warmup
+        settings |= {"radius_warmup": share * config.radius_warmup}
     return replace(trial, settings=settings)
 
 

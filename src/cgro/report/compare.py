@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from cgro import __version__
 from cgro.report.markdown import line_of
 from cgro.report.page import csp_hash
-from cgro.report.style import COMPARED, GREY, MARKERS, figure, plain_text
+from cgro.report.style import COMPARED, GREY, MARKERS, counted, figure, plain_text
 from cgro.report.values import drawable
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
 from cgro.runs import write_atomic
@@ -40,7 +40,9 @@ NOTES = (
     "Means over seeds, in brackets the sample standard deviation.",
     "A gradient pass is one example once forward and once backward through the network. Epochs are set so that all "
     "remedies make as many, to within half an epoch; one that sets its epochs itself is marked with a star. Passes of "
-    "the table are those that were made. Seconds are of the training steps alone.",
+    "the table are those that were made. Seconds are of the training steps alone. Peak memory is that of the process "
+    "of the training, program and data included (on a GPU, of the device); in one process a later training counts "
+    "what earlier jobs left, with --workers 2 each has a process of its own.",
     "Differences are paired by seed (networks of one seed have the same data and order), with Student's 95% interval "
     "over seeds; they are not corrected for the number of remedies.",
     "A remedy helps if its robust test error is shown to fall. It only fits less if its gap closes because the robust "
@@ -104,7 +106,11 @@ COLUMNS = (
 
 
 def head_of() -> list[str]:
-    """Titles of the columns of the table, the remedy's name first."""
+    """Titles of the columns of the table.
+
+    Returns:
+        The remedy's name first.
+    """
     return ["remedy", *(column.title for column in COLUMNS)]
 
 
@@ -201,7 +207,7 @@ def setting_of(result: CompareSummary) -> str:
     if result.threat is not None:
         threat = f"l_{result.threat.p} radius {result.threat.radius:.4g}"
     n = f"{result.n} images of each part"
-    return f"{network} on {data}; {threat}; {result.attack} on at most {n}; {result.seeds} seeds"
+    return f"{network} on {data}; {threat}; {result.attack} on at most {n}; {counted(result.seeds, 'seed')}"
 
 
 def text(result: CompareSummary) -> str:
@@ -219,7 +225,7 @@ def text(result: CompareSummary) -> str:
     rows = [head]
     for name, record in result.remedies.items():
         cells = [columns[key].cell(record.metrics.get(key)) for key in keys[:-1]]
-        rows.append([name, *cells, f"{record.passes:.4g}"])
+        rows.append([name, *cells, f"{record.passes:,}"])
     wide = [max(len(row[k]) for row in rows) for k in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows]
     lines += ["", "errors in %, mean (sd) over seeds", "", *sentences_of(result)]
@@ -290,7 +296,10 @@ CAPTION = (
 
 
 def _options(record: RemedyRecord) -> str:
-    parts = [f"{name} {value}" for name, value in record.options.items()]
+    parts = []
+    for name, value in record.options.items():
+        several = value if isinstance(value, list) else [value]
+        parts.append(f"{name} {' + '.join(str(one) for one in several)}")
     return ", ".join([*parts, f"{record.epochs} epochs, {record.passes:,} gradient passes planned"])
 
 
