@@ -108,7 +108,13 @@ def test_an_added_remedy_stands_beside_the_finished_ones(tmp_path: Path) -> None
     assert before.items() <= marks(out).items()
     assert compare(plan, out) == 0  # the first command again keeps what was added
     assert "ema" in Run(out).read(CompareSummary).remedies
-    assert main(["compare", "--out", str(out), *QUICK]) == 0
+    moved = tmp_path / "moved"
+    out.rename(moved)
+    marked = marks(moved)
+    assert main(["compare", "--out", str(moved), *QUICK]) == 0  # whoever moves it makes nothing again
+    assert marks(moved) == marked
+    assert compare(plan, moved, "--overwrite", "--n", "10") == 0
+    assert list(Run(moved).read(CompareSummary).remedies) == ["plain"]
 
 
 def test_killed_in_the_middle_the_same_command_goes_on(whole: Path, tmp_path: Path) -> None:

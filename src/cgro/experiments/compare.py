@@ -89,11 +89,11 @@ def run(config: Config) -> Run:
     evaluated = _as_before(Run(path), config) if taken_up else _asked(config)
     plan = _plan(config, path / PLAN if taken_up else None)
     comparison = Comparison.of(plan, trials_of(plan), evaluated, path, _computing(config, plan))
-    comparison = comparison.estimated()
     stored = {"strong": evaluated.attack, "n": evaluated.n}
     begun = Run.start(path, "compare", stored, overwrite=config.overwrite)
     with Run(path).locked() if taken_up else begun as whole:
         write_atomic(whole.file(PLAN), plan.text())
+        comparison = comparison.estimated()
         try:
             with stopping_after(stop), at_once(config.workers) as (executor, carry):
                 comparison.make(executor, _watched(carry, path, config), at_once=config.workers)
