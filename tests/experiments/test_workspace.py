@@ -7,6 +7,7 @@ from tests.experiments.runs import evaluation, make, training, workspace
 
 from cgro._check import BadRequest
 from cgro.experiments.store import Store
+from cgro.experiments.workspace import _is_moved
 
 
 def test_a_finished_run_is_found_until_its_settings_are_others(tmp_path: Path) -> None:
