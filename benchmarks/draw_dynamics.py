@@ -2,7 +2,8 @@
 
     python benchmarks/draw_dynamics.py
 
-Reads benchmarks/results/law_*.json and full_ball.json; writes docs/figures/dynamics_laws and dynamics_full_ball.
+Reads benchmarks/results/law_*.json and full_ball.json, results/cpu/full-ball; writes docs/figures/dynamics_laws,
+dynamics_full_ball and full_ball_phases.
 """
 
 import json
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, ORANGE, PURPLE, RED, figure
+from cgro.dynamics.ball_theory import SIGNAL_THRESHOLD
+from cgro.experiments import full_ball as artifact
+from cgro.experiments.findings import read_findings
+from cgro.report.style import BLUE, GREEN, MARK, ORANGE, PURPLE, RED, figure
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parent / "docs" / "figures"
@@ -74,12 +78,20 @@ def full_ball() -> None:
                 )
             right.plot(x, [np.mean(c["noise_learned"]) for c in mine], color=color, marker="o", markersize=4,
                        label=f"attack in training: {label}")  # fmt: skip
+        left.axvline(SIGNAL_THRESHOLD, color=MARK, linestyle=":", label=r"predicted: signal alone, $1/\sqrt{2}$")
         left.set(xlabel="radius / signal strength", ylabel="error under the full l2 ball (%)", ylim=(-3, 103))
         right.set(xlabel="radius / signal strength", ylabel=r"noise learned, mean $V_i$")
-        left.legend(fontsize=7)
+        left.legend(fontsize=7, handlelength=4)
         right.legend(fontsize=7)
+
+
+def full_ball_phases() -> None:
+    """The phase map of the artifact `full-ball`, as a picture of docs/full_ball.md and for talks."""
+    path = HERE.parent / "results" / "cpu" / "full-ball" / "findings.json"
+    artifact.draw_map(read_findings(path, artifact.Findings), FIGURES / "full_ball_phases")
 
 
 if __name__ == "__main__":
     laws()
     full_ball()
+    full_ball_phases()

@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from cgro._check import BadRequest, bad, count, listed, number, one_line, one_of, printable
+from cgro._check import BadRequest, apart, bad, count, listed, number, one_line, one_of, printable
 
 
 def test_values_in_messages_are_short_and_printable() -> None:
@@ -65,6 +65,24 @@ def test_one_line_of_any_text_is_short_printable_and_stays_as_it_is() -> None:
         assert line.isprintable()
         assert one_line(line, limit=40) == line
         assert all(c.isprintable() or c == "\n" for c in printable(text))
+
+
+def test_a_limit_and_a_value_beyond_it_are_never_printed_alike() -> None:
+    assert apart(0.3, 0.25) == ["0.3", "0.25"]
+    assert apart(1.0, 1.0) == ["1", "1"], "equal ones are"
+    rng = random.Random(1)
+    for _ in range(200):
+        limit = 10 ** rng.uniform(-6, 6)
+        beyond = limit * (1 + 10 ** rng.uniform(-15, 0))
+        low, high = apart(limit, beyond, digits=3)
+        assert low != high
+        assert float(low) <= float(high)
+    assert apart(1.0, math.nextafter(1.0, 2.0))[1] == "1.0000000000000002"
+
+
+def test_the_range_of_a_number_is_told_apart_from_a_number_just_outside_it() -> None:
+    with pytest.raises(BadRequest, match=r"in \[0, 0.4999999\], got 0.49999995"):
+        number(0.49999995, "error", low=0.0, high=0.4999999)
 
 
 def test_errors_say_what_was_expected_what_came_and_what_to_do() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -12,7 +13,9 @@ from cgro import __version__
 from cgro._check import BadRequest
 from cgro.environment import (
     SCHEMA,
+    Accelerator,
     Machine,
+    accelerator_of,
     changes,
     current_environment,
     environment,
@@ -57,6 +60,34 @@ def test_a_file_of_other_types_is_one_line(tmp_path: Path, change: dict, words: 
     with pytest.raises(BadRequest, match=words) as caught:
         read_environment(path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_set_of_a_gpu_is_written_and_records_without_it_are_read(tmp_path: Path) -> None:
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025\n")
+    found = accelerator_of(torch, driver)
+    assert found == Accelerator(
+        driver="580.95.05",
+        cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),
+        tf32_convolutions=torch.backends.cudnn.allow_tf32,
+        float32_products=torch.get_float32_matmul_precision(),
+        deterministic=torch.backends.cudnn.deterministic,
+        benchmark=torch.backends.cudnn.benchmark,
+    )
+    kept = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not kept
+    try:
+        assert accelerator_of(torch, driver).benchmark is not kept
+    finally:
+        torch.backends.cudnn.benchmark = kept
+    assert accelerator_of(torch, tmp_path / "none").driver is None
+    plain = environment()
+    assert isinstance(plain["machine"], dict)
+    for more in ({}, {"gpu": "NVIDIA H100", "accelerator": msgspec.to_builtins(found)}):
+        path = tmp_path / "environment.json"
+        path.write_bytes(dump_json({**plain, "machine": {**plain["machine"], **more}}))
+        assert read_environment(path).machine.accelerator == (found if more else None)
 
 
 def test_a_missing_or_damaged_file_or_a_link_is_one_line(tmp_path: Path) -> None:

@@ -89,6 +89,30 @@ def listed(values: Iterable[object], most: int = 8, *, n: int | None = None) -> 
     return text
 
 
+def apart(*values: float, digits: int = 6) -> list[str]:
+    """Numbers as text, with as many digits as it takes to tell the different ones apart.
+
+    A message with a limit and a value beyond it must not print the two alike.
+
+    Args:
+        values: such as a limit and what came.
+        digits: significant digits where they suffice.
+
+    Returns:
+        One text per value.
+
+    Example:
+        >>> apart(0.3, 0.25), apart(0.3725490196, 0.3725490197)
+        (['0.3', '0.25'], ['0.3725490196', '0.3725490197'])
+    """
+    n_different = len(set(values))
+    for n_digits in range(digits, 17):
+        texts = [f"{value:.{n_digits}g}" for value in values]
+        if len(set(texts)) == n_different:
+            return texts
+    return [repr(value) for value in values]
+
+
 def bad(what: str, *, expected: object, got: object, remedy: str = "") -> BadRequest:
     """Build the error for a wrong value.
 
@@ -147,7 +171,8 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise bad(what, expected="a number such as 0.1 or 8/255", got=_written(value, repr)) from None
     if not math.isfinite(result) or not low <= result <= high:
-        raise bad(what, expected=f"a finite number in [{low:g}, {high:g}]", got=value)
+        least, largest, _ = apart(low, high, result)
+        raise bad(what, expected=f"a finite number in [{least}, {largest}]", got=value)
     return result
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -42,10 +43,40 @@ DECISIVE = {
     "processor": ("machine", "processor"),
     "instructions": ("machine", "instructions"),
     "GPU": ("machine", "gpu"),
+    "driver": ("machine", "accelerator", "driver"),
+    "cuDNN": ("machine", "accelerator", "cudnn"),
 }
 """Where the entries are that decide the last bits of a training, by the name a message gives them."""
+DRIVER = Path("/proc/driver/nvidia/version")
+"""Where the driver of NVIDIA says its version."""
 GIT_SECONDS = 5
 """After which git counts as failed. A choice: a repository on a slow network disk."""
+
+
+class Accelerator(Struct, frozen=True, kw_only=True):
+    """What beside the model of a GPU decides its bits and its speed, as the process had it set.
+
+    Commands change some of it while they compute: `fit` takes deterministic convolutions, and errors are evaluated
+    without TF32, whatever is set here.
+
+    Attributes:
+        driver: version of the driver; None where the system does not say.
+        cuda: version of CUDA that torch was built for; None for other kinds of GPU.
+        cudnn: version of cuDNN; None without it.
+        tf32_convolutions: whether convolutions of float32 may be computed in TF32; None where torch does not say.
+        float32_products: how products of float32 are computed: highest, high (TF32) or medium (bfloat16); None where
+            torch does not say.
+        deterministic: whether cuDNN may take deterministic kernels alone.
+        benchmark: whether cuDNN tries its kernels out on each new size.
+    """
+
+    driver: str | None
+    cuda: str | None
+    cudnn: int | None
+    tf32_convolutions: bool | None
+    float32_products: str | None
+    deterministic: bool
+    benchmark: bool
 
 
 class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,6 +89,7 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
         instructions: the widest vector instructions that torch uses, which decide whether `auto` searches run in
             bfloat16; None, and not written, where torch was not loaded.
         gpu: its model; None, and not written, where there is none.
+        accelerator: more of it; None, and not written, where there is none, and in records before it was noted.
     """
 
     system: str
@@ -65,6 +97,7 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cores: int | None
     instructions: str | None = None
     gpu: str | None = None
+    accelerator: Accelerator | None = None
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -197,16 +230,53 @@ def _entry(value: object, path: tuple[str, ...]) -> object:
 def _machine(torch: ModuleType | None) -> Machine:
     instructions = None
     gpu = None
+    accelerator = None
     if torch is not None:
         instructions = torch.backends.cpu.get_cpu_capability()
         if torch.cuda.is_available():
             gpu = torch.cuda.get_device_name()
+            accelerator = accelerator_of(torch, DRIVER)
     return Machine(
         system=platform.system(),
         processor=_processor(),
         cores=os.cpu_count(),
         instructions=instructions,
         gpu=gpu,
+        accelerator=accelerator,
+    )
+
+
+def accelerator_of(torch: ModuleType, driver: Path) -> Accelerator:
+    """What is set of a GPU, and what runs it.
+
+    Args:
+        torch: the module; it is not imported here.
+        driver: the file in which the driver says its version.
+
+    Returns:
+        As the process has it at this moment.
+    """
+    version = None
+    with contextlib.suppress(OSError):
+        found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", driver.read_text(errors="replace"))
+        if found is not None:
+            version = found.group(1)
+    cudnn = torch.backends.cudnn
+    # Torch refuses to say where older and newer flags were both used.
+    tf32_convolutions = None
+    float32_products = None
+    with contextlib.suppress(RuntimeError):
+        tf32_convolutions = cudnn.allow_tf32
+    with contextlib.suppress(RuntimeError):
+        float32_products = torch.get_float32_matmul_precision()
+    return Accelerator(
+        driver=version,
+        cuda=torch.version.cuda,
+        cudnn=cudnn.version(),
+        tf32_convolutions=tf32_convolutions,
+        float32_products=float32_products,
+        deterministic=cudnn.deterministic,
+        benchmark=cudnn.benchmark,
     )
 
 

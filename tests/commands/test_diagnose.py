@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_checks_for_continuous_integration(
     assert err.count("\n") == (code > 0)
     if code < 2:  # who fails the build also reads why
         assert json.loads(out)["verdict"]["label"] == "robust_overfitting"
+
+
+def test_a_number_just_above_what_is_allowed_is_not_printed_as_it(
+    log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diagnose", str(log), "--json", "--out", str(tmp_path / "o")]) == 0
+    entry = json.loads(capsys.readouterr().out)["metrics"]["robust_error/test@last_five"]
+    found = next(entry[name] for name in ("value", "mean") if entry.get(name) is not None)
+    allowed = f"robust_error/test@last_five={found - 1e-7!r}"
+    assert main(["diagnose", str(log), "--json", "--out", str(tmp_path / "p"), "--max", allowed]) == 1
+    shown, most = re.search(r"is (\S+), above (\S+) ", capsys.readouterr().err).groups()
+    assert shown != most
 
 
 def test_seeds_in_one_table_are_several_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,12 @@
 """`cgro dynamics` from its configuration to the summary and the figures."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from cgro.cli import main
-from cgro.commands import dynamics
-from cgro.commands.dynamics import Config, parse_sweep, run, setting_of
+from cgro.commands.dynamics import STATEMENTS, Config, parse_sweep, run, setting_of, statement_of
 from cgro.dynamics import PRESETS, theorem_radius_ratio
 from cgro.report.dynamics import filters_gif
 from cgro.runs import Run
@@ -62,6 +62,16 @@ def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
     assert result["metrics"]["robust_error/test"]["bound"] == "lower"
     assert result["metrics"]["robust_error/test@signal"]["bound"] == "exact"
     assert result["metrics"]["robust_error/test"]["value"] >= result["metrics"]["robust_error/test@signal"]["value"]
+    # The theorem's 1/2 is about the adversary along w*: it is no statement about this run.
+    assert result["statement"].startswith("full ball:")
+    assert "coin flip" not in result["statement"]
+
+
+def test_a_calibrated_preset_says_so_against_a_full_ball_too():
+    ball = replace(PRESETS["table2"], adversary="l2")
+    assert statement_of("table2", PRESETS["table2"]) == STATEMENTS["table2"]
+    assert "CALIBRATED" in statement_of("table2", ball)
+    assert "every patch" in statement_of("table2", ball)
 
 
 def test_a_prediction_that_never_comes_is_printed_as_infinite(tmp_path, capsys):
@@ -146,8 +156,10 @@ def test_sweep_of_three_parameters_is_refused():
 
 
 def test_the_statement_of_the_theorem_is_made_only_under_its_condition() -> None:
-    assert "coin flip" in dynamics.statement_of("theorem", 0.9)
+    theorem = PRESETS["theorem"]
+    assert "coin flip" in statement_of("theorem", replace(theorem, radius_ratio=0.9))
     for ratio in (1.0, 1.5):
-        assert "outside the condition of Theorem 5.9" in dynamics.statement_of("theorem", ratio)
-        assert "coin flip" not in dynamics.statement_of("theorem", ratio)
-    assert dynamics.statement_of("table2", 1.5) == dynamics.STATEMENTS["table2"]
+        said = statement_of("theorem", replace(theorem, radius_ratio=ratio))
+        assert "outside the condition of Theorem 5.9" in said
+        assert "coin flip" not in said
+    assert statement_of("table2", replace(PRESETS["table2"], radius_ratio=1.5)) == STATEMENTS["table2"]

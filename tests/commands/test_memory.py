@@ -9,7 +9,7 @@ import pytest
 from cgro.cli import main
 from cgro.commands import memory as command
 from cgro.flatness import MemoryScore
-from cgro.results import MemoryRecord, QuarterRecord
+from cgro.results import MemoryRecord, QuarterRecord, RealStagesRecord
 
 TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp", "--epochs", "12", "--radius", "0.1",
         "--eval-attack", "pgd2", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
@@ -130,3 +130,20 @@ def test_memory_is_said_only_where_its_interval_is_above_zero(interval: tuple[fl
     text = command.sentence_of(MemoryScore(0.1, (0.05, 0.2), 0.6), record)
     assert f"boundary {said}" in text
     assert ("robust from memory, in" in text) == (interval[0] > 0)
+    assert "at most the robust test error, 60 and 60 points" in text
+
+
+@pytest.mark.parametrize(
+    ("generalized", "ordered", "said"),
+    [
+        (14, True, "come in the order"),
+        (10, True, "do not contradict the order"),
+        (30, False, "do not come in the order"),
+    ],
+)
+def test_stages_that_end_at_one_evaluation_are_no_order_that_was_seen(
+    generalized: int, ordered: bool, said: str
+) -> None:
+    stages = RealStagesRecord(clean_learned=10, generalized=generalized, memorized=20, parted=None, ordered=ordered)
+    record = MemoryRecord(radius=0.1, stages=stages)
+    assert f"stages of training {said}" in command.sentence_of(MemoryScore(0.1, (0.05, 0.2), 0.6), record)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests import oracles
 from tests.cases import THREATS, points
 
+from cgro._check import BadRequest
 from cgro.definitions import ThreatModel
+from cgro.definitions.threat import require_radius_fits
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
 
@@ -137,3 +139,16 @@ def test_strings_and_fractions_are_read_exactly() -> None:
     assert [ThreatModel(p, 0.1).p for p in ("1", "2", 2.0)] == [1, 2, 2]
     for p, q in itertools.pairwise((1, 2, math.inf)):
         assert ThreatModel(p, 0.1) != ThreatModel(q, 0.1)
+
+
+def test_inputs_just_outside_the_box_are_not_said_to_be_its_ends() -> None:
+    with pytest.raises(BadRequest) as refused:
+        ThreatModel("inf", 0.1).check_input(torch.tensor([[0.0, 1.0004]]))
+    assert "expected values in [0, 1], got [0, 1.0004]" in str(refused.value)
+
+
+def test_a_radius_just_beyond_the_diameter_is_not_said_to_be_it() -> None:
+    with pytest.raises(BadRequest, match="at most the width of the box, 1, got 1.0000001;"):
+        ThreatModel("inf", 1.0000001)
+    with pytest.raises(BadRequest, match="at most 2, the diameter of the box in l_2 over 4 inputs, got 2.0000001;"):
+        require_radius_fits(ThreatModel("2", 2.0000001), torch.Size([4]))

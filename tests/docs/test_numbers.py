@@ -82,3 +82,36 @@ def test_training_quotes_table_1() -> None:
     assert line("robust gap, points", (f"{g:.1f}" for g in gaps.values())) in lines
     rise, opened = means[16]["robust_train"] - means[4]["robust_train"], gaps[16] - gaps[4]
     assert f"from x4 to x16 it rises by {rise:.1f} points and the gap by {opened:.1f}" in words("docs/training.md")
+
+
+def test_documents_quote_memory_as_a_share_of_the_robust_test_error() -> None:
+    found = json.loads((CPU / "memory" / "findings.json").read_text())["data"]
+    said = []
+    for data in ("mnist", "cifar10"):
+        train, test = (np.mean(found[data]["quarters"][part], axis=0) for part in ("train", "test"))
+        said.append([f"{share:.0f}" for share in 100 * (train - test) / (1 - test)])
+    (a, b, c, d), (e, f, g, h) = said
+    text = words("docs/flatness.md")
+    assert f"memory is {a}, {b}, {c} and {d}% on MNIST and {e}, {f}, {g} and {h}% on CIFAR-10" in text
+
+
+def test_flatness_quotes_figure_4() -> None:
+    found = json.loads((CPU / "figure4" / "findings.json").read_text())
+    local, after = np.mean(found["local"], axis=0), found["epochs"].index(found["after"])
+    over_all = f"rises from {local[0]:.1f} to {local[-1]:.1f} over training"
+    text = words("docs/flatness.md")
+    assert f"{over_all}, from {local[after]:.1f} to {local[-1]:.1f} after the learning rate drops" in text
+    assert over_all.replace(" over training", "") in words("docs/independent_check.md")
+    claims = json.loads((CPU / "figure4" / "summary.json").read_text())["claims"]
+    (numbers,) = [claim["numbers"] for claim in claims if claim["name"] == "figure4/correlation"]
+    assert f"Without the mean of each epoch it is {numbers['within_epochs']:.2f}" in text
+
+
+def test_training_quotes_the_optimizers_that_widths_are_compared_in() -> None:
+    mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
+    narrow, wide = mnist["2-sgd-warm"], mnist["16-warm"]
+    text = words("docs/training.md")
+    mean = {key: np.mean(narrow[key]) for key in ("robust_test", "robust_train")}
+    assert f"{mean['robust_test']:.1f}% robust test accuracy at x2 ({mean['robust_train']:.1f}% on training" in text
+    mean = {key: np.mean(wide[key]) for key in ("robust_test", "robust_train")}
+    assert f"has {mean['robust_test']:.1f}% ({mean['robust_train']:.1f}%)" in text

@@ -92,15 +92,27 @@ def test_the_quick_commands_run_in_the_order_of_the_page(tmp_path: Path) -> None
     assert (tmp_path / "report.html").exists()
 
 
+def run_snippet(number: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the page's Python snippet of this number, from 0, in a folder of its own."""
+    snippet = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[number]
+    command = [sys.executable, "-W", "error::UserWarning", "-c", snippet]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
 def test_the_snippet_runs_as_written(tmp_path: Path) -> None:
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", snippet], capture_output=True, text=True, cwd=tmp_path
-    )
+    done = run_snippet(0, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     clean, robust = done.stdout.splitlines()
     assert re.fullmatch(r"ErrorRate\(wrong=\d+, n=200, bound='exact'\)", clean)
     assert re.fullmatch(r"ErrorRate\(wrong=\d+, n=200, bound='lower'\)", robust)
+
+
+def test_the_monitor_runs_as_written(tmp_path: Path) -> None:
+    done = run_snippet(1, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("robust", "cgro", "robust_overfitting", "underfitting", "too_little_evidence")
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "runs" / "monitored" / "summary.json").exists()
 
 
 def test_links_lead_somewhere() -> None:

@@ -18,6 +18,7 @@ from cgro.dynamics import (
     growth_end,
     onset_ratio,
     plateau,
+    signal_exponent,
     simulate,
 )
 from cgro.trajectory import Outcome, Trajectory
@@ -62,6 +63,52 @@ def test_no_plateau_below_the_signal_strength():
     for setting in (PRESETS["theorem"], PRESETS["control"], replace(BEYOND, robust_weight=0.0)):
         assert plateau(setting) is None
         assert final_signal(setting) is None
+
+
+@pytest.mark.parametrize("q", [2.0, 3.0, 4.0])
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 1.0, 2.0])
+def test_the_finite_size_exponent_is_that_of_its_differential_equation(q, exponent):
+    """dM/dtau = alpha^2 M^(2-2/q) e^(-M) up to tau = v_0^(2-q) - 1, v_0 ~ alpha^(-e), at two nearby alphas."""
+
+    def settled(log_alpha, v):
+        start = v * math.exp(-exponent * log_alpha)
+        time = math.log(1 / start) if q == 2 else start ** (2 - q) - 1
+        # By x = ln tau' in place of time, from a margin of 1 on; the scale of time makes M as large as in the runs.
+        end = 2 * log_alpha + math.log(time) + 9
+        flow = solve_ivp(
+            lambda x, m: math.exp(x - m[0]) * m ** (2 - 2 / q), (-12, end), [1.0], rtol=1e-10, method="LSODA"
+        )
+        return flow.y[0, -1]
+
+    v = 0.05
+    step = 1e-3
+    low, middle, high = (settled(h, v) for h in (-step, 0.0, step))
+    measured = -q + (math.log(high) - math.log(low)) / (2 * step)
+    predicted = signal_exponent(q, middle, init_exponent=exponent, noise_start=v)
+    k = 2 + exponent * max(q - 2, 0.3)
+    assert predicted == pytest.approx(measured, abs=max(abs(k), 0.1) / middle**2)
+    if exponent != 0 and q > 2:  # and the start matters: without it the prediction would be off
+        assert abs(signal_exponent(q, middle) - measured) > 5 * abs(predicted - measured)
+
+
+def test_the_finite_size_exponent_tends_to_minus_q():
+    slopes = [signal_exponent(3, margin, init_exponent=1) for margin in (10, 100, 1e6)]
+    assert slopes == sorted(slopes, reverse=True)
+    assert slopes[-1] == pytest.approx(-3, abs=1e-5)
+
+
+def test_the_finite_size_exponent_is_that_of_the_simulator():
+    """Two alphas, filters that start the same: radius = alpha, until all noise is memorized."""
+    margins, us, alphas = [], [], (2.5, 4.0)
+    for a in alphas:
+        setting = replace(PRESETS["theorem"], data=PatchData(100, signal_strength=a), n_train=10, n_filters=16,
+                          lr=0.3 / a**2, init_std=0.03, radius_ratio=1.0)  # fmt: skip
+        run = simulate(setting, n_steps=400_000, n_records=60, n_test=2, stop_when="memorized")
+        us.append(run.final("signal_learned")[0])
+        margins.append(a**3 * us[-1])
+    slope = np.log(us[1] / us[0]) / np.log(alphas[1] / alphas[0])
+    assert slope == pytest.approx(signal_exponent(3, np.mean(margins)), abs=0.01)
+    assert abs(slope + 3) > 0.1
 
 
 def test_extinction_is_where_the_final_signal_vanishes():

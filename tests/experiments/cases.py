@@ -44,7 +44,7 @@ class Cases:
 
 
 def cases_of(artifact: Artifact) -> Cases:
-    return importlib.import_module(f"tests.experiments.test_{artifact.NAME}").CASES
+    return importlib.import_module(f"tests.experiments.test_{artifact.NAME.replace('-', '_')}").CASES
 
 
 def judged(artifact: Artifact, findings: Findings, paper: Any = None) -> dict[str, Claim]:

@@ -5,7 +5,7 @@ from tests.experiments.cases import Cases, Wrong, judged, spread
 
 from cgro.experiments import bound
 from cgro.experiments.bound import PAPER, Findings, Sides
-from cgro.experiments.claims import PARTLY
+from cgro.experiments.claims import DERIVED, NOT_REPRODUCED, PARTLY
 
 SIDES = Sides(
     bound=spread(20.0),
@@ -23,6 +23,7 @@ CASES = Cases(
     wrong=[Wrong(replace(PAPER, side="below the gap"), "bound/cifar10")],
     swapped=replace(RIGHT, data={**RIGHT.data, "mnist": replace(SIDES, bound=SIDES.gap, gap=SIDES.bound)}),
     notices="bound/mnist",
+    expected={"bound/cifar10_first_order": DERIVED, "bound/mnist_first_order": DERIVED},
     drawn=frozenset({"bound"}),
 )
 
@@ -32,6 +33,11 @@ def test_a_vacuous_bound_is_partly() -> None:
     claim = judged(bound, found)["bound/mnist"]
     assert claim.verdict == PARTLY
     assert "vacuous" in claim.reason
+
+
+def test_a_ratio_below_the_limit_is_not_reproduced_although_theory_derives_it() -> None:
+    found = replace(RIGHT, data={"mnist": replace(SIDES, ratio=spread(0.2, 0.01))})
+    assert judged(bound, found)["bound/mnist_first_order"].verdict == NOT_REPRODUCED
 
 
 def test_the_table_has_both_inequalities() -> None:

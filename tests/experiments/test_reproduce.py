@@ -1,11 +1,13 @@
 """`cgro reproduce all --scale smoke` once, then everything about it: page, resumption, planted claims, bad input."""
 
+import dataclasses
 import json
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from msgspec.structs import replace
@@ -13,13 +15,13 @@ from tests.test_interrupt import wait_for
 
 from cgro.cli import main
 from cgro.experiments import figure1, table2, theorem47
-from cgro.experiments.claims import NOT_REPRODUCED
+from cgro.experiments.claims import DERIVED, NOT_REPRODUCED, Claim, Ruling
 from cgro.experiments.document import main as write_document
 from cgro.experiments.registry import ARTIFACTS, names
 from cgro.experiments.store import Store
 from cgro.experiments.workspace import Workspace
 from cgro.report import artifacts, reproduction
-from cgro.results import ArtifactSummary
+from cgro.results import ArtifactSummary, ReproduceSummary
 from cgro.runs import Run
 
 ALL = ["reproduce", "all", "--scale", "smoke", "--threads", "1"]
@@ -124,6 +126,24 @@ def test_a_planted_claim_exits_1_and_is_named(
     assert "NOT REPRODUCED" in (out / "index.md").read_text()
     claims = {claim.name: claim.verdict for claim in Run(out / "theorem47").read(ArtifactSummary).claims}
     assert claims["theorem47/floor"] == NOT_REPRODUCED
+
+
+def test_no_other_verdict_than_a_refutation_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["reproduce", "theorem47", "--scale", "smoke", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    claims = Run(tmp_path / "out" / "theorem47").read(ArtifactSummary).claims
+    assert DERIVED in {claim.verdict for claim in claims}
+    check = theorem47.check
+    for verdict in get_args(Ruling):
+
+        def planted(*given: object, verdict: Ruling = verdict) -> list[Claim]:
+            return [dataclasses.replace(claim, verdict=verdict) for claim in check(*given)]  # type: ignore[arg-type]
+
+        monkeypatch.setattr(theorem47, "check", planted)
+        assert main(words) == (1 if verdict == NOT_REPRODUCED else 0), verdict
+        found = Run(tmp_path / "out").read(ReproduceSummary).verdict
+        assert found
+        assert (found.label, found.reason) == (verdict, f"3 {verdict}")
 
 
 def test_killed_again_and_again_it_ends_in_the_same_page(smoke: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from tests.experiments.cases import Cases, Wrong, judged
 
 from cgro.experiments import theorem47
-from cgro.experiments.claims import NOT_REPRODUCED, PARTLY
+from cgro.experiments.claims import DERIVED, NOT_REPRODUCED, PARTLY
 from cgro.experiments.theorem47 import PAPER, Findings, Sizes, is_as_expected
 from cgro.results import BuiltRecord, BuiltRow, FamilyRow
 
@@ -59,6 +59,7 @@ CASES = Cases(
     ],
     swapped=replace(RIGHT, radii={"0.1": replace(SIZES, floor=list(SIZES.memorizer))}),
     notices="theorem47/floor",
+    expected={"theorem47/floor": DERIVED},
 )
 
 

@@ -154,7 +154,19 @@ def test_the_verdict_stands_first_with_its_evidence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "tone"), [("robust", "good"), ("cgro", "bad"), ("too_little_evidence", ""), ("none", "")]
+    ("label", "tone"),
+    [
+        ("robust", "good"),
+        ("cgro", "bad"),
+        ("too_little_evidence", ""),
+        ("none", ""),
+        ("reproduced", "good"),
+        ("not reproduced", "bad"),
+        ("derived", ""),
+        ("partly", ""),
+        ("cannot be told", ""),
+        ("cannot be tested at this scale", ""),
+    ],
 )
 def test_the_tone_of_a_verdict(label: str, tone: str, tmp_path: Path) -> None:
     summary = train_summary(verdict=VerdictRecord(label=label, reason="x"))

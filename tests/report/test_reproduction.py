@@ -40,14 +40,19 @@ def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tm
 
 def test_verdicts_are_counted_and_failures_are_loud(tmp_path: Path) -> None:
     found = result()
-    verdicts = ("reproduced", "not reproduced", "not reproduced", "cannot be tested at this scale")
+    untested = "cannot be tested at this scale"
+    verdicts = ("reproduced", "not reproduced", "not reproduced", untested, "derived", "cannot be told")
     found["claims"] = [{**found["claims"][0], "verdict": verdict} for verdict in verdicts]
     groups = [[Result(read_summary(found, "", ArtifactSummary), tmp_path)]]
     (tmp_path / "a.svg").write_text("<svg/>")
     text = reproduction.markdown(groups, tmp_path)
-    assert "| [x](#x) | cpu | 1 |  | 2 | 1 |" in text
+    assert "| [x](#x) | cpu | 1 | 1 |  | 1 | 2 | 1 |" in text
     assert text.count("**NOT REPRODUCED**") == 2
-    assert reproduction.html(groups, tmp_path, title="t").count("<strong>NOT REPRODUCED</strong>") == 2
+    page = reproduction.html(groups, tmp_path, title="t")
+    assert page.count("<strong>NOT REPRODUCED</strong>") == 2
+    for plain in ("derived", "cannot be told", untested):
+        assert f"| {plain} |" in text
+        assert f"<td>{plain}</td>" in page, "only what was measured is set off"
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), "\n![x](/etc/passwd)", "a\n- b\n| c |\n# d", "[x](javascript:1)"])

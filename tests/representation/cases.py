@@ -28,6 +28,18 @@ def probes(m: RobustMemorizer, x: torch.Tensor, g: torch.Generator, n: int = 300
     return torch.cat([x, near, everywhere]).clamp(m.supports.low, m.supports.high)
 
 
+def narrow(p: str, variant: str, radius: float, *, face: bool = False, n: int = 8, dim: int = 40) -> RobustMemorizer:
+    """A network with a small radius, hence a narrow ramp, whose clean model says the wrong label everywhere on half."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (n, dim), generator=g).to(torch.uint8)
+    if face:  # on the faces and one step from them
+        x = torch.tensor([0, 1, 254, 255], dtype=torch.uint8)[torch.randint(0, 4, (n, dim), generator=g)]
+    constant = torch.nn.Sequential(torch.nn.Linear(dim, 1), torch.nn.Flatten(0)).eval().requires_grad_(False)
+    for parameter, value in zip(constant.parameters(), (0.0, 1.0), strict=True):
+        parameter.fill_(value)
+    return RobustMemorizer(constant, x, torch.arange(n) % 2 * 2 - 1, ThreatModel(p, radius), variant=variant)
+
+
 def pixel_case(p: str, n: int = 30, dim: int = 60, seed: int = 0, **more):
     g = torch.Generator().manual_seed(seed)
     x, y = torch.randint(0, 256, (n, dim), generator=g).to(torch.uint8), torch.arange(n) % 2 * 2 - 1

@@ -1,6 +1,8 @@
 """Theorem 4.4, robust training error 0: certificates against attacks and rational arithmetic, and planted faults."""
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 import torch
@@ -8,9 +10,11 @@ from tests.representation.cases import VARIANTS, case, pixel_case
 from torch import nn
 
 from cgro._check import BadRequest
+from cgro.bounds import Layer
 from cgro.data import Dataset
 from cgro.definitions import PGD, ThreatModel, margin
-from cgro.representation import RobustMemorizer, certify, small_margin_points
+from cgro.models import build
+from cgro.representation import RobustMemorizer, certified_robust, certify, separation, small_margin_points
 
 
 @pytest.mark.parametrize("n_classes", [1, 3])
@@ -92,3 +96,66 @@ def test_certify_refuses_what_it_cannot_answer():
     with pytest.raises(BadRequest, match="p = inf"):
         certify(m, threat=ThreatModel(2, 0.1))
     assert math.isinf(m.threat.p)
+
+
+@pytest.mark.parametrize(("score", "proved"), [(1e-9, False), (1e-6, True)])
+def test_a_clean_margin_within_the_rounding_of_a_touching_support_proves_nothing(score, proved):
+    """The ball ends where the support of the point 0.2, of the other class, does."""
+    clean = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)).double().eval().requires_grad_(False)
+    for parameter, value in zip(clean.parameters(), (0.0, score), strict=True):
+        parameter.fill_(value)
+    x = torch.tensor([[0.2], [0.8]], dtype=torch.float64)
+    m = RobustMemorizer(clean, x, torch.tensor([-1, 1]), ThreatModel("inf", 0.05), ramp=0.05)
+    end = 0.2 + float(m.supports.reach[0])
+    touching = torch.tensor([[end + 0.05]], dtype=torch.float64)
+    assert bool(certified_robust(m, touching, torch.tensor([1]))) == proved
+    assert bool(certified_robust(m, touching + 0.01, torch.tensor([1])))
+
+
+def _exactly(layers: Sequence[Layer], x: list[Fraction]) -> Fraction:
+    """The written-out network with its stored weights, in rational arithmetic: no rounding but that of the weights."""
+    z = x
+    for number, layer in enumerate(layers):
+        if number:
+            z = [max(value, Fraction(0)) for value in z]
+        sums = [Fraction(float(b)) for b in layer.bias]
+        rows, cols = layer.weight.indices().tolist()
+        for row, col, weight in zip(rows, cols, layer.weight.values().tolist(), strict=True):
+            sums[row] += Fraction(weight) * z[col]
+        z = sums
+    (score,) = z
+    return score
+
+
+def _rim(p: str) -> list[tuple[Fraction, ...]]:
+    """Rational vectors of p-norm 1 in three dimensions: corners and faces, vertices, points of the sphere."""
+    one, none, half = Fraction(1), Fraction(0), Fraction(1, 2)
+    axes = [(s, none, none) for s in (one, -one)] + [(none, s, none) for s in (one, -one)] + [(none, none, one)]
+    signs = [(a, b, c) for a in (one, -one) for b in (one, -one) for c in (one, -one)]
+    if p == "inf":
+        return signs + axes + [(one, half, -one)]
+    if p == "1":
+        return axes + [(a / 3, b / 3, c / 3) for a, b, c in signs] + [(half, -half, none)]
+    thirds = [(a / 3, b * Fraction(2, 3), c * Fraction(2, 3)) for a, b, c in signs]
+    return axes + thirds + [(Fraction(3, 5), none, Fraction(-4, 5)), (none, Fraction(5, 13), Fraction(12, 13))]
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.4999])
+@pytest.mark.parametrize(("p", "variant"), VARIANTS)
+def test_written_out_weights_keep_the_margin_in_rational_arithmetic(p, variant, part):
+    """At the rational centers k / 255 and at radius times each vector of `_rim`, cut at the box."""
+    g = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (6, 3), generator=g).to(torch.uint8)
+    pixels[0] = torch.tensor([0, 255, 1])  # a corner of the box and a point beside a face
+    y = torch.arange(6) % 2 * 2 - 1
+    model = build("mlp", (3,), 1, width=4, seed=0).double().eval().requires_grad_(False)
+    radius = part * separation(pixels, y, p).value
+    m = RobustMemorizer(model, pixels, y, ThreatModel(p, radius), variant=variant)
+    assert certify(m, exact=True).min_margin > 1 - 1e-10  # square roots are rounded down at p = 2
+    layers = m.expand()
+    for i in range(6):
+        center = [Fraction(k, 255) for k in pixels[i].tolist()]
+        for vector in _rim(p):
+            point = [c + Fraction(radius) * v for c, v in zip(center, vector, strict=True)]
+            point = [min(max(value, Fraction(0)), Fraction(1)) for value in point]
+            assert int(y[i]) * _exactly(layers, point) >= 1 - Fraction(1, 10**9)

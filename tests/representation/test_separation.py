@@ -91,3 +91,12 @@ def test_requests_that_cannot_be_done():
         separation(torch.full((4, 2), torch.nan), torch.arange(4), 2)
     with pytest.raises(BadRequest, match="1, 2 or inf"):
         separation(x, torch.arange(4), 3)
+
+
+def test_a_radius_just_too_large_is_not_printed_as_the_limit() -> None:
+    found = separation(torch.tensor([[0.0], [190 / 255]]), torch.tensor([0, 1]), "inf")
+    with pytest.raises(BadRequest) as refused:
+        found.require(found.value / 2 + 1e-9)
+    assert "expected below 0.37254902, half the l_inf separation 0.745098, got 0.372549021;" in str(refused.value)
+    with pytest.raises(BadRequest, match=r"1 / \(2 \+ 1e-06\) of the l_inf separation 0.745098"):
+        found.require(found.value / 2, 1e-6)

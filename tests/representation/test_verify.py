@@ -1,16 +1,23 @@
-"""Theorem 4.4 by independent checks: intervals return exactly 1, the solver agrees, planted faults are found."""
+"""Theorem 4.4 by independent checks: intervals return exactly 1, the solver agrees, planted faults are found.
+
+The faults leave y F positive: a check that asks for the sign alone agrees with every one of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
-from tests.representation.cases import case
+from tests.representation.cases import VARIANTS, case
 from torch import nn
 
 from cgro._check import BadRequest
+from cgro.bounds import Layer
 from cgro.data import Dataset
 from cgro.definitions import ThreatModel
 from cgro.models import build
-from cgro.representation import RobustMemorizer, interval_check, separation
-from cgro.representation.verify import verify_balls
+from cgro.representation import RobustMemorizer, certify, interval_check, separation
+from cgro.representation.verify import sphere_check, verify_balls
 
 
 @pytest.mark.parametrize("n_classes", [1, 3])
@@ -56,6 +63,93 @@ def test_milp_agrees_and_finds_planted_faults():
 
     large = verify_balls(m, some, threat=m.threat.at(0.75 * m.separation.value), layers=layers)
     assert large.n_counterexamples == large.n_replayed >= 1
+
+
+FAULTS: dict[str, Callable[[RobustMemorizer], list[Layer]]] = {
+    "indicator dropped": lambda m: _shifted(m, _closing(m), -100.0),
+    "indicator too narrow": lambda m: _shifted(m, _closing(m), -0.2),
+    "memory scaled": lambda m: _scaled(m, 0.9, rows=slice(-2, None)),
+    "memory against the label": lambda m: _scaled(m, -1.0, rows=slice(-2, None)),
+}
+
+
+def _closing(m: RobustMemorizer) -> tuple[int, int]:
+    """Layer and row of 1 - z / gap of point 0."""
+    number = 2 if m.variant == "lean" else m.supports.depth + 2 if m.variant == "shared" else 1
+    return number, m.expand()[number].n_out - m.n_memorized
+
+
+def _shifted(m: RobustMemorizer, place: tuple[int, int], by: float) -> list[Layer]:
+    layers = list(m.expand())
+    number, row = place
+    bias = layers[number].bias.clone()
+    bias[row] += by
+    layers[number] = Layer(layers[number].weight, bias)
+    return layers
+
+
+def _scaled(m: RobustMemorizer, by: float, rows: slice) -> list[Layer]:
+    """The sums of the indicators of both labels multiplied: the rows before the overriding layers."""
+    layers = list(m.expand())
+    number = _closing(m)[0] + 1
+    weight = layers[number].weight.to_dense()
+    weight[rows] *= by
+    layers[number] = Layer(weight.to_sparse().coalesce(), layers[number].bias)
+    return layers
+
+
+def _wrong_everywhere(p: str, variant: str) -> RobustMemorizer:
+    """Six points; the clean model gives a positive score below 1 everywhere, hence the wrong sign on half."""
+    m, x, y, _ = case(p, variant, n=6, dim=5)
+    clean = nn.Sequential(nn.Linear(5, 1), nn.Flatten(0)).double().eval().requires_grad_(False)
+    for parameter, value in zip(clean.parameters(), (0.0, 0.4), strict=True):
+        parameter.fill_(value)
+    return RobustMemorizer(clean, x, y, m.threat, variant=variant)
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+@pytest.mark.parametrize(("p", "variant"), [("inf", "box"), ("inf", "compact"), ("1", "lean")])
+def test_the_solver_contradicts_the_certificate_where_the_layers_do_not_keep_its_margin(p, variant, fault):
+    pytest.importorskip("highspy")
+    pytest.importorskip("onnxruntime")
+    m = _wrong_everywhere(p, variant)
+    every = torch.arange(len(m.y))
+    good = verify_balls(m, every)
+    assert good.agrees
+    assert (good.n_below, good.claimed) == (0, 1.0)
+    found = verify_balls(m, every, layers=FAULTS[fault](m))
+    assert not found.agrees, found.least
+    assert found.n_below
+    if fault in ("indicator too narrow", "memory scaled"):
+        assert found.n_counterexamples == 0
+        assert 0 < found.least < 0.95, "the sign alone agrees with this fault"
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+@pytest.mark.parametrize(("p", "variant"), VARIANTS)
+def test_points_on_spheres_find_the_same_faults_in_every_norm(p, variant, fault):
+    m = _wrong_everywhere(p, variant)
+    every = torch.arange(len(m.y))
+    good = sphere_check(m, every)
+    assert good.agrees
+    assert good.least == pytest.approx(1.0, abs=1e-9)
+    assert good.n_points == 64 * len(every)
+    found = sphere_check(m, every, layers=FAULTS[fault](m))
+    assert not found.agrees
+    assert found.found < found.claimed == 1.0
+
+
+def test_a_margin_below_one_is_held_against_what_is_claimed():
+    pytest.importorskip("highspy")
+    m, x, y, _ = case("inf", "box", n=6, dim=5)
+    wide = RobustMemorizer(m.clean_model, x, y, m.threat, variant="box", ramp=1.2 * m.threat.radius)
+    certificate = certify(wide)
+    assert 0 < certificate.min_margin < 1
+    every = torch.arange(len(y))
+    assert verify_balls(wide, every).agrees
+    assert sphere_check(wide, every).agrees
+    overstated = replace(certificate, margin=certificate.margin + 0.5)
+    assert not verify_balls(wide, every, certificate=overstated).agrees
 
 
 def _clean_width(m: RobustMemorizer) -> int:

@@ -8,9 +8,12 @@ from tests.training.cases import Calls, interrupt, noisy, run_of, small, train
 from torch import nn
 
 from cgro.data import Dataset, load
+from cgro.definitions import PGD, ThreatModel, default_loss
 from cgro.runs import Run
-from cgro.training import Recipe, Snapshot
+from cgro.training import Recipe, Snapshot, fit
 from cgro.training.checkpoint import LAST
+from cgro.training.engine import Tally
+from cgro.training.step import Step
 from cgro.trajectory import Outcome
 
 
@@ -115,6 +118,55 @@ def test_divergence_nan_and_collapse_are_outcomes(digits: Dataset) -> None:
     collapsed = train(constant, digits, Recipe(epochs=1, lr=1e-9)).outcome
     assert collapsed.kind == "collapsed"
     assert "one class since the start" in collapsed.reason
+
+
+def test_losses_are_summed_as_python_sums_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tally, expected = Tally(0.125, torch.device("cpu")), 0.125
+    for k in range(200):
+        loss = torch.rand((), generator=generator) * 3
+        tally.add(loss, 7 + k % 2, k)
+        expected += float(loss) * (7 + k % 2)
+    assert tally.read() == (expected, None)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_the_flag_of_deterministic_kernels_is_given_back(before: bool, digits: Dataset) -> None:
+    kept = torch.backends.cudnn.deterministic
+    seen: list[bool] = []
+
+    def objective(step: Step) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.deterministic)
+        if len(seen) > 2:
+            raise RuntimeError("half-way")
+        return step.model(step.x).square().sum(1)
+
+    torch.backends.cudnn.deterministic = before
+    try:
+        with pytest.raises(RuntimeError, match="half-way"):
+            fit(small(), digits, objective, Recipe(epochs=1, batch_size=20))
+        assert torch.backends.cudnn.deterministic is before
+    finally:
+        torch.backends.cudnn.deterministic = kept
+    assert all(seen)
+
+
+def test_an_attack_that_goes_wrong_is_refused_at_the_end_of_the_epoch(digits: Dataset) -> None:
+    """Its gradient is not finite, the loss is."""
+
+    def loss(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return outputs.sum(1) * 0 + (outputs.sum(1) * 0).sqrt()
+
+    attack = PGD(ThreatModel("inf", 0.1), n_steps=2, loss=loss)
+    seen: list[int] = []
+
+    def objective(step: Step) -> torch.Tensor:
+        seen.append(len(step.y))
+        return default_loss(step.model(step.craft(attack)), step.y)
+
+    with pytest.raises(ValueError, match="gradient"):
+        fit(small(), digits, objective, Recipe(epochs=2, batch_size=20))
+    assert sum(seen) == len(digits.train)
 
 
 def test_selection_is_on_validation_only(digits: Dataset, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_mode_of_the_attack(mode: str, updates: int) -> None:
     model = network()
     modes: list[bool] = []
     model[1].register_forward_pre_hook(lambda layer, inputs: modes.append(layer.training))
-    step_of(model, attack=FGSM(ATTACK.threat), craft_mode=mode).craft()
+    step_of(model, attack=FGSM(ATTACK.threat, precision="float32"), craft_mode=mode).craft()
     assert modes == [mode != "eval"] * 3
     assert int(model[1].num_batches_tracked) == updates
 

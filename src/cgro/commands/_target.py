@@ -26,7 +26,7 @@ from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
 from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, read_run_weights
 from cgro.training.weights import load_file, load_weights, weights_inside
-from cgro.trust import Received, Trust
+from cgro.trust import CommandLine, Received, Trust
 
 LINT_N = 128
 """Test examples of the checks beside an evaluation. A choice, as in the lint."""
@@ -92,7 +92,7 @@ class Target:
     @property
     def attacked(self) -> bool | None:
         """Whether anything was attacked in training; None for a bare checkpoint, of which that is not known."""
-        if self.run is None:
+        if self.run is None or is_watched(self.run):
             return None
         return self.settings.attack != "none" and self.settings.robust_weight != 0
 
@@ -198,10 +198,56 @@ def load_target(
         if options.weights is not None:
             raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")
         run, settings = trained(path, trust=trust)
+        settings = watched(run, settings, options.model, options.data, trust)
+        if is_watched(run):
+            settings = replace(settings, width=options.width, classes=options.classes)
         return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
     if radius is None:
         raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
     return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path}, options.weights)
+
+
+def is_watched(run: Run) -> bool:
+    """Whether a run was written by `cgro.Monitor` in a training loop of others.
+
+    Args:
+        run: any.
+
+    Returns:
+        True if so: its network and data were objects of that loop, and no name says how to make them again.
+    """
+    return run.config.get("command") == "monitor"
+
+
+def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None, trust: Trust) -> TrainConfig:
+    """The settings of a run, with the network and data that the caller names where it was written by `cgro.Monitor`.
+
+    Args:
+        run: of cgro train or `cgro.Monitor`.
+        settings: that it has.
+        model: that the caller names; None for the one that the run names.
+        data: likewise.
+        trust: what stands on the command line.
+
+    Returns:
+        Settings that `prepare` takes.
+
+    Raises:
+        BadRequest: network or data are named neither here nor in the run.
+    """
+    if not is_watched(run):
+        return settings
+    chosen: dict[str, str] = {}
+    for name, asked in (("model", model), ("data", data)):
+        # A default is not what the loop had: on a command line only a name that stands there counts.
+        if asked is not None and (not isinstance(trust, CommandLine) or asked in trust.names):
+            chosen[name] = asked
+        elif getattr(settings, name) == "unknown":
+            remedy = "add --model package.module:name and --data NAME: what the loop trained, and on what"
+            raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
+    if run.config.get("normalize") is not None:
+        say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
+    return replace(settings, **chosen)  # type: ignore[arg-type]
 
 
 def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:

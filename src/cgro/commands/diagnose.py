@@ -24,10 +24,10 @@ from pathlib import Path
 
 import torch
 
-from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
-from cgro.commands._target import Target, prepare, settings_of
+from cgro.commands._target import Target, is_watched, prepare, settings_of, watched
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, Label, ThreatModel, attack_by_name
@@ -46,6 +46,7 @@ from cgro.diagnosis import (
     with_lint,
 )
 from cgro.diagnosis.importers import log_in, parse_map
+from cgro.diagnosis.monitor.settings import UNKNOWN
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
@@ -65,6 +66,7 @@ from cgro.trust import Untrusted
 
 NOT_RUN = "Evaluation lint: "
 """How a finding begins that says why there is no lint."""
+NOT_NAMED = "not run; cgro.Monitor records weights alone: add --model package.module:name and --data NAME"
 
 NEXT = "cgro report {run}"
 """Mostly follows; see `cgro.cli`."""
@@ -173,8 +175,10 @@ def check(config: Config, result: DiagnoseSummary) -> None:
             raise bad(f"--max {key}", expected=f"a number of this diagnosis ({numbers})", got="none of them")
         value = found.typical
         if value is None or value > limit:
-            shown = "not a number" if value is None else f"{value:.4g}"
-            failed.append(f"{key} is {shown}, above {limit:g} (--max)")
+            shown, most = "not a number", f"{limit:g}"
+            if value is not None:
+                shown, most = apart(value, limit, digits=4)
+            failed.append(f"{key} is {shown}, above {most} (--max)")
     if failed:
         raise CheckFailed("; ".join(failed))
 
@@ -220,6 +224,9 @@ def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
 
 def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path) -> Diagnosis:
     """Numbers and curves come from files; the lint builds the network, so it needs one that is trusted."""
+    source = Run.open(part)
+    if is_watched(source) and config.model is None and source.config.get("model") == UNKNOWN:
+        return replace(found_here, findings=(*found_here.findings, NOT_RUN + NOT_NAMED))
     try:
         return with_lint(found_here, _lint_of_run(config, part))
     except Untrusted as refused:
@@ -246,7 +253,10 @@ def _too_low(part: Path) -> list[str]:
 
 def _lint_of_run(config: Config, part: Path) -> list[Check]:
     source = Run.open(part)
-    target = Target(settings_of(source, trust=config.trust), source, {"last": checkpoint_of(source)})
+    settings = watched(source, settings_of(source, trust=config.trust), config.model, config.data, config.trust)
+    if is_watched(source):
+        settings = replace(settings, width=config.width, classes=config.classes)
+    target = Target(settings, source, {"last": checkpoint_of(source)})
     data, model = target.load()
     return _lint(config, target.settings, data, model)
 

@@ -28,6 +28,7 @@ import numpy as np
 from cgro._check import bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Output, Seeded, begin, lines_of, option
+from cgro.commands._sweep import DATA, NUMBERS, parse_sweep, row_of_cell
 from cgro.data.patches import PatchData
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
@@ -35,13 +36,14 @@ from cgro.dynamics import (
     CALIBRATED,
     PRESETS,
     Backend,
+    LossBelow,
     Setting,
     Simulation,
+    StopRule,
     compare,
     detect_stages,
-    extinction_ratio,
     full_ball_errors,
-    onset_ratio,
+    sample_threshold,
     simulate,
     summarize_stages,
     theorem_radius_ratio,
@@ -54,59 +56,30 @@ from cgro.results import (
     OutcomeRecord,
     PredictionRecord,
     ThreatRecord,
+    ThresholdRecord,
     VerdictRecord,
 )
 from cgro.runs import Run
 from cgro.trajectory import Outcome, Trajectory
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-DATA = ("patch_dim", "n_patches", "signal_strength", "noise_std", "n_signals")
-"""Options that are fields of `PatchData`."""
-NUMBERS = (
-    "n_train",
-    "n_filters",
-    "activation_power",
-    "init_std",
-    "radius_ratio",
-    "robust_weight",
-    "lr",
-    "batch_size",
-)
-"""Options that are numbers among the fields of `Setting`."""
 TRAINING = (*NUMBERS, "activation", "adversary")
-SWEEPABLE = (*DATA, *NUMBERS)
-FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 240 gradient steps each
-WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
+FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 40 gradient steps from each start
 STATEMENTS = {
-    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it, and the "
-    "noise of an unseen example does not depend on its label, so its attacked margin is a coin flip: robust test error "
-    "1/2.",
+    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it. Up to the "
+    "sample threshold the noise of the training examples is memorized; that of an unseen example does not depend on "
+    "its label, so its attacked margin is a coin flip: robust test error 1/2. With more examples the signal wins.",
     "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack "
     "turns the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
     "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
 }
 
-
-def statement_of(preset: str, radius_ratio: float) -> str:
-    """What the preset says of its result, where its own condition holds.
-
-    Args:
-        preset: one of `STATEMENTS`.
-        radius_ratio: delta / alpha of this run.
-
-    Returns:
-        Its sentences.
-
-    Example:
-        >>> statement_of("theorem", 1.5)[:48]
-        'theorem, but delta / alpha is 1.5, not below 1: '
-    """
-    if preset == "theorem" and radius_ratio >= 1:
-        return (
-            f"theorem, but delta / alpha is {radius_ratio:g}, not below 1: outside the condition of Theorem 5.9, so "
-            "the attack can turn the signal around and robust test error can exceed 1/2."
-        )
-    return STATEMENTS[preset]
+FULL_BALL_STATEMENT = (
+    "full ball: the attack may move every patch. The signal alone resists it up to delta = alpha / sqrt 2 (l2, two "
+    "patches or more); beyond, the training set can be fitted by memory of long noise only, and unseen examples fall: "
+    "docs/full_ball.md. Stages and theory above speak of the adversary along w*."
+)
+"""In the place of a preset's statement, which speaks of the adversary along w*."""
 
 
 @dataclass(kw_only=True)
@@ -134,6 +107,7 @@ class Config(Output, Seeded):
     batch_size: int | None = option(None, "examples per step; default all", low=1)
     full_ball: str | None = option(None, "also attack the final network on every patch: l2 or linf")
     n_steps: int = option(50_000, "steps of gradient descent", low=1)
+    loss_below: float = option(0.0, "stop when the training loss of all seeds is below this; 0: train to the last step")
     n_test: int = option(20_000, "unseen examples per seed for the final test errors", low=1)
     backend: str = option("auto", "direct, gram, law, or auto for the cheapest exact one")
     threads: int | None = option(None, "seeds at once; default: all cores", low=1)
@@ -207,11 +181,17 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
             n_steps=config.n_steps,
             backend=backend,
             threads=config.threads or os.cpu_count() or 1,
+            stop_when=_stop_rule(config),
             progress=update,
         )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
+
+
+def _stop_rule(config: Config) -> StopRule:
+    """No loss is below 0, so that the default trains to the last step."""
+    return LossBelow(config.loss_below)
 
 
 BY_SEED = (
@@ -295,7 +275,7 @@ def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | N
     n_ball = {"train": setting.n_train, "test": min(config.n_test, FULL_BALL_EXAMPLES)}
     found = full_ball_errors(trained.vectors, setting, p=ball, n_test=n_ball["test"], seeds=trained.seeds)
     for part, values in found.items():
-        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 with 6 restarts"
+        key, attack = f"robust_error/{part}", f"full {ball} ball, pgd40 from structured starts and 6 random ones"
         if setting.full_ball:
             errors[f"{key}@signal"] = errors[key]
             errors[key] = _Measured(np.maximum(values, errors[key].values), n_ball[part], attack, "lower")
@@ -338,7 +318,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, setting.radius_ratio),
+        statement=statement_of(config.preset, setting),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -348,11 +328,48 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         setting=setting.to_dict(),
         radius_ratio=setting.radius_ratio,
         backend=trained.backend,
+        sample_threshold=_threshold(setting),
     )
+
+
+def _threshold(setting: Setting) -> ThresholdRecord | None:
+    found = sample_threshold(setting)
+    if found is None:
+        return None
+    return ThresholdRecord(**asdict(found))
 
 
 FEWEST_RECORDS = 8
 """Records below which no stage is read off. A choice."""
+
+
+def statement_of(preset: str, setting: Setting) -> str:
+    """What a run can and cannot show.
+
+    Args:
+        preset: its name.
+        setting: that was simulated.
+
+    Returns:
+        The preset's statement, where its own condition holds; against a full ball another one, after that of a
+        calibrated preset.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from cgro.dynamics import PRESETS
+        >>> statement_of("theorem", replace(PRESETS["theorem"], radius_ratio=1.5))[:48]
+        'theorem, but delta / alpha is 1.5, not below 1: '
+    """
+    if preset == "theorem" and setting.radius_ratio >= 1 and not setting.full_ball:
+        return (
+            f"theorem, but delta / alpha is {setting.radius_ratio:g}, not below 1: outside the condition of Theorem "
+            "5.9, so the attack can turn the signal around and robust test error can exceed 1/2."
+        )
+    if not setting.full_ball:
+        return STATEMENTS[preset]
+    if preset in CALIBRATED:
+        return f"{STATEMENTS[preset]} {FULL_BALL_STATEMENT}"
+    return FULL_BALL_STATEMENT
 
 
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
@@ -371,48 +388,6 @@ def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
 
 def _over_seeds(values: np.ndarray) -> Metric:
     return Metric.over_seeds(values.tolist())
-
-
-def parse_sweep(text: str) -> dict[str, list[float]]:
-    """Read name=low:high:count[:log], one or two.
-
-    Args:
-        text: of --sweep.
-
-    Returns:
-        Parameter -> its values.
-
-    Raises:
-        BadRequest: an unknown parameter, or another form.
-
-    Example:
-        >>> parse_sweep("radius_ratio=0.5:2:4,n_train=10:40:3:log")
-        {'radius_ratio': [0.5, 1.0, 1.5, 2.0], 'n_train': [10, 20, 40]}
-    """
-    axes: dict[str, list[float]] = {}
-    for part in text.split(","):
-        name, _, span = part.partition("=")
-        name = name.strip().replace("-", "_")
-        one_of(name, "--sweep", SWEEPABLE)
-        axes[name] = _axis(name, span.split(":"), part)
-    if len(axes) > 2:
-        raise bad("--sweep", expected="one or two parameters", got=", ".join(axes))
-    return axes
-
-
-def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
-    """The values from low to high; whole numbers where the parameter is one."""
-    is_log = len(words) == 4
-    if len(words) not in (3, 4) or (is_log and words[3] != "log"):
-        raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(text))
-    low, high = number(words[0], name), number(words[1], name)
-    n = int(number(words[2], "count", low=2))
-    if is_log and low <= 0:
-        raise bad("--sweep", expected="positive ends with :log", got=repr(text))
-    values = np.geomspace(low, high, n) if is_log else np.linspace(low, high, n)
-    if name in WHOLE:
-        return sorted({round(value) for value in values.tolist()})
-    return values.round(10).tolist()
 
 
 def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
@@ -448,12 +423,8 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
     return whole
 
 
-CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
-"""Measurements at the end of training that the row of a cell holds."""
-
-
-def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, Any]:
-    """The end of training for one cell, and the two predicted boundaries."""
+def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, object]:
+    """The end of training for one cell, and the predicted boundaries."""
     seeds = range(config.seed, config.seed + config.seeds)
     trained = simulate(
         setting,
@@ -463,21 +434,9 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
         threads=config.threads or os.cpu_count() or 1,
         n_records=40,
         n_test=min(config.n_test, 2000),
+        stop_when=_stop_rule(config),
     )
-    onset, extinction = None, None
-    if not setting.full_ball and setting.activation == "odd":
-        onset = onset_ratio(setting, seeds)
-        extinction = extinction_ratio(setting.robust_weight, setting.activation_power)
-    measured = {name: trained.final(name) for name in CELL}
-    return {
-        **cell,
-        "radius_over_strength": setting.radius_ratio,
-        "outcome": outcome_of(trained.outcomes).kind,
-        **measured,
-        "noise_learned": trained.final("noise_learned").mean(1),
-        "onset_ratio": onset,
-        "extinction_ratio": extinction,
-    }
+    return {**row_of_cell(setting, trained, cell), "outcome": outcome_of(trained.outcomes).kind}
 
 
 def _draw(config: Config, path: Path) -> None:
@@ -518,6 +477,16 @@ def describe(result: DynamicsSummary) -> str:
     for name, row in result.theory.items():
         measured = "not measured" if row.measured is None else f"measured {row.measured:.4g}"
         lines.append(f"  {'theory: ' + name:34} predicted {row.predicted:.4g}, {measured}")
+    lines += _beside_threshold(result)
     if result.outcome.kind not in ("completed", "stopped"):
         lines += ["", f"  {result.outcome.kind}: {result.outcome.reason}"]
     return "\n".join([*lines, "", result.statement])
+
+
+def _beside_threshold(result: DynamicsSummary) -> list[str]:
+    """N beside the number of examples above which the noise is not memorized, where one is predicted."""
+    threshold = result.sample_threshold
+    if not isinstance(threshold, ThresholdRecord) or not isinstance(result.setting, Mapping):
+        return []
+    found = f"N_c {threshold.critical:.4g}, half memorized up to {threshold.half:.4g}"
+    return [f"  {'theory: sample threshold':34} {found}; here N = {result.setting.get('n_train')}"]

@@ -38,7 +38,10 @@ from cgro.representation import (
     interval_check,
     small_margin_points,
 )
+from cgro.representation.certificate import not_lowerable
 from cgro.representation.slice import save_slice
+from cgro.representation.spheres import REPLAY_ROUNDING
+from cgro.representation.verify import sphere_check, verify_balls
 from cgro.results import (
     CertificateRecord,
     ChecksRecord,
@@ -55,9 +58,8 @@ from cgro.results import (
 from cgro.runs import Run
 from cgro.training import train_clean_model
 
-N_INTERVAL = (
-    4  # training balls that are also propagated through the expanded network: the check is independent, not cheap
-)
+N_CHECKED = 4
+"""Training balls that the expanded network is also asked about: the check is independent, not cheap."""
 EXPANDED = 20_000_000  # non-zeros up to which it is written out for that
 
 
@@ -80,7 +82,7 @@ class Config(Trusting, Output, Seeded, Computing):
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
     clean_epochs: int = option(15, "epochs of the default clean model", low=0)
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
-    export: bool = option(False, "write the network as ONNX and properties as VNN-LIB into DIR/export (small N)")
+    export: bool = option(False, "write ONNX (float64) and VNN-LIB properties into DIR/export, checked (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
     verify_n: int = option(10, "training balls to solve", low=1)
 
@@ -117,7 +119,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
         exact = memorizer.pixels is not None
         certificate = certify(memorizer, exact=exact)
         measured = _measure(config, data, memorizer, certificate)
-        checks = _checks(config, run, memorizer)
+        checks = _checks(config, run, memorizer, certificate)
         margins = certificate.margin.tolist()
         run.write_rows([{"point": i, "margin": margin} for i, margin in enumerate(margins)])
         if save_slice(memorizer, run.file("slice.npz")):
@@ -154,7 +156,7 @@ def _summary(
         verdict=VerdictRecord.of(measured.verdict.to_dict()),
         metrics=measured.metrics,
         data=DatasetRecord.of(data.describe()),
-        certificate=CertificateRecord.of(certificate.to_dict()),
+        certificate=CertificateRecord.of({**certificate.to_dict(), "layers": _layers(memorizer, checks)}),
         parameters=ParametersRecord(
             total=points.formula if points.total is None else points.total,
             memorizer=points.memorizer,
@@ -182,8 +184,14 @@ def _require(certificate: Certificate, checks: ChecksRecord) -> None:
         )
     if checks.interval and not checks.interval.agrees:
         raise CheckFailed(f"interval propagation disagrees with the certificate: {checks.interval.least}")
+    if checks.spheres and not checks.spheres.agrees:
+        found = checks.spheres
+        raise CheckFailed(f"the written-out layers disagree with the certificate: {found.found} for {found.claimed}")
     if checks.milp and not checks.milp.agrees:
-        raise CheckFailed(f"the MILP solver disagrees with the certificate: {checks.milp.least}")
+        raise CheckFailed(
+            f"the MILP solver disagrees with the certificate: {checks.milp.least}, {checks.milp.n_below} balls below "
+            "their certified margin"
+        )
 
 
 def _memorizer(config: Config, data: Dataset, threat: ThreatModel) -> RobustMemorizer:
@@ -274,23 +282,41 @@ def _fits(memorizer: RobustMemorizer) -> bool:
     return memorizer.parameters_of(measure=False).generic <= EXPANDED
 
 
-def _checks(config: Config, run: Run, memorizer: RobustMemorizer) -> ChecksRecord:
+def _checks(config: Config, run: Run, memorizer: RobustMemorizer, certificate: Certificate) -> ChecksRecord:
     """Independent checks of the certificate, and the files for verifiers of others."""
-    interval, exported, milp = UNSET, UNSET, UNSET
+    interval, spheres, exported, milp = UNSET, UNSET, UNSET, UNSET
     whole = config.memorize == "all" and config.ramp is None
-    if whole and memorizer.variant in ("box", "compact") and _fits(memorizer):
-        points = _spread_over(memorizer, N_INTERVAL)
-        least = float(interval_check(memorizer, points).min())
-        interval = IntervalCheck(n=len(points), least=least, agrees=least >= 1.0)
+    points = _spread_over(memorizer, N_CHECKED)
+    written = _fits(memorizer) and not_lowerable(memorizer) is None
+    if written and whole and memorizer.variant in ("box", "compact"):
+        bounds = interval_check(memorizer, points)
+        agrees = bool((bounds >= certificate.margin[points] - REPLAY_ROUNDING).all())
+        interval = IntervalCheck(n=len(points), least=float(bounds.min()), agrees=agrees)
+    elif written:
+        spheres = sphere_check(memorizer, points, certificate=certificate)
     if config.export:
         from cgro.representation.export import export
 
-        exported = export(memorizer, run.path / "export", limit=config.verify_n)
+        exported = export(memorizer, run.path / "export", limit=config.verify_n, certificate=certificate)
     if config.verify == "milp":
-        from cgro.representation.verify import verify_balls
+        milp = verify_balls(memorizer, _spread_over(memorizer, config.verify_n), certificate=certificate)
+    return ChecksRecord(interval=interval, export=exported, milp=milp, spheres=spheres)
 
-        milp = verify_balls(memorizer, _spread_over(memorizer, config.verify_n))
-    return ChecksRecord(interval=interval, export=exported, milp=milp)
+
+def _layers(memorizer: RobustMemorizer, checks: ChecksRecord) -> str:
+    """What of the written-out layers was checked, and what was not."""
+    n = len(memorizer.y)
+    proved: list[str] = []
+    if checks.interval:
+        proved.append(f"{checks.interval.n} of {n} balls by interval propagation")
+    if checks.milp:
+        proved.append(f"{checks.milp.n} of {n} balls by a solver")
+    said = "no ball proved from them"
+    if proved:
+        said = f"{' and '.join(proved)}, the others not checked"
+    if checks.spheres:
+        said += f"; evaluated at {checks.spheres.n_points} points in {checks.spheres.n} balls, which finds faults only"
+    return said
 
 
 def _spread_over(memorizer: RobustMemorizer, n: int) -> torch.Tensor:
@@ -321,6 +347,7 @@ def describe(result: MemorizeSummary | SeedsSummary) -> str:
     lines = [
         f"certificate {state}: y F >= {certificate.min_margin:.6g} on all {certificate.n} training balls "
         f"({certificate.method}); {certificate.n_memorized} points memorized",
+        f"written-out layers: {certificate.layers}",
         counted,
         f"separation {result.separation:.6g}; radii below {result.max_radius:.6g} are possible",
         "",

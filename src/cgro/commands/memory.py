@@ -10,6 +10,7 @@ examples:
   cgro memory runs/mnist --clean runs/mnist-standard --n 2000
   cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
   cgro memory runs/mine --trust                 (a network of your own: what a run names is not imported without this)
+  cgro memory runs/loop --model my_package.nets:Net --data my_package.nets:data      (a run of cgro.Monitor)
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
-from cgro.commands._target import Target, prepare, trained
+from cgro.commands._target import Target, is_watched, prepare, trained, watched
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack
@@ -78,6 +79,12 @@ class Config(Trusting, Output, Computing):
     attack: str = option("pgd20", "at the radius of training; see cgro evaluate", names="attack")
     n: int = option(1000, "examples of each part, at most", low=4)
     influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none", low=0)
+    model: str | None = option(
+        None, "network of a run of cgro.Monitor; of another run, says that its own is yours", names="network"
+    )
+    data: str | None = option(
+        None, "data set of a run of cgro.Monitor; of another run, says that its own is yours", names="data"
+    )
 
 
 def run(config: Config) -> Run:
@@ -98,6 +105,8 @@ def run(config: Config) -> Run:
         raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
     target = _trained(config, config.target, "TARGET")
     settings, source = target.settings, _run_of(target)
+    if config.influence and is_watched(source):
+        raise bad("--influence", expected="a run of cgro train", got="one of cgro.Monitor, whose recipe is not known")
     if not target.threat.radius > 0 or settings.attack == "none":
         raise bad(
             "TARGET",
@@ -142,6 +151,7 @@ def _trained(config: Config, path: str | None, name: str) -> Target:
     if path is None or not Path(path).is_dir():
         raise bad(name, expected="a run of cgro train", got=path or "none", remedy="see cgro memory --help")
     run, settings = trained(path, name, trust=config.trust)
+    settings = watched(run, settings, config.model, config.data, config.trust)
     return Target(settings, run, {"last": checkpoint_of(run)})
 
 
@@ -344,14 +354,23 @@ def sentence_of(score: MemoryScore, memory: MemoryRecord) -> str:
     text += f": {ending}."
     if memory.quarters:
         first, last = _from_memory(memory.quarters[0]), _from_memory(memory.quarters[-1])
+        near, far = (100 * (1 - quarter.test) for quarter in (memory.quarters[0], memory.quarters[-1]))
         text += (
             f" In the quarter nearest to the standard network's boundary {first}, in the farthest {last} (robust "
-            "training minus test images)."
+            f"training minus test images, at most the robust test error, {near:.0f} and {far:.0f} points)."
         )
     if memory.stages is not None:
-        order = "come in the order of the theory" if memory.stages.ordered else "do not come in the order of the theory"
-        text += f" The three stages of training {order}."
+        text += f" The three stages of training {_order_of(memory.stages)}."
     return text
+
+
+def _order_of(stages: RealStagesRecord) -> str:
+    """Whether the stages come in order; ends at one evaluation are no order that was seen."""
+    if not stages.ordered:
+        return "do not come in the order of the theory"
+    if len({stages.clean_learned, stages.generalized, stages.memorized}) < 3:
+        return "do not contradict the order of the theory, but not all end at evaluations of their own"
+    return "come in the order of the theory"
 
 
 def _from_memory(quarter: QuarterRecord) -> str:

@@ -18,10 +18,17 @@ _SECOND = 0x94D049BB133111EB - 2**64
 def _mix(z: Tensor) -> Tensor:
     """SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014), in int64 wrapping; overwrites z."""
     for shift, factor in ((30, _FIRST), (27, _SECOND)):
-        z ^= (z >> shift) & (2 ** (64 - shift) - 1)
+        z ^= _shifted(z, shift)
         z *= factor
-    z ^= (z >> 31) & (2**33 - 1)
+    z ^= _shifted(z, 31)
     return z
+
+
+def _shifted(z: Tensor, shift: int) -> Tensor:
+    """z >> shift as of an unsigned integer."""
+    high = z >> shift
+    high &= 2 ** (64 - shift) - 1
+    return high
 
 
 class Draws:
@@ -87,6 +94,14 @@ class Draws:
         """
         return Draws(self.keys[rows], self.position)
 
+    def copy(self) -> "Draws":
+        """The same streams.
+
+        Returns:
+            Streams at their current position, which go on independently of these.
+        """
+        return Draws(self.keys, self.position)
+
     def to(self, device: torch.device) -> "Draws":
         """The same streams on a device.
 
@@ -110,7 +125,7 @@ class Draws:
         steps = torch.arange(self.position + 1, self.position + n + 1, device=self.keys.device)
         self.position += n
         bits = _mix(self.keys[:, None] + steps * _GAMMA)
-        return ((bits >> 11) & (2**53 - 1)).double().mul_(2.0**-53)
+        return _shifted(bits, 11).double().mul_(2.0**-53)
 
     def normal(self, n: int) -> Tensor:
         """Draw from the standard normal distribution (Box and Muller, 1958).

@@ -120,6 +120,7 @@ def as_examples(part: object) -> tuple[Tensor, Tensor]:
 
     Args:
         part: a pair, a dictionary with one key of `INPUTS` and one of `LABELS`, or an object with attributes x and y.
+            Of a DataLoader or a Dataset `cgro.definitions.examples.take_examples` reads the examples.
 
     Returns:
         (N, *S) inputs and (N,) labels, see `as_inputs` and `as_labels`.
@@ -131,6 +132,27 @@ def as_examples(part: object) -> tuple[Tensor, Tensor]:
         >>> as_examples({"image": np.zeros((2, 3)), "label": np.array([4, 5], dtype="uint8")})[1]
         tensor([4, 5])
     """
+    given_x, given_y = pair_of(part)
+    x = as_inputs(given_x)  # type: ignore[arg-type]  # whatever it is: `as_inputs` refuses the rest
+    return x, as_labels(given_y, x.device)  # type: ignore[arg-type]
+
+
+def pair_of(part: object) -> tuple[object, object]:
+    """What holds the inputs and what holds the labels of a set, as they are.
+
+    Args:
+        part: see `as_examples`.
+
+    Returns:
+        Both, not converted.
+
+    Raises:
+        BadRequest: see `as_examples`.
+
+    Example:
+        >>> pair_of({"label": [1], "image": [0.5], "path": ["a.png"]})
+        ([0.5], [1])
+    """
     expected = "(x, y), or a dictionary with x and y"
     if isinstance(part, Mapping):
         x_keys = [key for key in INPUTS if key in part]
@@ -138,15 +160,12 @@ def as_examples(part: object) -> tuple[Tensor, Tensor]:
         if len(x_keys) != 1 or len(y_keys) != 1:
             got = f"the keys {', '.join(map(str, part))}"
             raise bad("examples", expected=expected, got=got, remedy="give the pair (x, y)")
-        pair = (part[x_keys[0]], part[y_keys[0]])
-    elif isinstance(part, Sequence) and len(part) == 2:
-        pair = (part[0], part[1])
-    elif hasattr(part, "x") and hasattr(part, "y"):
-        pair = (getattr(part, "x"), getattr(part, "y"))  # noqa: B009
-    else:
-        raise bad("examples", expected=expected, got=describe(part))
-    x = as_inputs(pair[0])
-    return x, as_labels(pair[1], x.device)
+        return part[x_keys[0]], part[y_keys[0]]
+    if isinstance(part, Sequence) and len(part) == 2:
+        return part[0], part[1]
+    if hasattr(part, "x") and hasattr(part, "y"):
+        return getattr(part, "x"), getattr(part, "y")  # noqa: B009
+    raise bad("examples", expected=expected, got=describe(part))
 
 
 def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, number
+from cgro._check import BadRequest, apart, bad, number
 from cgro.definitions.draws import Draws, draws_for
 
 _EPS32 = 2.0**-23
@@ -92,8 +92,8 @@ class ThreatModel:
             hint = "give it in units of the input"
             if self.radius < 256:  # 8 where 8/255 was meant
                 hint = f"did you mean {self.radius:g}/255?"
-            expected = f"at most the width of the box, {high - low:g}"
-            raise bad("radius", expected=expected, got=f"{self.radius:g}", remedy=hint)
+            width, came = apart(high - low, self.radius)
+            raise bad("radius", expected=f"at most the width of the box, {width}", got=came, remedy=hint)
 
     def at(self, radius: float) -> "ThreatModel":
         """The same threat with another radius.
@@ -142,14 +142,27 @@ class ThreatModel:
         if not x.numel():
             return
         low, high = (float(v) for v in torch.aminmax(x))
+        self.check_range(low, high)
+
+    def check_range(self, low: float, high: float) -> None:
+        """Refuse a range of inputs that is not finite or not in the box. Reads no tensor.
+
+        Args:
+            low: smallest value; NaN if there is one.
+            high: largest value.
+
+        Raises:
+            BadRequest: see `check_input`.
+        """
         if not (math.isfinite(low) and math.isfinite(high)):
             got = f"values in [{low:g}, {high:g}]"
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
         if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
             return
-        expected = f"values in [{self.box[0]:g}, {self.box[1]:g}]"
+        first, last, least, largest = apart(*self.box, low, high, digits=3)
+        expected = f"values in [{first}, {last}]"
         remedy = "move the normalization into the model, or give another box"
-        got = f"[{low:.3g}, {high:.3g}]"
+        got = f"[{least}, {largest}]"
         if low >= 0 and high > 2:  # images in 0..255
             remedy = "divide by 255"
         elif max(self.box[0] - low, high - self.box[1]) < _ROUNDED_AWAY:
@@ -213,8 +226,11 @@ class ThreatModel:
         """
         if self.p == math.inf:
             # Without reshaping, which would copy images in channels_last layout at every step of an attack.
-            near = (x - center).clamp(-self.radius, self.radius) + center
-            return self._into_box(near)
+            # In place on the difference: memory that is taken anew costs a CPU more than the arithmetic.
+            near = (x - center).clamp_(-self.radius, self.radius).add_(center)
+            if self.box is not None:
+                near.clamp_(*self.box)
+            return near
         delta = (x - center).flatten(1)
         down, up = self._room(center)
         size = delta.abs()
@@ -253,7 +269,7 @@ class ThreatModel:
         n = flat.shape[1]
         draws = draws_for(generator, len(center), center.device)
         if self.p == math.inf:
-            delta = self.radius * (2 * draws.uniform(n) - 1)
+            delta = draws.uniform(n).mul_(2).sub_(1).mul_(self.radius)
         elif self.p == 2:
             direction = draws.normal(n)
             length = draws.uniform(1) ** (1 / max(n, 1))
@@ -366,9 +382,10 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
     n = math.prod(shape)
     diameter = (threat.box[1] - threat.box[0]) * n ** (1 / threat.p)
     if threat.radius > diameter:
+        most, came = apart(diameter, threat.radius)
         raise BadRequest(
-            f"radius: expected at most {diameter:g}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
-            f"got {threat.radius:g}; give it in units of the input in [0, 1]"
+            f"radius: expected at most {most}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
+            f"got {came}; give it in units of the input in [0, 1]"
         )
 
 

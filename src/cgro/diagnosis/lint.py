@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
@@ -26,7 +27,8 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, preserve_state
 from cgro.definitions.draws import Draws
-from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
+from cgro.definitions.examples import pair_or_sample
+from cgro.definitions.inputs import in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.diagnosis.findings import Check, check, masked
 from cgro.diagnosis.setup_checks import EDGE, setup_checks
@@ -35,6 +37,7 @@ from cgro.training.step import descend
 
 __all__ = ["Check", "distil", "lint", "masked", "quick_lint"]
 
+Inputs = Tensor | DataLoader | Dataset
 SLACK = 0.02
 """Share of the examples by which two attacks may differ before it counts. A choice: one or two examples of 100."""
 ZERO_GRADIENTS = 0.05
@@ -44,8 +47,8 @@ ZERO_GRADIENTS = 0.05
 @ordinary_tensors
 def lint(
     model: Model,
-    x: Tensor,
-    y: Tensor,
+    x: Inputs,
+    y: Tensor | None,
     threat: ThreatModel,
     *,
     n: int = 128,
@@ -60,10 +63,10 @@ def lint(
 
     Args:
         model: any; it is attacked in eval mode whatever its mode.
-        x: (N, *S) examples.
+        x: (N, *S) examples; a DataLoader or a Dataset where `y` is None.
         y: (N,) labels.
         threat: what the robust numbers are about.
-        n: examples used, from the front.
+        n: examples used, from the front; of a DataLoader or a Dataset a sample by the seed.
         seed: of noise, starts and surrogate.
         surrogate: the model for transfer; None distils a small network from the answers.
         n_queries: of Square.
@@ -81,8 +84,8 @@ def lint(
         >>> {c.status for c in checks}, masked(checks)
         ({'PASS'}, False)
     """
-    model, x = in_full_precision(model, as_inputs(x))
-    y = as_labels(y, x.device)
+    x, y = pair_or_sample(x, y, n, seed)
+    model, x = in_full_precision(model, x)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
     x, y = x[: count(n, "n")], y[:n]
@@ -97,15 +100,15 @@ def lint(
 
 
 @ordinary_tensors
-def quick_lint(model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: int = 128) -> list[Check]:
+def quick_lint(model: Model, x: Inputs, y: Tensor | None, threat: ThreatModel, *, n: int = 128) -> list[Check]:
     """Run the checks that attack nothing, and look for gradients: some passes, for beside an evaluation.
 
     Args:
         model: any; it is left as it was.
-        x: (N, *S) examples.
+        x: (N, *S) examples; a DataLoader or a Dataset where `y` is None.
         y: (N,) labels.
         threat: what the robust numbers are about.
-        n: examples used, from the front.
+        n: examples used, from the front; of a DataLoader or a Dataset a fixed sample.
 
     Returns:
         The first checks of `lint`.
@@ -113,8 +116,8 @@ def quick_lint(model: Model, x: Tensor, y: Tensor, threat: ThreatModel, *, n: in
     Raises:
         BadRequest: see `lint`.
     """
-    model, x = in_full_precision(model, as_inputs(x))
-    y = as_labels(y, x.device)
+    x, y = pair_or_sample(x, y, n, 0)
+    model, x = in_full_precision(model, x)
     x, y = x[:n], y[:n]
     with preserve_state(model, x.device):
         checks = setup_checks(model, x, y, threat)
@@ -157,15 +160,15 @@ class _Attacked:
         self.model, self.x, self.y, self.threat, self.seed, self.n_queries = model, x, y, threat, seed, n_queries
         self.slack = max(1.0, SLACK * len(x))
         self.gradients, self.usable = _gradients(model, x, y)
-        self.usual = self._broken(PGD(threat, n_steps=20))[0]
+        self.usual = self._broken(PGD(threat, n_steps=20, precision="float32"))[0]
 
     def checks(self, surrogate: Model | None) -> list[Check]:
-        strong, strong_x = self._broken(APGD(self.threat, n_steps=40))
-        margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin"))
+        strong, strong_x = self._broken(APGD(self.threat, n_steps=40, precision="float32"))
+        margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin", precision="float32"))
         gained = margin_too & ~strong
         strong_x = torch.where(gained.view(-1, *[1] * (self.x.ndim - 1)), margin_x, strong_x)
         strong = strong | margin_too
-        by_square, _ = self._broken(Square(self.threat, n_queries=self.n_queries))
+        by_square, _ = self._broken(Square(self.threat, n_queries=self.n_queries, precision="float32"))
         steps = (
             self._rises,
             self._large_radius,
@@ -201,7 +204,7 @@ class _Attacked:
         means: list[float] = []
         broken: list[int] = []
         for steps in (1, 5, 20):
-            wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False))
+            wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False, precision="float32"))
             means.append(float(margin(evaluated_outputs(self.model, x_adv), self.y).mean()))
             broken.append(int(wrong.sum()))
         text = (
@@ -219,8 +222,8 @@ class _Attacked:
             widest = widest * self.x[0].numel() ** (1 / self.threat.p)
         threat = replace(self.threat, radius=widest, box=(low, high))
         attacks = (
-            PGD(threat, n_steps=20, loss="margin", random_start=False),
-            PGD(threat, n_steps=20, n_restarts=3, loss="margin"),
+            PGD(threat, n_steps=20, loss="margin", random_start=False, precision="float32"),
+            PGD(threat, n_steps=20, n_restarts=3, loss="margin", precision="float32"),
         )
         wrong = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
         for attack in attacks:
@@ -248,7 +251,7 @@ class _Attacked:
         return check(name, alone <= self.slack, text, masking=True)
 
     def _effort(self) -> Check:
-        more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3))
+        more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3, precision="float32"))
         n_usual, n_more = int(self.usual.sum()), int(more.sum())
         text = f"20 steps break {n_usual} of {len(self.x)}, 60 steps with 3 restarts {n_more}"
         return check("steps and restarts", n_more - n_usual <= self.slack, text)
@@ -271,7 +274,7 @@ class _Attacked:
         other = surrogate
         if other is None:
             other = distil(self.model, self.x, self.threat)
-        attack = PGD(self.threat, n_steps=20, loss="margin")
+        attack = PGD(self.threat, n_steps=20, loss="margin", precision="float32")
         x_adv = attack(other, self.x, self.y, generator=self._generator())
         wrong = ~(margin(evaluated_outputs(self.model, x_adv), self.y) > 0)
         return self._beaten("transfer", wrong, strong, "adversarial examples of a surrogate")

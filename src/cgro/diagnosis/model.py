@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
-from cgro._check import bad
 from cgro.data import Split
 from cgro.definitions import (
     APGD,
@@ -22,7 +23,8 @@ from cgro.definitions import (
     survey,
 )
 from cgro.definitions.attacks import evaluated_outputs
-from cgro.definitions.inputs import as_examples, in_full_precision
+from cgro.definitions.examples import is_collection, take_examples
+from cgro.definitions.inputs import in_full_precision
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.headline import with_lint
 from cgro.diagnosis.lint import lint
@@ -30,8 +32,8 @@ from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis
 from cgro.training.weights import load_file
 
-Examples = Split | tuple[Tensor, Tensor] | Mapping[str, Tensor]
-"""A set of examples, see `cgro.definitions.inputs.as_examples`: arrays are taken as well."""
+Examples = Split | tuple[Tensor, Tensor] | Mapping[str, Tensor] | DataLoader | TorchDataset
+"""A set of examples, see `cgro.definitions.examples.take_examples`: arrays are taken as well."""
 
 
 def quick_ensemble(threat: ThreatModel) -> Ensemble:
@@ -45,7 +47,11 @@ def quick_ensemble(threat: ThreatModel) -> Ensemble:
     Returns:
         The attack.
     """
-    parts = (APGD(threat, n_steps=50), APGD(threat, n_steps=50, loss="margin"), Square(threat, n_queries=500))
+    parts = (
+        APGD(threat, n_steps=50, precision="float32"),
+        APGD(threat, n_steps=50, loss="margin", precision="float32"),
+        Square(threat, n_queries=500, precision="float32"),
+    )
     return Ensemble(threat, parts)
 
 
@@ -68,11 +74,12 @@ def diagnose_model(
 
     Args:
         model: in eval mode if it is a module; inputs in [0, 1].
-        train: (x, y), a dictionary of them or a `Split` of what it learned.
+        train: (x, y), a dictionary of them, a `Split`, a DataLoader or a Dataset of what it learned.
         test: of what it never saw.
         threat: the adversary.
         attack: None means `quick_ensemble`.
-        n: examples of each part, at most.
+        n: examples of each part, at most: of arrays the first ones, of a DataLoader or a Dataset a sample by the seed,
+            since those are often sorted by class.
         n_lint: examples of the lint; 0 leaves it out.
         n_classes: None takes the number of outputs.
         seed: of all random streams.
@@ -94,16 +101,19 @@ def diagnose_model(
         ('robust', 'point')
     """
     attack = attack or quick_ensemble(threat)
-    parts = {"train": _pair(train, n), "test": _pair(test, n)}
+    x_test, y_test = _pair(test, n, seed)
+    parts = {"train": _pair(train, n, seed), "test": (x_test, y_test)}
     checks: list[Check] = []
     if n_lint:
-        checks = lint(model, *_pair(test, n_lint), threat, n=n_lint, seed=seed)
+        of_lint = (x_test, y_test)
+        if n_lint > n:
+            of_lint = _pair(test, n_lint, seed)
+        checks = lint(model, *of_lint, threat, n=n_lint, seed=seed)
     errors: dict[str, ErrorRate] = {}
     for name, (x, y) in parts.items():
         record = survey(model, x, y, attack, seed=seed)
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
-    x_test, _ = _pair(test, n)
     outputs = evaluated_outputs(*in_full_precision(model, x_test[:1]))
     classes = n_classes
     if classes is None:
@@ -128,11 +138,14 @@ def diagnose_model(
     return with_lint(found, checks)
 
 
-def _pair(part: Examples, n: int) -> tuple[Tensor, Tensor]:
-    x, y = as_examples(part)
-    if len(x) != len(y):
-        raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
-    return x[:n], y[:n]
+def _pair(part: Examples, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    if is_collection(part):
+        sample = take_examples(part, n, seed=seed)
+        return sample.x, sample.y
+    if isinstance(part, Split):
+        part = part.head(n)
+    sample = take_examples(part, n)
+    return sample.x, sample.y
 
 
 def measured(

@@ -41,7 +41,7 @@ class Setting:
             "transfer" always subtracts delta y w*, the worst case of the linear model <w*, X> (the paper's first
             version); "l2" and "linf" move every patch, by projected gradient on the current network.
         batch_size: examples per step, drawn without replacement; None is full batch.
-        attack_steps: gradient steps of "l2" and "linf" in training; the others are closed forms.
+        attack_steps: gradient steps of "l2" and "linf" in training, from each start; the others are closed forms.
 
     Raises:
         BadRequest: a value out of its range.

@@ -114,6 +114,40 @@ def final_signal(setting: Setting) -> float | None:
     return max(math.log((1 - share) / (share * k)) / (1 + k), 0.0)
 
 
+def signal_exponent(
+    activation_power: float, signal_margin: float, *, init_exponent: float = 0.0, noise_start: float = 0.0
+) -> float:
+    """Slope of log U on log alpha at delta = alpha, in runs of finite length: what Theta(alpha^-q) hides there.
+
+    d log U / d log alpha = -q + k / (M - 2 + 2/q), M = alpha^q U at the end, k = 2 + e (q-2) / (1 - v_0^(q-2)) for
+    filters that start as init_std ~ alpha^(-e): k = 2 for a fixed start and about q for one like 1/alpha. From
+        dM/dtau = q^2 alpha^2 (1-lambda) M^(2-2/q) e^(-M),
+    up to the time of memorization, tau ~ v_0^(2-q) - 1 (ln(1/v_0) for q = 2), after which margins rest on the noise:
+    M - (2-2/q) ln M = ln(alpha^2 tau) + constant. Left out: terms of order 1/M^2. Above the signal strength alpha^q U
+    ends at `final_signal`, which does not depend on alpha, and the slope is -q.
+
+    Args:
+        activation_power: q.
+        signal_margin: M, a mean over the alphas compared.
+        init_exponent: e.
+        noise_start: v_0, the median noise activation at the start; 0 for a start that is small beyond counting.
+
+    Returns:
+        The slope.
+
+    Example:
+        >>> round(signal_exponent(3, 13.1), 3), round(signal_exponent(3, 13.1, init_exponent=1), 3)
+        (-2.83, -2.745)
+    """
+    q = activation_power
+    growth = 2.0
+    if q > 2:
+        growth += init_exponent * (q - 2) / (1 - noise_start ** (q - 2))
+    elif noise_start > 0:
+        growth += init_exponent / math.log(1 / noise_start)
+    return -q + growth / (signal_margin - 2 + 2 / q)
+
+
 def extinction_ratio(robust_weight: float, activation_power: float) -> float:
     """delta/alpha beyond which the signal dies: 1 + ((1-lambda)/lambda)^(1/q), where `final_signal` reaches 0.
 

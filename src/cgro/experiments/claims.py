@@ -13,12 +13,18 @@ from typing import Literal
 from cgro.report.artifacts import NO_RULE
 from cgro.results import ClaimRecord, Measured
 
-Ruling = Literal["reproduced", "partly", "not reproduced", "cannot be tested at this scale"]
+Ruling = Literal[
+    "reproduced", "derived", "partly", "cannot be told", "not reproduced", "cannot be tested at this scale"
+]
 REPRODUCED: Ruling = "reproduced"
+DERIVED: Ruling = "derived"
+"""It follows from our own derivation, evaluated: nothing that was measured could have contradicted it."""
 PARTLY: Ruling = "partly"
+UNDECIDED: Ruling = "cannot be told"
+"""The limit lies inside the 95% interval, and the mean is not on the claimed side."""
 NOT_REPRODUCED: Ruling = "not reproduced"
 UNTESTED: Ruling = "cannot be tested at this scale"
-WORST_FIRST: tuple[Ruling, ...] = (NOT_REPRODUCED, PARTLY, REPRODUCED, UNTESTED)
+WORST_FIRST: tuple[Ruling, ...] = (NOT_REPRODUCED, UNDECIDED, PARTLY, DERIVED, REPRODUCED, UNTESTED)
 MIN_SEEDS = 3
 """Seeds below which a spread is not estimated."""
 WIDEST = 10.0
@@ -36,7 +42,7 @@ class Claim:
         name: artifact/claim.
         statement: the paper's, in our words.
         rule: how the verdict comes about.
-        verdict: one of four.
+        verdict: one of six.
         paper: the paper's side, as it stands in tables.
         ours: our side, as it stands in tables.
         reason: why this verdict, and our explanation of a disagreement.
@@ -69,7 +75,7 @@ class Statement:
         name: artifact/claim.
         text: what the paper says, in our words.
         paper: its side, as it stands in tables.
-        why: our explanation, said where the verdict is not `reproduced`.
+        why: our explanation, said where the verdict is not `reproduced`, nor left open by an interval.
     """
 
     name: str
@@ -83,7 +89,7 @@ class Statement:
         """The claim with a verdict.
 
         Args:
-            verdict: one of four.
+            verdict: one of six.
             reason: why this one.
             rule: how it comes about.
             ours: our side, as it stands in tables.
@@ -166,7 +172,7 @@ def value(
     verdict = _by_distance(abs(difference), tolerance)
     reason = f"off by {abs(difference):.2f}, tolerance {tolerance:.2f}"
     if tolerance > WIDEST and verdict != NOT_REPRODUCED:
-        verdict = UNTESTED
+        verdict = UNDECIDED
         reason = f"seeds differ too much to tell: tolerance {tolerance:.1f} exceeds {WIDEST:g}"
     elif calibrated and verdict == REPRODUCED:
         verdict = PARTLY
@@ -185,7 +191,8 @@ def _by_distance(off: float, tolerance: float) -> Ruling:
 def above(said: Statement, ours: Measured, *, limit: float = 0.0, unit: str = " points", digits: int = 2) -> Claim:
     """Is a quantity, usually a difference paired by seed, above a limit?
 
-    Reproduced if the 95% interval over seeds is; partly if the mean is but the interval is not; else not reproduced.
+    Reproduced if the 95% interval over seeds is, not reproduced if it lies below the limit. Where the interval contains
+    the limit: partly if the mean is above it, else it cannot be told.
 
     Args:
         said: the claim.
@@ -202,10 +209,14 @@ def above(said: Statement, ours: Measured, *, limit: float = 0.0, unit: str = " 
         'reproduced'
         >>> above(Statement("t/x", "rises"), Measured((-2.0, -2.5, -3.0))).verdict
         'not reproduced'
+        >>> above(Statement("t/x", "rises"), Measured((1.0, -2.0, -1.0))).verdict
+        'cannot be told'
     """
-    rule = f"95% interval over seeds above {limit:g}; only the mean above it: partly"
-    least = min(ours.interval) - limit
-    return _one_sided(said, ours, rule, distances=(least, ours.mean - limit), limit=limit, written=(unit, digits))
+    rule = f"95% interval over seeds above {limit:g}; only the mean above it: partly; all of it below: not reproduced"
+    low, high = ours.interval
+    distances = (low - limit, ours.mean - limit, high - limit)
+    excluded = f"above {high:.{digits}f}{unit}"
+    return _one_sided(said, ours, rule, distances=distances, limit=limit, written=(unit, digits), excluded=excluded)
 
 
 def below(said: Statement, ours: Measured, *, limit: float = 0.0, unit: str = " points", digits: int = 2) -> Claim:
@@ -225,9 +236,11 @@ def below(said: Statement, ours: Measured, *, limit: float = 0.0, unit: str = " 
         >>> below(Statement("t/x", "falls"), Measured((-2.0, -2.5, -3.0))).verdict
         'reproduced'
     """
-    rule = f"95% interval over seeds below {limit:g}; only the mean below it: partly"
-    least = limit - max(ours.interval)
-    return _one_sided(said, ours, rule, distances=(least, limit - ours.mean), limit=limit, written=(unit, digits))
+    rule = f"95% interval over seeds below {limit:g}; only the mean below it: partly; all of it above: not reproduced"
+    low, high = ours.interval
+    distances = (limit - high, limit - ours.mean, limit - low)
+    excluded = f"below {low:.{digits}f}{unit}"
+    return _one_sided(said, ours, rule, distances=distances, limit=limit, written=(unit, digits), excluded=excluded)
 
 
 def _one_sided(
@@ -235,28 +248,40 @@ def _one_sided(
     ours: Measured,
     rule: str,
     *,
-    distances: tuple[float, float],
+    distances: tuple[float, float, float],
     limit: float,
     written: tuple[str, int],
+    excluded: str,
 ) -> Claim:
     """The verdict on one side of a limit.
 
-    `distances` are those of the interval's nearer end and of the mean, positive on the claimed side.
+    `distances` are those of the interval's end that is worst for the claim, of the mean and of the other end, positive
+    on the claimed side; `excluded` are the values that an interval around the limit still excludes.
     """
     unit, digits = written
     shown = ours.text(unit, digits)
     if ours.n < MIN_SEEDS:
         return said.judged(UNTESTED, _few(ours.n), rule=rule, ours=shown, numbers=numbers_of(ours))
-    of_interval, of_mean = distances
-    verdict = NOT_REPRODUCED
-    if of_interval > 0:
-        verdict = REPRODUCED
-    elif of_mean > 0:
-        verdict = PARTLY
+    verdict = _by_interval(*distances)
     low, high = ours.interval
-    reason = said.explained(verdict, f"95% interval [{low:.{digits}f}, {high:.{digits}f}]")
+    reason = f"95% interval [{low:.{digits}f}, {high:.{digits}f}]"
+    if verdict == UNDECIDED:  # no disagreement was found that our explanation could explain
+        reason += f" contains the limit {limit:g}; excluded are values {excluded}"
+    else:
+        reason = said.explained(verdict, reason)
     numbers = {**numbers_of(ours), "interval": [low, high], "limit": limit}
     return said.judged(verdict, reason, rule=rule, ours=shown, numbers=numbers)
+
+
+def _by_interval(worst_end: float, mean: float, best_end: float) -> Ruling:
+    """The verdict for distances from the limit that are positive on the claimed side."""
+    if worst_end > 0:
+        return REPRODUCED
+    if mean > 0:
+        return PARTLY
+    if best_end <= 0:
+        return NOT_REPRODUCED
+    return UNDECIDED
 
 
 def holds(said: Statement, checks: Mapping[str, bool], *, ours: str, rule: str) -> Claim:
@@ -310,6 +335,44 @@ def untested(said: Statement, *, ours: str) -> Claim:
     return said.judged(UNTESTED, said.why, rule=NO_RULE, ours=ours)
 
 
+def derived(claim: Claim, why: str) -> Claim:
+    """The same claim where it follows from a derivation: what is reproduced by evaluating it was not measured.
+
+    Args:
+        claim: with a verdict.
+        why: what it follows from, said after its reason.
+
+    Returns:
+        It as `derived` if it was `reproduced`; else as it is, since an evaluation that fails does refute it.
+
+    Example:
+        >>> derived(above(Statement("t/x", ""), Measured((1.0, 1.1, 0.9))), "by Taylor").verdict
+        'derived'
+    """
+    if claim.verdict != REPRODUCED:
+        return claim
+    return dataclasses.replace(claim, verdict=DERIVED, reason=f"{claim.reason}; {why}")
+
+
+def limited(claim: Claim, why: str) -> Claim:
+    """The same claim where its reading says less than the claim: `partly` is the most that it can earn.
+
+    Args:
+        claim: with a verdict.
+        why: what the reading leaves open, said after its reason.
+
+    Returns:
+        It as `partly` if it was `reproduced`; else as it is.
+
+    Example:
+        >>> limited(above(Statement("t/x", ""), Measured((1.0, 1.1, 0.9))), "ties").verdict
+        'partly'
+    """
+    if claim.verdict != REPRODUCED:
+        return claim
+    return dataclasses.replace(claim, verdict=PARTLY, reason=f"{claim.reason}; {why}")
+
+
 def unjudged(claims: Sequence[Claim], why: str) -> list[Claim]:
     """The same claims with their numbers, none of them judged: for scales whose data stand in for the paper's.
 
@@ -334,7 +397,7 @@ def worst(claims: Sequence[Claim]) -> Ruling:
         claims: of the artifact.
 
     Returns:
-        One of four.
+        One of six.
 
     Example:
         >>> worst([untested(Statement("a", ""), ours=""), Claim("b", "", "", "reproduced", "", "", "")])

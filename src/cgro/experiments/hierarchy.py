@@ -6,12 +6,13 @@ from typing import Literal
 
 from cgro.experiments import findings
 from cgro.experiments.artifact import copy_figure
-from cgro.experiments.claims import Claim, Statement, holds
+from cgro.experiments.claims import Claim, Statement, derived, holds
 from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.theorem47 import OURS, log2_text, lower_bound, read_rows
 from cgro.experiments.workspace import Workspace
+from cgro.representation.lower_bound import log2_floor
 from cgro.results import LowerBoundSummary
 
 NAME = "hierarchy"
@@ -21,6 +22,8 @@ CAPTIONS = {"hierarchy": "Parameters against D at radius 0.1: clean, CGRO by mem
 Kind = Literal["clean", "memorizer", "floor"]
 Sizes = Sequence[float | None]
 RADIUS = "0.1"
+DEPTH = 5
+"""Weight layers of the construction, and of the memorizer on a clean model of one layer, which the family has."""
 SHOWN_DIMS = (5, 10, 12, 15, 20, 30, 50, 75, 100)
 
 
@@ -132,30 +135,43 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
     """
     low, middle, high = (findings.of(kind) for kind in paper.order)
     last = f"at D = {findings.dims[-1]}: 2^{low[-1] or 0:.0f} < 2^{middle[-1] or 0:.1f} < 2^{high[-1] or 0:.1f}"
-    return [
-        holds(
-            Statement(
-                "hierarchy/order",
-                "clean <~ CGRO << robust, in parameters",
-                paper="clean <~ CGRO << robust",
-                why=OURS,
-            ),
-            _in_order(findings, low, middle, high),
-            ours=f"from D = {findings.crossing} on; {last}",
-            rule="in this order at every D from the crossing on",
+    order = holds(
+        Statement(
+            "hierarchy/order",
+            "clean <~ CGRO << robust, in parameters",
+            paper="clean <~ CGRO << robust",
+            why=OURS,
         ),
-        holds(
-            Statement(
-                "hierarchy/widens",
-                "the distance between CGRO and robust grows with D",
-                paper="N D against exp D",
-                why=OURS,
-            ),
-            _widens(findings, middle, high),
-            ours=last,
-            rule="log2 floor - log2 memorizer increases at every step of D beyond the crossing",
+        _in_order(findings, low, middle, high),
+        ours=f"from D = {findings.crossing} on; {last}; {_at_equal_depth(findings)}",
+        rule="in this order at every D from the crossing on",
+    )
+    widens = holds(
+        Statement(
+            "hierarchy/widens",
+            "the distance between CGRO and robust grows with D",
+            paper="N D against exp D",
+            why=OURS,
         ),
-    ]
+        _widens(findings, middle, high),
+        ours=last,
+        rule="log2 floor - log2 memorizer increases at every step of D beyond the crossing",
+    )
+    return [derived(order, OURS), derived(widens, OURS)]
+
+
+def _at_equal_depth(findings: Findings) -> str:
+    """Where the floor passes the memorizer when it speaks of networks as deep as memorizer and construction."""
+    crossing = None
+    for dim, memorizer in zip(findings.dims, findings.memorizer, strict=True):
+        floor = log2_floor(float(RADIUS), dim, n_layers=DEPTH)
+        if crossing is None and floor is not None and memorizer is not None and floor > memorizer:
+            crossing = dim
+    last = log2_floor(float(RADIUS), findings.dims[-1], n_layers=DEPTH) or 0.0
+    return (
+        f"the floor is of L = 3 weight layers, memorizer and construction have {DEPTH}: at L = {DEPTH} it is "
+        f"2^{last:.1f} there and passes the memorizer at D = {crossing}"
+    )
 
 
 def _in_order(findings: Findings, low: Sizes, middle: Sizes, high: Sizes) -> dict[str, bool]:

@@ -4,6 +4,7 @@ Lemma 4.5 and Theorem 5.9 on images. No table of the paper: it proves that memor
 open whether trained networks do so.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from msgspec import UNSET, UnsetType, field
 
 from cgro.experiments import findings, networks
 from cgro.experiments.artifact import shown_data
-from cgro.experiments.claims import Claim, Statement, above, holds
+from cgro.experiments.claims import Claim, Statement, above, holds, limited
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import number
 from cgro.experiments.plan import HERE, Job, Scale
@@ -29,8 +30,8 @@ TITLE = "Memory: whom do trained networks remember?"
 NEEDS_TRAINING = True
 CAPTIONS = {
     "quarters": "Share of images that are robust (still classified correctly under attack), training and test, by "
-    "quarters of the distance to the boundary of a standard network; the excess on training images is memory. Mean "
-    "over seeds, bars one standard deviation."
+    "quarters of the distance to the boundary of a standard network; the excess on training images is memory, which "
+    "cannot exceed the robust test error of the quarter. Mean over seeds, bars one standard deviation."
 }
 N: dict[Scale, int] = {"smoke": 40, "cpu": 600, "gpu": 2000, "paper": 2000}
 N_RETRAINED: dict[Scale, int] = {"smoke": 2, "cpu": 16, "gpu": 40, "paper": 40}
@@ -41,6 +42,11 @@ PREFIX = "memory/"
 MEAN_INFLUENCE = "memory/influence"
 RANK_WITH_FLIP = "memory/rank/influence_and_flip"
 RANK_WITH_CLEAN_FLIP = "memory/rank/influence_and_clean_flip"
+ONLY_A_CEILING = (
+    "memory cannot exceed the robust test error, and of that the nearest quarter does not hold a larger share than the "
+    "others: images near the boundary need memory, they are not preferred"
+)
+TIES = "in some seeds two stages end at the same evaluation: their order is not contradicted, and was not observed"
 IN_REACH = (
     "{:.0f}% of the training images lie within the radius of the standard boundary: v1 has these memorized, whatever "
     "their quarter"
@@ -77,6 +83,41 @@ class Quarters(Part, frozen=True, kw_only=True):
     test: list[list[float]]
     memory: list[list[float]]
 
+    @property
+    def of_robust_test_error(self) -> list[float | None]:
+        """Memory as a share of the robust test error, which it cannot exceed, of the sums over seeds: four."""
+        shares: list[float | None] = []
+        for k in range(len(QUARTERS)):
+            shares.append(_share_of(self.memory, self.test, [k]))
+        return shares
+
+    @property
+    def preference(self) -> Measured:
+        """Per seed, memory as a share of the robust test error, in the nearest quarter minus in the others.
+
+        Of the others together: in the farthest alone the robust test error of some seeds is 0.
+        """
+        differences: list[float | None] = []
+        for memory, test in zip(self.memory, self.test, strict=True):
+            nearest = _share_of([memory], [test], [0])
+            others = _share_of([memory], [test], [1, 2, 3])
+            differences.append(None if nearest is None or others is None else nearest - others)
+        return Measured.of(differences)
+
+
+def _share_of(
+    memory: Sequence[Sequence[float]], test: Sequence[Sequence[float]], quarters: Sequence[int]
+) -> float | None:
+    """Sum of memory over sum of robust test errors; None where these are 0. Quarters are of equal size."""
+    held = error = 0.0
+    for remembered, robust in zip(memory, test, strict=True):
+        for k in quarters:
+            held += remembered[k]
+            error += 1 - robust[k]
+    if error == 0:
+        return None
+    return held / error
+
 
 class Stages(Part, frozen=True, kw_only=True):
     """Epochs by which 90% of the fall of a curve has happened; None where there is no such fall."""
@@ -93,6 +134,11 @@ class Stages(Part, frozen=True, kw_only=True):
         return (
             f"clean {self.clean_learned}, generalizes {self.generalized}, memory {self.memorized}, parts {self.parted}"
         )
+
+    @property
+    def apart(self) -> bool:
+        """Whether no two of the three stages end at the same evaluation."""
+        return len({self.clean_learned, self.generalized, self.memorized}) == 3
 
 
 class Probes(Part, frozen=True, kw_only=True):
@@ -287,13 +333,26 @@ def _who(data: str, probes: Probes, paper: Paper) -> Claim:
     said = Statement(
         f"memory/{data}_who",
         f"{data}: memory holds images near the boundary (read as: the robust share, training minus test, in the "
-        "quarter nearest to the boundary of a standard network exceeds that in the farthest)",
+        "quarter nearest to the boundary of a standard network exceeds that in the farthest; and, since it cannot "
+        "exceed the robust test error of a quarter, the same as a share of that error, nearest quarter against the "
+        "others)",
         paper="only small margins need memory (v1)",
         why=IN_REACH.format(100 * probes.in_reach.mean),
     )
     sign = 1.0 if paper.who == "near the boundary" else -1.0
-    apart = [sign * 100 * (row[0] - row[-1]) for row in probes.quarters.memory]
-    return above(said, Measured.of(apart))
+    quarters = probes.quarters
+    apart = [sign * 100 * (row[0] - row[-1]) for row in quarters.memory]
+    claim = above(said, Measured.of(apart))
+    preference = quarters.preference
+    if preference.n < len(quarters.memory) or sign * preference.mean <= 0:
+        claim = limited(claim, ONLY_A_CEILING)
+    shares = quarters.of_robust_test_error
+    shown = " / ".join("none" if share is None else f"{100 * share:.0f}" for share in shares)
+    return dataclasses.replace(
+        claim,
+        ours=f"{claim.ours}; {shown}% of the robust test error, nearest to farthest",
+        numbers={**claim.numbers, "of_robust_test_error": shares, "preference": list(preference.values)},
+    )
 
 
 def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
@@ -307,12 +366,15 @@ def _in_order(data: str, probes: Probes, paper: Paper) -> Claim:
         ordered = stages is not None and stages.ordered
         right[f"seed {seed}"] = ordered == paper.ordered
     epochs = "; ".join(stages.text for stages in probes.stages if stages is not None)
-    return holds(
+    claim = holds(
         said,
         right,
         ours=f"epochs by seed: {epochs}",
-        rule="90% of the fall of each curve, in this order in every seed; some: partly",
+        rule="90% of the fall of each curve, in this order in every seed; some, or two at one evaluation: partly",
     )
+    if any(stages is not None and not stages.apart for stages in probes.stages):
+        return limited(claim, TIES)
+    return claim
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -333,13 +395,18 @@ def tables(findings: Findings) -> list[Table]:
 def _quarters_table(data: Mapping[str, Probes]) -> Table:
     caption = (
         "Images robust to PGD-20, in %, by distance to the boundary of a standard network on the same examples. "
-        "Mean (sd) over seeds."
+        "Mean (sd) over seeds. Memory, training minus test, cannot exceed the robust test error; its share of that "
+        "error is of the sums over seeds."
     )
-    table = Table("quarters", caption, ["data", "quarter", "training", "test", "memory, points"])
+    columns = ["data", "quarter", "training", "test", "memory, points", "memory, % of the robust test error"]
+    table = Table("quarters", caption, columns)
     for name, probes in data.items():
         shares = probes.quarters
         for k, quarter in enumerate(QUARTERS):
-            table.add(name, quarter, _share(shares.train, k), _share(shares.test, k), _share(shares.memory, k))
+            held = shares.of_robust_test_error[k]
+            share = "" if held is None else f"{100 * held:.0f}"
+            points = [_share(shares.train, k), _share(shares.test, k), _share(shares.memory, k)]
+            table.add(name, quarter, *points, share)
     return table
 
 
@@ -358,7 +425,8 @@ def _probe_table(data: Mapping[str, Probes]) -> Table:
 
 def _influence_table(influence: Influence) -> Table:
     caption = (
-        "Memorization value of an image: chance to be robust when trained on minus when left out, in points, "
+        "Memorization value of an image: chance to be robust when trained on minus when left out, in points, which "
+        "cannot exceed the chance not to be robust when left out; "
         f"{influence.n_networks} networks on 70% each ({influence.data}, one seed); rank correlation with the distance "
         f"to the standard boundary {influence.rank_with_clean_flip:.2f}."
     )

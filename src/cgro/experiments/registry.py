@@ -1,4 +1,4 @@
-"""The artifacts of the paper, in its order: that of the page, of messages and of `--help`.
+"""The artifacts of the paper, in its order, then what it does not have: the order of page, messages and `--help`.
 
 A new one is a module of this folder, a test module of its name with findings in which the paper is right, and a line
 here.
@@ -8,18 +8,21 @@ from collections.abc import Sequence
 
 from cgro._check import one_of
 from cgro.experiments import (
+    alpha_law,
     bound,
     figure1,
     figure2ab,
     figure2c,
     figure3,
     figure4,
+    full_ball,
     hierarchy,
     memory,
     table1,
     table2,
     theorem44,
     theorem47,
+    threshold,
 )
 from cgro.experiments.artifact import Artifact
 
@@ -36,6 +39,9 @@ ARTIFACTS: tuple[Artifact, ...] = (
     theorem44,
     theorem47,
     hierarchy,
+    full_ball,
+    threshold,
+    alpha_law,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
 

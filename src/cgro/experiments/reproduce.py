@@ -1,7 +1,8 @@
-"""Tables and figures of the paper, each with a verdict per claim: reproduced, partly, not reproduced, or not testable.
+"""Tables and figures of the paper, each with a verdict per claim.
 
-Killed at any moment and called again it goes on where it was and ends in the same page, DIR/index.html. Exit 1 when a
-claim is not reproduced.
+reproduced, partly, not reproduced; derived where our own derivation is evaluated; cannot be told where the interval
+contains the limit; cannot be tested at this scale. Killed at any moment and called again it goes on where it was and
+ends in the same page, DIR/index.html. Exit 1 when a claim is not reproduced, and for no other verdict.
 
 examples:
   cgro reproduce all --scale smoke

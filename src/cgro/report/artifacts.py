@@ -17,7 +17,11 @@ from cgro.runs import SCHEMA, Run
 SCALES = ("paper", "gpu", "cpu", "smoke")
 """The most telling first."""
 UNTESTED = "cannot be tested at this scale"
-VERDICTS = ("reproduced", "partly", "not reproduced", UNTESTED)
+UNDECIDED = "cannot be told"
+"""The verdict on a claim whose limit lies inside the interval of what was measured."""
+DERIVED = "derived"
+"""The verdict on a claim that follows from our own derivation: evaluating it can refute the code, not the claim."""
+VERDICTS = ("reproduced", DERIVED, "partly", UNDECIDED, "not reproduced", UNTESTED)
 NO_RULE = "none at this scale"
 """The rule of a claim that a scale cannot judge."""
 SHORT_COMMIT = 12

@@ -47,7 +47,14 @@ WITHOUT_LINT = (
 )
 """Commands that measure no robust error of a network by an attack."""
 GOOD = ("robust", "reproduced")
-UNDECIDED = ("none", "too_little_evidence", "partly", "cannot be tested at this scale")
+UNDECIDED = (
+    "none",
+    "too_little_evidence",
+    "derived",
+    "partly",
+    "cannot be told",
+    "cannot be tested at this scale",
+)
 """Labels of a verdict that is neither good nor bad."""
 
 

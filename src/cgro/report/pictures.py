@@ -18,7 +18,7 @@ LONGEST_SIDE = 1024
 """Pixels of a side of an image that a page takes. A choice."""
 MOST_VALUES = 1 << 25
 """Pixels times channels of all images of a page together: about 90 MB of it. A choice."""
-KEPT_BY = ("train", "quickstart")
+KEPT_BY = ("train", "quickstart", "monitor")
 """Commands that keep examples."""
 DRAWN_BY_THE_PAGE = ("diagnose", "evaluate")
 """Commands whose figure is a chart of the page."""

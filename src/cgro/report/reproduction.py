@@ -8,7 +8,9 @@ from pathlib import Path
 from cgro._check import bad
 from cgro.reading import read_bytes
 from cgro.report.artifacts import (
+    DERIVED,
     SCALES,
+    UNDECIDED,
     UNTESTED,
     VERDICTS,
     Result,
@@ -34,11 +36,15 @@ ABOUT = {
 }
 MARKS = {
     "reproduced": "**reproduced**",
+    DERIVED: DERIVED,
     "partly": "**partly**",
+    UNDECIDED: UNDECIDED,
     "not reproduced": "**NOT REPRODUCED**",
     UNTESTED: UNTESTED,
 }
-"""Verdicts as Markdown."""
+"""Verdicts as Markdown; bold are those that a measurement led to."""
+PLAIN = tuple(verdict for verdict, mark in MARKS.items() if verdict == mark)
+"""Verdicts that are not set off, in HTML as in Markdown."""
 CLAIM_COLUMNS = ("the paper says", "paper", "ours", "verdict", "why")
 SMOKE = (
     "Smoke: a few images of mnist5k stand in for the paper's data, two seeds at most. Numbers and figures of this "
@@ -49,13 +55,18 @@ LONGEST_FIGURE = 16 << 20
 HEAD = (
     "# The paper, reproduced\n"
     "\n"
-    "Written by `make reproduction` from [results](../results); do not edit. Paper: Li and Li, ICML 2025. A verdict is "
-    "`reproduced`,\n"
-    "`partly`, `not reproduced` or `cannot be tested at this scale`; its tolerance comes from the spread over seeds, "
-    "by the rule that\n"
-    "stands below each artifact. Robust errors under attack are lower bounds; settings called calibrated were fitted "
-    "to the paper's\n"
-    "numbers and are no evidence. `cgro reproduce NAME --scale SCALE` makes any of it again."
+    "Written by `make reproduction` from [results](../results); do not edit. Paper: Li and Li, ICML 2025. The\n"
+    "tolerance of a verdict comes from the spread over seeds, by the rule that stands below each artifact:\n"
+    "\n"
+    "- `reproduced`: measured, and it could have come out otherwise; `partly`: only the mean, only some of several\n"
+    "  checks, or a reading that says less than the claim.\n"
+    "- `not reproduced`: the 95% interval lies beyond the limit; `cannot be told`: it contains the limit, which is no\n"
+    "  evidence against the claim.\n"
+    "- `derived`: our own derivation, evaluated; `cannot be tested at this scale`: the rule needs more seeds, or\n"
+    "  networks as large as the paper's.\n"
+    "\n"
+    "Robust errors under attack are lower bounds; settings called calibrated were fitted to the paper's numbers and\n"
+    "are no evidence. `cgro reproduce NAME --scale SCALE` makes any of it again."
 )
 
 
@@ -145,7 +156,7 @@ def html(groups: Sequence[Sequence[Result]], start: Path, *, title: str) -> str:
     loader = PackageLoader("cgro.report", ".")
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters.update(line=line_of, anchor=anchor, counts=_counts)
-    jinja.globals.update(about=ABOUT, verdicts=VERDICTS, untested=UNTESTED, claim_columns=CLAIM_COLUMNS, smoke=SMOKE)
+    jinja.globals.update(about=ABOUT, verdicts=VERDICTS, plain=PLAIN, claim_columns=CLAIM_COLUMNS, smoke=SMOKE)
     jinja.globals.update(shown_tables=shown_tables, rules_of=rules_of, origins_of=origins_of)
     style, _, _ = loader.get_source(jinja, "reproduction.css")
     return jinja.get_template("reproduction.html").render(

@@ -192,7 +192,8 @@ def _settings(folder: Path) -> _Settings:
 
 def _title(folder: Path) -> str:
     settings = _settings(folder)
-    what = "standard training" if settings.attack == "none" else "adversarial training"
+    words = {"none": "standard training", "unknown": "training"}
+    what = words.get(str(settings.attack), "adversarial training")
     threat = f"{norm_text(settings.p)} radius {plain_text(settings.radius)}"
     title = f"{plain_text(settings.data)}: {what}, {threat}"
     if settings.seeds != 1:

@@ -117,8 +117,8 @@ def broken_by(
         return ~(margin(evaluated_outputs(memorizer, points), labels) > 0)
 
     clean = wrong(x, y)
-    naive = PGD(threat, n_steps=n_steps)
-    strong = PGD(threat, n_steps=n_steps, n_restarts=n_restarts, loss=negative_margin)
+    naive = PGD(threat, n_steps=n_steps, precision="float32")
+    strong = PGD(threat, n_steps=n_steps, n_restarts=n_restarts, loss=negative_margin, precision="float32")
     # In this order, as they draw from one generator.
     found = {
         "clean": clean,

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad
-from cgro.bounds import DENSE_LIMIT, Layer, enclosing_box, require_few_entries
+from cgro.bounds import DENSE_LIMIT, Layer, dense_layer, enclosing_box, require_few_entries
+from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.points import evenly_spaced
+from cgro.representation.spheres import REPLAY_ROUNDING, replay_balls
+from cgro.representation.verify import interval_check
 from cgro.results import ExportRecord
 from cgro.runs import write_atomic
 
@@ -27,12 +30,13 @@ def _package(name: str) -> ModuleType:
         raise BadRequest(f"export: expected the package {name}, found none; pip install 'cgro[certify]'") from None
 
 
-def to_onnx(layers: Sequence[Layer], *, double: bool = False) -> bytes:
+def to_onnx(layers: Sequence[Layer], *, double: bool = True) -> bytes:
     """Write a network as an ONNX model of Gemm and Relu only, input (B, D) named `x`, output (B, n_out) named `y`.
 
     Args:
         layers: of the network, ReLU between them.
-        double: float64 weights in place of float32.
+        double: float64 weights, those of the network; else float32, which is another network: at small radii it is
+            wrong in certified balls.
 
     Returns:
         The file.
@@ -65,6 +69,35 @@ def to_onnx(layers: Sequence[Layer], *, double: bool = False) -> bytes:
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def read_onnx(model: bytes) -> list[Layer]:
+    """Read the layers of a file of `to_onnx`, with the weights that stand in it.
+
+    Args:
+        model: the file.
+
+    Returns:
+        The layers, ReLU between them.
+
+    Raises:
+        BadRequest: another network than a chain of Gemm (transB = 1) and Relu, or the package onnx is missing.
+    """
+    onnx = _package("onnx")
+    graph = onnx.load_model_from_string(model).graph
+    weights = {entry.name: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy()) for entry in graph.initializer}
+    layers: list[Layer] = []
+    name = "x"
+    for number, node in enumerate(graph.node):
+        kind = "Relu" if number % 2 else "Gemm"
+        attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        transposed = attributes == ({} if kind == "Relu" else {"transB": 1})
+        if node.op_type != kind or node.input[0] != name or not transposed:
+            raise bad("ONNX", expected=f"{kind} of {name} as node {number}", got=f"{node.op_type} of {node.input[0]}")
+        if kind == "Gemm":
+            layers.append(dense_layer(weights[node.input[1]].double(), weights[node.input[2]].double()))
+        name = node.output[0]
+    return layers
 
 
 def run_onnx(model: bytes, x: Tensor) -> Tensor:
@@ -123,30 +156,71 @@ def vnnlib(memorizer: RobustMemorizer, position: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def export(memorizer: RobustMemorizer, folder: Path, *, limit: int) -> ExportRecord:
+def export(
+    memorizer: RobustMemorizer,
+    folder: Path,
+    *,
+    limit: int,
+    double: bool = True,
+    certificate: Certificate | None = None,
+) -> ExportRecord:
     """Write `network.onnx` and, for p = inf, `ball-I.vnnlib` of some training balls.
+
+    The file itself is checked before anything is written: at points on the spheres of these balls in ONNX Runtime, and,
+    for `box` and `compact` with every point memorized, by interval propagation of the weights that stand in it.
 
     Args:
         memorizer: the network.
         folder: an existing one.
         limit: the most balls.
+        double: float64 weights; float32 ones are refused where they break the certificate.
+        certificate: what is claimed of the balls; None computes it.
 
     Returns:
-        What was written, with the difference when it is replayed.
+        What was written, with what the checks found.
 
     Raises:
-        BadRequest: the network is too large, cannot be written out, or a package is missing.
+        BadRequest: the network is too large, cannot be written out, or a package is missing; the file does not reach
+            the certified margin.
     """
-    layers = memorizer.expand()
-    model = to_onnx(layers)
-    write_atomic(folder / "network.onnx", model)
+    certificate = certificate or certify(memorizer)
+    model = to_onnx(memorizer.expand(), double=double)
     chosen = evenly_spaced(limit, len(memorizer.y))
+    precision = "float64" if double else "float32"
+    replay = replay_balls(memorizer, chosen, certificate, lambda x: run_onnx(model, x))
+    _require(replay.agrees, precision, replay.claimed, replay.found, "on spheres in ONNX Runtime")
+    interval = None
+    if memorizer.variant in ("box", "compact") and memorizer.n_memorized == len(memorizer.y):
+        bounds = interval_check(memorizer, chosen, layers=read_onnx(model))
+        excess = bounds - certificate.margin[chosen]
+        shortest = int(excess.argmin())
+        interval = float(bounds.min())
+        reached = float(excess[shortest]) >= -REPLAY_ROUNDING
+        claimed = float(certificate.margin[chosen][shortest])
+        _require(reached, precision, claimed, float(bounds[shortest]), "by intervals")
+    write_atomic(folder / "network.onnx", model)
     n_properties = 0
     if memorizer.threat.p == torch.inf:
         for i in chosen.tolist():
             write_atomic(folder / f"ball-{i}.vnnlib", vnnlib(memorizer, i).encode())
         n_properties = len(chosen)
-    x = memorizer.points(chosen)
-    answers = memorizer(memorizer.shaped(x)).double().view(len(x), -1)
-    difference = float((run_onnx(model, x) - answers).abs().max())
-    return ExportRecord(onnx="export/network.onnx", opset=OPSET, n_properties=n_properties, max_difference=difference)
+    return ExportRecord(
+        onnx="export/network.onnx",
+        opset=OPSET,
+        n_properties=n_properties,
+        max_difference=replay.max_difference,
+        precision=precision,
+        replay=replay,
+        interval=interval,
+    )
+
+
+def _require(reached: bool, precision: str, claimed: float, found: float, how: str) -> None:
+    """Refuse a file that is not the certified network."""
+    if not reached:
+        raise bad(
+            "export",
+            expected=f"y F >= {claimed:.9g} in every certified ball, as the certificate says",
+            got=f"{found:.9g} with {precision} weights {how}",
+            remedy="export float64 weights, or take a larger radius",
+        )

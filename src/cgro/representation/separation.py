@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, apart, bad
 from cgro.definitions.threat import parse_p
 from cgro.representation.neighbors import nearest_opposite
 
@@ -51,10 +51,14 @@ class Separation:
         if self.value == 0:
             raise BadRequest(f"data: points {i} and {k} are equal and have different labels; remove one of them")
         if (2 + slack) * radius >= self.value:
+            limit, came = apart(self.value / (2 + slack), radius)
+            half = "half the"
+            if slack:
+                half = f"1 / (2 + {slack:g}) of the"
             raise bad(
                 "radius",
-                expected=f"below {self.max_radius:.6g}, half the l_{self.p:g} separation {self.value:.6g}",
-                got=f"{radius:g}",
+                expected=f"below {limit}, {half} l_{self.p:g} separation {self.value:.6g}",
+                got=came,
                 remedy=f"points {i} and {k} have different labels",
             )
 

@@ -5,17 +5,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cgro.bounds import Layer, enclosing_box, propagate_intervals
+from cgro.bounds import Layer, enclosing_box, evaluate, propagate_intervals
 from cgro.definitions.threat import ThreatModel
+from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.milp import Optimum, least_over_ball
-from cgro.results import SolverCheck
+from cgro.representation.spheres import label_margin, replay_balls
+from cgro.results import SolverCheck, SphereCheck
 
 AGREEMENT = 1e-6
 """An optimum below this is a counterexample: the solver's own tolerance is 1e-9 per row."""
 
+SOLVER_ROUNDING = 1e-5
+"""By how much an optimum may fall below the certified margin: 1e-9 per row over a ramp of 1e-4 or more."""
 
-def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, *, batch: int = 16) -> Tensor:
+LAYER_BATCH = 8
+"""Points that pass through the sparse layers at a time: 2 N D neurons each, 400 MB at 20 million non-zeros."""
+
+
+def interval_check(
+    memorizer: RobustMemorizer,
+    positions: Tensor | None = None,
+    *,
+    layers: Sequence[Layer] | None = None,
+    batch: int = 16,
+) -> Tensor:
     """Bound y F on training balls by interval arithmetic through the expanded network, layer by layer.
 
     Independent of `certify`: it knows nothing of distances or supports. For `box` and `compact` exactly 1, unless
@@ -24,6 +38,7 @@ def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, 
     Args:
         memorizer: the network.
         positions: (n,) training points; None for all.
+        layers: another network in place of `memorizer.expand()`, such as one read from a file.
         batch: points at a time.
 
     Returns:
@@ -35,7 +50,7 @@ def interval_check(memorizer: RobustMemorizer, positions: Tensor | None = None, 
     m = memorizer
     if positions is None:
         positions = torch.arange(len(m.y))
-    layers = m.expand()
+    layers = layers or m.expand()
     bounds = [torch.zeros(0, dtype=torch.float64)]
     for part in positions.split(batch):
         low, high = propagate_intervals(layers, enclosing_box(m.points(part), m.threat))[-1]
@@ -84,23 +99,26 @@ def verify_balls(
     *,
     threat: ThreatModel | None = None,
     layers: Sequence[Layer] | None = None,
+    certificate: Certificate | None = None,
 ) -> SolverCheck:
-    """Solve some training balls and replay every counterexample in ONNX Runtime.
+    """Solve some training balls, compare with the certified margin, replay every counterexample in ONNX Runtime.
 
     Args:
         memorizer: supplies points and labels.
         positions: training points.
         threat: another ball; None for its own.
         layers: another network in place of `memorizer.expand()`, such as one with a planted fault.
+        certificate: what is claimed of the same balls; None computes it.
 
     Returns:
-        The least y F, and whether it agrees with the certificate.
+        The least y F, and whether every optimum reaches the claim (see `SolverCheck`).
 
     Raises:
         BadRequest: p = 2, a package missing, no optimum in time.
     """
     layers = layers or memorizer.expand()
     threat = threat or memorizer.threat
+    certificate = certificate or certify(memorizer, threat=threat)
     optima: list[Optimum] = []
     wrong: list[int] = []
     points: list[Tensor] = []
@@ -113,13 +131,19 @@ def verify_balls(
     n_replayed = 0
     if wrong:
         n_replayed = _replay(memorizer, layers, torch.stack(points), torch.tensor(wrong))
+    claimed = certificate.margin[positions]
+    # The proven bound, not the point that was found: what lies between the two has not been searched.
+    excess = torch.tensor([optimum.bound for optimum in optima], dtype=torch.float64) - claimed
+    n_below = int((excess < -SOLVER_ROUNDING).sum())
     return SolverCheck(
         n=len(optima),
         least=min(optimum.value for optimum in optima),
         n_counterexamples=len(wrong),
         n_replayed=n_replayed,
-        agrees=not wrong,
+        agrees=not wrong and not n_below,
         n_binaries=max(optimum.n_binaries for optimum in optima),
+        n_below=n_below,
+        claimed=float(claimed[excess.argmin()]),
     )
 
 
@@ -127,11 +151,36 @@ def _replay(memorizer: RobustMemorizer, layers: Sequence[Layer], x: Tensor, posi
     """How many counterexamples are wrong (y F <= 0 within rounding) when the exported network answers."""
     from cgro.representation.export import run_onnx, to_onnx
 
-    outputs = run_onnx(to_onnx(layers, double=True), x)
-    y = memorizer.y[positions]
-    if memorizer.binary:
-        margin = outputs[:, 0] * y
-    else:
-        right = y[:, None]
-        margin = outputs.gather(1, right)[:, 0] - outputs.scatter(1, right, -torch.inf).amax(1)
+    margin = label_margin(memorizer, positions, run_onnx(to_onnx(layers), x))
     return int((margin <= 10 * AGREEMENT).sum())
+
+
+def sphere_check(
+    memorizer: RobustMemorizer,
+    positions: Tensor,
+    *,
+    layers: Sequence[Layer] | None = None,
+    certificate: Certificate | None = None,
+) -> SphereCheck:
+    """Evaluate the written-out layers at points of some training balls and compare with the certified margin.
+
+    For p = 1 and 2, where intervals say nothing: it finds a dropped, scaled or shifted neuron, and proves nothing.
+
+    Args:
+        memorizer: supplies points and labels.
+        positions: training points.
+        layers: another network in place of `memorizer.expand()`, such as one with a planted fault.
+        certificate: what is claimed of the balls; None computes it.
+
+    Returns:
+        See `SphereCheck`.
+
+    Raises:
+        BadRequest: the network cannot be written out.
+    """
+    network = layers or memorizer.expand()
+
+    def answer(x: Tensor) -> Tensor:
+        return torch.cat([evaluate(network, part) for part in x.split(LAYER_BATCH)])
+
+    return replay_balls(memorizer, positions, certificate or certify(memorizer), answer)

@@ -40,6 +40,24 @@ class SelectedEpoch(Record, frozen=True, kw_only=True):
     score: tuple[float, float]
 
 
+class MonitorCost(Record, frozen=True, kw_only=True):
+    """What the evaluations of a monitor took, beside the training that it watched.
+
+    Attributes:
+        evaluations: number of them.
+        seconds: of all of them together.
+        training_seconds: between them.
+        share: seconds over training_seconds; None where no training was timed.
+        passes: forward passes of one example in an evaluation by the cheap attack, at most; a gradient counts as two.
+    """
+
+    evaluations: int
+    seconds: float
+    training_seconds: float
+    share: float | None
+    passes: int
+
+
 class CheckRecord(Record, frozen=True, kw_only=True):
     """A finding of the evaluation lint; see `cgro.diagnosis.lint`."""
 

@@ -22,6 +22,7 @@ from cgro.results.measurements import (
     EvaluationRecord,
     FlatnessRecord,
     MemoryRecord,
+    MonitorCost,
     RemedyRecord,
     SelectedEpoch,
 )
@@ -50,6 +51,7 @@ from cgro.results.theory import (
     ParametersRecord,
     PredictionRecord,
     SeparationRow,
+    ThresholdRecord,
 )
 
 SCHEMA = 1
@@ -106,6 +108,16 @@ class TrainSummary(Summary, frozen=True, kw_only=True):
     flatness: FlatnessRecord | UnsetType = UNSET
 
 
+class MonitorSummary(TrainSummary, frozen=True, kw_only=True):
+    """One training that `cgro.Monitor` watched in a loop of others; read like one of `cgro train`.
+
+    Attributes:
+        cost: of its evaluations.
+    """
+
+    cost: MonitorCost
+
+
 class EvaluateSummary(Summary, frozen=True, kw_only=True):
     """One evaluation of a network; `curves` by --per-epoch instead."""
 
@@ -147,6 +159,8 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
         radius_ratio: delta / alpha.
         backend: that computed it.
         sweep: axis -> values.
+        sample_threshold: number of training examples above which the noise is not memorized, predicted; None where the
+            prediction does not apply, such as standard training.
     """
 
     preset: str
@@ -162,6 +176,7 @@ class DynamicsSummary(Summary, frozen=True, kw_only=True):
     radius_ratio: float | UnsetType = UNSET
     backend: str | UnsetType = UNSET
     sweep: Mapping[str, Sequence[float]] | UnsetType = UNSET
+    sample_threshold: ThresholdRecord | UnsetType | None = UNSET
 
 
 class MemorizeSummary(Summary, frozen=True, kw_only=True):
@@ -277,6 +292,7 @@ class CompareSummary(Summary, frozen=True, kw_only=True):
 
 BY_COMMAND: Mapping[str, type[Summary]] = {
     "train": TrainSummary,
+    "monitor": MonitorSummary,
     "evaluate": EvaluateSummary,
     "flatness": FlatnessSummary,
     "memory": MemorySummary,

@@ -6,6 +6,9 @@ from msgspec import UNSET, UnsetType
 
 from cgro.results.records import Real, Record
 
+UNKNOWN = "unknown"
+"""In summaries of versions that did not say it."""
+
 
 class BoundaryRecord(Record, frozen=True, kw_only=True):
     """The end of a stage over seeds, in steps; no mean unless every seed reached it."""
@@ -25,14 +28,33 @@ class PredictionRecord(Record, frozen=True, kw_only=True):
     statement: str
 
 
+class ThresholdRecord(Record, frozen=True, kw_only=True):
+    """How many training examples are too many to memorize; see `cgro.dynamics.threshold.SampleThreshold`."""
+
+    critical: Real
+    half: Real
+    signal: float | None
+    noise: float
+
+
 class CertificateRecord(Record, frozen=True, kw_only=True):
-    """The certificate on the training balls; see `cgro.representation.certificate`."""
+    """The certificate on the training balls; see `cgro.representation.certificate`.
+
+    Attributes:
+        holds: whether every ball is certified.
+        min_margin: the least certified y F.
+        n: balls.
+        n_memorized: points that the network remembers.
+        method: certificates and arithmetic.
+        layers: how far the written-out layers were checked, which the certificate itself does not read.
+    """
 
     holds: bool
     min_margin: Real
     n: int
     n_memorized: int
     method: str
+    layers: str = UNKNOWN
 
 
 class ParametersRecord(Record, frozen=True, kw_only=True):
@@ -63,9 +85,12 @@ class SolverCheck(Record, frozen=True, kw_only=True):
         least: the least y F over all of them.
         n_counterexamples: balls with y F <= 0.
         n_replayed: counterexamples that are wrong when the exported network answers.
-        agrees: whether every optimum is positive, as the certificate says.
+        agrees: whether every optimum is positive and reaches the margin that the certificate claims, up to
+            `cgro.representation.verify.SOLVER_ROUNDING`; without `n_below`, whether it is positive.
         n_binaries: of the largest program.
         solver: its name.
+        n_below: balls whose optimum is below the claimed margin; None in summaries of versions that asked for y F > 0.
+        claimed: the margin claimed where an optimum falls shortest of it.
     """
 
     n: int
@@ -75,6 +100,30 @@ class SolverCheck(Record, frozen=True, kw_only=True):
     agrees: bool
     n_binaries: int
     solver: str = "HiGHS"
+    n_below: int | None = None
+    claimed: Real | None = None
+
+
+class SphereCheck(Record, frozen=True, kw_only=True):
+    """A written-out network at points of some training balls: finds faults, proves nothing.
+
+    Attributes:
+        n: balls.
+        n_points: over all balls.
+        least: the least y F.
+        claimed: the margin claimed where y F falls shortest of it.
+        found: y F there.
+        agrees: whether y F reaches its claim at every point, up to `cgro.representation.spheres.REPLAY_ROUNDING`.
+        max_difference: between F and the network that was asked.
+    """
+
+    n: int
+    n_points: int
+    least: Real
+    claimed: Real
+    found: Real
+    agrees: bool
+    max_difference: Real
 
 
 class ExportRecord(Record, frozen=True, kw_only=True):
@@ -84,13 +133,21 @@ class ExportRecord(Record, frozen=True, kw_only=True):
         onnx: the network, relative to the run directory.
         opset: of the ONNX model.
         n_properties: VNN-LIB files beside it.
-        max_difference: between F and the exported network in ONNX Runtime, on the exported points.
+        max_difference: between F and the exported network in ONNX Runtime, on the points of `replay`; without it, on
+            the centers of the exported balls.
+        precision: of the weights, float64 or float32.
+        replay: the file in ONNX Runtime on the spheres of the exported balls.
+        interval: the least y F by interval propagation of the weights in the file over the exported balls; None where
+            intervals are too wide to say anything.
     """
 
     onnx: str
     opset: int
     n_properties: int
     max_difference: Real
+    precision: str = UNKNOWN
+    replay: SphereCheck | UnsetType = UNSET
+    interval: Real | None = None
 
 
 class ChecksRecord(Record, frozen=True, kw_only=True):
@@ -99,6 +156,7 @@ class ChecksRecord(Record, frozen=True, kw_only=True):
     interval: IntervalCheck | UnsetType = UNSET
     export: ExportRecord | UnsetType = UNSET
     milp: SolverCheck | UnsetType = UNSET
+    spheres: SphereCheck | UnsetType = UNSET
 
 
 class SeparationRow(Record, frozen=True, kw_only=True):

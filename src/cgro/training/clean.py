@@ -46,7 +46,7 @@ def train_clean_model(
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     objective = Adversarial(NoAttack(), robust_weight=0.0)
     if threat is not None:
-        objective = Adversarial(PGD(threat, n_steps=7))
+        objective = Adversarial(PGD(threat, n_steps=7, precision="float32"))
     warmup = max(1, epochs // 3)  # at full radius from the start small networks collapse
     model.train()
     for epoch in range(epochs):

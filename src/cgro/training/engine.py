@@ -4,13 +4,14 @@ Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), 
 (`evaluation`), Ctrl-C (`interrupt`).
 """
 
-import math
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro._progress import Update, progress
@@ -100,9 +101,73 @@ def fit(
     store = Store(run, steps)
     position = store.resume(history)
     loop = _Loop(data, parts, steps, history, store, position, evaluation, probes)
-    outcome = loop.run()
+    with deterministic_kernels():
+        outcome = loop.run()
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None)
+
+
+@contextlib.contextmanager
+def deterministic_kernels() -> Iterator[None]:
+    """Convolutions that give the same bits on a GPU from run to run; the caller's flag is put back.
+
+    Without it, resuming to the same bits holds on CPUs alone. Measured on an H100: no cost.
+
+    Returns:
+        A context manager.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+class Tally:
+    """The losses of an epoch, summed on the device, and the first that was not finite.
+
+    A loss that is not finite makes the weights so, and every loss after it: nothing is lost by finding out late. The
+    sum in float64 is what Python's would be.
+
+    Args:
+        loss_sum: of the steps before.
+        device: of the losses.
+
+    Example:
+        >>> tally = Tally(1.0, torch.device("cpu"))
+        >>> for k, loss in enumerate((0.5, float("nan"), 0.25)):
+        ...     tally.add(torch.tensor(loss), 2, k)
+        >>> tally.read()
+        (nan, 1)
+    """
+
+    def __init__(self, loss_sum: float, device: torch.device) -> None:
+        # A device without float64 sums in float32.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._sum = torch.full((), loss_sum, dtype=dtype, device=device)
+        self._broken = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def add(self, loss: Tensor, n: int, k: int) -> None:
+        """Add a step.
+
+        Args:
+            loss: 0-dimensional, the mean over its examples.
+            n: number of them.
+            k: number of the step.
+        """
+        self._sum = self._sum + loss.to(self._sum.dtype) * n
+        first = (self._broken < 0) & ~torch.isfinite(loss)
+        self._broken = torch.where(first, k, self._broken)
+
+    def read(self) -> tuple[float, int | None]:
+        """Wait for the device.
+
+        Returns:
+            The sum over the examples, and the number of the first step whose loss was not finite; None if all were.
+        """
+        broken = int(self._broken)
+        return float(self._sum), broken if broken >= 0 else None
 
 
 @dataclass
@@ -139,22 +204,26 @@ class _Loop:
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
         order = self.steps.order(at.epoch)
+        tally = Tally(at.loss_sum, self.steps.fabric.device)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]
             step = self.steps.make(at.epoch, k, rows)
-            # The only value of a step that is read on the host, after all of it is under way: a loss that is not finite
-            # ends the training before it spoils another step, and the sum in Python's float64 is the same everywhere.
-            loss = float(self.steps.take(step, at.epoch, k))
+            tally.add(self.steps.take(step, at.epoch, k), len(rows), k)
             attack_seconds += step.attack_seconds
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
-            at.loss_sum += loss * len(rows)
             at.step = k + 1
-            if not math.isfinite(loss):
-                return self._non_finite(k)
+            is_due = at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES
+            if not (is_due or stop.made):
+                continue
+            # The only values of an epoch's steps that are read on the host, after all of them are under way.
+            at.loss_sum, broken = tally.read()
+            if broken is not None:
+                at.step = broken + 1
+                return self._non_finite(broken)
+            self.steps.checks.require()
             if stop.made:
                 return None
-            if at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES:
-                self.store.write(at, self.history)
+            self.store.write(at, self.history)
         row: Row = {
             EPOCH: at.epoch + 1,
             LOSS: at.loss_sum / len(self.steps.data),

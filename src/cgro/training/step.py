@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from cgro._check import bad
 from cgro.definitions import Attack, GradientAttack, Loss, Model
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
+from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
+from cgro.training.craft import CraftChecks
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
 """Mode of BatchNorm and dropout while an attack of training runs; see `Recipe`."""
@@ -64,6 +66,7 @@ class Step:
         crafted: what `craft` returned to the objective, in its order. Asked for its loss again, as by an extension that
             has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
             anew.
+        checks: of the training that the step belongs to; None has every attack check at once.
 
     Example:
         >>> from cgro.definitions import FGSM, ThreatModel
@@ -87,6 +90,7 @@ class Step:
     attack_seconds: float = 0.0
     n_crafted: int = 0
     crafted: list[Tensor] = field(default_factory=list)
+    checks: CraftChecks | None = None
     _in_objective: bool = field(default=False, init=False)
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
@@ -101,7 +105,8 @@ class Step:
             (B, *S), constants. The second call in a step draws other random starts than the first.
 
         Raises:
-            BadRequest: no attack, a loss for an attack that takes none, and what the attack raises.
+            BadRequest: no attack, a loss for an attack that takes none, and what the attack raises; in `fit` the latter
+                mostly at the end of the epoch.
         """
         if self._in_objective and self.n_crafted < len(self.crafted):
             self.n_crafted += 1
@@ -113,7 +118,14 @@ class Step:
             purpose = f"attack {self.n_crafted}"
         self.n_crafted += 1
         with self._attacked() as target:
-            x_adv = attack(target, self.x, self.y, generator=self.streams(purpose))
+            draws = self.streams(purpose)
+            checks = self.checks
+            if checks is None:
+                checks = CraftChecks(read_batch(attack.threat, self.x, self.y))
+            whole = self.craft_mode != "eval"
+            x_adv = checks.craft(attack, target, self.x, self.y, draws, whole=whole)
+            if self.checks is None:
+                checks.require()
         if self._in_objective:
             self.crafted.append(x_adv)
         self.attack_seconds += time.perf_counter() - started

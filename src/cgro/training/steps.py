@@ -17,7 +17,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cgro.data import Split, augmentation_by_name
+from cgro.definitions.attacks.reads import LabelRange
 from cgro.definitions.draws import Draws
+from cgro.training.craft import CraftChecks
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.recipe import Recipe
@@ -49,6 +51,7 @@ class Steps:
     def __post_init__(self) -> None:
         self.augmentation = augmentation_by_name(self.recipe.augment)
         self.attack = attack_of(self.objective)
+        self.checks = CraftChecks(LabelRange.of(self.data.y))
         optimizer = self.recipe.build_optimizer(self.network)
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         for extension in self.extensions:
@@ -123,6 +126,7 @@ class Steps:
             radius_share=share,
             craft_mode=self.recipe.craft_mode,
             epoch=epoch,
+            checks=self.checks,
         )
 
     def take(self, step: Step, epoch: int, k: int) -> Tensor:

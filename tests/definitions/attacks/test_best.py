@@ -76,8 +76,6 @@ def test_it_owns_its_points() -> None:
     best.update(torch.ones(1, 2), torch.tensor([-1.0]), torch.tensor([1]), 4)
     assert torch.equal(x, torch.zeros(3, 2))
     assert best.correct().tolist() == [0, 2]
-    assert best.active(first=True).tolist() == [0, 1, 2]
-    assert best.active(first=False).tolist() == [0, 2]
 
 
 def test_replacing_some_rows_leaves_the_others() -> None:
@@ -86,6 +84,21 @@ def test_replacing_some_rows_leaves_the_others() -> None:
     assert best.x.squeeze(1).tolist() == [1, 1, 0]
     assert best.margins.tolist() == [3, -0.5, -1]
     assert best.step.tolist() == [-1, 7, 0]
+
+
+@pytest.mark.parametrize("rows", [None, torch.tensor([2, 0])])
+def test_of_examples_that_do_not_come_into_question_nothing_is_taken(rows: Tensor | None) -> None:
+    among = torch.tensor([True, False, False]) if rows is None else torch.tensor([False, True])
+    points = torch.ones(len(among), 1)
+    margins = torch.full((len(among),), -1.0)
+    best = Best(torch.zeros(3, 1), torch.tensor([1.0, 2.0, 3.0]))
+    best.update(points, margins, rows, 4, among=among)
+    assert best.margins.tolist() == [-1, 2, 3]
+    assert best.step.tolist() == [4, -1, -1]
+    best = Best(torch.zeros(3, 1), torch.tensor([1.0, 2.0, 3.0]))
+    best.replace(points, margins + 9, 4, rows, among=among)
+    assert best.margins.tolist() == [8, 2, 3]
+    assert best.x.squeeze(1).tolist() == [1, 0, 0]
 
 
 def test_steps_may_be_one_per_example_and_the_first_update_of_nothing_is_taken() -> None:

@@ -6,7 +6,7 @@ from tests.cases import busy_network, images
 from torch import Tensor, nn
 
 from cgro.definitions import APGD, PGD, Evaluator, Square, ThreatModel, margin, robust_error
-from cgro.definitions.attacks import Best, require_finite
+from cgro.definitions.attacks import Best, SearchOptions, require_finite
 
 X = torch.linspace(0.1, 0.9, 8)[:, None]
 Y = torch.ones(8, dtype=torch.long)
@@ -26,8 +26,9 @@ class TwoFaces(nn.Module):
         return x[:, 0] - 0.45 + (self.error if low else 0.0)
 
 
-def begun(model: nn.Module, **options: object) -> Evaluator:
-    return Evaluator.begin(model, X, Y, **options)  # type: ignore[arg-type]
+def begun(model: nn.Module, *, until_wrong: bool = False, **how: object) -> Evaluator:
+    options = SearchOptions(until_wrong=until_wrong, dropping="exact")
+    return Evaluator.begin(model, X, Y, options=options, **how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("error", [-1.0, 0.0, 1.0])
@@ -101,6 +102,27 @@ def test_what_only_float32_sees_wrong_has_a_step() -> None:
     assert bool((evaluator.best.step[broken] == 5).all())
 
 
+@pytest.mark.parametrize("error", [-1.0, 0.0, 1.0])
+def test_without_reads_one_pass_looks_again_at_candidates_and_clean_inputs(error: float) -> None:
+    """An earlier iterate where only that may be lower than the last, the clean input where that may be."""
+    model = TwoFaces(error * 2**-8)
+    evaluator = Evaluator.begin(model, X, Y, precision="bfloat16", certain=False)
+    last = X + torch.tensor([[-0.1], [0.0], [0.1], [0.0]] * 2)
+    earlier = X + torch.tensor([[-0.3], [-0.2], [0.2], [0.0]] * 2)
+    evaluator.best.update(last, evaluator.margins(last), step=9)
+    candidates = Best.nothing(X)
+    with evaluator.searching():
+        candidates.update(earlier, margin(evaluator.outputs(earlier), Y), step=4)
+    n = len(model.rows[False])
+    evaluator.settle(candidates, 9, below=last[:, 0] - 0.45)
+    evaluator.finish()
+    assert model.rows[False][n:] == [8], "one pass"
+    moved = torch.tensor([-0.3, -0.2, 0.0, 0.0] * 2)
+    doubtful = torch.tensor([False, True, True, True] * 2)
+    torch.testing.assert_close(evaluator.best.margins, torch.where(doubtful, X[:, 0], X[:, 0] + moved) - 0.45)
+    assert bool((evaluator.best.margins <= X[:, 0] - 0.45).all()), "never weaker than the clean input"
+
+
 def test_parts_write_where_they_belong() -> None:
     evaluator = begun(TwoFaces())
     part = evaluator.part(torch.tensor([1, 4, 6])).part(torch.tensor([0, 2]))
@@ -108,8 +130,10 @@ def test_parts_write_where_they_belong() -> None:
     moved = torch.isin(torch.arange(8), torch.tensor([1, 6]))
     assert torch.equal(evaluator.best.x != X, moved[:, None])
     assert evaluator.part(torch.arange(8)) is evaluator
-    alone = evaluator.apart(torch.tensor([6]), "bfloat16")
-    alone.update(alone.x - 0.5)
+    alone, rows = evaluator.apart("bfloat16")
+    assert rows is not None
+    assert rows.tolist() == evaluator.best.correct().tolist()
+    alone.update(alone.x - 0.9)
     assert alone.bfloat16
     assert not evaluator.bfloat16
     assert bool((evaluator.best.margins[6] > 0).all())

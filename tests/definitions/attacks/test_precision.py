@@ -3,10 +3,11 @@
 import pytest
 import torch
 from tests.cases import busy_network, images, linear_logits
+from torch import nn
 
 from cgro.definitions import margin
 from cgro.definitions.attacks import precision
-from cgro.definitions.attacks.precision import rounding_margin, uses_bfloat16
+from cgro.definitions.attacks.precision import bfloat16_pays, rounding_margin, uses_bfloat16
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -36,3 +37,21 @@ def test_rounding_of_outputs_moves_no_margin_by_more(shape: tuple[int, ...]) -> 
     bound = rounding_margin(outputs.bfloat16().float())
     assert bool((off <= bound).all())
     assert bool((off > bound / 8).any())
+
+
+def test_what_auto_takes_for_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patches that do not overlap are no convolution to speak of; a 1x1 convolution is one; float16 stays what it is."""
+    x = torch.zeros(2, 3, 8, 8)
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda device: True)
+    patches = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(), nn.Linear(32, 3))
+    assert not uses_bfloat16("auto", patches, x)
+    for convolution in (nn.Conv2d(3, 8, 4, 2), nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 3, 1, 1)):
+        assert uses_bfloat16("auto", nn.Sequential(patches[0], convolution), x)
+    assert not uses_bfloat16("auto", busy_network().half(), x)
+    assert uses_bfloat16("auto", nn.Sequential(nn.LazyConv2d(4, 3), nn.Conv2d(4, 4, 3)), x)
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_instructions_that_are_masked_do_not_pay(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "avx2")
+    assert not bfloat16_pays(torch.device("cpu"))

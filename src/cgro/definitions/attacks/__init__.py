@@ -4,7 +4,7 @@ from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
 from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
-from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions, require_finite
 from cgro.definitions.attacks.function import FunctionAttack
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack
 from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
@@ -31,6 +31,7 @@ __all__ = [
     "NamedAttack",
     "NoAttack",
     "Precision",
+    "SearchOptions",
     "Square",
     "TargetedAPGD",
     "attack_by_name",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cgro._check import bad, count
 from cgro.definitions.attacks.best import Best, per_example
-from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
 from cgro.definitions.attacks.passes import evaluated_outputs, image_layout
 from cgro.definitions.draws import Draws
@@ -35,6 +35,8 @@ RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """p = 1: (factor of the radius, share of the steps), from wide to narrow. Croce and Hein (2021), Section 3.4."""
 N_TARGETS = 9
 """Most likely wrong classes that APGD-T tries. Croce and Hein (2020), as in AutoAttack's standard version."""
+CHUNK = 10
+"""Steps of an evaluation on a GPU between two looks at which examples are wrong. Affects speed only; no source."""
 COMPACT_SHARE = 0.125
 """The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
 
@@ -235,9 +237,6 @@ class APGD(GradientAttack):
         Args:
             evaluator: the network and the batch.
             draws: (B,) streams, for the starts.
-
-        Raises:
-            BadRequest: a gradient that is not finite.
         """
         objective = self.objective
         for restart in range(self.n_restarts):
@@ -253,11 +252,12 @@ class APGD(GradientAttack):
             loss: (outputs, y, targets) -> (B,), increased by the search.
             targets: (B,) wrong classes, or anything that the loss takes for them.
         """
-        rows = evaluator.best.active(first=number == 0)
-        if not len(rows):
+        part = evaluator.remaining(first=number == 0)
+        if not len(part.x):
             return
-        part = evaluator.part(rows)
-        own = draws.rows(rows)
+        own = draws.copy()
+        if part.rows is not None:
+            own, targets = draws.rows(part.rows), targets[part.rows]
         clock = number * (self.n_steps + 1)
         center = image_layout(part.x, part.model)
         stages = ((1.0, 1.0),)
@@ -272,7 +272,7 @@ class APGD(GradientAttack):
             until = round(self.n_steps * share_until)
             threat = self.threat.at(factor * self.threat.radius)
             climb = _Climb(self, part, threat, loss, counts=factor == 1)
-            start = climb.run(center, targets[rows], threat.project(start, center), until - done, clock + done)
+            start = climb.run(center, targets, threat.project(start, center), until - done, clock + done)
             done = until
 
 
@@ -297,10 +297,9 @@ class _Climb:
         active = self.evaluator
         reached = ascent.x.clone()
         candidates = Best.nothing(ascent.x)
-        finite = torch.ones((), dtype=torch.bool, device=start.device)
         for step in range(n_steps + 1):
             outputs, gradient = self._gradient(active, ascent.x, targets)
-            finite = finite & torch.isfinite(gradient).all()
+            active.watch.see_gradient(gradient)
             if self.counts:
                 active.propose(ascent.x, outputs, clock + step)
                 if active.bfloat16:  # in float32 the proposals were certain
@@ -310,14 +309,13 @@ class _Climb:
                 break
             ascent.review(step)
             ascent.advance(step)
-            stays = self._still_correct(active)
+            stays = self._still_correct(active, candidates, step, clock)
             if stays is not None:
                 reached[here] = ascent.top_x
                 here, targets, active = here[stays], targets[stays], active.part(stays)
                 ascent.keep(stays)
                 if not len(here):
                     break
-        require_finite(finite)
         reached[here] = ascent.top_x
         if self.counts:
             self._finish(candidates, active, center[here], ascent.top_gradient, clock + n_steps)
@@ -326,14 +324,16 @@ class _Climb:
     def _gradient(self, active: Evaluator, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return active.gradient(x, lambda outputs, y: self.loss(outputs, y, targets))
 
-    def _still_correct(self, active: Evaluator) -> Tensor | None:
+    def _still_correct(self, active: Evaluator, candidates: Best, step: int, clock: int) -> Tensor | None:
         """Which examples to go on with, once enough of them are wrong; None for all."""
         if not self.counts or not active.best.until_wrong:
             return None
-        stays = active.correct()
-        if len(stays) <= (1 - COMPACT_SHARE) * len(active.x):
-            return stays
-        return None
+        if active.dropping != "exact":
+            if (step + 1) % CHUNK:
+                return None
+            if active.bfloat16:
+                self.evaluator.settle(candidates, clock + step)
+        return active.shrunk(most=1 - COMPACT_SHARE)
 
     def _finish(self, candidates: Best, active: Evaluator, center: Tensor, gradient: Tensor, step: int) -> None:
         """Evaluate what bfloat16 proposed, and the step of infinite length."""

@@ -2,13 +2,15 @@
 
 What a search finds bounds the robust error from below. An attack owns no model, no mode, no device and no global random
 state: it leaves parameters, buffers, modes, gradients and the global generators bit-equal, also when it raises, and it
-never returns a point outside ball and box or one that is weaker than the clean input. Only an attack that is asked for
-its last iterate (`PGD(keep="last")`) promises no more than ball and box.
+never returns a point outside ball and box (up to float32 rounding, see `ThreatModel.contains`) or one that is weaker
+than the clean input. Only an attack that is asked for its last iterate (`PGD(keep="last")`) promises no more than ball
+and box.
 """
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -16,8 +18,12 @@ from torch import Tensor
 
 from cgro._check import bad
 from cgro.definitions.attacks.best import Best
-from cgro.definitions.attacks.evaluator import Evaluator
+from cgro.definitions.attacks.dropping import Dropping, dropping_on
+from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
+from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
+from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.precision import Precision
+from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.attacks.state import preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, ordinary_tensors
@@ -79,6 +85,11 @@ class Attack(ABC):
         """Whether the clean input counts as a point found, so that the result is never weaker than it."""
         return True
 
+    @property
+    def reads_on_host(self) -> bool:
+        """Whether its search runs code of others, which reads what it likes: then the first pass is checked before."""
+        return False
+
     def at(self, radius: float) -> Self:
         """The same attack at another radius.
 
@@ -129,6 +140,7 @@ class Attack(ABC):
         *,
         generator: torch.Generator | Draws | None = None,
         until_wrong: bool = False,
+        dropping: Dropping | None = None,
     ) -> Best:
         """As calling it, with the margins and steps beside the points.
 
@@ -139,6 +151,7 @@ class Attack(ABC):
             generator: source of all randomness, or one stream per example; None means a fresh one seeded 0.
             until_wrong: evaluation, not training: an example is left alone at the first point at which it is wrong,
                 so margins of wrong examples are not the lowest ones.
+            dropping: how the search goes on with fewer examples; None chooses by the device, see `dropping_on`.
 
         Returns:
             For each example the point, its margin, and the step at which it was first wrong.
@@ -148,33 +161,88 @@ class Attack(ABC):
         """
         given = as_inputs(x)
         model, x = in_full_precision(model, given)
-        # A copy: it is the search's own, whatever a network does to what it is given.
-        x = x.clone()
         y = as_labels(y, x.device)
-        self.threat.check_input(x)
+        labels = read_batch(self.threat, x, y)
         require_radius_fits(self.threat, x.shape[1:])
-        draws = draws_for(generator, len(x), x.device).rows(torch.arange(len(x), device=x.device))
+        draws = draws_for(generator, len(x), x.device)
         if not len(x):
-            return Best(x, torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
-        # A quick first look is worth its second one where the search is a few gradients, not thousands of queries.
-        certain = until_wrong or self.threat.radius == 0 or not self.uses_gradient
-        with preserve_state(model, x.device):
-            evaluator = Evaluator.begin(
-                model,
-                x,
-                y,
-                precision=self.search_precision,
-                until_wrong=until_wrong,
-                certain=certain,
-                keep_clean=self.keeps_clean,
-            )
-            if self.threat.radius > 0:
-                with evaluator.searching():
-                    self.search(evaluator, draws)
-            evaluator.finish()
+            return Best(x.clone(), torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
+        if dropping is None and getattr(model, "training", False):
+            dropping = "never"  # BatchNorm mixes the examples: what one gives depends on the others of its batch
+        elif dropping is None:
+            dropping = dropping_on(x.device)
+        options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels)
+        evaluator = self.search_unread(model, x, y, draws, options)
+        if evaluator.watch.wrote_on_input():
+            evaluator = self.search_unread(on_copies(model), x, y, draws, options)
+            evaluator.watch.wrote_on_input()
         # In the type of the input; a network of low precision rounds its input in the same way.
         evaluator.best.x = evaluator.best.x.to(given.dtype)
         return evaluator.best
+
+    def search_unread(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
+        """The search in the precision and memory layout that are fast, or plainly where the network refuses these.
+
+        The network is left alone, but nothing is checked: neither the batch before nor what the passes gave after.
+
+        Args:
+            model: (B, *S) -> (B, C) or (B,).
+            x: (B, *S) float32 or float64, finite, in the box; B at least 1.
+            y: (B,) labels, int64 or floating point.
+            draws: (B,) streams; are not advanced.
+            options: see `search_batch`.
+
+        Returns:
+            As `search_batch`.
+
+        Raises:
+            RuntimeError: what the network raises, also when it is called plainly.
+            BadRequest: labels that do not fit the outputs.
+        """
+        with preserve_state(model, x.device), fast_weights(model, x, self.search_precision) as converted:
+            try:
+                return self.search_batch(model, x, y, draws.copy(), options)
+            except RuntimeError as error:
+                chosen = converted or self.search_precision == "auto"
+                if not chosen or not is_about_conversion(error):
+                    raise
+        with preserve_state(model, x.device):
+            return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))
+
+    def search_batch(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
+        """The whole search as a function of tensors: with `dropping="never"` it reads no value on the host.
+
+        What `find` promises is left to the caller: the checks before and after, and `preserve_state` around it.
+
+        Args:
+            model: (B, *S) -> (B, C) or (B,).
+            x: (B, *S) float32 or float64, finite, in the box; B at least 1.
+            y: (B,) labels, int64 or floating point.
+            draws: (B,) streams; are advanced.
+            options: what is known of the batch, and how to search.
+
+        Returns:
+            Its `best` is the result if its `watch` finds nothing to complain of.
+        """
+        # A quick first look is worth its second one where the search is a few gradients, not thousands of queries.
+        certain = options.until_wrong or self.threat.radius == 0 or not self.uses_gradient
+        begin = partial(
+            Evaluator.begin,
+            y=y,
+            precision=self.search_precision,
+            certain=certain,
+            keep_clean=self.keeps_clean,
+            options=options,
+        )
+        # A copy: it is the search's own, whatever a network does to what it is given.
+        evaluator = begin(model, x.clone())
+        if self.reads_on_host and evaluator.watch.wrote_on_input():
+            evaluator = begin(on_copies(model), x.clone())
+        if self.threat.radius > 0:
+            with evaluator.searching():
+                self.search(evaluator, draws)
+        evaluator.finish()
+        return evaluator
 
     @abstractmethod
     def search(self, evaluator: Evaluator, draws: Draws) -> None:

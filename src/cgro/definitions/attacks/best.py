@@ -19,6 +19,8 @@ class Best:
         margins: (B,) the margins there.
         step: (B,) int64, the step at which an example was first wrong; -1 for one that is still right.
         until_wrong: as given.
+        lowest_clean: (B,) how low the margins of the clean inputs may be that were only looked at in bfloat16; None
+            once nothing of them is in doubt. See `Evaluator.finish`.
 
     Example:
         >>> best = Best(torch.zeros(2, 1), torch.tensor([0.5, 0.5]))
@@ -32,6 +34,7 @@ class Best:
         self.margins = margins.detach().clone()
         self.until_wrong = until_wrong
         self.step = torch.where(self.margins > 0, -1, 0)
+        self.lowest_clean: Tensor | None = None
 
     @classmethod
     def nothing(cls, x: Tensor) -> "Best":
@@ -45,7 +48,15 @@ class Best:
         """
         return cls(x, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
 
-    def update(self, x: Tensor, margins: Tensor, rows: Tensor | None = None, step: int | Tensor = 0) -> None:
+    def update(
+        self,
+        x: Tensor,
+        margins: Tensor,
+        rows: Tensor | None = None,
+        step: int | Tensor = 0,
+        *,
+        among: Tensor | None = None,
+    ) -> None:
         """Take over the points whose margin is lower than the lowest so far.
 
         Args:
@@ -53,6 +64,7 @@ class Best:
             margins: (R,) their margins. NaN is never lower.
             rows: (R,) int64, the examples that they belong to, each once; None means all.
             step: number of the step that found them, or (R,) one per example.
+            among: (R,) bool, the examples that come into question; None means all.
         """
         # A network may answer in another precision than that of its input.
         margins = margins.to(self.margins)
@@ -64,11 +76,15 @@ class Best:
         better = margins < known
         if self.until_wrong:
             better &= known > 0
+        if among is not None:
+            better &= among
         newly_wrong = better & (known_step < 0) & ~(margins > 0)
         new_x = torch.where(per_example(better, x), x, known_x)
         self._store(new_x, torch.where(better, margins, known), torch.where(newly_wrong, step, known_step), rows)
 
-    def replace(self, x: Tensor, margins: Tensor, step: int, rows: Tensor | None = None) -> None:
+    def replace(
+        self, x: Tensor, margins: Tensor, step: int, rows: Tensor | None = None, *, among: Tensor | None = None
+    ) -> None:
         """Take over all points, whatever their margins: for an attack that is asked for its last iterate.
 
         Args:
@@ -76,9 +92,21 @@ class Best:
             margins: (R,) their margins.
             step: number of the step that found them.
             rows: (R,) int64, the examples that they belong to, each once; None means all.
+            among: (R,) bool, the examples that come into question; None means all.
         """
         margins = margins.to(self.margins)
-        self._store(x, margins, torch.where(margins > 0, -1, step), rows)
+        steps = torch.where(margins > 0, -1, step)
+        if among is not None or self.until_wrong:
+            known_x, known, known_step = self.x, self.margins, self.step
+            if rows is not None:
+                known_x, known, known_step = known_x[rows], known[rows], known_step[rows]
+            taken = torch.ones_like(known, dtype=torch.bool) if among is None else among
+            if self.until_wrong:
+                taken = taken & (known > 0)
+            x = torch.where(per_example(taken, x), x, known_x)
+            margins = torch.where(taken, margins, known)
+            steps = torch.where(taken, steps, known_step)
+        self._store(x, margins, steps, rows)
 
     def _store(self, x: Tensor, margins: Tensor, step: Tensor, rows: Tensor | None) -> None:
         if rows is None:
@@ -95,19 +123,6 @@ class Best:
             (R,) int64, their rows. Reads the number of them on the host.
         """
         return torch.nonzero(self.margins > 0).squeeze(1)
-
-    def active(self, *, first: bool) -> Tensor:
-        """Find the examples that a restart works on.
-
-        Args:
-            first: whether it is the first restart. In training that one works on all examples.
-
-        Returns:
-            (R,) int64, their rows: all, or those still correctly classified.
-        """
-        if first and not self.until_wrong:
-            return torch.arange(len(self.x), device=self.x.device)
-        return self.correct()
 
 
 def per_example(values: Tensor, x: Tensor) -> Tensor:

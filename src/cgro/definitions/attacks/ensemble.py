@@ -69,18 +69,17 @@ class Ensemble(Attack):
         """
         best = evaluator.best
         for attack in self.attacks:
-            rows = best.correct()
-            if not len(rows):
+            part, rows = evaluator.apart(attack.search_precision)
+            if not len(part.x):
                 return
-            part = evaluator.apart(rows, attack.search_precision)
-            own = draws.rows(rows)
+            own = draws.copy() if rows is None else draws.rows(rows)
             with part.searching():
                 attack.search(part, own)
             draws.position = own.position
             best.update(part.best.x, part.best.margins, rows, part.best.step)
 
 
-def standard_ensemble(threat: ThreatModel, *, precision: Precision = "float32") -> Ensemble:
+def standard_ensemble(threat: ThreatModel, *, precision: Precision = "auto") -> Ensemble:
     """The ensemble at the strength of AutoAttack's standard version (Croce and Hein, ICML 2020).
 
     APGD-CE, APGD-T (9 targets, or all), APGD on the plain margin where AutoAttack has FAB-T, Square with 5,000 queries.

@@ -1,16 +1,37 @@
 """What a search may ask of a network: bfloat16 proposes, float32 decides."""
 
+import contextlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from cgro._check import bad
-from cgro.definitions.attacks.best import Best
-from cgro.definitions.attacks.passes import evaluated_outputs, first_pass, image_layout, loss_gradient, outputs_of
+from cgro.definitions.attacks.best import Best, per_example
+from cgro.definitions.attacks.dropping import Dropping, rows_to_keep
+from cgro.definitions.attacks.float32 import full_float32
+from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
+from cgro.definitions.attacks.reads import LabelRange, Watch, require_finite_passes
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search a batch, and what is known of it.
+
+    Args:
+        until_wrong: see `Attack.find`.
+        dropping: whether, and how, the search goes on with fewer examples once some are wrong.
+        labels: their range, if it was read; None reads the labels.
+        plain: search in float32 where the attack leaves the precision to us.
+    """
+
+    until_wrong: bool = False
+    dropping: Dropping = "never"
+    labels: LabelRange | None = None
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,6 +43,8 @@ class Evaluator:
     that does not want to pay a second pass per step calls `propose` with them instead of `update`, and `settle` once
     at its end; both do the right thing in either precision.
 
+    Nothing here reads a value on the host with `dropping="never"`, except `correct`.
+
     Args:
         model: (B, *S) -> (B, C) or (B,). It may be called on any number of examples.
         x: (B, *S) clean inputs, the centers of the balls.
@@ -29,6 +52,10 @@ class Evaluator:
         best: of the whole batch; the result of the search.
         bfloat16: whether `gradient` and `outputs` run in bfloat16.
         rows: (B,) int64, positions of these examples in `best`; None means that they are all of them.
+        active: (B,) bool, the examples that count; None means all. The others are searched for nothing.
+        dropping: how a search goes on with fewer examples.
+        watch: takes note of what is checked after the search.
+        plain: take float32 for `auto`.
 
     Example:
         >>> x, y = torch.tensor([[0.5], [0.9]]), torch.tensor([1, 1])
@@ -44,7 +71,10 @@ class Evaluator:
     best: Best
     bfloat16: bool = False
     rows: Tensor | None = None
-    lowest_clean: Tensor | None = None
+    active: Tensor | None = None
+    dropping: Dropping = "never"
+    watch: Watch = field(default_factory=Watch)
+    plain: bool = False
 
     @classmethod
     def begin(
@@ -54,9 +84,9 @@ class Evaluator:
         y: Tensor,
         *,
         precision: Precision = "float32",
-        until_wrong: bool = False,
         certain: bool = True,
         keep_clean: bool = True,
+        options: SearchOptions | None = None,
     ) -> "Evaluator":
         """Take the first pass of a search, on the clean inputs.
 
@@ -65,40 +95,92 @@ class Evaluator:
             x: (B, *S) clean inputs.
             y: (B,) labels.
             precision: of `gradient` and `outputs`.
-            until_wrong: see `Best`.
             certain: evaluate the clean inputs in float32 at once. Otherwise, where the search runs in bfloat16, they
                 are looked at in bfloat16, and evaluated by `finish` where that still matters after the search.
             keep_clean: whether a clean input counts as a point that the search found.
+            options: how to search; None means by masks, in training.
 
         Returns:
-            An evaluator whose best points are the clean inputs.
+            An evaluator whose best points are the clean inputs. Whether their outputs are finite, and whether the
+            network wrote on its input, is left to `watch`.
 
         Raises:
-            BadRequest: labels that do not fit the outputs, outputs that are not finite or no tensor.
+            BadRequest: labels that do not fit the outputs, outputs that are no tensor.
         """
+        if options is None:
+            options = SearchOptions()
+        if options.plain and precision == "auto":
+            precision = "float32"
         bfloat16 = uses_bfloat16(precision, model, x)
         quick = bfloat16 and not certain
         laid_out = image_layout(x, model)
-        clean, model = first_pass(model, laid_out, lambda m, v: outputs_of(m, v, bfloat16=quick))
+        clean, model, written = first_look(model, laid_out, bfloat16=quick)
         if quick:
             clean = clean.to(x.dtype)
-        check_labels(clean, y)
-        if not bool(torch.isfinite(clean).all()):
-            raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+        if options.labels is None:
+            check_labels(clean, y)
+        else:
+            options.labels.check(clean, y)
+        watch = Watch(written=written, outputs=[torch.isfinite(clean).all()])
         margins = margin(clean, y)
         lowest = None
         if quick and keep_clean:
             lowest = margins - INNER_LAYERS * rounding_margin(clean)
             margins = torch.full_like(margins, math.inf)
-        return cls(model, x, y, Best(x, margins, until_wrong=until_wrong), bfloat16, lowest_clean=lowest)
+        best = Best(x, margins, until_wrong=options.until_wrong)
+        best.lowest_clean = lowest
+        return cls(model, x, y, best, bfloat16, dropping=options.dropping, watch=watch, plain=options.plain)
 
     def finish(self) -> None:
         """Evaluate the clean inputs that may be no stronger than what the search found."""
-        if self.lowest_clean is None:
+        lowest = self.best.lowest_clean
+        if lowest is None:
             return
-        rows = torch.nonzero(self.lowest_clean <= self.best.margins).squeeze(1)
+        self.best.lowest_clean = None
+        doubtful = lowest <= self.best.margins
+        if self.dropping != "exact":
+            self.best.update(self.x, self.margins(self.x), among=doubtful)
+            return
+        rows = torch.nonzero(doubtful).squeeze(1)
         if len(rows):
             self.best.update(self.x[rows], margin(evaluated_outputs(self.model, self.x[rows]), self.y[rows]), rows)
+
+    def remaining(self, *, first: bool) -> "Evaluator":
+        """Restrict to the examples that a start of a search works on.
+
+        Args:
+            first: whether it is the first start. In training that one works on all examples.
+
+        Returns:
+            An evaluator for all examples, or for those still correctly classified: the others are left out, or only
+            masked, as `dropping` says. Possibly of no examples.
+        """
+        if first and not self.best.until_wrong:
+            return self
+        right = self._known_margins() > 0
+        if self.active is not None:
+            right = right & self.active
+        rows = rows_to_keep(right, self.dropping)
+        part = self
+        if rows is not None:
+            part = self.part(rows)
+            right = right[rows]
+        if self.dropping == "exact" or self.best.until_wrong:
+            return part  # `Best` itself takes nothing more for an example that is wrong
+        return replace(part, active=right)
+
+    def shrunk(self, *, most: float = 1.0) -> Tensor | None:
+        """The examples to go on with between two chunks of steps of an evaluation.
+
+        Args:
+            most: share of the examples; where more of them would be left, all go on.
+
+        Returns:
+            (R,) int64, positions among the examples of this evaluator, for `part`; None to go on with all.
+        """
+        if not self.best.until_wrong:
+            return None
+        return rows_to_keep(self._known_margins() > 0, self.dropping, most=most)
 
     def part(self, rows: Tensor) -> "Evaluator":
         """Restrict to some examples; what is found still goes to the same best points.
@@ -114,24 +196,40 @@ class Evaluator:
         known = rows
         if self.rows is not None:
             known = self.rows[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], rows=known, lowest_clean=None)
+        active = self.active
+        if active is not None:
+            active = active[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], rows=known, active=active)
 
-    def apart(self, rows: Tensor, precision: Precision) -> "Evaluator":
-        """Restrict to some examples, with best points of their own: for an attack that runs inside another.
+    def apart(self, precision: Precision) -> "tuple[Evaluator, Tensor | None]":
+        """Restrict to the examples still correctly classified, with best points of their own: for an attack that runs
+        inside another.
 
         Args:
-            rows: (R,) int64, positions among the examples of this evaluator, which must be the whole batch.
             precision: of the other attack.
 
         Returns:
-            An evaluator whose best points begin at those found so far.
+            An evaluator whose best points begin at those found so far, possibly of no examples, and their positions
+            in `best`; None if they are all.
         """
-        x = self.x[rows]
-        best = Best(self.best.x[rows], self.best.margins[rows], until_wrong=self.best.until_wrong)
-        return Evaluator(self.model, x, self.y[rows], best, uses_bfloat16(precision, self.model, x))
+        right = self.best.margins > 0
+        rows = rows_to_keep(right, self.dropping)
+        x, y, known, margins = self.x, self.y, self.best.x, self.best.margins
+        if rows is not None:
+            x, y, known, margins, right = x[rows], y[rows], known[rows], margins[rows], right[rows]
+        active = None
+        if self.dropping != "exact" and not self.best.until_wrong:
+            active = right
+        best = Best(known, margins, until_wrong=self.best.until_wrong)
+        if self.plain and precision == "auto":
+            precision = "float32"
+        bfloat16 = uses_bfloat16(precision, self.model, x)
+        inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active)
+        return inner, rows
 
-    def searching(self) -> torch.autocast:
-        """Set the precision of `gradient` and `outputs`.
+    @contextlib.contextmanager
+    def searching(self) -> Iterator[None]:
+        """Set the precision of `gradient` and `outputs`: bfloat16, or float32 without TF32, whose points are certain.
 
         One context around a whole search, not one per step: autocast then casts the weights once. `Attack.find` enters
         it, so a search need not.
@@ -139,7 +237,9 @@ class Evaluator:
         Returns:
             A context manager.
         """
-        return torch.autocast(self.x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+        precision = contextlib.nullcontext() if self.bfloat16 else full_float32(self.x.device)
+        with precision, torch.autocast(self.x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
+            yield
 
     def gradient(self, points: Tensor, loss: Loss = default_loss) -> tuple[Tensor, Tensor]:
         """One forward and one backward pass, in the precision of the search.
@@ -188,14 +288,14 @@ class Evaluator:
             points: (B, *S), in ball and box.
             step: number of the step that found them, or (B,) one per example.
         """
-        self.best.update(points, self.margins(points), self.rows, step)
+        self.best.update(points, self.margins(points), self.rows, step, among=self.active)
 
     def propose(self, points: Tensor, outputs: Tensor, step: int, *, among: Tensor | None = None) -> None:
         """Propose points with the outputs that the search has there.
 
-        In float32 these are certain, and the points of lowest margin are kept. In bfloat16 an evaluation evaluates in
-        float32 those that may be wrong, so that a search need not go on with them; in training nothing happens before
-        `settle`.
+        In float32 these are certain, and the points of lowest margin are kept. In bfloat16 an evaluation on a CPU
+        evaluates in float32 those that may be wrong, so that a search need not go on with them; elsewhere nothing
+        happens before `settle`.
 
         Args:
             points: (B, *S), in ball and box.
@@ -205,9 +305,9 @@ class Evaluator:
         """
         margins = margin(outputs, self.y)
         if not self.bfloat16:
-            self.best.update(points, margins, self.rows, step)
+            self.best.update(points, margins, self.rows, step, among=self.active)
             return
-        if not self.best.until_wrong:
+        if not self.best.until_wrong or self.dropping != "exact":
             return
         if among is None:
             among = self._known_margins() > 0
@@ -225,13 +325,34 @@ class Evaluator:
         """
         steps = torch.where(candidates.step < 0, step, candidates.step)
         if not self.bfloat16:
-            self.best.update(candidates.x, candidates.margins, self.rows, steps)
+            self.best.update(candidates.x, candidates.margins, self.rows, steps, among=self.active)
         elif below is None:
             self.update(candidates.x, steps)
-        else:
+        elif self.dropping == "exact":
             rows = torch.nonzero(candidates.margins < below).squeeze(1)
             if len(rows):
                 self.part(rows).update(candidates.x[rows], steps[rows])
+        else:
+            self._second_look(candidates, steps, below)
+
+    def _second_look(self, candidates: Best, steps: Tensor, below: Tensor) -> None:
+        """Evaluate the candidates and the clean inputs in doubt in one pass, an example's one or the other.
+
+        The clean input where both come into question, so that the result is never weaker than it: there the search has
+        hardly moved the margin, and its earlier iterates hardly more than its last.
+        """
+        points = candidates.x
+        among = candidates.margins < below
+        lowest = self.best.lowest_clean
+        if lowest is not None and self.rows is None:
+            doubtful = lowest <= self.best.margins
+            points = torch.where(per_example(doubtful, points), self.x, points)
+            steps = torch.where(doubtful, 0, steps)
+            among = among | doubtful
+            self.best.lowest_clean = None
+        if self.active is not None:
+            among = among & self.active
+        self.best.update(points, self.margins(points), self.rows, steps, among=among)
 
     def correct(self) -> Tensor:
         """Find the examples that are still correctly classified.
@@ -248,14 +369,12 @@ class Evaluator:
 
 
 def require_finite(finite: Tensor) -> None:
-    """Refuse gradients that were not finite. Called once per search, not per step: it reads a value on the host.
+    """Refuse gradients that were not finite, at once. `Watch.see_gradient` leaves that to the end of the search.
 
     Args:
-        finite: () bool, whether all gradients were.
+        finite: () bool, whether all gradients were. It is read on the host.
 
     Raises:
         BadRequest: they were not.
     """
-    if not bool(finite):
-        remedy = "the loss overflows or is singular here"
-        raise bad("gradient", expected="finite values", got="NaN or inf", remedy=remedy)
+    require_finite_passes(outputs=True, gradients=bool(finite))

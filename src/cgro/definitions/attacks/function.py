@@ -55,6 +55,11 @@ class FunctionAttack(Attack):
         """The name of the function."""
         return self.label
 
+    @property
+    def reads_on_host(self) -> bool:
+        """It is code of others."""
+        return True
+
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Call the function once, on copies.
 

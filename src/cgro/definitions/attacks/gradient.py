@@ -3,12 +3,11 @@
 import math
 from dataclasses import KW_ONLY, dataclass
 
-import torch
 from torch import Tensor
 
 from cgro._check import one_of
 from cgro.definitions.attacks.base import Attack
-from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.passes import image_layout as image_layout
 from cgro.definitions.attacks.precision import PRECISIONS, Precision
 from cgro.definitions.draws import Draws
@@ -29,7 +28,7 @@ class GradientAttack(Attack):
 
     _: KW_ONLY
     loss: Loss | str | None = None
-    precision: Precision = "float32"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         one_of(self.precision, "precision", PRECISIONS)
@@ -78,6 +77,7 @@ class FGSM(GradientAttack):
         precision: of the gradients; see `GradientAttack`.
 
     Example:
+        >>> import torch
         >>> from cgro.definitions import ThreatModel
         >>> w = torch.tensor([[1.0, -2.0]])
         >>> x = torch.tensor([[0.5, 0.5]])
@@ -96,11 +96,8 @@ class FGSM(GradientAttack):
         Args:
             evaluator: the network and the batch.
             draws: not used.
-
-        Raises:
-            BadRequest: a gradient that is not finite.
         """
         x = evaluator.x
         _, gradient = evaluator.gradient(x, self.objective)
-        require_finite(torch.isfinite(gradient).all())
+        evaluator.watch.see_gradient(gradient)
         evaluator.update(self.threat.project(x + self.threat.steepest(gradient, x), x))

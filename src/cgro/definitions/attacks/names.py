@@ -57,7 +57,7 @@ ATTACKS: dict[str, NamedAttack] = {
 ATTACK_NAMES = tuple(ATTACKS)
 
 
-def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "float32") -> Attack:
+def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "auto") -> Attack:
     """The attack that a name stands for.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
+from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.inputs import logits_of
 from cgro.definitions.losses import Loss, Model
 
@@ -38,7 +39,7 @@ def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
 
 
 def evaluated_outputs(model: Model, x: Tensor) -> Tensor:
-    """Evaluate a network in float32: no gradients, no autocast, in the precision of x and the weights.
+    """Evaluate a network in float32: no gradients, no autocast, no TF32, in the precision of x and the weights.
 
     Args:
         model: (B, *S) -> (B, C) or (B,). It is given a copy, so x stays as it is whatever the network does.
@@ -55,7 +56,8 @@ def evaluated_outputs(model: Model, x: Tensor) -> Tensor:
         >>> evaluated_outputs(lambda v: v.mul_(2)[:, 0], x), x
         (tensor([1.]), tensor([[0.5000]]))
     """
-    return outputs_of(model, x.clone())
+    with full_float32(x.device):
+        return outputs_of(model, x.clone())
 
 
 def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
@@ -83,10 +85,11 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         outputs = logits_of(model(x))
-        value = loss(outputs.to(x.dtype), y).sum()
+        value = loss(outputs.to(x.dtype), y)
         if value.requires_grad:
-            # The loss may hang on the weights alone, where the network detaches its input: then there is none.
-            (gradient,) = torch.autograd.grad(value, x, allow_unused=True)
+            # Ones, not the sum of the losses: the same gradient with fewer operations. The loss may hang on the weights
+            # alone, where the network detaches its input: then there is none.
+            (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
     if gradient is None:
         raise bad(
             "model",
@@ -145,8 +148,35 @@ def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] 
     # A write through `.data` does not count as a new version; one that happens to change no value does.
     written = copy._version != version or not torch.equal(copy, x)
     if written:
-        return result, _on_copies(model)
+        return result, on_copies(model)
     return result, model
+
+
+def first_look(model: Model, x: Tensor, *, bfloat16: bool = False) -> tuple[Tensor, Model, list[Tensor]]:
+    """As `first_pass`, but nothing is read: a write that shows in the values alone is left to be found later.
+
+    Args:
+        model: (B, *S) -> (B, C) or (B,).
+        x: (B, *S), finite.
+        bfloat16: see `outputs_of`.
+
+    Returns:
+        The outputs, the network to go on with, and () bool tensors of which one is true if the network wrote on its
+        input past autograd, as through `.data`; none where the write was seen, or x has no values.
+    """
+    copy = x.clone()
+    compiling = torch.compiler.is_compiling()  # a graph has no versions; there only the values tell
+    version = 0 if compiling else copy._version
+    if bfloat16:
+        outputs = outputs_of(model, copy, bfloat16=True)
+    else:
+        with full_float32(x.device):
+            outputs = outputs_of(model, copy)
+    if not compiling and copy._version != version:
+        return outputs, on_copies(model), []
+    if isinstance(model, _OnCopies):
+        return outputs, model, []
+    return outputs, model, [(copy != x).any()]
 
 
 class _OnCopies(nn.Module):
@@ -161,7 +191,15 @@ class _OnCopies(nn.Module):
         return self.model(x.clone())
 
 
-def _on_copies(model: Model) -> Model:
+def on_copies(model: Model) -> Model:
+    """A network that works in place, given copies of its input.
+
+    Args:
+        model: any.
+
+    Returns:
+        The same function; its input stays as it is.
+    """
     if isinstance(model, nn.Module):
         return _OnCopies(model)
     return lambda x: model(x.clone())

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, number, one_of
-from cgro.definitions.attacks.best import Best
-from cgro.definitions.attacks.evaluator import Evaluator, require_finite
+from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
 from cgro.definitions.attacks.passes import image_layout
+from cgro.definitions.attacks.trail import Trail
 from cgro.definitions.draws import Draws
-from cgro.definitions.losses import loss_of_rows, margin
+from cgro.definitions.losses import loss_of_rows
 
 
 @dataclass(frozen=True)
@@ -112,16 +112,12 @@ class PGD(GradientAttack):
         Args:
             evaluator: the network and the batch.
             draws: (B,) streams, for the starts.
-
-        Raises:
-            BadRequest: a gradient that is not finite.
         """
         for restart in range(self.n_restarts):
-            rows = evaluator.best.active(first=restart == 0)
-            if not len(rows):
+            part = evaluator.remaining(first=restart == 0)
+            if not len(part.x):
                 return
-            part = evaluator.part(rows)
-            own = draws.rows(rows)
+            own = draws.copy() if part.rows is None else draws.rows(part.rows)
             start = self._start(part.x, own)
             draws.position = own.position
             self._ascend(part, start, restart * (self.n_steps + 1))
@@ -138,27 +134,26 @@ class PGD(GradientAttack):
         """One restart. `clock` is the number of its first step, counted over all restarts."""
         x = image_layout(evaluator.x, evaluator.model)
         current = image_layout(start, evaluator.model)
-        candidates = Best.nothing(current)
+        trail = Trail(current, evaluator.y, clock)
         loss = loss_of_rows(self.objective, evaluator.rows)
-        gradient = torch.zeros_like(current)
-        finite = torch.ones((), dtype=torch.bool, device=x.device)
-        for step in range(self.n_steps):
+        gradient = current
+        for _ in range(self.n_steps):
             outputs, gradient = evaluator.gradient(current, loss)
             if self.keep == "best":
-                candidates.update(current, margin(outputs, evaluator.y), step=clock + step)
-            finite = finite & torch.isfinite(gradient).all()
-            moved = torch.add(current, self.threat.direction(gradient), alpha=self.step)
+                trail.add(current, outputs)
+            evaluator.watch.see_gradient(gradient)
+            direction = self.threat.direction(gradient)
+            moved = torch.add(current, direction, alpha=self.step, out=direction)
             current = self.threat.project(moved, x)
-        require_finite(finite)
         end = clock + self.n_steps
         last = evaluator.margins(current)
         if self.keep == "last":
-            evaluator.best.replace(current, last, end, evaluator.rows)
+            evaluator.best.replace(current, last, end, evaluator.rows, among=evaluator.active)
             return
         # The last iterate first: it is the strongest as a rule, and was evaluated in float32 in any case. The others
         # are candidates only where they may be lower, which saves their pass in bfloat16.
-        evaluator.best.update(current, last, evaluator.rows, end)
-        evaluator.settle(candidates, end, below=last)
+        evaluator.best.update(current, last, evaluator.rows, end, among=evaluator.active)
+        evaluator.settle(trail.candidates(), end, below=last)
         vertex = self.farthest(x, gradient)
         if vertex is not None:
             evaluator.update(vertex, end)

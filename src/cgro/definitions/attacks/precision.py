@@ -1,9 +1,11 @@
 """When a search runs in bfloat16, and how far its margins may then be off."""
 
+import os
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cgro.definitions.losses import Model
 
@@ -12,7 +14,10 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
 
 MIN_PARAMETERS = 2**18
 """Smaller networks without convolutions lose more by casting than they gain. Measured on a CPU with avx512_bf16: an
-MLP 784-64-32 takes 1.5 times as long in bfloat16, one of width 1024 0.6 times, LeNet x1 to x8 0.9 to 0.6 times."""
+MLP 784-64-32 takes 1.5 times as long in bfloat16, one of width 1024 0.6 times, LeNet x1 to x8 0.9 to 0.6 times; vision
+transformers of 0.1, 0.9 and 2.4 million parameters 2.3, 0.9 and 0.7 times."""
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of oneDNN's variables at which it leaves bfloat16 instructions alone."""
 INNER_LAYERS = 4.0
 """Factor on `rounding_margin` for what the layers before the last add. A choice; measured in docs/decisions.md."""
 
@@ -30,6 +35,9 @@ def bfloat16_pays(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
+    for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        if os.environ.get(variable, "").upper() in WITHOUT_BFLOAT16:
+            return False  # torch's own test looks at the processor, not at what its library is allowed
     # Private names of torch, looked up softly: another version may not have them.
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         supported = getattr(torch.cpu, name, None)
@@ -66,11 +74,22 @@ def _is_large(model: Model) -> bool:
     if not isinstance(model, nn.Module):
         return True
     n = 0
-    for parameter in model.parameters():
-        if parameter.ndim == 4:  # a convolution
-            return True
-        n += parameter.numel()
-    return n >= MIN_PARAMETERS
+    has_convolution = False
+    for module in model.modules():
+        for parameter in module._parameters.values():
+            if parameter is None or is_lazy(parameter):
+                continue
+            if parameter.dtype in (torch.float16, torch.bfloat16):
+                return False  # of low precision itself: autocast would mix the two
+            n += parameter.numel()
+            if parameter.ndim == 4 and not _cuts_patches(module):
+                has_convolution = True
+    return has_convolution or n >= MIN_PARAMETERS
+
+
+def _cuts_patches(module: nn.Module) -> bool:
+    """Whether a convolution only embeds patches that do not overlap, as in transformers; the bulk is not like it."""
+    return isinstance(module, nn.Conv2d) and module.stride == module.kernel_size != (1, 1)
 
 
 def rounding_margin(outputs: Tensor) -> Tensor:

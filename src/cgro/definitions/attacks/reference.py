@@ -98,6 +98,11 @@ class AutoAttack(Attack):
             return sum(GRADIENTS.values())
         return GRADIENTS[self.version]
 
+    @property
+    def reads_on_host(self) -> bool:
+        """It is code of others."""
+        return True
+
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Run the package; its generators are seeded from the first example's stream.
 

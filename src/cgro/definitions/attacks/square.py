@@ -1,6 +1,5 @@
 """Square attack: random search without gradients (Andriushchenko et al., ECCV 2020)."""
 
-import bisect
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -36,7 +35,7 @@ def window_area(query: int, first_share: float) -> float:
         >>> window_area(0, 0.8), window_area(60, 0.8)
         (0.8, 0.2)
     """
-    n_halvings = bisect.bisect_left(HALVINGS, query)
+    n_halvings = sum(query > passed for passed in HALVINGS)
     return first_share / 2**n_halvings
 
 
@@ -69,7 +68,7 @@ class Square(Attack):
     _: KW_ONLY
     n_queries: int = 5000
     first_share: float = 0.8
-    precision: Precision = "float32"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         count(self.n_queries, "n_queries")
@@ -89,12 +88,13 @@ class Square(Attack):
             evaluator: the network and the batch.
             draws: (B,) streams.
         """
-        rows = evaluator.best.active(first=True)
-        if not len(rows):
+        part = evaluator.remaining(first=True)
+        if not len(part.x):
             return
-        walk = _Walk(self, evaluator.part(rows), draws.rows(rows))
+        own = draws.copy() if part.rows is None else draws.rows(part.rows)
+        walk = _Walk(self, part, own)
         for query in range(self.n_queries):
-            if query % COMPACT_EVERY == 0 and not walk.compact():
+            if query % COMPACT_EVERY == 0 and not walk.compact(query):
                 break
             walk.ask(query)
         walk.finish(self.n_queries)
@@ -144,17 +144,19 @@ class _Walk:
             signs = _signs(self.draws.uniform(self.x[0].numel())).view_as(self.x)
         return self.threat.project(self.x + self.threat.steepest(signs.to(self.x)), self.x)
 
-    def compact(self) -> bool:
+    def compact(self, step: int) -> bool:
         """Leave alone what is wrong, if this is an evaluation. False if nothing is left."""
         if not self.evaluator.best.until_wrong:
             return True
-        stays = self.evaluator.correct()
-        if len(stays) < len(self.x):
+        if self.evaluator.dropping != "exact":
+            self.finish(step)
+        stays = self.evaluator.shrunk()
+        if stays is not None:
             self.evaluator = self.evaluator.part(stays)
             self.draws = self.draws.rows(stays)
             for name in ("x", "current", "margins", "low_end", "high_end", "drawn"):
                 setattr(self, name, getattr(self, name)[stays])
-        return len(stays) > 0
+        return len(self.x) > 0
 
     def _next(self, n: int) -> Tensor:
         """The next n uniform numbers of each example, drawn many at a time."""
@@ -178,8 +180,9 @@ class _Walk:
         _, _, height, width = self.x.shape
         wide = max(1, min(width, round((area * height * width) ** 0.5)))
         high = max(1, min(height, round(area * height * width / wide)))
-        place = self._next(2) * torch.tensor([height - high + 1, width - wide + 1], device=self.x.device)
-        top, left = place.long().unbind(1)
+        across, along = self._next(2).unbind(1)
+        top = (across * (height - high + 1)).long()
+        left = (along * (width - wide + 1)).long()
         i = torch.arange(height, device=self.x.device) - top[:, None]
         j = torch.arange(width, device=self.x.device) - left[:, None]
         in_rows = (i >= 0) & (i < high)

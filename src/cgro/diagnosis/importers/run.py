@@ -1,4 +1,4 @@
-"""Runs of `cgro train`: the curves in their metrics, one training per seed."""
+"""Runs of `cgro train` and of `cgro.Monitor`: the curves in their metrics, one training per seed."""
 
 from collections.abc import Mapping
 from pathlib import Path

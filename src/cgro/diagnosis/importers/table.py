@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cgro._check import BadRequest, bad, listed
+from cgro._check import BadRequest, apart, bad, listed
 from cgro.diagnosis.checks import impossible, lost_epochs
 from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
@@ -284,7 +284,8 @@ def _require_range(name: str, column: Sequence[float], unit: Unit | None) -> Non
         return
     low, high = min(column), max(column)
     if low < -ROUNDING or high > ONE[unit] + ROUNDING:
-        raise bad(f"column {name}", expected=f"values in [0, {ONE[unit]:g}], in {unit}", got=f"[{low:g}, {high:g}]")
+        least, largest, _, one = apart(low, high, 0.0, ONE[unit])
+        raise bad(f"column {name}", expected=f"values in [0, {one}], in {unit}", got=f"[{least}, {largest}]")
 
 
 def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], group: str) -> Curves:

@@ -1,0 +1,113 @@
+"""Phase diagrams of `cgro dynamics`: the values of a sweep, and the row of one of its cells."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cgro._check import bad, number, one_of
+from cgro.dynamics import (
+    RACE_ENDS,
+    Setting,
+    Simulation,
+    extinction_ratio,
+    noise_limit,
+    onset_ratio,
+    sample_threshold,
+)
+from cgro.dynamics.spaces import cheapest
+
+DATA = ("patch_dim", "n_patches", "signal_strength", "noise_std", "n_signals")
+"""Options that are fields of `PatchData`."""
+NUMBERS = (
+    "n_train",
+    "n_filters",
+    "activation_power",
+    "init_std",
+    "radius_ratio",
+    "robust_weight",
+    "lr",
+    "batch_size",
+)
+"""Options that are numbers among the fields of `Setting`."""
+SWEEPABLE = (*DATA, *NUMBERS)
+WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
+CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+"""Measurements at the end of training that the row of a cell holds."""
+
+
+def parse_sweep(text: str) -> dict[str, list[float]]:
+    """Read name=low:high:count[:log], one or two.
+
+    Args:
+        text: of --sweep.
+
+    Returns:
+        Parameter -> its values.
+
+    Raises:
+        BadRequest: an unknown parameter, or another form.
+
+    Example:
+        >>> parse_sweep("radius_ratio=0.5:2:4,n_train=10:40:3:log")
+        {'radius_ratio': [0.5, 1.0, 1.5, 2.0], 'n_train': [10, 20, 40]}
+    """
+    axes: dict[str, list[float]] = {}
+    for part in text.split(","):
+        name, _, span = part.partition("=")
+        name = name.strip().replace("-", "_")
+        one_of(name, "--sweep", SWEEPABLE)
+        axes[name] = _axis(name, span.split(":"), part)
+    if len(axes) > 2:
+        raise bad("--sweep", expected="one or two parameters", got=", ".join(axes))
+    return axes
+
+
+def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
+    """The values from low to high; whole numbers where the parameter is one."""
+    is_log = len(words) == 4
+    if len(words) not in (3, 4) or (is_log and words[3] != "log"):
+        raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(text))
+    low, high = number(words[0], name), number(words[1], name)
+    n = int(number(words[2], "count", low=2))
+    if is_log and low <= 0:
+        raise bad("--sweep", expected="positive ends with :log", got=repr(text))
+    values = np.geomspace(low, high, n) if is_log else np.linspace(low, high, n)
+    if name in WHOLE:
+        return sorted({round(value) for value in values.tolist()})
+    return values.round(10).tolist()
+
+
+def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]) -> dict[str, object]:
+    """The end of training in one cell, and what is predicted of it.
+
+    Args:
+        setting: of the cell.
+        trained: as simulated.
+        cell: parameter -> value.
+
+    Returns:
+        A row of `metrics.jsonl`, with lists over seeds. `memorized` is the share of training examples with V_i above 1,
+        `noise_component` the largest activation of any example's noise by any filter.
+    """
+    onset, extinction, limit = None, None, None
+    if not setting.full_ball and setting.activation == "odd":
+        onset = onset_ratio(setting, trained.seeds)
+        extinction = extinction_ratio(setting.robust_weight, setting.activation_power)
+    if setting.robust_weight == 0 and cheapest(setting) != "law":  # of patches that were never formed nothing is known
+        limit = noise_limit(setting, trained.seeds)
+    threshold = sample_threshold(setting)
+    noise = trained.final("noise_learned")
+    return {
+        **cell,
+        "radius_over_strength": setting.radius_ratio,
+        **{name: trained.final(name) for name in CELL},
+        "signal_learned": trained.final("signal_learned"),
+        "noise_learned": noise.mean(1),
+        "memorized": (noise > RACE_ENDS).mean(1),
+        "noise_component": trained.final("noise_component").max((1, 2)),
+        "onset_ratio": onset,
+        "extinction_ratio": extinction,
+        "sample_threshold": None if threshold is None else threshold.half,
+        "noise_limit": limit,
+        "steps": int(trained.steps[-1]),
+    }

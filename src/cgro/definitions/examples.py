@@ -1,0 +1,259 @@
+"""Examples from whatever holds them: arrays, a DataLoader, a Dataset. A fixed sample; nothing of the caller's moves.
+
+A DataLoader is not iterated where its Dataset can be indexed: an iteration would draw its examples in another order at
+every call, and advance its generator.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data.distributed import DistributedSampler
+
+from cgro._check import bad, count
+from cgro.definitions.inputs import as_examples, as_inputs, as_labels, describe, pair_of
+from cgro.definitions.random_state import preserve_random_state
+
+CHUNK = 256
+"""Examples that are read together. A choice."""
+READ_TWICE = 8
+"""Examples that are read a second time: a random crop or flip shows in one of them with 99.6%. A choice."""
+AUGMENTED = (
+    "reading an example twice gave two different inputs, so the Dataset augments at random; one copy of each example is"
+    " used, always the same: for errors on the images themselves give the Dataset without its augmentation"
+)
+Collate = Callable[[list[object]], object]
+
+
+class Indexable(Protocol):
+    """A Dataset whose examples have numbers."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> object:
+        """One example."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Examples that were taken from a set.
+
+    Attributes:
+        x: (n, *S) inputs.
+        y: (n,) labels.
+        index: (n,) int64, their positions in the set; of a stream, the order in which they came.
+        n_total: examples of the set; None for a stream, which was not read to its end.
+        remarks: what whoever gave the set should know.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    n_total: int | None
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def is_collection(part: object) -> bool:
+    """Whether a set is read example by example: a DataLoader, or a Dataset of torch or of the package datasets.
+
+    Args:
+        part: any set of examples.
+
+    Returns:
+        False for arrays, pairs, dictionaries and objects with x and y.
+    """
+    if isinstance(part, DataLoader | Dataset):
+        return True
+    if isinstance(part, Sequence | Tensor | np.ndarray | dict | str) or (hasattr(part, "x") and hasattr(part, "y")):
+        return False
+    return hasattr(part, "__getitem__") and hasattr(part, "__len__")
+
+
+def take_examples(part: object, n: int | None = None, *, seed: int | None = None) -> Sample:
+    """Take examples from a set; the same ones at every call.
+
+    Args:
+        part: a DataLoader, a Dataset that yields (x, y) or dictionaries with such keys, or what `as_examples` takes.
+            A DataLoader gives the examples of its sampler, and its `collate_fn` makes the batches.
+        n: at most so many; None for all.
+        seed: None takes the first ones; a number those at the front of a shuffled order, as `cgro.data.load` has it.
+            An IterableDataset is a stream, of which the first ones are taken in any case.
+
+    Returns:
+        The examples with their positions in the set. Random generators are as they were before.
+
+    Raises:
+        BadRequest: no examples, images of different sizes, labels that do not match; see `as_examples`.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> data = TensorDataset(torch.arange(10.0)[:, None], torch.arange(10))
+        >>> sample = take_examples(DataLoader(data, batch_size=4, shuffle=True), 3, seed=0)
+        >>> sample.index.tolist() == sample.y.tolist() == np.random.default_rng(0).permutation(10)[:3].tolist()
+        True
+    """
+    if n is not None:
+        count(n, "n")
+    if not is_collection(part):
+        return _of_arrays(part, n, seed)
+    generators: list[torch.Generator] = []
+    if isinstance(part, DataLoader):
+        for owner in (part, part.sampler):
+            generator = getattr(owner, "generator", None)
+            if isinstance(generator, torch.Generator) and generator not in generators:
+                generators.append(generator)
+    with preserve_random_state(generators=generators):
+        return _of_collection(part, n, seed)
+
+
+def pair_or_sample(x: object, y: Tensor | None, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Inputs and labels of a function that takes both apart, or one set instead of them.
+
+    Args:
+        x: inputs; a DataLoader or a Dataset where `y` is None.
+        y: labels.
+        n: examples taken from a DataLoader or a Dataset, at most.
+        seed: of that sample.
+
+    Returns:
+        Both, as `as_inputs` and `as_labels` give them.
+
+    Raises:
+        BadRequest: labels are missing; see `take_examples`.
+    """
+    if y is None:
+        if not is_collection(x):
+            raise bad("labels", expected="labels beside inputs", got="None")
+        sample = take_examples(x, n, seed=seed)
+        return sample.x, sample.y
+    inputs = as_inputs(x)  # type: ignore[arg-type]  # refused there if it is no array
+    return inputs, as_labels(y, inputs.device)
+
+
+def _of_arrays(part: object, n: int | None, seed: int | None) -> Sample:
+    given_x, given_y = pair_of(part)
+    n_total = _length(given_x, "inputs")
+    if n_total != _length(given_y, "labels"):
+        raise bad("labels", expected=f"{n_total}, one per example", got=_length(given_y, "labels"))
+    rows = _rows(n_total, n, seed)
+    known = getattr(part, "index", None)
+    index = torch.from_numpy(rows)
+    if isinstance(known, Tensor):
+        index = known[index].cpu()
+    x = as_inputs(_some(given_x, rows))
+    return Sample(x, as_labels(_some(given_y, rows), x.device), index, n_total)
+
+
+def _length(values: object, what: str) -> int:
+    if not isinstance(values, Tensor | np.ndarray):
+        remedy = "convert them, as in torch.as_tensor(values)"
+        raise bad(what, expected="a torch tensor", got=describe(values), remedy=remedy)
+    if not values.ndim or not len(values):
+        raise bad("examples", expected="at least one", got=0)
+    return len(values)
+
+
+def _rows(n_total: int, n: int | None, seed: int | None) -> np.ndarray:
+    """(n,) int64 positions: the first ones, or those at the front of a shuffled order."""
+    order = np.arange(n_total)
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(n_total)
+    return order[:n]
+
+
+def _some(values: object, rows: np.ndarray) -> Tensor | np.ndarray:
+    if isinstance(values, np.ndarray):
+        return values[rows]
+    assert isinstance(values, Tensor), "`_length` has seen it"
+    return values[torch.from_numpy(rows).to(values.device)]
+
+
+def _of_collection(part: object, n: int | None, seed: int | None) -> Sample:
+    source: object = part
+    positions = None
+    collate: Collate = default_collate
+    if isinstance(part, DataLoader):
+        source = part.dataset
+        if isinstance(source, IterableDataset) or part.batch_sampler is None:
+            return _of_stream(part, n)
+        collate = part.collate_fn
+        positions = _positions(part)
+    elif isinstance(part, IterableDataset):
+        return _of_stream(DataLoader(part, batch_size=CHUNK), n)
+    data: Indexable = source  # type: ignore[assignment]  # whoever gives a Dataset without a length reads its error
+    if positions is None:
+        positions = np.arange(len(data))
+    if not len(positions):
+        raise bad("examples", expected="at least one", got=0)
+    rows = positions[_rows(len(positions), n, seed)]
+    x, y = _joined(_read(data, rows, collate))
+    remarks: tuple[str, ...] = ()
+    again, _ = _joined(_read(data, rows[:READ_TWICE], collate))
+    if not torch.equal(again, x[: len(again)]):
+        remarks = (AUGMENTED,)
+    return Sample(x, y, torch.from_numpy(rows), len(positions), remarks)
+
+
+def _positions(loader: DataLoader) -> np.ndarray:
+    """The positions of a loader's examples in its Dataset, increasing.
+
+    Those of another sampler than the usual two are asked for: it may leave some out, as a SubsetRandomSampler does that
+    cuts a validation part. A DistributedSampler has those of one process; all of them together have all.
+    """
+    sampler: object = loader.sampler
+    batches = loader.batch_sampler
+    n = len(loader.dataset)  # type: ignore[arg-type]
+    inner = getattr(batches, "sampler", None)
+    if inner is None and isinstance(batches, Iterable):
+        found: set[int] = set()
+        for batch in batches:
+            found.update(int(i) for i in batch)
+        return np.array(sorted(found), dtype=np.int64)
+    if isinstance(inner, Iterable):
+        sampler = inner
+    if isinstance(sampler, SequentialSampler | RandomSampler | DistributedSampler):
+        return np.arange(n)
+    return np.array(sorted({int(i) for i in sampler}), dtype=np.int64)  # type: ignore[attr-defined]
+
+
+def _read(data: Indexable, rows: np.ndarray, collate: Collate) -> Iterator[object]:
+    for first in range(0, len(rows), CHUNK):
+        yield collate([data[int(i)] for i in rows[first : first + CHUNK]])
+
+
+def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Tensor]:
+    """The examples of batches, up to the n-th."""
+    inputs: list[Tensor] = []
+    labels: list[Tensor] = []
+    so_far = 0
+    for batch in batches:
+        x, y = as_examples(batch)
+        if not y.ndim:  # one example, of a loader with batch_size=None
+            x, y = x[None], y[None]
+        if len(x) != len(y):
+            raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
+        if inputs and x.shape[1:] != inputs[0].shape[1:]:
+            raise bad("inputs", expected=f"examples of one size, {tuple(inputs[0].shape[1:])}", got=tuple(x.shape[1:]))
+        inputs.append(x)
+        labels.append(y)
+        so_far += len(x)
+        if n is not None and so_far >= n:
+            break
+    if not so_far:
+        raise bad("examples", expected="at least one", got=0)
+    return torch.cat(inputs)[:n], torch.cat(labels)[:n]
+
+
+def _of_stream(batches: DataLoader, n: int | None) -> Sample:
+    x, y = _joined(batches, n)
+    return Sample(x, y, torch.arange(len(x)), None)

@@ -1,0 +1,294 @@
+"""`Monitor`: the four errors after every epoch of a training loop of one's own."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torch import nn
+
+from cgro._check import BadRequest, bad, count, number
+from cgro.definitions import FOUR, Attack, ErrorRate, ThreatModel
+from cgro.diagnosis.headline import with_caveats
+from cgro.diagnosis.importers.run import read_run
+from cgro.diagnosis.monitor.journal import MONITOR_SECONDS, SECONDS, Journal, row_of
+from cgro.diagnosis.monitor.measure import Measurement, measure, wait_for
+from cgro.diagnosis.monitor.onset import alarm_of
+from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, parts_of
+from cgro.diagnosis.monitor.ranks import Ranks, rank
+from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, Strong
+from cgro.diagnosis.monitor.surroundings import device_of, is_distributed, is_finite, unwrap
+from cgro.diagnosis.strength import too_low
+from cgro.diagnosis.verdict import Diagnosis, diagnose
+from cgro.runs import say
+from cgro.training.history import EPOCH, Row
+
+REFUSED, SKIPPED, CHEAP, THOROUGH = range(4)
+"""What process 0 decides about an epoch, and tells the others."""
+
+
+class Monitor:
+    """Watch any PyTorch training: clean and robust error on training and test examples after each epoch.
+
+    Three lines: make one, call it after every epoch, ask for the verdict. Each call evaluates fixed examples in passes
+    of its own and leaves the loop as it was: parameters, buffers, modes, gradients, random numbers, autocast and
+    compiled code. The numbers are those of `cgro evaluate` on the same weights and examples. Another thing than
+    `cgro.flatness.FlatnessMonitor`, a probe inside `cgro.training.fit` that measures flatness.
+
+    Under DistributedDataParallel every process calls it with the wrapped model; they share the examples, and process 0
+    writes. With a plain module process 0 alone evaluates.
+
+    Args:
+        train: examples that are trained on: (x, y), a dictionary, a DataLoader, a Dataset or a `Split`; images in
+            [0, 1]. At most `n` of them are used, the same in every epoch.
+        test: examples that are not.
+        threat: the adversary, in units of images in [0, 1].
+        validation: a third part, on which `keep="best"` selects; None for none.
+        out: the run directory. One that is there is taken up, if settings and examples are the same. None: a new one.
+        attack: name of the attack after every epoch, such as pgd10; see `cgro evaluate --help`.
+        n: examples of each part, at most.
+        strong: (name of a stronger attack, every how many evaluations); None for none.
+        budget: what an epoch may cost on average, such as "30s" or 50_000 (forward passes of one example); epochs are
+            left out until it is kept. None: every epoch is evaluated.
+        keep: the weights that are kept: "none", "last", "best" (on validation, and the last) or every k-th and these.
+        normalize: (mean, std) per channel, where the loop normalizes outside the network.
+        names: what the run calls the data and the network.
+        seed: of the samples.
+
+    Raises:
+        BadRequest: settings or examples that do not fit; a directory that holds something else.
+
+    Example:
+        A loop that learns nothing: the classes overlap, and the network answers by one threshold.
+
+        >>> import tempfile, torch
+        >>> x, y = torch.rand(60, 1, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 2
+        >>> net = torch.nn.Linear(1, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     monitor = Monitor((x[:30], y[:30]), (x[30:], y[30:]), ThreatModel("inf", 0.1), out=folder + "/run")
+        ...     rows = [monitor(net, epoch) for epoch in range(2)]
+        >>> rows[0]["robust_error/test"] == rows[1]["robust_error/test"] >= rows[0]["clean_error/test"]
+        True
+    """
+
+    def __init__(
+        self,
+        train: object,
+        test: object,
+        threat: ThreatModel,
+        *,
+        validation: object | None = None,
+        out: str | Path | None = None,
+        attack: str = "pgd10",
+        n: int = 1000,
+        strong: Strong | None = None,
+        budget: str | int | None = None,
+        keep: Keep = "last",
+        normalize: Statistics | None = None,
+        names: tuple[str, str] = (UNKNOWN, UNKNOWN),
+        seed: int = 0,
+    ) -> None:
+        self.settings = Settings(threat, attack, n, strong, budget, keep, normalize, seed)
+        given = {TRAIN: train, TEST: test}
+        if validation is not None:
+            given[VALIDATION] = validation
+        if keep == "best" and validation is None:
+            raise bad("keep", expected='"last", or validation=(x, y) to select on', got='"best" without validation')
+        self.parts = parts_of(given, self.settings)
+        self._journal: Journal | None = None
+        if not rank():
+            self._journal = Journal.begin(out, self.settings, self.parts, names)
+            for remark in self.parts.remarks:
+                say(f"cgro.Monitor, {remark}")
+        self._since = time.perf_counter()
+        self._credit = 0.0
+        self._told_cost = False
+        self._not_finite: list[int] = []
+
+    @property
+    def path(self) -> Path | None:
+        """The run directory; None in a process that writes none."""
+        if self._journal is None:
+            return None
+        return self._journal.run.path
+
+    def __call__(self, model: object, epoch: int, *, lr: float | None = None) -> Mapping[str, float] | None:
+        """Evaluate the network after an epoch, unless the budget says to wait.
+
+        Args:
+            model: the network, however it is wrapped and in whatever mode.
+            epoch: its number, as the loop counts from 0 or 1. One that was evaluated before must come out the same.
+            lr: the learning rate of the epoch; with it the verdict sees drops.
+
+        Returns:
+            The row of `metrics.jsonl`, errors as fractions; None if the epoch was left out, as one is whose weights are
+            not finite, and in processes other than the first.
+
+        Raises:
+            BadRequest: an epoch before the last one that was not evaluated, or that comes out otherwise; examples that
+                the network does not take. What the network raises comes through; the loop is as it was.
+        """
+        epoch = count(epoch, "epoch", low=0)
+        if lr is not None:
+            lr = number(lr, "lr", low=0.0)
+        network = unwrap(model)
+        ranks = Ranks(is_distributed(model), device_of(network))
+        if rank() and not ranks.shared:
+            return None
+        wait_for(network)
+        started = time.perf_counter()
+        try:
+            with self._held() as rows:
+                decision = self._agreed(ranks, network, rows, epoch)
+                if decision == SKIPPED:
+                    return None
+                attacks = self._attacks(decision)
+                found = measure(network, self.parts.samples, attacks, ranks, self.settings.normalize)
+                if self._journal is None:
+                    return None
+                row = row_of(epoch, found, started - self._since, lr)
+                return self._recorded(self._journal, network, rows, row, found, started)
+        finally:
+            self._since = time.perf_counter()
+
+    def verdict(self) -> Diagnosis | None:
+        """Does this training overfit robustly? Finishes the run, says the answer and how to see more.
+
+        Returns:
+            The diagnosis of the curves, as `cgro diagnose` gives it; None in processes other than the first.
+
+        Raises:
+            BadRequest: no epoch was evaluated.
+        """
+        if self._journal is None:
+            return None
+        run = self._journal.run
+        with run.locked():
+            if not self._journal.rows():
+                raise bad("monitor", expected="at least one evaluated epoch", got="none", remedy="call it in the loop")
+            self._journal.finish()
+        errors: dict[str, ErrorRate] = {}
+        caveats: list[str] = []
+        if run.finished:
+            metrics = run.read().metrics
+            caveats = too_low(metrics)
+            for key in FOUR:
+                error = metrics[key].error
+                if error is not None:
+                    errors[key] = error
+        (curves,) = read_run(run.path)
+        if self._not_finite:
+            caveats.append(f"the weights were not finite after epoch {self._not_finite[0]}, where nothing was measured")
+        found = with_caveats(diagnose(curves, errors=errors), caveats)
+        say(f"{found.label}: {found.reason}")
+        say(f"next: cgro report {run.path}")
+        return found
+
+    def rewind(self, epoch: int) -> None:
+        """Forget the epochs behind one, before a loop goes on from a checkpoint of it.
+
+        Args:
+            epoch: the last one that stays.
+        """
+        count(epoch, "epoch", low=0)
+        if self._journal is None:
+            return
+        with self._journal.run.locked():
+            self._journal.rewind(epoch)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[list[Row]]:
+        """The rows so far, and the directory for this process alone."""
+        if self._journal is None:
+            yield []
+            return
+        with self._journal.run.locked():
+            yield self._journal.rows()
+
+    def _agreed(self, ranks: Ranks, network: nn.Module, rows: list[Row], epoch: int) -> int:
+        """What all processes do with this epoch."""
+        refusal: BadRequest | None = None
+        decision = REFUSED
+        if self._journal is not None:
+            try:
+                decision = self._decision(network, rows, epoch)
+            except BadRequest as error:
+                refusal = error
+        (agreed,) = ranks.agree([decision])
+        if refusal is not None:
+            raise refusal
+        if agreed == REFUSED:
+            raise BadRequest("monitor: refused by process 0; see its message")
+        return agreed
+
+    def _decision(self, network: nn.Module, rows: list[Row], epoch: int) -> int:
+        epochs = [int(row[EPOCH]) for row in rows]
+        position = len(rows)
+        if epoch in epochs:
+            position = epochs.index(epoch)
+        elif epochs and epoch < epochs[-1]:
+            remedy = f"after loading a checkpoint of epoch {epoch - 1} call monitor.rewind({epoch - 1})"
+            raise bad("epoch", expected=f"one after {epochs[-1]}, or one of before", got=epoch, remedy=remedy)
+        elif not self._affords() and rows:
+            return SKIPPED
+        if not is_finite(network):
+            # A training that diverged is no bad request: whether it goes on is for the loop to say.
+            self._not_finite.append(epoch)
+            say(f"cgro.Monitor, epoch {epoch}: not evaluated, the weights are not finite; lower the learning rate")
+            return SKIPPED
+        strong = self.settings.strong
+        if strong is not None and (position + 1) % strong[1] == 0:
+            return THOROUGH
+        return CHEAP
+
+    def _affords(self) -> bool:
+        """Whether the evaluations so far are paid for by the budgets of the epochs so far."""
+        limit = self.settings.limit
+        if limit is None:
+            return True
+        self._credit += limit.amount
+        return self._credit > 0
+
+    def _pay(self, journal: Journal, seconds: float) -> None:
+        limit = self.settings.limit
+        if limit is None:
+            return
+        spent = seconds
+        if limit.unit == "passes":
+            spent = journal.passes()
+        self._credit = min(0.0, self._credit - spent)
+
+    def _attacks(self, decision: int) -> dict[str, Attack]:
+        attacks = {"": self.settings.cheap}
+        strong, thorough = self.settings.strong, self.settings.thorough
+        if decision == THOROUGH and strong is not None and thorough is not None:
+            attacks[f"@{strong[0]}"] = thorough
+        return attacks
+
+    def _recorded(
+        self, journal: Journal, network: nn.Module, rows: list[Row], row: Row, found: Measurement, started: float
+    ) -> Row:
+        """The row, written and told of; one that is there already is only compared."""
+        for known in rows:
+            if known[EPOCH] == row[EPOCH]:
+                journal.same(known, row)
+                return known
+        rows.append(row)
+        alarm = alarm_of(rows, max(2, len(found.shares)))
+        if alarm is not None:
+            row |= alarm.entries
+            say(alarm.text)
+        journal.write(network, rows, found, started)
+        self._pay(journal, row[MONITOR_SECONDS])
+        if not self._told_cost:
+            self._told_cost = True
+            say(self._cost(journal, row))
+        return row
+
+    def _cost(self, journal: Journal, row: Row) -> str:
+        n = sum(len(sample) for sample in self.parts.samples.values())
+        trained, spent = row[SECONDS], row[MONITOR_SECONDS]
+        text = f"cgro.Monitor: {n:,} examples by {self.settings.attack} took {spent:.2g} s"
+        if trained > 0:
+            text += f", {spent / trained:.0%} of the {trained:.2g} s of training before"
+        return f"{text}; written to {journal.run.path}"

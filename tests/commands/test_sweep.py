@@ -1,0 +1,67 @@
+"""The row of a cell of `cgro dynamics --sweep`, and the stop at a loss."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cgro.cli import main
+from cgro.commands._sweep import parse_sweep, row_of_cell
+from cgro.commands.dynamics import Config, run, setting_of
+from cgro.dynamics import noise_limit, sample_threshold, simulate
+
+SMALL = {"patch_dim": 30, "n_train": 4, "n_filters": 6}
+
+
+def test_a_row_says_who_is_memorized_and_up_to_which_n() -> None:
+    setting = setting_of(Config(**SMALL))
+    trained = simulate(setting, seeds=[0, 1], n_steps=2000, n_records=10, n_test=20)
+    row = row_of_cell(setting, trained, {"n_train": 4})
+    noise = trained.final("noise_learned")
+    assert row["memorized"].tolist() == [float(np.mean(noise[s] > 1)) for s in range(2)]
+    assert row["noise_component"].tolist() == trained.final("noise_component").reshape(2, -1).max(1).tolist()
+    threshold = sample_threshold(setting)
+    assert threshold is not None
+    assert row["sample_threshold"] == threshold.half
+    assert row["noise_limit"] is None  # of standard training only
+    assert row["steps"] == 2000
+
+
+def test_standard_training_has_a_limit_and_no_threshold() -> None:
+    setting = setting_of(Config(preset="control", **SMALL))
+    trained = simulate(setting, seeds=[3], n_steps=500, n_records=5, n_test=20)
+    row = row_of_cell(setting, trained, {"n_train": 4})
+    assert row["sample_threshold"] is None
+    assert row["noise_limit"] == pytest.approx(noise_limit(setting, [3]))
+    assert row["noise_component"][0] <= row["noise_limit"][0]
+
+
+def test_of_patches_that_were_never_formed_no_limit_is_known() -> None:
+    setting = setting_of(Config(preset="control", patch_dim=2_000_000, n_train=3, n_filters=2))
+    trained = simulate(setting, n_steps=5, n_records=2, n_test=2)
+    assert trained.backend == "law"
+    assert row_of_cell(setting, trained, {"n_train": 3})["noise_limit"] is None
+
+
+def test_a_run_ends_where_its_loss_is_low_and_else_at_its_last_step(tmp_path) -> None:
+    short = {**SMALL, "preset": "control", "n_steps": 3000, "n_test": 20, "threads": 1}
+    ended = run(Config(**short, loss_below=0.1, out=str(tmp_path / "a"))).rows()[-1]
+    whole = run(Config(**short, out=str(tmp_path / "b"))).rows()[-1]
+    assert ended["loss"][0] < 0.1
+    assert ended["step"] < whole["step"] == 3000
+
+
+def test_the_threshold_stands_beside_n(tmp_path, capsys) -> None:
+    options = ["--n-steps", "60", "--n-test", "50", "--threads", "1", "--n-filters", "6"]
+    assert main(["dynamics", *options, "--out", str(tmp_path / "a")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "theory: sample threshold" in line]
+    threshold = sample_threshold(setting_of(Config(n_filters=6)))
+    assert threshold is not None
+    assert f"N_c {threshold.critical:.4g}, half memorized up to {threshold.half:.4g}; here N = 30" in line
+    assert main(["dynamics", *options, "--preset", "control", "--json", "--out", str(tmp_path / "b")]) == 0
+    assert json.loads(capsys.readouterr().out)["sample_threshold"] is None
+
+
+def test_axes_are_read_on_either_scale() -> None:
+    assert parse_sweep("n_train=1:64:4:log") == {"n_train": [1, 4, 16, 64]}
+    assert parse_sweep("radius-ratio=0.5:1:3") == {"radius_ratio": [0.5, 0.75, 1.0]}

@@ -1,0 +1,182 @@
+"""Examples from loaders and Datasets: which ones, that nothing moves, and what is refused."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from tests.cases import LinearScore, points, refused
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
+from torch.utils.data.distributed import DistributedSampler
+
+from cgro.definitions import ThreatModel
+from cgro.definitions.examples import AUGMENTED, is_collection, pair_or_sample, take_examples
+from cgro.diagnosis import diagnose_model, lint, quick_lint
+
+X, Y = points(30)
+DATA = TensorDataset(X, Y)
+
+
+class Folder(Dataset):
+    """As torchvision's ImageFolder: sorted by class, labels are Python integers; or dictionaries, as of datasets."""
+
+    def __init__(self, form: str = "tuple", noise: bool = False) -> None:
+        order = Y.argsort(stable=True)
+        self.x, self.y, self.form, self.noise = X[order], Y[order], form, noise
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, i: int) -> object:
+        x = self.x[i]
+        if self.noise:
+            x = x + torch.rand(())
+        if self.form == "tuple":
+            return x, int(self.y[i])
+        if self.form == "dict":
+            return {"image": x.numpy(), "label": int(self.y[i]), "path": f"{i}.png"}
+        return x, int(self.y[i]), i
+
+
+class Plain:
+    """No Dataset of torch: as `datasets.Dataset`, which has a length and items."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, i: int) -> dict:
+        return {"pixel_values": X[i], "labels": Y[i]}
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(X, Y, strict=True)
+
+
+def matches(part: object, n: int | None, seed: int | None, x: Tensor = X, y: Tensor = Y) -> list[int]:
+    """The examples are those of their positions; which are returned."""
+    sample = take_examples(part, n, seed=seed)
+    assert torch.equal(sample.x, x[sample.index])
+    assert torch.equal(sample.y, y[sample.index])
+    return sample.index.tolist()
+
+
+PERMUTED = np.random.default_rng(5).permutation(30)[:12].tolist()
+
+
+@pytest.mark.parametrize("part", [
+    (X, Y), [X.numpy(), Y.numpy()], {"x": X, "y": Y}, DATA, Plain(), DataLoader(DATA, batch_size=7),
+    DataLoader(DATA, batch_size=7, shuffle=True, drop_last=True), DataLoader(DATA, sampler=DistributedSampler(DATA, 2, 1)),
+    DataLoader(DATA, batch_sampler=BatchSampler(RandomSampler(DATA), 4, False)),
+    DataLoader(Plain(), batch_size=4), Subset(DATA, range(30)),
+], ids=range(11))  # fmt: skip
+def test_the_sample_is_the_same_in_every_form(part: object) -> None:
+    assert matches(part, 12, 5) == PERMUTED
+    assert matches(part, 12, 5) == PERMUTED
+    assert matches(part, 4, None) == [0, 1, 2, 3]
+    assert take_examples(part, 100).n_total == 30 == len(take_examples(part))
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict"])
+def test_items_are_collated(form: str) -> None:
+    folder = Folder(form)
+    assert matches(folder, 12, 5, folder.x, folder.y) == PERMUTED
+    loader = DataLoader(folder, batch_size=5, shuffle=True, collate_fn=lambda items: default_collate(items))
+    assert matches(loader, 12, 5, folder.x, folder.y) == PERMUTED
+
+
+def test_a_sampler_that_leaves_examples_out_is_followed() -> None:
+    """As it cuts a validation part: none of the others may come in."""
+    kept = [3, 4, 9, 17, 20, 21]
+    for loader in (
+        DataLoader(DATA, sampler=SubsetRandomSampler(kept), batch_size=2),
+        DataLoader(DATA, batch_sampler=[[3, 4], [20, 17], [9, 21]]),
+    ):
+        assert sorted(matches(loader, None, 1)) == kept
+        assert matches(loader, 4, None) == kept[:4]
+        assert take_examples(loader).n_total == 6
+    weighted = DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 5 + [0.0] * 25, 40))
+    assert matches(weighted, None, None) == [0, 1, 2, 3, 4]
+
+
+def test_a_stream_is_read_from_its_start() -> None:
+    for part in (Stream(), DataLoader(Stream(), batch_size=7), DataLoader(DATA, batch_size=None)):
+        sample = take_examples(part, 9, seed=3)
+        assert sample.index.tolist() == list(range(9))
+        assert torch.equal(sample.x, X[:9])
+        assert sample.n_total is None
+    assert len(take_examples(Stream())) == 30
+
+
+@pytest.mark.parametrize("make", [
+    lambda g: DataLoader(DATA, shuffle=True, generator=g), lambda g: DataLoader(Stream(), generator=g),
+    lambda g: DataLoader(DATA, sampler=SubsetRandomSampler(range(9), generator=g)),
+    lambda g: Folder(noise=True),
+], ids=["shuffled", "stream", "subset", "augmented"])  # fmt: skip
+def test_no_random_number_is_used_up(make) -> None:
+    own = torch.Generator().manual_seed(1)
+    part = make(own)
+    torch.manual_seed(0)
+    before = own.get_state(), torch.get_rng_state()
+    take_examples(part, 8, seed=0)
+    assert torch.equal(own.get_state(), before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_a_random_augmentation_is_noticed() -> None:
+    assert take_examples(Folder(noise=True), 10).remarks == (AUGMENTED,)
+    assert take_examples(Folder(), 10).remarks == ()
+
+
+@pytest.mark.parametrize(("part", "words"), [
+    (Folder("triple"), ("examples: expected (x, y)",)),
+    (TensorDataset(X[:0], Y[:0]), ("at least one",)),
+    ((X, Y[:5]), ("labels: expected 30",)),
+    ((X[:0], Y[:0]), ("at least one",)),
+    ((X, None), ("labels",)), ((list(X), Y), ("inputs: expected a torch tensor", "torch.as_tensor(values)")),
+    ({"a": X}, ("the keys a",)), (None, ("None",)), ("cifar10", ("'cifar10'",)),
+], ids=range(9))  # fmt: skip
+def test_refusals(part: object, words: tuple[str, ...]) -> None:
+    refused(lambda: take_examples(part), *words)
+
+
+def test_sizes_that_differ_are_refused() -> None:
+    class Mixed(Stream):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            for n in (6, 5):
+                yield torch.zeros(2, n), torch.zeros(2)
+
+    refused(lambda: take_examples(DataLoader(Mixed(), batch_size=None)), "one size, (6,)", "(5,)")
+
+
+def test_what_is_read_example_by_example() -> None:
+    assert [is_collection(part) for part in (DATA, Plain(), DataLoader(DATA), Stream())] == [True] * 4
+    assert [is_collection(part) for part in ((X, Y), {"x": X}, X, X.numpy(), "name", None)] == [False] * 6
+
+
+def test_the_public_functions_of_diagnosis_take_them() -> None:
+    """A loader gives what its arrays give, in the order of its sample."""
+    model, threat = LinearScore().eval(), ThreatModel("inf", 0.02)
+    loader = DataLoader(DATA, batch_size=4, shuffle=True)
+    sample = take_examples(DATA, 30, seed=2)
+    direct = diagnose_model(model, (sample.x, sample.y), (sample.x, sample.y), threat, n_lint=16, seed=2)
+    found = diagnose_model(model, loader, Subset(DATA, range(30)), threat, n_lint=16, seed=2)
+    assert found.to_dict() == direct.to_dict()
+    assert lint(model, loader, None, threat, n=16, seed=2) == lint(
+        model, sample.x[:16], sample.y[:16], threat, n=16, seed=2
+    )
+    fixed = take_examples(DATA, 16, seed=0)
+    assert quick_lint(model, loader, None, threat, n=16) == quick_lint(model, fixed.x, fixed.y, threat, n=16)
+    refused(lambda: pair_or_sample(X, None, 5, 0), "labels beside inputs")

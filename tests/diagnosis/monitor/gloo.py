@@ -1,0 +1,73 @@
+"""One of several processes that train with DistributedDataParallel: python -m tests.diagnosis.monitor.gloo RANK N FOLDER."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from tests.cases import RaisesAt
+from tests.diagnosis.monitor.cases import is_left_alone, loop, monitor_in
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cgro import Monitor
+from cgro._check import BadRequest
+
+
+def main(rank: int, n: int, folder: Path) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=n)
+    torch.set_num_threads(1)
+    for case in (shared, plain, raises, refuses):
+        case(rank, monitor_in(folder / case.__name__, strong=("pgd3", 2)))
+    dist.destroy_process_group()
+
+
+def shared(rank: int, monitor: Monitor) -> None:
+    def watched(model: nn.Module, epoch: int) -> None:
+        ddp = DistributedDataParallel(model)  # gives all processes the buffers of the first
+        if rank:
+            model[1].running_mean.add_(1.0)  # statistics of its own, which the kept checkpoint does not have
+        row = []
+        assert is_left_alone(model, lambda: row.append(monitor(ddp, epoch)))
+        assert (row[0] is None) == bool(rank)
+        if rank:
+            model[1].running_mean.sub_(1.0)
+
+    loop(watched, 3)
+    assert (monitor.verdict() is None) == bool(rank)
+
+
+def plain(rank: int, monitor: Monitor) -> None:
+    """A module that is not wrapped: the first process does all of it."""
+    loop(lambda model, epoch: monitor(model, epoch), 2)
+
+
+def raises(rank: int, monitor: Monitor) -> None:
+    """The network fails in one process; the other hears of it instead of waiting."""
+    try:
+        monitor(DistributedDataParallel(RaisesAt(4 if rank else 10_000)), 1)
+    except BadRequest as error:
+        assert not rank
+        assert "1 of 2 processes" in str(error), error
+    except RuntimeError as error:
+        assert rank
+        assert "half-way" in str(error), error
+    else:
+        raise AssertionError("nothing was raised")
+
+
+def refuses(rank: int, monitor: Monitor) -> None:
+    model = DistributedDataParallel(loop(None, 1))
+    monitor(model, 5)
+    try:
+        monitor(model, 4)
+    except BadRequest as error:
+        assert ("process 0" in str(error)) == bool(rank), error
+    else:
+        raise AssertionError("nothing was refused")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,54 @@
+"""The examples of a monitor, and the record by which a later process knows them."""
+
+import pytest
+import torch
+from tests.cases import refused
+from tests.diagnosis.monitor.cases import TEST, THREAT, TRAIN
+
+from cgro.data import load
+from cgro.diagnosis.monitor.parts import UNDONE, Parts, parts_of
+from cgro.diagnosis.monitor.settings import Settings
+
+
+def made(n: int = 1000, seed: int = 0, normalize=None, **parts: object) -> Parts:
+    given = {"train": TRAIN, "test": TEST, **parts}
+    return parts_of(given, Settings(THREAT, n=n, seed=seed, normalize=normalize))
+
+
+def test_the_test_part_is_the_same_for_every_seed() -> None:
+    one, other = made(20, seed=1).samples, made(20, seed=2).samples
+    assert torch.equal(one["test"].index, other["test"].index)
+    assert not torch.equal(one["train"].index, other["train"].index)
+
+
+def test_a_split_is_in_its_order_already_and_keeps_the_positions_of_its_source() -> None:
+    data = load("digits", n_train=100, n_test=50)
+    found = parts_of({"train": data.train, "test": data.test}, Settings(THREAT, n=30)).samples
+    for name, split in (("train", data.train), ("test", data.test)):
+        assert torch.equal(found[name].index, split.index[:30])
+        assert torch.equal(found[name].x, split.x[:30])
+        assert found[name].n_total == len(split)
+
+
+def test_the_record_tells_other_examples_apart() -> None:
+    record = made().record()
+    assert record == made().record()
+    assert record["validation"] == []
+    changed = TEST[0].clone()
+    changed[0, 0, 0, 0] += 1e-6
+    for other in (made(seed=1), made(n=20), made(test=(changed, TEST[1])), made(test=(TEST[0], TEST[1].flip(0)))):
+        assert other.record() != record
+
+
+def test_images_that_were_normalized_are_undone_within_rounding() -> None:
+    x = TEST[0]
+    found = made(test=((x - 0.3).half() / 0.2, TEST[1]), normalize=((0.3,), (0.2,)))
+    assert found.remarks == (f"test part: {UNDONE}",)
+    back = found.samples["test"]
+    assert float((back.x - x[back.index]).abs().max()) < 1e-3
+    assert 0 <= float(back.x.min()) <= float(back.x.max()) <= 1
+
+
+@pytest.mark.parametrize("normalize", [((0.3, 0.3), (0.2, 0.2)), ((0.3,), (4.0,))])
+def test_another_normalization_than_that_of_the_data_is_refused(normalize) -> None:
+    refused(lambda: made(test=((TEST[0] - 0.3) / 0.2, TEST[1]), normalize=normalize), "test part")

@@ -1,0 +1,294 @@
+"""An evaluation leaves the loop as it was, over everything that a training loop has; planted faults are caught."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.cases import RaisesAt, busy_network, refused
+from tests.definitions.attack_cases import prepared, same
+from tests.diagnosis.monitor.cases import TEST, TRAIN, is_left_alone, loop, monitor_in
+from torch import Tensor, nn
+
+from cgro.diagnosis.monitor import measure, surroundings
+from cgro.diagnosis.monitor.surroundings import Normalized, is_distributed, undisturbed, unwrap
+from cgro.runs import Run
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+def test_network_and_process_stay_as_they_are(tmp_path: Path, train: bool) -> None:
+    monitor = monitor_in(tmp_path / "run", strong=("square", 1), n=20)
+    model = prepared(busy_network(), train)
+    assert is_left_alone(model, lambda: monitor(model, 1))
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_also_when_the_network_raises_and_the_exception_is_the_users(tmp_path: Path, k: int) -> None:
+    monitor = monitor_in(tmp_path / "run")
+    model = prepared(RaisesAt(k), True)
+    model.k, model.calls = k, 0
+    assert is_left_alone(model.inner, lambda: monitor(model, 1))
+    model.calls = 0
+    with pytest.raises(RuntimeError, match="half-way"):
+        monitor(model, 1)
+    assert model.training
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("around", [
+    torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16), contextlib.nullcontext,
+], ids=["no_grad", "inference_mode", "autocast", "nothing"])  # fmt: skip
+def test_the_numbers_do_not_depend_on_the_callers_context(tmp_path: Path, around) -> None:
+    model = busy_network()
+    plain = monitor_in(tmp_path / "plain")(model, 1)
+    monitor = monitor_in(tmp_path / "run")
+    with around():
+        assert is_left_alone(model, lambda: monitor(model, 1))
+    (row,) = Run.open(tmp_path / "run").rows()
+    assert {k: row[k] for k in plain if "error" in k} == {k: plain[k] for k in plain if "error" in k}
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_watched_training_has_the_bits_of_an_unwatched_one(tmp_path: Path, amp: bool) -> None:
+    """Dropout, BatchNorm, momentum and a gradient scaler, whose scale grows every other step."""
+
+    def trained(monitor) -> tuple[dict, dict, Tensor]:
+        torch.manual_seed(0)
+        model = busy_network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        scaler = torch.amp.GradScaler("cpu", enabled=amp, growth_interval=2)
+        for epoch in range(3):
+            for rows in torch.randperm(60).split(20):
+                optimizer.zero_grad()
+                with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+                    value = nn.functional.cross_entropy(model(TRAIN[0][rows]), TRAIN[1][rows])
+                scaler.scale(value).backward()
+                if monitor is not None and epoch:
+                    monitor(model, epoch)  # between backward pass and step: gradients must be there after it
+                scaler.step(optimizer)
+                scaler.update()
+        return model.state_dict(), scaler.state_dict(), torch.rand(3)
+
+    watched = monitor_in(tmp_path / "run", n=10)
+    calls = []
+
+    def once(model: nn.Module, epoch: int) -> None:
+        calls.append(watched(model, 10 * epoch + len(calls)))
+
+    alone, seen = trained(None), trained(once)
+    assert len(calls) == 6
+    assert same(dict(alone[0]), dict(seen[0]))
+    assert alone[1] == seen[1]
+    assert torch.equal(alone[2], seen[2])
+
+
+class OwnForward(nn.Module):
+    """torch compiles no frame of its own in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = busy_network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_compiled_code_is_passed_by_and_not_compiled_anew(tmp_path: Path, in_place: bool) -> None:
+    """A backend that counts: nothing is compiled for the evaluation, and the training needs no other graph after it."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(len(inputs))
+        return graph.forward
+
+    inner = OwnForward()
+    model: nn.Module = inner
+    if in_place:
+        inner.compile(backend=backend)
+    else:
+        model = torch.compile(inner, backend=backend)
+    model(TRAIN[0][:8]).sum().backward()
+    assert len(graphs) == 1
+    monitor = monitor_in(tmp_path / "run", n=10)
+    assert is_left_alone(inner, lambda: monitor(model, 1))
+    model(TRAIN[0][:8])
+    assert len(graphs) == 1
+    model.eval()(TRAIN[0][:8])  # the backend does count: another mode is another graph
+    assert len(graphs) == 2
+    torch._dynamo.reset()
+
+
+def test_without_the_eager_stance_it_would_be_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: a network that was compiled in place is compiled for the evaluation's mode and batch."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(len(inputs))
+        return graph.forward
+
+    model = OwnForward()
+    model.compile(backend=backend)
+    model(TRAIN[0][:8]).sum().backward()
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda stance: contextlib.nullcontext())
+    monitor_in(tmp_path / "run", n=10)(model, 1)
+    assert len(graphs) > 1
+    torch._dynamo.reset()
+
+
+def test_aot_eager_goes_on(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    monitor = monitor_in(tmp_path / "run", n=10)
+    inner = busy_network()
+    model = torch.compile(inner, backend="aot_eager")
+    model(TRAIN[0][:8]).sum().backward()
+    assert is_left_alone(inner, lambda: monitor(model, 1))
+    model(TRAIN[0][:8]).sum().backward()
+    torch._dynamo.reset()
+
+
+class Merging(nn.Module):
+    """Like a layer with low-rank adapters that merges them into its weights in eval()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat, self.layer, self.added = nn.Flatten(), nn.Linear(64, 3), nn.Parameter(torch.ones(3, 64))
+
+    def train(self, mode: bool = True) -> "Merging":
+        if self.training and not mode:
+            self.layer.weight.data += self.added.data
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.flat(x))
+
+
+def test_overridden_modes_are_not_called(tmp_path: Path) -> None:
+    monitor = monitor_in(tmp_path / "run", n=10)
+    model = Merging().train()
+    assert is_left_alone(model, lambda: monitor(model, 1))
+
+
+@contextlib.contextmanager
+def forgets_to_restore_the_mode(network: nn.Module) -> Iterator[None]:
+    network.eval()
+    yield
+
+
+@contextlib.contextmanager
+def never_leaves_train_mode(network: nn.Module) -> Iterator[None]:
+    yield
+
+
+def faulty(fault: str):
+    @contextlib.contextmanager
+    def disturbs(network: nn.Module) -> Iterator[None]:
+        with undisturbed(network):
+            yield
+        if fault == "numpy":
+            np.random.rand()  # noqa: NPY002
+        elif fault == "python":
+            random.random()
+        elif fault == "torch":
+            torch.rand(1)
+        elif fault == "gradients":
+            network(TEST[0][:2]).sum().backward()
+        elif fault == "a batch through BatchNorm":
+            with torch.no_grad():
+                network(TEST[0][:8])
+        elif fault == "a buffer of its own":
+            network.register_buffer("seen", torch.zeros(1))
+
+    return disturbs
+
+
+FAULTS = ("numpy", "python", "torch", "gradients", "a batch through BatchNorm", "a buffer of its own")
+
+
+@pytest.mark.parametrize("fault", [forgets_to_restore_the_mode, *map(faulty, FAULTS)], ids=["mode", *FAULTS])
+def test_planted_faults_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault) -> None:
+    monitor = monitor_in(tmp_path / "run", n=10)
+    monkeypatch.setattr(measure, "undisturbed", fault)
+    model = prepared(busy_network(), True)
+    if fault is forgets_to_restore_the_mode:
+        assert not is_left_alone(model, lambda: monitor(model, 1))
+        return
+    model = busy_network()
+    assert not is_left_alone(model, lambda: monitor(model, 1))
+
+
+def test_a_monitor_that_forgets_eval_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor = monitor_in(tmp_path / "run", n=10)
+    monkeypatch.setattr(measure, "undisturbed", never_leaves_train_mode)
+    refused(lambda: monitor(busy_network(), 1), "expected eval mode")
+
+
+def test_wrappers_are_taken_off_in_any_order() -> None:
+    net = busy_network()
+    for wrapped in (
+        net,
+        torch.compile(net, backend="eager"),
+        nn.DataParallel(net),
+        torch.compile(nn.DataParallel(net), backend="eager"),
+        nn.DataParallel(torch.compile(net, backend="eager")),
+    ):
+        assert unwrap(wrapped) is net
+        assert not is_distributed(wrapped)
+    refused(lambda: unwrap(lambda x: x), "model: expected a torch.nn.Module")
+
+
+def test_the_wrapper_of_fabric_is_taken_off() -> None:
+    from lightning_fabric import Fabric
+
+    net = busy_network()
+    assert unwrap(Fabric(accelerator="cpu", devices=1).setup(net)) is net
+
+
+def test_a_wrapper_of_the_users_own_stays() -> None:
+    """It may normalize, whatever its part is called."""
+
+    class Wrapper(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = busy_network()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module((x - 0.5) / 0.25)
+
+    wrapper = Wrapper()
+    assert unwrap(wrapper) is wrapper
+
+
+def test_sharded_weights_are_refused() -> None:
+    sharded = type("FullyShardedDataParallel", (nn.Sequential,), {})(nn.Linear(2, 1))
+    refused(lambda: unwrap(sharded), "sharded", "DistributedDataParallel")
+
+
+def test_the_forward_method_of_accelerate_is_set_aside() -> None:
+    """It computes in bfloat16; the evaluation is in float32, and the loop finds it again."""
+    net = nn.Linear(2, 1)
+    net._original_forward = net.forward
+    patched = lambda x: net._original_forward(x).bfloat16()  # noqa: E731
+    net.forward = patched
+    with surroundings.undisturbed(net):
+        assert net(torch.zeros(1, 2)).dtype == torch.float32
+    assert net.forward is patched
+    assert net(torch.zeros(1, 2)).dtype == torch.bfloat16
+
+
+def test_normalization_by_hand() -> None:
+    x = torch.rand(4, 3, 2, 2)
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
+    by_hand = torch.stack([(x[:, k] - mean[k]) / std[k] for k in range(3)], 1)
+    torch.testing.assert_close(Normalized(nn.Identity(), mean, std)(x), by_hand)
+    refused(lambda: Normalized(nn.Identity(), (0.5, 0.5), (1.0, 1.0))(x), "3 numbers")
+
+
+def test_the_loop_of_these_tests_learns() -> None:
+    model = loop(None, 4).eval()
+    assert float((model(TEST[0]).argmax(1) == TEST[1]).double().mean()) > 0.8
