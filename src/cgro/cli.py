@@ -48,10 +48,11 @@ COMMANDS = {
     "flatness": "how flat the loss is around training and test images; the bound",
     "memory": "does a network memorize its training images, and which ones?",
     "lower-bound": "Theorem 4.7: how many parameters robust generalization needs",
+    "compare": "what helps? remedies side by side on your data and network, at equal compute",
     "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
 
-ELSEWHERE = {"reproduce": "cgro.experiments.reproduce"}
+ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
 HELP_FOLDER = Path(__file__).parent / "commands" / "help"

@@ -37,6 +37,8 @@ FILES = (
     "memory.json",
     "findings.json",
     "seconds.json",
+    "peak_memory.json",
+    "plan.yaml",
     "index.md",
     "index.html",
     LOCK,

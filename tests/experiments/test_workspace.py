@@ -7,6 +7,7 @@ from tests.experiments.runs import evaluation, make, training, workspace
 
 from cgro._check import BadRequest
 from cgro.experiments.store import Store
+from cgro.experiments.workspace import _is_moved
 
 
 def test_a_finished_run_is_found_until_its_settings_are_others(tmp_path: Path) -> None:
@@ -44,3 +45,12 @@ def test_a_stored_result_is_found_elsewhere_and_its_network_is_asked_for_again(t
     assert elsewhere.missing([second]) == [net, second]
     assert elsewhere.read(first).summary["metrics"] == here.read(first).summary["metrics"]
     assert elsewhere.here(net) is None
+
+
+def test_a_setting_that_names_another_job_is_no_moved_one() -> None:
+    assert _is_moved("@/net/seed-0", "/elsewhere/runs/net/seed-0")
+    assert _is_moved(["@/net/seed-0"], ["runs/net/seed-0"])
+    assert not _is_moved("@/net/seed-0", "/elsewhere/runs/net/seed-1")
+    assert not _is_moved("@/net/seed-0", "/elsewhere/runs/other-net/seed-0")
+    assert not _is_moved("net/seed-0", "runs/net/seed-0")
+    assert not _is_moved(["@/a", "@/b"], ["runs/a"])

@@ -3,7 +3,17 @@
 import pytest
 from tests.reading.refusal import refused
 
-from cgro.reading import attempt, parse_json, read_json, read_json_object, read_text, read_yaml_mapping, texts
+from cgro._check import BadRequest
+from cgro.reading import (
+    attempt,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_json_object,
+    read_text,
+    read_yaml_mapping,
+    texts,
+)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", "\ud800".encode("utf-8", "surrogatepass"), b"a\xc3"])
@@ -46,6 +56,17 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)
 )  # fmt: skip
 def test_yaml_of_anything_but_a_plain_mapping(file, text: str) -> None:
     assert refused(read_yaml_mapping, file(text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("text", "twice"),
+    [("a: 1\nb: 2\na: 3", "a"), ("a: {c: 1, c: 1}", "c"), ("- {'x': 1, x: 2}", "x"), ("1: a\n1: b", "1")],
+)
+def test_a_key_that_is_there_twice_is_no_yaml(text: str, twice: str) -> None:
+    """The parser's own habit is to keep the last of them in silence."""
+    with pytest.raises(BadRequest, match=f"the key {twice} twice"):
+        parse_yaml(text, "a.yaml")
+    assert parse_yaml("a: {c: 1}\nb: {c: 1}", "a.yaml") == {"a": {"c": 1}, "b": {"c": 1}}
 
 
 def test_yaml_of_a_configuration(file) -> None:

@@ -108,6 +108,9 @@ def test_divergence_nan_and_collapse_are_outcomes(digits: Dataset) -> None:
 
     broken = train(Explodes(), digits, Recipe(epochs=2)).outcome
     assert (broken.kind, broken.step) == ("non_finite", 1)
+    # One step an epoch: its loss is finite, the weights that it leaves are not usable.
+    last = train(small(), digits, Recipe(epochs=3, batch_size=1000, optimizer="sgd", lr=1e30)).outcome
+    assert (last.kind, last.step) == ("non_finite", 1)
     constant = small()
     with torch.no_grad():
         constant[-1].weight.zero_()

@@ -31,6 +31,10 @@ def require_eval(model: Model) -> None:
             raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
 
 
+class NotFinite(BadRequest):
+    """A network answered NaN or infinity. Training, which may have made it so, tells it as its outcome."""
+
+
 def checked_outputs(model: Model, x: Tensor, y: Tensor) -> Tensor:
     """Evaluate a network in float32 and check what it returned.
 
@@ -58,11 +62,12 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         y: (B,) labels.
 
     Raises:
-        BadRequest: labels that do not fit, outputs that are not finite.
+        BadRequest: labels that do not fit.
+        NotFinite: outputs that are not finite.
     """
     check_labels(outputs, y)
     if not bool(torch.isfinite(outputs).all()):
-        raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+        raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
 
 
 def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Model, Tensor, Tensor]:

@@ -4,18 +4,20 @@ The plan says what comes first; an executor says where it runs. Each job is one 
 its own, so what a kill cuts off is taken up by the next call.
 """
 
+import contextlib
 import fcntl
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from cgro._check import BadRequest, CheckFailed
-from cgro._interrupt import GRACE
+from cgro._check import BadRequest, CheckFailed, one_line
+from cgro._interrupt import GRACE, interrupt, is_requested, stop_requests
 from cgro.experiments.plan import Job, Order, module_of
 from cgro.experiments.workspace import Workspace
 from cgro.folder import LOCK
@@ -48,7 +50,28 @@ Carry = Callable[[Call], float]
 where the command refused or died, KeyboardInterrupt where it was stopped and can be resumed."""
 
 
-def execute(jobs: Iterable[Job], workspace: Workspace, executor: Executor, carry: Carry, *, at_once: int = 1) -> None:
+@dataclass
+class Tolerance:
+    """What becomes of the others where one job fails: all of them go on but those that `skips` names.
+
+    Args:
+        skips: asked before a job is begun, when those that it reads have ended.
+        failed: name of a job -> why it failed; filled in here.
+    """
+
+    skips: Callable[[Job], bool]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def execute(
+    jobs: Iterable[Job],
+    workspace: Workspace,
+    executor: Executor,
+    carry: Carry,
+    *,
+    at_once: int = 1,
+    tolerance: Tolerance | None = None,
+) -> None:
     """Make the jobs that are missing; what a job needs comes first, and no two that read one run run at once.
 
     Args:
@@ -57,23 +80,33 @@ def execute(jobs: Iterable[Job], workspace: Workspace, executor: Executor, carry
         executor: carries calls out.
         carry: what it is given to do; with processes elsewhere it must be importable there.
         at_once: calls that are handed to the executor at a time.
+        tolerance: None: the first failure ends all.
 
     Raises:
-        BadRequest: a job failed, with its own line.
+        BadRequest: a job failed, with its own line, and there is no tolerance.
         KeyboardInterrupt: a job was stopped; called again, all of them are resumed.
     """
     order = Order(workspace.missing(jobs))
     running: dict[Future[float], Job] = {}
     while order.is_active:
         for job in order.ready():
-            if len(running) < at_once and not _is_read_by(running.values(), job):
+            if tolerance is not None and tolerance.skips(job):
+                order.take(job)
+                order.done(job)
+            elif len(running) < at_once and not _is_read_by(running.values(), job):
                 order.take(job)
                 say(_first_line(job, workspace, at_once))
                 running[executor.submit(carry, _call(job, workspace))] = job
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ended:
             job = running.pop(future)
-            _end(job, future, workspace, at_once)
+            try:
+                _end(job, future, workspace, at_once)
+            except Exception as error:
+                if tolerance is None or is_requested():  # C code may make another error of an interrupt
+                    raise
+                tolerance.failed[job.name] = _reason(error)
+                say(f"  failed: {job.name}: {tolerance.failed[job.name]}")
             order.done(job)
 
 
@@ -99,6 +132,14 @@ def _end(job: Job, future: Future[float], workspace: Workspace, at_once: int) ->
         say(f"  done: {job.name}; {_left(workspace)}")
 
 
+def _reason(error: Exception) -> str:
+    """Why a job failed, in one line; of an error that no command foresaw its kind as well."""
+    text = one_line(str(error))
+    if isinstance(error, BadRequest):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
 def _first_line(job: Job, workspace: Workspace, at_once: int) -> str:
     """Which job of how many and the time left; where several run at once, the time is told when one ends."""
     line = f"{job.name} (cgro {job.command})"
@@ -111,6 +152,27 @@ def _first_line(job: Job, workspace: Workspace, at_once: int) -> str:
 
 def _left(workspace: Workspace) -> str:
     return workspace.ledger.left(workspace.unfinished())
+
+
+@contextlib.contextmanager
+def stopping_after(seconds: float) -> Iterator[None]:
+    """A request to stop, as from the keyboard, when the time is up: every command saves and stops on it.
+
+    Args:
+        seconds: from now; 0 for never.
+
+    Yields:
+        Nothing.
+    """
+    if not seconds:
+        yield
+        return
+    with stop_requests(interrupt, [signal.SIGALRM]):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class ThisProcess(Executor):

@@ -16,22 +16,19 @@ groups: all, theory (no training of images), trained, figure2.
 scales: smoke (ten minutes, tests the machinery), cpu (about five hours on two cores with bfloat16), gpu, paper.
 """
 
-import contextlib
 import os
-import signal
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cgro._check import CheckFailed, bad, count, number, one_of
-from cgro._interrupt import interrupt, stop_requests
 from cgro.commands._common import Computing, Output, option, set_up
 from cgro.experiments import registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
-from cgro.experiments.execute import execute
+from cgro.experiments.execute import execute, stopping_after
 from cgro.experiments.plan import SCALES, Scale, duration, unique
 from cgro.experiments.registry import chosen
 from cgro.experiments.store import Store
@@ -88,7 +85,7 @@ def run(config: Config) -> Run:
     parts = tuple(registry.names())
     begun = Run.start(workspace.path, "reproduce", {"scale": scale}, overwrite=config.overwrite, parts=parts)
     held = Run(workspace.path).locked() if taken_up else begun
-    with held as whole, _stopping_after(config.minutes), at_once(config.workers) as (executor, carry):
+    with held as whole, stopping_after(60 * config.minutes), at_once(config.workers) as (executor, carry):
         for artifact in asked:
             execute(artifact.jobs(scale), workspace, executor, carry, at_once=config.workers)
             verdict = produce(artifact, scale, workspace).verdict
@@ -150,20 +147,6 @@ def _is_there(path: Path, scale: Scale) -> bool:
             remedy="choose another",
         )
     return True
-
-
-@contextlib.contextmanager
-def _stopping_after(minutes: float) -> Iterator[None]:
-    """A request to stop, as from the keyboard, when the time is up: every command saves and stops on it."""
-    if not minutes:
-        yield
-        return
-    with stop_requests(interrupt, [signal.SIGALRM]):
-        signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _publish(config: Config, whole: Run, workspace: Workspace) -> None:

@@ -19,11 +19,14 @@ from cgro._check import BadRequest
 from cgro._interrupt import PARENT, acknowledge
 from cgro.commands._options import options_of
 from cgro.experiments.execute import STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
+from cgro.experiments.peaks import peak_of
 from cgro.experiments.plan import module_of
 from cgro.runs import plain
 
 CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 1, 2, 130
 """Exit codes of commands: a result whose check failed is a result all the same."""
+LOOK_EVERY = 0.25
+"""Seconds between two looks at the memory of a worker. A choice."""
 
 
 @contextlib.contextmanager
@@ -76,12 +79,14 @@ class Workers:
         pipe: file descriptor that reads end of file when this process is gone.
         prefix: of the command line; the program that takes a command of `cgro` with its options.
         stopping: set when no further process is to be started.
+        peaks: job -> bytes of memory that its process held at most, as far as it was looked at.
     """
 
     pipe: int
     # -P: modules of the current folder, which `-m` would put first, replace none of ours.
     prefix: tuple[str, ...] = (sys.executable, "-P", "-m", "cgro.cli")
     stopping: Event = field(default_factory=Event)
+    peaks: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, call: Call) -> float:
         """Carry a call out.
@@ -112,7 +117,7 @@ class Workers:
                 pass_fds=(self.pipe,),
                 env={**os.environ, PARENT: str(self.pipe)},
             )
-            code = process.wait()
+            code = self._ended(process, call)
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines()
         if code == INTERRUPTED:
@@ -120,6 +125,18 @@ class Workers:
         if code not in (0, CHECK_FAILED):
             raise BadRequest(f"{call.name}: {_why(code, said)}")
         return time.monotonic() - started
+
+    def _ended(self, process: "subprocess.Popen[bytes]", call: Call) -> int:
+        """Wait for the end of a process, looking at its memory: its exit code.
+
+        `getrusage` would tell the peak with the end, but of a process that began as a copy of this one and its memory.
+        """
+        while True:
+            seen = peak_of(process.pid)
+            if seen is not None:
+                self.peaks[call.name] = seen
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK_EVERY)
 
 
 def _why(code: int, said: Sequence[str]) -> str:

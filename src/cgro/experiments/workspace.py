@@ -7,7 +7,7 @@ from pathlib import Path
 from cgro._check import BadRequest, bad
 from cgro.experiments import plan
 from cgro.experiments.ledger import Ledger
-from cgro.experiments.plan import Job
+from cgro.experiments.plan import HERE, Job
 from cgro.experiments.store import STORED, Store
 from cgro.runs import Run, plain
 
@@ -83,7 +83,7 @@ class Workspace:
             run.check_version()
             there = run.config
             for name, value in plain(job.filled_in(self.runs)).items():
-                if there.get(name) != value:
+                if there.get(name) != value and not _is_moved(job.settings.get(name), there.get(name)):
                     raise BadRequest(
                         f"{run.path}: expected a run with {name} {value}, got {there.get(name)}; choose another --out"
                     )
@@ -178,3 +178,16 @@ class Workspace:
             Those whose results are neither here nor in the store.
         """
         return [job for job in self.planned if self.found(job) is None]
+
+
+def _is_moved(setting: object, there: object) -> bool:
+    """Whether a run names the job that a setting names, below another spelling of this folder, or below an older place.
+
+    What reads a run lies in one folder with it, and the two are moved together.
+    """
+    if isinstance(setting, list | tuple):
+        if not isinstance(there, list) or len(there) != len(setting):
+            return False
+        return all(_is_moved(one, other) for one, other in zip(setting, there, strict=True))
+    tail = str(setting).removeprefix(HERE)
+    return tail != str(setting) and f"/{there}".endswith(f"/runs/{tail}")

@@ -1,7 +1,7 @@
 """UTF-8 text, JSON and YAML of plain values."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -116,7 +116,9 @@ def read_json_object(path: Path, *, follow: bool = True) -> dict[str, object]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Tags of Python are refused by its base; aliases, with which a few lines stand for gigabytes, here."""
+    """Tags of Python are refused by its base; here aliases, with which a few lines stand for gigabytes, and a key that
+    is there twice, of which the base would keep the last in silence.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse an alias; no configuration needs one."""
@@ -124,6 +126,16 @@ class _PlainLoader(yaml.SafeLoader):
             event = self.peek_event()
             raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor}", event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Refuse a key that is there twice."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(None, None, f"the key {key.value} twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 def parse_yaml(text: str, what: str) -> object:
@@ -137,7 +149,7 @@ def parse_yaml(text: str, what: str) -> object:
         A plain value, such as a dict; what kind, the caller checks.
 
     Raises:
-        BadRequest: no YAML, an alias, a tag, nested too deeply, a number or date out of range.
+        BadRequest: no YAML, an alias, a tag, a key twice, nested too deeply, a number or date out of range.
     """
     try:
         return yaml.load(text, _PlainLoader)

@@ -34,7 +34,17 @@ LONGEST_TEXT = 10_000
 DROP_COLOR = "#595959"
 ONSET_COLOR = "#595959"
 FIT_COLOR = "#000000"
-WITHOUT_LINT = ("data", "separation", "lower-bound", "dynamics", "memorize", "flatness", "memory", "reproduce")
+WITHOUT_LINT = (
+    "data",
+    "separation",
+    "lower-bound",
+    "dynamics",
+    "memorize",
+    "flatness",
+    "memory",
+    "compare",
+    "reproduce",
+)
 """Commands that measure no robust error of a network by an attack."""
 GOOD = ("robust", "reproduced")
 UNDECIDED = (

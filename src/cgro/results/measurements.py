@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 
 from cgro.results.rates import Bound
-from cgro.results.records import Json, Metric, Real, Record, Share, VerdictRecord, Whole
+from cgro.results.records import Json, Metric, OutcomeRecord, Real, Record, Share, VerdictRecord, Whole
 
 
 class EvaluationRecord(Record, frozen=True, kw_only=True):
@@ -229,6 +229,35 @@ class QuarterRecord(Record, frozen=True, kw_only=True):
     test: float
     memory: float
     interval: tuple[float, float]
+
+
+class RemedyRecord(Record, frozen=True, kw_only=True):
+    """One remedy at one width, over seeds; see `cgro.experiments.trials`.
+
+    Attributes:
+        remedy: its name in the plan.
+        width: of the network; None where the plan has no widths.
+        options: that differ from those of the base.
+        epochs: of its training, set so that all remedies make as many gradient passes.
+        own_epochs: whether the remedy sets its epochs itself, and so its passes.
+        passes: gradient passes of one whole training.
+        metrics: over seeds, None where a seed has none: errors by the strong attack, the gap, flatness, memory score,
+            and of the training the passes that were made, seconds and the peak of its memory in bytes.
+        differences: of errors to the reference, paired by seed.
+        effect: what the differences say.
+        outcomes: how the training of each seed ended; `failed` and `open` besides the outcomes of `cgro train`.
+    """
+
+    remedy: str
+    width: int | None
+    options: Mapping[str, Json]
+    epochs: int
+    own_epochs: bool
+    passes: int
+    metrics: Mapping[str, Metric]
+    differences: Mapping[str, Metric]
+    effect: VerdictRecord
+    outcomes: Sequence[OutcomeRecord]
 
 
 class MemoryRecord(Record, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from cgro.results.measurements import (
     FlatnessRecord,
     MemoryRecord,
     MonitorCost,
+    RemedyRecord,
     SelectedEpoch,
 )
 from cgro.results.records import (
@@ -298,6 +299,32 @@ class ReproduceSummary(Summary, frozen=True, kw_only=True):
     seconds: float | None
 
 
+class CompareSummary(Summary, frozen=True, kw_only=True):
+    """Remedies side by side, as far as they are made.
+
+    Attributes:
+        data: that all networks are trained on; None before the first is.
+        model: of the base.
+        attack: the strong one, of the errors.
+        n: examples of each part, at most.
+        seeds: per remedy and width.
+        reference: the remedy that the others are compared with.
+        remedies: name, with the width behind it where there are several -> what was measured.
+        n_open: jobs that are not made yet.
+        failed: job -> why it failed.
+    """
+
+    data: DatasetRecord | None
+    model: ModelRecord
+    attack: str
+    n: int
+    seeds: int
+    reference: str
+    remedies: Mapping[str, RemedyRecord]
+    n_open: int
+    failed: Mapping[str, str]
+
+
 BY_COMMAND: Mapping[str, type[Summary]] = {
     "train": TrainSummary,
     "monitor": MonitorSummary,
@@ -314,6 +341,7 @@ BY_COMMAND: Mapping[str, type[Summary]] = {
     "lint": LintSummary,
     "bench": BenchSummary,
     "reproduce": ReproduceSummary,
+    "compare": CompareSummary,
 }
 """Command -> the summary of one seed."""
 

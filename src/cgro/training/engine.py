@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cgro._check import bad
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
+from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
@@ -245,6 +246,11 @@ class _Loop:
         )
         return Outcome("non_finite", reason, epoch + 1)
 
+    def _outputs_not_finite(self, row: Row) -> Outcome:
+        epoch = self.position.epoch
+        reason = f"the network answers NaN or infinity after epoch {epoch}; lower lr (now {row[LR]:g})"
+        return Outcome("non_finite", reason, epoch)
+
     def _finish(self, row: Row, epoch: int) -> Outcome | None:
         """Evaluate an epoch whose steps are taken, and record it."""
         evaluation = self.evaluation
@@ -258,7 +264,11 @@ class _Loop:
             if evaluation.keep_every and epoch % evaluation.keep_every == 0:
                 self.store.keep(epoch)
             if epoch == self.steps.recipe.epochs or epoch % evaluation.every == 0:
-                row |= self._evaluated(evaluation, epoch)
+                try:
+                    row |= self._evaluated(evaluation, epoch)
+                except NotFinite:  # made so by the last step, whose loss was computed before it
+                    self.history.rows.append(row)
+                    return self._outputs_not_finite(row)
         self.history.rows.append(row)
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         self.steps.fabric.log_dict(numbers, step=epoch)

@@ -1,0 +1,74 @@
+"""Effects: intervals against scipy's paired test, and each way in which a gap can close."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cgro.experiments.effects import GAP, ROBUST_TEST, ROBUST_TRAIN, effect_of, paired
+from cgro.results import Metric
+
+SEEDS = 4
+
+
+def metrics(test: Sequence[float | None], train: Sequence[float | None]) -> dict[str, Metric]:
+    gap = [None if a is None or b is None else a - b for a, b in zip(test, train, strict=True)]
+    values = {ROBUST_TEST: test, ROBUST_TRAIN: train, GAP: gap}
+    return {key: Metric.over_seeds(list(numbers)) for key, numbers in values.items()}
+
+
+def noisy(mean: float, seed: int) -> list[float]:
+    """Seeds that differ by far more than the remedies do: only pairs tell them apart."""
+    noise = np.random.default_rng(seed).normal(0, 0.001, SEEDS)
+    return list(mean + np.array([-0.1, -0.03, 0.02, 0.11]) + noise)
+
+
+REFERENCE = metrics(noisy(0.6, 0), noisy(0.3, 1))
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    other = metrics(noisy(0.58, 2), noisy(0.35, 3))
+    found = paired(REFERENCE, other)
+    for key in (ROBUST_TEST, ROBUST_TRAIN, GAP):
+        test = stats.ttest_rel(other[key].by_seed, REFERENCE[key].by_seed)
+        assert found[key].interval == pytest.approx(tuple(test.confidence_interval(0.95)))
+
+
+@pytest.mark.parametrize(
+    ("test", "train", "label", "words"),
+    [
+        (0.55, 0.3, "helps", "the robust test error falls: -5"),
+        (0.55, 0.45, "helps", "robust training error \\+1"),
+        (0.6, 0.5, "only_fits_less", "no fall of the robust test error is shown"),
+        (0.65, 0.55, "only_fits_less", "the robust test error rises as well: \\+5"),
+        (0.65, 0.2, "harms", "the robust test error rises"),
+        (0.6, 0.3, "no_effect_shown", "contains 0"),
+        (0.6, 0.2, "no_effect_shown", "gap \\+10"),
+    ],
+)
+def test_how_a_gap_closes(test: float, train: float, label: str, words: str) -> None:
+    found = effect_of(paired(REFERENCE, metrics(noisy(test, 4), noisy(train, 5))))
+    assert found.label == label
+    assert re.search(words, found.reason)
+
+
+def test_seeds_that_are_not_paired_would_show_nothing() -> None:
+    """The planted fault: the same numbers, the seeds of one of them in another order."""
+    other = metrics(noisy(0.55, 4)[::-1], noisy(0.3, 5)[::-1])
+    assert effect_of(paired(REFERENCE, other)).label == "no_effect_shown"
+
+
+def test_a_seed_that_either_lacks_is_left_out() -> None:
+    reference = metrics([0.6, None, 0.7], [0.3, 0.3, 0.3])
+    found = paired(reference, metrics([0.5, 0.1, 0.61], [0.3, 0.3, 0.3]))[ROBUST_TEST]
+    assert found.by_seed[1] is None
+    assert found.typical == pytest.approx(-0.095)
+
+
+def test_one_seed_has_no_interval_and_no_effect() -> None:
+    found = paired(metrics([0.6], [0.3]), metrics([0.1], [0.1]))
+    assert found[ROBUST_TEST].interval is None
+    assert effect_of(found).label == "too_few_seeds"
+    assert effect_of({}).label == "too_few_seeds"
