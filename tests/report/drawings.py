@@ -1,10 +1,12 @@
 """Every function that draws a figure, called with one text wherever text from outside can stand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from tests.report.runs import (
     bench_run,
     diagnose_summary,
@@ -26,19 +28,24 @@ from tests.report.runs import (
 from tests.report.runs import checkpoints as kept_checkpoints
 
 from cgro.report import (
+    alpha_law,
     bound,
+    compare,
     dynamics,
     experiments,
     flatness,
+    full_ball,
     memory,
     phase,
     representation,
     separation,
     speed,
     theorem44,
+    threshold,
     training,
 )
 from cgro.report import diagnosis as diagnosis_report
+from cgro.results import Metric, RemedyRecord
 
 
 def learning_curves(folder: Path, text: str) -> None:
@@ -167,7 +174,57 @@ def bound_points(folder: Path, text: str) -> None:
     bound.bound_points(folder / "bound", {text: shaped(**part), text + "2": shaped(**part)})
 
 
+def alpha_law_figure(folder: Path, text: str) -> None:
+    margins = np.array([[9.0, 11.0], [12.0, 12.0]])
+    growths = [alpha_law.Growth(q, text, [2.0, 3.0], margins, 0.25) for q in (2.0, 3.0)]
+    alpha_law.alpha_law_figure(folder / "law", growths)
+
+
+def compare_draw(folder: Path, text: str) -> None:
+    metrics = {
+        key: Metric.over_seeds([0.4, 0.5]) for key in ("clean_error/test", "robust_error/test", "robust_error/train")
+    }
+    record = RemedyRecord(
+        remedy=text,
+        width=None,
+        options={},
+        epochs=2,
+        own_epochs=False,
+        passes=100,
+        metrics=metrics,
+        differences={},
+        effect=None,
+        outcomes=[],
+    )
+    compare.draw(folder / "compare", {text: record, text + "2": record})
+
+
+def phase_map(folder: Path, text: str) -> None:
+    lines = full_ball.Boundaries([0.6, 1.0], [0.0, 2.0], [5.0, 3.0], 0.7071)
+    full_ball.phase_map(folder / "phases", [full_ball.Point(0.9, 2.2, "cgro", 0.0, 100.0)], lines)
+
+
+def threshold_figure(folder: Path, text: str) -> None:
+    shares = [[1.0, 1.0], [0.0, 0.0]]
+    line = threshold.Transition(
+        rho=0.03,
+        patch_dim=400,
+        power=3.0,
+        predicted=8.0,
+        halves=[8.0, 12.0],
+        overlap=0.5,
+        sizes=[2, 32],
+        memorized=shares,
+        robust_test=shares,
+    )
+    threshold.threshold_figure(folder / "threshold", [line, replace(line, rho=0.05)], [line], [])
+
+
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
+    "alpha_law.alpha_law_figure": alpha_law_figure,
+    "compare.draw": compare_draw,
+    "full_ball.phase_map": phase_map,
+    "threshold.threshold_figure": threshold_figure,
     "diagnosis.diagnosis_figure": diagnosis_figure,
     "dynamics.stages_figure": stages_figure,
     "dynamics.filters_figure": filters_figure,

@@ -17,7 +17,7 @@ from cgro.runs import dump_json, write_atomic
 
 FILE = "peak_memory.json"
 CLEAR = Path("/proc/self/clear_refs")
-RESET = "5"
+RESET = b"5"
 """Sets the peak of the process to what it holds now; see proc(5)."""
 
 
@@ -29,7 +29,12 @@ def reset_peak() -> None:
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
-        CLEAR.write_text(RESET)
+        # A switch of the system, no file: there is nothing to write beside it and rename.
+        switch = os.open(CLEAR, os.O_WRONLY)
+        try:
+            os.write(switch, RESET)
+        finally:
+            os.close(switch)
 
 
 def peak() -> int | None:

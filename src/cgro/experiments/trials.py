@@ -5,7 +5,7 @@ loss. One training makes epochs * N * (passes of one example in one step), by `O
 Forward passes alone are left out: under PGD with ten steps they are a twelfth of the operations.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from cgro._check import BadRequest
@@ -14,8 +14,7 @@ from cgro.commands._target import prepare
 from cgro.definitions import attack_by_name
 from cgro.experiments.plan import HERE, Job
 from cgro.experiments.plan_file import Plan, Settings
-from cgro.training.extensions import Extension
-from cgro.training.objectives import Objective
+from cgro.training.extensions import step_cost
 from cgro.training.objectives.cost import Cost, attack_cost
 
 N_FLATNESS = 64
@@ -151,7 +150,7 @@ def _checked(plan: Plan, remedy: str, width: int | None, sizes: dict[str, int]) 
         config = train.Config(**settings)  # pyright: ignore[reportArgumentType] - checked by `read_plan`
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
-        cost = cost_of(config.build_objective(), config.build_extensions())
+        cost = step_cost(config.build_objective(), config.build_extensions())
         task = repr([getattr(config, name) for name in TASK])
         if task not in sizes:
             data, _ = prepare(config)
@@ -159,25 +158,6 @@ def _checked(plan: Plan, remedy: str, width: int | None, sizes: dict[str, int]) 
     except BadRequest as error:
         raise BadRequest(f"remedy {remedy}: {error}") from error
     return Trial(remedy, width, settings, passes_of(cost), sizes[task])
-
-
-def cost_of(objective: Objective, extensions: Iterable[Extension]) -> Cost:
-    """What one example costs in one step.
-
-    Args:
-        objective: with its attack.
-        extensions: the first is the outermost. One that costs passes has a method cost(Cost without it) -> Cost; one
-            without it counts nothing.
-
-    Returns:
-        The cost of the step.
-    """
-    total = objective.cost
-    for extension in reversed(list(extensions)):
-        change: Callable[[Cost], Cost] | None = getattr(extension, "cost", None)
-        if change is not None:
-            total = change(total)
-    return total
 
 
 def passes_of(cost: Cost) -> int:
@@ -268,7 +248,7 @@ def operations_of(trial: Trial) -> float:
         Their number; of an evaluation at most, since examples that are broken are attacked no more.
     """
     config = trial.config
-    cost = cost_of(config.build_objective(), config.build_extensions())
+    cost = step_cost(config.build_objective(), config.build_extensions())
     n_evaluated = 3 * min(config.eval_n, trial.n_train) * (config.epochs // config.eval_every + 2)
     attack = attack_cost(attack_by_name(config.eval_attack, config.threat()))
     return cost.operations * trial.n_train * config.epochs + attack.operations * n_evaluated

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from cgro.report.style import COMPARED, MARKERS, figure
+from cgro.report.style import COMPARED, MARKERS, figure, plain_text
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def alpha_law_figure(path: Path, growths: Sequence[Growth]) -> None:
                 axes.plot(x, line, color=color, linewidth=1.2, label=label)
                 marker = MARKERS[k % len(MARKERS)]
                 axes.plot(x, np.exp(logs.mean(1)), color=color, marker=marker, linestyle="none", markersize=5)
-            axes.set(xscale="log", yscale="log", xlabel="signal strength alpha", title=start)
+            axes.set(xscale="log", yscale="log", xlabel="signal strength alpha", title=plain_text(start))
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter(ScalarFormatter())
                 axis.set_minor_formatter(NullFormatter())
