@@ -231,5 +231,5 @@ def test_single_step_training_records_the_alignment_of_its_gradients(tmp_path: P
     assert main(["train", *TINY, "--out", str(tmp_path / "plain")]) == 0
     assert all(-1 <= row["gradient_alignment/train"] <= 1 for row in Run(tmp_path / "fast").rows())
     assert all("gradient_alignment/train" not in row for row in Run(tmp_path / "plain").rows())
-    assert main(["report", str(tmp_path / "fast")]) == 0
-    assert main(["diagnose", str(tmp_path / "fast")]) == 0
+    assert main(["report", str(tmp_path / "fast"), "--out", str(tmp_path / "report.html")]) == 0
+    assert main(["diagnose", str(tmp_path / "fast"), "--out", str(tmp_path / "diagnosis")]) == 0

@@ -15,13 +15,14 @@ import torch
 import yaml
 
 from cgro._check import BadRequest
-from cgro.cli import COMMANDS, main
+from cgro.cli import COMMANDS, ELSEWHERE, main
 from cgro.commands import train
 from cgro.commands._common import Trusting, parse
 from cgro.commands._options import options_of
 from cgro.data import load
 from cgro.models import build
 from cgro.runs import Run
+from cgro.training.registry import EXTENSIONS, OBJECTIVES
 from cgro.trust import PREFIXES, CommandLine, Received, Untrusted, code_of, current_folder, resolve
 
 TINY = ["--data", "digits", "--n-train", "60", "--n-test", "40", "--model", "mlp", "--width", "16", "--radius", "0.05",
@@ -325,7 +326,8 @@ def test_every_command_that_names_code_has_trust() -> None:
     for name in COMMANDS:
         if name == "reproduce":
             continue
-        config = importlib.import_module(f"cgro.commands.{name.replace('-', '_')}").Config
+        module = ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}")
+        config = importlib.import_module(module).Config
         named = [option.name for option in options_of(config).values() if option.names]
         assert not named or issubclass(config, Trusting), name
         assert (
@@ -344,6 +346,7 @@ def test_every_command_that_names_code_has_trust() -> None:
         "memorize",
         "separation",
         "data",
+        "compare",
     }
 
 
@@ -538,7 +541,7 @@ def test_what_code_is() -> None:
             resolve(name, "--model")
     with pytest.raises(BadRequest, match=r"package\.module:name"):
         resolve("string:capwords:beta=6", "--model")
-    assert set(PREFIXES) == {"timm", "adversarial", "trades", "ema"}
+    assert set(PREFIXES) == {"timm", *OBJECTIVES, *EXTENSIONS}
 
 
 def test_names_with_options_follow_the_code_that_was_named(received: Theirs) -> None:

@@ -203,7 +203,7 @@ def test_a_budget_stops_resumably_and_shows_what_there_is(
         ({"seeds": 0}, "seeds: expected an integer >= 1"),
         ({"colour": "red"}, "expected the keys base, remedies, seeds, widths, got 'colour'"),
         ({"remedies": {"plain": {}, "bad": {"objective": "trades:beta=-1"}}}, "remedy bad: "),
-        ({"remedies": {"plain": {}, "bad": {"extension": ["swa"]}}}, "remedy bad: "),
+        ({"remedies": {"plain": {}, "bad": {"extension": ["no-such"]}}}, "remedy bad: "),
     ],
 )
 def test_a_bad_plan_is_one_line_before_any_work(

@@ -411,7 +411,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
         metrics={},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, max(setting.radius_ratio for setting in settings)),
+        statement=statement_of(config.preset, max(settings, key=lambda setting: setting.radius_ratio)),
         sweep=axes,
         n_seeds=config.seeds,
         stages=None,
