@@ -183,8 +183,8 @@ def test_refusals_of_a_run_directory(copy: Path, capsys: pytest.CaptureFixture, 
 def test_stored_help_is_that_of_the_options() -> None:
     """Where this fails an option or a text changed: run python tools/help.py."""
     for name in COMMANDS:
-        assert (HELP_FOLDER / f"{name}.txt").read_text() == help_texts.help_of(name), name
-    assert {path.stem for path in HELP_FOLDER.glob("*")} == set(COMMANDS)
+        assert (Path(HELP_FOLDER) / f"{name}.txt").read_text() == help_texts.help_of(name), name
+    assert {path.stem for path in Path(HELP_FOLDER).glob("*")} == set(COMMANDS)
 
 
 def test_help_of_no_command_imports_torch_or_numpy() -> None:

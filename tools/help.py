@@ -42,7 +42,7 @@ def help_of(name: str) -> str:
     return text.getvalue()
 
 
-def main(folder: Path = HELP_FOLDER) -> None:
+def main(folder: Path = Path(HELP_FOLDER)) -> None:
     """Write all of them.
 
     Args:

@@ -13,9 +13,7 @@ import string
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from cgro import __version__
 from cgro._interrupt import (
@@ -29,7 +27,10 @@ from cgro._interrupt import (
     stop_requests,
 )
 
+TYPE_CHECKING = False  # see cgro/__init__.py
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cgro._progress import Loudness
     from cgro.commands._options import Output
 
@@ -55,7 +56,7 @@ COMMANDS = {
 ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
-HELP_FOLDER = Path(__file__).parent / "commands" / "help"
+HELP_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "help")  # pathlib would cost a tenth of --help
 """What the commands print for --help. Reading their options instead would import torch."""
 HELP = ("-h", "--help")
 
@@ -131,9 +132,10 @@ def _answer(argv: Sequence[str]) -> int:
         return _show(f"cgro {__version__}")
     if argv[0] not in COMMANDS:
         return _tell("cgro", f"expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", BAD_REQUEST)
-    stored = HELP_FOLDER / f"{argv[0]}.txt"
-    if argv[1:] and argv[1] in HELP and stored.exists():
-        return _show(stored.read_text(encoding="utf-8").rstrip("\n"))
+    stored = os.path.join(HELP_FOLDER, f"{argv[0]}.txt")
+    if argv[1:] and argv[1] in HELP and os.path.exists(stored):
+        with open(stored, encoding="utf-8") as file:
+            return _show(file.read().rstrip("\n"))
     try:
         return _call(argv[0], argv[1:])
     except KeyboardInterrupt as stop:
@@ -232,7 +234,7 @@ def _do(module: ModuleType, config: "Output") -> int:
     return shown
 
 
-def _say_next(template: str, config: object, run: Path | None) -> None:
+def _say_next(template: str, config: object, run: "Path | None") -> None:
     """The command that mostly follows, on stderr, ready to be pasted.
 
     Args:
