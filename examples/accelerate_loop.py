@@ -18,7 +18,7 @@ from cgro.data import load
 from cgro.definitions import ThreatModel
 
 
-def main(out: str, epochs: int = 12) -> str:
+def main(out: str = "runs/accelerate", epochs: int = 12) -> str:
     accelerator = Accelerator(mixed_precision="bf16", cpu=not torch.cuda.is_available())
     torch.manual_seed(0)
     digits = load("digits", n_train=300, n_test=200)

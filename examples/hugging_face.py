@@ -30,7 +30,7 @@ class Normalized(Dataset):
         return {"pixel_values": (self.split.x[i] - MEAN[0]) / STD[0], "labels": self.split.y[i]}
 
 
-def main(out: str, epochs: int = 12) -> str:
+def main(out: str = "runs/vit", epochs: int = 12) -> str:
     digits = load("digits", n_train=300, n_test=200)
     train, test = Normalized(digits.train), Normalized(digits.test)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

@@ -15,7 +15,7 @@ from cgro.definitions import ThreatModel
 from cgro.integrations.keras import MonitorCallback
 
 
-def main(out: str, epochs: int = 12) -> str:
+def main(out: str = "runs/keras", epochs: int = 12) -> str:
     keras.utils.set_random_seed(0)
     digits = load("digits", n_train=300, n_test=200)
     train, test = ((part.x.movedim(1, 3).numpy(), part.y.numpy()) for part in (digits.train, digits.test))

@@ -35,7 +35,7 @@ class Module(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.2, momentum=0.9)
 
 
-def main(out: str, epochs: int = 12) -> str:
+def main(out: str = "runs/lightning", epochs: int = 12) -> str:
     lightning.seed_everything(0, verbose=False)
     digits = load("digits", n_train=300, n_test=200)
     loader = DataLoader(TensorDataset(digits.train.x, digits.train.y), batch_size=50, shuffle=True)

@@ -16,7 +16,7 @@ from cgro.data import load
 from cgro.definitions import PGD, ThreatModel
 
 
-def main(out: str, epochs: int = 15) -> str:
+def main(out: str = "runs/plain", epochs: int = 15) -> str:
     torch.manual_seed(0)
     digits = load("digits", n_train=300, n_test=200)  # any arrays, DataLoaders or Datasets of images in [0, 1]
     loader = DataLoader(TensorDataset(digits.train.x, digits.train.y), batch_size=50, shuffle=True)
