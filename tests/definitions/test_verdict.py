@@ -68,3 +68,14 @@ def test_bare_numbers_are_refused_with_what_to_write(value: object) -> None:
     errors["robust_error/train"] = value  # type: ignore[assignment]
     with pytest.raises(BadRequest, match=r"robust_error/train: expected an ErrorRate.*write ErrorRate\(wrong, n\)"):
         cgro_verdict(errors)
+
+
+def test_a_test_error_below_the_training_error_is_called_so() -> None:
+    errors = {
+        "clean_error/train": ErrorRate(50, 1000, "exact"),
+        "clean_error/test": ErrorRate(50, 1000, "exact"),
+        "robust_error/train": ErrorRate(220, 1000, "lower"),
+        "robust_error/test": ErrorRate(200, 1000, "lower"),
+    }
+    reason = cgro_verdict(errors).reason
+    assert "20.0%, is 2.0 points [-1.6, 5.6] below the training set's 22.0%" in reason

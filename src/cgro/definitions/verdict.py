@@ -215,9 +215,12 @@ class _Point:
                 "attacked examples, so there is nothing memorized to overfit."
             )
         if label == "robust":
-            points = f"{100 * self.robust_gap:.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+            side = "above"
+            if self.robust_gap < 0:
+                side, low, high = "below", -high, -low
+            points = f"{100 * abs(self.robust_gap):.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
             return (
-                f"No large robust gap: the robust test error, {robust_test}, is {points} above the training set's "
+                f"No large robust gap: the robust test error, {robust_test}, is {points} {side} the training set's "
                 f"{robust_train}, within the {100 * rule.min_gap:g} points that the rule allows."
             )
         if label == "standard_training":
