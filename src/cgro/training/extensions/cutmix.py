@@ -5,14 +5,10 @@ features" (ICCV 2019). In adversarial training: Rebuffi, Gowal, Calian, Stimberg
 improve robustness" (NeurIPS 2021).
 """
 
-import torch
-from torch import Tensor
-
-from cgro.definitions import Draws
-from cgro.training.extensions.mixing import Mixing, box
+from cgro.training.extensions.mixing import Pasting
 
 
-class CutMix(Mixing):
+class CutMix(Pasting):
     """x~ = x outside of a random box and x_j inside, y~ = s e_y + (1 - s) e_(y_j), s the share of pixels outside.
 
     The box is drawn to cover 1 - s of the image, s from Beta(alpha, alpha); s is that of the pixels afterwards, as the
@@ -33,18 +29,3 @@ class CutMix(Mixing):
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
         super().__init__(alpha, probability, same_class=False)
-
-    def mixed(self, x: Tensor, other: Tensor, share: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """The pasted boxes.
-
-        Args:
-            x: (B, C, H, W).
-            other: of the same shape.
-            share: (B,) of x that is asked for.
-            draws: place the boxes.
-
-        Returns:
-            x~ and the share of pixels of x.
-        """
-        inside = box(share, draws, x.shape[2], x.shape[3])
-        return torch.where(inside, other, x), 1 - inside.to(x.dtype).mean((1, 2, 3))

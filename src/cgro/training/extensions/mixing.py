@@ -179,3 +179,22 @@ def _interval(side: Tensor, draws: Draws, length: int) -> Tensor:
     start = draws.integers(length, 1)[:, 0] - size // 2
     place = torch.arange(length, device=side.device)
     return (place >= start[:, None]) & (place < (start + size)[:, None])
+
+
+class Pasting(Mixing):
+    """Mixing by a random box of the other image; what becomes of the label is left to `same_class`."""
+
+    def mixed(self, x: Tensor, other: Tensor, share: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The pasted boxes.
+
+        Args:
+            x: (B, C, H, W).
+            other: of the same shape.
+            share: (B,) of x that is asked for.
+            draws: place the boxes.
+
+        Returns:
+            x~ and the share of pixels of x.
+        """
+        inside = box(share, draws, x.shape[2], x.shape[3])
+        return torch.where(inside, other, x), 1 - inside.to(x.dtype).mean((1, 2, 3))
