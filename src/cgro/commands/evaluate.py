@@ -296,12 +296,12 @@ def _verdict_anew(result: TrainSummary, attacked: bool | None, checks: Sequence[
     if before is None or not set(FOUR) <= set(metrics):
         return before
     evidence = before.evidence
-    errors = {key: metrics[key].error for key in FOUR}
-    if not evidence or not evidence.rule or None in errors.values():
+    errors = {key: error for key in FOUR if (error := metrics[key].error) is not None}
+    if not evidence or not evidence.rule or len(errors) < len(FOUR):
         return before
     rule = VerdictRule(**evidence.rule.values())
     share = evidence.prediction_share or None
-    found = cgro_verdict(errors, prediction_share=share, rule=rule, attacked=attacked)  # type: ignore[arg-type]
+    found = cgro_verdict(errors, prediction_share=share, rule=rule, attacked=attacked)
     return VerdictRecord.of(point_with_lint(found, checks).to_dict())
 
 

@@ -237,12 +237,12 @@ def _stages(source: Run) -> RealStages | None:
     epochs: list[int] = []
     curves: list[list[float]] = [[] for _ in CURVES]
     for row in source.rows():
-        values = [row.get(key) for key in CURVES]
-        if None in values:
+        values = [value for key in CURVES if (value := row.get(key)) is not None]
+        if len(values) < len(CURVES):
             continue
         epochs.append(row["epoch"])
         for curve, value in zip(curves, values, strict=True):
-            curve.append(float(value))  # type: ignore[arg-type]  # none of them is None
+            curve.append(float(value))
     if len(epochs) < 2:
         return None
     return real_stages(epochs, *curves)
