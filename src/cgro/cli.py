@@ -49,6 +49,7 @@ COMMANDS = {
     "flatness": "how flat the loss is around training and test images; the bound",
     "memory": "does a network memorize its training images, and which ones?",
     "lower-bound": "Theorem 4.7: how many parameters robust generalization needs",
+    "runs": "list, filter, compare and export the runs below a folder",
     "compare": "what helps? remedies side by side on your data and network, at equal compute",
     "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
