@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cgro import _interrupt
-from cgro._interrupt import acknowledge, deferred_requests, interrupt, interrupted_by, stop_requests
+from cgro._interrupt import acknowledge, deferred_requests, interrupt, interrupted_by, stop_requests, stopping_after
 from cgro.cli import main
 from cgro.runs import Run
 
@@ -271,3 +271,16 @@ def test_a_worker_stops_when_its_parent_closes_the_pipe_also_where_sigterm_is_ig
     _, text = process.communicate(timeout=60)
     assert process.returncode == 130
     assert text.startswith(b"cgro data: interrupted by SIGTERM")
+
+
+def test_a_time_that_is_over_is_a_request_to_stop_and_one_that_is_not_leaves_nothing_behind() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with stop_requests(interrupt), pytest.raises(KeyboardInterrupt), stopping_after(0.01):
+        signal.pause()
+    assert interrupted_by() == "interrupted when its time was up"
+    with stopping_after(60.0):
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    with stopping_after(0.0):
+        assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getsignal(signal.SIGALRM) is before

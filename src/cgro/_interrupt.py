@@ -197,6 +197,27 @@ def is_requested() -> bool:
     return _state.last is not None
 
 
+@contextlib.contextmanager
+def stopping_after(seconds: float) -> Generator[None, None, None]:
+    """A request to stop, as from the keyboard, when the time is up: every command saves and stops on it.
+
+    Args:
+        seconds: from now; 0 for never.
+
+    Yields:
+        Nothing.
+    """
+    if not seconds:
+        yield
+        return
+    with stop_requests(interrupt, [signal.SIGALRM]):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def interrupted_by() -> str:
     """What stopped this process, to be told.
 

@@ -233,3 +233,28 @@ def test_single_step_training_records_the_alignment_of_its_gradients(tmp_path: P
     assert all("gradient_alignment/train" not in row for row in Run(tmp_path / "plain").rows())
     assert main(["report", str(tmp_path / "fast"), "--out", str(tmp_path / "report.html")]) == 0
     assert main(["diagnose", str(tmp_path / "fast"), "--out", str(tmp_path / "diagnosis")]) == 0
+
+
+def test_a_training_that_has_its_time_stops_with_everything_saved_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", "digits", "--n-train", "60", "--n-test", "40", "--model", "mlp", "--width", "8", "--attack", "pgd2",
+             "--eval-attack", "pgd2", "--final-n", "40", "--epochs", "300", "--eval-every", "300", "--device", "cpu"]  # fmt: skip
+    sliced, whole = tmp_path / "sliced", tmp_path / "whole"
+    code, calls = 130, 0
+    while code == 130:
+        calls += 1
+        # longer each time: on a busy machine the first may be over before the run has begun
+        code = main(["train", *words, "--out", str(sliced), "--max-seconds", str(0.2 * calls)])
+        assert calls > 1 or code == 130
+    assert "time was up" in capsys.readouterr().err
+    assert "max_seconds" not in (sliced / "config.yaml").read_text()  # no setting of the result
+    assert code == 0
+    assert main(["train", *words, "--out", str(whole)]) == 0
+    weights = "checkpoints/last.safetensors"
+    assert (sliced / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_a_negative_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", "digits", "--max-seconds=-1"]) == 2
+    assert "--max-seconds: expected a number >= 0" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from cgro.trust import Trust
 
 WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 """Types of options in messages."""
-NOT_STORED = ("out", "overwrite", "json", "quiet", "verbose", "trust", "received")
+NOT_STORED = ("out", "overwrite", "json", "quiet", "verbose", "trust", "received", "max_seconds")
 """Options that do not make the result."""
 SHORT = {"quiet": "-q", "verbose": "-v"}
 """Options that a single letter stands for."""

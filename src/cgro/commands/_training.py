@@ -163,6 +163,9 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     train_precision: str = option("float32", "of the training step: float32 or bfloat16")
     track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")
+    max_seconds: float = option(
+        0.0, "stop after the step in which so long is over, everything saved, exit 130; 0 for never", low=0.0
+    )
 
     def recipe(self) -> Recipe:
         """The loop.

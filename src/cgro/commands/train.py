@@ -11,6 +11,7 @@ examples:
   cgro train --data mnist5k --objective kd:standard=runs/clean,robust=runs/mnist5k --extension swa
   cgro train --data digits --objective my_package.remedies:Mart:beta=5
   cgro train --resume runs/mnist
+  cgro train --recipe small-cifar10 --out runs/cifar10 --max-seconds 3000      (call it again, until it exits with 0)
   cgro train --resume runs/mine --model my_package.networks:Net
 
 What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well,
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 
 from cgro._check import BadRequest, bad, one_line
+from cgro._interrupt import stopping_after
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._target import (
@@ -113,7 +115,8 @@ def run(config: Config) -> Run:
     if config.resume is not None:
         config = _as_before(config)
     set_up(config)
-    return for_seeds("train", config, _one, learning_curves)
+    with stopping_after(config.max_seconds):
+        return for_seeds("train", config, _one, learning_curves)
 
 
 def _as_before(config: Config) -> Config:
@@ -128,6 +131,7 @@ def _as_before(config: Config) -> Config:
     received = received_from(before, config.trust)
     admit(received, settings, Config, fetch=False)
     settings |= {"out": str(before.path), "json": config.json, "trust": config.trust, "received": received}
+    settings |= {"max_seconds": config.max_seconds}
     return Config(**settings)
 
 

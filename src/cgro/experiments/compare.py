@@ -25,11 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cgro._check import CheckFailed, bad, count
-from cgro._interrupt import acknowledge
+from cgro._interrupt import acknowledge, stopping_after
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, option, set_up
 from cgro.data.sources import kind_of
-from cgro.experiments.execute import Carry, Tolerance, execute, stopping_after
+from cgro.experiments.execute import Carry, Tolerance, execute
 from cgro.experiments.outcomes import Outcomes
 from cgro.experiments.peaks import Peaks
 from cgro.experiments.plan import Job, duration

@@ -4,12 +4,10 @@ The plan says what comes first; an executor says where it runs. Each job is one 
 its own, so what a kill cuts off is taken up by the next call.
 """
 
-import contextlib
 import fcntl
 import os
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from threading import Event
 from typing import Any
 
 from cgro._check import BadRequest, CheckFailed, one_line
-from cgro._interrupt import GRACE, interrupt, is_requested, stop_requests
+from cgro._interrupt import GRACE, is_requested
 from cgro.experiments.plan import Job, Order, module_of
 from cgro.experiments.workspace import Workspace
 from cgro.folder import LOCK
@@ -152,27 +150,6 @@ def _first_line(job: Job, workspace: Workspace, at_once: int) -> str:
 
 def _left(workspace: Workspace) -> str:
     return workspace.ledger.left(workspace.unfinished())
-
-
-@contextlib.contextmanager
-def stopping_after(seconds: float) -> Iterator[None]:
-    """A request to stop, as from the keyboard, when the time is up: every command saves and stops on it.
-
-    Args:
-        seconds: from now; 0 for never.
-
-    Yields:
-        Nothing.
-    """
-    if not seconds:
-        yield
-        return
-    with stop_requests(interrupt, [signal.SIGALRM]):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class ThisProcess(Executor):

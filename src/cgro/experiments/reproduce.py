@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro._interrupt import stopping_after
 from cgro.commands._common import Computing, Output, option, set_up
 from cgro.experiments import registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
-from cgro.experiments.execute import execute, stopping_after
+from cgro.experiments.execute import execute
 from cgro.experiments.plan import SCALES, Scale, duration, unique
 from cgro.experiments.registry import chosen
 from cgro.experiments.store import Store
