@@ -16,6 +16,7 @@ from cgro._check import bad, number
 from cgro.definitions import Attack, Model, log_probabilities, soft_cross_entropy
 from cgro.definitions.attacks import require_attack
 from cgro.definitions.inputs import describe
+from cgro.training.given import weights_digest
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
@@ -93,6 +94,18 @@ weight_standard=0
             targets = self._targets(teacher, x_adv, outputs)
             loss = loss + weight * self.temperature**2 * soft_cross_entropy(outputs / self.temperature, targets)
         return loss
+
+    def given(self) -> dict[str, str]:
+        """Which teachers these are; see `cgro.training.given`.
+
+        Returns:
+            Which -> digest of its weights; a teacher that is no module has none.
+        """
+        found: dict[str, str] = {}
+        for which, teacher in (("standard", self.standard), ("robust", self.robust)):
+            if isinstance(teacher, nn.Module):
+                found[which] = weights_digest(teacher)
+        return found
 
     def _teachers(self) -> list[tuple[Model, float]]:
         found: list[tuple[Model, float]] = []
