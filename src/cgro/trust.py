@@ -33,6 +33,7 @@ PREFIXES = {
     "mixup": "an extension",
     "cutmix": "an extension",
     "same-class-boxes": "an extension",
+    "grad-align": "an extension",
 }
 """What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
 

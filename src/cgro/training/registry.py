@@ -17,6 +17,7 @@ from cgro.training.extensions import (
     SWA,
     CutMix,
     Extension,
+    GradAlign,
     LabelSmoothing,
     Mixup,
     SameClassBoxes,
@@ -71,6 +72,7 @@ EXTENSION_ENTRIES: dict[str, Entry] = {
     "mixup": Entry(Mixup, "mixes two examples and labels", "Zhang et al., ICLR 2018"),
     "cutmix": Entry(CutMix, "pastes a box, mixes labels by area", "Yun et al., ICCV 2019"),
     "same-class-boxes": Entry(SameClassBoxes, "pastes a box of the same class", "this package, from the theory"),
+    "grad-align": Entry(GradAlign, "keeps gradients in the ball parallel", "Andriushchenko et al., NeurIPS 2020"),
 }
 OBJECTIVES: dict[str, Factory] = {name: entry.factory for name, entry in OBJECTIVE_ENTRIES.items()}
 """Called as factory(attack, **parameters)."""
