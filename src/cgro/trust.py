@@ -22,6 +22,7 @@ PREFIXES = {
     "trades": "an objective",
     "mart": "an objective",
     "kd": "an objective",
+    "free": "an objective",
     "ema": "an extension",
     "swa": "an extension",
     "awp": "an extension",

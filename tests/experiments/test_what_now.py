@@ -32,9 +32,7 @@ def example() -> CompareSummary:
     plain = remedy("plain", [0.5, 0.6])
     awp = msgspec.structs.replace(remedy("awp", [0.45, 0.5]), options={"extension": ["awp:gamma=0.01"]})
     rise = {"robust_error/test": Metric(mean=0.1, interval=(0.05, 0.15))}
-    worse = msgspec.structs.replace(
-        remedy("cut|mix", [0.6, 0.7]), options={"augment": "crop-flip"}, differences=rise
-    )
+    worse = msgspec.structs.replace(remedy("cut|mix", [0.6, 0.7]), options={"augment": "crop-flip"}, differences=rise)
     return summary(plain, worse, awp)
 
 

@@ -84,7 +84,11 @@ def measured_sentences(label: Label, table: MeasuredTable | None = None) -> tupl
 
     Example:
         >>> awp = MeasuredRemedy(
-        ...     name="awp", command="cgro train --extension awp", effect="helps", difference=-0.02, interval=(-0.03, -0.01)
+        ...     name="awp",
+        ...     command="cgro train --extension awp",
+        ...     effect="helps",
+        ...     difference=-0.02,
+        ...     interval=(-0.03, -0.01),
         ... )
         >>> one = MeasuredComparison(title="MNIST", setting="lenet; 3 seeds", remedies=[awp])
         >>> print(*measured_sentences("cgro", MeasuredTable(comparisons=[one])))

@@ -23,7 +23,7 @@ from cgro.training.extensions import (
     step_cost,
 )
 from cgro.training.fabric import make_fabric
-from cgro.training.objectives import KD, MART, TRADES, Adversarial, Cost, Objective
+from cgro.training.objectives import KD, MART, TRADES, Adversarial, Cost, Free, Objective
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
@@ -43,6 +43,7 @@ __all__ = [
     "CutMix",
     "Evaluation",
     "Extension",
+    "Free",
     "GradAlign",
     "GradientAlignment",
     "LabelSmoothing",

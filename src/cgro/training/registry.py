@@ -23,7 +23,7 @@ from cgro.training.extensions import (
     SameClassBoxes,
     require_extensions,
 )
-from cgro.training.objectives import KD, MART, TRADES, Adversarial, Objective, require_objective
+from cgro.training.objectives import KD, MART, TRADES, Adversarial, Free, Objective, require_objective
 from cgro.training.objectives.kd import kd_by_name
 from cgro.trust import PREFIXES
 
@@ -59,6 +59,7 @@ OBJECTIVE_ENTRIES: dict[str, Entry] = {
     "trades": Entry(TRADES, "clean loss plus divergence under attack", "Zhang et al., ICML 2019"),
     "mart": Entry(MART, "boosted loss, divergence weighted by the clean mistake", "Wang et al., ICLR 2020"),
     "kd": Entry(KD, "distills a standard and a robust run; with swa KD-SWA", "Chen et al., ICLR 2021"),
+    "free": Entry(Free, "replays each batch, one pass for weights and attack", "Shafahi et al., NeurIPS 2019"),
 }
 EXTENSION_ENTRIES: dict[str, Entry] = {
     "ema": Entry(EMA, "evaluates a moving average of the weights", "Rebuffi et al., NeurIPS 2021"),

@@ -5,6 +5,7 @@ import torch
 from tests.training.cases import (
     ATTACK,
     THREAT,
+    Calls,
     compute_of,
     gradients,
     interrupt,
@@ -21,7 +22,6 @@ from cgro.data import Dataset
 from cgro.definitions import FGSM, NoAttack
 from cgro.training import Adversarial, GradAlign, Recipe
 from cgro.training.objectives import Cost
-from tests.training.cases import Calls
 
 
 def by_hand(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

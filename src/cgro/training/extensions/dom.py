@@ -15,7 +15,6 @@ from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
-
 MEANS = ("batch", "kept")
 
 

@@ -11,7 +11,6 @@ from cgro.definitions.inputs import describe
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
 
-
 START_STD = 0.001
 """Standard deviation of the start of the attack around X: the published code of TRADES, and of MART."""
 
