@@ -79,7 +79,7 @@ RECIPE_HELP = {
     "lr_factor": "factor of each drop",
     "clip": "largest l2 norm of the weights' gradient; 0 for none",
     "patience": "stop after so many evaluations without a lower validation robust error; 0 for never",
-    "augment": "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8",
+    "augment": "of training images: none, idbh-weak, idbh-strong, or parts such as crop-flip, flip, crop4-flip-cutout8",
     "radius_warmup": "epochs over which the radius grows from 0",
     "craft_mode": "BatchNorm while attacking: eval, train or train_update_bn",
 }
