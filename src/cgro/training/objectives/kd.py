@@ -130,7 +130,7 @@ def kd_by_name(read: Callable[[str, str], Model]) -> Callable[..., KD]:
     """The factory of `KD` for texts, which name the teachers' runs.
 
     Args:
-        read: (run, which teacher) -> network with its weights.
+        read: (run, what for, such as "kd: robust") -> network with its weights.
 
     Returns:
         Called as factory(attack, standard="runs/a", robust="runs/b", ...).
@@ -147,7 +147,7 @@ def kd_by_name(read: Callable[[str, str], Model]) -> Callable[..., KD]:
     ) -> KD:
         teachers: list[Model | None] = []
         for run, which in ((standard, "standard"), (robust, "robust")):
-            teachers.append(read(run, which) if run else None)
+            teachers.append(read(run, f"kd: {which}") if run else None)
         weights = (weight, weight_standard, weight_robust)
         return KD(attack, teachers[0], teachers[1], *weights, temperature=temperature)
 
