@@ -93,7 +93,8 @@ class Column:
 COLUMNS = (
     Column(ROBUST_TEST, "robust test error, last epoch (%)"),
     Column(ROBUST_TEST + SELECTED, "robust test error, selected epoch (%)"),
-    Column(CLEAN_TEST, "clean test error (%)"),
+    Column(CLEAN_TEST, "clean test error, last epoch (%)"),
+    Column(CLEAN_TEST + SELECTED, "clean test error, selected epoch (%)"),
     Column(ROBUST_TRAIN, "robust training error (%)"),
     Column("robust_gap", "gap (points)"),
     Column("flatness/gradient/test", "flatness (nats / unit)", scale=1.0, digits=2),
