@@ -173,7 +173,14 @@ def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"
 
 
 def task_of(config: train.Config) -> str:
-    """What names data and network of a training."""
+    """What names data and network of a training.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        The same text for trainings that read the same data and build the same network.
+    """
     return repr([getattr(config, name) for name in TASK])
 
 
