@@ -31,6 +31,7 @@ FILES = (
     "environment.json",
     "metrics.jsonl",
     "summary.json",
+    "given.json",
     "index_sets.json",
     "examples.npz",
     "slice.npz",

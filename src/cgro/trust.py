@@ -22,6 +22,7 @@ PREFIXES = {
     "trades": "an objective",
     "mart": "an objective",
     "kd": "an objective",
+    "free": "an objective",
     "ema": "an extension",
     "swa": "an extension",
     "awp": "an extension",
@@ -33,11 +34,13 @@ PREFIXES = {
     "mixup": "an extension",
     "cutmix": "an extension",
     "same-class-boxes": "an extension",
+    "extra": "an extension",
+    "grad-align": "an extension",
 }
 """What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
 
-RUNS = {"kd": ("standard", "robust")}
-"""Parameters of registered names that are runs to be read, such as the teachers of `kd:standard=runs/a`."""
+RUNS = {"kd": ("standard", "robust"), "extra": ("data", "labels")}
+"""Parameters of registered names that are runs or data to be read, such as the teachers of `kd:standard=runs/a`."""
 
 Kind = Literal["code", "path", "hub"]
 

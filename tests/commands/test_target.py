@@ -101,7 +101,7 @@ def test_code_that_a_run_names_needs_trust(run: Run, tmp_path: Path) -> None:
 
 def test_a_teacher_is_the_network_of_a_run_on_the_same_task(run: Run, tmp_path: Path) -> None:
     student = TrainConfig(data="digits", model="mlp", n_train=50, n_test=40)
-    network = load_teacher(str(run.path), student, "robust")
+    network = load_teacher(str(run.path), student, "kd: robust")
     stored = read_weights(run.path / "checkpoints" / "last.safetensors")
     assert all(torch.equal(tensor, stored[name]) for name, tensor in network.state_dict().items())
     for name, other, words in (
@@ -110,7 +110,7 @@ def test_a_teacher_is_the_network_of_a_run_on_the_same_task(run: Run, tmp_path: 
         (str(run.path), replace(student, classes="3,8"), "kd: robust: expected a run on digits, classes 3,8"),
     ):
         with pytest.raises(BadRequest, match=words):
-            load_teacher(name, other, "robust")
+            load_teacher(name, other, "kd: robust")
 
 
 def test_the_rule_knows_the_number_of_classes() -> None:

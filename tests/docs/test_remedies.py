@@ -45,7 +45,9 @@ def more(name: str) -> Cost:
 def test_passes_are_those_of_the_classes() -> None:
     written = {"0": Cost(), "F": Cost(n_forward=1), "U": Cost(n_updates=1), "F + U": Cost(n_forward=1, n_updates=1)}
     written |= {"F per teacher": Cost(n_forward=1), "one U per U": Cost(n_updates=1)}
-    written |= {"n_steps U per U": Cost(n_updates=10)}
+    written |= {"n_steps U per U": Cost(n_updates=10), "4 U": Cost(n_updates=4)}
+    whole = PLAIN.cost
+    written |= {"U in place of all": Cost(-whole.n_forward, -whole.n_gradients, 1 - whole.n_updates)}
     for name, *_, passes in ROWS:
         assert more(name) == written[passes.partition(";")[0]], name
 

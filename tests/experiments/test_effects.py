@@ -72,3 +72,12 @@ def test_one_seed_has_no_interval_and_no_effect() -> None:
     assert found[ROBUST_TEST].interval is None
     assert effect_of(found).label == "too_few_seeds"
     assert effect_of({}).label == "too_few_seeds"
+
+
+def test_seeds_that_agree_to_the_bit_show_nothing() -> None:
+    """Two seeds with the same fall on few images: an interval without width, which would leave out 0."""
+    found = paired(metrics([0.5, 0.7], [0.3, 0.3]), metrics([0.4, 0.6], [0.4, 0.4]))
+    assert found[ROBUST_TEST].interval == pytest.approx((-0.1, -0.1))
+    effect = effect_of(found)
+    assert effect.label == "no_effect_shown"
+    assert "all seeds have the same difference" in effect.reason

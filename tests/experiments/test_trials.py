@@ -112,6 +112,20 @@ def test_an_extension_adds_the_passes_that_it_says() -> None:
         ({"model": "no-such-network"}, "remedy broken: "),
         ({"lr": -1.0}, "remedy broken: .*lr"),
         ({"n_train": 10**6}, "remedy broken: "),
+        ({"extension": ["awp:gamma=-0.1"]}, "remedy broken: .*awp: gamma"),
+        (
+            {"extension": ["swa:start=11"]},
+            "remedy broken .10 epochs.*swa: start: expected at most the 10 epochs, got 11",
+        ),
+        ({"objective": "trades", "extension": ["swa:start=10"]}, "remedy broken .8 epochs.*swa: start"),
+        ({"objective": "kd"}, "remedy broken: kd: expected a standard teacher, got none"),
+        ({"extension": ["extra"]}, "remedy broken .*extra: expected a second data set"),
+        ({"extension": ["extra:data=mnist5k"]}, "remedy broken .*extra: expected images of shape"),
+        (
+            {"objective": "mart", "extension": ["cutmix"]},
+            "remedy broken .*cutmix: .*an objective that takes soft labels",
+        ),
+        ({"attack": "none", "extension": ["grad-align"]}, "remedy broken .*grad-align"),
     ],
 )
 def test_a_remedy_that_does_not_fit_is_refused_by_its_name(options: dict, words: str) -> None:

@@ -250,13 +250,13 @@ def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None
     return replace(settings, **chosen)  # type: ignore[arg-type]
 
 
-def load_teacher(run: str, student: TrainConfig, which: str) -> torch.nn.Module:
+def load_teacher(run: str, student: TrainConfig, what: str) -> torch.nn.Module:
     """The network of a run that another training learns from.
 
     Args:
         run: its directory.
         student: the training; what its command line trusts counts for the teacher's run too.
-        which: of the teachers, for messages.
+        what: it is for, such as "kd: robust".
 
     Returns:
         The network with the weights that count.
@@ -266,11 +266,11 @@ def load_teacher(run: str, student: TrainConfig, which: str) -> torch.nn.Module:
         Untrusted: see `settings_of`.
     """
     if not Path(run).is_dir():
-        raise bad(f"kd: {which}", expected="the directory of a run of cgro train", got=run)
-    found, settings = trained(run, f"kd: {which}", trust=student.trust)
+        raise bad(what, expected="the directory of a run of cgro train", got=run)
+    found, settings = trained(run, what, trust=student.trust)
     if (settings.data, settings.classes) != (student.data, student.classes):
         expected = f"a run on {student.data}, classes {student.classes or 'all'}, as this training"
-        raise bad(f"kd: {which}", expected=expected, got=f"{run}, on {settings.data}, {settings.classes or 'all'}")
+        raise bad(what, expected=expected, got=f"{run}, on {settings.data}, {settings.classes or 'all'}")
     return Target(settings, found, {"last": checkpoint_of(found)}).load()[1]
 
 

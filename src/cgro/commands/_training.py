@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 from cgro._check import bad, number
 from cgro.commands._options import Computing, Output, Seeded, Trusting, option
+from cgro.data import Dataset, load
 from cgro.definitions import Attack, Model, NoAttack, ThreatModel, attack_by_name
 from cgro.definitions.attacks import attack_choices
 from cgro.models import NETWORK_NAMES
@@ -79,7 +80,7 @@ RECIPE_HELP = {
     "lr_factor": "factor of each drop",
     "clip": "largest l2 norm of the weights' gradient; 0 for none",
     "patience": "stop after so many evaluations without a lower validation robust error; 0 for never",
-    "augment": "of training images: none, or parts such as crop-flip, flip, crop4-flip-cutout8",
+    "augment": "of training images: none, idbh-weak, idbh-strong, or parts such as crop-flip, flip, crop4-flip-cutout8",
     "radius_warmup": "epochs over which the radius grows from 0",
     "craft_mode": "BatchNorm while attacking: eval, train or train_update_bn",
 }
@@ -217,16 +218,20 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
         names = [self.extension] if isinstance(self.extension, str) else self.extension
         for name in names:
             self._admit("extension", name)
-        extensions = tuple(extension_by_name(text) for text in names)
+        extensions = tuple(extension_by_name(text, second=self._second, teacher=self._teacher) for text in names)
         require_extensions(extensions)
         return extensions
 
-    def _teacher(self, run: str, which: str) -> Model:
+    def _teacher(self, run: str, what: str) -> Model:
         """The network of a run that is to teach."""
         # Here: that module imports this one.
         from cgro.commands._target import load_teacher
 
-        return load_teacher(run, self, which)
+        return load_teacher(run, self, what)
+
+    def _second(self, name: str, has_labels: bool) -> Dataset:
+        """A second data set: with the task of this training, where its own labels count."""
+        return load(name, classes=self.classes if has_labels else None, seed=self.seed)
 
     def _admit(self, key: str, name: str) -> None:
         """Ask for trust where code of a training is used, which an evaluation of its network never does."""

@@ -47,6 +47,7 @@ from cgro.diagnosis import (
 )
 from cgro.diagnosis.importers import log_in, parse_map
 from cgro.diagnosis.monitor.settings import UNKNOWN
+from cgro.diagnosis.remedies import with_options_of
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
@@ -218,8 +219,16 @@ def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
         found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
         if config.lint_n:
             found_here = _with_lint_of_run(config, found_here, part)
+        found_here = _with_its_options(found_here, part)
         found.append(with_caveats(found_here, _too_low(part)))
     return curves, found
+
+
+def _with_its_options(found: Diagnosis, part: Path) -> Diagnosis:
+    """Commands that help take the options of a run of `cgro train`; other runs have none that it knows."""
+    if Run.open(part).config.get("command") != "train":
+        return found
+    return replace(found, remedies=tuple(with_options_of(text, str(part)) for text in found.remedies))
 
 
 def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path) -> Diagnosis:

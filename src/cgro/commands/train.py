@@ -68,6 +68,7 @@ from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, ma
 from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.extensions.base import prepare_extensions
+from cgro.training.given import given_to
 from cgro.training.objectives import attack_of
 from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
 from cgro.training.steps import Steps
@@ -146,6 +147,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     with begin("train", config, path) as run:
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
         keep_examples(data, run)
+        keep_given(given_to(objective, extensions), run)
         try:
             trajectory = fit(
                 model,
@@ -240,6 +242,30 @@ def keep_examples(data: Dataset, run: Run) -> None:
             remedy="restore the data, or start anew with --overwrite",
         )
     write_atomic(path, dump_json(used))
+
+
+def keep_given(given: Mapping[str, str], run: Run) -> None:
+    """Record what the training is given beside its options; a resumed run must find the same.
+
+    Args:
+        given: name -> digest, such as of a teacher's weights.
+        run: takes `given.json`, where there is anything.
+
+    Raises:
+        BadRequest: something has changed since the run was started.
+    """
+    path = run.file("given.json")
+    if path.exists():
+        before = read_json(path)
+        if not isinstance(before, dict):
+            raise bad(str(path), expected="names and digests", got=type(before).__name__)
+        for name in sorted({*given, *before}):
+            if given.get(name) != before.get(name):
+                expected = f"what {run.path} was started with"
+                remedy = "restore it, or start anew with --overwrite"
+                raise bad(name, expected=expected, got="another, or none", remedy=remedy)
+    if given:
+        write_atomic(path, dump_json(dict(given)))
 
 
 def evaluate(

@@ -2,33 +2,19 @@
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from cgro._check import bad, count
+from cgro.data.idbh import IDBH, PRESETS
+from cgro.data.streams import Streams, integers
 
 NAME = re.compile(r"(?=\w)(?P<crop>crop(?P<padding>[1-9]\d*)?)?((^|-)(?P<flip>flip))?((^|-)cutout(?P<side>[1-9]\d*))?")
 STANDARD_CROP = 4
 """Pixels of padding in the usual recipe for CIFAR-10 (He et al., 2016)."""
-
-
-class Streams(Protocol):
-    """One stream of random numbers per example, such as `cgro.definitions.draws.Draws`."""
-
-    def integers(self, high: int, n: int) -> Tensor:
-        """Draw the next numbers of each stream.
-
-        Args:
-            high: one above the largest number.
-            n: numbers per example.
-
-        Returns:
-            (B, n) int64 in 0 .. high - 1.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +69,7 @@ class Augmentation:
         if self.crop:
             out = self._cropped(x, generator)
         if self.flip:
-            flipped = _integers(generator, 2, 1, x).bool().view(-1, 1, 1, 1)
+            flipped = integers(generator, 2, 1, x).bool().view(-1, 1, 1, 1)
             out = torch.where(flipped, out.flip(3), out)
         if self.cutout:
             out = out.masked_fill(self._squares(x, generator)[:, None], 0)
@@ -96,7 +82,7 @@ class Augmentation:
         n, _, height, width = x.shape
         # All windows as a view, (B, C, 2 crop + 1, 2 crop + 1, H, W): only those that are chosen are copied.
         windows = pad(x, [self.crop] * 4).unfold(2, height, 1).unfold(3, width, 1)
-        shift = _integers(generator, 2 * self.crop + 1, 2, x)
+        shift = integers(generator, 2 * self.crop + 1, 2, x)
         return windows[torch.arange(n, device=x.device), :, shift[:, 0], shift[:, 1]]
 
     def _squares(self, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
@@ -108,7 +94,7 @@ class Augmentation:
 
     def _interval(self, side: int, x: Tensor, generator: torch.Generator | Streams) -> Tensor:
         """(B, side), true inside the square along one axis."""
-        start = _integers(generator, side, 1, x) - self.cutout // 2
+        start = integers(generator, side, 1, x) - self.cutout // 2
         place = torch.arange(side, device=x.device)
         return (place >= start) & (place < start + self.cutout)
 
@@ -126,19 +112,16 @@ class Augmentation:
             raise bad("generator", expected=f"on {x.device}", got=generator.device)
 
 
-def _integers(source: torch.Generator | Streams, high: int, n: int, x: Tensor) -> Tensor:
-    """(B, n) int64 in 0 .. high - 1, n numbers for each example of x."""
-    if isinstance(source, torch.Generator):
-        # (n, B), transposed: the order in which a generator always gave its numbers to a batch.
-        return torch.randint(high, (n, len(x)), generator=source, device=x.device).T
-    return source.integers(high, n)
+Augmenting: TypeAlias = Augmentation | IDBH
+"""What `augmentation_by_name` returns: called as augment(x, generator=...)."""
 
 
-def augmentation_by_name(name: str) -> Augmentation:
-    """The augmentation of a name: `none`, or the parts in their order joined by "-".
+def augmentation_by_name(name: str) -> Augmenting:
+    """The augmentation of a name: `none`, a published one, or the parts in their order joined by "-".
 
     Args:
-        name: the parts are crop or cropN (N pixels of padding, default 4), flip, and cutoutN (side N).
+        name: the parts are crop or cropN (N pixels of padding, default 4), flip, and cutoutN (side N); published are
+            idbh-weak, idbh-strong and idbh-svhn, see `cgro.data.idbh`.
 
     Returns:
         The augmentation; that of `none` changes nothing.
@@ -152,9 +135,12 @@ def augmentation_by_name(name: str) -> Augmentation:
     """
     if name == "none":
         return Augmentation(crop=0, flip=False)
+    if name in PRESETS:
+        return PRESETS[name]
     found = NAME.fullmatch(name)
     if found is None:
-        raise bad("augmentation", expected="none, or parts such as crop-flip, crop2-flip-cutout8, flip", got=repr(name))
+        expected = f"none, or parts such as crop-flip, crop2-flip-cutout8, flip, or {', '.join(PRESETS)}"
+        raise bad("augmentation", expected=expected, got=repr(name))
     crop = 0
     if found.group("crop"):
         crop = int(found.group("padding") or STANDARD_CROP)

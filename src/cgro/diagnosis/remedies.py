@@ -1,13 +1,20 @@
 """What helps against each finding, with published numbers and where they stand, and the command that does it.
 
-Text only; no computation. The commands are the beginning of one: data, network and threat are those of the reader.
-docs/remedies.md has all that `cgro train` can do.
+Text only; no computation. The commands are the beginning of one: data, network and threat are those of the reader, and
+`with_options_of` adds them where a run of cgro has them. What was measured with this program stands behind what the
+literature says (`cgro.diagnosis.measured`). docs/remedies.md has all that `cgro train` can do.
 """
 
+import shlex
+
 from cgro.definitions import Label
+from cgro.diagnosis.measured import measured_sentences
 
 LARGER = "Otherwise a larger network"
 """How the advice begins that is given only to a network that cannot fit clean training data either."""
+
+COMMAND = "cgro train --"
+"""How every command in the sentences begins."""
 
 _RICE = "Rice, Wong and Kolter, ICML 2020"
 _AWP = "Wu et al., NeurIPS 2020"
@@ -88,13 +95,31 @@ def remedies_for(label: Label, *, too_small: bool = True, also: Label | None = N
         also: a second label whose first sentence is added, such as that of a clean rise beside a robust one.
 
     Returns:
-        What helps, the first thing first; nothing for `robust`.
+        What helps, the first thing first, then what was measured with this program; nothing for `robust`.
 
     Example:
         >>> "7.41 points" in remedies_for("robust_overfitting")[0]
         True
     """
     found = [text for text in REMEDIES[label] if too_small or not text.startswith(LARGER)]
+    found += measured_sentences(label)
     if also is not None:
         found.append(REMEDIES[also][0])
     return tuple(found)
+
+
+def with_options_of(text: str, run: str) -> str:
+    """A sentence whose commands take the options of a run, so that they can be typed as they stand.
+
+    Args:
+        text: of `remedies_for`.
+        run: directory of a run of `cgro train`.
+
+    Returns:
+        The sentence; one without a command as it is.
+
+    Example:
+        >>> with_options_of("Run: cgro train --extension awp:gamma=0.01", "runs/a")
+        'Run: cgro train --config runs/a/config.yaml --extension awp:gamma=0.01'
+    """
+    return text.replace(COMMAND, f"cgro train --config {shlex.quote(f'{run}/config.yaml')} --")

@@ -2,7 +2,8 @@
 
 The gap of robust errors, test minus training, closes in two ways. The robust test error falls: that helps. Or the
 robust training error rises to meet it: the network has learned less of its training set and is no more robust on any
-other image. Only a difference whose 95% interval over seeds leaves out 0 counts.
+other image. Only a difference whose 95% interval over seeds leaves out 0 counts. An interval without width, where all
+seeds gave the same difference (as with few images), says nothing about other seeds.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ DIFFERENCES = (
     GAP,
 )
 """Metrics whose differences are told."""
+ROUNDING = 1e-9
+"""Width of an interval of fractions below which its seeds are taken as equal."""
 
 
 class Label(StrEnum):
@@ -50,14 +53,19 @@ class Change:
     high: float
 
     @property
+    def has_width(self) -> bool:
+        """Whether the seeds differ by more than rounding does."""
+        return self.high - self.low > ROUNDING
+
+    @property
     def falls(self) -> bool:
         """Whether it is shown to fall."""
-        return self.high < 0
+        return self.high < 0 and self.has_width
 
     @property
     def rises(self) -> bool:
         """Whether it is shown to rise."""
-        return self.low > 0
+        return self.low > 0 and self.has_width
 
     def __str__(self) -> str:
         """In points.
@@ -130,6 +138,9 @@ def effect_of(differences: Mapping[str, Metric]) -> VerdictRecord:
         return _found(Label.FITS_LESS, text)
     if test.rises:
         return _found(Label.HARMS, f"the robust test error rises: {test} ({learned})")
+    if not test.has_width:
+        text = f"all seeds have the same difference of the robust test error, {test}: too few images, or too few seeds"
+        return _found(Label.NONE, text)
     return _found(Label.NONE, f"the interval of the robust test error contains 0: {test} ({learned})")
 
 

@@ -5,17 +5,27 @@ loss. One training makes epochs * N * (passes of one example in one step), by `O
 Forward passes alone are left out: under PGD with ten steps they are a twelfth of the operations.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import nn
 
 from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.commands._target import prepare
+from cgro.data import Dataset
 from cgro.definitions import attack_by_name
 from cgro.experiments.plan import HERE, Job
 from cgro.experiments.plan_file import Plan, Settings
+from cgro.training import make_fabric
 from cgro.training.extensions import step_cost
+from cgro.training.extensions.base import prepare_extensions
+from cgro.training.extensions.carried import with_memory
 from cgro.training.objectives.cost import Cost, attack_cost
+from cgro.training.steps import Steps
 
 N_FLATNESS = 64
 """Examples of each part whose flatness is measured. A choice: their mean has a tenth of their spread."""
@@ -26,6 +36,8 @@ FLATNESS_STEPS = 30
 MEMORY_N = 500
 """Examples of each part for the memory score. A choice."""
 UPDATE = Cost(n_updates=1)
+Task: TypeAlias = tuple[Dataset, nn.Module]
+"""Data and network of a training."""
 TASK = ("data", "classes", "n_train", "n_test", "validation", "seed", "model", "width")
 """Options that say which data are read and which network is built."""
 
@@ -123,27 +135,27 @@ def trials_of(plan: Plan) -> list[Trial]:
         BadRequest: a remedy does not fit the setting, with the message of its option.
     """
     found: list[Trial] = []
-    sizes: dict[str, int] = {}
+    tasks: dict[str, Task] = {}
     for width in plan.widths or (None,):
-        budget = _checked(plan, plan.reference, width, sizes).total
+        budget = _checked(plan, plan.reference, width, tasks).total
         for remedy, options in plan.remedies.items():
-            trial = _checked(plan, remedy, width, sizes)
+            trial = _checked(plan, remedy, width, tasks)
             if "epochs" not in options:
                 trial = _with_budget(trial, budget, options)
-                trial.config.recipe()
+            _require_fit(trial, tasks)
             found.append(trial)
     order = list(plan.remedies)
     return sorted(found, key=lambda trial: order.index(trial.remedy))
 
 
-def _checked(plan: Plan, remedy: str, width: int | None, sizes: dict[str, int]) -> Trial:
+def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"]) -> Trial:
     """A trial with the epochs of the plan; everything that its options stand for has been built.
 
     Args:
         plan: as read.
         remedy: its name.
         width: of the network.
-        sizes: data and network -> training examples; each pair is read once.
+        tasks: data and network by what names them; each pair is read once.
     """
     settings = plan.settings(remedy, width)
     try:
@@ -151,13 +163,44 @@ def _checked(plan: Plan, remedy: str, width: int | None, sizes: dict[str, int]) 
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
         cost = step_cost(config.build_objective(), config.build_extensions())
-        task = repr([getattr(config, name) for name in TASK])
-        if task not in sizes:
-            data, _ = prepare(config)
-            sizes[task] = len(data.train)
+        key = task_of(config)
+        if key not in tasks:
+            tasks[key] = prepare(config)
     except BadRequest as error:
         raise BadRequest(f"remedy {remedy}: {error}") from error
-    return Trial(remedy, width, settings, passes_of(cost), sizes[task])
+    data, _ = tasks[key]
+    return Trial(remedy, width, settings, passes_of(cost), len(data.train))
+
+
+def task_of(config: train.Config) -> str:
+    """What names data and network of a training.
+
+    Args:
+        config: of the training.
+
+    Returns:
+        The same text for trainings that read the same data and build the same network.
+    """
+    return repr([getattr(config, name) for name in TASK])
+
+
+def _require_fit(trial: Trial, tasks: Mapping[str, "Task"]) -> None:
+    """Have a trial refuse what does not fit its epochs, network or data before any work, by a step on two examples."""
+    config = trial.config
+    data, model = tasks[task_of(config)]
+    try:
+        recipe = replace(config.recipe(), batch_size=2)
+        objective = config.build_objective()
+        extensions = with_memory(objective, config.build_extensions())
+        prepare_extensions(extensions, model, recipe, data, data.train)
+        few = data.train.head(4)  # two steps in an epoch: the first does not end it
+        steps = Steps(copy.deepcopy(model), few, objective, recipe, extensions, config.seed, make_fabric("cpu"))
+        steps.take(steps.make(0, 0, torch.arange(2)), 0, 0)
+    except BadRequest as error:
+        epochs = f"{config.epochs} epochs, for as many gradient passes as the reference"
+        raise BadRequest(f"remedy {trial.remedy} ({epochs}): {error}") from error
+    except Exception:  # code of the caller's: its job says so, and stops no other
+        return
 
 
 def passes_of(cost: Cost) -> int:

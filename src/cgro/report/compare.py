@@ -44,7 +44,8 @@ NOTES = (
     "of the training, program and data included (on a GPU, of the device); in one process a later training counts "
     "what earlier jobs left, with --workers 2 each has a process of its own.",
     "Differences are paired by seed (networks of one seed have the same data and order), with Student's 95% interval "
-    "over seeds; they are not corrected for the number of remedies.",
+    "over seeds; they are not corrected for the number of remedies. All networks are evaluated on the same images, so "
+    "what other images would give is not in the interval.",
     "A remedy helps if its robust test error is shown to fall. It only fits less if its gap closes because the robust "
     "training error rises, and no fall of the robust test error is shown.",
     "Flatness is the largest gradient of the loss in balls of the training radius around test images, a lower bound. "
@@ -93,7 +94,8 @@ class Column:
 COLUMNS = (
     Column(ROBUST_TEST, "robust test error, last epoch (%)"),
     Column(ROBUST_TEST + SELECTED, "robust test error, selected epoch (%)"),
-    Column(CLEAN_TEST, "clean test error (%)"),
+    Column(CLEAN_TEST, "clean test error, last epoch (%)"),
+    Column(CLEAN_TEST + SELECTED, "clean test error, selected epoch (%)"),
     Column(ROBUST_TRAIN, "robust training error (%)"),
     Column("robust_gap", "gap (points)"),
     Column("flatness/gradient/test", "flatness (nats / unit)", scale=1.0, digits=2),

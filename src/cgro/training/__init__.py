@@ -14,6 +14,8 @@ from cgro.training.extensions import (
     SWA,
     CutMix,
     Extension,
+    Extra,
+    GradAlign,
     LabelSmoothing,
     Mixup,
     SameClassBoxes,
@@ -22,7 +24,7 @@ from cgro.training.extensions import (
     step_cost,
 )
 from cgro.training.fabric import make_fabric
-from cgro.training.objectives import KD, MART, TRADES, Adversarial, Cost, Objective
+from cgro.training.objectives import KD, MART, TRADES, Adversarial, Cost, Free, Objective
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
@@ -42,6 +44,9 @@ __all__ = [
     "CutMix",
     "Evaluation",
     "Extension",
+    "Extra",
+    "Free",
+    "GradAlign",
     "GradientAlignment",
     "LabelSmoothing",
     "Mixup",

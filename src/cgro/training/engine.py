@@ -20,6 +20,7 @@ from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
+from cgro.training.extensions.carried import with_memory
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
@@ -85,6 +86,7 @@ def fit(
     """
     require_objective(objective)
     require_extensions(extensions)
+    extensions = with_memory(objective, extensions)
     if recipe.patience and (evaluation is None or not len(data.validation)):
         expected = "an evaluation and a validation part"
         raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")

@@ -37,7 +37,7 @@ class Recipe:
         lr_factor: of each drop.
         clip: largest l_2 norm of the weights' gradient in a step; 0 for no clipping.
         patience: stop after so many evaluations in a row without a lower VALIDATION robust error; 0 for never.
-        augment: what is done to a batch before it is attacked: `none`, or parts such as `crop-flip-cutout8`.
+        augment: what is done to a batch before it is attacked: `none`, `idbh-weak`, parts such as `crop-flip-cutout8`.
         radius_warmup: epochs over which the radius grows linearly from 0; 0 for none.
         craft_mode: mode of BatchNorm and dropout while the attack runs: `eval`; `train` (batch statistics, buffers
             left alone); `train_update_bn` (as many published loops: each attack step updates the running averages).

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from cgro._check import bad
+from cgro.data import Dataset
 from cgro.definitions import Attack, Model
 from cgro.named import Factory, build, listed, look_up, parameters_of
 from cgro.training.extensions import (
@@ -17,12 +18,15 @@ from cgro.training.extensions import (
     SWA,
     CutMix,
     Extension,
+    Extra,
+    GradAlign,
     LabelSmoothing,
     Mixup,
     SameClassBoxes,
     require_extensions,
 )
-from cgro.training.objectives import KD, MART, TRADES, Adversarial, Objective, require_objective
+from cgro.training.extensions.extra import extra_by_name
+from cgro.training.objectives import KD, MART, TRADES, Adversarial, Free, Objective, require_objective
 from cgro.training.objectives.kd import kd_by_name
 from cgro.trust import PREFIXES
 
@@ -58,6 +62,7 @@ OBJECTIVE_ENTRIES: dict[str, Entry] = {
     "trades": Entry(TRADES, "clean loss plus divergence under attack", "Zhang et al., ICML 2019"),
     "mart": Entry(MART, "boosted loss, divergence weighted by the clean mistake", "Wang et al., ICLR 2020"),
     "kd": Entry(KD, "distills a standard and a robust run; with swa KD-SWA", "Chen et al., ICLR 2021"),
+    "free": Entry(Free, "replays each batch, one pass for weights and attack", "Shafahi et al., NeurIPS 2019"),
 }
 EXTENSION_ENTRIES: dict[str, Entry] = {
     "ema": Entry(EMA, "evaluates a moving average of the weights", "Rebuffi et al., NeurIPS 2021"),
@@ -71,6 +76,8 @@ EXTENSION_ENTRIES: dict[str, Entry] = {
     "mixup": Entry(Mixup, "mixes two examples and labels", "Zhang et al., ICLR 2018"),
     "cutmix": Entry(CutMix, "pastes a box, mixes labels by area", "Yun et al., ICCV 2019"),
     "same-class-boxes": Entry(SameClassBoxes, "pastes a box of the same class", "this package, from the theory"),
+    "extra": Entry(Extra, "images of a second data set in every batch", "Carmon et al., NeurIPS 2019"),
+    "grad-align": Entry(GradAlign, "keeps gradients in the ball parallel", "Andriushchenko et al., NeurIPS 2020"),
 }
 OBJECTIVES: dict[str, Factory] = {name: entry.factory for name, entry in OBJECTIVE_ENTRIES.items()}
 """Called as factory(attack, **parameters)."""
@@ -95,8 +102,12 @@ def summary_of(entries: dict[str, Entry]) -> str:
     return "\n".join(f"  {name:17} {entry.line} ({entry.source})" for name, entry in entries.items())
 
 
-def _no_teacher(run: str, which: str) -> Model:
-    raise bad(f"kd: {which}", expected="a network", got=repr(run), remedy="in Python use KD(attack, standard=network)")
+def _no_teacher(run: str, what: str) -> Model:
+    raise bad(what, expected="a network", got=repr(run), remedy="in Python use KD(attack, standard=network)")
+
+
+def _no_data(name: str, has_labels: bool) -> Dataset:
+    raise bad("extra: data", expected="a data set", got=repr(name), remedy="in Python use Extra(load(name))")
 
 
 def objective_by_name(
@@ -108,7 +119,7 @@ def objective_by_name(
         text: `NAME` or `NAME:parameter=value,...`; a name of `OBJECTIVES`, or `package.module:name`, which is imported
             and called as name(attack, **parameters). Only for texts that the caller said or trusts.
         attack: of the training.
-        teacher: (run, which teacher) -> network, for `kd`.
+        teacher: (run, what for) -> network, for `kd`.
         options: further parameters, for factories that have them; the text goes first.
 
     Returns:
@@ -128,12 +139,19 @@ def objective_by_name(
     return cast(Objective, objective)
 
 
-def extension_by_name(text: str) -> Extension:
+def extension_by_name(
+    text: str,
+    *,
+    second: Callable[[str, bool], Dataset] = _no_data,
+    teacher: Callable[[str, str], Model] = _no_teacher,
+) -> Extension:
     """The extension that a text stands for.
 
     Args:
         text: `NAME` or `NAME:parameter=value,...`; a name of `EXTENSIONS`, or `package.module:name`, which is imported
             and called as name(**parameters). Only for texts that the caller said or trusts.
+        second: (name, whether its own labels count) -> data set, for `extra`.
+        teacher: (run, what for) -> network, for `extra`.
 
     Returns:
         A new one.
@@ -145,7 +163,8 @@ def extension_by_name(text: str) -> Extension:
         >>> extension_by_name("ema:decay=0.99")
         EMA(decay=0.99)
     """
-    extension = cast(Extension, build(text, "--extension", EXTENSIONS))
+    table = {**EXTENSIONS, "extra": extra_by_name(second, teacher)}
+    extension = cast(Extension, build(text, "--extension", table))
     require_extensions([extension])
     return extension
 

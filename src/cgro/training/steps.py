@@ -51,6 +51,7 @@ class Steps:
     def __post_init__(self) -> None:
         self.augmentation = augmentation_by_name(self.recipe.augment)
         self.attack = attack_of(self.objective)
+        self.replays: int = getattr(self.objective, "replays", 1)
         self.checks = CraftChecks(LabelRange.of(self.data.y))
         optimizer = self.recipe.build_optimizer(self.network)
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
@@ -71,8 +72,10 @@ class Steps:
         Returns:
             (N,) int64, on the CPU.
         """
-        generator = torch.Generator("cpu").manual_seed(derive_seed(self.seed, "order", epoch))
-        return torch.randperm(len(self.data), generator=generator)
+        pass_of_data, part = divmod(epoch, self.replays)
+        generator = torch.Generator("cpu").manual_seed(derive_seed(self.seed, "order", pass_of_data))
+        order = torch.randperm(len(self.data), generator=generator)
+        return replayed(order, self.recipe.batch_size, self.replays, part)
 
     def lr(self, epoch: int, k: int) -> float:
         """The learning rate of a step.
@@ -112,7 +115,7 @@ class Steps:
         """
         rows = rows.to(self.data.y.device)
         x, y = self.data.batch(rows)
-        streams = partial(self._streams, epoch, self.data.index[rows])
+        streams = partial(self._streams, epoch // self.replays, self.data.index[rows])
         x = self.augmentation(x, generator=streams("augment"))
         self.model.train()
         share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
@@ -173,3 +176,31 @@ class Steps:
 
     def _streams(self, epoch: int, index: Tensor, purpose: str) -> Draws:
         return Draws.of(self.seed, f"{purpose} in epoch {epoch}", index)
+
+
+def replayed(order: Tensor, size: int, replays: int, part: int) -> Tensor:
+    """The examples of an epoch where each batch is taken several times in a row.
+
+    Args:
+        order: (N,) of a pass over the data, which takes as many epochs as there are replays.
+        size: of a batch. Where it does not divide N, the last batch is filled up from the first.
+        replays: of each batch.
+        part: epochs of this pass that are over.
+
+    Returns:
+        (N,) whose batches, in their order, are those of the epoch.
+
+    Example:
+        >>> order = torch.tensor([3, 1, 0, 2, 4, 5])
+        >>> replayed(order, 2, 2, 0).tolist(), replayed(order, 2, 2, 1).tolist()
+        ([3, 1, 3, 1, 0, 2], [0, 2, 4, 5, 4, 5])
+    """
+    if replays == 1:
+        return order
+    n_batches = math.ceil(len(order) / size)
+    filled = order.repeat(2)
+    batches: list[Tensor] = []
+    for k in range(n_batches):
+        first = (part * n_batches + k) // replays * size
+        batches.append(filled[first : first + size])
+    return torch.cat(batches)[: len(order)]

@@ -9,16 +9,18 @@ from cgro.definitions import default_loss
 from cgro.training import DOM, TRADES, Adversarial, Recipe
 
 
-def test_the_mean_of_those_that_are_left() -> None:
+@pytest.mark.parametrize("mean", ["batch", "kept"])
+def test_the_mean_of_those_that_are_left(mean: str) -> None:
     model, twin = toy(), toy()
     step, other = toy_step(model, progress=0.5), toy_step(twin, progress=0.5)
     clean = default_loss(twin.eval()(other.x).detach(), other.y)
     threshold = float(clean.sort().values[2]) + 1e-9
     left = clean > threshold
     assert int(left.sum()) == 3
-    loss = DOM(threshold).around(step, compute_of(step, Adversarial(ATTACK)))
+    loss = DOM(threshold, mean=mean).around(step, compute_of(step, Adversarial(ATTACK)))
     x_adv = other.craft()
-    expected = default_loss(twin.train()(x_adv), other.y)[left].mean()
+    kept = default_loss(twin.train()(x_adv), other.y)[left]
+    expected = kept.mean() if mean == "kept" else kept.sum() / len(left)
     expected.backward()
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
     for ours, theirs in zip(gradients(model), gradients(twin), strict=True):
@@ -33,14 +35,16 @@ def test_where_none_is_left_there_is_no_gradient() -> None:
 
 
 def test_it_begins_after_its_share_and_each_option_has_an_effect(digits: Dataset) -> None:
-    plain, late, early, lower = (small() for _ in range(4))
+    plain, late, early, lower, kept = (small() for _ in range(5))
     recipe = Recipe(epochs=4, lr=0.01)
     train(plain, digits, recipe, evaluation=None)
-    for model, dom in ((late, DOM(2.2, 0.8)), (early, DOM(2.2, 0.0)), (lower, DOM(2.0, 0.0))):
+    others = ((late, DOM(2.2, 0.8)), (early, DOM(2.2, 0.0)), (lower, DOM(2.0, 0.0)), (kept, DOM(2.2, 0.0, mean="kept")))
+    for model, dom in others:
         train(model, digits, recipe, evaluation=None, extensions=[dom])
     assert same_weights(plain, late)  # the last epoch begins at 0.75
     assert not same_weights(plain, early)
     assert not same_weights(early, lower)
+    assert not same_weights(early, kept)
 
 
 def test_the_clean_pass_is_shared_with_trades() -> None:
@@ -53,7 +57,7 @@ def test_the_clean_pass_is_shared_with_trades() -> None:
 
 
 def test_bad_requests(digits: Dataset) -> None:
-    for options in ({"threshold": -1.0}, {"start": 1.5}):
+    for options in ({"threshold": -1.0}, {"start": 1.5}, {"mean": "all"}):
         with pytest.raises(ValueError, match="dom: "):
             DOM(**options)
     with pytest.raises(ValueError, match="dom: start"):

@@ -23,6 +23,8 @@ from cgro.training import (
     Cost,
     CutMix,
     Extension,
+    Free,
+    GradAlign,
     LabelSmoothing,
     Objective,
     Recipe,
@@ -117,6 +119,23 @@ def test_soft_labels_cost_nothing_and_the_teacher_of_adr_a_pass(digits: Dataset,
     assert cost == step_cost(objective, [AWP()]) + Cost(n_forward=1)
     assert layer.forward_rows == n * (cost.n_forward - 1 + cost.n_gradients + cost.n_updates)
     assert layer.weight_rows == n * cost.n_updates
+
+
+def test_free_training_makes_one_pass_for_both_gradients(digits: Dataset) -> None:
+    layer, objective = Counted(), Free(PGD3, replays=2)
+    fit(nn.Sequential(nn.Flatten(), layer), digits, objective, Recipe(epochs=2, batch_size=20))
+    n = 2 * len(digits.train)
+    assert (layer.forward_rows, layer.input_rows, layer.weight_rows) == (n, n, n)
+    assert objective.cost == Cost(n_updates=1)
+
+
+def test_the_gradients_of_grad_align_are_passes_of_their_own(digits: Dataset) -> None:
+    layer = Counted()
+    model = nn.Sequential(nn.Flatten(), layer)
+    objective = Adversarial(FGSM(LINF))
+    fit(model, digits, objective, Recipe(epochs=1, batch_size=20), extensions=[GradAlign()])
+    cost = objective.cost
+    assert layer.forward_rows == len(digits.train) * (cost.n_forward + cost.n_gradients + cost.n_updates + 2)
 
 
 def test_dom_is_an_upper_bound_and_a_pass_more(digits: Dataset) -> None:

@@ -80,7 +80,7 @@ def test_names_are_read() -> None:
         return toy(1)
 
     made = kd_by_name(read)(ATTACK, standard="runs/a", robust="runs/b", temperature=4.0)
-    assert asked == [("runs/a", "standard"), ("runs/b", "robust")]
+    assert asked == [("runs/a", "kd: standard"), ("runs/b", "kd: robust")]
     assert made.temperature == 4.0
 
 

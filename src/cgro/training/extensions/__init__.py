@@ -6,6 +6,8 @@ from cgro.training.extensions.base import Extension, State, evaluated, require_e
 from cgro.training.extensions.cutmix import CutMix
 from cgro.training.extensions.dom import DOM
 from cgro.training.extensions.ema import EMA
+from cgro.training.extensions.extra import Extra
+from cgro.training.extensions.grad_align import GradAlign
 from cgro.training.extensions.label_smoothing import LabelSmoothing
 from cgro.training.extensions.mixup import Mixup
 from cgro.training.extensions.mlcat_ls import MLCATLS
@@ -23,6 +25,8 @@ __all__ = [
     "SWA",
     "CutMix",
     "Extension",
+    "Extra",
+    "GradAlign",
     "LabelSmoothing",
     "Mixup",
     "SameClassBoxes",

@@ -1,5 +1,6 @@
 """The protocol of objectives, and what training asks about one."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor
@@ -9,6 +10,9 @@ from cgro.definitions import PGD, Attack
 from cgro.definitions.inputs import describe
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
+
+START_STD = 0.001
+"""Standard deviation of the start of the attack around X: the published code of TRADES, and of MART."""
 
 
 class Objective(Protocol):
@@ -77,3 +81,15 @@ def require_pgd(attack: object, who: str) -> None:
         raise bad(who, expected="PGD as its attack", got=describe(attack), remedy="use pgd10")
     if attack.n_restarts > 1:
         raise bad(who, expected="an attack with one start", got=f"{attack.n_restarts} restarts")
+
+
+class SearchFromBeside:
+    """What TRADES and MART share: projected gradient ascent that starts beside the input and keeps its last iterate."""
+
+    attack: Attack
+
+    @property
+    def search(self) -> PGD:
+        """The attack in force: from Proj(X + 0.001 N(0, I)), last iterate."""
+        assert isinstance(self.attack, PGD), "require_pgd comes first"
+        return replace(self.attack, keep="last", start_std=START_STD)

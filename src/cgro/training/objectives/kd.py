@@ -16,6 +16,7 @@ from cgro._check import bad, number
 from cgro.definitions import Attack, Model, log_probabilities, soft_cross_entropy
 from cgro.definitions.attacks import require_attack
 from cgro.definitions.inputs import describe
+from cgro.training.given import weights_digest
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
@@ -94,6 +95,18 @@ weight_standard=0
             loss = loss + weight * self.temperature**2 * soft_cross_entropy(outputs / self.temperature, targets)
         return loss
 
+    def given(self) -> dict[str, str]:
+        """Which teachers these are; see `cgro.training.given`.
+
+        Returns:
+            Which -> digest of its weights; a teacher that is no module has none.
+        """
+        found: dict[str, str] = {}
+        for which, teacher in (("standard", self.standard), ("robust", self.robust)):
+            if isinstance(teacher, nn.Module):
+                found[which] = weights_digest(teacher)
+        return found
+
     def _teachers(self) -> list[tuple[Model, float]]:
         found: list[tuple[Model, float]] = []
         for teacher, weight in ((self.standard, self.weight_standard), (self.robust, self.weight_robust)):
@@ -117,7 +130,7 @@ def kd_by_name(read: Callable[[str, str], Model]) -> Callable[..., KD]:
     """The factory of `KD` for texts, which name the teachers' runs.
 
     Args:
-        read: (run, which teacher) -> network with its weights.
+        read: (run, what for, such as "kd: robust") -> network with its weights.
 
     Returns:
         Called as factory(attack, standard="runs/a", robust="runs/b", ...).
@@ -134,7 +147,7 @@ def kd_by_name(read: Callable[[str, str], Model]) -> Callable[..., KD]:
     ) -> KD:
         teachers: list[Model | None] = []
         for run, which in ((standard, "standard"), (robust, "robust")):
-            teachers.append(read(run, which) if run else None)
+            teachers.append(read(run, f"kd: {which}") if run else None)
         weights = (weight, weight_standard, weight_robust)
         return KD(attack, teachers[0], teachers[1], *weights, temperature=temperature)
 

@@ -4,22 +4,19 @@ Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan, "Theoretically principled trade-off
 2019).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from cgro._check import number
-from cgro.definitions import PGD, Attack, FromClean, divergence
-from cgro.training.objectives.base import require_pgd
+from cgro.definitions import Attack, FromClean, divergence
+from cgro.training.objectives.base import SearchFromBeside, require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
 
-START_STD = 0.001
-"""Standard deviation of the start of the attack around X; the authors' code."""
-
 
 @dataclass(frozen=True)
-class TRADES:
+class TRADES(SearchFromBeside):
     """L(f(X), y) + beta max_{X' in the ball} KL(f(X) || f(X')), eq. (5) of Zhang et al. with beta = 1 / lambda.
 
     X' maximizes the divergence by projected gradient ascent from Proj(X + 0.001 N(0, I)); its last iterate is taken.
@@ -55,12 +52,6 @@ class TRADES:
         if self.beta == 0:
             return Cost(n_updates=1)
         return attack_cost(self.search) + Cost(n_forward=1, n_updates=2)
-
-    @property
-    def search(self) -> PGD:
-        """The attack in force: from a small random start, last iterate."""
-        assert isinstance(self.attack, PGD)
-        return replace(self.attack, keep="last", start_std=START_STD)
 
     def __call__(self, step: Step) -> Tensor:
         """The loss of each example.

@@ -1,0 +1,60 @@
+"""What was measured with this program, as advice: which findings it answers, what it names, and the file that ships."""
+
+import pytest
+
+from cgro.diagnosis.measured import FILE, MeasuredComparison, MeasuredRemedy, MeasuredTable, measured_sentences, points
+from cgro.diagnosis.remedies import REMEDIES, remedies_for, with_options_of
+from cgro.reading import read_json
+from cgro.results.summaries import read_value
+
+
+def remedy(name: str, effect: str, difference: float | None) -> MeasuredRemedy:
+    interval = None if difference is None else (difference - 0.01, difference + 0.01)
+    return MeasuredRemedy(
+        name=name, command=f"cgro train --extension {name}", effect=effect, difference=difference, interval=interval
+    )
+
+
+def table(*remedies: MeasuredRemedy) -> MeasuredTable:
+    return MeasuredTable(comparisons=[MeasuredComparison(title="MNIST", setting="lenet", remedies=remedies)])
+
+
+def test_those_that_help_are_named_the_best_first_and_three_at_most() -> None:
+    helping = [remedy(f"r{k}", "helps", -0.01 * k) for k in (2, 5, 3, 4)]
+    (text,) = measured_sentences("robust_overfitting", table(*helping, remedy("bad", "harms", 0.2)))
+    assert text.index("r5 -5.0 points [-6.0, -4.0]") < text.index("r4 -4.0") < text.index("r3 -3.0")
+    assert "r2" not in text
+    assert "bad" not in text
+    assert text.endswith("Run: cgro train --extension r5; cgro train --extension r4; cgro train --extension r3")
+
+
+def test_that_nothing_helped_is_said_and_other_findings_are_not_answered() -> None:
+    none = table(remedy("a", "only_fits_less", -0.01), remedy("b", "failed", None))
+    (text,) = measured_sentences("cgro", none)
+    assert text.endswith("no remedy of 2 was shown to lower it.")
+    for label in set(REMEDIES) - {"cgro", "robust_overfitting"}:
+        assert measured_sentences(label, none) == ()
+    assert measured_sentences("cgro", MeasuredTable(comparisons=[])) == ()
+
+
+def test_a_remedy_without_a_number() -> None:
+    assert points(remedy("a", "helps", None)) == "not measured"
+    assert points(MeasuredRemedy(name="a", command="", effect="", difference=0.01, interval=None)) == (
+        "+1.0 points (one seed)"
+    )
+
+
+def test_the_file_that_ships_is_read_and_stands_behind_the_literature() -> None:
+    read_value(read_json(FILE), "", MeasuredTable)
+    for label in ("robust_overfitting", "cgro"):
+        found = remedies_for(label)
+        assert found[: len(REMEDIES[label])] == REMEDIES[label]
+        assert found[len(REMEDIES[label]) :] == measured_sentences(label)
+
+
+@pytest.mark.parametrize("label", ["robust_overfitting", "cgro", "underfitting"])
+def test_the_options_of_a_run_stand_in_every_command(label: str) -> None:
+    for text in REMEDIES[label]:
+        changed = with_options_of(text, "runs/my run")
+        assert changed.count("cgro train --config 'runs/my run/config.yaml' --") == text.count("cgro train --")
+        assert changed.replace(" --config 'runs/my run/config.yaml'", "") == text
