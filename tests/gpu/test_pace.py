@@ -48,7 +48,7 @@ def test_the_first_short_epoch_does_not_count() -> None:
     config = Config(**SETTINGS, device="cpu", extension=["tests.gpu.test_pace:Slow"])  # type: ignore[arg-type]
     pace = measured(config, n_steps=2)
     assert pace.steps == 4  # of 40 examples in batches of 10
-    assert 0 < pace.step_seconds
+    assert pace.step_seconds > 0
     assert pace.start_seconds > 2 * pace.step_seconds
     assert pace.evaluation_seconds > 0
     assert pace.peak_bytes is None

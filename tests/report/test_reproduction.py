@@ -36,6 +36,15 @@ def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tm
         ["| [Figure, smoke](#figure-smoke)", "smoke"],
     ]
     assert "- `smoke`: tiny networks" in text
+    # The claims of both scales stand side by side, once.
+    assert text.count(reproduction.SIDE_BY_SIDE) == 1
+    assert "| claim | paper | ours, cpu | verdict, cpu | ours, smoke | verdict, smoke |" in text
+    groups = artifacts.in_order(shown, ORDER)
+    (tmp_path / "a.svg").write_text("<svg/>")
+    assert reproduction.html(groups, tmp_path, title="T").count("verdict, smoke") == 1
+    (row,) = reproduction.claims_by_scale(groups[1])
+    assert row[2:4] == row[4:6]
+    assert row[3] in artifacts.VERDICTS
 
 
 def test_verdicts_are_counted_and_failures_are_loud(tmp_path: Path) -> None:
