@@ -5,7 +5,9 @@ The paper does not print its training recipes beyond attack and radius; those he
 machinery.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,8 @@ from cgro.experiments.plan import HERE, Job, Scale
 from cgro.training.checkpoint import EVALUATED, SELECTED
 
 SEEDS: dict[Scale, range] = {"smoke": range(2), "cpu": range(3), "gpu": range(3), "paper": range(3)}
+_asked: ContextVar[int | None] = ContextVar("seeds", default=None)
+"""How many of these seeds are planned; None for all. Every artifact plans by these functions, and none passes it on."""
 
 Settings = dict[str, object]
 _MNIST_WHOLE: Settings = {
@@ -141,6 +145,28 @@ _QUICK = 4.0
 """Seconds of a training at scale smoke; at gpu and paper, where costs are measured beforehand, a stand-in."""
 N_JUDGED_TWICE: dict[Scale, int] = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}
 """Test images that PGD and the ensemble are compared on."""
+
+
+@contextlib.contextmanager
+def first_seeds(n: int) -> Iterator[None]:
+    """Plan fewer networks: the first seeds alone, such as those that slices of a GPU have made so far.
+
+    Args:
+        n: seeds of each network at most.
+
+    Yields:
+        Nothing; jobs that are planned inside the block have these seeds.
+
+    Example:
+        >>> with first_seeds(1):
+        ...     len(cifar("gpu", 64))
+        1
+    """
+    token = _asked.set(n)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 def configuration(job: Job) -> train.Config:
@@ -443,6 +469,6 @@ def _without(settings: Mapping[str, object], *names: str) -> Settings:
 def _seeds(scale: Scale, name: str, settings: Settings, seconds: float) -> list[Job]:
     seconds = _at_cpu(scale, seconds, otherwise=_QUICK)
     found = []
-    for seed in SEEDS[scale]:
+    for seed in SEEDS[scale][: _asked.get()]:
         found.append(Job(f"{name}/seed-{seed}", "train", {**settings, "seed": seed}, seconds, FREE[scale]))
     return found
