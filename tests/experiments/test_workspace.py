@@ -74,7 +74,7 @@ def test_free_settings_are_those_of_the_first_seed_that_was_made(tmp_path: Path)
     assert [here.settled(job).settings["epochs"] for job in (*plan, clean)] == [2, 2, 2]
     assert here.options(plan[1])["epochs"] == 2
     # Of another network, or where nothing is free, nothing is taken over.
-    other = free(0, epochs=60, model="lenet")
+    other = replace(free(0, epochs=60, model="lenet"), name="other/seed-0")
     assert here.settled(other) == other
     fixed = training(1, epochs=60)
     assert here.settled(fixed) == fixed
