@@ -53,7 +53,7 @@ def counted(config: Config) -> Memory:
     """
     source = SOURCES[config.data]
     channels, height, width = source.shape
-    n_images = (config.n_train or source.n_train) + source.n_test
+    n_images = (config.n_train or source.n_train) + (source.n_test or 0)
     model = build(config.model, source.shape, source.n_classes, width=config.width)
     n_bytes = sum(value.nbytes for value in model.state_dict().values())
     with FakeTensorMode(allow_non_fake_inputs=True):
