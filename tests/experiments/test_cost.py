@@ -107,3 +107,26 @@ def test_every_data_set_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         [Job("a", "train", {"data": "mnist"}), Job("b", "train", {"data": "digits"}), Job("c", "memory", {})]
     )
     assert asked == ["digits", "mnist"]
+
+
+def test_objectives_and_extensions_cost_their_own_passes() -> None:
+    """TRADES passes clean and adversarial images (6 instead of 3), weight perturbation a second loss (3 more)."""
+    plain = train.Config(data="cifar10", model="lenet", width=1, attack="pgd7")
+    one = cost.forward(plain)
+    assert cost.operations_per_example(plain) == (2 * 7 + 1 + 1 + 3) * one
+    perturbed = replace(plain, extension=["awp"])
+    assert cost.operations_per_example(perturbed) == cost.operations_per_example(plain) + 3 * one
+    averaged = replace(plain, extension=["ema"])
+    assert cost.operations_per_example(averaged) == cost.operations_per_example(plain)
+    trades = replace(plain, objective="trades:beta=6")
+    assert cost.operations_per_example(trades) > cost.operations_per_example(plain)
+
+
+def test_wide_networks_have_the_rate_that_was_measured_on_one() -> None:
+    """The captured step on an H100: 27.5 ms for PreActResNet-18 of width 64 and 137.5 ms for WRN-34-10, 128 images."""
+    preact = train.Config(data="cifar10", model="preactresnet", width=64, attack="pgd10")
+    wide = replace(preact, model="wrn-34-10", width=None)
+    for config, step_seconds in ((preact, 0.0275), (wide, 0.1375)):
+        # A step has 23 passes: ten of the attack and the update.
+        rate = 23 * cost.forward(config) * 128 / step_seconds
+        assert rate == pytest.approx(cost.rate(config), rel=0.05)

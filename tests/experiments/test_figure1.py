@@ -1,12 +1,19 @@
 """Figure 1: where the errors go after the learning-rate drop."""
 
+from pathlib import Path
+
 from msgspec.structs import replace
 from tests.experiments.cases import Cases, Wrong, judged, spread
+from tests.experiments.runs import make, training, workspace
 
-from cgro.experiments import figure1
+from cgro.cli import main
+from cgro.commands._common import stored
+from cgro.experiments import figure1, networks
 from cgro.experiments.claims import PARTLY
 from cgro.experiments.figure1 import PAPER, Curves, Findings
+from cgro.experiments.findings import read_findings
 from cgro.experiments.seeds import rises
+from cgro.runs import Run
 
 EPOCHS = list(range(2, 31, 2))
 SEEDS = (-0.6, 0.0, 0.6)
@@ -65,3 +72,36 @@ def test_the_change_is_paired_by_seed() -> None:
 def test_a_clean_error_that_may_rise_by_more_than_a_point_is_partly() -> None:
     spread_out = replace(RIGHT, clean_test_end=moved(spread(50), [-2, 0.0, 2]))
     assert judged(figure1, spread_out)["figure1/clean_test"].verdict == PARTLY
+
+
+def test_a_figure_is_made_from_what_one_slice_of_a_gpu_left(tmp_path: Path) -> None:
+    """40 epochs where 60 are planned: drops and the checkpoint after them are those of the run, errors of its curve."""
+    tiny = training(0)
+    made = workspace(tmp_path / "tiny", [tiny])
+    make(made, tiny)
+    job = networks.compressed(networks.cifar("gpu", 64)[0], 40)
+    folder = tmp_path / "results/gpu/runs" / job.name
+    with Run.start(folder, "train", stored(networks.configuration(job))) as run:
+        rows = [{"epoch": epoch, "train_loss": 1.0, **dict.fromkeys(ERRORS, epoch / 100)} for epoch in range(2, 41, 2)]
+        run.write_rows(rows)
+        run.finish(made.read(tiny).summary)
+    words = [
+        "reproduce",
+        "figure1",
+        "--scale",
+        "gpu",
+        "--store",
+        str(tmp_path / "results"),
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert main([*words, "--seeds", "1"]) in (0, 1)
+    found = read_findings(tmp_path / "r/figure1/findings.json", Findings)
+    assert (found.drops, found.after, found.n_test) == ([16, 32], 24, 2000)
+    assert found.robust_test_after == [24.0]
+    assert found.robust_test_end == found.clean_test_end == [40.0]
+    assert (tmp_path / "results/gpu/figure1/summary.json").exists()
+    assert main(words) == 2  # of three seeds two are missing, and there is no GPU
+
+
+ERRORS = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")

@@ -54,3 +54,23 @@ def test_both_evaluations_of_a_network_are_on_the_same_images() -> None:
     same = ("target", "n", "data", "seed", "radius")
     assert [pair.pgd.settings[key] for key in same] == [pair.ensemble.settings[key] for key in same]
     assert pair.ensemble.settings["attack"] == "ensemble"
+
+
+def test_fewer_seeds_are_planned_where_they_are_asked_for() -> None:
+    with networks.first_seeds(1):
+        assert [job.name for job in networks.widest("gpu")] == ["cifar10-w64/seed-0"]
+        assert len(figure1.jobs("gpu")) == 1  # curves of 2,000 images tell: no further evaluations
+        with networks.first_seeds(2):
+            assert len(networks.mnist("paper", 1)) == 2
+    assert len(networks.widest("gpu")) == 3
+
+
+def test_a_training_is_compressed_in_all_its_parts() -> None:
+    job = networks.cifar("gpu", 64)[0]
+    assert networks.compressed(job, 60) == job
+    short = networks.compressed(job, 40)
+    changed = {name for name, value in short.settings.items() if value != job.settings[name]}
+    assert changed == set(short.free)
+    assert configuration(short).recipe().lr_drops == (16, 32)
+    assert networks.kept_after_drop(configuration(short)) == 24
+    assert configuration(networks.compressed(networks.mnist("gpu", 1)[0], 80)).lr_drops == "60"

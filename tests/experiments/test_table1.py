@@ -92,3 +92,17 @@ def test_the_table_of_starts_counts_those_that_learned_and_shows_only_what_they_
 def test_a_width_is_evaluated_while_its_networks_are_there() -> None:
     own = [next(iter(job.reads), job.name).partition("/")[0] for job in table1.jobs("cpu")]
     assert len(list(itertools.groupby(own))) == len(set(own)) == 20
+
+
+def test_one_gpus_results_are_compared_where_they_are_comparable() -> None:
+    wrn = {"5": network(80.0, 44.0, 60.0, "cifar10")}
+    claims = judged(table1, replace(RIGHT, scale="gpu", wrn=wrn, comparable=["mnist"]))
+    assert claims["table1/mnist_x16_clean_test"].verdict == REPRODUCED
+    assert "table1/cifar10_x10_clean_test" not in claims
+    own = claims["table1/cifar10_wrn_5"]
+    assert (own.verdict, own.paper) == (UNTESTED, "85.83% / 46.25% / 97.37%")
+    assert "JPEG mirror" in own.reason
+    assert "80.00 (0.40)" in own.ours
+    rows = table1.tables(replace(RIGHT, wrn=wrn))[0].rows
+    assert any(row[1] == "xWRN-34-5" or row[1] == "WRN-34-5" for row in rows)
+    assert "table1/mnist_x16_clean_test" not in judged(table1, replace(RIGHT, scale="gpu"))

@@ -1,11 +1,13 @@
 """Runs are found here or in the store, and refused where their settings are others."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.experiments.runs import evaluation, make, training, workspace
 
 from cgro._check import BadRequest
+from cgro.experiments.plan import Job
 from cgro.experiments.store import Store
 from cgro.experiments.workspace import _is_moved
 
@@ -54,3 +56,27 @@ def test_a_setting_that_names_another_job_is_no_moved_one() -> None:
     assert not _is_moved("@/net/seed-0", "/elsewhere/runs/other-net/seed-0")
     assert not _is_moved("net/seed-0", "runs/net/seed-0")
     assert not _is_moved(["@/a", "@/b"], ["runs/a"])
+
+
+def test_free_settings_are_those_of_the_first_seed_that_was_made(tmp_path: Path) -> None:
+    def free(seed: int, **more: object) -> Job:
+        return replace(training(seed, **more), free=("epochs",))
+
+    plan = [free(0, epochs=60), free(1, epochs=60)]
+    clean = Job("standard/net/seed-1", "train", {**plan[1].settings, "attack": "none"}, 1.0, ("epochs",), "net/seed-1")
+    store = Store(tmp_path / "store")
+    here = workspace(tmp_path / "here", [*plan, clean], store)
+    assert here.decided(plan[0]) is None
+    assert here.settled(plan[1]) == plan[1]
+    made = free(0, epochs=2)
+    make(workspace(tmp_path / "other", [made], store), made)
+    assert here.found(plan[0]) is not None  # with other epochs than planned, as they are free
+    assert [here.settled(job).settings["epochs"] for job in (*plan, clean)] == [2, 2, 2]
+    assert here.options(plan[1])["epochs"] == 2
+    # Of another network, or where nothing is free, nothing is taken over.
+    other = replace(free(0, epochs=60, model="lenet"), name="other/seed-0")
+    assert here.settled(other) == other
+    fixed = training(1, epochs=60)
+    assert here.settled(fixed) == fixed
+    with pytest.raises(BadRequest, match="epochs 60, got 2"):
+        workspace(tmp_path / "other", [training(0, epochs=60)]).found(training(0, epochs=60))

@@ -36,6 +36,19 @@ def test_the_order_is_the_callers_and_the_most_telling_scale_is_shown_in_full(tm
         ["| [Figure, smoke](#figure-smoke)", "smoke"],
     ]
     assert "- `smoke`: tiny networks" in text
+    # The claims of both scales stand side by side, once.
+    assert text.count(reproduction.SIDE_BY_SIDE) == 1
+    assert "| claim | paper | ours, cpu | verdict, cpu | ours, smoke | verdict, smoke |" in text
+    groups = artifacts.in_order(shown, ORDER)
+    (tmp_path / "a.svg").write_text("<svg/>")
+    assert reproduction.html(groups, tmp_path, title="T").count("verdict, smoke") == 1
+    left_out = reproduction.claims_by_scale(groups[1])
+    assert left_out == [
+        ["Figure, cpu", "Figure, cpu", "Figure, cpu", "partly", "", ""],
+        ["Figure, smoke", "Figure, smoke", "", "", "Figure, smoke", "partly"],
+    ]
+    same = [read(tmp_path, text="a/b", artifact="figure1", scale=scale) for scale in ("gpu", "cpu")]
+    assert reproduction.claims_by_scale(same) == [["b", "a/b", "a/b", "partly", "a/b", "partly"]]
 
 
 def test_verdicts_are_counted_and_failures_are_loud(tmp_path: Path) -> None:

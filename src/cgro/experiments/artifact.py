@@ -174,7 +174,7 @@ def produce(artifact: Artifact, scale: Scale, workspace: Workspace) -> ArtifactS
     findings = artifact.run(scale, workspace)
     if not (folder / "environment.json").exists():
         write_atomic(folder / "environment.json", dump_json(environment(0)))
-    write_atomic(folder / "config.yaml", _config(artifact, scale, jobs))
+    write_atomic(folder / "config.yaml", _config(artifact, scale, [workspace.settled(job) for job in jobs]))
     write_atomic(folder / FILE, encode(findings))
     made = OutcomeRecord(kind="completed", reason=f"{len(jobs)} runs")
     judged = _judge(artifact, findings, folder, workspace)

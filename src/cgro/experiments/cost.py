@@ -17,7 +17,7 @@ from cgro.data import SOURCES, load
 from cgro.experiments.plan import SCALES, Job, Scale, duration
 from cgro.models import build
 from cgro.runs import say
-from cgro.training import make_fabric
+from cgro.training import make_fabric, step_cost
 
 MEASURED = ("gpu", "paper")
 """Scales whose cost is measured; the others are known to fit any machine."""
@@ -25,9 +25,18 @@ EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
 ROUGH = {"smoke": 300.0, "cpu": 5.0 * 3600}
 """Seconds of the scales that fit any machine, on two cores."""
-SUSTAINED = 50e12
-"""Operations per second that a large GPU keeps up in bfloat16 on such networks: an assumption; on LeNets it does far
-fewer."""
+CAPTURED = 116e12
+"""Operations per second of the whole captured step of PreActResNet-18 of width 64, PGD-10, batches of 128, bfloat16
+passes: measured once on an H100 (27.5 ms a step). The floor that other rates are shares of."""
+COMPILED = 166e12
+"""The same with the network compiled before the capture (7.7 s an epoch)."""
+WIDE = 285e12
+"""The same as `CAPTURED` on WRN-34-10 (137.5 ms a step)."""
+WIDE_FORWARD = 5e9
+"""Operations of a forward pass of an image from which a network counts as wide. A choice between those of
+PreActResNet-18 (1.1e9) and of WRN-34-10 (1e10)."""
+NARROW_FORWARD = 3e8
+"""And below which it fills no GPU: its rate has not been measured, and `CAPTURED` says too little time. A choice."""
 HOUR = 3600.0
 
 
@@ -59,12 +68,17 @@ def check_machine(scale: Scale, jobs: Sequence[Job], device: str, max_hours: flo
     estimate = _measured(training, device, kind)
     others = sum(job.seconds for job in jobs if job.command != "train")
     total = estimate.seconds * EVALUATIONS + others
-    work = EVALUATIONS * sum(operations(job.config()) for job in training)
+    configs = [job.config() for job in training]
+    work = EVALUATIONS * sum(operations(config) for config in configs)
+    on_gpu = EVALUATIONS * sum(operations(config) / rate(config) for config in configs)
     line = (
         f"--scale {scale} on this machine ({kind}): about {duration(total)} (dearest: {estimate.dearest}, "
         f"{estimate.of_dearest:.2g} s an example and epoch, measured); {work:.1e} floating point operations, "
-        f"{duration(work / SUSTAINED)} of a GPU that does {SUSTAINED / 1e12:g}e12 a second"
+        f"{duration(on_gpu)} of an H100 at the rates measured there ({CAPTURED / 1e12:g}e12 a second captured, "
+        f"{COMPILED / 1e12:g}e12 compiled, {WIDE / 1e12:g}e12 for wide networks)"
     )
+    if any(forward(config) < NARROW_FORWARD for config in configs):
+        line += "; longer, as small networks fill no GPU"
     rough = ", ".join(f"{name} (about {duration(seconds)})" for name, seconds in ROUGH.items())
     fits = f"what fits: {rough}, and {scale} for the theory artifacts"
     if scale == "gpu" and kind == "cpu":
@@ -97,11 +111,9 @@ def _measured(jobs: Sequence[Job], device: str, kind: str) -> Estimate:
 
 
 def operations(config: train.Config) -> float:
-    """Floating point operations of a training run: those of one example in one step, by the objective's cost.
+    """Floating point operations of a training run; see `operations_per_example`.
 
-    An operation is a multiplication or an addition. With PGD of K steps over all of R starts adversarial training costs
-    (2 K + R + 4) F per example and epoch, F for a forward pass, and standard training 3 F. Left out are evaluations,
-    what bfloat16 adds (up to R passes), and the rest of a step, which is small: augmentation, optimizer, extensions.
+    Left out are evaluations.
 
     Args:
         config: of the run.
@@ -109,8 +121,49 @@ def operations(config: train.Config) -> float:
     Returns:
         Their number.
     """
-    per_example = config.build_objective().cost.operations * _forward(config.data, config.model, config.width)
-    return per_example * _examples(config)
+    return operations_per_example(config) * _examples(config)
+
+
+def operations_per_example(config: train.Config) -> float:
+    """Floating point operations of one example in one step, by the cost of the objective with its extensions.
+
+    An operation is a multiplication or an addition. With PGD of K steps over all of R starts adversarial training costs
+    (2 K + R + 4) F per example and epoch, F for a forward pass, and standard training 3 F. Left out are what bfloat16
+    adds (up to R passes), and the rest of a step, which is small: augmentation, optimizer, averages of weights.
+
+    Args:
+        config: of a training.
+
+    Returns:
+        Their number.
+    """
+    return step_cost(config.build_objective(), config.build_extensions()).operations * forward(config)
+
+
+def forward(config: train.Config) -> int:
+    """Floating point operations of one image in a forward pass.
+
+    Args:
+        config: of a training.
+
+    Returns:
+        Their number.
+    """
+    return _forward(config.data, config.model, config.width)
+
+
+def rate(config: train.Config) -> float:
+    """Operations per second that one H100 was measured to do on networks of this size, captured and not compiled.
+
+    Args:
+        config: of a training.
+
+    Returns:
+        `WIDE` for wide networks, else `CAPTURED`; for narrow ones that is more than they reach.
+    """
+    if forward(config) >= WIDE_FORWARD:
+        return WIDE
+    return CAPTURED
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import field
 
@@ -86,7 +86,7 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
 
 
 def jobs(scale: Scale) -> list[Job]:
-    """The widest CIFAR-10 networks, and their test errors at the first kept checkpoint after the drop.
+    """The CIFAR-10 networks of the figures, and their test errors at the first kept checkpoint after the drop.
 
     Args:
         scale: of the reproduction.
@@ -98,6 +98,9 @@ def jobs(scale: Scale) -> list[Job]:
 
 
 def _marks(scale: Scale) -> list[Job]:
+    """None at `gpu`: its curves are of so many images that they tell."""
+    if scale == "gpu":
+        return []
     after = networks.after_drop(scale)
     return [networks.at_epoch(scale, job, after) for job in networks.widest(scale)]
 
@@ -113,14 +116,12 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
         The findings.
     """
     trained = networks.widest(scale)
-    config = networks.configuration(trained[0])
-    after = networks.after_drop(scale)
+    config = networks.configuration(workspace.settled(trained[0]))
+    after = networks.kept_after_drop(config)
     runs = workspace.read_all(trained)
-    ends = [run.read(TrainSummary) for run in runs]
-    marks = [run.read(EvaluateSummary) for run in workspace.read_all(_marks(scale))]
     curves = [_evaluated(run) for run in runs]
-    first = ends[0]
-    strong = next(key for key in first.metrics if key.startswith("robust_error/test@pgd"))
+    first = runs[0].read(TrainSummary)
+    tests = _on_test(scale, workspace, curves, after)
     return Findings(
         scale=scale,
         drops=networks.drops(config),
@@ -137,11 +138,43 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
         n_curve=config.eval_n,
         robust_train_after=[column(_from(rows, after), ROBUST_TRAIN)[0] for rows in curves],
         robust_train_end=[column(rows, ROBUST_TRAIN)[-1] for rows in curves],
-        clean_test_after=errors(marks, CLEAN_TEST),
-        clean_test_end=errors(ends, CLEAN_TEST),
-        n_test=n_examples(first, strong),
-        robust_test_after=errors(marks, ROBUST_TEST),
-        robust_test_end=errors(ends, strong),
+        clean_test_after=tests.clean_after,
+        clean_test_end=tests.clean_end,
+        n_test=tests.n,
+        robust_test_after=tests.robust_after,
+        robust_test_end=tests.robust_end,
+    )
+
+
+class _Tests(NamedTuple):
+    """Test errors in percent after the drop and at the end, one number per seed, and the images behind them."""
+
+    clean_after: list[float]
+    clean_end: list[float]
+    robust_after: list[float]
+    robust_end: list[float]
+    n: int
+
+
+def _on_test(scale: Scale, workspace: Workspace, curves: Sequence[Sequence[Row]], after: int) -> _Tests:
+    """From evaluations of two checkpoints, or from the curves where there are none."""
+    ends = [run.read(TrainSummary) for run in workspace.read_all(networks.widest(scale))]
+    marks = [run.read(EvaluateSummary) for run in workspace.read_all(_marks(scale))]
+    if marks:
+        strong = next(key for key in ends[0].metrics if key.startswith("robust_error/test@pgd"))
+        return _Tests(
+            clean_after=errors(marks, CLEAN_TEST),
+            clean_end=errors(ends, CLEAN_TEST),
+            robust_after=errors(marks, ROBUST_TEST),
+            robust_end=errors(ends, strong),
+            n=n_examples(ends[0], strong),
+        )
+    return _Tests(
+        clean_after=[column(_from(rows, after), CLEAN_TEST)[0] for rows in curves],
+        clean_end=[column(rows, CLEAN_TEST)[-1] for rows in curves],
+        robust_after=[column(_from(rows, after), ROBUST_TEST)[0] for rows in curves],
+        robust_end=[column(rows, ROBUST_TEST)[-1] for rows in curves],
+        n=networks.configuration(networks.widest(scale)[0]).eval_n,
     )
 
 

@@ -5,16 +5,34 @@ The paper does not print its training recipes beyond attack and radius; those he
 machinery.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from cgro.commands import train
 from cgro.commands.train import RECIPES
 from cgro.experiments.plan import HERE, Job, Scale
+from cgro.training.checkpoint import EVALUATED, SELECTED
 
 SEEDS: dict[Scale, range] = {"smoke": range(2), "cpu": range(3), "gpu": range(3), "paper": range(3)}
+_asked: ContextVar[int | None] = ContextVar("seeds", default=None)
+"""How many of these seeds are planned; None for all. Every artifact plans by these functions, and none passes it on."""
 
 Settings = dict[str, object]
+_MNIST_WHOLE: Settings = {
+    "data": "mnist",
+    "epochs": 100,
+    "attack": "pgd40",
+    "step_size": "0.01",
+    "eval_attack": "pgd50",
+    "eval_every": 5,
+    "eval_n": 1000,
+    "lr_drops": "75",
+}
+"""All 60,000 images: what the paper says, attack and radius, and epochs of ours."""
 _MNIST: dict[Scale, Settings] = {
     "smoke": {
         "data": "mnist5k",
@@ -39,26 +57,8 @@ _MNIST: dict[Scale, Settings] = {
         "eval_n": 250,
         "final_n": 2000,
     },
-    "gpu": {
-        "data": "mnist",
-        "epochs": 60,
-        "attack": "pgd20",
-        "step_size": "0.03",
-        "eval_attack": "pgd50",
-        "eval_every": 5,
-        "eval_n": 1000,
-        "lr_drops": "45",
-    },
-    "paper": {
-        "data": "mnist",
-        "epochs": 100,
-        "attack": "pgd40",
-        "step_size": "0.01",
-        "eval_attack": "pgd50",
-        "eval_every": 5,
-        "eval_n": 1000,
-        "lr_drops": "75",
-    },
+    "gpu": _MNIST_WHOLE,
+    "paper": _MNIST_WHOLE,
 }
 MNIST_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2),
@@ -112,14 +112,15 @@ _CIFAR: dict[Scale, Settings] = {
     },
     # The recipe's two phases, 12 epochs each instead of 15: nine networks in an afternoon.
     "cpu": {**_SMALL, "epochs": 24, "lr_drops": "12", "keep_every": 2, "eval_every": 2, "final_n": 4000},
-    # One GPU: the whole mirror, 60 epochs with the drops at half and three quarters, as Rice et al. have them.
+    # One GPU: the whole mirror and Rice et al.'s recipe, compressed from 200 epochs to as many as a slice carries, at
+    # most these; the drops at 0.4 and 0.8 of them leave the phase in which robust overfitting shows twice as long.
     "gpu": {
         **_RICE,
         "epochs": 60,
-        "lr_drops": "30,45",
+        "lr_drops": "24,48",
         "craft_mode": "eval",
-        "keep_every": 3,
-        "eval_every": 3,
+        "keep_every": 12,
+        "eval_every": 2,
         "eval_n": 2000,
         "train_precision": "bfloat16",
     },
@@ -128,14 +129,44 @@ _CIFAR: dict[Scale, Settings] = {
 CIFAR_WIDTHS: dict[Scale, tuple[int, ...]] = {
     "smoke": (1, 2, 3),
     "cpu": (4, 8, 16),
-    "gpu": (16, 32, 64),
+    "gpu": (4, 8, 16, 32, 64, 128),
     "paper": (1, 5, 10),
 }
+WRN_WIDTHS: dict[Scale, tuple[int, ...]] = {"smoke": (), "cpu": (), "gpu": (1, 5), "paper": ()}
+"""The paper's own networks beside narrower ones; at `paper` they are `CIFAR_WIDTHS`."""
+FIGURES_WIDTH: dict[Scale, int] = {"smoke": 3, "cpu": 16, "gpu": 64, "paper": 10}
+"""Of the networks that figures look at. At `gpu` the published network, which one slice trains."""
+REMEDIES: Mapping[str, tuple[str, ...]] = {"awp": ("awp",), "ema": ("ema",), "awp-ema": ("awp", "ema")}
+"""Name -> extensions, with their own defaults."""
+FREE: dict[Scale, tuple[str, ...]] = {"smoke": (), "cpu": (), "gpu": ("epochs", "lr_drops", "keep_every"), "paper": ()}
+"""Settings of trainings that the time of a slice decides; see `compressed`."""
 _CIFAR_SECONDS = {4: 200, 8: 350, 16: 720}
 _QUICK = 4.0
 """Seconds of a training at scale smoke; at gpu and paper, where costs are measured beforehand, a stand-in."""
 N_JUDGED_TWICE: dict[Scale, int] = {"smoke": 10, "cpu": 100, "gpu": 1000, "paper": 1000}
 """Test images that PGD and the ensemble are compared on."""
+
+
+@contextlib.contextmanager
+def first_seeds(n: int) -> Iterator[None]:
+    """Plan fewer networks: the first seeds alone, such as those that slices of a GPU have made so far.
+
+    Args:
+        n: seeds of each network at most.
+
+    Yields:
+        Nothing; jobs that are planned inside the block have these seeds.
+
+    Example:
+        >>> with first_seeds(1):
+        ...     len(cifar("gpu", 64))
+        1
+    """
+    token = _asked.set(n)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 def configuration(job: Job) -> train.Config:
@@ -148,6 +179,30 @@ def configuration(job: Job) -> train.Config:
         The options of `cgro train`.
     """
     return train.Config(**job.settings)  # pyright: ignore[reportArgumentType] - checked by the command itself
+
+
+def compressed(job: Job, epochs: int) -> Job:
+    """A training in fewer epochs: the learning rate drops, and checkpoints are kept, at the same shares of them.
+
+    Args:
+        job: a training.
+        epochs: of the new one.
+
+    Returns:
+        The training with other settings; what its plan leaves free may differ.
+
+    Example:
+        >>> compressed(cifar("gpu", 64)[0], 45).settings["lr_drops"]
+        '18,36'
+    """
+    config = configuration(job)
+    share = epochs / config.epochs
+    settings = {**job.settings, "epochs": epochs}
+    if config.lr_drops:
+        settings |= {"lr_drops": ",".join(str(round(share * drop)) for drop in drops(config))}
+    if config.keep_every:
+        settings |= {"keep_every": max(1, round(share * config.keep_every))}
+    return replace(job, settings=settings)
 
 
 def drops(config: train.Config) -> list[int]:
@@ -244,7 +299,7 @@ def standard(jobs: Sequence[Job]) -> list[Job]:
         settings = _without(job.settings, "step_size", "keep_every")
         epochs = configuration(job).epochs
         settings |= {"attack": "none", "eval_every": epochs, "eval_n": 200, "final_n": 500}
-        found.append(Job(f"standard/{job.name}", "train", settings, job.seconds / 6))
+        found.append(Job(f"standard/{job.name}", "train", settings, job.seconds / 6, job.free, job.name))
     return found
 
 
@@ -265,6 +320,35 @@ def cifar(scale: Scale, width: int) -> list[Job]:
     return _seeds(scale, f"cifar10-w{width}", _CIFAR[scale] | {"width": width}, seconds)
 
 
+def wrn(scale: Scale, width: int) -> list[Job]:
+    """The paper's own WRN-34 of a width by the recipe of the scale, every seed.
+
+    Args:
+        scale: of the reproduction.
+        width: multiplies the channels.
+
+    Returns:
+        One training per seed.
+    """
+    settings = {**_without(_CIFAR[scale], "width"), "model": f"wrn-34-{width}"}
+    return _seeds(scale, f"cifar10-wrn-34-{width}", settings, _QUICK)
+
+
+def remedied(scale: Scale, remedy: str) -> list[Job]:
+    """The networks of the figures with a remedy.
+
+    Args:
+        scale: of the reproduction.
+        remedy: one of `REMEDIES`.
+
+    Returns:
+        One training per seed.
+    """
+    width = FIGURES_WIDTH[scale]
+    settings = _CIFAR[scale] | {"width": width, "extension": list(REMEDIES[remedy])}
+    return _seeds(scale, f"cifar10-w{width}-{remedy}", settings, _QUICK)
+
+
 def widest(scale: Scale) -> list[Job]:
     """The networks that Figures 1, 3, 4 and the bound look at.
 
@@ -274,11 +358,11 @@ def widest(scale: Scale) -> list[Job]:
     Returns:
         One training per seed.
     """
-    return cifar(scale, CIFAR_WIDTHS[scale][-1])
+    return cifar(scale, FIGURES_WIDTH[scale])
 
 
 def after_drop(scale: Scale) -> int:
-    """The first kept epoch after the learning rate first drops.
+    """The first kept epoch after the learning rate first drops, as planned.
 
     Args:
         scale: of the reproduction.
@@ -286,7 +370,18 @@ def after_drop(scale: Scale) -> int:
     Returns:
         An epoch.
     """
-    config = configuration(widest(scale)[0])
+    return kept_after_drop(configuration(widest(scale)[0]))
+
+
+def kept_after_drop(config: train.Config) -> int:
+    """The first kept epoch after the learning rate first drops.
+
+    Args:
+        config: of a training.
+
+    Returns:
+        An epoch.
+    """
     return (drops(config)[0] // config.keep_every + 1) * config.keep_every
 
 
@@ -328,10 +423,28 @@ def evaluated_twice(scale: Scale, job: Job) -> Twice:
     strong = "apgd" if scale == "smoke" else "ensemble"
     weak = configuration(job).eval_attack
     seconds = _at_cpu(scale, job.seconds / 4, otherwise=5)
+    checkpoint = "last"
+    if "ema" in configuration(job).extension:
+        checkpoint = Path(EVALUATED).stem
     return Twice(
-        pgd=_evaluation(job, "last", "pgd", attack=weak, n=n, seconds=3),
-        ensemble=_evaluation(job, "last", "ensemble", attack=strong, n=n, seconds=seconds),
+        pgd=_evaluation(job, checkpoint, "pgd", attack=weak, n=n, seconds=3),
+        ensemble=_evaluation(job, checkpoint, "ensemble", attack=strong, n=n, seconds=seconds),
     )
+
+
+def selected_evaluated(scale: Scale, job: Job) -> Job:
+    """The strong ensemble on the checkpoint selected on validation robust error.
+
+    Args:
+        scale: of the reproduction.
+        job: a training.
+
+    Returns:
+        An evaluation, on the images of `evaluated_twice`.
+    """
+    ensemble = evaluated_twice(scale, job).ensemble
+    settings = {**ensemble.settings, "target": f"{HERE}{job.name}/checkpoints/{SELECTED}"}
+    return replace(ensemble, name=f"{ensemble.name}-selected", settings=settings)
 
 
 def _evaluation(job: Job, checkpoint: str, label: str, *, attack: str, n: int, seconds: float) -> Job:
@@ -355,4 +468,7 @@ def _without(settings: Mapping[str, object], *names: str) -> Settings:
 
 def _seeds(scale: Scale, name: str, settings: Settings, seconds: float) -> list[Job]:
     seconds = _at_cpu(scale, seconds, otherwise=_QUICK)
-    return [Job(f"{name}/seed-{seed}", "train", {**settings, "seed": seed}, seconds) for seed in SEEDS[scale]]
+    found = []
+    for seed in SEEDS[scale][: _asked.get()]:
+        found.append(Job(f"{name}/seed-{seed}", "train", {**settings, "seed": seed}, seconds, FREE[scale]))
+    return found

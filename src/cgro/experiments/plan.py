@@ -55,12 +55,26 @@ class Job:
         command: of `cgro.commands`.
         settings: of its `Config`, without where results go.
         seconds: on two cores, measured or guessed; only for the time left.
+        free: settings that a finished result may have otherwise, such as the epochs that fitted into a slice of a GPU;
+            those of `settings` are taken where nothing is decided yet. See `Workspace.settled`.
+        like: name of the job whose free settings it takes; "" for its own.
     """
 
     name: str
     command: str
     settings: Mapping[str, object]
     seconds: float = 10.0
+    free: tuple[str, ...] = ()
+    like: str = ""
+
+    @property
+    def fixed(self) -> dict[str, object]:
+        """The settings without those that are free.
+
+        >>> Job("net/seed-0", "train", {"width": 4, "epochs": 60}, free=("epochs",)).fixed
+        {'width': 4}
+        """
+        return {name: value for name, value in self.settings.items() if name not in self.free}
 
     @property
     def reads(self) -> frozenset[str]:

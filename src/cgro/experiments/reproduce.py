@@ -9,6 +9,7 @@ examples:
   cgro reproduce table2,figure2c --scale cpu --out runs/theory
   cgro reproduce all --scale cpu --store results --workers 2   (what is committed there is not made again)
   cgro reproduce figure1 --scale gpu --minutes 9              (again and again: slices of at most ten minutes)
+  cgro reproduce figure1 --scale gpu --store results --seeds 1   (what a first slice of a GPU left)
   cgro reproduce table1 --scale paper                         (says what it costs before it starts)
 
 artifacts: {artifacts}.
@@ -25,7 +26,7 @@ from pathlib import Path
 from cgro._check import CheckFailed, bad, count, number, one_of
 from cgro._interrupt import stopping_after
 from cgro.commands._common import Computing, Output, option, set_up
-from cgro.experiments import registry
+from cgro.experiments import networks, registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
@@ -55,6 +56,7 @@ class Config(Output, Computing):
     names: str = option("all", "an artifact, several joined by commas, or a group; default all", positional=True)
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
     workers: int = option(1, "jobs at a time, each with its share of the threads", low=1)
+    seeds: int = option(3, "of each trained network, the first so many; most claims are judged by three", low=1)
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")
     max_hours: float = option(168.0, "refuse gpu and paper when their estimate is above")
     store: str | None = option(
@@ -75,6 +77,11 @@ def run(config: Config) -> Run:
         BadRequest: what is asked for cannot be done, or a job failed.
         CheckFailed: a claim is not reproduced; everything is written.
     """
+    with networks.first_seeds(count(config.seeds, "--seeds")):
+        return _reproduce(config)
+
+
+def _reproduce(config: Config) -> Run:
     asked = chosen(config.names)
     scale = one_of(config.scale, "--scale", SCALES)
     number(config.minutes, "--minutes", low=0.0)

@@ -53,7 +53,7 @@ class Store:
         if self._compared.get(job.name) != run:
             run.check_version()
             there = run.config
-            if any(there.get(name) != value for name, value in plain(dict(job.settings)).items()):
+            if any(there.get(name) != value for name, value in plain(job.fixed).items()):
                 return None
             self._compared[job.name] = run
         return run

@@ -81,6 +81,10 @@ BUDGET = (
     "the paper's recipe is unpublished and its networks and training sets are larger than this scale's: the numbers "
     "are not comparable, the orders are judged below"
 )
+COMPRESSED = (
+    "the paper's network on its images (JPEG mirror), by Rice et al.'s recipe in as many epochs as a slice of one GPU "
+    "carries; the paper's recipe is unpublished"
+)
 PLATEAU = (
     "which networks are constant depends on the start: compare those whose radius was warmed up in the table of starts"
 )
@@ -100,11 +104,15 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
         data: empty; stored findings have it.
         cifar10: PreActResNets; at scale paper WRN-34.
         mnist: LeNets.
+        wrn: the paper's own networks, where a scale has them beside others; width -> networks.
+        comparable: families whose network, data and recipe are such that printed accuracies are compared.
     """
 
     data: dict[str, str] = field(default_factory=dict)
     cifar10: dict[str, Network]
     mnist: dict[str, Network]
+    wrn: dict[str, Network] = field(default_factory=dict)
+    comparable: list[Family] = field(default_factory=list)
 
     def of(self, family: Family) -> dict[str, Network]:
         """The networks of one family.
@@ -119,12 +127,14 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
 
 
 def _mnist(scale: Scale) -> dict[str, list[Job]]:
-    """The table's widths; at `cpu` and `gpu` all of them with the radius warmed up as well, and the further starts."""
+    """The table's widths; at `cpu` and `gpu` all of them with the radius warmed up as well; further starts at `cpu`."""
     widths = networks.MNIST_WIDTHS[scale]
     found = {f"{width}": networks.mnist(scale, width) for width in widths}
     starts = {1: ("-warm",)}
-    if scale in ("cpu", "gpu"):
+    if scale == "cpu":
         starts = {width: STARTS.get(width, ("-warm",)) for width in (*widths, 2)}
+    elif scale == "gpu":
+        starts = dict.fromkeys(widths, ("-warm",))
     for width, variants in starts.items():
         for variant in variants:
             found[f"{width}{variant}"] = networks.mnist(scale, width, variant)
@@ -133,6 +143,10 @@ def _mnist(scale: Scale) -> dict[str, list[Job]]:
 
 def _cifar(scale: Scale) -> dict[str, list[Job]]:
     return {f"{width}": networks.cifar(scale, width) for width in networks.CIFAR_WIDTHS[scale]}
+
+
+def _wrn(scale: Scale) -> dict[str, list[Job]]:
+    return {f"{width}": networks.wrn(scale, width) for width in networks.WRN_WIDTHS[scale]}
 
 
 def _evaluated_twice(scale: Scale, trained: Sequence[Job]) -> list[Twice]:
@@ -145,7 +159,7 @@ def _evaluated_twice(scale: Scale, trained: Sequence[Job]) -> list[Twice]:
 def jobs(scale: Scale) -> list[Job]:
     """Both families and the starts of narrow LeNets.
 
-    Each width is evaluated twice while its networks are there: none is stored.
+    Each network is evaluated twice while its networks are there: none is stored.
 
     Args:
         scale: of the reproduction.
@@ -154,7 +168,7 @@ def jobs(scale: Scale) -> list[Job]:
         Trainings and evaluations.
     """
     found: list[Job] = []
-    for trained in (*_cifar(scale).values(), *_mnist(scale).values()):
+    for trained in (*_cifar(scale).values(), *_mnist(scale).values(), *_wrn(scale).values()):
         found += trained
         for pair in _evaluated_twice(scale, trained):
             found += pair
@@ -175,7 +189,22 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
         scale=scale,
         cifar10={name: _network(scale, workspace, trained) for name, trained in _cifar(scale).items()},
         mnist={name: _network(scale, workspace, trained) for name, trained in _mnist(scale).items()},
+        wrn={name: _network(scale, workspace, trained) for name, trained in _wrn(scale).items()},
+        comparable=_comparable(scale, workspace),
     )
+
+
+def _comparable(scale: Scale, workspace: Workspace) -> list[Family]:
+    """At `paper` both; at `gpu` MNIST, which has the settings of `paper`, if its networks had as many epochs."""
+    if scale == "paper":
+        return list(FAMILIES)
+    if scale != "gpu":
+        return []
+    for trained in _mnist(scale).values():
+        for job in trained:
+            if workspace.settled(job) != job:
+                return []
+    return ["mnist"]
 
 
 def _network(scale: Scale, workspace: Workspace, trained: Sequence[Job]) -> Network:
@@ -218,13 +247,26 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
     claims = _constant(findings.mnist, paper)
     for family in FAMILIES:
         widths = evaluated_widths(findings.of(family))
-        if findings.scale == "paper":
+        if findings.scale == "paper" or family in findings.comparable:
             claims += _values(family, widths, paper.of(family))
         else:
             claims.append(_incomparable(family, widths, paper.of(family)))
         claims += readings(NAME, family, widths)
         claims += orders(NAME, family, widths, lacking=PLATEAU)
+    for name, network in findings.wrn.items():
+        claims.append(_own_network(int(name), network, paper))
     return claims
+
+
+def _own_network(width: int, network: Network, paper: Paper) -> Claim:
+    """The paper's own network by another recipe: both numbers, and no judgement."""
+    said = Statement(
+        f"table1/cifar10_wrn_{width}",
+        f"cifar10: the accuracies of WRN-34-{width} ({' / '.join(ACCURACIES)})",
+        paper=" / ".join(f"{number:g}%" for number in paper.cifar10[width]),
+        why=COMPRESSED,
+    )
+    return untested(said, ours=" / ".join(cell(accuracies) for accuracies in network.accuracies) + "%")
 
 
 def _constant(mnist: Mapping[str, Network], paper: Paper) -> list[Claim]:
@@ -307,6 +349,8 @@ def tables(findings: Findings) -> list[Table]:
         Three tables.
     """
     cifar10 = _by_width(findings.cifar10)
+    for name, network in findings.wrn.items():
+        cifar10.append(Named(f"WRN-34-{name}", "", network))
     mnist = _by_width(findings.mnist)
     return [_main_table([*cifar10, *mnist]), _starts_table(mnist), _ensemble_table([*cifar10, *mnist])]
 

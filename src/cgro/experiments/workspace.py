@@ -1,7 +1,7 @@
 """The directory of one reproduction: DIR/runs/JOB, DIR/ARTIFACT, the page; what is finished is here or in the store."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cgro._check import BadRequest, bad
@@ -60,7 +60,59 @@ class Workspace:
         """
         known = plan.known_options(job.module())
         computing = {name: value for name, value in self.computing.items() if name in known}
-        return {**computing, **job.filled_in(self.runs)}
+        return {**computing, **self.settled(job).filled_in(self.runs)}
+
+    def settled(self, job: Job) -> Job:
+        """A job with its free settings as they are decided; see `decided`.
+
+        Args:
+            job: any.
+
+        Returns:
+            The job with those settings; as it is where nothing is decided.
+
+        Raises:
+            BadRequest: see `found`.
+        """
+        decided = self.decided(job)
+        if decided is None:
+            return job
+        settings = dict(job.settings)
+        for name in job.free:
+            if name in settings and name in decided:
+                settings[name] = decided[name]
+        return replace(job, settings=settings)
+
+    def decided(self, job: Job) -> Mapping[str, object] | None:
+        """Where a job's free settings are decided: in its own run, finished or not, else in that of another seed.
+
+        Seeds of one network are compared, so they must agree: the first that is finished decides for all. A job that is
+        `like` another takes what is decided there.
+
+        Args:
+            job: any.
+
+        Returns:
+            Settings of a run; None where nothing is decided.
+
+        Raises:
+            BadRequest: see `found`.
+        """
+        if not job.free:
+            return None
+        own = Run(self.folder(job))
+        if own.is_run():
+            return own.config
+        for other in self.planned:
+            if other.name == job.like:
+                return self.decided(other)
+        alike = _without_seed(job)
+        for other in (job, *self.planned):
+            if other.command == job.command and other.free == job.free and _without_seed(other) == alike:
+                found = self.found(other)
+                if found is not None:
+                    return found.config
+        return None
 
     def here(self, job: Job) -> Run | None:
         """The whole finished run of a job.
@@ -83,6 +135,8 @@ class Workspace:
             run.check_version()
             there = run.config
             for name, value in plain(job.filled_in(self.runs)).items():
+                if name in job.free:
+                    continue
                 if there.get(name) != value and not _is_moved(job.settings.get(name), there.get(name)):
                     raise BadRequest(
                         f"{run.path}: expected a run with {name} {value}, got {there.get(name)}; choose another --out"
@@ -178,6 +232,11 @@ class Workspace:
             Those whose results are neither here nor in the store.
         """
         return [job for job in self.planned if self.found(job) is None]
+
+
+def _without_seed(job: Job) -> dict[str, object]:
+    """What seeds of one network have in common."""
+    return {name: value for name, value in job.fixed.items() if name != "seed"}
 
 
 def _is_moved(setting: object, there: object) -> bool:

@@ -31,7 +31,7 @@ ABOUT = {
     "smoke": "tiny networks and few seeds: it tests the machinery and judges only what is exact",
     "cpu": "real MNIST and CIFAR-10 (JPEG mirror), smaller networks than the paper's, about five hours on two cores "
     "with bfloat16, summed over sittings",
-    "gpu": "one GPU, whole data sets, networks between",
+    "gpu": "real MNIST and CIFAR-10 (JPEG mirror), whole data sets, in slices of minutes of one GPU",
     "paper": "the paper's networks, data and radii",
 }
 MARKS = {
@@ -50,6 +50,7 @@ SMOKE = (
     "Smoke: a few images of mnist5k stand in for the paper's data, two seeds at most. Numbers and figures of this "
     "section show that the machinery works and say nothing about the paper."
 )
+SIDE_BY_SIDE = "The same claims at every scale that has been made, side by side:"
 LONGEST_FIGURE = 16 << 20
 """Bytes of a figure that is put into the page. A choice; ours have some 100,000."""
 HEAD = (
@@ -73,8 +74,8 @@ HEAD = (
 def markdown(groups: Sequence[Sequence[Result]], start: Path, *, head: str = "") -> str:
     """The page as Markdown. Figures are linked relative to `start`, the folder of the page.
 
-    An artifact with results at several scales is shown in full at the most telling one, and named in the overview at
-    all.
+    An artifact with results at several scales is shown in full at the most telling one, with the claims of all side by
+    side.
 
     Args:
         groups: as from `in_order`.
@@ -86,8 +87,8 @@ def markdown(groups: Sequence[Sequence[Result]], start: Path, *, head: str = "")
     """
     lines = [head, ""] if head else []
     lines += _overview(groups)
-    for most_telling, *_ in groups:
-        lines += _section(most_telling, start)
+    for group in groups:
+        lines += _section(group, start)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -111,8 +112,9 @@ def _counts(claims: Sequence[ClaimRecord]) -> list[str]:
     return [str(verdicts.count(verdict) or "") for verdict in VERDICTS]
 
 
-def _section(result: Result, start: Path) -> list[str]:
+def _section(group: Sequence[Result], start: Path) -> list[str]:
     """One artifact: claims, figures, tables, rules, and who made it."""
+    result = group[0]
     summary = result.summary
     lines = [f"## {line_of(summary.title)}", "", f"`cgro reproduce {summary.artifact} --scale {summary.scale}`", ""]
     if summary.scale == "smoke":
@@ -121,6 +123,8 @@ def _section(result: Result, start: Path) -> list[str]:
     for claim in summary.claims:
         rows.append([claim.statement, claim.paper, claim.ours, MARKS[claim.verdict], claim.reason])
     lines += table_of(CLAIM_COLUMNS, rows)
+    if len(group) > 1:
+        lines += [SIDE_BY_SIDE, "", *table_of(scale_columns(group), claims_by_scale(group))]
     for figure in summary.figures:
         link = Path(os.path.relpath(result.path / figure.file, start)).as_posix()
         caption = line_of(figure.caption)
@@ -131,6 +135,47 @@ def _section(result: Result, start: Path) -> list[str]:
     if rules:
         lines += ["Rules of the verdicts:", "", *(f"- {rule}." for rule in rules), ""]
     return [*lines, *(f"- Made by {origin}" for origin in origins_of(summary)), ""]
+
+
+def scale_columns(group: Sequence[Result]) -> list[str]:
+    """The columns of `claims_by_scale`.
+
+    Args:
+        group: results of one artifact at several scales.
+
+    Returns:
+        The paper's value, and ours with its verdict at each scale.
+    """
+    columns = ["claim", "paper"]
+    for result in group:
+        columns += [f"ours, {result.summary.scale}", f"verdict, {result.summary.scale}"]
+    return columns
+
+
+def claims_by_scale(group: Sequence[Result]) -> list[list[str]]:
+    """The claims of one artifact at all of its scales, one row a claim.
+
+    Args:
+        group: results of one artifact, the most telling scale first.
+
+    Returns:
+        Cells in the order of `scale_columns`; empty where a scale has no such claim.
+    """
+    by_scale: list[dict[str, ClaimRecord]] = []
+    names: dict[str, str] = {}
+    for result in group:
+        own = {claim.name: claim for claim in result.summary.claims}
+        by_scale.append(own)
+        for name, claim in own.items():
+            names.setdefault(name, claim.paper)
+    rows = []
+    for name, paper in names.items():
+        row = [name.partition("/")[2] or name, paper]
+        for own in by_scale:
+            claim = own.get(name)
+            row += ["", ""] if claim is None else [claim.ours, claim.verdict]
+        rows.append(row)
+    return rows
 
 
 def html(groups: Sequence[Sequence[Result]], start: Path, *, title: str) -> str:
@@ -157,6 +202,7 @@ def html(groups: Sequence[Sequence[Result]], start: Path, *, title: str) -> str:
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     jinja.filters.update(line=line_of, anchor=anchor, counts=_counts)
     jinja.globals.update(about=ABOUT, verdicts=VERDICTS, plain=PLAIN, claim_columns=CLAIM_COLUMNS, smoke=SMOKE)
+    jinja.globals.update(side_by_side=SIDE_BY_SIDE, scale_columns=scale_columns, claims_by_scale=claims_by_scale)
     jinja.globals.update(shown_tables=shown_tables, rules_of=rules_of, origins_of=origins_of)
     style, _, _ = loader.get_source(jinja, "reproduction.css")
     return jinja.get_template("reproduction.html").render(
