@@ -279,7 +279,9 @@ class Evaluator:
         Returns:
             (B,) margins, positive exactly where the network is right.
         """
-        return margin(evaluated_outputs(self.model, points), self.y)
+        # Not on a copy: the network was seen not to write on its input, or is given copies by itself.
+        with full_float32(points.device):
+            return margin(outputs_of(self.model, points), self.y)
 
     def update(self, points: Tensor, step: int | Tensor = 0) -> None:
         """Evaluate points in float32 and keep those of lowest margin: one forward pass.
