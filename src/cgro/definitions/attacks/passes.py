@@ -118,7 +118,7 @@ def image_layout(x: Tensor, model: Model) -> Tensor:
 
 
 def is_channels_last(model: Model) -> bool:
-    """Whether a model's convolutions have weights in channels-last layout. Looks at every parameter up to the first one.
+    """Whether a model's convolutions have weights in channels-last layout.
 
     Args:
         model: any; a function has no weights.
