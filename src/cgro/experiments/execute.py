@@ -218,7 +218,11 @@ def carry_out_here(call: Call) -> float:
     await_release(call.folder)
     started = time.monotonic()
     try:
-        command.run(command.Config(**call.options, out=str(call.folder)))
+        options = dict(call.options)
+        if call.command == "train":
+            # What was published was trained in float32; a default that looks at the processor is for users' own runs.
+            options.setdefault("train_precision", "float32")
+        command.run(command.Config(**options, out=str(call.folder)))
     except CheckFailed as failed:  # written all the same, and a claim will say so
         say(f"  {failed}")
     except KeyboardInterrupt:  # the command's own advice is about itself
