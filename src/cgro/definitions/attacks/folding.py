@@ -10,6 +10,7 @@ nothing is known: its forward may use a part twice, or look in between.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +65,7 @@ def _folded(module: nn.Module) -> nn.Module:
 def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
     """Names of parts of which the second is applied to the first's output alone; None where nothing is known."""
     if type(module) is nn.Sequential:
-        names = list(module._modules)
-        return list(zip(names, names[1:], strict=False))
+        return list(pairwise(module._modules))
     # Of the class itself: one that inherits may have another forward.
     return type(module).__dict__.get("folds")
 
