@@ -116,7 +116,11 @@ def _is_read_by(running: Iterable[Job], job: Job) -> bool:
 
 
 def _call(job: Job, workspace: Workspace) -> Call:
-    return Call(job.name, job.command, workspace.options(job), workspace.folder(job))
+    options = workspace.options(job)
+    if job.command == "train":
+        # What was published was trained in float32, and a default that looks at the processor is for users' own runs.
+        options = {"train_precision": "float32", **options}
+    return Call(job.name, job.command, options, workspace.folder(job))
 
 
 def _end(job: Job, future: Future[float], workspace: Workspace, at_once: int) -> None:
@@ -218,11 +222,7 @@ def carry_out_here(call: Call) -> float:
     await_release(call.folder)
     started = time.monotonic()
     try:
-        options = dict(call.options)
-        if call.command == "train":
-            # What was published was trained in float32; a default that looks at the processor is for users' own runs.
-            options.setdefault("train_precision", "float32")
-        command.run(command.Config(**options, out=str(call.folder)))
+        command.run(command.Config(**call.options, out=str(call.folder)))
     except CheckFailed as failed:  # written all the same, and a claim will say so
         say(f"  {failed}")
     except KeyboardInterrupt:  # the command's own advice is about itself
