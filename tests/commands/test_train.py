@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cgro.cli import main
 from cgro.commands import train
 from cgro.commands._common import parse
+from cgro.definitions.attacks import bfloat16_pays
 from cgro.runs import Run
 from cgro.training import step_cost
 
@@ -61,7 +63,11 @@ class At(Extension):
 """
 
 
-@pytest.mark.parametrize("more", [{}, {"objective": "trades:beta=2", "extension": ["ema:decay=0.5"]}])
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"objective": "trades:beta=2", "extension": ["ema:decay=0.5"]}, {"train_precision": "bfloat16"}],
+    ids=["plain", "trades, ema", "bfloat16"],
+)
 def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict) -> None:
     """A real SIGKILL between two saves, then `--resume` in another process."""
     monkeypatch.chdir(tmp_path)
@@ -80,6 +86,22 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: 
         whole, cut = (tmp_path / d / "checkpoints" / name for d in ("whole", "cut"))
         assert whole.read_bytes() == cut.read_bytes()
     assert Run(tmp_path / "whole").summary["metrics"] == Run(tmp_path / "cut").summary["metrics"]
+
+
+def test_the_precision_of_the_step_is_recorded_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` is decided once; a run that goes on where the decision would be another one keeps its own."""
+    settings = replace(SMALL, model="lenet", width=1, epochs=1)
+    train.run(replace(settings, out=str(tmp_path / "auto")))
+    expected = "bfloat16" if bfloat16_pays(torch.device("cpu")) else "float32"
+    assert Run(tmp_path / "auto").config["train_precision"] == expected
+    out = tmp_path / "begun"
+    train.run(replace(settings, out=str(out), train_precision="bfloat16"))
+    (out / "summary.json").unlink()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    train.run(replace(settings, out=str(out)))
+    assert Run(out).config["train_precision"] == "bfloat16"
+    train.run(replace(settings, out=str(tmp_path / "masked")))
+    assert Run(tmp_path / "masked").config["train_precision"] == "float32"
 
 
 def test_no_collapse_is_told_above_images_that_use_a_share_of_the_range(

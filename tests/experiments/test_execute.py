@@ -168,3 +168,20 @@ def test_a_check_that_failed_is_a_result(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(train, "run", failed)
     call = Call("net/seed-0", "train", dict(training(0).settings), tmp_path / "run")
     assert carry_out_here(call) >= 0
+
+
+@pytest.mark.parametrize("own", [{}, {"train_precision": "bfloat16"}])
+def test_trainings_are_in_float32_unless_their_plan_says_otherwise(own: dict[str, str], tmp_path: Path) -> None:
+    """The default looks at the processor, and results that are compared must not."""
+    net = training(0, **own)
+    jobs = [net, evaluation("on/0", net)]
+    home = workspace(tmp_path, jobs)
+    seen: dict[str, object] = {}
+
+    def carry(call: Call) -> float:
+        seen[call.command] = call.options.get("train_precision")
+        finish(home, call)
+        return 1.0
+
+    execute(jobs, home, ThisProcess(), carry)
+    assert seen == {"train": own.get("train_precision", "float32"), "evaluate": None}

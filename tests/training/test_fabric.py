@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from tests.training.cases import small, train
+from torch import nn
 
 from cgro.data import Dataset
+from cgro.definitions.attacks import bfloat16_pays
+from cgro.models import build
 from cgro.training import Recipe, make_fabric
+from cgro.training.fabric import step_precision
 
 
 def test_bad_devices() -> None:
@@ -43,3 +47,19 @@ def test_curves_are_sent_to_trackers(digits: Dataset, tmp_path: Path, monkeypatc
     assert calls == ["mine", (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
     with pytest.raises(ValueError, match=r"cgro\[track\]"):
         make_fabric("cpu", track="tensorboard")
+
+
+def test_auto_takes_bfloat16_where_a_cpu_and_a_large_network_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "float32"
+    if bfloat16_pays(torch.device("cpu")):
+        expected = "bfloat16"
+    convolutions = build("lenet", (1, 12, 12), 3, width=1)
+    assert step_precision("auto", "cpu", convolutions) == expected
+    assert step_precision("auto", "cpu", nn.Linear(4, 3)) == "float32", "too small"
+    assert step_precision("auto", "cpu") == "float32", "nothing is known of it"
+    assert step_precision("float32", "cpu", convolutions) == "float32"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    assert step_precision("auto", "cpu", convolutions) == "float32", "the instructions are masked"
+    assert step_precision("bfloat16", "cpu", convolutions) == "bfloat16", "as was asked for"
+    with pytest.raises(ValueError, match="--train-precision"):
+        step_precision("float16", "cpu")

@@ -161,7 +161,9 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     eval_n: int = option(1000, "examples of each part evaluated after an epoch", low=1)
     keep_every: int = option(0, "epochs between checkpoints that are kept; 0 for none", low=0)
     final_n: int = option(10000, "examples of each part evaluated at the end", low=1)
-    train_precision: str = option("float32", "of the training step: float32 or bfloat16")
+    train_precision: str = option(
+        "auto", "of the training step: float32, bfloat16, or auto: bfloat16 where a CPU and a large network gain by it"
+    )
     track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")
     max_seconds: float = option(

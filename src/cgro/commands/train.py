@@ -68,6 +68,7 @@ from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, ma
 from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.extensions.base import prepare_extensions
+from cgro.training.fabric import PRECISIONS, step_precision
 from cgro.training.given import given_to
 from cgro.training.objectives import attack_of
 from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
@@ -142,6 +143,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     data, model = prepare(config)
+    config = replace(config, train_precision=_step_precision(config, path, model))
     prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begin("train", config, path) as run:
@@ -219,6 +221,15 @@ def _warn_of_few_for_validation(n: int) -> None:
             f"remark: only {n} validation examples; errors on them are uncertain by up to {error:.0%} (one standard "
             "error), and so is the checkpoint that they select; raise --validation"
         )
+
+
+def _step_precision(config: Config, path: str | Path | None, model: torch.nn.Module) -> str:
+    """What `auto` stands for: as an unfinished run in the directory was begun, or by processor and network."""
+    if config.train_precision == "auto" and path is not None and not config.overwrite and Run(Path(path)).is_run():
+        begun = Run(Path(path)).config.get("train_precision")
+        if begun in PRECISIONS:
+            return str(begun)
+    return step_precision(config.train_precision, config.device, model)
 
 
 def keep_examples(data: Dataset, run: Run) -> None:
@@ -387,8 +398,9 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
     Returns:
         Seconds per example and epoch.
     """
-    fabric = make_fabric(config.device, precision=config.train_precision)
     data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
+    precision = step_precision(config.train_precision, config.device, model)
+    fabric = make_fabric(config.device, precision=precision)
     part = data.train.head(batch or config.batch_size).to(fabric.device)
     recipe = replace(config.recipe(), augment="none")
     standard = Adversarial(NoAttack(), robust_weight=0.0)

@@ -8,27 +8,7 @@ from torch import Tensor
 
 from cgro._check import bad
 from cgro.definitions.inputs import describe
-
-# SplitMix64's constants as signed integers: torch multiplies int64 alone, and wraps as uint64 would.
-_GAMMA = 0x9E3779B97F4A7C15 - 2**64
-_FIRST = 0xBF58476D1CE4E5B9 - 2**64
-_SECOND = 0x94D049BB133111EB - 2**64
-
-
-def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's output function (Steele, Lea and Flood, OOPSLA 2014), in int64 wrapping; overwrites z."""
-    for shift, factor in ((30, _FIRST), (27, _SECOND)):
-        z ^= _shifted(z, shift)
-        z *= factor
-    z ^= _shifted(z, 31)
-    return z
-
-
-def _shifted(z: Tensor, shift: int) -> Tensor:
-    """z >> shift as of an unsigned integer."""
-    high = z >> shift
-    high &= 2 ** (64 - shift) - 1
-    return high
+from cgro.definitions.splitmix import GAMMA, mix, uniform_numbers
 
 
 class Draws:
@@ -65,7 +45,7 @@ class Draws:
         """
         digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
         base = int.from_bytes(digest[:8], "big", signed=True)
-        return cls(_mix(_mix(index.long() * _GAMMA) + base))
+        return cls(mix(mix(index.long() * GAMMA) + base))
 
     @classmethod
     def from_generator(cls, generator: torch.Generator, n: int) -> "Draws":
@@ -122,10 +102,9 @@ class Draws:
         Returns:
             (B, n) float64, uniform on the multiples of 2^-53 in [0, 1).
         """
-        steps = torch.arange(self.position + 1, self.position + n + 1, device=self.keys.device)
+        drawn = self.position
         self.position += n
-        bits = _mix(self.keys[:, None] + steps * _GAMMA)
-        return _shifted(bits, 11).double().mul_(2.0**-53)
+        return uniform_numbers(self.keys, drawn, n)
 
     def normal(self, n: int) -> Tensor:
         """Draw from the standard normal distribution (Box and Muller, 1958).

@@ -201,11 +201,10 @@ class ThreatModel:
         """How far each coordinate may go down and up before it leaves the box, both >= 0, (B, D)."""
         flat = center.flatten(1)
         if self.box is None:
-            unbounded = torch.full_like(flat, math.inf)
-            return unbounded, unbounded
-        return (flat - self.box[0]).clamp_min(0), (self.box[1] - flat).clamp_min(0)
+            return torch.full_like(flat, math.inf), torch.full_like(flat, math.inf)
+        return (flat - self.box[0]).clamp_min_(0), (self.box[1] - flat).clamp_min_(0)
 
-    def project(self, x: Tensor, center: Tensor) -> Tensor:
+    def project(self, x: Tensor, center: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The exact Euclidean projection onto ball and box together.
 
         argmin_z ‖z - x‖_2 subject to ‖z - center‖_p <= radius and z in the box; `center` must lie in the box.
@@ -216,6 +215,8 @@ class ThreatModel:
         Args:
             x: (B, *S) points.
             center: (B, *S), in the box.
+            out: (B, *S), written and returned; may be x. None means new memory, which costs a CPU more than the
+                arithmetic of p = inf.
 
         Returns:
             (B, *S), in the dtype of x.
@@ -226,8 +227,8 @@ class ThreatModel:
         """
         if self.p == math.inf:
             # Without reshaping, which would copy images in channels_last layout at every step of an attack.
-            # In place on the difference: memory that is taken anew costs a CPU more than the arithmetic.
-            near = (x - center).clamp_(-self.radius, self.radius).add_(center)
+            # In place on the difference.
+            near = torch.sub(x, center, out=out).clamp_(-self.radius, self.radius).add_(center)
             if self.box is not None:
                 near.clamp_(*self.box)
             return near
@@ -239,17 +240,20 @@ class ThreatModel:
             kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
         else:
             kept = _shrink_to_simplex(size, room, self.radius)
-        moved = torch.copysign(kept, delta)
-        return self._place(torch.minimum(torch.maximum(moved, -down), up), center)
+        moved = self._place(torch.copysign(kept, delta), center, down, up)
+        if out is None:
+            return moved
+        return out.copy_(moved)
 
-    def _place(self, delta: Tensor, center: Tensor) -> Tensor:
-        """center + delta, then clamped: the sum may round across the edge of the box."""
-        return self._into_box(center + delta.view_as(center))
+    def _place(self, delta: Tensor, center: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """center + delta cut at the room, then clamped: the sum may round across the edge. Overwrites delta and down.
 
-    def _into_box(self, x: Tensor) -> Tensor:
-        if self.box is None:
-            return x
-        return x.clamp(*self.box)
+        All of them are (B, D) but for the centers.
+        """
+        placed = delta.clamp_(down.neg_(), up).view_as(center).add_(center)
+        if self.box is not None:
+            placed.clamp_(*self.box)
+        return placed
 
     def sample(self, center: Tensor, generator: torch.Generator | Draws) -> Tensor:
         """A point drawn uniformly from the ball around each center, then clipped into the box.
@@ -279,7 +283,8 @@ class ThreatModel:
             sign = torch.where(draws.uniform(n) < 0.5, -1.0, 1.0)
             delta = self.radius * sign * exponential[:, :-1] / exponential.sum(1, keepdim=True)
         down, up = self._room(center)
-        return self._place(torch.minimum(torch.maximum(delta.to(flat), -down), up), center)
+        # To the type of the centers before the rest, as a copy: an attack's own.
+        return self._place(delta.to(flat, copy=True), center, down, up)
 
     def steepest(self, gradient: Tensor, x: Tensor | None = None, size: float | None = None) -> Tensor:
         """The step that increases a linear function most.
@@ -318,7 +323,7 @@ class ThreatModel:
             v = _fill_largest(magnitude, room, size)
         return torch.copysign(v, g).view_as(gradient)
 
-    def direction(self, gradient: Tensor) -> Tensor:
+    def direction(self, gradient: Tensor, *, out: Tensor | None = None) -> Tensor:
         """The unit step that projected gradient ascent takes: sign(g) for inf, g/‖g‖_2 for 2, g/‖g‖_inf for 1.
 
         For p = 1 and 2 it is a positive multiple of the gradient, so a fixed point of `project` after the step
@@ -327,13 +332,14 @@ class ThreatModel:
 
         Args:
             gradient: (B, *S).
+            out: (B, *S), memory that p = inf writes its result in; None means new memory.
 
         Returns:
             (B, *S); zero where the gradient is zero.
         """
-        g = gradient.flatten(1)
         if self.p == math.inf:
-            return gradient.sign()
+            return torch.sign(gradient, out=out)
+        g = gradient.flatten(1)
         order = 2 if self.p == 2 else math.inf
         return (g / torch.linalg.vector_norm(g, ord=order, dim=1, keepdim=True).clamp_min(1e-30)).view_as(gradient)
 

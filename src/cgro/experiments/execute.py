@@ -114,7 +114,11 @@ def _is_read_by(running: Iterable[Job], job: Job) -> bool:
 
 
 def _call(job: Job, workspace: Workspace) -> Call:
-    return Call(job.name, job.command, workspace.options(job), workspace.folder(job))
+    options = workspace.options(job)
+    if job.command == "train":
+        # What was published was trained in float32, and a default that looks at the processor is for users' own runs.
+        options = {"train_precision": "float32", **options}
+    return Call(job.name, job.command, options, workspace.folder(job))
 
 
 def _end(job: Job, future: Future[float], workspace: Workspace, at_once: int) -> None:

@@ -86,6 +86,10 @@ class PreActBlock(nn.Module):
         stride: of the first convolution and of the shortcut.
     """
 
+    folds = (("conv1", "bn2"),)
+    """Read by `cgro.definitions.attacks.folding`: the second is applied to the output of the first, and to nothing
+    else."""
+
     def __init__(self, n_inputs: int, n_outputs: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(n_inputs)
@@ -194,6 +198,9 @@ class Residual(nn.Module):
     Args:
         layers: f, one after the other.
     """
+
+    folds = ()
+    """See `PreActBlock.folds`: nothing here, but in f."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()

@@ -10,10 +10,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins import MixedPrecision
+from torch import nn
 
 from cgro._check import bad, one_of
+from cgro.definitions.attacks.precision import uses_bfloat16
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = ("none", "tensorboard", "wandb")
 
 
@@ -22,7 +24,8 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: of the training step's forward pass; `bfloat16` casts its products (weights stay float32).
+        precision: of the training step; `bfloat16` casts its products, weights and their updates stay float32.
+            `auto` is float32 here, where no network is known; see `step_precision`.
         track: none, tensorboard or wandb.
         folder: of the run, where trackers write; None for the current one.
 
@@ -41,9 +44,38 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
     if kind == "cuda":
         devices = [number]
     plugins = None
-    if one_of(precision, "--train-precision", PRECISIONS) == "bfloat16":
+    if step_precision(precision, kind) == "bfloat16":
         plugins = MixedPrecision("bf16-mixed", device=kind)
     return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
+
+
+def step_precision(precision: str, device: str, network: nn.Module | None = None) -> str:
+    """The precision of a training's steps, decided once, before the first.
+
+    `auto` takes bfloat16 on a CPU that multiplies it, for networks that are large enough, as attacks do. On a GPU it
+    takes float32: what bfloat16 brings there has not been measured with a step captured as a whole.
+
+    Args:
+        precision: auto, float32 or bfloat16.
+        device: see `make_fabric`.
+        network: that is trained; None means that nothing is known of it.
+
+    Returns:
+        float32 or bfloat16.
+
+    Raises:
+        BadRequest: another precision, or a device that is not here.
+
+    Example:
+        >>> step_precision("auto", "cpu", nn.Linear(3, 2)), step_precision("bfloat16", "cpu")
+        ('float32', 'bfloat16')
+    """
+    if one_of(precision, "--train-precision", PRECISIONS) != "auto":
+        return precision
+    kind, _ = _device(device)
+    if network is None or kind != "cpu" or not uses_bfloat16("auto", network, torch.empty(0)):
+        return "float32"
+    return "bfloat16"
 
 
 def _device(name: str) -> tuple[str, int]:

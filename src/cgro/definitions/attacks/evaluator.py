@@ -11,6 +11,7 @@ from torch import Tensor
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.dropping import Dropping, rows_to_keep
 from cgro.definitions.attacks.float32 import full_float32
+from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
 from cgro.definitions.attacks.reads import LabelRange, Watch, require_finite_passes
@@ -56,6 +57,7 @@ class Evaluator:
         dropping: how a search goes on with fewer examples.
         watch: takes note of what is checked after the search.
         plain: take float32 for `auto`.
+        proposer: what `gradient` and `outputs` call: in bfloat16 the network with BatchNorm folded; None means `model`.
 
     Example:
         >>> x, y = torch.tensor([[0.5], [0.9]]), torch.tensor([1, 1])
@@ -75,6 +77,7 @@ class Evaluator:
     dropping: Dropping = "never"
     watch: Watch = field(default_factory=Watch)
     plain: bool = False
+    proposer: Model | None = None
 
     @classmethod
     def begin(
@@ -129,7 +132,10 @@ class Evaluator:
             margins = torch.full_like(margins, math.inf)
         best = Best(x, margins, until_wrong=options.until_wrong)
         best.lowest_clean = lowest
-        return cls(model, x, y, best, bfloat16, dropping=options.dropping, watch=watch, plain=options.plain)
+        begun = cls(model, x, y, best, bfloat16, dropping=options.dropping, watch=watch, plain=options.plain)
+        if not bfloat16:
+            return begun
+        return replace(begun, proposer=folded(model))
 
     def finish(self) -> None:
         """Evaluate the clean inputs that may be no stronger than what the search found."""
@@ -224,7 +230,8 @@ class Evaluator:
         if self.plain and precision == "auto":
             precision = "float32"
         bfloat16 = uses_bfloat16(precision, self.model, x)
-        inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active)
+        proposer = folded(self.model) if bfloat16 else None
+        inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active, proposer=proposer)
         return inner, rows
 
     @contextlib.contextmanager
@@ -254,7 +261,7 @@ class Evaluator:
         Raises:
             BadRequest: the output does not depend differentiably on the input.
         """
-        return loss_gradient(self.model, points, self.y, loss)
+        return loss_gradient(self._searched, points, self.y, loss)
 
     def outputs(self, points: Tensor) -> Tensor:
         """One forward pass, in the precision of the search.
@@ -265,7 +272,7 @@ class Evaluator:
         Returns:
             (B, C) or (B,).
         """
-        outputs = outputs_of(self.model, points, bfloat16=self.bfloat16)
+        outputs = outputs_of(self._searched, points, bfloat16=self.bfloat16)
         if self.bfloat16:
             return outputs.to(points.dtype)
         return outputs
@@ -279,7 +286,9 @@ class Evaluator:
         Returns:
             (B,) margins, positive exactly where the network is right.
         """
-        return margin(evaluated_outputs(self.model, points), self.y)
+        # Not on a copy: the network was seen not to write on its input, or is given copies by itself.
+        with full_float32(points.device):
+            return margin(outputs_of(self.model, points), self.y)
 
     def update(self, points: Tensor, step: int | Tensor = 0) -> None:
         """Evaluate points in float32 and keep those of lowest margin: one forward pass.
@@ -361,6 +370,13 @@ class Evaluator:
             (R,) int64, their positions among the examples of this evaluator. Reads the number of them on the host.
         """
         return torch.nonzero(self._known_margins() > 0).squeeze(1)
+
+    @property
+    def _searched(self) -> Model:
+        """The network that proposes."""
+        if self.proposer is None:
+            return self.model
+        return self.proposer
 
     def _known_margins(self) -> Tensor:
         if self.rows is None:

@@ -112,14 +112,29 @@ def image_layout(x: Tensor, model: Model) -> Tensor:
     Returns:
         The same values.
     """
-    if x.ndim != 4 or not isinstance(model, nn.Module):
-        return x
-    for weight in model.parameters():
-        if weight.ndim != 4 or weight.is_contiguous():
-            continue
-        if weight.is_contiguous(memory_format=torch.channels_last):
-            return x.contiguous(memory_format=torch.channels_last)
+    if x.ndim == 4 and is_channels_last(model):
+        return x.contiguous(memory_format=torch.channels_last)
     return x
+
+
+def is_channels_last(model: Model) -> bool:
+    """Whether a model's convolutions have weights in channels-last layout.
+
+    Args:
+        model: any; a function has no weights.
+
+    Returns:
+        Whether any weight of four axes lies so, and not as usual at the same time.
+    """
+    if not isinstance(model, nn.Module):
+        return False
+    for module in model.modules():
+        for weight in module._parameters.values():
+            if weight is None or weight.ndim != 4 or weight.is_contiguous():
+                continue
+            if weight.is_contiguous(memory_format=torch.channels_last):
+                return True
+    return False
 
 
 def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] = outputs_of) -> tuple[Result, Model]:

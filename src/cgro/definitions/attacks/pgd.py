@@ -134,20 +134,26 @@ class PGD(GradientAttack):
         """One restart. `clock` is the number of its first step, counted over all restarts."""
         x = image_layout(evaluator.x, evaluator.model)
         current = image_layout(start, evaluator.model)
-        trail = Trail(current, evaluator.y, clock)
+        trail = None
+        if self.keep == "best":
+            trail = Trail(current, evaluator.y, first=clock, n=self.n_steps + 1)
+            current = trail.place().copy_(current)
         loss = loss_of_rows(self.objective, evaluator.rows)
         gradient = current
+        direction = None
         for _ in range(self.n_steps):
             outputs, gradient = evaluator.gradient(current, loss)
-            if self.keep == "best":
-                trail.add(current, outputs)
             evaluator.watch.see_gradient(gradient)
-            direction = self.threat.direction(gradient)
+            direction = self.threat.direction(gradient, out=direction)
             moved = torch.add(current, direction, alpha=self.step, out=direction)
-            current = self.threat.project(moved, x)
+            place = None
+            if trail is not None:
+                trail.add(outputs)
+                place = trail.place()
+            current = self.threat.project(moved, x, out=place)
         end = clock + self.n_steps
         last = evaluator.margins(current)
-        if self.keep == "last":
+        if trail is None:
             evaluator.best.replace(current, last, end, evaluator.rows, among=evaluator.active)
             return
         # The last iterate first: it is the strongest as a rule, and was evaluated in float32 in any case. The others

@@ -14,39 +14,59 @@ class Trail:
     """The point of lowest margin among the iterates of an ascent, per example, as `Best` would keep it.
 
     A comparison at every step is a dozen small operations, each of which a GPU waits for as long as for a large one.
-    Here a step only remembers where it was, and a dozen operations compare up to `CHUNK` steps.
+    Here a step only remembers where it was, and a dozen operations compare up to `CHUNK` steps. The ascent writes its
+    iterates into one piece of memory, of which the comparison copies none but the best ones.
 
     Args:
-        x: (B, *S) where the ascent starts.
+        like: (B, *S), of the shape and in the layout of the iterates; its values do not matter.
         y: (B,) labels.
         first: number of the first step.
+        n: iterates that are expected; a bound on the memory.
 
     Example:
-        >>> trail = Trail(torch.zeros(1, 1), torch.tensor([1]), first=5)
+        >>> trail = Trail(torch.zeros(1, 1), torch.tensor([1]), first=5, n=4)
         >>> for value, score in ((1.0, 0.5), (2.0, -0.5), (3.0, -2.0), (4.0, 1.0)):
-        ...     trail.add(torch.tensor([[value]]), torch.tensor([score]))
+        ...     _ = trail.place().fill_(value)
+        ...     trail.add(torch.tensor([score]))
         >>> found = trail.candidates()
         >>> found.x, found.margins, found.step
         (tensor([[3.]]), tensor([-2.]), tensor([6]))
     """
 
-    def __init__(self, x: Tensor, y: Tensor, first: int) -> None:
-        self._best = Best.nothing(x)
+    def __init__(self, like: Tensor, y: Tensor, *, first: int, n: int) -> None:
+        self._like = like
         self._y = y
         self._next = first
-        self._points: list[Tensor] = []
+        self._n_left = n
+        self._best: Best | None = None
+        self._room: Tensor | None = None
         self._outputs: list[Tensor] = []
 
-    def add(self, points: Tensor, outputs: Tensor) -> None:
-        """Remember an iterate.
+    def place(self) -> Tensor:
+        """Where the ascent writes its next iterate.
+
+        Returns:
+            (B, *S), without values; not to be written on once `add` was called.
+        """
+        n = len(self._y)
+        if self._room is None:
+            # A new piece for each chunk, as a network may have kept what it was given.
+            size = (max(1, min(CHUNK, self._n_left)) * n, *self._like.shape[1:])
+            self._room = self._like.new_empty(size)
+            if not self._like.is_contiguous() and self._like.ndim == 4:
+                self._room = torch.empty_like(self._room, memory_format=torch.channels_last)
+        at = len(self._outputs) * n
+        return self._room[at : at + n]
+
+    def add(self, outputs: Tensor) -> None:
+        """Remember the iterate that was written last.
 
         Args:
-            points: (B, *S); must not be written on afterwards.
             outputs: (B, C) or (B,), there.
         """
-        self._points.append(points)
         self._outputs.append(outputs)
-        if len(self._points) == CHUNK:
+        self._n_left -= 1
+        if len(self._outputs) == CHUNK:
             self._compare()
 
     def candidates(self) -> Best:
@@ -55,21 +75,27 @@ class Trail:
         Returns:
             Their `step` is the one at which an example was first wrong.
         """
-        if self._points:
+        if self._outputs:
             self._compare()
+        if self._best is None:
+            return Best.nothing(self._like)
         return self._best
 
     def _compare(self) -> None:
-        n_steps = len(self._points)
+        assert self._room is not None
+        n_steps = len(self._outputs)
         n = len(self._y)
         margins = margin(torch.cat(self._outputs), self._y.repeat(n_steps)).view(n_steps, n)
         # NaN is never lower; `min` would take it for the lowest.
         margins = torch.where(margins.isnan(), torch.inf, margins)
         lowest, at = margins.min(0)
         first_wrong = (margins <= 0).to(torch.uint8).argmax(0)
-        places = at * n + torch.arange(n, device=at.device)
-        points = torch.cat(self._points)[places]
-        self._best.update(points, lowest, step=self._next + first_wrong)
+        points = self._room[at * n + torch.arange(n, device=at.device)]
+        steps = self._next + first_wrong
+        if self._best is None:
+            self._best = Best.found(points, lowest, steps)
+        else:
+            self._best.update(points, lowest, step=steps)
         self._next += n_steps
-        self._points = []
+        self._room = None
         self._outputs = []

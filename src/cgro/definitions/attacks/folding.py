@@ -1,0 +1,111 @@
+"""BatchNorm folded into the convolution before it, for passes that only propose: less to read and write in each.
+
+In evaluation mode both are affine: bn(w * x + b) = (s w) * x + (s (b - mean) + beta), s = gamma / sqrt(var + eps). They
+are equal up to rounding, so bfloat16 may propose with the one, and float32 decides with the other, the caller's own.
+Nothing of the caller's is written: what changes is a copy of the containers around the pair, which share all else.
+
+A pair is folded only where it is known that the one is applied to the output of the other and to nothing else: in
+`nn.Sequential`, and in classes that say so by an attribute of their own, `folds`, pairs of names. Below any other class
+nothing is known: its forward may use a part twice, or look in between.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from cgro.definitions.losses import Model
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def folded(model: Model) -> Model:
+    """The same function with as many BatchNorms folded as are known to be foldable.
+
+    Args:
+        model: any; it is left as it is. Its modes are looked at: BatchNorm in training mode is never folded.
+
+    Returns:
+        A network that shares what is not folded, or `model` itself where nothing can be.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+        >>> [type(part).__name__ for part in folded(net)], type(net[1]).__name__
+        (['Conv2d', 'Identity', 'ReLU'], 'BatchNorm2d')
+    """
+    # A graph in the making has no place for new modules; what compiles folds on its own.
+    if not isinstance(model, nn.Module) or torch.compiler.is_compiling():
+        return model
+    return _folded(model)
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    pairs = _pairs(module)
+    if pairs is None or getattr(module, "_compiled_call_impl", None) is not None:
+        return module
+    changed: dict[str, nn.Module] = {}
+    for name, child in module._modules.items():
+        if child is None:
+            continue
+        found = _folded(child)
+        if found is not child:
+            changed[name] = found
+    for conv_name, norm_name in pairs:
+        conv = module._modules.get(conv_name)
+        norm = module._modules.get(norm_name)
+        if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and _is_plain(conv) and _is_plain(norm):
+            changed[conv_name] = _merged(conv, norm)
+            changed[norm_name] = nn.Identity()
+    if not changed:
+        return module
+    return _with(module, _modules={**module._modules, **changed})
+
+
+def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
+    """Names of parts of which the second is applied to the first's output alone; None where nothing is known."""
+    if type(module) is nn.Sequential:
+        return list(pairwise(module._modules))
+    # Of the class itself: one that inherits may have another forward.
+    return type(module).__dict__.get("folds")
+
+
+def _is_plain(module: nn.Conv2d | nn.BatchNorm2d) -> bool:
+    """Whether a part does what its class says, in evaluation: nobody hooks in, and statistics are kept."""
+    if any(getattr(module, name) for name in _HOOKS):
+        return False
+    if isinstance(module, nn.BatchNorm2d):
+        return not module.training and module.running_mean is not None and module.running_var is not None
+    return True
+
+
+def _merged(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    with torch.no_grad():
+        scale = torch.rsqrt(variance + norm.eps)
+        if norm.weight is not None:
+            scale = norm.weight * scale
+        shift = -mean
+        if conv.bias is not None:
+            shift = conv.bias + shift
+        shift = shift * scale
+        if norm.bias is not None:
+            shift = shift + norm.bias
+        # Elementwise, so the layout of the weight stays.
+        weight = conv.weight * scale.view(-1, 1, 1, 1)
+    return _with(conv, _parameters={"weight": _parameter(weight), "bias": _parameter(shift)})
+
+
+def _parameter(value: Tensor) -> nn.Parameter:
+    """One that requires a gradient: autocast casts it once a search, not once a pass, only then."""
+    return nn.Parameter(value.detach(), requires_grad=True)
+
+
+def _with(module: nn.Module, **changed: object) -> nn.Module:
+    """The same module with other parts: a shallow copy, past `__init__` and `__setattr__`."""
+    copy = module.__class__.__new__(module.__class__)
+    copy.__dict__.update(module.__dict__)
+    copy.__dict__.update(changed)
+    return copy

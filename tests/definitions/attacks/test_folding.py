@@ -1,0 +1,172 @@
+"""Folded BatchNorm, against the network itself in float64; and what must not be folded is not."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cgro.definitions import PGD, ThreatModel
+from cgro.definitions.attacks import SearchOptions
+from cgro.definitions.attacks.folding import folded
+from cgro.definitions.draws import draws_for
+from cgro.models import build
+
+
+def unlike_fresh(model: nn.Module) -> nn.Module:
+    """Statistics, scales and shifts as after training: none of them 0 or 1."""
+    g = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=g)
+            module.running_var.uniform_(0.2, 3.0, generator=g)
+            if module.weight is not None:
+                nn.init.normal_(module.weight, 1.0, 0.5, generator=g)
+                nn.init.normal_(module.bias, generator=g)
+    return model.eval()
+
+
+def n_folded(model: nn.Module) -> int:
+    found = folded(model)
+    assert isinstance(found, nn.Module)
+    return sum(type(part) is nn.Identity for part in found.modules())
+
+
+def small(*, bias: bool = True, affine: bool = True) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, stride=2, groups=1, bias=bias),
+        nn.BatchNorm2d(4, affine=affine, eps=0.01),
+        nn.ReLU(inplace=True),
+        nn.Sequential(nn.Conv2d(4, 4, 3, groups=2, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4)),
+        nn.Flatten(),
+        nn.Linear(64, 3),
+    )
+
+
+NETWORKS = {
+    "preactresnet": (lambda: build("preactresnet", (3, 8, 8), 10, width=2, seed=0), 8),
+    "resnet9": (lambda: build("resnet9", (3, 8, 8), 10, width=2, seed=0), 8),
+    "bias": (small, 2),
+    "no bias": (lambda: small(bias=False), 2),
+    "no affine": (lambda: small(affine=False), 2),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_function_and_its_gradient_are_the_same(name: str) -> None:
+    make, n = NETWORKS[name]
+    model = unlike_fresh(make()).double()
+    assert n_folded(model) == n
+    x = torch.rand(4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    expected = model(x)
+    found = folded(model)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+    ones = torch.ones_like(expected)
+    gradients = [torch.autograd.grad(outputs, x, ones)[0] for outputs in (found, expected)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-11)
+
+
+def test_the_check_sees_a_wrong_fold() -> None:
+    """The planted fault: a statistic that changes after folding."""
+    model = unlike_fresh(small())
+    network = folded(model)
+    model[1].running_mean += 0.5
+    x = torch.rand(4, 3, 8, 8)
+    assert not torch.allclose(network(x), model(x), atol=1e-3)
+
+
+def test_nothing_of_the_network_is_changed() -> None:
+    model = unlike_fresh(build("preactresnet", (3, 8, 8), 10, width=2, seed=0))
+    before = copy.deepcopy(model.state_dict())
+    modules = list(model.modules())
+    network = folded(model)
+    assert all(a is b for a, b in zip(modules, model.modules(), strict=True))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert network[-1] is model[-1], "what is not folded is shared"
+
+
+class Peeks(nn.Module):
+    """A user's own, which looks in between the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small()
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw = self.body[0](x)
+        return self.body[5](self.body[4](self.body[3](self.body[1](raw) + raw)))
+
+
+class Declares(nn.Module):
+    folds = (("conv", "norm"),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(4)
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).mean((2, 3))
+
+
+class Inherits(Declares):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).mean((2, 3)) + self.conv(x).mean((2, 3))
+
+
+def hooked() -> nn.Module:
+    model = small()
+    model[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return model
+
+
+def without_statistics() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))
+
+
+def not_adjacent() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "n"),
+    [(Peeks, 0), (Inherits, 0), (Declares, 1), (hooked, 1), (without_statistics, 0), (not_adjacent, 0)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_only_what_is_known_is_folded(make, n: int) -> None:
+    model = unlike_fresh(make()) if make is not without_statistics else make().eval()
+    assert n_folded(model) == n
+    x = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(folded(model)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_in_training_mode_nothing_is_folded() -> None:
+    model = small().train()
+    assert folded(model) is model
+    function = lambda x: x  # noqa: E731
+    assert folded(function) is function
+
+
+def test_a_convolution_in_two_places_is_folded_in_each() -> None:
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    model = unlike_fresh(nn.Sequential(conv, nn.BatchNorm2d(3), nn.ReLU(), conv, nn.BatchNorm2d(3)))
+    assert n_folded(model) == 2
+    x = torch.rand(4, 3, 8, 8)
+    torch.testing.assert_close(folded(model)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_search_in_bfloat16_proposes_with_the_folded_and_decides_with_the_network() -> None:
+    model = unlike_fresh(build("preactresnet", (3, 8, 8), 10, width=2, seed=0))
+    x = torch.rand(6, 3, 8, 8)
+    y = model(x).argmax(1)
+    attack = PGD(ThreatModel(math.inf, 0.1), n_steps=3, precision="bfloat16")
+    found = attack.search_batch(model, x, y, draws_for(None, 6, x.device), SearchOptions())
+    assert found.proposer is not model
+    assert found.model is model
+    with torch.no_grad():
+        outputs = model(found.best.x)
+    right = outputs.gather(1, y[:, None]).squeeze(1)
+    expected = right - outputs.scatter(1, y[:, None], -torch.inf).amax(1)
+    torch.testing.assert_close(found.best.margins, expected, rtol=1e-4, atol=1e-5)
