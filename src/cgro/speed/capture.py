@@ -5,14 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cgro._check import bad
 from cgro.definitions import Attack
 from cgro.definitions.attacks import SearchOptions
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import draws_for
-
-N_WARM_UPS = 3
-"""Searches on a side stream before the capture: libraries tune and allocate in them. Torch's documentation takes 3."""
+from cgro.definitions.graphs import N_WARM_UPS, CudaGraphs
 
 
 def pure_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
@@ -60,23 +57,10 @@ def captured(call: Callable[[], Tensor], device: torch.device) -> Callable[[], T
         BadRequest: no CUDA device.
         RuntimeError: the call reads a value on the host, or does something else that a graph cannot hold.
     """
-    if device.type != "cuda":
-        raise bad("device", expected="CUDA", got=device, remedy="only CUDA has graphs")
-    side = torch.cuda.Stream(device)
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(N_WARM_UPS):
-            call()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = call()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return found
-
-    return replay
+    backend = CudaGraphs(device)
+    for _ in range(N_WARM_UPS):
+        backend.warm_up(call)
+    return backend.capture(call)
 
 
 def captured_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
