@@ -93,8 +93,8 @@ class Draws:
             One stream per example.
 
         Example:
-            >>> base = base_of(0, "start")
-            >>> Draws.of_base(torch.tensor(base), torch.arange(3)).keys.equal(Draws.of(0, "start", torch.arange(3)).keys)
+            >>> base, index = torch.tensor(base_of(0, "start")), torch.arange(3)
+            >>> torch.equal(Draws.of_base(base, index).keys, Draws.of(0, "start", index).keys)
             True
         """
         return cls(_mix(_mix(index.long() * _GAMMA) + base))

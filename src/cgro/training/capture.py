@@ -324,9 +324,14 @@ class StepRunner:
         if eager.differences(TrainingState(steps)):
             self._give_up("two equal steps give other bits here, so that a replay cannot be checked")
         else:
-            names = f"{len(different)} tensors, such as {different[0]}" if different else "its loss"
-            self._give_up(f"a replay differs from the step in {names}")
+            self._give_up(f"a replay differs from the step in {_names(different or ['the loss'])}")
         return again
+
+
+def _names(different: list[str]) -> str:
+    if len(different) == 1:
+        return different[0]
+    return f"{different[0]} and {len(different) - 1} more"
 
 
 def _words(error: Exception) -> str:

@@ -86,6 +86,10 @@ class CraftChecks:
         """(4,) bool: what was fine in all attacks since the last read; None before the first attack."""
         return self._fine
 
+    def forget(self) -> None:
+        """Be as before the first attack."""
+        self._fine = None
+
     def require(self) -> None:
         """The one read: refuse what any attack since the last call would have refused.
 

@@ -5,6 +5,7 @@ takes one on GPUs alone. These are torch's, settings, state and its names in che
 own on lists of tensors: a launch for all weights where a loop has hundreds.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +53,10 @@ class TensorSGD(torch.optim.SGD):
             return
         moves = [weight.grad for weight in weights]
         if group["weight_decay"]:
-            moves = torch._foreach_add(moves, weights, alpha=group["weight_decay"])  # pyright: ignore
+            moves = torch._foreach_add(moves, weights, alpha=group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
         if group["momentum"]:
-            moves = self._momenta(weights, moves, group["momentum"])
-        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore
+            moves = self._momenta(weights, list(moves), group["momentum"])
+        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]
 
     def _momenta(self, weights: list[Tensor], gradients: list[Tensor], momentum: float) -> list[Tensor]:
         old: list[Tensor] = []
@@ -70,8 +71,8 @@ class TensorSGD(torch.optim.SGD):
                 new.append(gradient)
             found.append(slots[MOMENTUM])
         if old:
-            torch._foreach_mul_(old, momentum)  # pyright: ignore
-            torch._foreach_add_(old, new)  # pyright: ignore
+            torch._foreach_mul_(old, momentum)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(old, new)  # pyright: ignore[reportPrivateImportUsage]
         return found
 
 
@@ -116,25 +117,25 @@ class TensorAdam(torch.optim.Adam):
             return
         gradients = [weight.grad for weight in weights]
         if group["weight_decay"] and self._decoupled:
-            torch._foreach_mul_(weights, 1 - self._rate * group["weight_decay"])  # pyright: ignore
+            torch._foreach_mul_(weights, 1 - self._rate * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
         elif group["weight_decay"]:
-            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])  # pyright: ignore
+            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
         slots = [self._slots(weight) for weight in weights]
         steps = [slot[STEP] for slot in slots]
         means = [slot[FIRST] for slot in slots]
         squares = [slot[SECOND] for slot in slots]
         b1, b2 = group["betas"]
-        torch._foreach_add_(steps, 1)  # pyright: ignore
-        torch._foreach_lerp_(means, gradients, 1 - b1)  # pyright: ignore
-        torch._foreach_mul_(squares, b2)  # pyright: ignore
-        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - b2)  # pyright: ignore
+        torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(means, gradients, 1 - b1)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(squares, b2)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - b2)  # pyright: ignore[reportPrivateImportUsage]
         # Parameters without a gradient in some step have a count of their own.
-        roots = torch._foreach_div(squares, _remainders(b2, steps))  # pyright: ignore
-        torch._foreach_sqrt_(roots)  # pyright: ignore
-        torch._foreach_add_(roots, group["eps"])  # pyright: ignore
-        moves = torch._foreach_div(means, _remainders(b1, steps))  # pyright: ignore
-        torch._foreach_div_(moves, roots)  # pyright: ignore
-        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore
+        roots = torch._foreach_div(squares, _remainders(b2, steps))  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_sqrt_(roots)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_add_(roots, group["eps"])  # pyright: ignore[reportPrivateImportUsage]
+        moves = torch._foreach_div(means, _remainders(b1, steps))  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_div_(moves, roots)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]
 
     def _slots(self, weight: Tensor) -> dict[str, Any]:
         slots = self.state[weight]
@@ -148,10 +149,10 @@ class TensorAdam(torch.optim.Adam):
 
 
 def _remainders(beta: float, steps: list[Tensor]) -> list[Tensor]:
-    """1 - beta^t."""
-    found = torch._foreach_pow(beta, steps)  # pyright: ignore
-    torch._foreach_neg_(found)  # pyright: ignore
-    torch._foreach_add_(found, 1)  # pyright: ignore
+    """1 - beta^t. By the power itself, as torch does on GPUs, four digits of float32 cancel at the first steps."""
+    found = torch._foreach_mul(steps, math.log(beta))  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_expm1_(found)  # pyright: ignore[reportPrivateImportUsage]
+    torch._foreach_neg_(found)  # pyright: ignore[reportPrivateImportUsage]
     return list(found)
 
 

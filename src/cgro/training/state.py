@@ -8,6 +8,8 @@ from torch import Tensor
 from cgro.training.extensions.base import State
 from cgro.training.steps import Steps
 
+CHECKS = "checks of attacks"
+
 
 class TrainingState:
     """A copy of weights, buffers, the optimizer's state, that of the extensions, and what is noted of attacks.
@@ -29,6 +31,8 @@ class TrainingState:
         for name, slots, key in _slots(steps.optimizer.optimizer):
             if name not in self._tensors:
                 del slots[key]  # a first gradient came in between
+        if CHECKS not in self._tensors:
+            steps.checks.forget()
         with torch.no_grad():
             for name, value in live_tensors(steps):
                 value.copy_(self._tensors[name])
@@ -65,7 +69,7 @@ def live_tensors(steps: Steps) -> Iterator[tuple[str, Tensor]]:
     for name, slots, key in _slots(steps.optimizer.optimizer):
         yield name, slots[key]
     if steps.checks.noted is not None:
-        yield "checks of attacks", steps.checks.noted
+        yield CHECKS, steps.checks.noted
 
 
 def addresses(steps: Steps) -> tuple[tuple[str, int], ...]:
@@ -108,12 +112,12 @@ def _different(ours: State, theirs: State, prefix: str) -> list[str]:
 
 
 def _same(a: object, b: object) -> bool:
-    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-        return type(a) is type(b) and (a == b or a != a)  # NaN is the same as NaN
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    # As bytes: NaN equals NaN, and -0.0 is not 0.0.
-    return torch.equal(_bytes(a), _bytes(b))
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        # As bytes: NaN equals NaN, and -0.0 is not 0.0.
+        return torch.equal(_bytes(a), _bytes(b))
+    return repr(a) == repr(b)  # of plain values; NaN as well
 
 
 def _bytes(value: Tensor) -> Tensor:

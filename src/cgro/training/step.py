@@ -152,7 +152,8 @@ class Step:
             rule: of the moment alone.
 
         Returns:
-            0-dimensional, of the type and on the device of x; a step that is done again finds the number of its own moment in it.
+            0-dimensional, of the type and on the device of x; a step that is done again finds the number of its own
+            moment in it.
         """
         return torch.full((), rule(self.moment), dtype=self.x.dtype, device=self.x.device)
 

@@ -84,7 +84,11 @@ class Store:
         if self.run is None:
             return
         self.run.write_rows(history.rows)
-        state: dict[str, object] = {**asdict(position), "selected": _plain(history.selected), "rows": _seal(history.rows)}
+        state: dict[str, object] = {
+            **asdict(position),
+            "selected": _plain(history.selected),
+            "rows": _seal(history.rows),
+        }
         if self._runner is not None and self._runner.note:
             state["capture"] = self._runner.note
         steps = self.steps

@@ -88,7 +88,9 @@ class Reads:
         if self.draws_on_host:
             return "the step draws random numbers on the host, which a graph would repeat"
         if self.n_noisy > 1:
-            return f"the network draws random numbers (dropout) in {self.n_noisy} passes of a step that are seeded alike"
+            return (
+                f"the network draws random numbers (dropout) in {self.n_noisy} passes of a step that are seeded alike"
+            )
         return ""
 
 
