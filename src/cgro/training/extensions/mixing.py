@@ -7,6 +7,7 @@ are a permutation of the batch.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -81,9 +82,6 @@ class Mixing(Extension):
         self._augment = augmentation_by_name(recipe.augment)
         self._by_class = torch.argsort(data.train.y, stable=True)
         self._labels = data.train.y[self._by_class].contiguous()
-        # On the device before the first step: a copy from the host would end what can be captured.
-        quantiles = betaincinv(self.alpha, self.alpha, np.linspace(0.0, 1.0, N_QUANTILES + 1))
-        self._quantiles = torch.from_numpy(quantiles).to(data.train.y.device)
         self._made = None
 
     def around(self, step: Step, compute: Callable[[], Tensor]) -> Tensor:
@@ -140,10 +138,17 @@ class Mixing(Extension):
         u = draws.uniform(1)[:, 0]
         if self.alpha == 1.0:
             return u
+        if self._quantiles.device != u.device:
+            # Once: a copy from the host in every step would end what can be captured.
+            self._quantiles = self._quantiles.to(u.device)
         table = self._quantiles
         place = u * N_QUANTILES
         below = place.long()
         return torch.lerp(table[below], table[below + 1], place - below)
+
+    @cached_property
+    def _quantiles(self) -> Tensor:
+        return torch.from_numpy(betaincinv(self.alpha, self.alpha, np.linspace(0.0, 1.0, N_QUANTILES + 1)))
 
 
 def box(share: Tensor, draws: Draws, height: int, width: int) -> Tensor:
