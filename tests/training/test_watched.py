@@ -10,7 +10,7 @@ from tests.training.cases import toy, toy_step
 from torch import Tensor
 
 from cgro.training.step import Moment, Step
-from cgro.training.watched import Reads, WatchedStep, watching_noise, watching_python
+from cgro.training.watched import Reads, WatchedStep, seed_noise, watching_noise, watching_python
 
 CPU = torch.device("cpu")
 NOW = Moment(epoch=2, progress=0.5, radius_share=0.75)
@@ -102,3 +102,15 @@ def test_noise_is_noted() -> None:
         with watching_python(reads):
             draw()
         assert "on the host" in reads.obstacle()
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_noise_is_that_of_torch_and_nothing_is_remembered(seed: int) -> None:
+    """`torch.manual_seed` queues a call for each kind of accelerator that is not there."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        expected = torch.rand(5)
+        n_queued = len(torch.cuda._queued_calls)
+        seed_noise(seed, CPU)
+        assert torch.equal(torch.rand(5), expected)
+        assert len(torch.cuda._queued_calls) == n_queued

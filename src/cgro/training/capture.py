@@ -25,7 +25,7 @@ from cgro.training.capturable import obstacle
 from cgro.training.state import TrainingState, addresses
 from cgro.training.step import Moment
 from cgro.training.steps import Steps
-from cgro.training.watched import Reads, WatchedStep, watching_python
+from cgro.training.watched import Reads, WatchedStep, seed_noise, watching_python
 
 MOST_CAPTURES = 8
 """After so many the step changes too often. A choice: each costs some four steps."""
@@ -300,7 +300,7 @@ class StepRunner:
         devices = [device] if device.type == "cuda" else []
         self.steps.model.train()
         with torch.random.fork_rng(devices=devices):
-            torch.random.manual_seed(self.steps.noise_seed(epoch, k))
+            seed_noise(self.steps.noise_seed(epoch, k), device)
             loss = captured.replay()
         captured.n_replays += 1
         self.n_replays += 1

@@ -12,8 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PARAMS = "params"
+LR = "lr"
+MOMENTUM = "momentum"
+DECAY = "weight_decay"
+BETAS = "betas"
+EPS = "eps"
+"""Names of torch's in the settings of an optimizer."""
 STEP = "step"
-MOMENTUM = "momentum_buffer"
+BUFFER = "momentum_buffer"
 FIRST = "exp_avg"
 SECOND = "exp_avg_sq"
 """Names of torch's in the state of an optimizer."""
@@ -28,8 +35,8 @@ class TensorSGD(torch.optim.SGD):
 
     def __init__(self, of: torch.optim.SGD) -> None:
         (group,) = of.param_groups
-        super().__init__(group["params"], group["lr"], momentum=group["momentum"], weight_decay=group["weight_decay"])
-        self._rate = _rate(group["params"])
+        super().__init__(group[PARAMS], group[LR], momentum=group[MOMENTUM], weight_decay=group[DECAY])
+        self._rate = _rate(group[PARAMS])
 
     def set_rate(self, lr: float) -> None:
         """Write the learning rate of the next steps.
@@ -37,7 +44,7 @@ class TensorSGD(torch.optim.SGD):
         Args:
             lr: as a number; it is kept with the group too, for checkpoints.
         """
-        self.param_groups[0]["lr"] = lr
+        self.param_groups[0][LR] = lr
         self._rate.fill_(lr)
 
     @torch.no_grad()
@@ -48,14 +55,14 @@ class TensorSGD(torch.optim.SGD):
             closure: not used.
         """
         (group,) = self.param_groups
-        weights = [weight for weight in group["params"] if weight.grad is not None]
+        weights = [weight for weight in group[PARAMS] if weight.grad is not None]
         if not weights:
             return
         moves = [weight.grad for weight in weights]
-        if group["weight_decay"]:
-            moves = torch._foreach_add(moves, weights, alpha=group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
-        if group["momentum"]:
-            moves = self._momenta(weights, list(moves), group["momentum"])
+        if group[DECAY]:
+            moves = torch._foreach_add(moves, weights, alpha=group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
+        if group[MOMENTUM]:
+            moves = self._momenta(weights, list(moves), group[MOMENTUM])
         torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]
 
     def _momenta(self, weights: list[Tensor], gradients: list[Tensor], momentum: float) -> list[Tensor]:
@@ -64,12 +71,12 @@ class TensorSGD(torch.optim.SGD):
         found: list[Tensor] = []
         for weight, gradient in zip(weights, gradients, strict=True):
             slots = self.state[weight]
-            if slots.get(MOMENTUM) is None:
-                slots[MOMENTUM] = gradient.detach().clone()
+            if slots.get(BUFFER) is None:
+                slots[BUFFER] = gradient.detach().clone()
             else:
-                old.append(slots[MOMENTUM])
+                old.append(slots[BUFFER])
                 new.append(gradient)
-            found.append(slots[MOMENTUM])
+            found.append(slots[BUFFER])
         if old:
             torch._foreach_mul_(old, momentum)  # pyright: ignore[reportPrivateImportUsage]
             torch._foreach_add_(old, new)  # pyright: ignore[reportPrivateImportUsage]
@@ -90,10 +97,10 @@ class TensorAdam(torch.optim.Adam):
     def __init__(self, of: torch.optim.Adam | torch.optim.AdamW) -> None:
         (group,) = of.param_groups
         self._decoupled = type(of) is torch.optim.AdamW
-        super().__init__(group["params"], group["lr"])
+        super().__init__(group[PARAMS], group[LR])
         # All of them, also those that only one kind has: a checkpoint must go on as the same kind on a CPU.
         self.param_groups[0].update(group)
-        self._rate = _rate(group["params"])
+        self._rate = _rate(group[PARAMS])
 
     def set_rate(self, lr: float) -> None:
         """Write the learning rate of the next steps.
@@ -101,7 +108,7 @@ class TensorAdam(torch.optim.Adam):
         Args:
             lr: as a number; it is kept with the group too, for checkpoints.
         """
-        self.param_groups[0]["lr"] = lr
+        self.param_groups[0][LR] = lr
         self._rate.fill_(lr)
 
     @torch.no_grad()
@@ -112,19 +119,19 @@ class TensorAdam(torch.optim.Adam):
             closure: not used.
         """
         (group,) = self.param_groups
-        weights = [weight for weight in group["params"] if weight.grad is not None]
+        weights = [weight for weight in group[PARAMS] if weight.grad is not None]
         if not weights:
             return
         gradients = [weight.grad for weight in weights]
-        if group["weight_decay"] and self._decoupled:
-            torch._foreach_mul_(weights, 1 - self._rate * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
-        elif group["weight_decay"]:
-            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
+        if group[DECAY] and self._decoupled:
+            torch._foreach_mul_(weights, 1 - self._rate * group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
+        elif group[DECAY]:
+            gradients = torch._foreach_add(gradients, weights, alpha=group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
         slots = [self._slots(weight) for weight in weights]
         steps = [slot[STEP] for slot in slots]
         means = [slot[FIRST] for slot in slots]
         squares = [slot[SECOND] for slot in slots]
-        b1, b2 = group["betas"]
+        b1, b2 = group[BETAS]
         torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
         torch._foreach_lerp_(means, gradients, 1 - b1)  # pyright: ignore[reportPrivateImportUsage]
         torch._foreach_mul_(squares, b2)  # pyright: ignore[reportPrivateImportUsage]
@@ -132,7 +139,7 @@ class TensorAdam(torch.optim.Adam):
         # Parameters without a gradient in some step have a count of their own.
         roots = torch._foreach_div(squares, _remainders(b2, steps))  # pyright: ignore[reportPrivateImportUsage]
         torch._foreach_sqrt_(roots)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_add_(roots, group["eps"])  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_add_(roots, group[EPS])  # pyright: ignore[reportPrivateImportUsage]
         moves = torch._foreach_div(means, _remainders(b1, steps))  # pyright: ignore[reportPrivateImportUsage]
         torch._foreach_div_(moves, roots)  # pyright: ignore[reportPrivateImportUsage]
         torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cgro.training.extensions.base import State
+from cgro.training.optimizers import PARAMS
 from cgro.training.steps import Steps
 
 CHECKS = "checks of attacks"
@@ -88,7 +89,7 @@ def _slots(optimizer: torch.optim.Optimizer) -> list[tuple[str, dict[str, Tensor
     """The tensors of an optimizer: a name of our own, and where they lie."""
     found: list[tuple[str, dict[str, Tensor], str]] = []
     for i, group in enumerate(optimizer.param_groups):
-        for j, weight in enumerate(group["params"]):
+        for j, weight in enumerate(group[PARAMS]):
             slots = optimizer.state.get(weight, {})
             for key, value in slots.items():
                 if isinstance(value, Tensor):

@@ -28,7 +28,7 @@ from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed
-from cgro.training.watched import WatchedStep, watching_noise
+from cgro.training.watched import WatchedStep, seed_noise, watching_noise
 
 Kind = TypeVar("Kind", bound=Step)
 
@@ -268,7 +268,7 @@ class Steps:
         if step.x.device.type == "cuda":
             devices.append(step.x.device)
         with torch.random.fork_rng(devices=devices):
-            torch.random.manual_seed(noise)
+            seed_noise(noise, step.x.device)
             if isinstance(step, WatchedStep):
                 with watching_noise(step.reads, step.x.device):
                     yield
