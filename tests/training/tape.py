@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on the CPU: operations are taken down with their tensors, and done again without Python."""
+"""A stand-in for CUDA graphs on the CPU: takes operations down with their tensors, does them again without Python."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,7 @@
 """Captured training equals the same training without graphs, to the bit; what cannot be captured is found and said.
 
-A tape stands in for CUDA graphs (`tests.training.tape`): it does operations again on the tensors of the capture, without
-running Python.
+A tape stands in for CUDA graphs (`tests.training.tape`): it does operations again on the tensors of the capture and
+runs no Python.
 """
 
 import random

@@ -246,7 +246,7 @@ def searches(table: Table, n: int) -> None:
 
 
 def epochs(table: Table, name: str = "preactresnet") -> None:
-    """`fit` by step precision, eager and captured, the loop that everyone writes, and the whole bare step, captured where there is CUDA."""
+    """`fit` by step precision, eager and captured, and the loop that everyone writes."""
     n = table.scale.batches[0]
     data = table.data(n * table.scale.n_steps)
     attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)

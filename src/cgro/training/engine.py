@@ -243,9 +243,9 @@ class _Loop:
             "radius": self.steps.radius(at.epoch + 1),
         }
         if attack_seconds is not None:
-            row["attack_seconds"] = attack_seconds
+            row |= {"attack_seconds": attack_seconds}
         if self.steps.graphs is not None:
-            row["captured_steps"] = self.runner.n_replays - n_replays
+            row |= {"captured_steps": self.runner.n_replays - n_replays}
             self._say_once()
         at.epoch += 1
         at.step = 0

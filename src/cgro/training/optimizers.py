@@ -5,6 +5,9 @@ takes one on GPUs alone. These are torch's, settings, state and its names in che
 own on lists of tensors: a launch for all weights where a loop has hundreds.
 """
 
+# Torch documents these functions, and does not list them.
+# pyright: reportPrivateImportUsage=false
+
 import math
 from collections.abc import Callable
 from typing import Any
@@ -60,10 +63,10 @@ class TensorSGD(torch.optim.SGD):
             return
         moves = [weight.grad for weight in weights]
         if group[DECAY]:
-            moves = torch._foreach_add(moves, weights, alpha=group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
+            moves = torch._foreach_add(moves, weights, alpha=group[DECAY])
         if group[MOMENTUM]:
             moves = self._momenta(weights, list(moves), group[MOMENTUM])
-        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))
 
     def _momenta(self, weights: list[Tensor], gradients: list[Tensor], momentum: float) -> list[Tensor]:
         old: list[Tensor] = []
@@ -78,8 +81,8 @@ class TensorSGD(torch.optim.SGD):
                 new.append(gradient)
             found.append(slots[BUFFER])
         if old:
-            torch._foreach_mul_(old, momentum)  # pyright: ignore[reportPrivateImportUsage]
-            torch._foreach_add_(old, new)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(old, momentum)
+            torch._foreach_add_(old, new)
         return found
 
 
@@ -124,25 +127,25 @@ class TensorAdam(torch.optim.Adam):
             return
         gradients = [weight.grad for weight in weights]
         if group[DECAY] and self._decoupled:
-            torch._foreach_mul_(weights, 1 - self._rate * group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(weights, 1 - self._rate * group[DECAY])
         elif group[DECAY]:
-            gradients = torch._foreach_add(gradients, weights, alpha=group[DECAY])  # pyright: ignore[reportPrivateImportUsage]
+            gradients = torch._foreach_add(gradients, weights, alpha=group[DECAY])
         slots = [self._slots(weight) for weight in weights]
         steps = [slot[STEP] for slot in slots]
         means = [slot[FIRST] for slot in slots]
         squares = [slot[SECOND] for slot in slots]
         b1, b2 = group[BETAS]
-        torch._foreach_add_(steps, 1)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_lerp_(means, gradients, 1 - b1)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_mul_(squares, b2)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - b2)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(means, gradients, 1 - b1)
+        torch._foreach_mul_(squares, b2)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - b2)
         # Parameters without a gradient in some step have a count of their own.
-        roots = torch._foreach_div(squares, _remainders(b2, steps))  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_sqrt_(roots)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_add_(roots, group[EPS])  # pyright: ignore[reportPrivateImportUsage]
-        moves = torch._foreach_div(means, _remainders(b1, steps))  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_div_(moves, roots)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))  # pyright: ignore[reportPrivateImportUsage]
+        roots = torch._foreach_div(squares, _remainders(b2, steps))
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group[EPS])
+        moves = torch._foreach_div(means, _remainders(b1, steps))
+        torch._foreach_div_(moves, roots)
+        torch._foreach_sub_(weights, torch._foreach_mul(moves, self._rate))
 
     def _slots(self, weight: Tensor) -> dict[str, Any]:
         slots = self.state[weight]
@@ -157,9 +160,9 @@ class TensorAdam(torch.optim.Adam):
 
 def _remainders(beta: float, steps: list[Tensor]) -> list[Tensor]:
     """1 - beta^t. By the power itself, as torch does on GPUs, four digits of float32 cancel at the first steps."""
-    found = torch._foreach_mul(steps, math.log(beta))  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_expm1_(found)  # pyright: ignore[reportPrivateImportUsage]
-    torch._foreach_neg_(found)  # pyright: ignore[reportPrivateImportUsage]
+    found = torch._foreach_mul(steps, math.log(beta))
+    torch._foreach_expm1_(found)
+    torch._foreach_neg_(found)
     return list(found)
 
 

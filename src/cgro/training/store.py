@@ -90,7 +90,7 @@ class Store:
             "rows": _seal(history.rows),
         }
         if self._runner is not None and self._runner.note:
-            state["capture"] = self._runner.note
+            state |= {"capture": self._runner.note}
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)
