@@ -26,7 +26,7 @@ from cgro.training.registry import EXTENSIONS, extension_by_name
 from cgro.training.weights.formats import read_safetensors
 from cgro.trajectory import Trajectory
 
-RECIPE = Recipe(epochs=3, batch_size=7, optimizer="sgd", lr=0.05, schedule="cosine", augment="crop1-flip")
+RECIPE = Recipe(epochs=2, batch_size=7, optimizer="sgd", lr=0.05, schedule="cosine", augment="crop1-flip")
 N_WHOLE = 8
 """Whole batches in an epoch of 60 examples; a ninth has 4."""
 
@@ -98,7 +98,7 @@ OBJECTIVES = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective(digits: Dataset, name: str) -> None:
     found = assert_captured_is_eager(digits, OBJECTIVES[name])
-    assert found["captured_steps"].tolist() == [N_WHOLE - 3, N_WHOLE, N_WHOLE]
+    assert found["captured_steps"].tolist() == [N_WHOLE - 3, N_WHOLE]
     assert "attack_seconds" not in found.values
 
 
@@ -109,12 +109,13 @@ def test_every_extension(digits: Dataset, name: str) -> None:
 
 
 def test_several_extensions_together(digits: Dataset) -> None:
-    names = ("mixup", "label-smoothing:attack=true", "awp:batchnorm=unperturbed", "mlcat-ls", "ema", "swa:start=2")
+    names = ("mixup", "label-smoothing:attack=true", "awp:batchnorm=unperturbed", "mlcat-ls", "ema", "swa:start=1")
     assert_captured_is_eager(digits, TRADES(ATTACK), extensions=lambda: [extension_by_name(name) for name in names])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("mode", ["eval", "train", "train_update_bn"])
+@pytest.mark.parametrize(
+    ("mode", "optimizer"), [("eval", "adam"), ("train", "sgd"), ("train", "adamw"), ("train_update_bn", "adam")]
+)
 def test_every_mode_and_optimizer(digits: Dataset, mode: str, optimizer: str) -> None:
     recipe = replace(RECIPE, craft_mode=mode, optimizer=optimizer, clip=0.3, weight_decay=0.01, augment="none", lr=0.01)
     assert_captured_is_eager(digits, OBJECTIVES["adversarial"], recipe)
@@ -127,9 +128,9 @@ def test_dropout_is_seeded_before_each_replay(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     ("recipe", "names", "n_captures", "captured"),
     [
-        (replace(RECIPE, radius_warmup=1.0), (), 1, [0, 5, 8]),
-        (RECIPE, ("awp:warmup=1",), 2, [5, 5, 8]),
-        (RECIPE, ("dom:start=0.5",), 2, [5, 5, 8]),
+        (replace(RECIPE, radius_warmup=1.0), (), 1, [0, 5]),
+        (RECIPE, ("awp:warmup=1",), 2, [5, 5]),
+        (RECIPE, ("dom:start=0.25",), 2, [2, 8]),
         (replace(RECIPE, batch_size=100, epochs=6), (), 1, [0, 0, 0, 1, 1, 1]),
     ],
     ids=["radius", "awp", "dom", "one batch an epoch"],
@@ -168,10 +169,10 @@ class Stopping(Tape):
         return counted
 
 
-@pytest.mark.parametrize("stop_at", [1, 7, 12])
+@pytest.mark.parametrize("stop_at", [1, 8])
 def test_stopped_and_resumed_ends_in_the_same_bits(digits: Dataset, tmp_path: Path, stop_at: int) -> None:
     """Resumed, steps are taken by Python until the next capture, and as by the graph."""
-    recipe = replace(RECIPE, optimizer="adamw", lr=0.01, radius_warmup=0.5)
+    recipe = replace(RECIPE, epochs=3, optimizer="adamw", lr=0.01, radius_warmup=0.5)
     files: list[dict[str, Tensor]] = []
     for name, backends in (("cut", (Stopping(stop_at), Tape())), ("whole", (Tape(),)), ("eager", (Refusing(),))):
         kinds: list[str] = []
@@ -465,8 +466,8 @@ def test_tensors_that_moved_between_two_epochs_are_found(digits: Dataset) -> Non
             found = fit(model, digits, Adversarial(ATTACK), RECIPE, probes=(move,))
         ends.append(model)
         if isinstance(backend, Tape) and not isinstance(backend, Refusing):
-            assert backend.n_captures == 3
-            assert found["captured_steps"].tolist() == [5, 5, 5]
+            assert backend.n_captures == 2
+            assert found["captured_steps"].tolist() == [5, 5]
     assert same_weights(*ends)
 
 

@@ -240,10 +240,10 @@ class _Loop:
             LOSS: at.loss_sum / len(self.steps.data),
             LR: self.steps.lr(at.epoch, n_steps - 1),
             "seconds": time.perf_counter() - started,
-            "radius": self.steps.radius(at.epoch + 1),
         }
         if attack_seconds is not None:
             row |= {"attack_seconds": attack_seconds}
+        row |= {"radius": self.steps.radius(at.epoch + 1)}
         if self.steps.graphs is not None:
             row |= {"captured_steps": self.runner.n_replays - n_replays}
             self._say_once()
