@@ -5,6 +5,7 @@ import torch
 from tests.cases import images, linear_logits
 
 from cgro.definitions import PGD, Draws, ThreatModel
+from cgro.definitions.draws import base_of
 
 
 def test_draws_are_uniform_normal_and_belong_to_examples() -> None:
@@ -31,3 +32,19 @@ def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
     assert torch.equal(whole.keys, torch.cat(cut))
     with pytest.raises(ValueError, match="one per example"):
         PGD(ThreatModel("inf", 0.02), n_steps=1)(linear_logits(64).eval(), *images(5), generator=whole)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**62])
+def test_streams_named_by_a_tensor_have_the_same_bits_and_follow_what_is_written(seed: int) -> None:
+    """Also for names with the highest bit set, which are negative."""
+    index = torch.tensor([0, 1, 5, 2**40])
+    base = torch.zeros((), dtype=torch.int64)
+    signs: set[bool] = set()
+    for epoch in range(8):
+        purpose = f"attack in epoch {epoch}"
+        base.fill_(base_of(seed, purpose))
+        signs.add(base.item() < 0)
+        ours, expected = Draws.of_base(base, index), Draws.of(seed, purpose, index)
+        assert torch.equal(ours.keys, expected.keys)
+        assert torch.equal(ours.uniform(5), expected.uniform(5))
+    assert signs == {True, False}

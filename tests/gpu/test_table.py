@@ -50,12 +50,20 @@ def test_the_script_makes_the_whole_table_on_a_cpu(tmp_path: Path) -> None:
         "float32 is float32": True,
         "no wait inside a search": None,
         "captured = eager": True,
+        "captured training = eager": None,
         "equal repeats": True,
         "launches of pgd10": None,
         "launches of apgd": None,
     }
     ways = {row["way"] for row in found["rows"]}
-    assert ways >= {"PGD, plain call", "ten bare passes", "bare step", "fit, float32 step", "common float32 loop"}
+    assert ways >= {
+        "PGD, plain call",
+        "ten bare passes",
+        "bare step",
+        "fit, eager, float32 step",
+        "common float32 loop",
+    }
+    assert set(found["fit"].values()) == {"captured epoch: only CUDA has graphs"}
     assert found["left_out"] == {"torchattacks": "not installed"}
 
 

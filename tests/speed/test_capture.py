@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+from tests.training.cases import toy_data
+from tests.training.tape import Tape
 from torch import nn
 
 from cgro._check import BadRequest
 from cgro.definitions import PGD, ThreatModel
-from cgro.speed import captured, captured_search, pure_search
+from cgro.definitions.graphs import capturing_by
+from cgro.speed import captured, captured_epoch, captured_search, pure_search
+from cgro.training import Adversarial, Recipe, make_fabric
 
 ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=3)
 
@@ -36,3 +40,27 @@ def test_only_cuda_has_graphs() -> None:
         captured_search(ATTACK, model, x, y)
     with pytest.raises(BadRequest, match="expected CUDA, got cpu"):
         captured(lambda: x, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("size", [3, 12])
+def test_an_epoch_is_handed_over_once_its_steps_are_replayed(size: int) -> None:
+    """Also where an epoch is one step; at a learning rate of 0 nothing moves, and else every call does."""
+    data, recipe = toy_data(12), Recipe(batch_size=size, optimizer="sgd", lr=0.1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    tape = Tape()
+    with capturing_by(tape):
+        epoch = captured_epoch(model, data, Adversarial(ATTACK), recipe, make_fabric("cpu"))
+    assert tape.n_captures == 1
+    before = model[1].weight.detach().clone()
+    epoch()
+    assert tape.n_captures == 1
+    assert not torch.equal(before, model[1].weight)
+
+
+def test_an_epoch_that_cannot_be_captured_says_why() -> None:
+    data, model = toy_data(12), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    foreign = lambda step: step.loss(step.model(step.x))  # noqa: E731
+    with pytest.raises(BadRequest, match="only CUDA has graphs"):
+        captured_epoch(model, data, Adversarial(ATTACK), Recipe(batch_size=3), make_fabric("cpu"))
+    with capturing_by(Tape()), pytest.raises(BadRequest, match="does not declare"):
+        captured_epoch(model, data, foreign, Recipe(batch_size=3), make_fabric("cpu"))

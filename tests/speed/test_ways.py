@@ -45,6 +45,7 @@ def test_what_is_not_there_is_told_with_its_reason() -> None:
     assert [way.key for way in ways.found] == ["attack, eager", "epoch, eager", "evaluation, eager"]
     assert ways.left_out["attack, peers"] == "they are PGD in l_inf from one random start"
     assert "only CUDA has graphs" in ways.left_out["attack, captured"]
+    assert "only CUDA has graphs" in ways.left_out["epoch, captured"]
 
 
 def test_scores_are_attacked_by_the_loop_and_not_by_torchattacks() -> None:

@@ -18,26 +18,41 @@ from pathlib import Path
 
 import msgspec
 import torch
+from lightning_fabric import Fabric
 from msgspec import Struct
-from tools.gpu.checks import Check, captured_is_eager, equal_repeats, in_float32, without_waiting
+from tools.gpu.checks import (
+    Check,
+    captured_is_eager,
+    captured_training_is_eager,
+    equal_repeats,
+    in_float32,
+    without_waiting,
+)
 from tools.gpu.steps import BareStep, bare_passes
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, one_line
 from cgro.data import Dataset, Split
 from cgro.definitions import APGD, PGD, ThreatModel
+from cgro.definitions.graphs import capturing_by
 from cgro.environment import Environment, current_environment
 from cgro.models import build, fast_layout
 from cgro.results import Spread
-from cgro.speed import alternated, captured, captured_search, common_epoch, torchattacks_peer, waiter
+from cgro.speed import (
+    alternated,
+    captured,
+    captured_epoch,
+    captured_search,
+    common_epoch,
+    torchattacks_peer,
+    waiter,
+)
 from cgro.training import Adversarial, Recipe, fit, make_fabric
 from cgro.writing import dump_json, write_atomic
 
 N_EPOCH = 50_000
 """Examples in an epoch of CIFAR-10."""
 RADIUS = 8 / 255
-FIT = "fit: not captured yet"
-"""What `fit` does with a step; to be changed with it."""
 
 
 class Row(Struct, frozen=True):
@@ -68,7 +83,7 @@ class Found(Struct, frozen=True):
     Attributes:
         environment: versions, commit, machine, driver, flags.
         tiny: whether it was a dry run.
-        fit: what `fit` does with a step.
+        fit: what `fit` does with a step of each precision: "captured", or why not.
         checks: as found.
         rows: as measured.
         left_out: what was not, and why.
@@ -76,7 +91,7 @@ class Found(Struct, frozen=True):
 
     environment: Environment
     tiny: bool
-    fit: str
+    fit: Mapping[str, str]
     checks: Sequence[Check]
     rows: Sequence[Row]
     left_out: Mapping[str, str]
@@ -117,6 +132,7 @@ class Table:
         rows: as measured.
         left_out: what was not, and why.
         checks: as found.
+        fit: what `fit` does with a step, by precision.
     """
 
     device: torch.device
@@ -125,6 +141,7 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    fit: dict[str, str] = field(default_factory=dict)
 
     def network(self, name: str = "preactresnet") -> nn.Module:
         """A network with the channels last, in evaluation mode on the device."""
@@ -229,7 +246,7 @@ def searches(table: Table, n: int) -> None:
 
 
 def epochs(table: Table, name: str = "preactresnet") -> None:
-    """`fit` by step precision, the loop that everyone writes, and the whole bare step, captured where there is CUDA."""
+    """`fit` by step precision, eager and captured, and the loop that everyone writes."""
     n = table.scale.batches[0]
     data = table.data(n * table.scale.n_steps)
     attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)
@@ -237,13 +254,24 @@ def epochs(table: Table, name: str = "preactresnet") -> None:
     calls: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16"):
         fabric = make_fabric(str(table.device), precision=precision)
-        calls[f"fit, {precision} step"] = partial(
-            fit, table.network(name), data, Adversarial(attack), recipe, fabric=fabric
-        )
+        calls[f"fit, eager, {precision} step"] = partial(_eager_fit, table.network(name), data, attack, recipe, fabric)
+        try:
+            calls[f"fit, captured, {precision} step"] = captured_epoch(
+                table.network(name), data, Adversarial(attack), recipe, fabric
+            )
+            table.fit[precision] = "captured"
+        except (RuntimeError, BadRequest) as error:
+            table.fit[precision] = one_line(str(error), 300)
+        print(f"fit, {precision} step: {table.fit[precision]}")
     common = table.network(name)
     batches = [(x, y) for x, y in zip(data.train.x.split(n), data.train.y.split(n), strict=True)]
     calls["common float32 loop"] = partial(common_epoch, common, recipe.build_optimizer(common), batches, attack)
     table.measure(f"epoch, {name}", calls, n, n_examples=len(data.train))
+
+
+def _eager_fit(model: nn.Module, data: Dataset, attack: PGD, recipe: Recipe, fabric: Fabric) -> None:
+    with capturing_by(None):
+        fit(model, data, Adversarial(attack), recipe, fabric=fabric)
 
 
 def whole_steps(table: Table, name: str = "preactresnet", *, compiled: bool = False) -> None:
@@ -294,17 +322,18 @@ def check(table: Table) -> None:
     attack = PGD(ThreatModel("inf", RADIUS), n_steps=10)
     data = table.data(3 * len(x))
     repeats = partial(equal_repeats, table.network, data, attack, str(table.device))
+    training = partial(captured_training_is_eager, table.network, table.data(6 * len(x)), attack, table.device)
     for one in (
         partial(in_float32, model, x),
         partial(without_waiting, attack, model, x, y),
         partial(captured_is_eager, attack, copy.deepcopy(model), x, y),
+        training,
         repeats,
     ):
         found = one()
         table.checks.append(found)
         word = {True: "pass", False: "FAIL", None: "not here"}[found.passed]
         print(f"{word}: {found.name}: {found.finding}")
-    print(FIT)
 
 
 def fill(table: Table, tiny: bool) -> None:
@@ -347,7 +376,7 @@ def main(words: Sequence[str] | None = None) -> int:
     check(table)
     if not options.checks:
         fill(table, options.tiny)
-    found = Found(current_environment(0), options.tiny, FIT, table.checks, table.rows, table.left_out)
+    found = Found(current_environment(0), options.tiny, table.fit, table.checks, table.rows, table.left_out)
     write_atomic(options.out / "table.json", dump_json(msgspec.to_builtins(found)))
     return int(any(one.passed is False for one in table.checks))
 

@@ -11,6 +11,20 @@ from cgro.definitions.inputs import describe
 from cgro.definitions.splitmix import GAMMA, mix, uniform_numbers
 
 
+def base_of(seed: int, purpose: str) -> int:
+    """What the streams of a purpose have in common (SHA-256).
+
+    Args:
+        seed: of the run.
+        purpose: what the numbers are for.
+
+    Returns:
+        An integer in [-2^63, 2^63).
+    """
+    digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
 class Draws:
     """One stream of random numbers for each example: the k-th number is mix(key + k * gamma), nothing is carried.
 
@@ -43,8 +57,26 @@ class Draws:
         Returns:
             One stream per example.
         """
-        digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
-        base = int.from_bytes(digest[:8], "big", signed=True)
+        return cls.of_base(base_of(seed, purpose), index)
+
+    @classmethod
+    def of_base(cls, base: int | Tensor, index: Tensor) -> "Draws":
+        """Streams whose name lies in a tensor: whoever writes another name into it draws from other streams.
+
+        A step that is captured once draws anew in every epoch by this.
+
+        Args:
+            base: as `base_of` gives it; a 0-dimensional int64 tensor on the device of `index` gives the same bits.
+            index: (B,) integer positions.
+
+        Returns:
+            One stream per example.
+
+        Example:
+            >>> base, index = torch.tensor(base_of(0, "start")), torch.arange(3)
+            >>> torch.equal(Draws.of_base(base, index).keys, Draws.of(0, "start", index).keys)
+            True
+        """
         return cls(mix(mix(index.long() * GAMMA) + base))
 
     @classmethod

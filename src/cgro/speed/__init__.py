@@ -1,7 +1,7 @@
 """How fast a network is attacked, trained and evaluated here: ways, bare passes, peers, and a stored baseline."""
 
 from cgro.speed.baseline import FALL, falls, require_comparable
-from cgro.speed.capture import captured, captured_search, pure_search
+from cgro.speed.capture import captured, captured_epoch, captured_search, pure_search
 from cgro.speed.measure import Measurement, measured, recipe_time
 from cgro.speed.passes import PASSES, Passes, counted_cost, floor_seconds
 from cgro.speed.peers import common_attack, common_epoch, is_common, torchattacks_peer
@@ -20,6 +20,7 @@ __all__ = [
     "Ways",
     "alternated",
     "captured",
+    "captured_epoch",
     "captured_search",
     "common_attack",
     "common_epoch",

@@ -1,18 +1,23 @@
-"""A whole search as one CUDA graph, where a search is a function of tensors."""
+"""A whole search, or a whole step of training, as one CUDA graph."""
 
 from collections.abc import Callable
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import BadRequest
+from cgro.data import Dataset
 from cgro.definitions import Attack
 from cgro.definitions.attacks import SearchOptions
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import draws_for
-
-N_WARM_UPS = 3
-"""Searches on a side stream before the capture: libraries tune and allocate in them. Torch's documentation takes 3."""
+from cgro.definitions.graphs import N_WARM_UPS, CudaGraphs
+from cgro.training import Recipe
+from cgro.training.capture import StepRunner
+from cgro.training.engine import deterministic_kernels
+from cgro.training.objectives import Objective
+from cgro.training.steps import Steps
 
 
 def pure_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
@@ -60,23 +65,10 @@ def captured(call: Callable[[], Tensor], device: torch.device) -> Callable[[], T
         BadRequest: no CUDA device.
         RuntimeError: the call reads a value on the host, or does something else that a graph cannot hold.
     """
-    if device.type != "cuda":
-        raise bad("device", expected="CUDA", got=device, remedy="only CUDA has graphs")
-    side = torch.cuda.Stream(device)
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(N_WARM_UPS):
-            call()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = call()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return found
-
-    return replay
+    backend = CudaGraphs(device)
+    for _ in range(N_WARM_UPS):
+        backend.warm_up(call)
+    return backend.capture(call)
 
 
 def captured_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
@@ -96,3 +88,38 @@ def captured_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> C
         RuntimeError: see `captured`.
     """
     return captured(pure_search(attack, model, x, y), x.device)
+
+
+def captured_epoch(
+    model: nn.Module, data: Dataset, objective: Objective, recipe: Recipe, fabric: Fabric
+) -> Callable[[], None]:
+    """The steps of one epoch, as `fit` takes them in a long training: captured in the first calls, replayed after them.
+
+    Args:
+        model: trained in place.
+        data: its training part, a whole number of batches, on the device.
+        objective: such as `Adversarial(attack)`.
+        recipe: the loop.
+        fabric: device and precision.
+
+    Returns:
+        A function that takes every step once.
+
+    Raises:
+        BadRequest: the steps cannot be captured; the reason is that of `fit`.
+    """
+    steps = Steps(model.to(fabric.device), data.train, objective, recipe, (), 0, fabric)
+    runner = StepRunner(steps)
+    batches = steps.order(0).to(fabric.device).split(recipe.batch_size)
+
+    def epoch() -> None:
+        with deterministic_kernels():
+            for k, rows in enumerate(batches):
+                runner.take(0, k, rows)
+
+    if steps.graphs is not None:
+        for _ in range(N_WARM_UPS + 1):  # one batch an epoch at the least
+            epoch()
+            if runner.n_replays:
+                return epoch
+    raise BadRequest(f"captured epoch: {runner.note or 'only CUDA has graphs'}")

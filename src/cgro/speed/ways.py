@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from cgro._check import BadRequest, one_line
 from cgro.data import Dataset
 from cgro.definitions import PGD, Attack, robust_error
+from cgro.definitions.graphs import capturing_by
 from cgro.models import fast_layout
 from cgro.results import Work
-from cgro.speed.capture import captured_search
+from cgro.speed.capture import captured_epoch, captured_search
 from cgro.speed.passes import counted_cost
 from cgro.speed.peers import TORCHATTACKS, common_attack, common_epoch, is_common, torchattacks_peer
 from cgro.training import Adversarial, Cost, Recipe, fit
@@ -110,7 +111,7 @@ def ways_of(subject: Subject, *, compiled: bool, captured: bool) -> Ways:
     """
     ways = Ways()
     _attacks(subject, ways, compiled=compiled, captured=captured)
-    _epochs(subject, ways)
+    _epochs(subject, ways, captured=captured)
     _evaluations(subject, ways, compiled=compiled)
     return ways
 
@@ -146,18 +147,26 @@ def _attacks(subject: Subject, ways: Ways, *, compiled: bool, captured: bool) ->
     add(TORCHATTACKS, lambda: peer(x, y), ours=False)
 
 
-def _epochs(subject: Subject, ways: Ways) -> None:
+def _epochs(subject: Subject, ways: Ways, *, captured: bool) -> None:
     objective = Adversarial(subject.attack)
     n = len(subject.data.train)
     recipe = replace(STANDING, batch_size=subject.batch_size)
     network = fast_layout(copy.deepcopy(subject.model))
 
     def epoch() -> None:
-        end = fit(network, subject.data, objective, recipe, fabric=subject.fabric).end
+        with capturing_by(None):
+            end = fit(network, subject.data, objective, recipe, fabric=subject.fabric).end
         if not end.ok:
             raise BadRequest(f"the epoch that was timed broke off: {end.reason}")
 
     ways.found.append(Way("epoch", EAGER, True, n, epoch, _times(objective.cost, n)))
+    if captured:
+        try:
+            own = fast_layout(copy.deepcopy(subject.model))
+            call = captured_epoch(own, subject.data, objective, recipe, subject.fabric)
+            ways.found.append(Way("epoch", CAPTURED, True, n, call, _times(objective.cost, n)))
+        except (RuntimeError, BadRequest) as error:
+            ways.left_out[f"epoch, {CAPTURED}"] = one_line(str(error), 160)
     if not isinstance(subject.attack, PGD) or not is_common(subject.attack):
         return
     other = copy.deepcopy(subject.model)

@@ -20,6 +20,7 @@ class CraftChecks:
 
     Args:
         labels: of all examples.
+        reads: whether an attack may read while it searches, as on a CPU, where that costs nothing and spares passes.
 
     Example:
         >>> from cgro.definitions import FGSM, ThreatModel
@@ -31,8 +32,9 @@ class CraftChecks:
         >>> checks.require()
     """
 
-    def __init__(self, labels: LabelRange) -> None:
+    def __init__(self, labels: LabelRange, *, reads: bool = True) -> None:
         self._labels = labels
+        self._reads = reads
         self._fine: Tensor | None = None
         self._writes: bool | None = None
 
@@ -60,7 +62,7 @@ class CraftChecks:
         y = as_labels(y, x.device)
         require_radius_fits(attack.threat, x.shape[1:])
         dropping: Dropping = "never"
-        if x.device.type == "cpu" and not whole:
+        if x.device.type == "cpu" and self._reads and not whole:
             dropping = "exact"  # reads cost nothing here
         options = SearchOptions(dropping=dropping, labels=self._labels)
         if self._writes:
@@ -74,7 +76,19 @@ class CraftChecks:
         return found.best.x.to(given.dtype)
 
     def _note(self, fine: Tensor) -> None:
-        self._fine = fine if self._fine is None else self._fine & fine
+        if self._fine is None:
+            self._fine = fine.clone()
+        else:
+            self._fine &= fine  # in place: a captured step goes on with this very tensor
+
+    @property
+    def noted(self) -> Tensor | None:
+        """(4,) bool: what was fine in all attacks since the last read; None before the first attack."""
+        return self._fine
+
+    def forget(self) -> None:
+        """Be as before the first attack."""
+        self._fine = None
 
     def require(self) -> None:
         """The one read: refuse what any attack since the last call would have refused.
@@ -86,7 +100,7 @@ class CraftChecks:
         if self._fine is None:
             return
         inside, unwritten, outputs, gradients = self._fine.tolist()
-        self._fine = None
+        self._fine.fill_(True)
         if not inside:
             raise bad("inputs", expected="finite values in the box of the threat model", got="others in some batch")
         if not unwritten:

@@ -17,7 +17,8 @@ from cgro._check import bad
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions.metrics import NotFinite
-from cgro.runs import Run
+from cgro.runs import Run, say
+from cgro.training.capture import StepRunner
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
@@ -101,13 +102,14 @@ def fit(
     prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
     history = History(recipe, data.n_outputs)
-    store = Store(run, steps)
+    runner = StepRunner(steps)
+    store = Store(run, steps, runner)
     position = store.resume(history)
-    loop = _Loop(data, parts, steps, history, store, position, evaluation, probes)
+    loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
     with deterministic_kernels():
         outcome = loop.run()
     model.eval()
-    return history.trajectory(outcome, evaluated=evaluation is not None)
+    return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note)
 
 
 @contextlib.contextmanager
@@ -179,12 +181,16 @@ class _Loop:
 
     data: Dataset
     parts: dict[str, Split]
-    steps: Steps
+    runner: StepRunner
     history: History
     store: Store
     position: Position
     evaluation: Evaluation | None
     probes: Sequence[Probe]
+
+    def __post_init__(self) -> None:
+        self.steps = self.runner.steps
+        self._has_said = False
 
     def run(self) -> Outcome:
         """All epochs that are left."""
@@ -202,17 +208,21 @@ class _Loop:
     def _epoch(self, stop: StopRequest, update: Update) -> Outcome | None:
         """The rest of the current epoch and its evaluation; an interrupt leaves `position` in the middle of it."""
         started = time.perf_counter()
-        attack_seconds = 0.0
+        attack_seconds: float | None = 0.0
+        n_replays = self.runner.n_replays
         at = self.position
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
-        order = self.steps.order(at.epoch)
+        order = self.steps.order(at.epoch).to(self.steps.fabric.device)
         tally = Tally(at.loss_sum, self.steps.fabric.device)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]
-            step = self.steps.make(at.epoch, k, rows)
-            tally.add(self.steps.take(step, at.epoch, k), len(rows), k)
-            attack_seconds += step.attack_seconds
+            taken = self.runner.take(at.epoch, k, rows)
+            tally.add(taken.loss, len(rows), k)
+            if attack_seconds is not None and taken.attack_seconds is not None:
+                attack_seconds += taken.attack_seconds
+            else:
+                attack_seconds = None
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
             at.step = k + 1
             is_due = at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES
@@ -232,13 +242,23 @@ class _Loop:
             LOSS: at.loss_sum / len(self.steps.data),
             LR: self.steps.lr(at.epoch, n_steps - 1),
             "seconds": time.perf_counter() - started,
-            "attack_seconds": attack_seconds,
-            "radius": self.steps.radius(at.epoch + 1),
         }
+        if attack_seconds is not None:
+            row |= {"attack_seconds": attack_seconds}
+        row |= {"radius": self.steps.radius(at.epoch + 1)}
+        if self.steps.graphs is not None:
+            row |= {"captured_steps": self.runner.n_replays - n_replays}
+            self._say_once()
         at.epoch += 1
         at.step = 0
         at.loss_sum = 0.0
         return self._finish(row, at.epoch)
+
+    def _say_once(self) -> None:
+        """On a GPU, the reason why steps are not captured: a user waits several times as long."""
+        if self.runner.reason and not self._has_said:
+            self._has_said = True
+            say(f"training: steps are not captured as CUDA graphs: {self.runner.reason}")
 
     def _non_finite(self, k: int) -> Outcome:
         epoch = self.position.epoch

@@ -167,15 +167,17 @@ class History:
             return "the start"
         return f"epoch {healthy_until + 1}"
 
-    def trajectory(self, outcome: Outcome, *, evaluated: bool = True) -> Trajectory:
+    def trajectory(self, outcome: Outcome, *, evaluated: bool = True, step: str = "") -> Trajectory:
         """The epochs as columns.
 
         Args:
             outcome: how it ended.
             evaluated: only the epochs that were evaluated; False for a training without evaluations.
+            step: how steps were taken; see `StepRunner.note`.
 
         Returns:
-            One record per epoch. `meta` has the selected epoch and its score, or None, under `selected`.
+            One record per epoch. `meta` has the selected epoch and its score, or None, under `selected`, and `step`
+            where something captures.
         """
         rows = self.rows
         if evaluated:
@@ -183,7 +185,10 @@ class History:
         selected = None
         if self.selected is not None:
             selected = asdict(self.selected)
-        return Trajectory.from_rows(rows, EPOCH, outcome, {"selected": selected})
+        meta: dict[str, object] = {"selected": selected}
+        if step:
+            meta["step"] = step
+        return Trajectory.from_rows(rows, EPOCH, outcome, meta)
 
     def note(self) -> str:
         """A remark beside the progress bar.

@@ -28,6 +28,21 @@ Streams = Callable[[str], Draws]
 """Purpose -> a stream of random numbers per example of the batch, in their order."""
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When a step is taken: what it may know on the host that is another thing in another step.
+
+    Args:
+        epoch: epochs that are over.
+        progress: share of the whole training that is over, in [0, 1).
+        radius_share: factor on the radius of attacks (radius warm-up).
+    """
+
+    epoch: int = 0
+    progress: float = 0.0
+    radius_share: float = 1.0
+
+
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed that depends on all of its arguments (SHA-256).
 
@@ -104,6 +119,43 @@ class Step:
     checks: CraftChecks | None = None
     _in_objective: bool = field(default=False, init=False)
     _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False)
+
+    @property
+    def moment(self) -> Moment:
+        """When it is taken."""
+        return Moment(self.epoch, self.progress, self.radius_share)
+
+    def decide(self, rule: Callable[[Moment], bool]) -> bool:
+        """A decision by the time, such as whether a warm-up is over.
+
+        On a GPU a step is taken down once and done again (`cgro.training.capture`). One that asks in this way is done
+        again as long as the rule decides as it did. Reading `epoch`, `progress` or `radius_share` itself is as right,
+        but then the step is done anew wherever that number is another one.
+
+        Args:
+            rule: of the moment alone.
+
+        Returns:
+            What the rule says of this step.
+
+        Example:
+            >>> step = Step(nn.Identity(), torch.zeros(1), torch.zeros(1), nn.Identity(), lambda purpose: None, epoch=3)
+            >>> step.decide(lambda moment: moment.epoch < 5)
+            True
+        """
+        return rule(self.moment)
+
+    def number(self, rule: Callable[[Moment], float]) -> Tensor:
+        """A number that moves with the time, such as an annealed temperature, where a step may use it.
+
+        Args:
+            rule: of the moment alone.
+
+        Returns:
+            0-dimensional, of the type and on the device of x; a step that is done again finds the number of its own
+            moment in it.
+        """
+        return torch.full((), rule(self.moment), dtype=self.x.dtype, device=self.x.device)
 
     def craft(self, attack: Attack | None = None, *, loss: Loss | str | None = None) -> Tensor:
         """Adversarial examples for the batch, under the schedule of the radius and in the attack's mode.

@@ -7,10 +7,12 @@ in a step, come from generators seeded by (seed, purpose, epoch) and (seed, purp
 no generator states, and a resumed run draws what an undisturbed one would have drawn.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -19,11 +21,16 @@ from torch import Tensor, nn
 from cgro.data import Split, augmentation_by_name
 from cgro.definitions.attacks.reads import LabelRange
 from cgro.definitions.draws import Draws
+from cgro.definitions.graphs import backend_on
 from cgro.training.craft import CraftChecks
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.base import Objective, attack_of
+from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
 from cgro.training.recipe import Recipe
-from cgro.training.step import Step, derive_seed
+from cgro.training.step import Moment, Step, Streams, derive_seed
+from cgro.training.watched import WatchedStep, seed_noise, watching_noise
+
+Kind = TypeVar("Kind", bound=Step)
 
 
 @dataclass
@@ -38,6 +45,11 @@ class Steps:
         extensions: see `Extension`; the first is the outermost.
         seed: of order, attack, augmentation and dropout.
         fabric: device and precision.
+
+    Attributes:
+        graphs: what captures on this device; None where nothing does. Where something does, every step, captured or
+            not, reads nothing on the host and has its learning rate in a tensor.
+        capturing: whether a step is being captured: then its noise is seeded by whoever replays it.
     """
 
     network: nn.Module
@@ -52,8 +64,12 @@ class Steps:
         self.augmentation = augmentation_by_name(self.recipe.augment)
         self.attack = attack_of(self.objective)
         self.replays: int = getattr(self.objective, "replays", 1)
-        self.checks = CraftChecks(LabelRange.of(self.data.y))
+        self.graphs = backend_on(self.fabric.device)
+        self.capturing = False
+        self.checks = CraftChecks(LabelRange.of(self.data.y), reads=self.graphs is None)
         optimizer = self.recipe.build_optimizer(self.network)
+        if self.graphs is not None:
+            optimizer = on_tensors(optimizer) or optimizer
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         for extension in self.extensions:
             extension.begin(self.network)
@@ -114,24 +130,50 @@ class Steps:
             Its batch is augmented; its network is in training mode.
         """
         rows = rows.to(self.data.y.device)
+        streams = partial(self.streams, epoch, self.data.index[rows])
+        return self.build(Step, rows, streams, self.moment(epoch, k))
+
+    def build(self, kind: Callable[..., Kind], rows: Tensor, streams: Streams, moment: Moment) -> Kind:
+        """A step of some rows.
+
+        Args:
+            kind: makes it.
+            rows: (B,) positions of its examples in the training data, on its device.
+            streams: of these examples.
+            moment: when it is taken.
+
+        Returns:
+            Its batch is augmented; its network is in training mode.
+        """
         x, y = self.data.batch(rows)
-        streams = partial(self._streams, epoch // self.replays, self.data.index[rows])
         x = self.augmentation(x, generator=streams("augment"))
         self.model.train()
-        share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
-        return Step(
+        return kind(
             self.model,
             x,
             y,
             self.network,
             streams,
             attack=self.attack,
-            progress=(epoch + k / self.per_epoch) / self.recipe.epochs,
-            radius_share=share,
+            progress=moment.progress,
+            radius_share=moment.radius_share,
             craft_mode=self.recipe.craft_mode,
-            epoch=epoch,
+            epoch=moment.epoch,
             checks=self.checks,
         )
+
+    def moment(self, epoch: int, k: int) -> Moment:
+        """When a step is taken.
+
+        Args:
+            epoch: epochs that are over.
+            k: from 0.
+
+        Returns:
+            What it may know of the time.
+        """
+        share = self.recipe.radius_fraction(epoch + (k + 1) / self.per_epoch)
+        return Moment(epoch, (epoch + k / self.per_epoch) / self.recipe.epochs, share)
 
     def take(self, step: Step, epoch: int, k: int) -> Tensor:
         """Update the weights.
@@ -144,9 +186,49 @@ class Steps:
         Returns:
             The mean loss of the batch, 0-dimensional and on the device: whoever reads it waits for the step.
         """
+        self.set_rate(epoch, k)
+        loss = self.update(step, epoch, k)
+        self.close(epoch, k)
+        return loss
+
+    def set_rate(self, epoch: int, k: int) -> None:
+        """Give the optimizer the learning rate of a step.
+
+        Args:
+            epoch: epochs that are over.
+            k: from 0.
+        """
+        optimizer = self.optimizer.optimizer
+        if isinstance(optimizer, TensorSGD | TensorAdam):
+            optimizer.set_rate(self.lr(epoch, k))
+            return
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(epoch, k)
-        compute: Callable[[], Tensor] = partial(self._gradients, step, derive_seed(self.seed, "network", epoch, k))
+
+    def noise_seed(self, epoch: int, k: int) -> int:
+        """The seed of the network's own noise (dropout) in a step.
+
+        Args:
+            epoch: epochs that are over.
+            k: from 0.
+
+        Returns:
+            See `derive_seed`.
+        """
+        return derive_seed(self.seed, "network", epoch, k)
+
+    def update(self, step: Step, epoch: int, k: int) -> Tensor:
+        """What a graph holds of a step: gradients, clipping, the optimizer, and extensions after it.
+
+        Args:
+            step: as `make` gave it; the learning rate is set.
+            epoch: epochs that are over.
+            k: from 0.
+
+        Returns:
+            See `take`.
+        """
+        compute: Callable[[], Tensor] = partial(self._gradients, step, self.noise_seed(epoch, k))
         for extension in reversed(self.extensions):
             compute = partial(extension.around, step, compute)
         loss = compute()
@@ -157,25 +239,69 @@ class Steps:
         self.optimizer.step()
         for extension in self.extensions:
             extension.after_step(self.network, epoch * self.per_epoch + k + 1)
+        return loss
+
+    def close(self, epoch: int, k: int) -> None:
+        """After the last step of an epoch, tell the extensions that it is over.
+
+        Args:
+            epoch: epochs that were over before the step.
+            k: from 0.
+        """
         if k + 1 == self.per_epoch:
             for extension in self.extensions:
                 extension.after_epoch(self.network, epoch + 1)
-        return loss
 
     def _gradients(self, step: Step, noise: int) -> Tensor:
         """Set the gradients to those of the objective's mean; again, with the same adversarial examples and dropout."""
-        devices: list[torch.device] = []
-        if step.x.device.type == "cuda":
-            devices.append(step.x.device)
-        with torch.random.fork_rng(devices=devices):
-            torch.random.manual_seed(noise)
+        with self._seeded(step, noise):
             loss = step.mean_loss(self.objective)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
         return loss.detach()
 
-    def _streams(self, epoch: int, index: Tensor, purpose: str) -> Draws:
-        return Draws.of(self.seed, f"{purpose} in epoch {epoch}", index)
+    @contextlib.contextmanager
+    def _seeded(self, step: Step, noise: int) -> Iterator[None]:
+        """The network's own noise is that of a seed; global random numbers are given back."""
+        if self.capturing:
+            # A graph draws from the device's generator, which is seeded before each replay.
+            yield
+            return
+        devices: list[torch.device] = []
+        if step.x.device.type == "cuda":
+            devices.append(step.x.device)
+        with torch.random.fork_rng(devices=devices):
+            seed_noise(noise, step.x.device)
+            if isinstance(step, WatchedStep):
+                with watching_noise(step.reads, step.x.device):
+                    yield
+            else:
+                yield
+
+    def streams(self, epoch: int, index: Tensor, purpose: str) -> Draws:
+        """Random numbers of examples.
+
+        Args:
+            epoch: epochs that are over.
+            index: (B,) their indices in the data set.
+            purpose: what the numbers are for.
+
+        Returns:
+            One stream per example.
+        """
+        return Draws.of(self.seed, self.stream_name(epoch, purpose), index)
+
+    def stream_name(self, epoch: int, purpose: str) -> str:
+        """How the streams of a purpose are called in an epoch.
+
+        Args:
+            epoch: epochs that are over.
+            purpose: what the numbers are for.
+
+        Returns:
+            The name for `base_of`.
+        """
+        return f"{purpose} in epoch {epoch // self.replays}"
 
 
 def replayed(order: Tensor, size: int, replays: int, part: int) -> Tensor:

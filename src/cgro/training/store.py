@@ -8,6 +8,7 @@ from dataclasses import asdict
 from cgro._check import BadRequest
 from cgro.runs import Run
 from cgro.seal import digest_of_rows
+from cgro.training.capture import StepRunner
 from cgro.training.checkpoint import (
     EVALUATED,
     LAST,
@@ -28,11 +29,13 @@ class Store:
     Args:
         run: its directory; None keeps nothing.
         steps: network, optimizer and extensions.
+        runner: takes the steps; how it does is recorded. None records nothing.
     """
 
-    def __init__(self, run: Run | None, steps: Steps) -> None:
+    def __init__(self, run: Run | None, steps: Steps, runner: StepRunner | None = None) -> None:
         self.run = run
         self.steps = steps
+        self._runner = runner
         self.saved_at = time.monotonic()
 
     def resume(self, history: History) -> Position:
@@ -81,7 +84,13 @@ class Store:
         if self.run is None:
             return
         self.run.write_rows(history.rows)
-        state = {**asdict(position), "selected": _plain(history.selected), "rows": _seal(history.rows)}
+        state: dict[str, object] = {
+            **asdict(position),
+            "selected": _plain(history.selected),
+            "rows": _seal(history.rows),
+        }
+        if self._runner is not None and self._runner.note:
+            state |= {"capture": self._runner.note}
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)

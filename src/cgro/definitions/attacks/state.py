@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from cgro.definitions.graphs import is_capturing
 from cgro.definitions.losses import Model
 
 _LOCKS: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
@@ -50,7 +51,7 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
         (0, True, True)
     """
     cuda: list[torch.device] = []
-    if device.type == "cuda":
+    if device.type == "cuda" and not is_capturing(device):  # in a capture a generator can be neither read nor set
         cuda = [device]
     if not isinstance(model, nn.Module):
         with torch.random.fork_rng(devices=cuda):

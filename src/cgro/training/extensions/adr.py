@@ -44,6 +44,8 @@ class ADR(Extension):
         [2.5, 2.25, 2.0]
     """
 
+    capturable = True
+
     def __init__(
         self, hot: float = 2.5, cold: float = 2.0, low: float = 0.7, high: float = 0.95, decay: float = 0.995
     ) -> None:
@@ -128,7 +130,9 @@ class ADR(Extension):
             teacher = self._teacher.evaluated_model(step.network)
             with torch.no_grad():
                 outputs = teacher(step.x)
-            self._made = (step, self.rectified(outputs, self._classes.labels_of(step), step.progress))
+            temperature = step.number(lambda moment: self.temperature(moment.progress))
+            share = step.number(lambda moment: self.share(moment.progress))
+            self._made = (step, _rectified(outputs, self._classes.labels_of(step), temperature, share))
         return against(self._made[1], step, compute, "adr", attack=True)
 
     def rectified(self, outputs: Tensor, labels: Tensor, progress: float) -> Tensor:
@@ -142,10 +146,7 @@ class ADR(Extension):
         Returns:
             (B, C) probabilities.
         """
-        p = log_probabilities(outputs / self.temperature(progress)).exp()
-        ahead = p.amax(1) - (p * labels).sum(1)
-        share = (self.share(progress) - ahead).clamp(0.0, 1.0)[:, None]
-        return share * p + (1 - share) * labels
+        return _rectified(outputs, labels, self.temperature(progress), self.share(progress))
 
     def after_step(self, model: nn.Module, k: int) -> None:
         """Move the average.
@@ -171,6 +172,14 @@ class ADR(Extension):
             state: as `state` returned it.
         """
         self._teacher.load(state)
+
+
+def _rectified(outputs: Tensor, labels: Tensor, temperature: Tensor | float, most: Tensor | float) -> Tensor:
+    """a p + (1 - a) labels, a at most `most` less how far the largest p is ahead of that of the label."""
+    p = log_probabilities(outputs / temperature).exp()
+    ahead = p.amax(1) - (p * labels).sum(1)
+    share = (most - ahead).clamp(0.0, 1.0)[:, None]
+    return share * p + (1 - share) * labels
 
 
 def _positive(value: float, what: str) -> float:

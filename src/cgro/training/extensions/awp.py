@@ -52,6 +52,8 @@ class AWP(Extension):
         Cost(n_forward=2, n_gradients=10, n_updates=2)
     """
 
+    capturable = True
+
     def __init__(
         self, gamma: float = 0.01, warmup: int = 0, *, scale: str = "layer", batchnorm: str = "perturbed"
     ) -> None:
@@ -100,7 +102,7 @@ class AWP(Extension):
         Returns:
             The loss at the perturbed weights, which is the one that is minimized.
         """
-        if step.epoch < self.warmup:
+        if step.decide(lambda moment: moment.epoch < self.warmup):
             return compute()
         layers = layers_of(step.network)
         with without_statistics(step, off=self.batchnorm == "perturbed"):

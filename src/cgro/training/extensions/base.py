@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -41,7 +41,14 @@ class Extension:
         ...         self.n_steps = state["n_steps"]
         >>> Count().name
         'count'
+
+    Attributes:
+        capturable: True, in the very class, of an extension whose `around` and `after_step` do nothing on the host that
+            another step would need anew: no counter, no plain number, no read. Then steps with it are captured on a
+            GPU; see `cgro.training.capturable`.
     """
+
+    capturable: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -27,5 +27,7 @@ class CutMix(Pasting):
         CutMix(alpha=1.0, probability=1.0)
     """
 
+    capturable = True
+
     def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
         super().__init__(alpha, probability, same_class=False)

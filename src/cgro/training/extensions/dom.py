@@ -41,6 +41,8 @@ class DOM(Extension):
         Cost(n_forward=3, n_gradients=10, n_updates=1)
     """
 
+    capturable = True
+
     def __init__(self, threshold: float = 1.5, start: float = 0.5, *, mean: str = "batch") -> None:
         self.threshold = number(threshold, "dom: threshold", low=0.0)
         self.start = number(start, "dom: start", low=0.0, high=1.0)
@@ -84,7 +86,7 @@ class DOM(Extension):
         Returns:
             The mean loss, those that are left out counted as 0 or not at all.
         """
-        if step.progress < self.start:
+        if step.decide(lambda moment: moment.progress < self.start):
             return compute()
         left = (default_loss(step.outputs(), step.y) > self.threshold).to(step.x.dtype)
         weights = left

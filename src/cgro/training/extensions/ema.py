@@ -34,6 +34,8 @@ class EMA(Extension):
         2.0
     """
 
+    capturable = True
+
     def __init__(self, decay: float = 0.999) -> None:
         self.decay = number(decay, "decay", low=0.0, high=1.0)
         self._average: nn.Module | None = None

@@ -32,6 +32,8 @@ class LabelSmoothing(Extension):
         LabelSmoothing(smoothing=0.2, attack=False)
     """
 
+    capturable = True
+
     def __init__(self, smoothing: float = 0.1, *, attack: bool = False) -> None:
         self.smoothing = number(smoothing, "label-smoothing: smoothing", low=0.0, high=1.0)
         self.attack = attack

@@ -138,7 +138,10 @@ class Mixing(Extension):
         u = draws.uniform(1)[:, 0]
         if self.alpha == 1.0:
             return u
-        table = self._quantiles.to(u.device)
+        if self._quantiles.device != u.device:
+            # Once: a copy from the host in every step would end what can be captured.
+            self._quantiles = self._quantiles.to(u.device)
+        table = self._quantiles
         place = u * N_QUANTILES
         below = place.long()
         return torch.lerp(table[below], table[below + 1], place - below)

@@ -28,6 +28,8 @@ class Mixup(Mixing):
         Mixup(alpha=1.4, probability=1.0)
     """
 
+    capturable = True
+
     def __init__(self, alpha: float = 1.4, probability: float = 1.0) -> None:
         super().__init__(alpha, probability, same_class=False)
 

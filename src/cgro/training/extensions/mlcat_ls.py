@@ -39,6 +39,8 @@ class MLCATLS(Extension):
         ([1.5, 2.0], [0.0, 1.0])
     """
 
+    capturable = True
+
     def __init__(self, l_min: float = 1.5, *, detach: bool = False) -> None:
         self.l_min = number(l_min, "mlcat-ls: l_min", low=0.0)
         self.detach = detach

@@ -48,6 +48,8 @@ class MLCATWP(Extension):
         Cost(n_forward=2, n_gradients=10, n_updates=11)
     """
 
+    capturable = True
+
     def __init__(self, gamma: float = 0.01, l_min: float = 1.5, n_steps: int = 10) -> None:
         self.gamma = number(gamma, "mlcat-wp: gamma", low=0.0)
         self.l_min = number(l_min, "mlcat-wp: l_min", low=0.0)

@@ -22,5 +22,7 @@ class SameClassBoxes(Pasting):
         SameClassBoxes(alpha=1.0, probability=0.7)
     """
 
+    capturable = True
+
     def __init__(self, probability: float = 0.7, alpha: float = 1.0) -> None:
         super().__init__(alpha, probability, same_class=True)

@@ -48,6 +48,8 @@ class SWA(Extension):
         3.0
     """
 
+    capturable = True
+
     def __init__(self, start: int = 0, every: int = 1, *, batchnorm: str = "recomputed") -> None:
         self.start = count(start, "swa: start", low=0)
         self.every = count(every, "swa: every")

@@ -1,6 +1,7 @@
 """Adversarial training, standard training, and every mix of the two."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -33,6 +34,8 @@ class Adversarial:
         >>> Adversarial(attack, robust_weight=0.0).cost
         Cost(n_forward=0, n_gradients=0, n_updates=1)
     """
+
+    capturable: ClassVar[bool] = True
 
     attack: Attack
     robust_weight: float = 1.0

@@ -7,7 +7,7 @@ Chen, Zhang, Liu, Chang and Wang, "Robust overfitting may be mitigated by proper
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,8 @@ class KD:
         cgro._check.BadRequest: kd: expected a standard teacher, got none; name its run, kd:standard=RUN, or set \
 weight_standard=0
     """
+
+    capturable: ClassVar[bool] = True
 
     attack: Attack
     standard: Model | None = None

@@ -5,6 +5,7 @@ Wang, Zou, Yi, Bailey, Ma and Gu, "Improving adversarial robustness requires rev
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ class MART(SearchFromBeside):
         >>> MART(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
         Cost(n_forward=2, n_gradients=10, n_updates=2)
     """
+
+    capturable: ClassVar[bool] = True
 
     attack: Attack
     beta: float = 5.0

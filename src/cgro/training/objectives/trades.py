@@ -5,6 +5,7 @@ Zhang, Yu, Jiao, Xing, El Ghaoui and Jordan, "Theoretically principled trade-off
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class TRADES(SearchFromBeside):
         >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
         Cost(n_forward=3, n_gradients=10, n_updates=2)
     """
+
+    capturable: ClassVar[bool] = True
 
     attack: Attack
     beta: float = 6.0

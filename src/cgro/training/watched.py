@@ -1,0 +1,213 @@
+"""A step that notes what it read of the host: what decides whether it may be done again without Python."""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgro.training.step import Moment, Step
+
+TIMES = ("epoch", "progress", "radius_share")
+"""The numbers of a `Moment`, which a step has under the same names."""
+Rule = Callable[[Moment], bool]
+Number = Callable[[Moment], float]
+
+
+@dataclass
+class Reads:
+    """What a step read of the host.
+
+    Args:
+        moment: when it was taken.
+        times: numbers of the moment that it read themselves.
+        rules: what it decided by the moment, and how; in its order.
+        numbers: numbers that it was given in tensors; in its order.
+        purposes: of the random streams that it asked for.
+        n_noisy: calls of `compute` in which the network drew random numbers of its own.
+        draws_on_host: whether it drew from generators of Python, NumPy, or of the CPU where it runs on another device.
+    """
+
+    moment: Moment
+    times: set[str] = field(default_factory=set[str])
+    rules: list[tuple[Rule, bool]] = field(default_factory=list[tuple[Rule, bool]])
+    numbers: list[Number] = field(default_factory=list[Number])
+    purposes: set[str] = field(default_factory=set[str])
+    n_noisy: int = 0
+    draws_on_host: bool = False
+
+    def holds(self, moment: Moment) -> bool:
+        """Whether a step at another moment would read the same, apart from numbers in tensors.
+
+        Args:
+            moment: of the other step.
+
+        Returns:
+            True if it may be a replay of this one.
+        """
+        if self.changed(moment):
+            return False
+        return all(rule(moment) == value for rule, value in self.rules)
+
+    def changed(self, moment: Moment) -> list[str]:
+        """The numbers that were read themselves and are others at another moment.
+
+        Args:
+            moment: of another step.
+
+        Returns:
+            Their names, sorted.
+        """
+        names: list[str] = []
+        for name in sorted(self.times):
+            if getattr(self.moment, name) != getattr(moment, name):
+                names.append(name)
+        return names
+
+    def is_like(self, other: "Reads") -> bool:
+        """Whether two steps asked for the same things, whatever they were told.
+
+        Args:
+            other: of another step.
+
+        Returns:
+            True if the buffers of one fit the other.
+        """
+        same_numbers = (len(self.rules), len(self.numbers)) == (len(other.rules), len(other.numbers))
+        return same_numbers and (self.times, self.purposes) == (other.times, other.purposes)
+
+    def obstacle(self) -> str:
+        """Why such a step cannot be captured.
+
+        Returns:
+            One sentence; "" if nothing is known against it.
+        """
+        if self.draws_on_host:
+            return "the step draws random numbers on the host, which a graph would repeat"
+        if self.n_noisy > 1:
+            return (
+                f"the network draws random numbers (dropout) in {self.n_noisy} passes of a step that are seeded alike"
+            )
+        return ""
+
+
+@dataclass
+class WatchedStep(Step):
+    """A `Step` that notes what is read of it.
+
+    Args:
+        reads: takes the notes.
+        buffers: where the numbers of `number` lie in a step that is captured; None for one that is not.
+    """
+
+    reads: Reads = field(default_factory=lambda: Reads(Moment()))
+    buffers: list[Tensor] | None = None
+
+    def __getattribute__(self, name: str) -> object:
+        if name in TIMES:
+            object.__getattribute__(self, "reads").times.add(name)
+        return object.__getattribute__(self, name)
+
+    def decide(self, rule: Rule) -> bool:
+        """As `Step.decide`, noted.
+
+        Args:
+            rule: of the moment alone.
+
+        Returns:
+            What the rule says of this step.
+        """
+        value = rule(self.reads.moment)
+        self.reads.rules.append((rule, value))
+        return value
+
+    def number(self, rule: Number) -> Tensor:
+        """As `Step.number`, noted.
+
+        Args:
+            rule: of the moment alone.
+
+        Returns:
+            0-dimensional; in a captured step the tensor that is written before each replay.
+
+        Raises:
+            RuntimeError: a captured step asks for more numbers than the steps before it did.
+        """
+        self.reads.numbers.append(rule)
+        if self.buffers is None:
+            return torch.full((), rule(self.reads.moment), dtype=self.x.dtype, device=self.x.device)
+        if len(self.reads.numbers) > len(self.buffers):
+            raise RuntimeError("the step asked for other numbers than the steps before it")
+        return self.buffers[len(self.reads.numbers) - 1]
+
+
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Seed what a network draws from in a step: the generators of the CPU and of its device.
+
+    `torch.manual_seed` gives the same numbers, and on a machine without an accelerator remembers every call for ever,
+    with its stack, in case one should come.
+
+    Args:
+        seed: in [0, 2^63).
+        device: of the network.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def watching_noise(reads: Reads, device: torch.device) -> Iterator[None]:
+    """Note whether torch's generators are drawn from in the block.
+
+    Args:
+        reads: takes the note.
+        device: of the step.
+
+    Yields:
+        Nothing.
+    """
+    before = (_bytes(torch.get_rng_state()), _on_device(device))
+    yield
+    host_drawn = before[0] != _bytes(torch.get_rng_state())
+    if device.type != "cuda":
+        reads.n_noisy += host_drawn
+        return
+    reads.n_noisy += before[1] != _on_device(device)
+    reads.draws_on_host |= host_drawn
+
+
+def _on_device(device: torch.device) -> bytes:
+    if device.type != "cuda":
+        return b""
+    return _bytes(torch.cuda.get_rng_state(device))
+
+
+def _bytes(state: Tensor) -> bytes:
+    """Of a generator's state, which lies on the host, that of CUDA too."""
+    return state.numpy().tobytes()
+
+
+@contextlib.contextmanager
+def watching_python(reads: Reads) -> Iterator[None]:
+    """Note whether the generators of Python or NumPy are drawn from in the block.
+
+    Args:
+        reads: takes the note.
+
+    Yields:
+        Nothing.
+    """
+    before = (random.getstate(), _of_numpy())
+    yield
+    reads.draws_on_host |= before != (random.getstate(), _of_numpy())
+
+
+def _of_numpy() -> tuple[str, bytes, int]:
+    """The state of the global generator, comparable."""
+    kind, keys, position, *_ = np.random.get_state()  # noqa: NPY002 - of the code that is watched
+    return str(kind), np.asarray(keys).tobytes(), int(position)
