@@ -10,7 +10,7 @@ from cgro.definitions.attacks import ATTACKS, attack_by_name
 from cgro.definitions.graphs import capturing_by
 from cgro.training import EMA, TRADES, Adversarial, Recipe, make_fabric
 from cgro.training.capturable import declares_capturable, obstacle
-from cgro.training.objectives import KD, MART, Objective
+from cgro.training.objectives import KD, MART, Free, Objective
 from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name
 from cgro.training.steps import Steps
 
@@ -30,6 +30,7 @@ def test_every_objective_of_ours_says_so() -> None:
         "adversarial": Adversarial(ATTACK),
         "trades": TRADES(ATTACK),
         "mart": MART(ATTACK),
+        "free": Free(ATTACK),
         "kd": KD(ATTACK, standard=small(), robust=small()),
     }
     assert set(ours) >= set(OBJECTIVES) - {"standard"}

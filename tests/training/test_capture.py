@@ -105,7 +105,14 @@ def test_every_objective(digits: Dataset, name: str) -> None:
 @pytest.mark.parametrize("name", EXTENSIONS)
 def test_every_extension(digits: Dataset, name: str) -> None:
     text = {"dom": "dom:start=0", "awp": "awp:gamma=0.1"}.get(name, name)
-    assert_captured_is_eager(digits, OBJECTIVES["adversarial"], extensions=lambda: [extension_by_name(text)])
+    second = load("digits", n_train=40, n_test=10)
+
+    def made() -> list[Extension]:
+        if name == "extra":
+            return [Extra(replace(second, train=replace(second.train, raw=1.0 - second.train.raw)))]
+        return [extension_by_name(text)]
+
+    assert_captured_is_eager(digits, OBJECTIVES["adversarial"], extensions=made)
 
 
 def test_several_extensions_together(digits: Dataset) -> None:

@@ -60,6 +60,9 @@ def _obstacles(steps: Steps) -> Iterator[str]:
         yield f"{type(steps.optimizer.optimizer).__name__} has its learning rate on the host"
     if not declares_capturable(steps.objective):
         yield f"the objective {_name(steps.objective)} does not declare `capturable = True`"
+    memory: object = getattr(steps.objective, "memory", None)
+    if memory is not None and not declares_capturable(memory):
+        yield f"what the objective {_name(steps.objective)} carries does not declare `capturable = True`"
     for extension in steps.extensions:
         if not declares_capturable(extension):
             yield f"the extension {extension.name} does not declare `capturable = True`"

@@ -60,6 +60,8 @@ class Carried(Extension):
         memory: of the objective.
     """
 
+    capturable = True  # as far as the memory declares it; see `cgro.training.capturable`
+
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 

@@ -47,6 +47,8 @@ class Extra(Extension):
         Extra(data=none, labels=its own, ratio=0.7, n=0)
     """
 
+    capturable = True
+
     def __init__(
         self, data: Dataset | None = None, labels: Model | None = None, ratio: float = 0.5, n: int = 0
     ) -> None:

@@ -41,6 +41,8 @@ class GradAlign(Extension):
         Cost(n_forward=2, n_gradients=1, n_updates=5)
     """
 
+    capturable = True
+
     def __init__(self, weight: float = 0.2, *, detach: bool = False) -> None:
         self.weight = number(weight, "grad-align: weight", low=0.0)
         self.detach = detach

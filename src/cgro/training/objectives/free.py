@@ -6,6 +6,7 @@ Shafahi, Najibi, Ghiasi, Xu, Dickerson, Studer, Davis, Taylor and Goldstein, "Ad
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class Free:
         >>> Free(PGD(ThreatModel("inf", "8/255"), n_steps=10)).cost
         Cost(n_forward=0, n_gradients=0, n_updates=1)
     """
+
+    capturable: ClassVar[bool] = True
 
     attack: Attack
     replays: int = 8
@@ -92,6 +95,7 @@ class KeptPerturbation:
     """
 
     name = "free"
+    capturable = True
 
     def __init__(self, step: float) -> None:
         self._step = step
