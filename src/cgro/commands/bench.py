@@ -76,7 +76,7 @@ class Config(Trusting, Output, Computing):
     repeats: int = option(5, "repetitions that count; one more is not counted", low=1)
     compiled: bool = option(False, "also with the network compiled: half a minute on a CPU; on a GPU always")
     recipe: str | None = option(None, "how long training takes by: " + ", ".join(_training.RECIPES))
-    check: str | None = option(None, "an earlier run or its summary.json: exit 1 if a ratio fell by more than 15%")
+    check: str | None = option(None, "an earlier run or its summary.json: exit 1 if a ratio fell by over 15%")
     seed: int = option(0, "of the weights, and of the cut of the data", low=0)
 
     def task(self) -> TrainConfig:
