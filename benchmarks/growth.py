@@ -1,7 +1,7 @@
 """How CPU time and memory grow with the size of the work: fitted exponents, with what was predicted.
 
   python benchmarks/growth.py                 measure and store: about two minutes of one thread at rest
-  python benchmarks/growth.py --draw          draw docs/figures/growth.png from the stored numbers
+  python benchmarks/growth.py --draw          write docs/scaling.md and its figure from the stored numbers
   python benchmarks/growth.py --only "simulator, N" --repeats 1
 
 Each point is a process of its own (a fork), one thread: CPU seconds of the call without its set-up, and how far the
@@ -26,7 +26,7 @@ import torch
 
 from cgro.data.patches import PatchData
 from cgro.definitions import PGD, ThreatModel, robust_error
-from cgro.dynamics import Setting, simulate
+from cgro.dynamics import Setting
 from cgro.dynamics.spaces import SPACES
 from cgro.flatness import flatness
 from cgro.models import build
@@ -36,7 +36,21 @@ from cgro.runs import dump_json, environment, write_atomic
 
 RESULT = Path(__file__).parent / "results" / "growth.json"
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "growth"
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 Work = Callable[[], object]
+TEXT = """# How cost grows
+
+What happens to CPU time and memory when a work becomes twice as large. `python benchmarks/growth.py` measures (two minutes of one thread at
+rest), `--draw` draws; numbers are those of `benchmarks/results/growth.json`, with the machine and its load. Each point is a process of its
+own; set-up does not count for time and does for memory, which is the highest resident memory above that of the process at its start. The
+exponent is that of a power law through all sizes (least squares in logarithms) and, in parentheses, between the two largest: the sizes here
+are small enough to repeat, so that constant costs pull the first one down. Predictions were written into the script before the first run.
+
+![Time and memory against size](figures/growth.png)
+
+| work, and what grows | sizes | exponent of time (at the end) | predicted | CPU seconds | exponent of memory | MB |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
 
 
 @dataclass(frozen=True)
@@ -130,12 +144,17 @@ def resident(field: str) -> float:
     return math.nan
 
 
-def in_a_fork(prepare: Callable[[int], Work], size: int) -> tuple[float, float]:
-    """CPU seconds of the call, and MB above the start."""
+def in_a_fork(law: Law, size: int) -> tuple[float, float]:
+    """CPU seconds of the call, and MB above what the process holds after a first call of the smallest size.
+
+    The first call loads what is compiled and cached. It is the child's: a process that has used autograd cannot fork.
+    """
 
     def work(end: Connection) -> None:
+        law.prepare(law.sizes[0])()
+        Path("/proc/self/clear_refs").write_text("5")  # the highest memory starts anew
         before = resident("VmRSS")
-        call = prepare(size)
+        call = law.prepare(size)
         started = time.process_time()
         call()
         end.send((time.process_time() - started, max(resident("VmHWM") - before, 0.0)))
@@ -144,6 +163,7 @@ def in_a_fork(prepare: Callable[[int], Work], size: int) -> tuple[float, float]:
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,))
     process.start()
+    theirs.close()
     found = ours.recv()
     process.join()
     return found
@@ -158,13 +178,11 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 def measured(law: Law, repeats: int) -> dict[str, object]:
     """One row: medians, exponents and predictions."""
-    # Compiled code and caches are there before the first fork.
-    law.prepare(law.sizes[0])()
     times: list[list[float]] = [[] for _ in law.sizes]
     memory: list[list[float]] = [[] for _ in law.sizes]
     for _ in range(repeats):
         for k, size in enumerate(law.sizes):
-            seconds, megabytes = in_a_fork(law.prepare, size)
+            seconds, megabytes = in_a_fork(law, size)
             times[k].append(seconds)
             memory[k].append(megabytes)
     seconds = [statistics.median(values) for values in times]
@@ -185,9 +203,22 @@ def measured(law: Law, repeats: int) -> dict[str, object]:
     return row
 
 
-def warm_up() -> None:
-    """A whole simulation of nothing, so that what is compiled once is compiled."""
-    simulate(Setting(PatchData(20), n_train=50), n_steps=2, n_test=2)
+def write_page(rows: Sequence[Mapping]) -> None:
+    """The page with its table."""
+    lines = []
+    for row in rows:
+        sizes, seconds, memory = row["sizes"], row["seconds"], row["megabytes"]
+        cells = (
+            row["name"],
+            f"{sizes[0]:,} to {sizes[-1]:,}",
+            f"{row['time_exponent']:.2f} ({row['time_exponent_at_the_end']:.2f})",
+            f"{row['predicted_time']:g}",
+            f"{seconds[0]:.3g} to {seconds[-1]:.3g}",
+            f"{row['memory_exponent']:.2f}",
+            f"{memory[0]:.1f} to {memory[-1]:.1f}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    PAGE.write_text(TEXT + "\n".join(lines) + "\n")
 
 
 def draw(rows: Sequence[Mapping]) -> None:
@@ -225,9 +256,9 @@ def main() -> None:
         stored = read_json(RESULT)
         assert isinstance(stored, dict)
         draw(stored["rows"])
+        write_page(stored["rows"])
         return
     torch.set_num_threads(1)
-    warm_up()
     rows = [measured(law, arguments.repeats) for law in LAWS if arguments.only in (None, law.name)]
     if arguments.only is None:
         content = {"environment": environment(), "load": os.getloadavg(), "repeats": arguments.repeats, "rows": rows}

@@ -113,11 +113,11 @@ def _tile(n_vectors: int):
         with cgutils.for_range(builder, a.n_columns, intp=_WORD) as loop:
             of_b = [builder.load(_vector_at(builder, b.at(loop.index, col), v), align=_BYTES) for v in range(n_vectors)]
             first_of_a = a.at(row, loop.index)
-            for k, (total, _) in enumerate(sums):
-                r, v = divmod(k, n_vectors)
-                if v == 0:
-                    of_a = _spread(builder, a.row_below(first_of_a, r))
-                builder.store(builder.call(multiply_add, [of_a, of_b[v], builder.load(total)]), total)
+            for r in range(ROWS):
+                of_a = _spread(builder, a.row_below(first_of_a, r))
+                for v in range(n_vectors):
+                    total, _ = sums[r * n_vectors + v]
+                    builder.store(builder.call(multiply_add, [of_a, of_b[v], builder.load(total)]), total)
         for total, place in sums:
             builder.store(builder.load(total), place, align=_BYTES)
         return context.get_dummy_value()
