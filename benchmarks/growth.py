@@ -5,7 +5,7 @@
   python benchmarks/growth.py --only "simulator, N" --repeats 1
 
 Each point is a process of its own (a fork), one thread: CPU seconds of the call without its set-up, and how far the
-highest resident memory of the process rises above what it had before the set-up. The exponent is the slope of a least
+highest resident memory of the process rises above what it had before the set-up, after a call of the smallest size. The exponent is the slope of a least
 squares line through the logarithms of the medians; beside it the slope between the two largest sizes, which is what
 matters for larger ones. Predictions were written down before the first run. benchmarks/results/growth.json.
 """
@@ -42,8 +42,8 @@ TEXT = """# How cost grows
 
 What happens to CPU time and memory when a work becomes twice as large. `python benchmarks/growth.py` measures (two minutes of one thread at
 rest), `--draw` draws; numbers are those of `benchmarks/results/growth.json`, with the machine and its load. Each point is a process of its
-own; set-up does not count for time and does for memory, which is the highest resident memory above that of the process at its start. The
-exponent is that of a power law through all sizes (least squares in logarithms) and, in parentheses, between the two largest: the sizes here
+own, which first makes a call of the smallest size; set-up does not count for time and does for memory, which is the highest resident memory
+above what the process held after that call. The exponent is that of a power law through all sizes (least squares in logarithms) and, in parentheses, between the two largest: the sizes here
 are small enough to repeat, so that constant costs pull the first one down. Predictions were written into the script before the first run.
 
 ![Time and memory against size](figures/growth.png)
