@@ -67,7 +67,43 @@ def test_an_earlier_run_that_was_much_faster_is_told(
 
 def test_a_baseline_that_is_none_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--check", "nowhere"]) == 2
-    assert "--check: expected the folder of an earlier cgro bench, got nowhere" in capsys.readouterr().err
+    expected = "--check: expected the folder of an earlier cgro bench, or its summary.json, got nowhere"
+    assert expected in capsys.readouterr().err
+
+
+WRONG_BASELINES = {
+    "no JSON": ("rows: 3", "expected JSON"),
+    "a list": ("[1, 2]", "expected"),
+    "of another command": ('{"command": "train", "schema": 1}', "expected"),
+    "a number that is text": (None, "expected"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BASELINES)
+def test_a_file_that_is_no_baseline_is_refused_in_one_line(
+    name: str, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, message = WRONG_BASELINES[name]
+    if text is None:
+        text = (kept / "summary.json").read_text().replace('"batch_size": 8', '"batch_size": "eight"')
+    file = tmp_path / "base.json"
+    file.write_text(text)
+    assert main([*SMALL, "--check", str(file)]) == 2
+    line = capsys.readouterr().err
+    assert str(file) in line
+    assert message in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "now").exists()
+
+
+def test_a_baseline_may_be_a_file_under_any_name(tmp_path: Path) -> None:
+    summary = bench_summary([speed_row(over=1.25)])
+    run = make_run(tmp_path / "base", config={"command": "bench"}, summary=summary)
+    file = (run / "summary.json").rename(tmp_path / "workstation.json")
+    config = bench.Config(check=str(file))
+    bench.check(config, summary)
+    with pytest.raises(CheckFailed, match=r"slower than .*workstation.json: attack, eager, share of the floor"):
+        bench.check(config, bench_summary([speed_row(over=9.0)]))
 
 
 def test_check_compares_ratios(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Predictions against equations solved otherwise and against the simulator."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,10 @@ from cgro.dynamics import (
     plateau,
     signal_exponent,
     simulate,
+    spaces,
 )
+from cgro.dynamics.batch import Gram
+from cgro.dynamics.spaces import cheapest, law
 from cgro.trajectory import Outcome, Trajectory
 
 BEYOND = PRESETS["table2"]
@@ -143,6 +147,49 @@ def test_onset_at_power_two_needs_no_start():
     setting = Setting(PatchData(50, signal_strength=3.0, noise_std=0.1), n_train=10, n_filters=4, activation_power=2)
     assert 1 - onset_ratio(setting) == pytest.approx(math.sqrt(49 * 0.01 / (10 * 9)))
     assert onset_ratio(replace(setting, robust_weight=0.0)) == 1.0
+
+
+WIDE = Setting(PatchData(1_000_000, signal_strength=3.0, noise_std=1e-3), n_train=12, n_filters=4)
+
+
+def onset_of(batch: Gram, setting: Setting) -> float:
+    """1 - mean rho_c from a batch, example by example and seed by seed: the docstring's equation in plain loops."""
+    starts = batch.activations()
+    batch.advance(round(400 * 0.3 / setting.strength**2 / setting.lr), compiled=True)
+    d, q = setting.data.patch_dim, setting.activation_power
+    square = (d - 1) * setting.data.noise_std**2
+    rho = []
+    for s in range(len(batch.y)):
+        costs = []
+        for i, y in enumerate(batch.y[s]):
+            costs.append(square * max(y * float(v) for v in starts[s, i]) ** (q - 2))
+        learned = setting.strength * batch.u[s].max()
+        rho.append((np.median(costs) / (setting.n_train * setting.strength**2 * learned ** (q - 2))) ** (1 / q))
+    return 1 - float(np.mean(rho))
+
+
+def test_onset_of_a_million_dimensions_forms_no_vector():
+    """It needed 1.2 GB here. The value is that of the equation on the start that `simulate` has."""
+    assert cheapest(WIDE) == "law"
+    tracemalloc.start()
+    found = onset_ratio(WIDE, range(3))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * WIDE.data.patch_dim, "not even one vector of length d"
+    assert found == pytest.approx(onset_of(law(replace(WIDE, radius_ratio=1.0), range(3)), WIDE), rel=1e-9)
+
+
+def test_onset_by_the_law_is_that_of_vectors_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same setting in few dimensions by both, over 40 seeds: means within four standard errors."""
+    small = replace(WIDE, data=PatchData(400, signal_strength=3.0, noise_std=0.05), n_filters=32)
+    each = {}
+    for name, most in (("gram", 2.0**26), ("law", 0.0)):
+        monkeypatch.setattr(spaces, "LARGEST_VECTORS", most)
+        assert cheapest(small) == name
+        each[name] = np.array([onset_ratio(small, [seed]) for seed in range(40)])
+    error = math.hypot(each["gram"].std(), each["law"].std()) / math.sqrt(40)
+    assert error < 0.1 * (1 - each["gram"].mean())
+    assert abs(each["gram"].mean() - each["law"].mean()) < 4 * error
 
 
 def test_final_signal_scales_as_the_inverse_power():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from cgro.representation.neighbors import Neighbors, nearest_opposite
+from cgro.representation.neighbors import Levels, Neighbors, apart, nearest_opposite
 
 NORMS = [math.inf, 1.0, 2.0]
 
@@ -49,6 +49,89 @@ def test_pairs_within_reach_are_those_of_brute_force(p: float, seed: int) -> Non
     assert set(zip(*(v.tolist() for v in np.nonzero(d <= reach)), strict=True)) <= found
     assert found <= set(zip(*(v.tolist() for v in np.nonzero(d <= reach * (1 + 1e-4) + 1e-4)), strict=True))
     assert (7, 5) in found
+
+
+def kept_apart(levels: Levels, queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(B, N), whether some coordinate is high in one point and low in the other; from the packed bits."""
+    a = levels.bits(queries)
+    b = levels.bits(points)
+    common = (a.high[:, :, None] & b.low[:, None]) | (a.low[:, :, None] & b.high[:, None])
+    return (common != 0).any(0)
+
+
+def largest_differences(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(B, N) l_inf distances with float32 differences, as the compiled search has them."""
+    return np.abs(queries[:, None] - points[None]).max(2)
+
+
+CLOUDS = {
+    "uniform": lambda rng: rng.random((90, 65)),
+    "pixels": lambda rng: rng.integers(0, 256, (90, 130)) / 255,
+    "far from zero": lambda rng: 1e4 + rng.random((90, 64)),
+    "negative, of many sizes": lambda rng: -np.exp(rng.normal(0, 3, (90, 7))),
+    "constant coordinates": lambda rng: np.where(np.arange(70) % 3 == 0, rng.random((90, 70)), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_bits_keep_apart_only_what_is_apart(name: str) -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        points = CLOUDS[name](rng).astype(np.float32)
+        distance = largest_differences(points, points)
+        for share in (0.05, 0.3, 0.6):
+            limit = float(np.quantile(distance[distance > 0], share)) if seed else float(distance[3, 4]) * share
+            levels = apart(points, limit)
+            assert levels is not None
+            found = kept_apart(levels, points, points)
+            assert (distance[found] >= limit).all()
+        assert found.any()
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_pairs_by_bits_are_those_without_in_the_same_order(name: str) -> None:
+    rng = np.random.default_rng(7)
+    points = torch.from_numpy(np.concatenate([CLOUDS[name](rng) for _ in range(6)]))
+    queries = points[5:400:3]
+    distance = largest_differences(queries.float().numpy(), points.float().numpy())
+    for share in (0.001, 0.1, 0.7):
+        reach = np.quantile(distance, share) * rng.uniform(0.7, 1.0, len(points))
+        expected = Neighbors(points, math.inf, bits=False).within(queries, reach)
+        found = Neighbors(points, math.inf).within(queries, reach)
+        np.testing.assert_array_equal(found, expected)
+    assert len(expected[0]) > 1000
+
+
+def test_levels_that_are_too_close_are_noticed() -> None:
+    """Planted: low levels one twentieth higher keep pairs apart that are within reach."""
+    points = CLOUDS["uniform"](np.random.default_rng(1)).astype(np.float32)
+    levels = apart(points, 0.9)
+    assert levels is not None
+    wrong = Levels(levels.high, levels.low + np.float32(0.05))
+    distance = largest_differences(points, points)
+    assert (distance[kept_apart(levels, points, points)] >= 0.9).all()
+    assert not (distance[kept_apart(wrong, points, points)] >= 0.9).all()
+
+
+def test_points_that_no_bit_can_tell_apart_are_measured() -> None:
+    assert apart(np.zeros((3, 5), np.float32), 0.0) is None
+    assert apart(np.zeros((0, 5), np.float32), 0.1) is None
+    points = torch.rand(40, 9)
+    rows, cols = Neighbors(points, math.inf).within(points, np.full(40, 2.0))
+    assert len(rows) == len(cols) == 1600
+
+
+def test_one_prepared_set_answers_different_reaches() -> None:
+    """The bits of one limit are kept for the next call: they must not be used for another limit."""
+    points = torch.rand(200, 70, generator=torch.Generator().manual_seed(0))
+    distance = largest_differences(points.numpy(), points.numpy())
+    prepared = Neighbors(points, math.inf)
+    for reach in (0.5, 0.9, 0.5, 0.0, 0.95):
+        rows, cols = prepared.within(points, np.full(200, reach))
+        found = np.zeros((200, 200), bool)
+        found[rows, cols] = True
+        assert (found >= (distance <= reach)).all()
+        assert not (found & (distance > reach * 1.001 + 1e-3)).any()
 
 
 def test_squared_distances_of_pixels_are_exact_integers() -> None:

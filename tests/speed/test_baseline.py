@@ -35,6 +35,12 @@ def test_new_ways_and_slow_peers_are_no_fall() -> None:
     assert falls(bench_summary(rows), BEFORE) == []
 
 
+def test_a_way_that_is_gone_is_told_and_a_peer_that_is_gone_is_not() -> None:
+    before = bench_summary([speed_row(over=1.25, peer=2.0), speed_row("captured", 0.5)])
+    now = bench_summary([speed_row(over=1.25)], left_out={"attack, captured": "a value was read"})
+    assert falls(now, before) == ["attack, captured, share of the floor: not measured, was 2"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

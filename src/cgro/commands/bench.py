@@ -11,8 +11,10 @@ examples:
   cgro bench --data cifar10 --model preactresnet --width 16 --radius 8/255 --recipe small-cifar10 --compiled
   cgro bench --data mnist5k --out runs/speed
   cgro bench --data mnist5k --check runs/speed
+  cgro bench --data mnist5k --check baselines/workstation.json
 
---check compares ratios, not times, with those of an earlier run, and exits with 1 if one fell by more than 15%.
+--check compares ratios, not times, with a stored baseline, and exits with 1 if one fell by more than 15%. A baseline is
+the folder of an earlier run, or the summary.json of one, which may be kept anywhere under any name.
 """
 
 import os
@@ -34,6 +36,7 @@ from cgro.definitions.attacks import attack_choices, outputs_of
 from cgro.definitions.attacks.precision import uses_bfloat16
 from cgro.environment import DRIVER, accelerator_of
 from cgro.models import NETWORK_NAMES, n_parameters
+from cgro.reading import read_json_object
 from cgro.report.speed import ratios_figure
 from cgro.results import (
     BenchSummary,
@@ -44,6 +47,7 @@ from cgro.results import (
     SpeedRow,
     Spread,
     ThreatRecord,
+    read_summary,
 )
 from cgro.runs import Run
 from cgro.speed import PASSES, Measurement, Subject, falls, measured, recipe_time, require_comparable, ways_of
@@ -72,7 +76,7 @@ class Config(Trusting, Output, Computing):
     repeats: int = option(5, "repetitions that count; one more is not counted", low=1)
     compiled: bool = option(False, "also with the network compiled: half a minute on a CPU; on a GPU always")
     recipe: str | None = option(None, "how long training takes by: " + ", ".join(_training.RECIPES))
-    check: str | None = option(None, "an earlier run: exit 1 if a ratio fell by more than 15%")
+    check: str | None = option(None, "an earlier run or its summary.json: exit 1 if a ratio fell by over 15%")
     seed: int = option(0, "of the weights, and of the cut of the data", low=0)
 
     def task(self) -> TrainConfig:
@@ -209,8 +213,12 @@ def _flags(subject: Subject) -> dict[str, str]:
 
 
 def _baseline(path: str) -> BenchSummary:
-    if not (Path(path) / "summary.json").is_file():
-        raise bad("--check", expected="the folder of an earlier cgro bench", got=path)
+    given = Path(path)
+    if given.is_file():
+        # Without its folder there is no record of who wrote it; it is read strictly and believed as far as its numbers.
+        return read_summary(read_json_object(given), path, BenchSummary)
+    if not (given / "summary.json").is_file():
+        raise bad("--check", expected="the folder of an earlier cgro bench, or its summary.json", got=path)
     return Run.open(path).read(BenchSummary)
 
 

@@ -11,10 +11,18 @@ m filters.
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cgro.dynamics.rule import Array, Rule
+
+if TYPE_CHECKING:
+    from cgro.dynamics.fused import Rows
+
+MOST_WEIGHTS = 2**20
+"""Weights of examples drawn ahead: 8 MiB, and as much for their order. A choice."""
 
 
 @dataclass
@@ -98,6 +106,14 @@ class Batch(ABC):
             compiled: in compiled loops; False for the numpy form of `rule`.
             pool: for seeds at once, compiled loops only; None for one after the other.
         """
+        ahead = n_steps
+        if self.batch_size is not None:
+            # In parts, as the weights of all steps to the next record would be gigabytes; the draws are the same.
+            ahead = max(1, MOST_WEIGHTS // self.y.shape[1])
+        for first in range(0, n_steps, max(1, ahead)):
+            self._advance_part(min(ahead, n_steps - first), compiled, pool)
+
+    def _advance_part(self, n_steps: int, compiled: bool, pool: ThreadPoolExecutor | None) -> None:
         weights = [self.weights(n_steps, s) for s in range(len(self.y))]
         if compiled:
             self._advance_compiled(n_steps, weights, pool)
@@ -132,7 +148,12 @@ class Direct(Batch):
     noise: Array
 
     def __post_init__(self) -> None:
-        self.noise_t = np.ascontiguousarray(self.noise.transpose(0, 2, 1))
+        self._rows: dict[int, Rows] = {}
+
+    @cached_property
+    def noise_t(self) -> Array:
+        """(S, d, n) Xi^T, stored so that products read along rows. Made when it is asked for: loops need none."""
+        return np.ascontiguousarray(self.noise.transpose(0, 2, 1))
 
     def activations(self) -> Array:
         """Noise activations.
@@ -166,11 +187,14 @@ class Direct(Batch):
             s: position of the seed in the batch.
             weights: of the examples, from `weights`.
         """
-        from cgro.dynamics.compiled import Examples, NoisePatches, direct_steps
+        from cgro.dynamics.compiled import Examples
+        from cgro.dynamics.fused import direct_steps, rows_of
 
-        noise = NoisePatches(self.noise[s], self.noise_t[s])
+        if s not in self._rows:
+            self._rows[s] = rows_of(self.noise[s], self.y.shape[1])
         examples = Examples(self.y[s], self.group[s])
-        direct_steps(n_steps, self.u[s], self.filters[s], noise, examples, weights, self.rule)
+        rows = self._rows[s]
+        direct_steps(n_steps, self.u[s], self.filters[s], rows, examples=examples, weights=weights, rule=self.rule)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The step of `rule` in compiled loops around one or two matrix products. scipy is there for numba's matrix product.
+"""The step of `rule` in compiled loops around a matrix product. scipy is there for numba's matrix product.
 
 The functions hold no interpreter lock, so seeds can run in threads. Arrays are changed in place. The letters are those
 of `rule`: u signal components, z noise activations, p the slope, x the strength of the attacked signal.
@@ -13,7 +13,7 @@ import numpy as np
 from cgro.dynamics.rule import Array, Rule
 
 # reassoc lets sums run in vector registers; NaN and infinities keep their meaning, so divergence is still seen.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
 class Examples(NamedTuple):
@@ -40,19 +40,7 @@ class NoiseLaw(NamedTuple):
     gram: Array
 
 
-class NoisePatches(NamedTuple):
-    """The noise patches as vectors.
-
-    Args:
-        rows: (n, d) Xi.
-        columns: (d, n) Xi^T, stored so that both matrix products read along rows.
-    """
-
-    rows: Array
-    columns: Array
-
-
-@_jit
+@jit
 def _slope(z, power, odd, sign):
     """p(z) of `Rule.slope`, for one number; the powers of common q as products."""
     size = z
@@ -73,9 +61,19 @@ def _slope(z, power, odd, sign):
     return sign * p
 
 
-@_jit
-def _noise_of_row(z, power, odd, signs):
-    """sum_r phi(z_r) of one patch; z (m,) becomes p(z). One branch per row: each loop runs in vector registers."""
+@jit
+def noise_of_row(z, power, odd, signs):
+    """Sum phi(z_r) over the filters of one patch. One branch per row: each loop runs in vector registers.
+
+    Args:
+        z: (m,) activations, overwritten by p(z).
+        power: q.
+        odd: whether phi is odd.
+        signs: (m,) the second layer.
+
+    Returns:
+        sum_r phi(z_r).
+    """
     total = 0.0
     if odd and power == 3.0:
         for r in range(z.shape[0]):
@@ -100,7 +98,7 @@ def _noise_of_row(z, power, odd, signs):
     return total
 
 
-@_jit
+@jit
 def _signal_margin(x, same, other, power):
     """y f of the signal patch at strength x; same and other are U of the example's class and of the other one."""
     if x >= 0.0:
@@ -108,16 +106,27 @@ def _signal_margin(x, same, other, power):
     return -((-x) ** power) * other
 
 
-@_jit
-def _sigmoid_neg(margin):
-    """sigmoid(-margin), from the exponential that does not overflow."""
+@jit
+def sigmoid_neg(margin):
+    """Compute sigmoid(-margin) from the exponential that does not overflow.
+
+    Args:
+        margin: any number.
+
+    Returns:
+        A share.
+
+    Example:
+        >>> sigmoid_neg(0.0), sigmoid_neg(-1e4), sigmoid_neg(1e4)
+        (0.5, 1.0, 0.0)
+    """
     if margin >= 0.0:
         e = math.exp(-margin)
         return e / (1.0 + e)
     return 1.0 / (1.0 + math.exp(margin))
 
 
-@_jit
+@jit
 def _worst_strength(same, other, rule):
     """`Rule.worst_strength` of one class: an end point of |x - alpha| <= delta, or 0 when inside."""
     low = rule.strength - rule.radius
@@ -135,9 +144,17 @@ def _worst_strength(same, other, rule):
     return x
 
 
-@_jit
-def _signal_by_class(u, rule, x_at, clean_at, robust_at):
-    """Fill (K, 2) arrays per signal direction and class: the attacked strength, the clean and the robust margin."""
+@jit
+def signal_by_class(u, rule, x_at, clean_at, robust_at):
+    """Find what the signal gives, per signal direction and class.
+
+    Args:
+        u: (K, m) signal components.
+        rule: the constants.
+        x_at: (K, 2), filled with the attacked strength.
+        clean_at: (K, 2), filled with the clean margin of the signal.
+        robust_at: (K, 2), filled with its margin at that strength.
+    """
     for k in range(u.shape[0]):
         plus = 0.0
         minus = 0.0
@@ -156,9 +173,16 @@ def _signal_by_class(u, rule, x_at, clean_at, robust_at):
             robust_at[k, c] = _signal_margin(x, same, other, rule.power)
 
 
-@_jit
-def _move_signal(u, pull, x_at, rule):
-    """u_r += q sum_c [ pull_clean alpha^q p(c u_r) + pull_robust p at the attacked strength ]."""
+@jit
+def move_signal(u, pull, x_at, rule):
+    """Move the signal: u_r += q sum_c [ pull_clean alpha^q p(c u_r) + pull_robust p at the attacked strength ].
+
+    Args:
+        u: (K, m) signal components, changed.
+        pull: (K, 2, 2) per direction and class, summed over examples: of the clean and of the robust part of the loss.
+        x_at: (K, 2) the attacked strength.
+        rule: the constants.
+    """
     power = rule.power
     for k in range(u.shape[0]):
         for r in range(u.shape[1]):
@@ -176,7 +200,7 @@ def _move_signal(u, pull, x_at, rule):
             u[k, r] = value + power * change
 
 
-@_jit
+@jit
 def step_in_place(u: Array, z: Array, examples: Examples, weights: Array, rule: Rule) -> None:
     """Move u by one step and overwrite the activations by the coefficients of the noise patches; see `Rule.steps`.
 
@@ -194,22 +218,22 @@ def step_in_place(u: Array, z: Array, examples: Examples, weights: Array, rule: 
     x_at = np.empty((n_signals, 2))
     clean_at = np.empty((n_signals, 2))
     robust_at = np.empty((n_signals, 2))
-    _signal_by_class(u, rule, x_at, clean_at, robust_at)
+    signal_by_class(u, rule, x_at, clean_at, robust_at)
     # Summed over the examples of a direction and class: how hard the clean and the robust part of the loss pull on u.
     pull = np.zeros((n_signals, 2, 2))
     for i in range(n_train):
         y = examples.y[i]
         noise = 0.0
         for j in range(i * per, (i + 1) * per):
-            noise += _noise_of_row(z[j], rule.power, rule.odd, rule.signs)
+            noise += noise_of_row(z[j], rule.power, rule.odd, rule.signs)
         noise *= y
         k = examples.group[i]
         c = 0
         if y <= 0:
             c = 1
         scale = rule.lr * weights[i] / n_train
-        a = scale * (1.0 - rule.robust_weight) * _sigmoid_neg(clean_at[k, c] + noise)
-        b = scale * rule.robust_weight * _sigmoid_neg(robust_at[k, c] + noise)
+        a = scale * (1.0 - rule.robust_weight) * sigmoid_neg(clean_at[k, c] + noise)
+        b = scale * rule.robust_weight * sigmoid_neg(robust_at[k, c] + noise)
         pull[k, c, 0] += a
         pull[k, c, 1] += b
         factor = rule.power * y * (a + b)
@@ -217,10 +241,10 @@ def step_in_place(u: Array, z: Array, examples: Examples, weights: Array, rule: 
         for j in range(i * per, (i + 1) * per):
             for r in range(m):
                 z[j, r] *= factor
-    _move_signal(u, pull, x_at, rule)
+    move_signal(u, pull, x_at, rule)
 
 
-@_jit
+@jit
 def gram_steps(
     n_steps: int, u: Array, coefficients: Array, noise: NoiseLaw, examples: Examples, weights: Array, rule: Rule
 ) -> None:
@@ -241,27 +265,3 @@ def gram_steps(
         z += noise.start
         step_in_place(u, z, examples, weights[min(t, weights.shape[0] - 1)], rule)
         coefficients += z
-
-
-@_jit
-def direct_steps(
-    n_steps: int, u: Array, filters: Array, noise: NoisePatches, examples: Examples, weights: Array, rule: Rule
-) -> None:
-    """n steps on the filters themselves: Z = Xi W.
-
-    Args:
-        n_steps: how many.
-        u: (K, m) signal components, changed.
-        filters: (d, m) W without its signal components, changed.
-        noise: the patches.
-        examples: labels and signal directions.
-        weights: (n_steps, N) of the examples, or (1, N) for the same in every step.
-        rule: the constants.
-    """
-    z = np.empty((noise.rows.shape[0], filters.shape[1]))
-    change = np.empty_like(filters)
-    for t in range(n_steps):
-        np.dot(noise.rows, filters, z)
-        step_in_place(u, z, examples, weights[min(t, weights.shape[0] - 1)], rule)
-        np.dot(noise.columns, z, change)
-        filters += change

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cgro._check import bad
-from cgro.dynamics.batch import Batch
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import cheapest, direct, gram
+from cgro.dynamics.spaces import SPACES, cheapest
 from cgro.trajectory import Trajectory
 
 LARGEST_MARGIN = 500.0
@@ -176,7 +175,7 @@ def onset_ratio(setting: Setting, seeds: Sequence[int] = (0,)) -> float:
 
     Args:
         setting: its radius_ratio is not used.
-        seeds: the mean over these is returned.
+        seeds: the mean over these is returned; they mean the starts that `simulate` gives them.
 
     Returns:
         delta/alpha in [0, 1]; 1 for lambda = 0.
@@ -190,7 +189,9 @@ def onset_ratio(setting: Setting, seeds: Sequence[int] = (0,)) -> float:
         raise bad("adversary", expected="restricted or transfer", got=setting.adversary)
     q = setting.activation_power
     a = setting.strength
-    batch = _with_known_patches(replace(setting, radius_ratio=1.0, batch_size=None), seeds)
+    start_of = replace(setting, radius_ratio=1.0, batch_size=None)
+    # The space that `simulate` takes. Where that is the law, vectors would need gigabytes; none of them is looked at.
+    batch = SPACES[cheapest(start_of)](start_of, seeds)
     start = batch.activations()
     per_example = start.shape[1] // batch.y.shape[1]
     v = (np.repeat(batch.y, per_example, 1)[..., None] * start).max(2)
@@ -201,13 +202,6 @@ def onset_ratio(setting: Setting, seeds: Sequence[int] = (0,)) -> float:
     learned = a * batch.u.max((1, 2))
     rho = (noise / (setting.n_train * a**2 * np.maximum(learned, 1e-300) ** (q - 2))) ** (1 / q)
     return float(np.clip(1 - rho.mean(), 0.0, 1.0))
-
-
-def _with_known_patches(setting: Setting, seeds: Sequence[int]) -> Batch:
-    """The cheaper space of the two whose noise patches are those of the real data, not drawn from their law."""
-    if cheapest(setting) == "gram":
-        return gram(setting, seeds)
-    return direct(setting, seeds)
 
 
 @dataclass(frozen=True)

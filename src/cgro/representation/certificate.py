@@ -144,10 +144,11 @@ def _losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) -> Tenso
 def _exact_losses(m: RobustMemorizer, i: Tensor, kept: Tensor, radius: float) -> Tensor:
     """The same in rational arithmetic; the numbers of the network (inner, gap, threshold) are taken as they stand."""
     assert m.pixels is not None
-    pixels = m.pixels.flatten(1).long()
+    # Two images at a time become wide integers: all of them, for each batch again, took longer than the search.
+    pixels = m.pixels.flatten(1)
     losses: list[float] = []
     for point, k in zip(i.tolist(), kept.tolist(), strict=True):
-        delta = (pixels[point] - pixels[m.supports.memorized[k]]).abs()
+        delta = (pixels[point].long() - pixels[m.supports.memorized[k]].long()).abs()
         least = _exact_least_excess(m, delta, Fraction(radius))
         gap = Fraction(float(m.supports.gap[k]))
         losses.append(float(max(1 - least / gap, Fraction(0))))

@@ -139,7 +139,8 @@ class RobustMemorizer(nn.Module):
         try:
             box = torch.full((1, self.dim), 1.0, dtype=torch.float64)
             inputs = Interval(self.supports.low * box, self.supports.high * box)
-            low, high = propagate_intervals(self.lowered_clean(), inputs)[-1]
+            with torch.no_grad():
+                low, high = propagate_intervals(self.lowered_clean(), inputs)[-1]
             top = max(float(-low.min()), float(high.max()))
         except BadRequest:
             with torch.no_grad():

@@ -9,6 +9,8 @@ from cgro.results import BenchSummary, Spread
 
 FALL = 0.15
 """Share by which a ratio may fall before it is told. A choice: neighbors of a machine move medians by up to 10%."""
+SHARE = "share of the floor"
+"""How messages call the ratio that every way of ours has."""
 SETTINGS = ("attack", "eval_attack", "batch_size", "device", "threads", "flags")
 """Attributes of a summary that must be equal: the ratios of another setting say nothing."""
 
@@ -40,16 +42,19 @@ def falls(now: BenchSummary, before: BenchSummary) -> list[str]:
 
     Args:
         now: what was measured.
-        before: the baseline; rows and peers that it lacks are left out.
+        before: the baseline; ways and peers that it lacks are left out.
 
     Returns:
-        A sentence per ratio.
+        A sentence per ratio. One that the baseline has and that cannot be had any more is a fall, such as a search that
+        can no longer be captured; a peer that is not installed here is none.
     """
     found: list[str] = []
-    old = _ratios(before)
-    for name, ratio in _ratios(now).items():
-        if name in old and ratio < (1 - FALL) * old[name]:
-            found.append(f"{name}: {ratio:.3g}, was {old[name]:.3g}")
+    new = _ratios(now)
+    for name, ratio in _ratios(before).items():
+        if name in new and new[name] < (1 - FALL) * ratio:
+            found.append(f"{name}: {new[name]:.3g}, was {ratio:.3g}")
+        elif name not in new and name.endswith(SHARE):
+            found.append(f"{name}: not measured, was {ratio:.3g}")
     return found
 
 
@@ -59,7 +64,7 @@ def _ratios(summary: BenchSummary) -> dict[str, float]:
     for row in summary.rows:
         if not row.ours:
             continue
-        ratios[f"{row.work}, {row.way}, share of the floor"] = 1 / row.over_floor.median
+        ratios[f"{row.work}, {row.way}, {SHARE}"] = 1 / row.over_floor.median
         peers: Mapping[str, Spread] = {}
         if row.faster_than is not UNSET:
             peers = row.faster_than
