@@ -93,7 +93,7 @@ def parse_remedy(text: str) -> Remedy:
         text: of --remedy.
 
     Returns:
-        The remedy.
+        The remedy; of the word none, plain training.
 
     Raises:
         BadRequest: an unknown name, no number, a value out of range.
@@ -102,6 +102,8 @@ def parse_remedy(text: str) -> Remedy:
         >>> parse_remedy("mixed=0.7, share=0.5").mixed
         0.7
     """
+    if text.strip() == "none":
+        return PLAIN
     names = [field.name for field in fields(Remedy)]
     values: dict[str, float | str] = {}
     for part in text.split(","):
