@@ -144,9 +144,9 @@ def remedied_threshold(setting: Setting, remedy: Remedy = PLAIN, share: float = 
     if remedy.weight_decay == 0 or stopped is None:
         return race
     start = float(np.interp(1 - share, levels, starts))
-    drive = _drive(setting, remedy, np.array([start]))[0] / start
+    growth = float(drive(setting, remedy, np.array([start]))[0]) / start
     pull = float(pulls(setting, remedy, np.array(stopped**setting.activation_power)).noise)
-    return setting.activation_power * _squared(setting) * drive * pull / remedy.weight_decay
+    return setting.activation_power * _squared(setting) * growth * pull / remedy.weight_decay
 
 
 def _squared(setting: Setting) -> float:
@@ -162,12 +162,24 @@ def _starts(setting: Setting) -> tuple[Array, Array]:
     return levels, np.maximum(scale * ndtri(levels ** (1 / n)), SMALLEST_START)
 
 
-def _drive(setting: Setting, remedy: Remedy, v: Array) -> Array:
+def drive(setting: Setting, remedy: Remedy, v: Array) -> Array:
     """D(v), relative to which a patch's own activation v = <w, xi> grows.
 
     With probability p a box of share s holds another patch. Own patch outside of it: activation (1-s) v plus a normal
     part of variance s (2-s) sigma_z^2, the box's share of the start and of the other patch; it moves v by the share
     1-s. As the box in another example: s and 1-s exchanged. `fresh` steps do not move v on average.
+
+    Args:
+        setting: start of the filters, |xi| and q.
+        remedy: probabilities, and the share of the box.
+        v: (K,) activations > 0.
+
+    Returns:
+        (K,).
+
+    Example:
+        >>> drive(Setting(), PLAIN, np.array([0.5])).tolist()  # q = 3
+        [0.25]
     """
     q = setting.activation_power
     own = (1 - remedy.fresh - remedy.mixed) * v ** (q - 1)
@@ -186,7 +198,7 @@ def _costs(setting: Setting, remedy: Remedy, starts: Array) -> Array:
     """c_i = int from v_0 to 1 of dv / D(v) / |xi|^2: the push per N that memorizes an example."""
     v = np.geomspace(SMALLEST_START, 1.0, POINTS)
     # In log v, where the integrand is smooth.
-    inner = v / _drive(setting, remedy, v)
+    inner = v / drive(setting, remedy, v)
     steps = (inner[1:] + inner[:-1]) / 2 * np.diff(np.log(v))
     left = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
     return np.interp(np.log(starts), np.log(v), left) / _squared(setting)

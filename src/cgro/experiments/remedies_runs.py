@@ -45,10 +45,21 @@ class Case:
     @property
     def setting(self) -> Setting:
         """What is trained, but for N."""
+        return self.at(RHO)
+
+    def at(self, rho: float) -> Setting:
+        """The setting with another radius.
+
+        Args:
+            rho: 1 - delta / alpha.
+
+        Returns:
+            What would be trained, but for N.
+        """
         noise = math.sqrt(SQUARED_PATCH / (self.patch_dim - 1))
         data = PatchData(self.patch_dim, signal_strength=STRENGTH, noise_std=noise)
         base = replace(PRESETS["theorem"], data=data, n_filters=8, lr=None, init_std=None)
-        return replace(base, radius_ratio=1 - RHO)
+        return replace(base, radius_ratio=1 - rho)
 
     @property
     def value(self) -> Remedy:
