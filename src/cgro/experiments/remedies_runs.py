@@ -20,6 +20,10 @@ SIZES = "1:100:12:log"
 """N over two decades, by a factor of about 1.5."""
 FEWER = "1:66:11:log"
 """Where a run is long, or needs vectors."""
+ABOUT = "1:43:10:log"
+"""Up to three times the threshold of plain training: a step costs N^2 m."""
+ABOUT_NEAR = "4:29:6:log"
+"""The same with vectors, around the predicted threshold."""
 
 
 @dataclass(frozen=True)
@@ -78,31 +82,32 @@ LONG = 300_000
 """Steps where the signal never wins: memorizing 66 examples takes about 200,000."""
 SMOOTH = "smoothing_clean=0.1,smoothing_attacked=0.1"
 CASES = (
-    Case("fresh-0.25", "fresh noise in 25% of the steps", "fresh=0.25", NEAR, sizes=FEWER),
+    Case("fresh-0.25", "fresh noise in 25% of the steps", "fresh=0.25", NEAR, sizes=ABOUT_NEAR),
     Case("fresh-0.5", "fresh noise in 50% of the steps", "fresh=0.5", NEAR, sizes=FEWER),
-    Case("boxes-1-0.25", "same-class boxes, p = 1, share 1/4", "mixed=1,share=0.25", NEAR, sizes=FEWER),
-    Case("boxes-0.7-0.5", "same-class boxes, p = 0.7, share 1/2", "mixed=0.7,share=0.5", NEAR, sizes=FEWER),
+    Case("boxes-1-0.25", "same-class boxes, p = 1, share 1/4", "mixed=1,share=0.25", NEAR, sizes=ABOUT_NEAR),
+    Case("boxes-0.7-0.5", "same-class boxes, p = 0.7, share 1/2", "mixed=0.7,share=0.5", NEAR, sizes=ABOUT_NEAR),
     Case("boxes-1-0.5", "same-class boxes, p = 1, share 1/2", "mixed=1,share=0.5", NEAR, sizes=FEWER),
-    Case("decay-0.5", "weight decay, half the barrier", "weight_decay=0.0008"),
+    Case("decay-0.5", "weight decay, half the barrier", "weight_decay=0.0008", sizes=ABOUT),
     Case("decay-2", "weight decay, twice the barrier", "weight_decay=0.0032"),
-    Case("decay-4", "weight decay, four times the barrier", "weight_decay=0.0064"),
-    Case("ema", "EMA, decay 0.999", "ema=0.999"),
-    Case("lambda-90000", "lambda halves in 90,000 steps", "half_life=90000"),
-    Case("lambda-22400", "lambda halves in 22,400 steps", "half_life=22400"),
-    Case("lambda-11200", "lambda halves in 11,200 steps", "half_life=11200"),
-    Case("smooth-attacked", "label smoothing 0.1, attacked half", "smoothing_attacked=0.1"),
+    Case("decay-4", "weight decay, four times the barrier", "weight_decay=0.0064", sizes=ABOUT),
+    Case("ema", "EMA, decay 0.999", "ema=0.999", sizes=ABOUT),
+    Case("lambda-90000", "lambda halves in 90,000 steps", "half_life=90000", sizes=ABOUT),
+    Case("lambda-22400", "lambda halves in 22,400 steps", "half_life=22400", sizes=ABOUT),
+    Case("lambda-11200", "lambda halves in 11,200 steps", "half_life=11200", sizes=ABOUT),
+    Case("smooth-attacked", "label smoothing 0.1, attacked half", "smoothing_attacked=0.1", sizes=ABOUT),
     Case("smooth-both", "label smoothing 0.1, both halves", SMOOTH, FAR, LONG, FEWER),
-    Case("trades-0.05", "TRADES, beta 0.05", "trades=0.05"),
-    Case("trades-1-margin", "TRADES, beta 1, least margin", "trades=1,inner=margin", FAR, LONG, FEWER),
+    Case("trades-0.05", "TRADES, beta 0.05", "trades=0.05", sizes=ABOUT),
+    Case("trades-1-margin", "TRADES, beta 1, least margin", "trades=1,inner=margin", FAR, LONG, "19:46:3:log"),
     Case("trades-1", "TRADES, beta 1", "trades=1", FAR, LONG, FEWER),
-    Case("trades-6", "TRADES, beta 6", "trades=6", FAR, LONG, FEWER),
 )
 """In the order of the page."""
+BELOW = "4:19:4:log"
+"""N that plain training memorizes at d = 400."""
 BESIDE = (
-    Case("decay-4-near", "weight decay, four times the barrier", "weight_decay=0.0064", NEAR, sizes=FEWER),
-    Case("lambda-11200-near", "lambda halves in 11,200 steps", "half_life=11200", NEAR, sizes=FEWER),
-    Case("smooth-both-near", "label smoothing 0.1, both halves", SMOOTH, NEAR, LONG, FEWER),
-    Case("trades-1-near", "TRADES, beta 1", "trades=1", NEAR, LONG, FEWER),
+    Case("decay-4-near", "weight decay, four times the barrier", "weight_decay=0.0064", NEAR, sizes=BELOW),
+    Case("lambda-11200-near", "lambda halves in 11,200 steps", "half_life=11200", NEAR, sizes=BELOW),
+    Case("smooth-both-near", "label smoothing 0.1, both halves", SMOOTH, NEAR, sizes=BELOW),
+    Case("trades-1-near", "TRADES, beta 1", "trades=1", NEAR, sizes=BELOW),
 )
 """At the dimension where memory is seen on test examples: at 25,600 rho sqrt(d) is 5.6, and the signal outweighs it."""
 SMOKE = ("fresh-0.5", "decay-4", "trades-1")
@@ -181,7 +186,7 @@ def sweep(scale: Scale, case: Case) -> Job:
 
 THEOREM_FILTERS = 16
 """Of the preset `theorem` in runs of one setting."""
-STOPPED = (5, 10, 30, 90, 150, 300)
+STOPPED = (5, 10, 30, 90, 150)
 """N of the runs in which the best step is looked for."""
 N_FRESH = 30
 EMAS = (0.999, 0.9999)
@@ -206,13 +211,22 @@ def course(scale: Scale, n_train: int, remedy: str = "none") -> Job:
         "n_train": n_train,
         "remedy": remedy,
         "seeds": 2 if scale == "smoke" else 5,
-        "n_steps": 1000 if scale == "smoke" else 200_000,
+        "n_steps": 1000 if scale == "smoke" else _steps(n_train, remedy),
         "n_test": 2000,
     }
     name = f"remedies-theorem-{n_train}"
     if remedy != "none":
         name += "-" + remedy.replace("=", "-").replace(",", "-")
     return Job(name, "dynamics", settings, 30.0)
+
+
+def _steps(n_train: int, remedy: str) -> int:
+    """Of a course: to the end of memorization, until fresh noise has won, or until a stall has been seen."""
+    if remedy in STALLED:
+        return 30_000
+    if n_train == N_FRESH:
+        return 200_000
+    return 100_000
 
 
 def stopped_sizes(scale: Scale) -> tuple[int, ...]:
