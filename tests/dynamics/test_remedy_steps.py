@@ -10,8 +10,8 @@ from torch import Tensor
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting
 from cgro.dynamics.remedied import change_of, classes_of
-from cgro.dynamics.remedies import PLAIN, Remedy
-from cgro.dynamics.remedy_steps import State, draw_noise, remedied_direct_steps, remedied_gram_steps
+from cgro.dynamics.remedies import PLAIN, Remedy, State
+from cgro.dynamics.remedy_steps import draw_noise, remedied_direct_steps, remedied_gram_steps
 from cgro.dynamics.rule import Rule
 from cgro.dynamics.spaces import direct, gram
 

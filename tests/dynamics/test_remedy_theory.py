@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from cgro._check import BadRequest
 from cgro.data.patches import PatchData
-from cgro.dynamics import PRESETS, Setting, examples_at_share, simulate
+from cgro.dynamics import PRESETS, examples_at_share, simulate
 from cgro.dynamics import remedy_theory as theory
 from cgro.dynamics.remedied import simulate_remedied
 from cgro.dynamics.remedies import PLAIN, Remedy
@@ -122,7 +122,9 @@ def test_pulls_are_derivatives_of_the_loss(remedy: Remedy) -> None:
             kappa = raised
         found = pulls(BASE, remedy, np.array(m))
         h = 1e-5
-        assert -(loss(m + h, 0, kappa) - loss(m - h, 0, kappa)) / (2 * h) == pytest.approx(float(found.signal), abs=1e-8)
+        assert -(loss(m + h, 0, kappa) - loss(m - h, 0, kappa)) / (2 * h) == pytest.approx(
+            float(found.signal), abs=1e-8
+        )
         assert -(loss(m, h, kappa) - loss(m, -h, kappa)) / (2 * h) == pytest.approx(float(found.noise), abs=1e-8)
 
 
@@ -153,7 +155,9 @@ def test_weight_decay_beyond_the_barrier_is_a_threshold_of_its_own() -> None:
     assert stopped is not None
     q, alpha = 3.0, BASE.strength
     s = stopped ** (1 / q)
-    assert q * alpha**2 * s * float(pulls(BASE, PLAIN, np.array(stopped)).signal) == pytest.approx(0.0032, rel=0.03)  # a point of the grid
+    assert q * alpha**2 * s * float(pulls(BASE, PLAIN, np.array(stopped)).signal) == pytest.approx(
+        0.0032, rel=0.03
+    )  # a point of the grid
     found = [remedied_threshold(BASE, Remedy(weight_decay=mu)) for mu in (0.0032, 0.0064)]
     assert found[0] / found[1] == pytest.approx(2.0, rel=0.01)
     median = BASE.init_std * math.sqrt(SQUARED) * ndtri(0.5 ** (1 / 8))
@@ -220,4 +224,3 @@ def test_more_data_leave_more_time_before_the_first_is_memorized() -> None:
     beyond = best_stop(replace(PRESETS["theorem"], n_train=5000))
     assert math.isinf(beyond.step)
     assert beyond.error < 1e-6
-

@@ -13,7 +13,8 @@ from cgro.dynamics.remedy_theory import best_stop, stall
 from cgro.experiments import remedies
 from cgro.experiments import remedies_runs as runs
 from cgro.experiments.claims import NOT_REPRODUCED, PARTLY, UNTESTED
-from cgro.experiments.remedies import PAPER, Course, Findings, factors, fresh_predicted
+from cgro.experiments.remedies import PAPER, Findings, factors
+from cgro.experiments.remedies_courses import Course, fresh_predicted
 from cgro.experiments.transitions import Cell, Line
 
 HALF = 14.6
@@ -67,12 +68,8 @@ def course(n: int, remedy: str = "none", *, lag: float = 0.0) -> Course:
         robust_test=np.maximum(errors, 0.0).tolist(),
         clean_test=np.zeros((len(steps), 3)).tolist(),
         signal_margin=margin.tolist(),
-        noise_learned=dense(noise).tolist(),
+        noise_learned=noise.tolist(),
     )
-
-
-def dense(noise: np.ndarray) -> np.ndarray:
-    return noise
 
 
 def averaged(decay: float) -> Course:

@@ -11,7 +11,7 @@ from cgro.dynamics.remedies import PLAIN, parse_remedy
 from cgro.experiments import remedies_runs as runs
 from cgro.experiments.plan import SCALES, Scale
 
-ALL = (runs.PLAIN_FAR, runs.PLAIN_NEAR, *runs.CASES, *runs.BESIDE)
+ALL = (runs.PLAIN_FAR, runs.PLAIN_NEAR, *runs.CASES)
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)

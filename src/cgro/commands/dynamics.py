@@ -342,7 +342,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, setting),
+        statement=_statement(config, setting),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -396,6 +396,15 @@ def statement_of(preset: str, setting: Setting) -> str:
     return FULL_BALL_STATEMENT
 
 
+def _statement(config: Config, setting: Setting) -> str:
+    """What a run can show; that its theory is of plain training, where it has a remedy."""
+    words = parse_remedy(config.remedy).words if config.remedy else ""
+    statement = statement_of(config.preset, setting)
+    if not words:
+        return statement
+    return f"Trained under a remedy: {words}. Losses, theory and what follows speak of training without it. {statement}"
+
+
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
     """One outcome for all seeds: the first that failed, else the first.
 
@@ -435,7 +444,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
         metrics={},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, max(settings, key=lambda setting: setting.radius_ratio)),
+        statement=_statement(config, max(settings, key=lambda setting: setting.radius_ratio)),
         sweep=axes,
         n_seeds=config.seeds,
         stages=None,

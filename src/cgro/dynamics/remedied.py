@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cgro._check import bad, count, one_of
-from cgro.dynamics.backends import place
+from cgro.dynamics.backends import Backend, place
 from cgro.dynamics.batch import Batch, Direct, Gram
 from cgro.dynamics.recording import columns, observe, record_steps
-from cgro.dynamics.remedies import Remedy, check_covered
+from cgro.dynamics.remedies import Change, Classes, Remedy, State, check_covered
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
 from cgro.dynamics.simulate import ALONG_THE_WAY, Simulation
@@ -33,10 +33,10 @@ class _Trained:
     """
 
     batch: Gram | Direct
-    states: "list[State]"
-    classes: "list[Classes]"
+    states: list[State]
+    classes: list[Classes]
     rngs: list[np.random.Generator]
-    change: "Change"
+    change: Change
 
     def advance(self, n_steps: int) -> None:
         """Steps of every seed."""
@@ -53,13 +53,14 @@ class _Trained:
 
     def evaluated(self) -> Batch:
         """The filters that are evaluated, as a batch that owes nothing to the remedy."""
-        averaged = self.change.ema > 0
-        u = np.stack([state.mean_u if averaged else state.u for state in self.states])[:, None]
-        w = np.stack([state.mean_w if averaged else state.w for state in self.states])
+        parts = [(state.u, state.w, state.scalars[1]) for state in self.states]
+        if self.change.ema > 0:
+            parts = [(state.mean_u, state.mean_w, state.mean_kept[0]) for state in self.states]
+        u = np.stack([part[0] for part in parts])[:, None]
+        w = np.stack([part[1] for part in parts])
         if isinstance(self.batch, Direct):
             return replace(self.batch, u=u, filters=w)
-        kept = np.array([state.mean_kept[0] if averaged else state.scalars[1] for state in self.states])
-        kept = kept[:, None, None]
+        kept = np.array([part[2] for part in parts])[:, None, None]
         start = kept * self.batch.start
         return replace(self.batch, u=u, coefficients=w, start=start, start_cov=kept**2 * self.batch.start_cov)
 
@@ -147,14 +148,15 @@ def simulate_remedied(
 
 def _start(setting: Setting, remedy: Remedy, seeds: Sequence[int]) -> tuple[_Trained, str]:
     """The batch before the first step, in the space that the remedy needs."""
-    from cgro.dynamics.remedy_steps import State
-
-    batch, backend = place(setting, seeds, "direct" if remedy.moves_noise else "auto")
+    space: Backend = "auto"
+    if remedy.moves_noise:
+        space = "direct"
+    batch, backend = place(setting, seeds, space)
     assert isinstance(batch, Gram | Direct), "the adversary is the one along w*"
     states, classes = [], []
     for s in range(len(seeds)):
         u = batch.u[s, 0]
-        w = batch.coefficients[s] if isinstance(batch, Gram) else batch.filters[s]
+        w = batch.filters[s] if isinstance(batch, Direct) else batch.coefficients[s]
         scalars = np.array([setting.robust_weight, 1.0])
         states.append(State(u, w, scalars, u.copy(), w.copy(), np.ones(1)))
         classes.append(classes_of(batch.y[s]))
@@ -162,7 +164,7 @@ def _start(setting: Setting, remedy: Remedy, seeds: Sequence[int]) -> tuple[_Tra
     return _Trained(batch, states, classes, rngs, change_of(setting, remedy)), backend
 
 
-def change_of(setting: Setting, remedy: Remedy) -> "Change":
+def change_of(setting: Setting, remedy: Remedy) -> Change:
     """A remedy as a step takes it.
 
     Args:
@@ -175,11 +177,12 @@ def change_of(setting: Setting, remedy: Remedy) -> "Change":
     Raises:
         BadRequest: a weight decay of 1 and more in a step.
     """
-    from cgro.dynamics.remedy_steps import Change
-
     decay = setting.lr * remedy.weight_decay
     if decay >= 1:
         raise bad("weight_decay", expected=f"below 1/lr = {1 / setting.lr:g}", got=remedy.weight_decay)
+    halving = 1.0
+    if remedy.half_life > 0:
+        halving = 0.5 ** (1 / remedy.half_life)
     return Change(
         fresh=float(remedy.fresh),
         mixed=float(remedy.mixed),
@@ -187,7 +190,7 @@ def change_of(setting: Setting, remedy: Remedy) -> "Change":
         noise_std=float(setting.data.noise_std),
         decay=float(decay),
         ema=float(remedy.ema),
-        halving=0.5 ** (1 / remedy.half_life) if remedy.half_life > 0 else 1.0,
+        halving=halving,
         smoothing_clean=float(remedy.smoothing_clean),
         smoothing_attacked=float(remedy.smoothing_attacked),
         trades=float(remedy.trades),
@@ -195,7 +198,7 @@ def change_of(setting: Setting, remedy: Remedy) -> "Change":
     )
 
 
-def classes_of(y: Array) -> "Classes":
+def classes_of(y: Array) -> Classes:
     """Who is of whose class.
 
     Args:
@@ -204,8 +207,6 @@ def classes_of(y: Array) -> "Classes":
     Returns:
         Members, counts and places.
     """
-    from cgro.dynamics.remedy_steps import Classes
-
     members = np.zeros((2, len(y)), dtype=np.int64)
     counts = np.zeros(2, dtype=np.int64)
     places = np.zeros(len(y), dtype=np.int64)

@@ -1,9 +1,10 @@
 """Remedies against robust overfitting that have an equivalent in the simulator of Section 5."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cgro._check import bad, number, one_of
+from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
 
 Inner = Literal["margin", "kl"]
@@ -136,3 +137,69 @@ def check_covered(setting: Setting) -> None:
     for name, got, expected in covered:
         if got != expected:
             raise bad(f"{name} with --remedy", expected=repr(expected), got=repr(got), remedy="leave one of them out")
+
+
+class Change(NamedTuple):
+    """A remedy as a step takes it. A named tuple, as numba compiles loops over one.
+
+    Args:
+        fresh: probability of fresh noise, per example.
+        mixed: probability of a box.
+        box: coordinates in it.
+        noise_std: sigma of fresh noise.
+        decay: eta mu.
+        ema: of the running average; 0 for none.
+        halving: factor on lambda per step.
+        smoothing_clean: eps of the clean half.
+        smoothing_attacked: eps of the attacked half.
+        trades: beta; 0 for the loss of Section 5.
+        by_divergence: whether TRADES attacks by the largest divergence.
+    """
+
+    fresh: float
+    mixed: float
+    box: int
+    noise_std: float
+    decay: float
+    ema: float
+    halving: float
+    smoothing_clean: float
+    smoothing_attacked: float
+    trades: float
+    by_divergence: bool
+
+
+class Classes(NamedTuple):
+    """Who is of whose class.
+
+    Args:
+        y: (N,) labels -1 and +1.
+        members: (2, N) the examples of either class, those of label +1 in the first row.
+        counts: (2,) how many.
+        places: (N,) of an example among the members of its class.
+    """
+
+    y: Array
+    members: Array
+    counts: Array
+    places: Array
+
+
+class State(NamedTuple):
+    """What a step of one seed changes, and its running average.
+
+    Args:
+        u: (m,) signal components.
+        w: (n, m) coefficients of the noise patches, or (d, m) filters without their signal components.
+        scalars: (2,) lambda, and the share of its start that a filter has kept.
+        mean_u: (m,).
+        mean_w: as w.
+        mean_kept: (1,) average of the share.
+    """
+
+    u: Array
+    w: Array
+    scalars: Array
+    mean_u: Array
+    mean_w: Array
+    mean_kept: Array

@@ -8,80 +8,14 @@ Arrays are changed in place; letters as in `rule`.
 """
 
 import math
-from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from cgro.dynamics.remedies import Change, Classes, State
 from cgro.dynamics.rule import Array, Rule
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-
-
-class Change(NamedTuple):
-    """A remedy as a step takes it. A named tuple, as numba compiles loops over one.
-
-    Args:
-        fresh: probability of fresh noise, per example.
-        mixed: probability of a box.
-        box: coordinates in it.
-        noise_std: sigma of fresh noise.
-        decay: eta mu.
-        ema: of the running average; 0 for none.
-        halving: factor on lambda per step.
-        smoothing_clean: eps of the clean half.
-        smoothing_attacked: eps of the attacked half.
-        trades: beta; 0 for the loss of Section 5.
-        by_divergence: whether TRADES attacks by the largest divergence.
-    """
-
-    fresh: float
-    mixed: float
-    box: int
-    noise_std: float
-    decay: float
-    ema: float
-    halving: float
-    smoothing_clean: float
-    smoothing_attacked: float
-    trades: float
-    by_divergence: bool
-
-
-class Classes(NamedTuple):
-    """Who is of whose class.
-
-    Args:
-        y: (N,) labels -1 and +1.
-        members: (2, N) the examples of either class, those of label +1 in the first row.
-        counts: (2,) how many.
-        places: (N,) of an example among the members of its class.
-    """
-
-    y: Array
-    members: Array
-    counts: Array
-    places: Array
-
-
-class State(NamedTuple):
-    """What a step of one seed changes, and its running average.
-
-    Args:
-        u: (m,) signal components.
-        w: (n, m) coefficients of the noise patches, or (d, m) filters without their signal components.
-        scalars: (2,) lambda, and the share of its start that a filter has kept.
-        mean_u: (m,).
-        mean_w: as w.
-        mean_kept: (1,) average of the share.
-    """
-
-    u: Array
-    w: Array
-    scalars: Array
-    mean_u: Array
-    mean_w: Array
-    mean_kept: Array
 
 
 @_jit
@@ -125,6 +59,23 @@ def _slope(z, power):
 
 
 @_jit
+def _pulls(a, noise, learned, ends, weight, change):
+    """-dL/da, -dL/db and phi(x) of an example, a = M + V its clean margin; ends are phi(x) of low, high, worst."""
+    low, high, at = ends
+    if change.trades == 0.0:
+        b = at * learned + noise
+        p_clean = (1.0 - weight) * (_sigmoid(-a) - change.smoothing_clean / 2)
+        return p_clean, weight * (_sigmoid(-b) - change.smoothing_attacked / 2), at
+    if change.by_divergence:
+        at = low
+        if _divergence(a, high * learned + noise) > _divergence(a, low * learned + noise):
+            at = high
+    b = at * learned + noise
+    p_clean = _sigmoid(-a) - change.trades * _sigmoid(a) * _sigmoid(-a) * (a - b)
+    return p_clean, change.trades * (_sigmoid(a) - _sigmoid(b)), at
+
+
+@_jit
 def remedied_step(u: Array, z: Array, y: Array, weight: float, rule: Rule, change: Change) -> None:
     """Move u by one step and overwrite the activations by the coefficients of this step's noise patches.
 
@@ -158,19 +109,7 @@ def remedied_step(u: Array, z: Array, y: Array, weight: float, rule: Rule, chang
                 z[j, r] = p
         noise *= y[i]
         a = whole * learned + noise
-        at = worst
-        if change.trades > 0.0:
-            if change.by_divergence:
-                at = low
-                if _divergence(a, high * learned + noise) > _divergence(a, low * learned + noise):
-                    at = high
-            b = at * learned + noise
-            p_clean = _sigmoid(-a) - change.trades * _sigmoid(a) * _sigmoid(-a) * (a - b)
-            p_attacked = change.trades * (_sigmoid(a) - _sigmoid(b))
-        else:
-            b = at * learned + noise
-            p_clean = (1.0 - weight) * (_sigmoid(-a) - change.smoothing_clean / 2)
-            p_attacked = weight * (_sigmoid(-b) - change.smoothing_attacked / 2)
+        p_clean, p_attacked, at = _pulls(a, noise, learned, (low, high, worst), weight, change)
         on_signal += p_clean * whole + p_attacked * at
         factor = rule.lr * power / n_train * y[i] * (p_clean + p_attacked)
         for j in range(i * per, (i + 1) * per):
@@ -179,6 +118,30 @@ def remedied_step(u: Array, z: Array, y: Array, weight: float, rule: Rule, chang
     on_signal *= rule.lr * power / n_train
     for r in range(u.shape[0]):
         u[r] = (1.0 - change.decay) * u[r] + on_signal * _slope(u[r], power)
+
+
+@_jit
+def _paste(now, rows, classes, i, rng, change):
+    """A box of another example of the class, at one place in all patches of example i."""
+    c = 0
+    if classes.y[i] <= 0:
+        c = 1
+    others = classes.counts[c] - 1
+    if others == 0:
+        return
+    place = int(rng.random() * others)
+    if place >= classes.places[i]:
+        place += 1
+    per = rows.shape[0] // classes.y.shape[0]
+    lender = classes.members[c, place] * per
+    dim = rows.shape[1]
+    corner = int(rng.random() * dim)
+    for j in range(per):
+        for k in range(corner, corner + change.box):
+            at = k
+            if at >= dim:
+                at -= dim
+            now[i * per + j, at] = rows[lender + j, at]
 
 
 @_jit
@@ -194,36 +157,20 @@ def draw_noise(now: Array, rows: Array, classes: Classes, rng: np.random.Generat
     """
     n_train = classes.y.shape[0]
     per = rows.shape[0] // n_train
-    dim = rows.shape[1]
     for i in range(n_train):
         draw = rng.random()
-        first, last = i * per, (i + 1) * per
+        first = i * per
         if draw < change.fresh:
-            for j in range(first, last):
+            for j in range(first, first + per):
                 now[j, 0] = 0.0
-                for k in range(1, dim):
+                for k in range(1, rows.shape[1]):
                     now[j, k] = change.noise_std * rng.standard_normal()
             continue
-        for j in range(first, last):
-            for k in range(dim):
+        for j in range(first, first + per):
+            for k in range(rows.shape[1]):
                 now[j, k] = rows[j, k]
-        c = 0
-        if classes.y[i] <= 0:
-            c = 1
-        others = classes.counts[c] - 1
-        if draw >= change.fresh + change.mixed or others == 0:
-            continue
-        place = int(rng.random() * others)
-        if place >= classes.places[i]:
-            place += 1
-        lender = classes.members[c, place]
-        corner = int(rng.random() * dim)
-        for j in range(per):
-            for k in range(corner, corner + change.box):
-                at = k
-                if at >= dim:
-                    at -= dim
-                now[first + j, at] = rows[lender * per + j, at]
+        if draw < change.fresh + change.mixed:
+            _paste(now, rows, classes, i, rng, change)
 
 
 @_jit

@@ -251,7 +251,8 @@ def signal_path(
 ) -> SignalPath:
     """The signal's own differential equation, with all examples still pulling: what fresh noise leaves of training.
 
-    du_r/dt = eta q alpha^q |u_r|^(q-1) A(M) - eta mu u_r, M = alpha^q sum_r phi(u_r), up to attacked margin 1 or n_steps.
+    du_r/dt = eta q alpha^q |u_r|^(q-1) A(M) - eta mu u_r, M = alpha^q sum_r phi(u_r).
+    It ends at attacked margin 1, or after n_steps.
 
     Args:
         setting: as for `remedied_threshold`.

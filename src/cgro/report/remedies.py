@@ -146,7 +146,9 @@ def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
             spread = values.std(ddof=1) if len(values) > 1 else 0.0
             axes.errorbar(values.mean(), y, xerr=spread, color=MEMORY, marker="o", markersize=4.5, capsize=3)
     axes.axvline(1.0, color="black", linewidth=1.0)
-    axes.plot([], [], marker="o", color=MARK, markerfacecolor="white", markersize=9, linestyle="none", label="predicted")
+    axes.plot(
+        [], [], marker="o", color=MARK, markerfacecolor="white", markersize=9, linestyle="none", label="predicted"
+    )
     axes.errorbar([], [], xerr=[], color=MEMORY, marker="o", markersize=4.5, capsize=3, label="measured, sd over seeds")
     axes.set_yticks(range(len(shifts)), [plain_text(shift.words) for shift in reversed(shifts)], fontsize=9)
     axes.set(xscale="log", xlim=(0.1, edge), ylim=(-0.7, len(shifts) - 0.3))
