@@ -43,8 +43,9 @@ TITLE = "Remedies on the synthetic truth (beyond the paper)"
 NEEDS_TRAINING = False
 CAPTIONS = {
     "shifts": "Left: the phase diagram of `threshold` with predicted lines of remedies, and what was measured at rho = "
-    "0.035 (mean and standard deviation over 5 seeds). Below its line a training set is memorized. Right: N up to "
-    "which half of the examples are memorized, relative to plain training: predicted (open) and measured (filled).",
+    "0.035 (mean and standard deviation over 5 seeds; points lie side by side to be seen). Below its line a training "
+    "set is memorized. Right: N up to which half of the examples are memorized, relative to plain training: predicted "
+    "(open) and measured (filled).",
     "courses": "At the theorem's own radius (d = 100, 16 filters). Left: robust test error over training with N = 30, "
     "noise fixed or fresh at every step; lines: mean and range of 5 seeds, dashes: predicted. Right: the least robust "
     "test error of any step and that of the last, by N; dashes: predicted.",

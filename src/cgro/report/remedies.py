@@ -85,6 +85,10 @@ IN_DIAGRAM: Mapping[str, _Look] = {
 """Remedies whose lines are drawn. One color for those that move the noise, one for those that hold everything back."""
 
 
+BESIDE = 1.025
+"""By which points of one rho are moved apart, so that their bars are seen."""
+
+
 def shifts_figure(path: Path, shifts: Sequence[Shift], rho: float) -> None:
     """Draw the phase diagram with lines of remedies, and all factors in a row each.
 
@@ -103,26 +107,26 @@ def _draw_diagram(axes: Axes, shifts: Sequence[Shift], rho: float) -> None:
     plain = shifts[0]
     at_rho = float(np.exp(np.interp(np.log(rho), np.log(plain.rhos), np.log(plain.halves))))
     axes.fill_between(plain.rhos, plain.halves, 1.0, color=ROBUST, alpha=0.08, linewidth=0)
-    axes.text(0.028, 2.0, "plain training:\nmemorized,\nrobust test error 1/2", color=ROBUST, fontsize=9)
-    axes.text(0.043, 110.0, "robust", color=BLUE, fontsize=9)
-    for shift in shifts:
-        look = IN_DIAGRAM.get(shift.name)
-        if look is None:
-            continue
+    axes.text(0.0205, 1.2, "plain training: memorized", color=ROBUST, fontsize=9)
+    axes.text(0.045, 60.0, "plain training: robust", color=BLUE, fontsize=9)
+    shown = [shift for shift in shifts if shift.name in IN_DIAGRAM]
+    for k, shift in enumerate(shown):
+        look = IN_DIAGRAM[shift.name]
         halves = np.array(shift.halves)
         axes.plot(shift.rhos, halves, color=look.color, linestyle=look.linestyle, label=plain_text(shift.words))
         if len(shift.measured):
             sizes = at_rho * np.array(shift.measured)
             spread = sizes.std(ddof=1) if len(sizes) > 1 else 0.0
+            at = rho * BESIDE ** (k - (len(shown) - 1) / 2)
             axes.errorbar(
-                rho, sizes.mean(), spread, color=look.color, marker=look.marker, markersize=7, capsize=3, zorder=3
+                at, sizes.mean(), spread, color=look.color, marker=look.marker, markersize=7, capsize=3, zorder=3
             )
     axes.set(xscale="log", yscale="log", xlim=(plain.rhos[0], plain.rhos[-1]), ylim=(1.0, 200.0))
     axes.set(xlabel="rho = 1 - radius / signal", ylabel="training examples N")
     axes.set_xticks([0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
     _plain_ticks(axes)
-    axes.set_title("memorized below the line: predicted, and measured at one rho")
-    axes.legend(loc="upper right", fontsize=8)
+    axes.set_title(f"memorized below the line; points: measured at rho = {rho:g}")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8)
 
 
 def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
@@ -157,7 +161,7 @@ def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", visible=False)
-    axes.set_title("left of 1 the remedy helps")
+    axes.set_title("left of 1: fewer examples are memorized")
     axes.legend(loc="upper left", fontsize=8)
 
 
