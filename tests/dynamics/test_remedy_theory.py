@@ -86,7 +86,7 @@ def test_the_drive_of_boxes_is_the_mean_over_boxes(mixed: float, share: float) -
             moved.append(mixed * (w @ patch) ** 2 * ((patch * xi).sum() / (xi @ xi)))
         total.append(sum(moved))
     found = float(drive(setting, Remedy(mixed=mixed, share=share), np.array([v]))[0])
-    assert np.mean(total) == pytest.approx(found, abs=4 * np.std(total) / math.sqrt(len(total)))
+    assert np.mean(total) == pytest.approx(found, abs=float(4 * np.std(total) / math.sqrt(len(total))))
     assert np.std(total) / math.sqrt(len(total)) < 0.06 * found
 
 

@@ -124,8 +124,9 @@ def course_of(trained: Simulation) -> dict[str, object]:
         above 1, None if none has; `best_robust_test`, the least robust test error of any record, and
         `best_step`, the first with it.
     """
-    memorized = (trained["noise_learned"] > RACE_ENDS).mean(2) >= 0.5
-    errors = trained["robust_error/test"]
+    records = range(len(trained.steps))
+    memorized = np.stack([(trained.at("noise_learned", k) > RACE_ENDS).mean(1) >= 0.5 for k in records])
+    errors = np.stack([trained.at("robust_error/test", k) for k in records])
     first: list[int | None] = []
     for s in range(len(trained.seeds)):
         steps = trained.steps[memorized[:, s]]

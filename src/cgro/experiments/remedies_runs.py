@@ -82,7 +82,6 @@ LONG = 300_000
 """Steps where the signal never wins: memorizing 66 examples takes about 200,000."""
 SMOOTH = "smoothing_clean=0.1,smoothing_attacked=0.1"
 CASES = (
-    Case("fresh-0.25", "fresh noise in 25% of the steps", "fresh=0.25", NEAR, sizes=ABOUT_NEAR),
     Case("fresh-0.5", "fresh noise in 50% of the steps", "fresh=0.5", NEAR, sizes=FEWER),
     Case("boxes-1-0.25", "same-class boxes, p = 1, share 1/4", "mixed=1,share=0.25", NEAR, sizes=ABOUT_NEAR),
     Case("boxes-0.7-0.5", "same-class boxes, p = 0.7, share 1/2", "mixed=0.7,share=0.5", NEAR, sizes=ABOUT_NEAR),
@@ -186,7 +185,7 @@ def sweep(scale: Scale, case: Case) -> Job:
 
 THEOREM_FILTERS = 16
 """Of the preset `theorem` in runs of one setting."""
-STOPPED = (5, 10, 30, 90, 150)
+STOPPED = (5, 10, 30, 90)
 """N of the runs in which the best step is looked for."""
 N_FRESH = 30
 EMAS = (0.999, 0.9999)
