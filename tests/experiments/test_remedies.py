@@ -114,6 +114,7 @@ CASES = Cases(
     ],
     swapped=replace(RIGHT, fixed=RIGHT.fresh, fresh=FIXED),
     notices="remedies/fresh",
+    expected={"remedies/trades-0.05": UNTESTED},
     drawn=frozenset({"shifts", "courses"}),
 )
 
@@ -180,3 +181,13 @@ def test_runs_are_read_at_tiny_scale(tmp_path) -> None:
     assert {claim.verdict for claim in remedies.check(read)} <= {UNTESTED, NOT_REPRODUCED, PARTLY, "reproduced"}
     remedies.draw(read, tmp_path / "figures", found)
     assert (tmp_path / "figures" / "shifts.svg").exists()
+
+
+def test_seeds_that_differ_too_much_tell_nothing() -> None:
+    at = next(k for k, case in enumerate(runs.CASES) if case.name == "boxes-1-0.5")
+    part = RIGHT.lines[at]
+    wide = []
+    for cell in part.cells:
+        wide.append(replace(cell, memorized=[float(cell.n < limit) for limit in (2, 6, 13)]))
+    lines = [*RIGHT.lines[:at], replace(part, cells=wide), *RIGHT.lines[at + 1 :]]
+    assert judged(remedies, replace(RIGHT, lines=lines))["remedies/boxes-1-0.5"].verdict == "cannot be told"
