@@ -78,8 +78,10 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
     Attributes:
         far: plain training at d = 25,600.
         near: plain training at d = 400.
-        lines: one per case of `remedies_runs.cases`, in that order.
-        beside: one per case of `remedies_runs.beside`.
+        cases: names of the remedies that were swept, of `remedies_runs.CASES`.
+        lines: one per name.
+        beside_cases: names of those in which test errors are read, of `remedies_runs.BESIDE`.
+        beside: one per name.
         fixed: preset `theorem`, N = 30.
         fresh: the same with fresh noise.
         averaged: the same with EMA, one per decay.
@@ -89,13 +91,21 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
 
     far: Line
     near: Line
+    cases: list[str]
     lines: list[Line]
+    beside_cases: list[str]
     beside: list[Line]
     fixed: Course
     fresh: Course
     averaged: list[Course]
     stalled: list[Course]
     stopped: list[Course]
+
+    @property
+    def swept(self) -> list[tuple[Case, Line]]:
+        """The remedies with their lines, in the order of the page."""
+        known = {case.name: case for case in runs.CASES}
+        return [(known[name], line) for name, line in zip(self.cases, self.lines, strict=True)]
 
     def plain(self, case: Case) -> Line:
         """Plain training at the dimension of a case.
@@ -153,7 +163,9 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
         scale=scale,
         far=line(runs.PLAIN_FAR),
         near=line(runs.PLAIN_NEAR),
+        cases=[case.name for case in runs.cases(scale)],
         lines=[line(case) for case in runs.cases(scale)],
+        beside_cases=[case.name for case in runs.beside(scale)],
         beside=[line(case) for case in runs.beside(scale)],
         fixed=course(n),
         fresh=course(n, "fresh=1"),
@@ -191,7 +203,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
         The claims.
     """
     claims = []
-    for case, line in zip(runs.cases(findings.scale), findings.lines, strict=True):
+    for case, line in findings.swept:
         plain = findings.plain(case)
         if math.isinf(case.predicted):
             claims.append(_never(case, line, plain, paper))
@@ -268,6 +280,8 @@ def _robust_below(findings: Findings) -> Claim:
     named = _by_name(findings)
     checks = {}
     for name in ("boxes-1-0.5", "decay-4-near", "fresh-0.5"):
+        if name not in named:
+            continue
         line, case = named[name]
         for cell in line.cells:
             if 1.5 * case.predicted * plain.mean <= cell.n <= plain.mean:
@@ -281,9 +295,11 @@ def _robust_below(findings: Findings) -> Claim:
 
 
 def _by_name(findings: Findings) -> Mapping[str, tuple[Line, Case]]:
-    cases = [*runs.cases(findings.scale), *runs.beside(findings.scale)]
-    lines = [*findings.lines, *findings.beside]
-    return {case.name: (line, case) for case, line in zip(cases, lines, strict=True)}
+    known = {case.name: case for case in runs.BESIDE}
+    found = {case.name: (line, case) for case, line in findings.swept}
+    for name, line in zip(findings.beside_cases, findings.beside, strict=True):
+        found[name] = (line, known[name])
+    return found
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -300,7 +316,7 @@ def tables(findings: Findings) -> list[Table]:
         "N up to which half of the examples are memorized, over that of plain training; mean (sd) over seeds.",
         ["remedy", "d", "predicted", "measured", "seeds"],
     )
-    for case, line in zip(runs.cases(findings.scale), findings.lines, strict=True):
+    for case, line in findings.swept:
         found = Measured.of(factors(line, findings.plain(case)))
         predicted = f"{case.predicted:.2f}"
         if math.isinf(case.predicted):
@@ -351,8 +367,10 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
 def _shifts(findings: Findings) -> list[Shift]:
     """Plain training first; measured N as factors of the predicted plain one, for both dimensions in one diagram."""
     found = [_shift(runs.PLAIN_FAR, Measured.of(findings.far.ratios).values, "")]
-    for case, line in zip(runs.cases(findings.scale), findings.lines, strict=True):
+    for case, line in findings.swept:
         measured = factors(line, findings.plain(case))
+        if case.name in TOO_SHORT:
+            measured = []
         largest = max(cell.n for cell in line.cells)
         always = ""
         if math.isinf(case.predicted):

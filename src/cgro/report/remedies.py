@@ -142,7 +142,7 @@ def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
                 (1.25, y),
                 arrowprops={"arrowstyle": "->", "color": MEMORY, "linewidth": 1.8},
             )
-            axes.text(1.22, y, f"every N, runs to {plain_text(shift.always)}", ha="right", va="center", fontsize=8)
+            axes.text(0.96, y, f"every N, runs to {plain_text(shift.always)}", ha="right", va="center", fontsize=8)
             continue
         axes.plot(shift.predicted, y, marker="o", color=MARK, markerfacecolor="white", markersize=9, linestyle="none")
         if len(shift.measured):
