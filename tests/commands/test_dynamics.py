@@ -140,6 +140,11 @@ def test_scales_follow_the_dimension_unless_given():
         (["--sweep", "radius_ratio"], "low:high:count"), (["--sweep", "color=1:2:3"], "--sweep"),
         (["--sweep", "n_train=0:5:2"], " n_train:"), (["--backend", "fast"], "--backend"), (["--seeds", "0"], "--seeds"),
         (["--full-ball", "l2", "--backend", "gram"], "--backend with --full-ball"),
+        (["--remedy", "dropout=1"], "--remedy"), (["--remedy", "ema=2"], "ema"),
+        (["--remedy", "ema=0.9", "--adversary", "l2"], "adversary with --remedy"),
+        (["--remedy", "ema=0.9", "--backend", "gram"], "--backend with --remedy"),
+        (["--remedy", "ema=0.9", "--full-ball", "l2"], "no --full-ball"),
+        (["--remedy", "weight_decay=1e9"], "weight_decay"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):
@@ -163,3 +168,13 @@ def test_the_statement_of_the_theorem_is_made_only_under_its_condition() -> None
         assert "outside the condition of Theorem 5.9" in said
         assert "coin flip" not in said
     assert statement_of("table2", replace(PRESETS["table2"], radius_ratio=1.5)) == STATEMENTS["table2"]
+
+
+def test_a_remedy_is_trained_and_said(tmp_path):
+    plain = run(Config(**FAST, remedy="none", out=str(tmp_path / "a")))
+    other = run(Config(**FAST, remedy="weight_decay=0.5", out=str(tmp_path / "b")))
+    assert other.summary["statement"].startswith("Trained under a remedy: weight_decay=0.5.")
+    assert not plain.summary["statement"].startswith("Trained under")
+    assert plain.rows()[-1]["signal_margin"] != other.rows()[-1]["signal_margin"]
+    untold = run(Config(**FAST, out=str(tmp_path / "c")))
+    assert untold.rows()[-1]["signal_margin"] == pytest.approx(plain.rows()[-1]["signal_margin"], rel=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgro.cli import main
-from cgro.commands._sweep import parse_sweep, row_of_cell
+from cgro.commands._sweep import course_of, parse_sweep, row_of_cell
 from cgro.commands.dynamics import Config, run, setting_of
 from cgro.dynamics import noise_limit, sample_threshold, simulate
 
@@ -65,3 +65,21 @@ def test_the_threshold_stands_beside_n(tmp_path, capsys) -> None:
 def test_axes_are_read_on_either_scale() -> None:
     assert parse_sweep("n_train=1:64:4:log") == {"n_train": [1, 4, 16, 64]}
     assert parse_sweep("radius-ratio=0.5:1:3") == {"radius_ratio": [0.5, 0.75, 1.0]}
+
+
+def test_the_course_of_a_remedy_is_read_along_the_way(tmp_path) -> None:
+    setting = setting_of(Config(**{**SMALL, "radius_ratio": 0.99}))
+    trained = simulate(setting, seeds=[0, 1], n_steps=30_000, n_records=60, n_test=100)
+    course = course_of(trained)
+    memorized = (trained["noise_learned"] > 1).mean(2)
+    for s, step in enumerate(course["half_memorized_at"]):
+        at = trained.steps.tolist().index(step)
+        assert memorized[at, s] >= 0.5
+        assert memorized[at - 1, s] < 0.5
+        assert course["best_robust_test"][s] == trained["robust_error/test"][:, s].min()
+    short = simulate(setting, n_steps=10, n_records=5, n_test=10)
+    assert course_of(short)["half_memorized_at"] == [None]
+    options = {**SMALL, "n_steps": 20, "n_test": 10, "threads": 1, "sweep": "n_train=2:4:2"}
+    with_it = run(Config(**options, remedy="fresh=0.5", out=str(tmp_path / "a"))).rows()
+    without = run(Config(**options, out=str(tmp_path / "b"))).rows()
+    assert with_it[0].keys() - without[0].keys() == {"half_memorized_at", "best_robust_test", "best_step"}

@@ -27,7 +27,7 @@ def test_groups_split_the_artifacts() -> None:
     theory = set(names(chosen("theory")))
     trained = set(names(chosen("trained")))
     paper = {"table2", "figure2c", "theorem44", "theorem47", "hierarchy"}
-    assert theory == paper | {"full-ball", "threshold", "alpha-law"}
+    assert theory == paper | {"full-ball", "threshold", "alpha-law", "remedies"}
     assert theory | trained == set(names())
     assert not theory & trained
     assert names(chosen("figure2")) == ["figure2c", "figure2ab"]

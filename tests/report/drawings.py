@@ -37,6 +37,7 @@ from cgro.report import (
     full_ball,
     memory,
     phase,
+    remedies,
     representation,
     separation,
     speed,
@@ -220,10 +221,24 @@ def threshold_figure(folder: Path, text: str) -> None:
     threshold.threshold_figure(folder / "threshold", [line, replace(line, rho=0.05)], [line], [])
 
 
+def remedy_shifts(folder: Path, text: str) -> None:
+    plain = remedies.Shift("plain-far", text, 1.0, [0.9, 1.1], [0.02, 0.07], [60.0, 2.0], "")
+    others = [replace(plain, name="decay-4", predicted=0.2), replace(plain, name=text, predicted=np.inf, always=text)]
+    remedies.shifts_figure(folder / "shifts", [plain, *others], 0.035)
+
+
+def remedy_courses(folder: Path, text: str) -> None:
+    curves = [remedies.Curve(name, [50, 500], [[0.4, 0.4], [0.5, 0.3]]) for name in ("fixed", text)]
+    stops = [remedies.Stop(n, [0.3, 0.3], [0.5, 0.5], 0.31) for n in (5, 50)]
+    remedies.courses_figure(folder / "courses", curves, ([50, 500], [40.0, 30.0]), stops)
+
+
 DRAWINGS: dict[str, Callable[[Path, str], None]] = {
     "alpha_law.alpha_law_figure": alpha_law_figure,
     "compare.draw": compare_draw,
     "full_ball.phase_map": phase_map,
+    "remedies.shifts_figure": remedy_shifts,
+    "remedies.courses_figure": remedy_courses,
     "threshold.threshold_figure": threshold_figure,
     "diagnosis.diagnosis_figure": diagnosis_figure,
     "dynamics.stages_figure": stages_figure,

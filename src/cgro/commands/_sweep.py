@@ -111,3 +111,29 @@ def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]
         "noise_limit": limit,
         "steps": int(trained.steps[-1]),
     }
+
+
+def course_of(trained: Simulation) -> dict[str, object]:
+    """What a cell showed on its way, for remedies.
+
+    Args:
+        trained: as simulated.
+
+    Returns:
+        Lists over seeds: `half_memorized_at`, the first recorded step at which half of the training examples have V_i
+        above 1, None if none has; `best_robust_test`, the least robust test error of any record, and
+        `best_step`, the first with it.
+    """
+    records = range(len(trained.steps))
+    memorized = np.stack([(trained.at("noise_learned", k) > RACE_ENDS).mean(1) >= 0.5 for k in records])
+    errors = np.stack([trained.at("robust_error/test", k) for k in records])
+    first: list[int | None] = []
+    for s in range(len(trained.seeds)):
+        steps = trained.steps[memorized[:, s]]
+        first.append(int(steps[0]) if len(steps) else None)
+    best = errors.argmin(0)
+    return {
+        "half_memorized_at": first,
+        "best_robust_test": errors.min(0),
+        "best_step": trained.steps[best],
+    }

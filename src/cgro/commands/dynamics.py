@@ -7,6 +7,7 @@ examples:
   cgro dynamics --preset theorem --activation-power 2 --gif
   cgro dynamics --patch-dim 1000000 --seeds 2          (the Gram matrix is drawn from its law)
   cgro dynamics --adversary l2 --radius-ratio 0.3 --n-steps 5000
+  cgro dynamics --remedy weight_decay=0.005            (docs/synthetic_remedies.md; also: fresh, mixed, ema, trades)
   cgro dynamics --sweep radius_ratio=0.5:2:16,robust_weight=0.1:0.9:9 --seeds 2
 
 presets: theorem has the scales of Theorem 5.9 (delta < alpha). table2 is CALIBRATED to the paper's Table 2 (two knobs
@@ -28,7 +29,7 @@ import numpy as np
 from cgro._check import bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Output, Seeded, begin, lines_of, option
-from cgro.commands._sweep import DATA, NUMBERS, parse_sweep, row_of_cell
+from cgro.commands._sweep import DATA, NUMBERS, course_of, parse_sweep, row_of_cell
 from cgro.data.patches import PatchData
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
@@ -49,6 +50,8 @@ from cgro.dynamics import (
     theorem_radius_ratio,
     unseen_errors,
 )
+from cgro.dynamics.remedied import simulate_remedied
+from cgro.dynamics.remedies import check_covered, parse_remedy
 from cgro.results import (
     BoundaryRecord,
     DynamicsSummary,
@@ -106,6 +109,11 @@ class Config(Output, Seeded):
     adversary: str | None = option(None, "restricted (along w*), transfer, l2 or linf (every patch, PGD)")
     batch_size: int | None = option(None, "examples per step; default all", low=1)
     full_ball: str | None = option(None, "also attack the final network on every patch: l2 or linf")
+    remedy: str = option(
+        "",
+        "name=value pairs joined by commas: fresh, mixed, share, weight_decay, ema, half_life, smoothing_clean, "
+        "smoothing_attacked, trades, inner; none: plain training with the columns of a remedy",
+    )
     n_steps: int = option(50_000, "steps of gradient descent", low=1)
     loss_below: float = option(0.0, "stop when the training loss of all seeds is below this; 0: train to the last step")
     n_test: int = option(20_000, "unseen examples per seed for the final test errors", low=1)
@@ -133,6 +141,12 @@ def run(config: Config) -> Run:
     if config.full_ball is not None:
         one_of(config.full_ball, "--full-ball", ("l2", "linf"))
         one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
+    if config.remedy:
+        parse_remedy(config.remedy)
+        check_covered(setting)
+        one_of(config.backend, "--backend with --remedy", ("auto",))
+        if config.full_ball is not None:
+            raise bad("--remedy", expected="no --full-ball beside it", got=config.full_ball)
     axes = parse_sweep(config.sweep) if config.sweep else {}
     with begin("dynamics", config) as whole:
         if axes:
@@ -175,15 +189,25 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
     backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
     with progress(config.n_steps, f"dynamics: {config.preset}") as update:
-        trained = simulate(
-            setting,
-            seeds=seeds,
-            n_steps=config.n_steps,
-            backend=backend,
-            threads=config.threads or os.cpu_count() or 1,
-            stop_when=_stop_rule(config),
-            progress=update,
-        )
+        if config.remedy:
+            trained = simulate_remedied(
+                setting,
+                parse_remedy(config.remedy),
+                seeds=seeds,
+                n_steps=config.n_steps,
+                stop_when=_stop_rule(config),
+                progress=update,
+            )
+        else:
+            trained = simulate(
+                setting,
+                seeds=seeds,
+                n_steps=config.n_steps,
+                backend=backend,
+                threads=config.threads or os.cpu_count() or 1,
+                stop_when=_stop_rule(config),
+                progress=update,
+            )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
@@ -318,7 +342,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, setting),
+        statement=_statement(config, setting),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -372,6 +396,15 @@ def statement_of(preset: str, setting: Setting) -> str:
     return FULL_BALL_STATEMENT
 
 
+def _statement(config: Config, setting: Setting) -> str:
+    """What a run can show; that its theory is of plain training, where it has a remedy."""
+    words = parse_remedy(config.remedy).words if config.remedy else ""
+    statement = statement_of(config.preset, setting)
+    if not words:
+        return statement
+    return f"Trained under a remedy: {words}. Losses, theory and what follows speak of training without it. {statement}"
+
+
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:
     """One outcome for all seeds: the first that failed, else the first.
 
@@ -411,7 +444,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
         metrics={},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=statement_of(config.preset, max(settings, key=lambda setting: setting.radius_ratio)),
+        statement=_statement(config, max(settings, key=lambda setting: setting.radius_ratio)),
         sweep=axes,
         n_seeds=config.seeds,
         stages=None,
@@ -423,9 +456,25 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
     return whole
 
 
+RECORDS_OF_REMEDY = 80
+"""Of a cell: a remedy is also read along the way, at steps 17% apart. A choice."""
+
+
 def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[str, object]:
     """The end of training for one cell, and the predicted boundaries."""
     seeds = range(config.seed, config.seed + config.seeds)
+    if config.remedy:
+        trained = simulate_remedied(
+            setting,
+            parse_remedy(config.remedy),
+            seeds=seeds,
+            n_steps=config.n_steps,
+            n_records=RECORDS_OF_REMEDY,
+            n_test=min(config.n_test, 2000),
+            stop_when=_stop_rule(config),
+        )
+        row = row_of_cell(setting, trained, cell) | course_of(trained)
+        return {**row, "outcome": outcome_of(trained.outcomes).kind}
     trained = simulate(
         setting,
         seeds=seeds,

@@ -18,6 +18,7 @@ from cgro.experiments import (
     full_ball,
     hierarchy,
     memory,
+    remedies,
     table1,
     table2,
     theorem44,
@@ -42,6 +43,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     full_ball,
     threshold,
     alpha_law,
+    remedies,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
 

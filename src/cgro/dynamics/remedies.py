@@ -1,0 +1,205 @@
+"""Remedies against robust overfitting that have an equivalent in the simulator of Section 5."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
+
+from cgro._check import bad, number, one_of
+from cgro.dynamics.rule import Array
+from cgro.dynamics.setting import Setting
+
+Inner = Literal["margin", "kl"]
+INNERS: tuple[Inner, ...] = ("margin", "kl")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What is changed in training. Every default changes nothing; several may be combined.
+
+    With a_i the clean and b_i the attacked margin of an example, the training loss is that of `Setting`,
+    (1-lambda) l(a_i) + lambda l(b_i), unless `trades` is positive.
+
+    Args:
+        fresh: probability, per example and step, that its noise patches are drawn anew for this step; it has its own
+            again at the next. 1 is infinite data at the same labels, the ideal of augmentation.
+        mixed: probability, per example and step, that a box of its noise is that of another example of its class for
+            this step.
+        share: of the coordinates of a noise patch that the box covers, in [0, 1].
+        weight_decay: mu >= 0, of (mu/2) |W|^2 in the loss.
+        ema: decay in [0, 1) of the running average of the filters, which is what is evaluated; 0 for none.
+        half_life: steps in which the robust weight lambda halves; 0 for a constant one.
+        smoothing_clean: eps in [0, 1): a label is 1 with probability 1 - eps/2 in the clean half of the loss.
+        smoothing_attacked: the same in the attacked half. The attack maximizes the loss without it.
+        trades: beta > 0 replaces the loss by l(a) + beta KL( sigmoid(a) || sigmoid(b) ), eq. (5) of Zhang et al. (ICML
+            2019), differentiated through a as well.
+        inner: which attacked signal TRADES uses: the one of the least margin ("margin"), or the one of the largest
+            divergence ("kl", as published).
+
+    Raises:
+        BadRequest: a value out of its range, TRADES with smoothed labels or a robust weight that decays.
+
+    Example:
+        >>> Remedy(weight_decay=1e-3).words
+        'weight_decay=0.001'
+    """
+
+    fresh: float = 0.0
+    mixed: float = 0.0
+    share: float = 0.5
+    weight_decay: float = 0.0
+    ema: float = 0.0
+    half_life: float = 0.0
+    smoothing_clean: float = 0.0
+    smoothing_attacked: float = 0.0
+    trades: float = 0.0
+    inner: Inner = "kl"
+
+    def __post_init__(self) -> None:
+        for name in ("fresh", "mixed", "share"):
+            number(getattr(self, name), name, low=0.0, high=1.0)
+        for name in ("ema", "smoothing_clean", "smoothing_attacked"):
+            if not 0 <= number(getattr(self, name), name) < 1:
+                raise bad(name, expected="a number in [0, 1)", got=getattr(self, name))
+        for name in ("weight_decay", "half_life", "trades"):
+            number(getattr(self, name), name, low=0.0)
+        one_of(self.inner, "inner", INNERS)
+        if self.fresh + self.mixed > 1:
+            raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self)
+        if self.trades > 0 and (self.smoothing_clean or self.smoothing_attacked or self.half_life):
+            raise bad("trades", expected="no smoothed labels and no decaying robust weight beside it", got=self.words)
+
+    @property
+    def words(self) -> str:
+        """What differs from plain training, as `parse_remedy` reads it; empty for plain training."""
+        found = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                found.append(f"{field.name}={value}")
+        return ",".join(found)
+
+    @property
+    def moves_noise(self) -> bool:
+        """Whether the noise of a step is not that of the training set, so that vectors are needed."""
+        return self.fresh > 0 or (self.mixed > 0 and self.share > 0)
+
+
+PLAIN = Remedy()
+"""Adversarial training as it is."""
+
+
+def parse_remedy(text: str) -> Remedy:
+    """Read name=value pairs joined by commas.
+
+    Args:
+        text: of --remedy.
+
+    Returns:
+        The remedy; of the word none, plain training.
+
+    Raises:
+        BadRequest: an unknown name, no number, a value out of range.
+
+    Example:
+        >>> parse_remedy("mixed=0.7, share=0.5").mixed
+        0.7
+    """
+    if text.strip() == "none":
+        return PLAIN
+    names = [field.name for field in fields(Remedy)]
+    values: dict[str, float | str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        name = one_of(name.strip().replace("-", "_"), "--remedy", names)
+        if not equals or name in values:
+            raise bad("--remedy", expected="name=value pairs joined by commas, each name once", got=repr(text))
+        if name == "inner":
+            values[name] = value.strip()
+        else:
+            values[name] = number(value.strip(), name)
+    return Remedy(**values)  # type: ignore[arg-type]  # checked there
+
+
+def check_covered(setting: Setting) -> None:
+    """Refuse settings for which the remedies have no step here.
+
+    Args:
+        setting: to be trained.
+
+    Raises:
+        BadRequest: the halves, several signal directions, mini-batches, an adversary that is not the paper's.
+    """
+    covered = (
+        ("activation", setting.activation, "odd"),
+        ("adversary", setting.adversary, "restricted"),
+        ("n_signals", setting.data.n_signals, 1),
+        ("batch_size", setting.batch_size, None),
+    )
+    for name, got, expected in covered:
+        if got != expected:
+            raise bad(f"{name} with --remedy", expected=repr(expected), got=repr(got), remedy="leave one of them out")
+
+
+class Change(NamedTuple):
+    """A remedy as a step takes it. A named tuple, as numba compiles loops over one.
+
+    Args:
+        fresh: probability of fresh noise, per example.
+        mixed: probability of a box.
+        box: coordinates in it.
+        noise_std: sigma of fresh noise.
+        decay: eta mu.
+        ema: of the running average; 0 for none.
+        halving: factor on lambda per step.
+        smoothing_clean: eps of the clean half.
+        smoothing_attacked: eps of the attacked half.
+        trades: beta; 0 for the loss of Section 5.
+        by_divergence: whether TRADES attacks by the largest divergence.
+    """
+
+    fresh: float
+    mixed: float
+    box: int
+    noise_std: float
+    decay: float
+    ema: float
+    halving: float
+    smoothing_clean: float
+    smoothing_attacked: float
+    trades: float
+    by_divergence: bool
+
+
+class Classes(NamedTuple):
+    """Who is of whose class.
+
+    Args:
+        y: (N,) labels -1 and +1.
+        members: (2, N) the examples of either class, those of label +1 in the first row.
+        counts: (2,) how many.
+        places: (N,) of an example among the members of its class.
+    """
+
+    y: Array
+    members: Array
+    counts: Array
+    places: Array
+
+
+class State(NamedTuple):
+    """What a step of one seed changes, and its running average.
+
+    Args:
+        u: (m,) signal components.
+        w: (n, m) coefficients of the noise patches, or (d, m) filters without their signal components.
+        scalars: (2,) lambda, and the share of its start that a filter has kept.
+        mean_u: (m,).
+        mean_w: as w.
+        mean_kept: (1,) average of the share.
+    """
+
+    u: Array
+    w: Array
+    scalars: Array
+    mean_u: Array
+    mean_w: Array
+    mean_kept: Array

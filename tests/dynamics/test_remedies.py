@@ -1,0 +1,66 @@
+"""Remedies are values that are checked, and read back what they say."""
+
+from dataclasses import replace
+
+import pytest
+
+from cgro._check import BadRequest
+from cgro.data.patches import PatchData
+from cgro.dynamics import Setting
+from cgro.dynamics.remedies import PLAIN, Remedy, check_covered, parse_remedy
+
+
+def test_words_and_text_are_inverse() -> None:
+    for remedy in (Remedy(fresh=0.25, ema=0.99), Remedy(trades=2.0, inner="margin"), Remedy(mixed=0.7, share=0.25)):
+        assert parse_remedy(remedy.words) == remedy
+    assert parse_remedy("none") == PLAIN
+    assert PLAIN.words == ""
+    assert parse_remedy(" weight-decay=1e-3 ") == Remedy(weight_decay=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected one of fresh"),
+        ("dropout=0.1", "expected one of fresh"),
+        ("fresh", "name=value"),
+        ("fresh=0.1,fresh=0.2", "each name once"),
+        ("fresh=much", "fresh"),
+        ("fresh=1.1", "fresh"),
+        ("mixed=-0.1", "mixed"),
+        ("fresh=0.6,mixed=0.6", "at most 1"),
+        ("ema=1", "ema"),
+        ("smoothing_clean=1", "smoothing_clean"),
+        ("weight_decay=-1", "weight_decay"),
+        ("half_life=nan", "half_life"),
+        ("trades=1,inner=both", "inner"),
+        ("trades=1,smoothing_clean=0.1", "beside it"),
+        ("trades=1,half_life=10", "beside it"),
+    ],
+)
+def test_other_words_are_refused(text: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        parse_remedy(text)
+
+
+def test_vectors_are_needed_where_noise_moves() -> None:
+    assert Remedy(fresh=0.1).moves_noise
+    assert Remedy(mixed=0.1).moves_noise
+    assert not Remedy(mixed=1.0, share=0.0).moves_noise
+    assert not Remedy(weight_decay=1.0, trades=1.0, ema=0.9).moves_noise
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(activation="halves"),
+        Setting(adversary="l2"),
+        Setting(adversary="transfer"),
+        Setting(PatchData(20, n_signals=2)),
+        replace(Setting(), batch_size=5),
+    ],
+)
+def test_settings_without_a_step_here_are_refused(setting: Setting) -> None:
+    check_covered(Setting())
+    with pytest.raises(BadRequest, match="with --remedy"):
+        check_covered(setting)
