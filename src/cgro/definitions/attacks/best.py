@@ -48,6 +48,19 @@ class Best:
         """
         return cls(x, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device))
 
+    def rows(self, rows: Tensor) -> "Best":
+        """What is known of some examples.
+
+        Args:
+            rows: (R,) int64.
+
+        Returns:
+            The best points of R examples, which go on independently of these.
+        """
+        part = Best(self.x[rows], self.margins[rows], until_wrong=self.until_wrong)
+        part.step = self.step[rows]
+        return part
+
     def update(
         self,
         x: Tensor,

@@ -147,7 +147,7 @@ def _bump(length: int, breadth: int, x: Tensor) -> Tensor:
 
 
 class _Walk:
-    """The current point of each example and its margin, in the precision of the search. Its steps are those of p = 1, 2.
+    """The current point of each example and its margin, in the precision of the search. As for p = 1, 2.
 
     A query changes windows only, so it costs what they cost and not what the images cost: `points` are written in
     place, and where the margin was not lowered, what was there is written back. Cells are the positions of an image
