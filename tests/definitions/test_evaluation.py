@@ -19,7 +19,9 @@ from cgro.definitions import (
     margin,
     robust_error,
     survey,
+    survey_series,
 )
+from cgro.definitions.evaluation import series_visits
 
 THREAT = ThreatModel("inf", 0.02)
 PARTS = (
@@ -187,3 +189,58 @@ def test_stopped_and_staged_surveys_prove_less_and_go_on() -> None:
         survey(model, x, y, TOGETHER, batch=6, record=record, stages=stages)
         assert int(record.tried[~record.wrong].min()) == (4 if stages is None else stages)
     assert same(record, whole)
+
+
+def series(n: int = 4) -> list[torch.nn.Module]:
+    """One network whose weights drift: neighbors share adversarial examples, first and last fewer."""
+    networks = []
+    for k in range(n):
+        model = busy_network().eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight += 0.002 * k * torch.randn(weight.shape, generator=generator)
+        networks.append(model)
+    return networks
+
+
+def test_a_series_is_nowhere_weaker_than_its_networks_alone_and_every_broken_example_is_broken() -> None:
+    networks, (_, x, y) = series(), case(40)
+    together = survey_series(networks.__getitem__, 4, x, y, TOGETHER)
+    n_given = 0
+    for model, record in zip(networks, together, strict=True):
+        alone = survey(model, x, y, TOGETHER)
+        assert record.complete
+        assert not bool((alone.wrong & ~record.wrong).any())
+        n_given += record.broken_by().get("given", 0)
+        with torch.no_grad():
+            wrong = ~(margin(model(record.x_adv), y) > 0)
+        assert torch.equal(wrong, record.wrong)
+        assert bool(THREAT.contains(record.x_adv, x).all())
+        assert 5 < int(record.wrong.sum()) < 40
+    assert n_given > 5, "the neighbors' points broke nothing: the series saves nothing"
+
+
+def test_points_of_a_neighbor_count_only_where_float32_says_so() -> None:
+    """Points that break a network are shown to neighbors that nothing breaks, and to one that they break as well."""
+    x, y = torch.tensor([[0.45], [0.55], [0.60], [0.80]]), torch.tensor([1, 1, 1, 1])
+
+    def weak(v: Tensor) -> Tensor:
+        return v[:, 0] - 0.5
+
+    def sure(v: Tensor) -> Tensor:
+        return 1 + 0 * v[:, 0]
+
+    networks = [weak, sure, weak, weak]
+    records = survey_series(networks.__getitem__, 4, x, y, PGD(ThreatModel("inf", 0.11), n_steps=3))
+    assert [int(record.wrong.sum()) for record in records] == [3, 0, 3, 3]
+    assert [record.broken_by().get("given", 0) for record in records] == [0, 0, 2, 0]
+
+
+@pytest.mark.parametrize(("n", "n_stages"), [(1, 2), (2, 0), (5, 3)])
+def test_every_stage_of_every_network_is_visited_once(n: int, n_stages: int) -> None:
+    visits = list(series_visits(n, n_stages))
+    places = [(visit.stage, visit.position) for visit in visits]
+    assert sorted(places) == [(stage, position) for stage in range(n_stages + 1) for position in range(n)]
+    for visit in visits:
+        assert all(abs(neighbor - visit.position) == 1 and 0 <= neighbor < n for neighbor in visit.neighbors)

@@ -152,3 +152,18 @@ def test_a_radius_just_beyond_the_diameter_is_not_said_to_be_it() -> None:
         ThreatModel("inf", 1.0000001)
     with pytest.raises(BadRequest, match="at most 2, the diameter of the box in l_2 over 4 inputs, got 2.0000001;"):
         require_radius_fits(ThreatModel("2", 2.0000001), torch.Size([4]))
+
+
+@pytest.mark.parametrize("box", [(0.0, 1.0), None])
+@pytest.mark.parametrize("p", [1, 2, "inf"])
+def test_pulling_in_ends_inside_and_next_to_the_projection(p, box) -> None:
+    """Images with black and white pixels, where the box cuts most of the steps."""
+    generator = torch.Generator().manual_seed(3)
+    center = (torch.rand(20, 1, 8, 8, generator=generator) * 2 - 0.5).clamp(0, 1)
+    threat = ThreatModel(p, {1: 3.0, 2: 1.0, "inf": 0.1}[p], box)
+    for scale in (0.01, 0.1, 1.0, 10.0):
+        x = center + scale * torch.randn(center.shape, generator=generator)
+        near = threat.pull_in(x, center)
+        assert bool(threat.contains(near, center).all())
+        torch.testing.assert_close(near, threat.project(x, center), atol=1e-5, rtol=0)
+    torch.testing.assert_close(threat.pull_in(center, center), center)

@@ -9,6 +9,7 @@ from cgro._check import bad
 from cgro.commands import _records
 from cgro.data import Split
 from cgro.definitions import Attack, Record
+from cgro.definitions.evaluation import series_visits
 from cgro.results import EpochRecord
 from cgro.runs import Run
 from cgro.training.checkpoint import kept_epochs, read_run_weights
@@ -22,7 +23,7 @@ def curve(
 
     Every checkpoint goes through the first attack, then every one through the second, until time is up.
 
-    The order of the checkpoints alternates, and each is first shown the points that broke the one before it: networks
+    The order of the checkpoints alternates, and each is first shown the lowest points of its two neighbors: networks
     of neighboring epochs share most of their adversarial examples, and a look costs one forward pass. Records are
     kept in `folder`, so a later call goes on.
 
@@ -49,24 +50,26 @@ def curve(
             got="none",
             remedy="train with --keep-every 1",
         )
+    epochs = sorted(kept)
     rows: dict[int, EpochRecord] = {}
-    for stage in range(len(attack.parts) + 1):
-        neighbor: Record | None = None
-        for epoch, path in sorted(kept.items(), reverse=stage % 2 == 1):
-            load_weights(model, read_run_weights(source, path), path)
-            neighbor = _records.recorded(
-                model,
-                split,
-                attack,
-                folder / f"epoch-{epoch:04d}.npz",
-                path,
-                keep_examples=True,
-                stages=stage,
-                given=() if neighbor is None else [neighbor.x_adv],
-                stop=stop,
-            )
-            rows[epoch] = _row(epoch, neighbor)
-    return [rows[epoch] for epoch in sorted(rows)]
+    records: dict[int, Record] = {}
+    for visit in series_visits(len(epochs), len(attack.parts)):
+        epoch = epochs[visit.position]
+        path = kept[epoch]
+        load_weights(model, read_run_weights(source, path), path)
+        records[visit.position] = _records.recorded(
+            model,
+            split,
+            attack,
+            folder / f"epoch-{epoch:04d}.npz",
+            path,
+            keep_examples=True,
+            stages=visit.stage,
+            given=[records[neighbor].x_adv for neighbor in visit.neighbors],
+            stop=stop,
+        )
+        rows[epoch] = _row(epoch, records[visit.position])
+    return [rows[epoch] for epoch in epochs]
 
 
 def _row(epoch: int, record: Record) -> EpochRecord:

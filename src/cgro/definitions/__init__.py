@@ -17,7 +17,7 @@ from cgro.definitions.attacks import (
     standard_ensemble,
 )
 from cgro.definitions.draws import Draws
-from cgro.definitions.evaluation import Record, survey
+from cgro.definitions.evaluation import Record, survey, survey_series
 from cgro.definitions.losses import (
     FromClean,
     Loss,
@@ -96,6 +96,7 @@ __all__ = [
     "soft_cross_entropy",
     "standard_ensemble",
     "survey",
+    "survey_series",
     "targeted_dlr",
     "wrong_examples",
     "wrong_under",

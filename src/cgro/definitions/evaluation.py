@@ -1,12 +1,12 @@
 """The evaluation of an attack, example by example: what broke it and when. It can be stopped and taken up again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cgro._check import bad
+from cgro._check import bad, count
 from cgro.definitions.attacks import Attack, preserve_state, require_attack
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import ordinary_tensors
@@ -217,6 +217,114 @@ def survey(
                 if saved:
                     saved(record)
     return record
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stage of an attack on one of a series of networks.
+
+    Args:
+        stage: 0 for the clean inputs, k for the k-th attack.
+        position: of the network in the series.
+        neighbors: positions of the networks whose points it is shown first: the one before it and the one behind it.
+    """
+
+    stage: int
+    position: int
+    neighbors: tuple[int, ...]
+
+
+def series_visits(n: int, n_stages: int) -> Iterator[Visit]:
+    """The order in which a series of networks is attacked: all by one attack, then all by the next.
+
+    The direction alternates, so that a point that breaks one network can travel through all of them.
+
+    Args:
+        n: networks.
+        n_stages: attacks.
+
+    Yields:
+        Each stage of each network once; n_stages + 1 visits of each in all.
+
+    Example:
+        >>> [(visit.stage, visit.position, visit.neighbors) for visit in series_visits(3, 1)]
+        [(0, 0, ()), (0, 1, ()), (0, 2, ()), (1, 2, (1,)), (1, 1, (2, 0)), (1, 0, (1,))]
+    """
+    for stage in range(n_stages + 1):
+        step = 1
+        order = range(n)
+        if stage % 2:
+            step = -1
+            order = reversed(order)
+        for position in order:
+            neighbors = ()
+            if stage:  # the clean inputs need no points of others
+                near = (position - step, position + step)
+                neighbors = tuple(other for other in near if 0 <= other < n)
+            yield Visit(stage, position, neighbors)
+
+
+def survey_series(
+    networks: Callable[[int], Model],
+    n_networks: int,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    *,
+    batch: int = 256,
+    seed: int = 0,
+) -> list[Record]:
+    """Robust error example by example of similar networks, such as the checkpoints of one training.
+
+    A network is shown the lowest points of its neighbors before each attack, which costs a forward pass a neighbor; an
+    example that one of them breaks is broken, as float32 on this network decides. All others go through every attack,
+    with the random numbers that they have alone, so no verdict is weaker than that of `survey` (up to the rounding of
+    the model's own sums). What it saves is the search on examples that can be broken; those that stand cost as alone.
+
+    Args:
+        networks: position -> network in eval mode, asked for once per attack; may be one object with other weights.
+        n_networks: positions 0 .. n_networks - 1, neighbors being similar.
+        x: (N, *S) inputs in the box.
+        y: (N,) labels.
+        attack: any; an ensemble is taken apart.
+        batch: examples at a time; affects speed and memory only.
+        seed: of the random streams.
+
+    Returns:
+        One record per network; `Record.broken_by` counts what neighbors' points broke as `given`.
+
+    Raises:
+        BadRequest: see `survey`.
+
+    Example:
+        >>> from cgro.definitions import PGD, ThreatModel
+        >>> x, y = torch.tensor([[0.30], [0.45], [0.60], [0.80]]), torch.tensor([-1, -1, 1, 1])
+        >>> at = lambda k: lambda v: v[:, 0] - 0.5 - 0.01 * k
+        >>> records = survey_series(at, 3, x, y, PGD(ThreatModel("inf", 0.11), n_steps=5))
+        >>> [record.error().value for record in records], records[1].broken_by()
+        ([0.5, 0.5, 0.5], {'clean': 0, 'pgd5': 0, 'given': 2})
+    """
+    count(n_networks, "n_networks")
+    require_attack(attack)
+    records: list[Record | None] = [None] * n_networks
+    for visit in series_visits(n_networks, len(attack.parts)):
+        given: list[Tensor] = []
+        for neighbor in visit.neighbors:
+            known = records[neighbor]
+            if known is not None:
+                given.append(known.x_adv)
+        records[visit.position] = survey(
+            networks(visit.position),
+            x,
+            y,
+            attack,
+            batch=batch,
+            seed=seed,
+            record=records[visit.position],
+            given=given,
+            stages=visit.stage,
+        )
+    return [record for record in records if record is not None]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from cgro.definitions.draws import Draws, draws_for
 _EPS32 = 2.0**-23
 _ROUNDED_AWAY = 1e-4
 """How far normalizing an image and back may move it: some roundings of values around 2. A choice."""
+ROUNDS = 4
+"""Rounds of `ThreatModel.pull_in`. On images of MNIST at radius 1.5 the norm is then within 1e-3 of the radius."""
 _BYTES = (16.0, 255.0)
 """Between these lies the largest value of images in 0..255, unless they are nearly black. A choice."""
 
@@ -244,6 +246,44 @@ class ThreatModel:
         if out is None:
             return moved
         return out.copy_(moved)
+
+    def pull_in(self, x: Tensor, center: Tensor) -> Tensor:
+        """A point of ball and box near the projection, for the steps of a search: for p = 2 without sorting.
+
+        For p = 2 the scale s of `project` is the root of g(s) = ‖min(s a, room)‖^2 - radius^2. From s = radius / ‖a‖,
+        each round solves for the coordinates that are free at s, as if no other reached the box: the sum is then at
+        least g, so s grows and never passes the root. After `ROUNDS` of them the point lies in the ball, next to its
+        surface. For p = 1 and inf it is `project`.
+
+        Args:
+            x: (B, *S) points.
+            center: (B, *S), in the box.
+
+        Returns:
+            (B, *S), in the dtype of x.
+
+        Example:
+            >>> ThreatModel(2, 0.5).pull_in(torch.tensor([[1.2, 0.8]]), torch.tensor([[0.9, 0.4]]))
+            tensor([[1.0000, 0.8000]])
+        """
+        if self.p != 2:
+            return self.project(x, center)
+        delta = (x - center).flatten(1)
+        size = delta.abs()
+        down, up = self._room(center)
+        room = torch.where(delta < 0, down, up)
+        norm = torch.linalg.vector_norm(size, dim=1, keepdim=True)
+        radius = self.radius * (1 - _EPS32)
+        scale = (radius / norm.clamp_min(1e-30)).clamp_max(1)
+        squares = size.square()
+        for _ in range(ROUNDS if self.box is not None else 0):
+            moved = torch.minimum(size * scale, room)
+            free = (squares * (moved < room)).sum(1, keepdim=True)
+            left = radius**2 - moved.square().sum(1, keepdim=True) + scale.square() * free
+            grown = (left.clamp_min(0) / free.clamp_min(1e-30)).sqrt()
+            scale = torch.maximum(scale, torch.where(free > 0, grown, 1.0)).clamp_max(1)
+        moved = torch.copysign(torch.minimum(size * scale, room), delta)
+        return self._place(moved, center, down, up)
 
     def _place(self, delta: Tensor, center: Tensor, down: Tensor, up: Tensor) -> Tensor:
         """center + delta cut at the room, then clamped: the sum may round across the edge. Overwrites delta and down.

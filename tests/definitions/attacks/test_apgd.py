@@ -14,12 +14,14 @@ from cgro.definitions import (
     Attack,
     AutoAttack,
     Ensemble,
+    Evaluator,
     Square,
     TargetedAPGD,
     ThreatModel,
     margin,
     robust_error,
 )
+from cgro.definitions.attacks import SearchOptions, apgd
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)
@@ -162,3 +164,43 @@ def test_targets_are_counted_in_gradients(n_targets: int | None) -> None:
     attack = TargetedAPGD(ThreatModel("inf", 0.01), n_steps=3, n_targets=n_targets)
     attack(model, torch.rand(3, 4), torch.zeros(3, dtype=torch.long))
     assert sum(seen) == attack.n_gradients == 4 * (n_targets or 9)
+
+
+@pytest.mark.parametrize("p", ["inf", 2, 1])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_starts_side_by_side_find_what_they_find_one_by_one(monkeypatch, p, precision: str) -> None:
+    """Same verdict, same step, same point up to the rounding of other batch shapes."""
+    model, x = busy_network().eval(), images(24)[0]
+    y = model(x).argmax(1)
+    threat = ThreatModel(p, {"inf": 0.02, 2: 0.25, 1: 1.5}[p])
+    for attack in (
+        TargetedAPGD(threat, n_steps=12, precision=precision),
+        APGD(threat, loss="margin", n_steps=12, n_restarts=4, precision=precision),
+    ):
+        found = []
+        for limit in (1, 10_000):
+            monkeypatch.setattr(apgd, "SIDE_BY_SIDE", {"cpu": limit})
+            found.append(attack.find(model, x, y, until_wrong=True))
+        one_by_one, beside = found
+        assert torch.equal(one_by_one.margins > 0, beside.margins > 0)
+        assert 0 < int((beside.margins > 0).sum()) < 24
+        if precision == "float32":
+            assert torch.equal(one_by_one.step, beside.step)
+            torch.testing.assert_close(one_by_one.margins, beside.margins, atol=1e-4, rtol=1e-3)
+            assert float((one_by_one.x - beside.x).abs().flatten(1).amax(1).median()) < 1e-4
+
+
+def test_rows_behind_a_wrong_one_are_left_alone_and_the_first_wrong_one_is_taken() -> None:
+    """Three starts of two examples by hand: of the first the second start is wrong, then the third, lower, too."""
+    x, y = torch.tensor([[0.5], [0.9]]), torch.tensor([1, 1])
+    evaluator = Evaluator.begin(
+        lambda v: v[:, 0] - 0.4, x, y, options=SearchOptions(until_wrong=True, dropping="exact")
+    )
+    beside = evaluator.side_by_side(3)
+    points = torch.tensor([[0.45], [0.35], [0.5], [0.7], [0.6], [0.8]])
+    beside.update(points, torch.arange(6))
+    assert beside.shrunk().tolist() == [0, 3, 4, 5]
+    beside.update(torch.where(points == 0.5, 0.1, points), 9)
+    evaluator.take_from(beside)
+    torch.testing.assert_close(evaluator.best.x, torch.tensor([[0.35], [0.6]]))
+    assert evaluator.best.step.tolist() == [1, -1]

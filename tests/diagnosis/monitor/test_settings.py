@@ -35,8 +35,7 @@ def test_no_example_costs_more_than_is_said(attack: str) -> None:
     record = survey(model, x, y, settings.cheap)
     assert not record.wrong.any()
     n_passes = model.n / 40
-    # `attack_cost` leaves out the first point of a search by queries.
-    assert n_passes <= settings.passes(settings.cheap) + (attack == "square")
+    assert n_passes <= settings.passes(settings.cheap)
     if attack.startswith(("pgd", "fgsm")):
         assert n_passes >= settings.passes(settings.cheap) - 1
 

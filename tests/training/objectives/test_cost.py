@@ -1,13 +1,24 @@
 """The cost that objectives give, against passes counted by hooks while the steps of a real training are taken."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cgro.data import Dataset, load
-from cgro.definitions import FGSM, PGD, NoAttack, ThreatModel
+from cgro.definitions import (
+    APGD,
+    FGSM,
+    PGD,
+    Attack,
+    Ensemble,
+    NoAttack,
+    Square,
+    TargetedAPGD,
+    ThreatModel,
+)
 from cgro.training import (
     ADR,
     AWP,
@@ -169,3 +180,44 @@ def test_operations_are_counted_in_forward_passes() -> None:
     assert Cost(n_gradients=1).operations == 2
     assert Cost(n_updates=1).operations == 3
     assert (attack_cost(PGD3) + Cost(n_updates=1)).operations == 2 + 2 * 3 + 3
+
+
+class Passes(nn.Module):
+    """Scores of two classes that no attack breaks; counts examples, with and without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_forward = 0
+        self.n_gradients = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            self.n_gradients += len(x)
+        else:
+            self.n_forward += len(x)
+        score = x.flatten(1).sum(1)
+        # Ten classes, so that APGD-T has the nine targets that are counted.
+        return torch.stack([score + 100, *(0.1 * k * score for k in range(9))], 1)
+
+
+@pytest.mark.parametrize("p", ["inf", 2, 1])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda t: NoAttack(t),
+        lambda t: FGSM(t, precision="float32"),
+        lambda t: PGD(t, n_steps=3, n_restarts=2, precision="float32"),
+        lambda t: APGD(t, n_steps=5, n_restarts=2, precision="float32"),
+        lambda t: TargetedAPGD(t, n_steps=4, precision="float32"),
+        lambda t: Square(t, n_queries=60, precision="float32"),
+        lambda t: Ensemble(t, (APGD(t, n_steps=3, precision="float32"), Square(t, n_queries=7, precision="float32"))),
+    ],
+    ids=["none", "fgsm", "pgd", "apgd", "apgd-t", "square", "ensemble"],
+)
+def test_every_attack_costs_what_is_said(attack: Callable[[ThreatModel], Attack], p: str | int) -> None:
+    """On examples that stand, so that no restart is left out."""
+    model, x = Passes().eval(), torch.full((3, 1, 4, 4), 0.5)
+    searched = attack(ThreatModel(p, 0.01))
+    searched.find(model, x, torch.zeros(3, dtype=torch.int64), until_wrong=True)
+    expected = attack_cost(searched)
+    assert (model.n_forward, model.n_gradients) == (3 * expected.n_forward, 3 * expected.n_gradients)

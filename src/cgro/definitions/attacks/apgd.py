@@ -37,6 +37,11 @@ N_TARGETS = 9
 """Most likely wrong classes that APGD-T tries. Croce and Hein (2020), as in AutoAttack's standard version."""
 CHUNK = 10
 """Steps of an evaluation on a GPU between two looks at which examples are wrong. Affects speed only; no source."""
+SIDE_BY_SIDE = {"cpu": 256}
+"""Rows of a batch up to which further starts of its examples are laid beside one another, by the type of the device: an
+operation on few rows takes as long as one on more. Affects speed only. On a CPU beyond a few hundred rows nothing is
+gained (docs/evaluation.md); elsewhere not measured."""
+SIDE_BY_SIDE_ELSEWHERE = 4096
 COMPACT_SHARE = 0.125
 """The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
 
@@ -118,10 +123,12 @@ class _Halving(_Ascent):
 
     def advance(self, step: int) -> None:
         length = per_example(self.size, self.x)
-        z = self.threat.project(self.x + length * self.threat.direction(self.gradient), self.center)
+        # In place on what was made here: memory that is taken anew costs a CPU more than the arithmetic.
+        z = self.threat.pull_in(self.threat.direction(self.gradient).mul_(length).add_(self.x), self.center)
         if step > 0:
-            mixed = self.x + MOMENTUM * (z - self.x) + (1 - MOMENTUM) * (self.x - self.before)
-            z = self.threat.project(mixed, self.center)
+            mixed = z.sub_(self.x).mul_(MOMENTUM).add_(self.x)
+            mixed += (self.x - self.before).mul_(1 - MOMENTUM)
+            z = self.threat.pull_in(mixed, self.center)
         self.before = self.x
         self.x = z
 
@@ -228,8 +235,13 @@ class APGD(GradientAttack):
 
     @property
     def n_gradients(self) -> int:
-        """One per step and one at the last iterate, in each restart."""
-        return (self.n_steps + 1) * self.n_restarts
+        """One per step and one at the last iterate, of each radius (three for p = 1) in each start."""
+        return (self.n_steps + len(self._stages)) * self.n_starts
+
+    @property
+    def n_starts(self) -> int:
+        """Ascents of an example that stands."""
+        return self.n_restarts
 
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Run all restarts.
@@ -239,8 +251,47 @@ class APGD(GradientAttack):
             draws: (B,) streams, for the starts.
         """
         objective = self.objective
-        for restart in range(self.n_restarts):
-            self.restart(evaluator, draws, restart, lambda outputs, y, _: objective(outputs, y), evaluator.y)
+        targets = evaluator.y[:, None].expand(-1, self.n_restarts)
+        self.restarts(evaluator, draws, lambda outputs, y, _: objective(outputs, y), targets)
+
+    def restarts(self, evaluator: Evaluator, draws: Draws, loss: TargetLoss, targets: Tensor) -> None:
+        """All starts: the first alone, which breaks most of what can be broken, then as many at a time as pays.
+
+        Side by side, an example has one row per start, and those behind a wrong one are left alone. Starts are drawn in
+        the same order as one by one, visit the same points and give the same result, whatever fits into a batch. Only
+        in an evaluation: training asks for the lowest margin.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams, for the starts.
+            loss: (outputs, y, targets) -> (B,), increased by the search.
+            targets: (B, R) wrong classes of R starts, or anything that the loss takes for them.
+        """
+        n = targets.shape[1]
+        self.restart(evaluator, draws, 0, loss, targets[:, 0])
+        limit = SIDE_BY_SIDE.get(evaluator.x.device.type, SIDE_BY_SIDE_ELSEWHERE)
+        number = 1
+        while number < n:
+            part = evaluator.remaining(first=False)
+            if not len(part.x):
+                return
+            at_once = min(n - number, max(1, limit // len(part.x)))
+            if at_once == 1 or not evaluator.best.until_wrong:
+                self.restart(evaluator, draws, number, loss, targets[:, number])
+                number += 1
+                continue
+            own, theirs = draws.copy(), targets[:, number : number + at_once]
+            if part.rows is not None:
+                own, theirs = draws.rows(part.rows), theirs[part.rows]
+            beside = part.side_by_side(at_once)
+            center = image_layout(beside.x, beside.model)
+            starts = [self._start(image_layout(part.x, part.model), own) for _ in range(at_once)]
+            start = torch.stack(starts, 1).flatten(0, 1)
+            draws.position = own.position
+            numbers = torch.arange(number, number + at_once, device=center.device).repeat(len(part.x))
+            self._climb(beside, center, start, loss, theirs.flatten(), numbers * (self.n_steps + 1))
+            part.take_from(beside)
+            number += at_once
 
     def restart(self, evaluator: Evaluator, draws: Draws, number: int, loss: TargetLoss, targets: Tensor) -> None:
         """One start, on the examples that it works on.
@@ -258,16 +309,27 @@ class APGD(GradientAttack):
         own = draws.copy()
         if part.rows is not None:
             own, targets = draws.rows(part.rows), targets[part.rows]
-        clock = number * (self.n_steps + 1)
         center = image_layout(part.x, part.model)
-        stages = ((1.0, 1.0),)
-        if self.threat.p == 1:
-            stages = RADII
-        start = self.threat.at(stages[0][0] * self.threat.radius).sample(center, own)
+        start = self._start(center, own)
         draws.position = own.position
+        self._climb(part, center, start, loss, targets, number * (self.n_steps + 1))
+
+    @property
+    def _stages(self) -> tuple[tuple[float, float], ...]:
+        if self.threat.p == 1:
+            return RADII
+        return ((1.0, 1.0),)
+
+    def _start(self, center: Tensor, draws: Draws) -> Tensor:
+        return self.threat.at(self._stages[0][0] * self.threat.radius).sample(center, draws)
+
+    def _climb(
+        self, part: Evaluator, center: Tensor, start: Tensor, loss: TargetLoss, targets: Tensor, clock: int | Tensor
+    ) -> None:
+        """Ascend from one start per row, through all radii. `clock` is the number of the first step."""
         done = 0
         share_until = 0.0
-        for factor, share in stages:
+        for factor, share in self._stages:
             share_until += share
             until = round(self.n_steps * share_until)
             threat = self.threat.at(factor * self.threat.radius)
@@ -286,45 +348,54 @@ class _Climb:
     loss: TargetLoss
     counts: bool
 
-    def run(self, center: Tensor, targets: Tensor, start: Tensor, n_steps: int, clock: int) -> Tensor:
-        """Ascend from `start`, propose every iterate, and return the points of highest loss."""
+    def run(self, center: Tensor, targets: Tensor, start: Tensor, n_steps: int, clock: int | Tensor) -> Tensor:
+        """Ascend from `start`, propose every iterate, and return the points of highest loss.
+
+        Where it counts, examples that are wrong are left out on the way, so that its points are those of the others.
+        """
         kind = _Halving
         if self.threat.p == 1:
             kind = _Sparse
         ascent = kind(self.threat, center, start, n_steps)
-        # `here` are the examples that the ascent goes on with, as positions among those that it began with.
-        here = torch.arange(len(start), device=start.device)
         active = self.evaluator
-        reached = ascent.x.clone()
         candidates = Best.nothing(ascent.x)
         for step in range(n_steps + 1):
             outputs, gradient = self._gradient(active, ascent.x, targets)
             active.watch.see_gradient(gradient)
             if self.counts:
-                active.propose(ascent.x, outputs, clock + step)
-                if active.bfloat16:  # in float32 the proposals were certain
-                    candidates.update(ascent.x, margin(outputs, active.y), here, clock + step)
+                self._propose(active, candidates, ascent.x, outputs, clock + step)
             ascent.observe(self.loss(outputs, active.y, targets).detach(), gradient)
             if step == n_steps:
                 break
             ascent.review(step)
             ascent.advance(step)
-            stays = self._still_correct(active, candidates, step, clock)
+            stays = self._still_correct(active, candidates, step)
             if stays is not None:
-                reached[here] = ascent.top_x
-                here, targets, active = here[stays], targets[stays], active.part(stays)
+                active = active.part(stays)
+                targets, candidates = targets[stays], candidates.rows(stays)
+                if isinstance(clock, Tensor):
+                    clock = clock[stays]
                 ascent.keep(stays)
-                if not len(here):
-                    break
-        reached[here] = ascent.top_x
+                if not len(stays):
+                    return ascent.top_x
         if self.counts:
-            self._finish(candidates, active, center[here], ascent.top_gradient, clock + n_steps)
-        return reached
+            self._finish(candidates, active, ascent, clock + n_steps)
+        return ascent.top_x
 
     def _gradient(self, active: Evaluator, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return active.gradient(x, lambda outputs, y: self.loss(outputs, y, targets))
 
-    def _still_correct(self, active: Evaluator, candidates: Best, step: int, clock: int) -> Tensor | None:
+    def _propose(self, active: Evaluator, candidates: Best, x: Tensor, outputs: Tensor, step: int | Tensor) -> None:
+        """In float32 iterates are certain. In bfloat16 the lowest are remembered, and looked at if in doubt."""
+        if not active.bfloat16:
+            active.propose(x, outputs, step)
+            return
+        margins = margin(outputs, active.y)
+        # An iterate that is no lower than one before it says nothing new: most are not, near the boundary.
+        active.propose(x, outputs, step, among=margins < candidates.margins)
+        candidates.update(x, margins, step=step)
+
+    def _still_correct(self, active: Evaluator, candidates: Best, step: int) -> Tensor | None:
         """Which examples to go on with, once enough of them are wrong; None for all."""
         if not self.counts or not active.best.until_wrong:
             return None
@@ -332,16 +403,14 @@ class _Climb:
             if (step + 1) % CHUNK:
                 return None
             if active.bfloat16:
-                self.evaluator.settle(candidates, clock + step)
+                active.settle(candidates, step)
         return active.shrunk(most=1 - COMPACT_SHARE)
 
-    def _finish(self, candidates: Best, active: Evaluator, center: Tensor, gradient: Tensor, step: int) -> None:
+    def _finish(self, candidates: Best, active: Evaluator, ascent: _Ascent, step: int | Tensor) -> None:
         """Evaluate what bfloat16 proposed, and the step of infinite length."""
-        if self.evaluator.bfloat16:
-            self.evaluator.settle(candidates, step)
-        if not len(center):
-            return
-        vertex = self.attack.farthest(center, gradient)
+        if active.bfloat16:
+            active.settle(candidates, step)
+        vertex = self.attack.farthest(ascent.center, ascent.top_gradient)
         if vertex is not None:
             active.update(vertex, step)
 
@@ -388,10 +457,11 @@ class TargetedAPGD(APGD):
         return f"apgd-tx{self.n_targets}"
 
     @property
-    def n_gradients(self) -> int:
-        """As of APGD for each target; where all wrong classes are tried, for nine of them."""
-        n = N_TARGETS if self.n_targets is None else self.n_targets
-        return (self.n_steps + 1) * n
+    def n_starts(self) -> int:
+        """One per target; where all wrong classes are tried, nine."""
+        if self.n_targets is None:
+            return N_TARGETS
+        return self.n_targets
 
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Try all targets, the most likely wrong class first.
@@ -410,6 +480,4 @@ class TargetedAPGD(APGD):
         n = min(N_TARGETS, n_wrong) if self.n_targets is None else self.n_targets
         if n > n_wrong:
             raise bad("n_targets", expected=f"at most the {n_wrong} wrong classes", got=n)
-        targets = most_likely_others(outputs, evaluator.y, n)
-        for k in range(n):
-            self.restart(evaluator, draws, k, targeted_dlr, targets[:, k])
+        self.restarts(evaluator, draws, targeted_dlr, most_likely_others(outputs, evaluator.y, n))

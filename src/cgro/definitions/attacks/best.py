@@ -68,6 +68,19 @@ class Best:
         best.lowest_clean = None
         return best
 
+    def rows(self, rows: Tensor) -> "Best":
+        """What is known of some examples.
+
+        Args:
+            rows: (R,) int64.
+
+        Returns:
+            The best points of R examples, which go on independently of these.
+        """
+        part = Best(self.x[rows], self.margins[rows], until_wrong=self.until_wrong)
+        part.step = self.step[rows]
+        return part
+
     def update(
         self,
         x: Tensor,

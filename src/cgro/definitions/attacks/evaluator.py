@@ -58,6 +58,7 @@ class Evaluator:
         watch: takes note of what is checked after the search.
         plain: take float32 for `auto`.
         proposer: what `gradient` and `outputs` call: in bfloat16 the network with BatchNorm folded; None means `model`.
+        n_starts: rows per example, next to one another; those behind a wrong one are left alone.
 
     Example:
         >>> x, y = torch.tensor([[0.5], [0.9]]), torch.tensor([1, 1])
@@ -78,6 +79,7 @@ class Evaluator:
     watch: Watch = field(default_factory=Watch)
     plain: bool = False
     proposer: Model | None = None
+    n_starts: int = 1
 
     @classmethod
     def begin(
@@ -234,6 +236,39 @@ class Evaluator:
         inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active, proposer=proposer)
         return inner, rows
 
+    def side_by_side(self, n_starts: int) -> "Evaluator":
+        """Lay several starts of each example beside one another, with best points of their own; see `take_from`.
+
+        Args:
+            n_starts: rows per example.
+
+        Returns:
+            An evaluator of n_starts * B rows, those of an example next to one another.
+        """
+        x, y = self.x.repeat_interleave(n_starts, 0), self.y.repeat_interleave(n_starts)
+        known_x, margins, active = self.best.x, self.best.margins, self.active
+        if self.rows is not None:
+            known_x, margins = known_x[self.rows], margins[self.rows]
+        if active is not None:
+            active = active.repeat_interleave(n_starts)
+        best = Best(known_x.repeat_interleave(n_starts, 0), margins.repeat_interleave(n_starts), until_wrong=True)
+        return replace(self, x=x, y=y, best=best, rows=None, active=active, n_starts=n_starts)
+
+    def take_from(self, beside: "Evaluator") -> None:
+        """Take over what starts side by side found: the first start's that is wrong, else the lowest.
+
+        That is what they find one after another, so how many lie side by side changes no result.
+
+        Args:
+            beside: of `side_by_side`, after its search.
+        """
+        found = beside.best
+        margins = found.margins.view(-1, beside.n_starts)
+        wrong = ~(margins > 0)
+        start = torch.where(wrong.any(1), wrong.to(torch.uint8).argmax(1), margins.argmin(1))
+        rows = torch.arange(len(self.x), device=start.device) * beside.n_starts + start
+        self.best.update(found.x[rows], found.margins[rows], self.rows, found.step[rows], among=self.active)
+
     @contextlib.contextmanager
     def searching(self) -> Iterator[None]:
         """Set the precision of `gradient` and `outputs`: bfloat16, or float32 without TF32, whose points are certain.
@@ -299,7 +334,7 @@ class Evaluator:
         """
         self.best.update(points, self.margins(points), self.rows, step, among=self.active)
 
-    def propose(self, points: Tensor, outputs: Tensor, step: int, *, among: Tensor | None = None) -> None:
+    def propose(self, points: Tensor, outputs: Tensor, step: int | Tensor, *, among: Tensor | None = None) -> None:
         """Propose points with the outputs that the search has there.
 
         In float32 these are certain, and the points of lowest margin are kept. In bfloat16 an evaluation on a CPU
@@ -309,7 +344,7 @@ class Evaluator:
         Args:
             points: (B, *S), in ball and box.
             outputs: (B, C) or (B,), of `gradient` or `outputs` at these points.
-            step: number of the step that found them.
+            step: number of the step that found them, or (B,) one per example.
             among: (B,) bool, the examples that come into question; None means those that are still right.
         """
         margins = margin(outputs, self.y)
@@ -322,14 +357,16 @@ class Evaluator:
             among = self._known_margins() > 0
         suspects = torch.nonzero(among & ~(margins > rounding_margin(outputs))).squeeze(1)
         if len(suspects):
+            if isinstance(step, Tensor):
+                step = step[suspects]
             self.part(suspects).update(points[suspects], step)
 
-    def settle(self, candidates: Best, step: int, *, below: Tensor | None = None) -> None:
+    def settle(self, candidates: Best, step: int | Tensor, *, below: Tensor | None = None) -> None:
         """Decide on the best points by the margins of the search. In float32 these are certain and cost no pass.
 
         Args:
             candidates: the points of lowest margin in the precision of the search.
-            step: number of the step for candidates that the search itself did not see wrong.
+            step: number of the step for candidates that the search itself did not see wrong, or (B,) one per example.
             below: (B,) margins; where a candidate's is not lower, it is passed over. None means nowhere.
         """
         steps = torch.where(candidates.step < 0, step, candidates.step)
@@ -379,9 +416,12 @@ class Evaluator:
         return self.proposer
 
     def _known_margins(self) -> Tensor:
+        margins = self.best.margins
+        if self.n_starts > 1:
+            margins = margins.view(-1, self.n_starts).cummin(1).values.flatten()
         if self.rows is None:
-            return self.best.margins
-        return self.best.margins[self.rows]
+            return margins
+        return margins[self.rows]
 
 
 def require_finite(finite: Tensor) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cgro.definitions import PGD, Attack
+from cgro.definitions import APGD, PGD, Attack, TargetedAPGD
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def attack_cost(attack: Attack) -> Cost:
 
     Returns:
         Its gradients, a pass of the clean inputs, and a pass of each start's end point. Ascent in l_1 and l_2 passes
-        a second end point through the network, the step of infinite length. An attack by queries is its queries.
+        a second end point through the network, the step of infinite length. An attack by queries is its queries and
+        their first point; APGD-T looks at the clean outputs to choose its targets.
 
     Example:
         >>> from cgro.definitions import NoAttack, PGD, ThreatModel
@@ -70,8 +71,23 @@ def attack_cost(attack: Attack) -> Cost:
 def _n_ends(attack: Attack) -> int:
     """Forward passes of a search that are neither its first look at the clean inputs nor steps along the gradient."""
     if not attack.uses_gradient:
-        return getattr(attack, "n_queries", 0)
+        n_queries = getattr(attack, "n_queries", None)
+        if n_queries is None:
+            return 0
+        return n_queries + 1
+    if isinstance(attack, APGD):
+        return _n_ends_of_apgd(attack)
     n_starts = getattr(attack, "n_restarts", 1)
     if isinstance(attack, PGD) and attack.keep == "best" and attack.threat.p != math.inf:
         return 2 * n_starts
     return n_starts
+
+
+def _n_ends_of_apgd(attack: APGD) -> int:
+    """In float32 its steps are certain, the last one too: beside them only the step of infinite length."""
+    n_ends = 0
+    if attack.threat.p != math.inf:
+        n_ends += attack.n_starts
+    if isinstance(attack, TargetedAPGD):
+        n_ends += 1
+    return n_ends
