@@ -16,12 +16,13 @@ from tests.training.cases import ATTACK, interrupt, noisy, run_of, same_weights,
 from tests.training.tape import Tape
 from torch import Tensor, nn
 
-from cgro.data import Dataset
+from cgro.data import Dataset, load
 from cgro.definitions import FGSM, PGD, ThreatModel
 from cgro.definitions.graphs import capturing_by
 from cgro.training import EMA, KD, MART, TRADES, Adversarial, Extension, Recipe, Step, evaluated, fit
 from cgro.training.checkpoint import LAST
-from cgro.training.objectives import Objective
+from cgro.training.extensions import Extra
+from cgro.training.objectives import Free, Objective
 from cgro.training.registry import EXTENSIONS, extension_by_name
 from cgro.training.weights.formats import read_safetensors
 from cgro.trajectory import Trajectory
@@ -92,6 +93,7 @@ OBJECTIVES = {
     "trades": TRADES(ATTACK),
     "mart": MART(ATTACK),
     "kd": KD(ATTACK, standard=small(1), robust=small(2)),
+    "free": Free(ATTACK, replays=2),
 }
 
 
