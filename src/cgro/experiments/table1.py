@@ -89,8 +89,12 @@ DEAR = 600
 STARTS: dict[int, tuple[str, ...]] = {
     1: ("-warm", "-sgd", "-sgd-warm", "-long"),
     2: ("", "-warm", "-sgd", "-sgd-warm"),
+    4: ("-warm", "-sgd-warm"),
+    8: ("-warm", "-sgd-warm"),
+    16: ("-warm", "-sgd-warm"),
 }
-"""Widths at which the constant solution is looked into, beside the table's own: is it capacity, or optimization?"""
+"""Starts beside the table's own. At x1 and x2: is the constant solution capacity, or optimization? Wider: does what
+width buys depend on the optimizer?"""
 
 
 class Findings(findings.Findings, frozen=True, kw_only=True):
