@@ -23,6 +23,7 @@ from cgro.experiments import (
     theorem44,
     theorem47,
     threshold,
+    threshold_mnist,
 )
 from cgro.experiments.artifact import Artifact
 
@@ -41,6 +42,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     hierarchy,
     full_ball,
     threshold,
+    threshold_mnist,
     alpha_law,
 )
 GROUPS = ("all", "theory", "trained", "figure2")
