@@ -10,10 +10,10 @@ slope of -0.3 to -0.7 in log N, so that from three to one quarter of its largest
 not 3; and it closes since test images are gained, not since training images are lost.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 import numpy as np
 
@@ -43,6 +43,7 @@ CAPTIONS = {
 }
 WIDE = "on images the gap falls smoothly: there is no size at which memory ends, as there is on patch data"
 PREDICTED = "predicted before the runs"
+Q = TypeVar("Q")
 
 
 class Paper(Part, frozen=True, kw_only=True):
@@ -151,33 +152,36 @@ class Line(Part, frozen=True, kw_only=True):
         last = last_crossing(curve, 0.25 * max(gaps))
         return (last or self.sizes[-1]) / (first or self.sizes[0])
 
-    def slope(self, seed: int) -> float:
+    def slope(self, seed: int) -> float | None:
         """Slope of log gap on log N, over the sizes with a gap of 1 point or more.
 
         Args:
             seed: its place.
 
         Returns:
-            The slope; NaN with fewer than three such sizes.
+            The slope; None with fewer than three such sizes.
         """
         points = [(n, gap) for n, gap in zip(self.sizes, self.gaps(seed), strict=True) if gap >= 1.0]
         if len(points) < 3:
-            return math.nan
+            return None
         sizes, gaps = np.log(points).T
         return float(np.polyfit(sizes, gaps, 1)[0])
 
-    def gained(self, seed: int) -> float:
+    def gained(self, seed: int) -> float | None:
         """Share of the closing, from the least to the largest size, that is a rise on test images.
 
         Args:
             seed: its place.
 
         Returns:
-            1 where training images lose nothing; the rest is a fall on training images.
+            1 where training images lose nothing; the rest is a fall on training images. None where the gap does not
+            close by a point.
         """
         gaps = self.gaps(seed)
-        rise = self.cells[-1].robust_test[seed] - self.cells[0].robust_test[seed]
-        return rise / (gaps[0] - gaps[-1])
+        closing = gaps[0] - gaps[-1]
+        if closing < 1.0:
+            return None
+        return (self.cells[-1].robust_test[seed] - self.cells[0].robust_test[seed]) / closing
 
 
 class Findings(findings.Findings, frozen=True, kw_only=True):
@@ -193,7 +197,7 @@ class Findings(findings.Findings, frozen=True, kw_only=True):
     n_test: int
     n_parameters: int
 
-    def over_seeds(self, quantity: Callable[[Line, int], float]) -> list[list[float]]:
+    def over_seeds(self, quantity: Callable[[Line, int], Q]) -> list[list[Q]]:
         """A quantity of every line and seed.
 
         Args:
@@ -273,7 +277,7 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
     falls = [min(row) for row in findings.over_seeds(lambda line, seed: line.gaps(seed)[0] - line.gaps(seed)[-1])]
     later = [paper.order * step for step in _steps(findings)]
     spans = [float(np.exp(np.mean(np.log(row)))) for row in findings.over_seeds(Line.span)]
-    gained = [fmean(row) for row in findings.over_seeds(Line.gained)]
+    gained = [_mean(row) for row in findings.over_seeds(Line.gained)]
     sizes = findings.lines[0].sizes
     return [
         above(
@@ -324,6 +328,12 @@ def _steps(findings: Findings) -> list[float]:
     for closings in findings.over_seeds(Line.bounded_closing):
         found.append(min(np.diff(np.log2(closings)).tolist()))
     return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def tables(findings: Findings) -> list[Table]:
