@@ -25,9 +25,9 @@ this limit; dividing the statistics by their own residuals left 40, phase by pha
 
 MARGIN = 0.5
 """Standard errors (1 / sqrt(T)) that are added to the correlation of the residuals. A choice: at a true correlation of
-0.8 the nominal 1% is 7 to 14%, and larger margins buy that back with power at every correlation, of rises of 2 points
-with noise of 0.5 from 63% to 52% without correlation and from 55% to 26% at 0.6 (benchmarks/alarm_calibration.py). The
-verdict names a correlation above 0.6 instead."""
+0.8 the nominal 1% is 7%. Larger margins bring it to 2% and are paid in power at every correlation: of rises of 2 points
+under noise of 0.5 they see 17 instead of 51% there, and 55 instead of 68% without correlation
+(benchmarks/alarm_calibration.py). The verdict names a correlation above 0.6 instead."""
 
 
 @jit
