@@ -141,7 +141,7 @@ def _mnist(scale: Scale) -> dict[str, list[Job]]:
     """The table's widths; at `cpu` and `gpu` all of them with the radius warmed up as well, and the further starts."""
     widths = networks.MNIST_WIDTHS[scale]
     found = {f"{width}": networks.mnist(scale, width) for width in widths}
-    starts = {1: ("-warm",)}
+    starts: dict[int, tuple[str, ...]] = {1: ("-warm",)}
     if scale in ("cpu", "gpu"):
         starts = {width: STARTS.get(width, ("-warm",)) for width in (*widths, 2)}
     if scale == "cpu":  # at the other scales all of them have more images
