@@ -92,6 +92,6 @@ def test_networks_of_a_radius_differ_in_their_number_of_images_and_have_more_ste
 
 
 def test_whole_seeds_are_made_first() -> None:
-    seeds = [job.settings["seed"] for job in threshold_mnist.jobs("cpu")]
+    seeds = [networks.configuration(job).seed for job in threshold_mnist.jobs("cpu")]
     assert len(seeds) == 54
     assert seeds == sorted(seeds)
