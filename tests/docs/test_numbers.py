@@ -107,6 +107,29 @@ def test_flatness_quotes_figure_4() -> None:
     assert f"Without the mean of each epoch it is {numbers['within_epochs']:.2f}" in text
 
 
+def test_training_quotes_what_width_gains_with_sgd() -> None:
+    mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
+    lines = (ROOT / "docs" / "training.md").read_text().splitlines()
+    networks = [mnist[f"{width}-sgd-warm"] for width in (2, 4, 8, 16)]
+    rows = {
+        "clean test, %": [n["clean_test"] for n in networks],
+        "robust training, %": [n["robust_train"] for n in networks],
+        "robust test, %, PGD-20": [n["robust_test"] for n in networks],
+        "robust test, %, ensemble, 100 images per seed": [n["beside"]["ensemble"] for n in networks],
+        "robust gap, points, PGD-20": [np.subtract(n["robust_train"], n["robust_test"]) for n in networks],
+    }
+    for name, cells in rows.items():
+        shown = " | ".join(f"{np.mean(seeds):.1f}" for seeds in cells)
+        assert f"| {name} | {shown} |" in lines
+    claims = json.loads((CPU / "table1" / "summary.json").read_text())["claims"]
+    found = {claim["name"]: claim for claim in claims}
+    weak, strong = found["table1/mnist_width_with_sgd"], found["table1/mnist_width_with_sgd_under_ensemble"]
+    text = words("docs/training.md")
+    assert f"rises by {weak['numbers']['mean']:.1f} (sd {weak['numbers']['sd']:.1f}), a quarter of the" in text
+    assert f"rises by {strong['numbers']['mean']:.1f} ({strong['numbers']['sd']:.1f})." in text
+    assert [claim["verdict"] for claim in (weak, strong)] == ["partly", "partly"]  # "exclude 0 in neither case"
+
+
 def test_training_quotes_the_optimizers_that_widths_are_compared_in() -> None:
     mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
     narrow, wide = mnist["2-sgd-warm"], mnist["16-warm"]
@@ -115,3 +138,18 @@ def test_training_quotes_the_optimizers_that_widths_are_compared_in() -> None:
     assert f"{mean['robust_test']:.1f}% robust test accuracy at x2 ({mean['robust_train']:.1f}% on training" in text
     mean = {key: np.mean(wide[key]) for key in ("robust_test", "robust_train")}
     assert f"has {mean['robust_test']:.1f}% ({mean['robust_train']:.1f}%)" in text
+
+
+def test_diagnosis_quotes_what_calibrated_alarms_cost() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "alarm_calibration.json").read_text())["rows"]
+    lines = (ROOT / "docs" / "diagnosis.md").read_text().splitlines()
+    rules = {"as it is": "margin 0.5", "+ 1.5": "margin 1.5", "+ 2": "margin 2"}
+    for name, rule in rules.items():
+        cells = []
+        for rise, digits in ((0.0, 1), (0.02, 0), (0.05, 0)):
+            shares = []
+            for rho in (0.0, 0.3, 0.6, 0.8, 0.9):
+                of_cell = [row[rule] for row in rows if (row["rise"], row["correlation"]) == (rise, rho)]
+                shares.append(f"{100 * np.mean(of_cell):.{digits}f}")
+            cells.append(", ".join(shares))
+        assert f"| {name} | {' | '.join(cells)} |" in lines

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 TABLES = [
     ("threshold.md", "threshold", "halves"),
     ("threshold.md", "threshold", "theorem"),
+    ("threshold.md", "threshold-mnist", "sizes"),
+    ("threshold.md", "threshold-mnist", "closing"),
     ("dynamics.md", "alpha-law", "slopes"),
 ]
 """Page, artifact, table."""

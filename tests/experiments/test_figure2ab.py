@@ -42,3 +42,11 @@ def test_a_figure_of_smoke_is_not_called_by_the_data_of_the_paper(
     monkeypatch.setattr(Figure, "savefig", lambda drawing, file, **options: drawn.append(drawing))
     figure2ab.draw(msgspec.structs.replace(RIGHT, scale=scale), tmp_path, Workspace(tmp_path))
     assert drawn[0].get_suptitle().startswith(expected)
+
+
+def test_the_optimizers_are_drawn_where_several_widths_were_trained_by_both(tmp_path: Path) -> None:
+    wide, narrow = RIGHT.mnist["16"], RIGHT.mnist["12"]
+    both = {"4-warm": narrow, "16-warm": wide, "4-sgd-warm": narrow, "16-sgd-warm": wide}
+    figure2ab.draw(msgspec.structs.replace(RIGHT, mnist=RIGHT.mnist | both), tmp_path, Workspace(tmp_path))
+    assert (tmp_path / "optimizers.svg").exists()
+    assert "optimizers" in figure2ab.CAPTIONS

@@ -91,7 +91,7 @@ def test_the_table_of_starts_counts_those_that_learned_and_shows_only_what_they_
 
 def test_a_width_is_evaluated_while_its_networks_are_there() -> None:
     own = [next(iter(job.reads), job.name).partition("/")[0] for job in table1.jobs("cpu")]
-    assert len(list(itertools.groupby(own))) == len(set(own)) == 20
+    assert len(list(itertools.groupby(own))) == len(set(own)) == 27
 
 
 def test_one_gpus_results_are_compared_where_they_are_comparable() -> None:
@@ -106,3 +106,14 @@ def test_one_gpus_results_are_compared_where_they_are_comparable() -> None:
     rows = table1.tables(replace(RIGHT, wrn=wrn))[0].rows
     assert any(row[1] == "xWRN-34-5" or row[1] == "WRN-34-5" for row in rows)
     assert "table1/mnist_x16_clean_test" not in judged(table1, replace(RIGHT, scale="gpu"))
+
+
+def test_what_width_gains_is_judged_by_optimizer() -> None:
+    narrow, wide = MNIST["12"], MNIST["16"]
+    both = {"2-warm": wide, "16-warm": narrow, "2-sgd-warm": narrow, "16-sgd-warm": wide}
+    claims = judged(table1, replace(RIGHT, mnist=MNIST | both))
+    assert claims["table1/mnist_width_with_sgd"].verdict == REPRODUCED
+    assert claims["table1/mnist_width_with_sgd_under_ensemble"].verdict == REPRODUCED
+    assert claims["table1/mnist_width_with_adam"].verdict == NOT_REPRODUCED
+    assert claims["table1/mnist_width_with_sgd"].paper == "rises from 77.96% at x12 to 83.43% at x16"
+    assert "table1/mnist_width_with_sgd_6000" not in claims

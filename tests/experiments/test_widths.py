@@ -1,9 +1,10 @@
 """Networks that differ in their width: which are compared, and what is read off them."""
 
+from msgspec.structs import replace
 from tests.experiments.test_table1 import CIFAR, network
 
-from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNTESTED
-from cgro.experiments.widths import FIXED, evaluated_widths, orders, readings
+from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED, UNTESTED
+from cgro.experiments.widths import FIXED, evaluated_widths, gains, orders, readings, with_start
 
 
 def test_orders_are_judged_on_warmed_up_networks_only_where_all_widths_have_them() -> None:
@@ -54,3 +55,24 @@ def test_orders_leave_out_constant_networks_and_those_of_another_clean_accuracy(
     assert (fixed.name, fixed.verdict) == ("t/mnist_order_at_fixed_clean", UNTESTED)
     only, _ = orders("t", "mnist", {1: constant, 8: widths[8]}, lacking="no start left it")
     assert (only.verdict, only.reason) == (UNTESTED, "no start left it")
+
+
+def test_what_width_gains_on_test_images_is_told_from_what_it_gains_on_training_images() -> None:
+    narrow = network(94.8, 73, 90, "mnist")
+    only_training = network(96.5, 72.9, 99, "mnist")
+    both = network(96.5, 76, 99, "mnist")
+    weak, strong = gains("t/mnist_x", "LeNets", {2: narrow, 16: only_training}, paper="rises")
+    assert (weak.name, strong.name) == ("t/mnist_x", "t/mnist_x_under_ensemble")
+    assert weak.verdict == NOT_REPRODUCED
+    assert "the robust gap rises by 9.1 points" in weak.statement
+    assert [claim.verdict for claim in gains("t/x", "LeNets", {2: narrow, 16: both}, paper="rises")] == [REPRODUCED] * 2
+    noisy = replace(narrow, robust_test=[74.9, 72.0, 76.0])
+    assert gains("t/x", "LeNets", {2: noisy, 16: only_training}, paper="")[0].verdict == UNDECIDED
+
+
+def test_width_is_compared_at_a_clean_accuracy_that_the_widest_reaches() -> None:
+    learning = network(96.5 - 2 * FIXED, 40, 50, "mnist")
+    widths = {1: learning, 2: network(94.8, 73, 90, "mnist"), 16: network(96.5, 76, 99, "mnist")}
+    assert "from x2 to x16" in gains("t/x", "LeNets", widths, paper="")[0].statement
+    assert gains("t/x", "LeNets", {1: learning, 16: widths[16]}, paper="") == []
+    assert with_start({"1-warm": 1, "2-warm": 2, "2-sgd-warm": 3}, "warm") == {1: 1, 2: 2}

@@ -36,10 +36,12 @@ from cgro.report import (
     flatness,
     full_ball,
     memory,
+    optimizers,
     phase,
     remedies,
     representation,
     separation,
+    sizes,
     speed,
     theorem44,
     threshold,
@@ -205,6 +207,19 @@ def phase_map(folder: Path, text: str) -> None:
     full_ball.phase_map(folder / "phases", [full_ball.Point(0.9, 2.2, "cgro", 0.0, 100.0)], lines)
 
 
+def sizes_figure(folder: Path, text: str) -> None:
+    size = SimpleNamespace(n=250, gaps=[20.0, 22.0], robust_train=[99.0, 98.0], robust_test=[79.0, 76.0])
+    more = SimpleNamespace(n=500, gaps=[10.0, 12.0], robust_train=[99.0, 98.0], robust_test=[89.0, 86.0])
+    sizes.sizes_figure(folder / "sizes", {0.1: [size, more], 0.3: [size, more]}, closed=10.0, title=text)
+
+
+def optimizer_curves(folder: Path, text: str) -> None:
+    beside = SimpleNamespace(ensemble=[60.0, 62.0])
+    network = SimpleNamespace(robust_train=[90.0, 91.0], robust_test=[70.0, 72.0], gaps=[20.0, 19.0], beside=beside)
+    starts = {text: {2: network, 16: network}, text + "2": {2: network, 16: network}}
+    optimizers.optimizer_curves(folder / "optimizers", starts, text)
+
+
 def threshold_figure(folder: Path, text: str) -> None:
     shares = [[1.0, 1.0], [0.0, 0.0]]
     line = threshold.Transition(
@@ -240,6 +255,8 @@ DRAWINGS: dict[str, Callable[[Path, str], None]] = {
     "remedies.shifts_figure": remedy_shifts,
     "remedies.courses_figure": remedy_courses,
     "threshold.threshold_figure": threshold_figure,
+    "sizes.sizes_figure": sizes_figure,
+    "optimizers.optimizer_curves": optimizer_curves,
     "diagnosis.diagnosis_figure": diagnosis_figure,
     "dynamics.stages_figure": stages_figure,
     "dynamics.filters_figure": filters_figure,

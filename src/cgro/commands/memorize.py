@@ -38,6 +38,7 @@ from cgro.representation import (
     interval_check,
     small_margin_points,
 )
+from cgro.representation.ball_intervals import has_ball_intervals
 from cgro.representation.certificate import not_lowerable
 from cgro.representation.slice import save_slice
 from cgro.representation.spheres import REPLAY_ROUNDING
@@ -285,10 +286,10 @@ def _fits(memorizer: RobustMemorizer) -> bool:
 def _checks(config: Config, run: Run, memorizer: RobustMemorizer, certificate: Certificate) -> ChecksRecord:
     """Independent checks of the certificate, and the files for verifiers of others."""
     interval, spheres, exported, milp = UNSET, UNSET, UNSET, UNSET
-    whole = config.memorize == "all" and config.ramp is None
+    provable = config.ramp is None and has_ball_intervals(memorizer)
     points = _spread_over(memorizer, N_CHECKED)
     written = _fits(memorizer) and not_lowerable(memorizer) is None
-    if written and whole and memorizer.variant in ("box", "compact"):
+    if written and provable:
         bounds = interval_check(memorizer, points)
         agrees = bool((bounds >= certificate.margin[points] - REPLAY_ROUNDING).all())
         interval = IntervalCheck(n=len(points), least=float(bounds.min()), agrees=agrees)

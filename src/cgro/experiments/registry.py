@@ -24,6 +24,7 @@ from cgro.experiments import (
     theorem44,
     theorem47,
     threshold,
+    threshold_mnist,
 )
 from cgro.experiments.artifact import Artifact
 
@@ -42,6 +43,7 @@ ARTIFACTS: tuple[Artifact, ...] = (
     hierarchy,
     full_ball,
     threshold,
+    threshold_mnist,
     alpha_law,
     remedies,
 )

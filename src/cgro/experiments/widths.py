@@ -176,6 +176,58 @@ def orders(artifact: str, family: Family, widths: Mapping[int, Network], *, lack
     ]
 
 
+def with_start(parts: Mapping[str, N], start: str) -> dict[int, N]:
+    """The networks of one start.
+
+    Args:
+        parts: width and start -> networks.
+        start: such as sgd-warm.
+
+    Returns:
+        Width -> networks, narrowest first.
+
+    Example:
+        >>> with_start({"16-warm": "b", "2-warm": "a", "2-sgd-warm": "c", "2": "d"}, "warm")
+        {2: 'a', 16: 'b'}
+    """
+    found: dict[int, N] = {}
+    for name, networks_of_width in parts.items():
+        width, _, of_network = name.partition("-")
+        if of_network == start:
+            found[int(width)] = networks_of_width
+    return dict(sorted(found.items()))
+
+
+def gains(name: str, words: str, widths: Mapping[int, Network], *, paper: str) -> list[Claim]:
+    """Does width gain robust TEST accuracy: under the recipe's PGD, and under the ensemble on fewer images?
+
+    From the narrowest network whose clean accuracy is within `FIXED` points of the widest's: what is gained before
+    that is clean accuracy first.
+
+    Args:
+        name: of the claims, artifact/claim; the second is NAME_under_ensemble.
+        words: which networks they are of.
+        widths: networks that are alike but for their width, narrowest first.
+        paper: its side, as it stands in tables.
+
+    Returns:
+        Two claims; none where there is no narrower network.
+    """
+    clean = {width: Measured.of(network.clean_test).mean for width, network in widths.items()}
+    alike = [width for width in widths if all(widths[width].learned) and clean[max(widths)] - clean[width] <= FIXED]
+    if len(alike) < 2:
+        return []
+    narrow, wide = widths[alike[0]], widths[alike[-1]]
+    gap = Measured.of(rises(narrow.gaps, wide.gaps)).mean
+    text = f"{words}: robust test accuracy rises with width, from x{alike[0]} to x{alike[-1]}"
+    pgd = Statement(name, f"{text} (PGD; meanwhile the robust gap rises by {gap:.1f} points)", paper=paper)
+    strong = Statement(f"{name}_under_ensemble", f"{text} (ensemble, {wide.beside.n} images per seed)", paper=paper)
+    return [
+        above(pgd, Measured.of(rises(narrow.robust_test, wide.robust_test))),
+        above(strong, Measured.of(rises(narrow.beside.ensemble, wide.beside.ensemble))),
+    ]
+
+
 def _order(name: str, words: str, widths: Mapping[int, Network], compared: Sequence[int], *, lacking: str) -> Claim:
     paper = "first the one, then the other"
     if len(compared) < 2:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad
 from cgro.bounds import DENSE_LIMIT, Layer, dense_layer, enclosing_box, require_few_entries
+from cgro.representation.ball_intervals import has_ball_intervals
 from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.points import evenly_spaced
@@ -167,7 +168,7 @@ def export(
     """Write `network.onnx` and, for p = inf, `ball-I.vnnlib` of some training balls.
 
     The file itself is checked before anything is written: at points on the spheres of these balls in ONNX Runtime, and,
-    for `box` and `compact` with every point memorized, by interval propagation of the weights that stand in it.
+    with every point memorized, by interval propagation of the weights that stand in it.
 
     Args:
         memorizer: the network.
@@ -190,7 +191,7 @@ def export(
     replay = replay_balls(memorizer, chosen, certificate, lambda x: run_onnx(model, x))
     _require(replay.agrees, precision, replay.claimed, replay.found, "on spheres in ONNX Runtime")
     interval = None
-    if memorizer.variant in ("box", "compact") and memorizer.n_memorized == len(memorizer.y):
+    if has_ball_intervals(memorizer):
         bounds = interval_check(memorizer, chosen, layers=read_onnx(model))
         excess = bounds - certificate.margin[chosen]
         shortest = int(excess.argmin())

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cgro.bounds import Layer, enclosing_box, evaluate, propagate_intervals
+from cgro.bounds import Interval, Layer, enclosing_box, evaluate, propagate_intervals
 from cgro.definitions.threat import ThreatModel
+from cgro.representation.ball_intervals import ball_intervals
 from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
 from cgro.representation.milp import Optimum, least_over_ball
@@ -32,8 +33,9 @@ def interval_check(
 ) -> Tensor:
     """Bound y F on training balls by interval arithmetic through the expanded network, layer by layer.
 
-    Independent of `certify`: it knows nothing of distances or supports. For `box` and `compact` exactly 1, unless
-    supports of the same class add to it; for `lean` and `shared` intervals lose too much, and the result is no verdict.
+    Independent of `certify`: it knows nothing of distances or supports. 1 where every point is memorized, up to
+    supports of the same class, which add to it: exactly for `box` and `compact`, up to rounding for `lean` and
+    `shared`, whose first layers are bounded over the ball itself (`ball_intervals`).
 
     Args:
         memorizer: the network.
@@ -42,7 +44,8 @@ def interval_check(
         batch: points at a time.
 
     Returns:
-        (n,) bounds of y F; for logits half the difference of bounds, as in `Certificate`.
+        (n,) bounds of y F; for logits half the difference of bounds, as in `Certificate`. -inf where layers of `lean`
+        or `shared` are not of their form.
 
     Raises:
         BadRequest: the network cannot be written out.
@@ -53,7 +56,7 @@ def interval_check(
     layers = layers or m.expand()
     bounds = [torch.zeros(0, dtype=torch.float64)]
     for part in positions.split(batch):
-        low, high = propagate_intervals(layers, enclosing_box(m.points(part), m.threat))[-1]
+        low, high = _outputs(m, layers, part)
         y = m.y[part]
         if m.binary:
             bounds.append(torch.where(y > 0, low[:, 0], -high[:, 0]))
@@ -62,6 +65,13 @@ def interval_check(
             others = high.scatter(1, right, -torch.inf).amax(1)
             bounds.append((low.gather(1, right).squeeze(1) - others) / 2)
     return torch.cat(bounds)
+
+
+def _outputs(m: RobustMemorizer, layers: Sequence[Layer], positions: Tensor) -> Interval:
+    """Bounds of the outputs over training balls, (n, n_out) each end."""
+    if m.threat.p == torch.inf:
+        return propagate_intervals(layers, enclosing_box(m.points(positions), m.threat))[-1]
+    return ball_intervals(m, layers, positions)
 
 
 def margins_by_milp(memorizer: RobustMemorizer, layers: Sequence[Layer], position: int, threat: ThreatModel) -> Optimum:
@@ -164,7 +174,8 @@ def sphere_check(
 ) -> SphereCheck:
     """Evaluate the written-out layers at points of some training balls and compare with the certified margin.
 
-    For p = 1 and 2, where intervals say nothing: it finds a dropped, scaled or shifted neuron, and proves nothing.
+    For networks that intervals do not prove (a given ramp, points that are not memorized): it finds a dropped, scaled
+    or shifted neuron, and proves nothing.
 
     Args:
         memorizer: supplies points and labels.
