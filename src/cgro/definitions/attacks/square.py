@@ -136,12 +136,20 @@ def _unit(delta: Tensor, p: float) -> Tensor:
     return delta / size.clamp_min(max(1e-12, torch.finfo(delta.dtype).tiny))
 
 
+def _dense(images: Tensor) -> Tensor:
+    """Images in one of the two layouts whose cells are a view; others, such as transposed ones, are copied."""
+    if images.is_contiguous() or images.is_contiguous(memory_format=torch.channels_last):
+        return images
+    return images.contiguous()
+
+
 def _bump(length: int, breadth: int, x: Tensor) -> Tensor:
     """Two halves of opposite sign, one behind the other, each highest in its middle: (length, breadth), as x."""
     along = torch.arange(1, length + 1, dtype=x.dtype, device=x.device)[:, None]
     across = torch.arange(1, breadth + 1, dtype=x.dtype, device=x.device)[None, :]
-    side = torch.where(along <= (length + 1) // 2, 1.0, -1.0)
-    middle = (length / 4 + 0.5) + (side < 0) * (length / 2)
+    # in the dtype of x, whatever torch's default is
+    side = torch.where(along <= (length + 1) // 2, 1.0, -1.0).to(x.dtype)
+    middle = (length / 4 + 0.5) + (side < 0).to(x.dtype) * (length / 2)
     far = torch.maximum((along - middle).abs(), (across - (breadth + 1) / 2).abs())
     return side / (1 + far).square()
 
@@ -164,7 +172,7 @@ class _Walk:
         self.shape = x.shape[1:]
         if x.ndim != 4:
             x = x.reshape(len(x), 1, -1, 1)
-        self.x = image_layout(x, evaluator.model)
+        self.x = _dense(image_layout(x, evaluator.model))
         self.height, self.width = x.shape[2:]
         self.n_channels = x.shape[1]
         self.points = torch.empty_like(self.x).copy_(self._start())
@@ -196,9 +204,10 @@ class _Walk:
 
     def _cells(self, images: Tensor) -> Tensor:
         """(B, H * W, C), a view of (B, C, H, W)."""
+        n_cells = self.height * self.width
         if images.is_contiguous():
-            return images.view(len(images), self.n_channels, -1).transpose(1, 2)
-        return images.permute(0, 2, 3, 1).view(len(images), -1, self.n_channels)
+            return images.view(len(images), self.n_channels, n_cells).transpose(1, 2)
+        return images.permute(0, 2, 3, 1).view(len(images), n_cells, self.n_channels)
 
     def compact(self, step: int) -> bool:
         """Leave alone what is wrong, if this is an evaluation. False if nothing is left."""
@@ -210,7 +219,7 @@ class _Walk:
         if stays is not None:
             self.evaluator = self.evaluator.part(stays)
             self.draws = self.draws.rows(stays)
-            self.x = image_layout(self.x[stays], self.evaluator.model)
+            self.x = _dense(image_layout(self.x[stays], self.evaluator.model))
             self.points = torch.empty_like(self.x).copy_(self.points[stays])
             self.margins, self.fell = self.margins[stays], self.fell[stays]
         self.prepare()
