@@ -103,7 +103,8 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
 def image_layout(x: Tensor, model: Model) -> Tensor:
     """Lay images out with the channels last where the model's weights are.
 
-    It is faster there, and unsafe elsewhere: a network that calls `view` on an image fails on this layout.
+    It is faster there, and unsafe elsewhere: a network that calls `view` on an image fails on this layout. Any third
+    layout, such as that of a transposed array, is copied: results depend on the values alone, to the bit.
 
     Args:
         x: (B, *S).
@@ -114,7 +115,9 @@ def image_layout(x: Tensor, model: Model) -> Tensor:
     """
     if x.ndim == 4 and is_channels_last(model):
         return x.contiguous(memory_format=torch.channels_last)
-    return x
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    return x.contiguous()
 
 
 def is_channels_last(model: Model) -> bool:

@@ -136,13 +136,6 @@ def _unit(delta: Tensor, p: float) -> Tensor:
     return delta / size.clamp_min(max(1e-12, torch.finfo(delta.dtype).tiny))
 
 
-def _dense(images: Tensor) -> Tensor:
-    """Images in one of the two layouts whose cells are a view; others, such as transposed ones, are copied."""
-    if images.is_contiguous() or images.is_contiguous(memory_format=torch.channels_last):
-        return images
-    return images.contiguous()
-
-
 def _bump(length: int, breadth: int, x: Tensor) -> Tensor:
     """Two halves of opposite sign, one behind the other, each highest in its middle: (length, breadth), as x."""
     along = torch.arange(1, length + 1, dtype=x.dtype, device=x.device)[:, None]
@@ -172,7 +165,7 @@ class _Walk:
         self.shape = x.shape[1:]
         if x.ndim != 4:
             x = x.reshape(len(x), 1, -1, 1)
-        self.x = _dense(image_layout(x, evaluator.model))
+        self.x = image_layout(x, evaluator.model)
         self.height, self.width = x.shape[2:]
         self.n_channels = x.shape[1]
         self.points = torch.empty_like(self.x).copy_(self._start())
@@ -219,7 +212,7 @@ class _Walk:
         if stays is not None:
             self.evaluator = self.evaluator.part(stays)
             self.draws = self.draws.rows(stays)
-            self.x = _dense(image_layout(self.x[stays], self.evaluator.model))
+            self.x = image_layout(self.x[stays], self.evaluator.model)
             self.points = torch.empty_like(self.x).copy_(self.points[stays])
             self.margins, self.fell = self.margins[stays], self.fell[stays]
         self.prepare()
