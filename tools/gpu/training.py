@@ -13,9 +13,10 @@ from tools.gpu.pace import LOADING, N_STEPS, SHARED, epochs_that_fit, measured
 from tools.gpu.weights import CONTINUED, EXAMPLES, SMALL, epoch_of, mark, note_continuation, restore
 
 from cgro._check import bad
+from cgro._interrupt import stopping_after
 from cgro.commands.train import Config
 from cgro.experiments import cost, networks
-from cgro.experiments.execute import Call, Tolerance, execute, stopping_after
+from cgro.experiments.execute import Call, Tolerance, execute
 from cgro.experiments.plan import Job
 from cgro.experiments.store import KEPT, Store
 from cgro.experiments.workers import at_once

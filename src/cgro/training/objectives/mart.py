@@ -37,7 +37,7 @@ class MART(SearchFromBeside):
         BadRequest: another attack than PGD, several restarts, a negative number.
 
     Example:
-        >>> from cgro.definitions import ThreatModel
+        >>> from cgro.definitions import PGD, ThreatModel
         >>> MART(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
         Cost(n_forward=2, n_gradients=10, n_updates=2)
     """

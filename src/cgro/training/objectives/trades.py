@@ -35,7 +35,7 @@ class TRADES(SearchFromBeside):
         BadRequest: another attack than PGD, several restarts, a negative weight.
 
     Example:
-        >>> from cgro.definitions import ThreatModel
+        >>> from cgro.definitions import PGD, ThreatModel
         >>> TRADES(PGD(ThreatModel("inf", "8/255"), n_steps=10, step_size=2 / 255)).cost
         Cost(n_forward=3, n_gradients=10, n_updates=2)
     """
