@@ -131,7 +131,8 @@ def simulate_remedied(
                 break
         steps = grid[: len(records)]
         values = columns(records)
-        outcomes = outcomes_of(setting, seeds, steps, values["clean_margin"], stopped=stopped)
+        margins = np.stack([record.clean_margin for record in records])
+        outcomes = outcomes_of(setting, seeds, steps, margins, stopped=stopped)
     end = trained.evaluated()
     return Simulation(
         steps,

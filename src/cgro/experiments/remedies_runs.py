@@ -1,10 +1,10 @@
 """Which simulations measure the remedies of Section 5, and what theory says of each before it is measured."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cgro.data.patches import PatchData
-from cgro.dynamics import PRESETS, Setting
+from cgro.dynamics import Setting, theorem_radius_ratio
 from cgro.dynamics.remedies import PLAIN, Remedy, parse_remedy
 from cgro.dynamics.remedy_theory import remedied_threshold
 from cgro.experiments.plan import Job, Scale
@@ -62,8 +62,7 @@ class Case:
         """
         noise = math.sqrt(SQUARED_PATCH / (self.patch_dim - 1))
         data = PatchData(self.patch_dim, signal_strength=STRENGTH, noise_std=noise)
-        base = replace(PRESETS["theorem"], data=data, n_filters=8, lr=None, init_std=None)
-        return replace(base, radius_ratio=1 - rho)
+        return Setting(data=data, n_filters=8, radius_ratio=1 - rho)
 
     @property
     def value(self) -> Remedy:
@@ -251,4 +250,5 @@ def theorem_setting(n_train: int) -> Setting:
     Returns:
         Preset `theorem` with 16 filters.
     """
-    return replace(PRESETS["theorem"], n_filters=THEOREM_FILTERS, n_train=n_train)
+    ratio = theorem_radius_ratio(Setting().data.patch_dim)
+    return Setting(radius_ratio=ratio, n_filters=THEOREM_FILTERS, n_train=n_train)

@@ -187,7 +187,7 @@ class History:
             selected = asdict(self.selected)
         meta: dict[str, object] = {"selected": selected}
         if step:
-            meta["step"] = step
+            meta |= {"step": step}
         return Trajectory.from_rows(rows, EPOCH, outcome, meta)
 
     def note(self) -> str:

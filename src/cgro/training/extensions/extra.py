@@ -76,9 +76,9 @@ class Extra(Extension):
         """
         found: dict[str, str] = {}
         if self._data is not None:
-            found["data"] = self._data.sha256
+            found |= {"data": self._data.sha256}
         if isinstance(self._network, nn.Module):
-            found["labels"] = weights_digest(self._network)
+            found |= {"labels": weights_digest(self._network)}
         return found
 
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
