@@ -35,6 +35,10 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+NOT_AT_SMOKE = {"optimizers"}
+"""Figures that need networks which the smallest scale does not train."""
+
+
 def test_every_artifact_has_results_and_the_page_shows_them(smoke: Path) -> None:
     page, text = (smoke / "index.html").read_text(), (smoke / "index.md").read_text()
     for artifact in ARTIFACTS:
@@ -45,7 +49,8 @@ def test_every_artifact_has_results_and_the_page_shows_them(smoke: Path) -> None
         assert isinstance(result.provenance, list)
         assert all(row.torch and row.machine for row in result.provenance)
         assert sum(len(row.runs) for row in result.provenance) == len(artifact.jobs("smoke"))
-        assert {figure.file for figure in result.figures} == {f"figures/{name}.svg" for name in artifact.CAPTIONS}
+        drawn = set(artifact.CAPTIONS) - NOT_AT_SMOKE
+        assert {figure.file for figure in result.figures} == {f"figures/{name}.svg" for name in drawn}
         for file in ("config.yaml", "environment.json", "findings.json"):
             assert (smoke / artifact.NAME / file).exists()
     places = [text.index(f"## {artifact.TITLE}") for artifact in ARTIFACTS]

@@ -154,11 +154,11 @@ def add_product(c: Array, a: Array, b: Array) -> None:
         col = 0
         if MOST_VECTORS == 3:
             while col + 3 * WIDTH <= n_columns:
-                _tile_3(c, a, b, row, col)
+                _tile_3(c, a, b, row, col)  # type: ignore[call-arg]  # numba adds the first
                 col += 3 * WIDTH
             if col + 2 * WIDTH <= n_columns:
-                _tile_2(c, a, b, row, col)
+                _tile_2(c, a, b, row, col)  # type: ignore[call-arg]  # numba adds the first
                 col += 2 * WIDTH
         while col < n_columns:
-            _tile_1(c, a, b, row, col)
+            _tile_1(c, a, b, row, col)  # type: ignore[call-arg]  # numba adds the first
             col += WIDTH
