@@ -60,6 +60,10 @@ ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experimen
 HELP_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "help")  # pathlib would cost a tenth of --help
 """What the commands print for --help. Reading their options instead would import torch."""
 HELP = ("-h", "--help")
+COMPLETIONS = ("bash", "zsh", "fish")
+"""Shells for which `cgro completion` has a script."""
+COMPLETION_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "completion")
+"""The scripts, stored for the same reason as the help; see tools/completion.py."""
 
 _HELP = """usage: cgro COMMAND [options]
 
@@ -69,6 +73,7 @@ commands:
 {table}
 
 cgro COMMAND --help shows the options and examples of one command. cgro --version prints the version.
+cgro completion bash|zsh|fish prints a script that completes commands and options in your shell.
 """
 
 
@@ -131,6 +136,8 @@ def _answer(argv: Sequence[str]) -> int:
         return _show(help_text().rstrip("\n"))
     if argv[0] == "--version":
         return _show(f"cgro {__version__}")
+    if argv[0] == "completion":
+        return _complete(argv[1:])
     if argv[0] not in COMMANDS:
         return _tell("cgro", f"expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", BAD_REQUEST)
     stored = os.path.join(HELP_FOLDER, f"{argv[0]}.txt")
@@ -146,6 +153,21 @@ def _answer(argv: Sequence[str]) -> int:
         if not is_requested():
             raise
         return _tell_interrupted(argv[0])
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Print the script of a shell, or how it is used."""
+    if len(words) == 1 and words[0] in COMPLETIONS:
+        with open(os.path.join(COMPLETION_FOLDER, words[0]), encoding="utf-8") as file:
+            return _show(file.read().rstrip("\n"))
+    how = """usage: cgro completion bash|zsh|fish
+
+  bash   eval "$(cgro completion bash)"              in ~/.bashrc
+  zsh    cgro completion zsh > FOLDER/_cgro          a folder of $fpath, before compinit
+  fish   cgro completion fish > ~/.config/fish/completions/cgro.fish"""
+    if words and words[0] in HELP:
+        return _show(how)
+    return _tell("cgro completion", f"expected one of {', '.join(COMPLETIONS)}; got {' '.join(words)!r}", BAD_REQUEST)
 
 
 def _tell_interrupted(name: str, how: str = "") -> int:
