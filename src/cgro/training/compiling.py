@@ -214,7 +214,7 @@ def _inductor_options() -> dict[str, str | int | bool | Callable[..., object]]:
     options: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True}
     if hasattr(known, "deterministic"):
         # Kernels are not chosen by timing them: a resumed training would end in other bits.
-        options["deterministic"] = True
+        options |= {"deterministic": True}
     return options
 
 
@@ -410,14 +410,14 @@ class CompiledNetwork:
         with preserve_state(self.network, x.device):
             own = x.detach().clone().requires_grad_(x.requires_grad)
             outputs = logits_of(call(own))
-            found = {"outputs": [outputs.detach().clone()]}
+            found: dict[str, list[Tensor]] = {"outputs": [outputs.detach().clone()]}
             if outputs.requires_grad:
                 # Of no symmetry: the gradient of a sum of logits is nearly none behind BatchNorm.
                 along = torch.arange(outputs.numel(), device=x.device).cos().to(outputs).view_as(outputs)
                 wanted = [*weights, own] if own.requires_grad else weights
                 gradients = torch.autograd.grad(outputs, wanted, along, allow_unused=True)
-                found["gradients"] = [_or_zeros(g, value) for g, value in zip(gradients, wanted, strict=True)]
-            found["buffers"] = [buffer.detach().clone() for buffer in self.network.buffers()]
+                found |= {"gradients": [_or_zeros(g, value) for g, value in zip(gradients, wanted, strict=True)]}
+            found |= {"buffers": [buffer.detach().clone() for buffer in self.network.buffers()]}
         return found
 
 
