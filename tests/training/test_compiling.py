@@ -223,6 +223,10 @@ def test_a_run_that_cannot_be_compiled_where_it_is_resumed_says_so(
     assert state["compile"] == "no: no compiler here"
 
 
+def failing_at_once(network: nn.Module) -> Callable[[Tensor], object]:
+    raise RuntimeError("no such option")
+
+
 def shifted(network: nn.Module) -> Callable[[Tensor], object]:
     return lambda x: network._call_impl(x) + 0.01
 
@@ -294,6 +298,7 @@ FAULTS = {
     "buffers": (twice, "buffers of the compiled network are off by"),
     "NaN": (not_finite, "outputs of the compiled network are off by inf"),
     "failure": (failing, "no compiler here"),
+    "failure at once": (failing_at_once, "no such option"),
     "late failure": (late, "a guard failed"),
 }
 

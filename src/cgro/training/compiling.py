@@ -304,10 +304,14 @@ class CompiledNetwork:
         self.reason = ""
         self.capturing = False
         self._size = size
-        self._call = _COMPILER.get()(network)
+        self._call: Callable[[Tensor], object] = network._call_impl
         self._searching = False
         self._n_steps = 0
         self._checks: dict[Kind, list[int]] = {}
+        try:
+            self._call = _COMPILER.get()(network)
+        except Exception as error:  # of any kind, such as an option that this torch does not have
+            self.reason = words(error)
 
     @contextlib.contextmanager
     def in_step(self) -> Iterator[None]:
