@@ -164,6 +164,11 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     train_precision: str = option(
         "auto", "of the training step: float32, bfloat16, or auto: bfloat16 where a CPU and a large network gain by it"
     )
+    compile: str = option(
+        "auto",
+        "the network before the steps, by torch.compile: yes, no, or auto: on a GPU where the training is long enough; "
+        "decided once, kept when the run is resumed",
+    )
     track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")
     max_seconds: float = option(

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import BadRequest, bad, one_line
+from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
@@ -67,6 +67,7 @@ from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
 from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
 from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.compiling import OPTIONS
 from cgro.training.extensions.base import prepare_extensions
 from cgro.training.fabric import PRECISIONS, step_precision
 from cgro.training.given import given_to
@@ -142,6 +143,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
+    one_of(config.compile, "--compile", OPTIONS)
     data, model = prepare(config)
     config = replace(config, train_precision=_step_precision(config, path, model))
     prepare_extensions(extensions, model, recipe, data, data.train)
@@ -162,6 +164,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
                 run=run,
                 fabric=fabric,
                 probes=alignment_probes(attack_of(objective)),
+                compiling=config.compile,
             )
         except Exception as error:
             told = _in_their_code(config, run, error)

@@ -18,7 +18,7 @@ from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run, say
-from cgro.training.capture import StepRunner
+from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
@@ -46,6 +46,7 @@ def fit(
     run: Run | None = None,
     fabric: Fabric | None = None,
     probes: Sequence[Probe] = (),
+    compiling: str = "auto",
 ) -> Trajectory:
     """Train a network to minimize the mean over the examples of an objective's loss.
 
@@ -63,6 +64,8 @@ def fit(
         fabric: device, precision and trackers; None means one CPU in float32.
         probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
             must change nothing.
+        compiling: whether the network is compiled for the steps: yes, no, or auto: on a GPU, where the training is long
+            enough; decided once, and kept by a run that is resumed. See `cgro.training.compiling`.
 
     Returns:
         One record per evaluated epoch: the four errors (fractions), lr, radius, loss, seconds. NaN, divergence and
@@ -102,14 +105,14 @@ def fit(
     prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
     history = History(recipe, data.n_outputs)
-    runner = StepRunner(steps)
+    runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
     store = Store(run, steps, runner)
     position = store.resume(history)
     loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
     with deterministic_kernels():
         outcome = loop.run()
     model.eval()
-    return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note)
+    return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)
 
 
 @contextlib.contextmanager
@@ -191,6 +194,7 @@ class _Loop:
     def __post_init__(self) -> None:
         self.steps = self.runner.steps
         self._has_said = False
+        self._has_said_refusal = False
 
     def run(self) -> Outcome:
         """All epochs that are left."""
@@ -248,17 +252,20 @@ class _Loop:
         row |= {"radius": self.steps.radius(at.epoch + 1)}
         if self.steps.graphs is not None:
             row |= {"captured_steps": self.runner.n_replays - n_replays}
-            self._say_once()
+        self._say_once()
         at.epoch += 1
         at.step = 0
         at.loss_sum = 0.0
         return self._finish(row, at.epoch)
 
     def _say_once(self) -> None:
-        """On a GPU, the reason why steps are not captured: a user waits several times as long."""
+        """Why steps are not captured on a GPU, or not compiled though they were to be: a user waits longer."""
         if self.runner.reason and not self._has_said:
             self._has_said = True
             say(f"training: steps are not captured as CUDA graphs: {self.runner.reason}")
+        if self.runner.refusal and not self._has_said_refusal:
+            self._has_said_refusal = True
+            say(f"training: the network is not compiled: {self.runner.refusal}")
 
     def _non_finite(self, k: int) -> Outcome:
         epoch = self.position.epoch

@@ -20,6 +20,7 @@ from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
+from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
@@ -273,12 +274,13 @@ class Step:
         """The network as attacks may use it. Afterwards it is in training mode again."""
         self.network.train(self.craft_mode != "eval")
         try:
-            if self.craft_mode == "train_update_bn":
-                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
-                # stay.
-                yield lambda x: self.network(x)
-            else:
-                yield self.network
+            with searching(self.network):
+                if self.craft_mode == "train_update_bn":
+                    # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
+                    # stay.
+                    yield lambda x: self.network(x)
+                else:
+                    yield self.network
         finally:
             self.network.train()
 

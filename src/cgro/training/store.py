@@ -66,6 +66,8 @@ class Store:
             raise BadRequest(
                 f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
             ) from None
+        if self._runner is not None:
+            self._runner.keep(state.get("compile"))
         history.selected = selected
         history.rows = _rows_before(state, self.run, position.epoch)
         return position
@@ -91,6 +93,8 @@ class Store:
         }
         if self._runner is not None and self._runner.note:
             state |= {"capture": self._runner.note}
+        if self._runner is not None and self._runner.compiling is not None:
+            state |= {"compile": self._runner.compiling.text}
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)
