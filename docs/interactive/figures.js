@@ -25,14 +25,18 @@ cgro.figures = (() => {
     return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((k) => k * unit >= value) ?? 10) * unit;
   }
 
-  /** @param {any} chart @param {View} view the boundaries that were found. */
+  /** Lines at the boundaries that were found, and between them the numbers of the stages. @param {any} chart @param {View} view */
   function markStages(chart, view) {
     const {signalGrowthEnd, memorizationStart, memorizationEnd} = view.stages;
-    const ends = [signalGrowthEnd, memorizationStart, memorizationEnd];
-    ["I", "II", "III"].forEach((name, k) => {
-      const step = ends[k].step;
-      if (step !== null && step >= 1) chart.mark(step, `end of ${name}`.replace("end of III", "memorized"));
+    let from = 1;
+    [signalGrowthEnd, memorizationStart, memorizationEnd].forEach(({step}, k) => {
+      if (step === null || step < 1) return;
+      chart.mark(step);
+      chart.heading(["I", "II", "III"][k], from, step);
+      from = step;
     });
+    if (memorizationEnd.step !== null) chart.heading("memorized", from, view.setting.nSteps);
+    else if (from > 1) chart.heading(memorizationStart.step === null ? "II" : "III", from, Math.max(view.run.step, from));
   }
 
   /** @param {any} chart @param {View} view */
@@ -176,7 +180,7 @@ cgro.figures = (() => {
       if (ends > 1.35) chart.words("turned", (1 + ends) / 2, 400);
       if (extinction < MAP_RATIO - 0.3) chart.words("extinct", (extinction + MAP_RATIO) / 2, 400);
       if (ratios.length && ratios[0] < 0.86) chart.words("CGRO", 0.93, 2.2);
-      chart.mark(1, "δ = α");
+      chart.heading("δ = α", 0.8, 1.2);
     }
     chart.clipped(() => chart.dot(Math.min(setting.radiusRatio, MAP_RATIO), setting.nTrain, "robust", 7));
   }

@@ -14,7 +14,7 @@ globalThis.cgro = cgro;
 /** @typedef {{color: string, dash?: number[], width?: number, points: [number, number][]}} Curve */
 
 cgro.plots = (() => {
-  const LEFT = 54, RIGHT = 14, TOP = 26, BOTTOM = 44;
+  const LEFT = 54, RIGHT = 14, TOP = 44, BOTTOM = 44;
   const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
 
   /** A color of the page. @param {string} name such as "signal" */
@@ -48,7 +48,7 @@ cgro.plots = (() => {
   /** One chart; draws itself anew when its size, the colors or the printer ask for it. */
   class Chart {
     /** @param {HTMLCanvasElement} canvas @param {(chart: Chart) => void} paint @param {number} [ratio] height over width. */
-    constructor(canvas, paint, ratio = 0.62) {
+    constructor(canvas, paint, ratio = 0.68) {
       this.canvas = canvas;
       this.paint = paint;
       this.ratio = ratio;
@@ -168,14 +168,20 @@ cgro.plots = (() => {
       c.lineWidth = 1;
     }
 
-    /** A vertical line over the whole height, with a word above it. @param {number} x @param {string} word */
-    mark(x, word) {
+    /** A vertical line over the whole height. @param {number} x */
+    mark(x) {
       this.rule([this.px(x), TOP], [this.px(x), this.height - BOTTOM], "mark", [3, 3]);
+    }
+
+    /** A word above the axes, between two values of x; left out where it has no room. */
+    heading(/** @type {string} */ word, /** @type {number} */ from, /** @type {number} */ to) {
       const c = this.context;
+      const left = this.px(from), right = this.px(to);
+      if (c.measureText(word).width > right - left) return;
       c.fillStyle = color("soft");
       c.textAlign = "center";
       c.textBaseline = "bottom";
-      c.fillText(word, this.px(x), TOP - 2);
+      c.fillText(word, (left + right) / 2, TOP - 4);
     }
 
     /** @param {number} x @param {number} y @param {string} name @param {number} [size] @param {number} [alpha] */
