@@ -222,7 +222,7 @@ cgro.page = (() => {
 
   /** The command that memorizes the same points. */
   function command() {
-    const words = [`cgro memorize --data points.npz --classes 1,0 --p ${memory.p} --radius ${memory.radius}`];
+    const words = [`cgro memorize --data points.npz --classes 0,1 --p ${memory.p} --radius ${memory.radius}`];
     if (memory.ramp !== null) words.push(`--ramp ${memory.ramp}`);
     return words.join(" ");
   }

@@ -159,7 +159,7 @@ def test_saved_points_are_read_by_the_command_and_give_the_same_memorizer(tab: A
     raw = tab.evaluate("points => Array.from(cgro.npz.ofPoints(points))", points_of(x, y))
     path = tmp_path / "points.npz"
     path.write_bytes(bytes(raw))
-    words = shlex.split(f"cgro memorize --data {path} --classes 1,0 --p 1 --radius 0.02 --ramp 0.05")
+    words = shlex.split(f"cgro memorize --data {path} --classes 0,1 --p 1 --radius 0.02 --ramp 0.05")
     config = parse("memorize", command.__doc__ or "", command.Config, words[2:])
     data = load(config.data, classes=config.classes, n_train=None, n_test=None, seed=0)
     rows = data.train.x.flatten(1).numpy()  # in another order
