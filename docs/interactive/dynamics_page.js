@@ -5,8 +5,12 @@ globalThis.cgro = cgro;
 
 cgro.page = (() => {
   const {DEFAULT, RANGES, settingOf, commandOf, addressOf, choiceOf} = cgro.setting;
-  /** Milliseconds of a frame that are computed in; a frame of 60 per second has 16.7. */
-  const BUDGET = 9;
+  /** Milliseconds of a frame that are computed in, at most and at least; a frame of 60 per second has 16.7. */
+  const MOST_WORK = 10, LEAST_WORK = 2;
+  /** Milliseconds from a frame to the next above which less is computed. */
+  const LATE = 20;
+  /** Share of the time that may go into drawing: on a slow machine not every reading is drawn. */
+  const DRAWING = 0.25;
   /** Milliseconds of steps between two looks at the clock. */
   const PART = 1.5;
   /** Between two drawings where motion is not wanted, in milliseconds. */
@@ -49,7 +53,11 @@ cgro.page = (() => {
   let asked = false;
   /** Steps per millisecond, as measured. */
   let speed = 1;
+  let budget = MOST_WORK;
+  /** When the last frame came, when figures were drawn last, and how long that took, in milliseconds. */
+  let frameAt = 0;
   let drawnAt = 0;
+  let drawing = 0;
   let tableAt = 0;
   /** @type {View} */
   let view;
@@ -115,7 +123,9 @@ cgro.page = (() => {
   function frame(now) {
     asked = false;
     if (!playing || !work || run.state !== "running") return;
-    const until = performance.now() + BUDGET;
+    budget = now - frameAt > LATE ? Math.max(LEAST_WORK, 0.8 * budget) : Math.min(MOST_WORK, budget + 0.1);
+    frameAt = now;
+    const until = performance.now() + budget;
     const recorded = run.readings.length;
     const first = run.step;
     const began = performance.now();
@@ -126,12 +136,14 @@ cgro.page = (() => {
     if (run.readings.length > recorded || run.state !== "running") {
       view.stages = cgro.stages.detect(run.readings);
       say();
-      if (!calm.matches || now - drawnAt > CALM || run.state !== "running") {
+      if (now - drawnAt > (calm.matches ? CALM : drawing / DRAWING)) {
         drawnAt = now;
+        const start = performance.now();
         showNow();
         charts.learned.draw();
         charts.accuracy.draw();
         charts.filters.draw();
+        drawing = performance.now() - start;
       }
       if (now - tableAt > CALM || run.state !== "running") {
         tableAt = now;

@@ -15,6 +15,8 @@ globalThis.cgro = cgro;
 
 cgro.figures = (() => {
   const MAP_RATIO = 2.4;
+  /** Of the width of the map, for radii below the signal; and the decades of 1 - ratio that it shows. */
+  const BELOW = 0.62, DECADES = 3;
   const MAP_EXAMPLES = 1200;
   /** Readings of a filter's way that are drawn behind its dot. */
   const TRAIL = 60;
@@ -132,8 +134,7 @@ cgro.figures = (() => {
     if (setting.robustWeight > 0 && setting.adversary === "restricted") {
       const half = cgro.theory.costOfHalf(setting);
       for (let k = 0; k <= 120; k++) {
-        // Denser towards 1, where the threshold rises like (1 - ratio)^-q.
-        const ratio = 1 - (1 - k / 121) ** 3;
+        const ratio = 1 - 10 ** ((-DECADES * k) / 120);
         const found = cgro.theory.push({...setting, radiusRatio: ratio}) / half;
         if (found >= 1) {
           ratios.push(ratio);
@@ -144,11 +145,20 @@ cgro.figures = (() => {
     return {ratios, halves, extinction: cgro.theory.extinctionRatio(setting.robustWeight, setting.power)};
   }
 
+  /** Below 1 a logarithmic scale of 1 - ratio, on which the threshold is nearly a line; above 1 a linear one. @param {number} ratio */
+  function placeOnMap(ratio) {
+    if (ratio >= 1) return BELOW + ((1 - BELOW) * (ratio - 1)) / (MAP_RATIO - 1);
+    return Math.min(BELOW, (-Math.log10(1 - ratio) / DECADES) * BELOW);
+  }
+
   /** @param {any} chart @param {View} view */
   function map(chart, view) {
     const {setting} = view;
     const {ratios, halves, extinction} = view.map;
-    chart.x = {label: "radius / signal, δ/α", low: 0, high: MAP_RATIO};
+    chart.x = {
+      label: "radius / signal, δ/α", low: 0, high: MAP_RATIO, share: placeOnMap,
+      ticks: [0, 0.5, 0.9, 0.97, 0.99, 1, 1.5, 2], text: (/** @type {number} */ v) => String(v),
+    };
     chart.y = {label: "training examples, N", low: 1, high: MAP_EXAMPLES, log: true};
     const c = chart.context;
     const covered = setting.robustWeight > 0 && setting.adversary === "restricted";
@@ -161,7 +171,6 @@ cgro.figures = (() => {
         const from = ratios.length ? ratios[0] : 1;
         c.moveTo(chart.px(from), chart.py(1));
         for (const [ratio, half] of curve) c.lineTo(chart.px(ratio), chart.py(Math.min(half, MAP_EXAMPLES)));
-        c.lineTo(chart.px(1), chart.py(MAP_EXAMPLES));
         c.lineTo(chart.px(MAP_RATIO), chart.py(MAP_EXAMPLES));
         c.lineTo(chart.px(MAP_RATIO), chart.py(1));
         c.fill();
@@ -175,12 +184,11 @@ cgro.figures = (() => {
         chart.curve({color: "mark", width: 1.2, dash: [2, 4], points: [[1, 1], [1, MAP_EXAMPLES]]});
         if (extinction < MAP_RATIO) chart.curve({color: "text", width: 2, dash: [7, 5], points: [[extinction, 1], [extinction, MAP_EXAMPLES]]});
       });
-      chart.words("robust", 0.42, 120);
+      chart.words("robust", 0.55, 60);
       const ends = Math.min(extinction, MAP_RATIO);
-      if (ends > 1.35) chart.words("turned", (1 + ends) / 2, 400);
-      if (extinction < MAP_RATIO - 0.3) chart.words("extinct", (extinction + MAP_RATIO) / 2, 400);
-      if (ratios.length && ratios[0] < 0.86) chart.words("CGRO", 0.93, 2.2);
-      chart.heading("δ = α", 0.8, 1.2);
+      if (ends > 1.5) chart.words("turned", (1 + ends) / 2, 60);
+      if (extinction < MAP_RATIO - 0.4) chart.words("extinct", (extinction + MAP_RATIO) / 2, 60);
+      if (ratios.length && ratios[0] < 0.97) chart.words("CGRO", 0.985, 2.2);
     }
     chart.clipped(() => chart.dot(Math.min(setting.radiusRatio, MAP_RATIO), setting.nTrain, "robust", 7));
   }

@@ -43,14 +43,16 @@ cgro.linear = (() => {
    * rounding has made negative count as 0.
    * @param {Float64Array} matrix (m, m)
    * @param {number} m
+   * @param {Float64Array} v (m, m) rows of an orthonormal basis to start from, such as the eigenvectors of a matrix that
+   *   differs little, which saves most of the sweeps; becomes the eigenvectors. Rows, as these lie together in memory.
    * @returns {Generator<undefined, Float64Array>} the root, (m, m); NaN where the matrix is not finite.
    */
-  function* root(matrix, m) {
+  function* root(matrix, m, v) {
     if (!matrix.every(Number.isFinite)) return new Float64Array(m * m).fill(NaN);
-    const a = matrix.slice();
-    // Rows of v are the eigenvectors: rotations then work on rows, which lie together in memory.
-    const v = new Float64Array(m * m);
-    for (let i = 0; i < m; i++) v[i * m + i] = 1;
+    const turned = new Float64Array(m * m);
+    multiply(turned, v, matrix, m, m, m);
+    const a = new Float64Array(m * m);
+    multiply(a, turned, transposed(v, m, m), m, m, m);
     for (let sweep = 0; sweep < 40; sweep++) {
       if (!rotateAll(a, v, m)) break;
       yield;
@@ -72,7 +74,7 @@ cgro.linear = (() => {
     for (let p = 0; p < m - 1; p++) {
       for (let q = p + 1; q < m; q++) {
         const off = a[p * m + q], app = a[p * m + p], aqq = a[q * m + q];
-        if (Math.abs(off) <= 1e-17 * Math.sqrt(Math.abs(app * aqq)) || off === 0) continue;
+        if (Math.abs(off) <= 1e-16 * Math.sqrt(Math.abs(app * aqq)) || off === 0) continue;
         rotated = true;
         const theta = (aqq - app) / (2 * off);
         const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
@@ -95,6 +97,13 @@ cgro.linear = (() => {
       }
     }
     return rotated;
+  }
+
+  /** @param {number} m @returns {Float64Array} (m, m) */
+  function identity(m) {
+    const out = new Float64Array(m * m);
+    for (let i = 0; i < m; i++) out[i * m + i] = 1;
+    return out;
   }
 
   /**
@@ -136,5 +145,5 @@ cgro.linear = (() => {
     return Math.sqrt(dot(a, a));
   }
 
-  return {multiply, transposed, root, basisOf, dot, length};
+  return {multiply, transposed, identity, root, basisOf, dot, length};
 })();

@@ -10,6 +10,8 @@ globalThis.cgro = cgro;
  * @property {number} high
  * @property {boolean} [log]
  * @property {(value: number) => string} [text] of a tick.
+ * @property {(value: number) => number} [share] where a value lies, 0 at the low end and 1 at the high one.
+ * @property {number[]} [ticks] where the axis is none of the usual ones.
  */
 /** @typedef {{color: string, dash?: number[], width?: number, points: [number, number][]}} Curve */
 
@@ -17,9 +19,13 @@ cgro.plots = (() => {
   const LEFT = 54, RIGHT = 14, TOP = 44, BOTTOM = 44;
   const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
 
-  /** A color of the page. @param {string} name such as "signal" */
+  /** Colors of the page since the last drawing began: to ask for the style at every stroke takes longer than to draw. */
+  const known = new Map();
+
+  /** A color of the page. @param {string} name such as "signal" @returns {string} */
   function color(name) {
-    return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    if (!known.has(name)) known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+    return known.get(name);
   }
 
   /** Round numbers between two ends. @param {number} low @param {number} high @param {number} most @returns {number[]} */
@@ -80,6 +86,7 @@ cgro.plots = (() => {
       this.context.setTransform(sharp, 0, 0, sharp, 0, 0);
       this.context.clearRect(0, 0, this.width, this.height);
       this.context.font = FONT;
+      known.clear();
       this.paint(this);
     }
 
@@ -106,7 +113,7 @@ cgro.plots = (() => {
       c.textAlign = "center";
       c.textBaseline = "top";
       const bottom = this.height - BOTTOM;
-      const ticksX = this.x.log ? powers(this.x.low, this.x.high) : roundNumbers(this.x.low, this.x.high, this.width / 90);
+      const ticksX = this.x.ticks ?? (this.x.log ? powers(this.x.low, this.x.high) : roundNumbers(this.x.low, this.x.high, this.width / 90));
       for (const value of ticksX) {
         this.rule([this.px(value), TOP], [this.px(value), bottom], "grid");
         c.fillStyle = color("soft");
@@ -170,7 +177,7 @@ cgro.plots = (() => {
 
     /** A vertical line over the whole height. @param {number} x */
     mark(x) {
-      this.rule([this.px(x), TOP], [this.px(x), this.height - BOTTOM], "mark", [3, 3]);
+      this.rule([this.px(x), TOP], [this.px(x), this.height - BOTTOM], "mark");
     }
 
     /** A word above the axes, between two values of x; left out where it has no room. */
@@ -209,6 +216,7 @@ cgro.plots = (() => {
 
   /** Where on an axis a value lies, 0 at its low end. @param {Axis} axis @param {number} value */
   function share(axis, value) {
+    if (axis.share) return axis.share(value);
     if (axis.log) return Math.log(Math.max(value, axis.low) / axis.low) / Math.log(axis.high / axis.low);
     return (value - axis.low) / (axis.high - axis.low);
   }

@@ -32,7 +32,7 @@ globalThis.cgro = cgro;
 
 cgro.simulator = (() => {
   const {MersenneTwister, Pcg64} = cgro.random;
-  const {multiply, transposed, root} = cgro.linear;
+  const {multiply, transposed, identity, root} = cgro.linear;
   const ALONG_THE_WAY = 0x7e57;
   const AT_THE_END = 0xf17a1;
   const FRESH_NOISE = 0xf5;
@@ -328,6 +328,8 @@ cgro.simulator = (() => {
       this.drawn = 0;
       /** @type {Int32Array | null} */
       this.bits = null;
+      /** Eigenvectors of the last covariance. */
+      this.basis = identity(setting.nFilters);
     }
 
     /** Draw all; pauses. @returns {Generator<undefined, void>} */
@@ -349,7 +351,7 @@ cgro.simulator = (() => {
       const {nFilters: m, power: q} = this.setting;
       if (!this.bits) yield* this.draw();
       const bits = /** @type {Int32Array} */ (this.bits);
-      const half = yield* root(covariance, m);
+      const half = yield* root(covariance, m, this.basis);
       const learned = run.signal();
       const clean = run.whole * learned, robust = run.worst(learned) * learned;
       const z = new Float64Array(BLOCK * m);
