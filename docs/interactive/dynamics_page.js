@@ -6,7 +6,8 @@ globalThis.cgro = cgro;
 cgro.page = (() => {
   const {DEFAULT, RANGES, settingOf, commandOf, addressOf, choiceOf} = cgro.setting;
   /** Milliseconds of a frame that are computed in, at most and at least; a frame of 60 per second has 16.7. */
-  const MOST_WORK = 10, LEAST_WORK = 2;
+  const MOST_WORK = 10,
+    LEAST_WORK = 2;
   /** Milliseconds from a frame to the next above which less is computed. */
   const LATE = 20;
   /** Share of the time that may go into drawing: on a slow machine not every reading is drawn. */
@@ -16,27 +17,49 @@ cgro.page = (() => {
   /** Between two drawings where motion is not wanted, in milliseconds. */
   const CALM = 1000;
   const EXAMPLES = [
-    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000, 1200,
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 150, 200, 250, 300, 400, 500, 600, 800, 1000,
+    1200,
   ];
-  const SLIDERS = /** @type {("radiusRatio" | "robustWeight" | "power")[]} */ (["radiusRatio", "robustWeight", "power"]);
-  const NUMBERS = /** @type {("seed" | "nFilters" | "patchDim" | "nSteps" | "noiseStd" | "lr")[]} */ (
-    ["seed", "nFilters", "patchDim", "nSteps", "noiseStd", "lr"]);
+  const SLIDERS = /** @type {("radiusRatio" | "robustWeight" | "power")[]} */ ([
+    "radiusRatio",
+    "robustWeight",
+    "power",
+  ]);
+  const NUMBERS = /** @type {("seed" | "nFilters" | "patchDim" | "nSteps" | "noiseStd" | "lr")[]} */ ([
+    "seed",
+    "nFilters",
+    "patchDim",
+    "nSteps",
+    "noiseStd",
+    "lr",
+  ]);
 
   /** @type {Record<string, Partial<Choice>>} */
   const PRESETS = {
     theorem: {preset: "theorem"},
     table2: {preset: "table2"},
     control: {preset: "control"},
-    ball: {preset: "theorem", adversary: "l2", radiusRatio: 0.9, noiseStd: 0.626, nFilters: 16, lr: 0.0077, nSteps: 4000},
+    ball: {
+      preset: "theorem",
+      adversary: "l2",
+      radiusRatio: 0.9,
+      noiseStd: 0.626,
+      nFilters: 16,
+      lr: 0.0077,
+      nSteps: 4000,
+    },
   };
   /** @type {Record<string, string>} */
   const STATEMENTS = {
-    theorem: "theorem: δ < α. The attack shrinks the signal to almost nothing but cannot turn it. The noise of the training " +
+    theorem:
+      "theorem: δ < α. The attack shrinks the signal to almost nothing but cannot turn it. The noise of the training " +
       "examples is memorized; that of an unseen example does not depend on its label, so its attacked margin is a coin flip.",
-    table2: "table2 is CALIBRATED: two numbers fitted to the two test numbers of Table 2. δ > α, so the attack turns the " +
+    table2:
+      "table2 is CALIBRATED: two numbers fitted to the two test numbers of Table 2. δ > α, so the attack turns the " +
       "signal around. Outside the theorem, and no evidence for it.",
     control: "control: standard training, λ = 0. The signal alone separates the data, so the noise is never memorized.",
-    ball: "full ball: the attack may move both patches. Noise twice as long as the radius is memorized and resists; unseen " +
+    ball:
+      "full ball: the attack may move both patches. Noise twice as long as the radius is memorized and resists; unseen " +
       "examples fall to it (docs/full_ball.md). Slower: each step runs an attack of ten gradient steps from four starts.",
   };
 
@@ -64,10 +87,19 @@ cgro.page = (() => {
   /** @type {Set<string>} what has been said of this run. */
   let said = new Set();
   const charts = {
-    learned: new cgro.plots.Chart(canvas("learned"), (chart) => view && cgro.figures.learned(chart, view)),
-    accuracy: new cgro.plots.Chart(canvas("accuracy"), (chart) => view && cgro.figures.accuracy(chart, view)),
-    filters: new cgro.plots.Chart(canvas("filters"), (chart) => view && cgro.figures.filters(chart, view)),
-    map: new cgro.plots.Chart(canvas("map"), (chart) => view && cgro.figures.map(chart, view)),
+    learned: new cgro.plots.Chart(
+      canvas("learned"),
+      (/** @type {any} */ chart) => view && cgro.figures.learned(chart, view),
+    ),
+    accuracy: new cgro.plots.Chart(
+      canvas("accuracy"),
+      (/** @type {any} */ chart) => view && cgro.figures.accuracy(chart, view),
+    ),
+    filters: new cgro.plots.Chart(
+      canvas("filters"),
+      (/** @type {any} */ chart) => view && cgro.figures.filters(chart, view),
+    ),
+    map: new cgro.plots.Chart(canvas("map"), (/** @type {any} */ chart) => view && cgro.figures.map(chart, view)),
   };
 
   /** @param {string} id */
@@ -83,7 +115,9 @@ cgro.page = (() => {
 
   /** @param {number} value */
   function digits(value) {
-    return Number.isFinite(value) ? value.toLocaleString("en", {maximumFractionDigits: Math.abs(value) < 10 ? 3 : 1}) : "not finite";
+    return Number.isFinite(value)
+      ? value.toLocaleString("en", {maximumFractionDigits: Math.abs(value) < 10 ? 3 : 1})
+      : "not finite";
   }
 
   /** Begin the run of the present choice. */
@@ -95,7 +129,9 @@ cgro.page = (() => {
     const largest = Math.max(...run.u);
     const predicts = setting.adversary === "restricted";
     view = {
-      run, setting, stages: cgro.stages.detect([]),
+      run,
+      setting,
+      stages: cgro.stages.detect([]),
       growthEnd: predicts ? cgro.theory.growthEnd(setting, largest) : NaN,
       map: cgro.figures.mapOf(setting),
     };
@@ -132,7 +168,8 @@ cgro.page = (() => {
     // One reading a frame at most: early ones lie a few steps apart, and would be over at once.
     while (performance.now() < until && run.readings.length === recorded && !work.next().done);
     const took = performance.now() - began;
-    if (run.step > first + 3 && run.readings.length === recorded) speed = 0.8 * speed + 0.2 * ((run.step - first) / took);
+    if (run.step > first + 3 && run.readings.length === recorded)
+      speed = 0.8 * speed + 0.2 * ((run.step - first) / took);
     if (run.readings.length > recorded || run.state !== "running") {
       view.stages = cgro.stages.detect(run.readings);
       say();
@@ -156,7 +193,8 @@ cgro.page = (() => {
 
   function finish() {
     if (run.end) {
-      byId("at-end").textContent = `On 20,000 unseen examples: clean ${percent(run.end.clean)}%, robust ${percent(run.end.robust)}%.`;
+      byId("at-end").textContent =
+        `On 20,000 unseen examples: clean ${percent(run.end.clean)}%, robust ${percent(run.end.robust)}%.`;
     }
     showNow();
     drawAll();
@@ -177,20 +215,28 @@ cgro.page = (() => {
       byId("live").textContent = text;
     };
     const step = (/** @type {Boundary} */ b) => Math.round(/** @type {number} */ (b.step)).toLocaleString("en");
-    if (signalGrowthEnd.step !== null) once("I", `Stage I has ended at step ${step(signalGrowthEnd)}: ${signalGrowthEnd.reason}.`);
-    if (memorizationStart.step !== null) once("II", `Stage II has ended near step ${step(memorizationStart)}: noise is being memorized.`);
+    if (signalGrowthEnd.step !== null)
+      once("I", `Stage I has ended at step ${step(signalGrowthEnd)}: ${signalGrowthEnd.reason}.`);
+    if (memorizationStart.step !== null)
+      once("II", `Stage II has ended near step ${step(memorizationStart)}: noise is being memorized.`);
     if (memorizationEnd.step !== null && run.state !== "running") {
       once("III", `Stage III has ended at step ${step(memorizationEnd)}: every training example resists the attack.`);
     }
     if (run.state === "done") {
       const {clean, robust} = run.end;
       const last = run.readings[run.readings.length - 1];
-      once("end", `The run has ended after ${run.step.toLocaleString("en")} steps. Robust accuracy: ${percent(last.robustTrain)}% on training ` +
-        `examples, ${percent(robust)}% on unseen ones; clean accuracy ${percent(clean)}% on unseen ones.`);
+      once(
+        "end",
+        `The run has ended after ${run.step.toLocaleString("en")} steps. Robust accuracy: ${percent(last.robustTrain)}% on training ` +
+          `examples, ${percent(robust)}% on unseen ones; clean accuracy ${percent(clean)}% on unseen ones.`,
+      );
     }
     if (run.state === "diverged") {
-      once("end", `The run has diverged by step ${run.step.toLocaleString("en")}: the step size ${view.setting.lr.toPrecision(3)} overshoots. ` +
-        "Take a smaller one under More settings.");
+      once(
+        "end",
+        `The run has diverged by step ${run.step.toLocaleString("en")}: the step size ${view.setting.lr.toPrecision(3)} overshoots. ` +
+          "Take a smaller one under More settings.",
+      );
     }
   }
 
@@ -214,16 +260,28 @@ cgro.page = (() => {
     byId("now-robust").textContent = `${percent(last.robustTrain)} / ${percent(end.robust)}`;
     byId("now-stage").textContent = stageName();
     const perSecond = Number((1000 * speed).toPrecision(2)).toLocaleString("en");
-    const ball = last.ballTrain === null ? "" : `; the search over the full ball breaks ${(100 * last.ballTrain).toFixed(0)}% of the training examples`;
-    byId("pace").textContent = (run.state === "running" ? `about ${perSecond} steps per second while computing` : "") + ball;
+    const ball =
+      last.ballTrain === null
+        ? ""
+        : `; the search over the full ball breaks ${(100 * last.ballTrain).toFixed(0)}% of the training examples`;
+    byId("pace").textContent =
+      (run.state === "running" ? `about ${perSecond} steps per second while computing` : "") + ball;
     for (const [id, text] of [
       ["learned", `signal ${digits(last.signalMargin)}, mean noise ${digits(last.meanNoise)}`],
       ["accuracy", `robust accuracy ${percent(last.robustTrain)}% train, ${percent(end.robust)}% test`],
-      ["filters", `${Array.from(last.filterNoise).filter((v) => Number(v) > 0.5).length} of ${run.u.length} filters answer to noise by more than 0.5`],
-    ]) byId(id).setAttribute("aria-label", `${id}, at step ${last.step}: ${text}`);
+      [
+        "filters",
+        `${Array.from(last.filterNoise).filter((v) => Number(v) > 0.5).length} of ${run.u.length} filters answer to noise by more than 0.5`,
+      ],
+    ])
+      byId(id).setAttribute("aria-label", `${id}, at step ${last.step}: ${text}`);
   }
 
-  /** A row of a table. @param {(string | number)[]} cells @param {boolean} heading whether the first one heads the row. */
+  /**
+   * A row of a table.
+   * @param {(string | number)[]} cells
+   * @param {boolean} heading whether the first one heads the row.
+   */
   function row(cells, heading) {
     const line = document.createElement("tr");
     cells.forEach((cell, k) => {
@@ -241,17 +299,42 @@ cgro.page = (() => {
     const step = (/** @type {Boundary} */ b) => (b.step === null ? "not found" : digits(Math.round(b.step * 10) / 10));
     const predicted = Number.isFinite(view.growthEnd) ? digits(Math.round(view.growthEnd * 10) / 10) : "";
     byId("stages").replaceChildren(
-      row(["I to II: the signal is learned", step(stages.signalGrowthEnd), predicted, stages.signalGrowthEnd.reason], true),
-      row(["II to III: memorization starts", step(stages.memorizationStart), "", stages.memorizationStart.reason], true),
-      row(["end of III: all training examples resist", step(stages.memorizationEnd), "", stages.memorizationEnd.reason], true),
+      row(
+        ["I to II: the signal is learned", step(stages.signalGrowthEnd), predicted, stages.signalGrowthEnd.reason],
+        true,
+      ),
+      row(
+        ["II to III: memorization starts", step(stages.memorizationStart), "", stages.memorizationStart.reason],
+        true,
+      ),
+      row(
+        ["end of III: all training examples resist", step(stages.memorizationEnd), "", stages.memorizationEnd.reason],
+        true,
+      ),
     );
     const part = /** @type {HTMLDetailsElement} */ (byId("readings-part"));
     if (!part.open && run.state === "running") return;
-    const chosen = run.readings.filter((/** @type {Reading} */ r, /** @type {number} */ k) => k % 12 === 0 || r.step === setting.nSteps);
-    byId("readings").replaceChildren(...chosen.map((/** @type {Reading} */ r) => row([
-      String(r.step), r.signalMargin, r.meanNoise, Math.min(...r.noiseLearned), r.loss, 100 * (1 - r.cleanTrain), 100 * (1 - r.cleanTest),
-      100 * (1 - r.robustTrain), 100 * (1 - r.robustTest),
-    ], true)));
+    const chosen = run.readings.filter(
+      (/** @type {Reading} */ r, /** @type {number} */ k) => k % 12 === 0 || r.step === setting.nSteps,
+    );
+    byId("readings").replaceChildren(
+      ...chosen.map((/** @type {Reading} */ r) =>
+        row(
+          [
+            String(r.step),
+            r.signalMargin,
+            r.meanNoise,
+            Math.min(...r.noiseLearned),
+            r.loss,
+            100 * (1 - r.cleanTrain),
+            100 * (1 - r.cleanTest),
+            100 * (1 - r.robustTrain),
+            100 * (1 - r.robustTest),
+          ],
+          true,
+        ),
+      ),
+    );
   }
 
   /** The name of the preset that the choice is, apart from its seed; or nothing. */
@@ -271,11 +354,15 @@ cgro.page = (() => {
       input(id).value = String(setting[id]);
       byId(`${id}-value`).textContent = String(+setting[id].toPrecision(4));
     }
-    const nearest = EXAMPLES.reduce((best, n, k) => (Math.abs(n - setting.nTrain) < Math.abs(EXAMPLES[best] - setting.nTrain) ? k : best), 0);
+    const nearest = EXAMPLES.reduce(
+      (best, n, k) => (Math.abs(n - setting.nTrain) < Math.abs(EXAMPLES[best] - setting.nTrain) ? k : best),
+      0,
+    );
     input("nTrain").value = String(nearest);
     input("nTrain").setAttribute("aria-valuetext", `${setting.nTrain} examples`);
     byId("nTrain-value").textContent = String(setting.nTrain);
-    for (const id of NUMBERS) input(id).value = String(id === "noiseStd" || id === "lr" ? +setting[id].toPrecision(6) : setting[id]);
+    for (const id of NUMBERS)
+      input(id).value = String(id === "noiseStd" || id === "lr" ? +setting[id].toPrecision(6) : setting[id]);
     document.querySelectorAll("input[name=noise]").forEach((radio) => {
       const one = /** @type {HTMLInputElement} */ (radio);
       one.checked = Number(one.value) === choice.fresh;
@@ -289,7 +376,8 @@ cgro.page = (() => {
     const region = cgro.theory.regionOf(setting);
     const half = cgro.theory.sampleThreshold(setting);
     const threshold = half === null || !Number.isFinite(half) ? "" : ` Predicted threshold here: N = ${digits(half)}.`;
-    byId("map-text").textContent = `Now: ${region.name}. ${region.meaning[0].toUpperCase()}${region.meaning.slice(1)}.${threshold}`;
+    byId("map-text").textContent =
+      `Now: ${region.name}. ${region.meaning[0].toUpperCase()}${region.meaning.slice(1)}.${threshold}`;
     byId("map").setAttribute("aria-label", `Map of radius against number of examples. ${byId("map-text").textContent}`);
     showButton();
   }
@@ -315,7 +403,8 @@ cgro.page = (() => {
     const value = Number(word);
     const kind = whole ? "a whole number" : "a number";
     if (word === "" || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
-      byId("refused").textContent = `Refused: ${byId(id).parentElement?.querySelector("label")?.textContent} expects ${kind} from ${low} to ${high}, got "${word}".`;
+      byId("refused").textContent =
+        `Refused: ${byId(id).parentElement?.querySelector("label")?.textContent} expects ${kind} from ${low} to ${high}, got "${word}".`;
       input(id).setAttribute("aria-invalid", "true");
       return;
     }
@@ -335,18 +424,24 @@ cgro.page = (() => {
   }
 
   function listen() {
-    document.querySelectorAll("[data-preset]").forEach((button) => button.addEventListener("click", () => {
-      choose({...DEFAULT, ...PRESETS[button.getAttribute("data-preset") ?? "theorem"], seed: choice.seed});
-    }));
+    document.querySelectorAll("[data-preset]").forEach((button) =>
+      button.addEventListener("click", () => {
+        choose({...DEFAULT, ...PRESETS[button.getAttribute("data-preset") ?? "theorem"], seed: choice.seed});
+      }),
+    );
     for (const id of SLIDERS) input(id).addEventListener("input", () => choose({[id]: Number(input(id).value)}));
     input("nTrain").addEventListener("input", () => choose({nTrain: EXAMPLES[Number(input("nTrain").value)]}));
     for (const id of NUMBERS) input(id).addEventListener("change", () => readNumber(id));
-    document.querySelectorAll("input[name=noise]").forEach((radio) => radio.addEventListener("change", () => {
-      choose({fresh: Number(/** @type {HTMLInputElement} */ (radio).value)});
-    }));
-    document.querySelectorAll("input[name=adversary]").forEach((radio) => radio.addEventListener("change", () => {
-      choose({adversary: /** @type {"restricted" | "l2"} */ (/** @type {HTMLInputElement} */ (radio).value)});
-    }));
+    document.querySelectorAll("input[name=noise]").forEach((radio) =>
+      radio.addEventListener("change", () => {
+        choose({fresh: Number(/** @type {HTMLInputElement} */ (radio).value)});
+      }),
+    );
+    document.querySelectorAll("input[name=adversary]").forEach((radio) =>
+      radio.addEventListener("change", () => {
+        choose({adversary: /** @type {"restricted" | "l2"} */ (/** @type {HTMLInputElement} */ (radio).value)});
+      }),
+    );
     byId("run").addEventListener("click", () => {
       if (run.state !== "running") choose({});
       else playing = !playing;
@@ -361,7 +456,9 @@ cgro.page = (() => {
       begin();
     });
     addEventListener("beforeprint", () => {
-      document.querySelectorAll("details").forEach((part) => { part.open = true; });
+      document.querySelectorAll("details").forEach((part) => {
+        part.open = true;
+      });
       showTables();
     });
   }
@@ -370,9 +467,15 @@ cgro.page = (() => {
   begin();
   showTables();
   return {
-    get run() { return run; },
-    get choice() { return choice; },
-    get stages() { return view.stages; },
+    get run() {
+      return run;
+    },
+    get choice() {
+      return choice;
+    },
+    get stages() {
+      return view.stages;
+    },
     choose,
     command: () => commandOf(choice),
   };

@@ -16,7 +16,8 @@ globalThis.cgro = cgro;
 cgro.figures = (() => {
   const MAP_RATIO = 2.4;
   /** Of the width of the map, for radii below the signal; and the decades of 1 - ratio that it shows. */
-  const BELOW = 0.62, DECADES = 3;
+  const BELOW = 0.62,
+    DECADES = 3;
   const MAP_EXAMPLES = 1200;
   /** Readings of a filter's way that are drawn behind its dot. */
   const TRAIL = 60;
@@ -27,7 +28,11 @@ cgro.figures = (() => {
     return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((k) => k * unit >= value) ?? 10) * unit;
   }
 
-  /** Lines at the boundaries that were found, and between them the numbers of the stages. @param {any} chart @param {View} view */
+  /**
+   * Lines at the boundaries that were found, and between them the numbers of the stages.
+   * @param {any} chart
+   * @param {View} view
+   */
   function markStages(chart, view) {
     const {signalGrowthEnd, memorizationStart, memorizationEnd} = view.stages;
     let from = 1;
@@ -38,7 +43,8 @@ cgro.figures = (() => {
       from = step;
     });
     if (memorizationEnd.step !== null) chart.heading("memorized", from, view.setting.nSteps);
-    else if (from > 1) chart.heading(memorizationStart.step === null ? "II" : "III", from, Math.max(view.run.step, from));
+    else if (from > 1)
+      chart.heading(memorizationStart.step === null ? "II" : "III", from, Math.max(view.run.step, from));
   }
 
   /** @param {any} chart @param {View} view */
@@ -48,7 +54,8 @@ cgro.figures = (() => {
     const least = shown.map((/** @type {Reading} */ r) => Math.min(...r.noiseLearned));
     const most = shown.map((/** @type {Reading} */ r) => Math.max(...r.noiseLearned));
     const signal = shown.map((/** @type {Reading} */ r) => r.signalMargin);
-    const stall = cgro.theory.plateau(setting), end = cgro.theory.finalSignal(setting);
+    const stall = cgro.theory.plateau(setting),
+      end = cgro.theory.finalSignal(setting);
     const high = roundUp(1.08 * Math.max(2, ...signal, ...most, stall ?? 0));
     const low = Math.min(0, ...least, ...signal) < -0.05 * high ? -roundUp(-1.05 * Math.min(...least, ...signal)) : 0;
     chart.x = {label: "step of gradient descent", low: 1, high: setting.nSteps, log: true};
@@ -57,19 +64,50 @@ cgro.figures = (() => {
     chart.clipped(() => {
       if (setting.adversary === "restricted") {
         for (const level of [stall, end]) {
-          if (level !== null) chart.curve({color: "mark", dash: [2, 4], width: 1.5, points: [[1, level], [setting.nSteps, level]]});
+          if (level !== null)
+            chart.curve({
+              color: "mark",
+              dash: [2, 4],
+              width: 1.5,
+              points: [
+                [1, level],
+                [setting.nSteps, level],
+              ],
+            });
         }
-        if (view.growthEnd >= 1) chart.curve({color: "mark", dash: [2, 4], width: 1.5, points: [[view.growthEnd, low], [view.growthEnd, high]]});
+        if (view.growthEnd >= 1)
+          chart.curve({
+            color: "mark",
+            dash: [2, 4],
+            width: 1.5,
+            points: [
+              [view.growthEnd, low],
+              [view.growthEnd, high],
+            ],
+          });
       }
       band(chart, shown, least, most);
-      chart.curve({color: "memory", width: 2.6, points: shown.map((/** @type {Reading} */ r) => [r.step, r.meanNoise])});
-      chart.curve({color: "signal", width: 3, points: shown.map((/** @type {Reading} */ r) => [r.step, r.signalMargin])});
+      chart.curve({
+        color: "memory",
+        width: 2.6,
+        points: shown.map((/** @type {Reading} */ r) => [r.step, r.meanNoise]),
+      });
+      chart.curve({
+        color: "signal",
+        width: 3,
+        points: shown.map((/** @type {Reading} */ r) => [r.step, r.signalMargin]),
+      });
     });
     markStages(chart, view);
   }
 
   /** From the least to the largest V_i. */
-  function band(/** @type {any} */ chart, /** @type {Reading[]} */ shown, /** @type {number[]} */ least, /** @type {number[]} */ most) {
+  function band(
+    /** @type {any} */ chart,
+    /** @type {Reading[]} */ shown,
+    /** @type {number[]} */ least,
+    /** @type {number[]} */ most,
+  ) {
     if (!shown.length) return;
     const c = chart.context;
     c.fillStyle = cgro.plots.color("memory");
@@ -103,7 +141,8 @@ cgro.figures = (() => {
     const readings = /** @type {Reading[]} */ (view.run.readings);
     const last = readings[readings.length - 1];
     const a = view.setting.strength;
-    let wide = 0.5, tall = 0.5;
+    let wide = 0.5,
+      tall = 0.5;
     for (const reading of readings) {
       wide = Math.max(wide, a * Math.max(...reading.filterSignal.map(Math.abs)));
       tall = Math.max(tall, Math.max(...reading.filterNoise));
@@ -118,10 +157,15 @@ cgro.figures = (() => {
       const behind = readings.slice(-TRAIL);
       for (let r = 0; r < last.filterSignal.length; r++) {
         chart.context.globalAlpha = 0.4;
-        chart.curve({color: "mark", width: 1, points: behind.map((reading) => [a * reading.filterSignal[r], reading.filterNoise[r]])});
+        chart.curve({
+          color: "mark",
+          width: 1,
+          points: behind.map((reading) => [a * reading.filterSignal[r], reading.filterNoise[r]]),
+        });
         chart.context.globalAlpha = 1;
       }
-      for (let r = 0; r < last.filterSignal.length; r++) chart.dot(a * last.filterSignal[r], last.filterNoise[r], "signal", 5, 0.9);
+      for (let r = 0; r < last.filterSignal.length; r++)
+        chart.dot(a * last.filterSignal[r], last.filterNoise[r], "signal", 5, 0.9);
     });
   }
 
@@ -130,7 +174,8 @@ cgro.figures = (() => {
    * @returns {{ratios: number[], halves: number[], extinction: number}}
    */
   function mapOf(setting) {
-    const ratios = [], halves = [];
+    const ratios = [],
+      halves = [];
     if (setting.robustWeight > 0 && setting.adversary === "restricted") {
       const half = cgro.theory.costOfHalf(setting);
       for (let k = 0; k <= 120; k++) {
@@ -145,7 +190,10 @@ cgro.figures = (() => {
     return {ratios, halves, extinction: cgro.theory.extinctionRatio(setting.robustWeight, setting.power)};
   }
 
-  /** Below 1 a logarithmic scale of 1 - ratio, on which the threshold is nearly a line; above 1 a linear one. @param {number} ratio */
+  /**
+   * Below 1 a logarithmic scale of 1 - ratio, on which the threshold is nearly a line; above 1 a linear one.
+   * @param {number} ratio
+   */
   function placeOnMap(ratio) {
     if (ratio >= 1) return BELOW + ((1 - BELOW) * (ratio - 1)) / (MAP_RATIO - 1);
     return Math.min(BELOW, (-Math.log10(1 - ratio) / DECADES) * BELOW);
@@ -156,8 +204,12 @@ cgro.figures = (() => {
     const {setting} = view;
     const {ratios, halves, extinction} = view.map;
     chart.x = {
-      label: "radius / signal, δ/α", low: 0, high: MAP_RATIO, share: placeOnMap,
-      ticks: [0, 0.5, 0.9, 0.97, 0.99, 1, 1.5, 2], text: (/** @type {number} */ v) => String(v),
+      label: "radius / signal, δ/α",
+      low: 0,
+      high: MAP_RATIO,
+      share: placeOnMap,
+      ticks: [0, 0.5, 0.9, 0.97, 0.99, 1, 1.5, 2],
+      text: (/** @type {number} */ v) => String(v),
     };
     chart.y = {label: "training examples, N", low: 1, high: MAP_EXAMPLES, log: true};
     const c = chart.context;
@@ -181,8 +233,25 @@ cgro.figures = (() => {
     if (covered) {
       chart.clipped(() => {
         chart.curve({color: "text", width: 2, points: curve});
-        chart.curve({color: "mark", width: 1.2, dash: [2, 4], points: [[1, 1], [1, MAP_EXAMPLES]]});
-        if (extinction < MAP_RATIO) chart.curve({color: "text", width: 2, dash: [7, 5], points: [[extinction, 1], [extinction, MAP_EXAMPLES]]});
+        chart.curve({
+          color: "mark",
+          width: 1.2,
+          dash: [2, 4],
+          points: [
+            [1, 1],
+            [1, MAP_EXAMPLES],
+          ],
+        });
+        if (extinction < MAP_RATIO)
+          chart.curve({
+            color: "text",
+            width: 2,
+            dash: [7, 5],
+            points: [
+              [extinction, 1],
+              [extinction, MAP_EXAMPLES],
+            ],
+          });
       });
       chart.words("robust", 0.55, 60);
       const ends = Math.min(extinction, MAP_RATIO);

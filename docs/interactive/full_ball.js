@@ -1,9 +1,9 @@
 /* Training against an adversary that moves both patches, l2: src/cgro/dynamics/full_ball.py and ball_attack.py.
 
    The margin depends on a displacement through the activations only, so the search lives in coordinates on an
-   orthonormal basis of the filters' span. It has four starts a step, none random: where the last step ended, the best of
-   the example's own patches turned against it, the strongest filter, one filter in one patch in turn; each is followed
-   by projected gradient descent that keeps the best point passed. */
+   orthonormal basis of the filters' span. It has four starts a step, none random: where the last step ended, the best
+   of the example's own patches turned against it, the strongest filter, one filter in one patch in turn; each is
+   followed by projected gradient descent that keeps the best point passed. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
@@ -11,11 +11,16 @@ globalThis.cgro = cgro;
 cgro.FullBall = (() => {
   const {multiply, transposed, basisOf} = cgro.linear;
   const ATTACK_STEPS = 10;
-  const FIRST_STEP = 0.6, LAST_STEP = 0.02;
+  const FIRST_STEP = 0.6,
+    LAST_STEP = 0.02;
   const TINY = 1e-300;
   const PATCHES = 2;
   /** How a direction is spread over the two patches. */
-  const SHARES = [[1, 0], [0, 1], [Math.SQRT1_2, Math.SQRT1_2]];
+  const SHARES = [
+    [1, 0],
+    [0, 1],
+    [Math.SQRT1_2, Math.SQRT1_2],
+  ];
 
   /** sign(z) |z|^q and its slope are those of the simulator; the file is loaded before it. */
   const slope = (/** @type {number} */ z, /** @type {number} */ q) => cgro.simulator.slope(z, q);
@@ -59,13 +64,19 @@ cgro.FullBall = (() => {
     }
 
     /** Add -weight sum_i grad loss(X_i) to a change. */
-    pull(/** @type {Float64Array} */ change, /** @type {Float64Array} */ bank, /** @type {Float64Array} */ x, /** @type {number} */ weight) {
+    pull(
+      /** @type {Float64Array} */ change,
+      /** @type {Float64Array} */ bank,
+      /** @type {Float64Array} */ x,
+      /** @type {number} */ weight,
+    ) {
       const {nTrain: n, nFilters: m, patchDim: d, power: q} = this.run.setting;
       const z = new Float64Array(n * PATCHES * m);
       multiply(z, x, bank, n * PATCHES, d, m);
       for (let i = 0; i < n; i++) {
         let margin = 0;
-        const from = i * PATCHES * m, to = from + PATCHES * m;
+        const from = i * PATCHES * m,
+          to = from + PATCHES * m;
         for (let j = from; j < to; j++) {
           const p = slope(z[j], q);
           margin += z[j] * p;
@@ -131,7 +142,14 @@ cgro.FullBall = (() => {
                 for (let c = 0; c < k; c++) point[(i * PATCHES + j) * k + c] = scale * own[c] * share[j];
               }
             }
-            multiply(z, x.map((value, i) => value + point[i]), filters, n * PATCHES, k, m);
+            multiply(
+              z,
+              x.map((value, i) => value + point[i]),
+              filters,
+              n * PATCHES,
+              k,
+              m,
+            );
             for (let i = 0; i < n; i++) {
               let score = 0;
               for (let j = i * PATCHES * m; j < (i + 1) * PATCHES * m; j++) score += z[j] * slope(z[j], q);
@@ -156,16 +174,19 @@ cgro.FullBall = (() => {
       const moved = new Float64Array(n * PATCHES * k);
       for (let i = 0; i < n; i++) {
         const y = this.run.y[i];
-        let chosen = 0, least = Infinity;
+        let chosen = 0,
+          least = Infinity;
         for (let j = 0; j < PATCHES * m; j++) {
-          const before = z[i * PATCHES * m + j], after = before + y * reach[j % m];
+          const before = z[i * PATCHES * m + j],
+            after = before + y * reach[j % m];
           const change = y * (after * slope(after, q) - before * slope(before, q));
           if (change < least) {
             least = change;
             chosen = j;
           }
         }
-        const patch = Math.floor(chosen / m), r = chosen % m;
+        const patch = Math.floor(chosen / m),
+          r = chosen % m;
         for (let c = 0; c < k; c++) moved[(i * PATCHES + patch) * k + c] = y * against[r * k + c];
       }
       return moved;
@@ -175,7 +196,8 @@ cgro.FullBall = (() => {
     oneFilter(/** @type {number} */ k, /** @type {Float64Array} */ against, /** @type {number} */ turn) {
       const {nTrain: n, nFilters: m} = this.run.setting;
       const number = turn % (PATCHES * m);
-      const r = Math.floor(number / PATCHES), patch = number % PATCHES;
+      const r = Math.floor(number / PATCHES),
+        patch = number % PATCHES;
       const moved = new Float64Array(n * PATCHES * k);
       for (let i = 0; i < n; i++) {
         for (let c = 0; c < k; c++) moved[(i * PATCHES + patch) * k + c] = this.run.y[i] * against[r * k + c];
@@ -231,7 +253,12 @@ cgro.FullBall = (() => {
   /** @typedef {{x: Float64Array, filters: Float64Array, k: number, radius: number}} Search */
 
   /** -w_r at length delta, (m, k): what raises the response of a filter against the label +1. */
-  function directionsOf(/** @type {Float64Array} */ filters, /** @type {number} */ k, /** @type {number} */ m, /** @type {number} */ radius) {
+  function directionsOf(
+    /** @type {Float64Array} */ filters,
+    /** @type {number} */ k,
+    /** @type {number} */ m,
+    /** @type {number} */ radius,
+  ) {
     const out = transposed(filters, k, m);
     for (let r = 0; r < m; r++) {
       const row = out.subarray(r * k, (r + 1) * k);

@@ -20,8 +20,14 @@ cgro.linear = (() => {
       // Four rows of B at a time: each number of the result is read and written a quarter as often.
       for (let j = 0; j < whole; j += 4) {
         const from = i * k + j;
-        const a0 = a[from], a1 = a[from + 1], a2 = a[from + 2], a3 = a[from + 3];
-        const b0 = j * m, b1 = b0 + m, b2 = b1 + m, b3 = b2 + m;
+        const a0 = a[from],
+          a1 = a[from + 1],
+          a2 = a[from + 2],
+          a3 = a[from + 3];
+        const b0 = j * m,
+          b1 = b0 + m,
+          b2 = b1 + m,
+          b3 = b2 + m;
         for (let r = 0; r < m; r++) out[to + r] += a0 * b[b0 + r] + a1 * b[b1 + r] + a2 * b[b2 + r] + a3 * b[b3 + r];
       }
       for (let j = whole; j < k; j++) {
@@ -43,8 +49,8 @@ cgro.linear = (() => {
    * rounding has made negative count as 0.
    * @param {Float64Array} matrix (m, m)
    * @param {number} m
-   * @param {Float64Array} v (m, m) rows of an orthonormal basis to start from, such as the eigenvectors of a matrix that
-   *   differs little, which saves most of the sweeps; becomes the eigenvectors. Rows, as these lie together in memory.
+   * @param {Float64Array} v (m, m) rows of an orthonormal basis to start from, such as the eigenvectors of a matrix
+   *   that differs little, which saves most of the sweeps; becomes the eigenvectors. Rows, as these lie together in memory.
    * @returns {Generator<undefined, Float64Array>} the root, (m, m); NaN where the matrix is not finite.
    */
   function* root(matrix, m, v) {
@@ -73,22 +79,28 @@ cgro.linear = (() => {
     let rotated = false;
     for (let p = 0; p < m - 1; p++) {
       for (let q = p + 1; q < m; q++) {
-        const off = a[p * m + q], app = a[p * m + p], aqq = a[q * m + q];
+        const off = a[p * m + q],
+          app = a[p * m + p],
+          aqq = a[q * m + q];
         if (Math.abs(off) <= 1e-16 * Math.sqrt(Math.abs(app * aqq)) || off === 0) continue;
         rotated = true;
         const theta = (aqq - app) / (2 * off);
         const t = Math.sign(theta || 1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
-        const c = 1 / Math.sqrt(t * t + 1), s = t * c;
+        const c = 1 / Math.sqrt(t * t + 1),
+          s = t * c;
         for (let k = 0; k < m; k++) {
-          const x = a[p * m + k], y = a[q * m + k];
+          const x = a[p * m + k],
+            y = a[q * m + k];
           a[p * m + k] = c * x - s * y;
           a[q * m + k] = s * x + c * y;
-          const vx = v[p * m + k], vy = v[q * m + k];
+          const vx = v[p * m + k],
+            vy = v[q * m + k];
           v[p * m + k] = c * vx - s * vy;
           v[q * m + k] = s * vx + c * vy;
         }
         for (let k = 0; k < m; k++) {
-          const x = a[k * m + p], y = a[k * m + q];
+          const x = a[k * m + p],
+            y = a[k * m + q];
           a[k * m + p] = c * x - s * y;
           a[k * m + q] = s * x + c * y;
         }

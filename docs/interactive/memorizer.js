@@ -51,14 +51,21 @@ cgro.memorizer = (() => {
    * @returns {{value: number, nearest: number[], pair: [number, number]} | null} null without two classes.
    */
   function separation(points, p) {
-    const nearest = points.map((one) => Math.min(...points
-      .filter((other) => other.label !== one.label)
-      .map((other) => lengthOf(p, one.x - other.x, one.y - other.y))));
+    const nearest = points.map((one) =>
+      Math.min(
+        ...points
+          .filter((other) => other.label !== one.label)
+          .map((other) => lengthOf(p, one.x - other.x, one.y - other.y)),
+      ),
+    );
     const value = Math.min(...nearest);
     if (!Number.isFinite(value)) return null;
     const first = nearest.indexOf(value);
-    const second = points.findIndex((other) => other.label !== points[first].label &&
-      lengthOf(p, points[first].x - other.x, points[first].y - other.y) === value);
+    const second = points.findIndex(
+      (other) =>
+        other.label !== points[first].label &&
+        lengthOf(p, points[first].x - other.x, points[first].y - other.y) === value,
+    );
     return {value, nearest, pair: [first, second]};
   }
 
@@ -74,8 +81,10 @@ cgro.memorizer = (() => {
     if (value === 0) return `Refused: ${both} are equal and have different labels. Move or remove one of them.`;
     if ((2 + SLACK) * radius < value) return "";
     const norm = p === "inf" ? "l∞" : `l${p}`;
-    return `Refused: the balls of ${both}, which have different labels, overlap. The classes are ${value.toPrecision(4)} ` +
-      `apart in ${norm}; Assumption 4.2 asks for a radius below half of that, ${(value / 2).toPrecision(4)}.`;
+    return (
+      `Refused: the balls of ${both}, which have different labels, overlap. The classes are ${value.toPrecision(4)} ` +
+      `apart in ${norm}; Assumption 4.2 asks for a radius below half of that, ${(value / 2).toPrecision(4)}.`
+    );
   }
 
   /** The CGRO classifier of Theorem 4.4. */
@@ -110,7 +119,8 @@ cgro.memorizer = (() => {
 
     /** z_i. @param {number} i @param {number} x @param {number} y */
     excess(i, x, y) {
-      const dx = x - this.points[i].x, dy = y - this.points[i].y;
+      const dx = x - this.points[i].x,
+        dy = y - this.points[i].y;
       if (this.p === "inf") return relu(Math.abs(dx) - this.inner) + relu(Math.abs(dy) - this.inner);
       if (this.p === "1") return relu(Math.abs(dx) + Math.abs(dy) - this.inner);
       const squares = sawtoothExcess(x, this.depth) + sawtoothExcess(y, this.depth);
@@ -124,7 +134,8 @@ cgro.memorizer = (() => {
 
     /** F, the network. @param {number} x @param {number} y */
     at(x, y) {
-      let plus = 0, minus = 0;
+      let plus = 0,
+        minus = 0;
       for (let i = 0; i < this.points.length; i++) {
         const value = relu(1 - this.excess(i, x, y) / this.gap[i]);
         if (this.points[i].label > 0) plus += value;
@@ -137,7 +148,8 @@ cgro.memorizer = (() => {
 
     /** f_S of Lemma 4.5, with hard indicators. @param {number} x @param {number} y */
     hardAt(x, y) {
-      let inside = 0, sum = 0;
+      let inside = 0,
+        sum = 0;
       for (const point of this.points) {
         if (lengthOf(this.p, x - point.x, y - point.y) > this.radius) continue;
         inside++;
@@ -149,7 +161,8 @@ cgro.memorizer = (() => {
     /** Lower bounds of y F on every training ball (certificates A and A'). @returns {number[]} */
     certificate() {
       return this.points.map((one) => {
-        let lost = 0, met = false;
+        let lost = 0,
+          met = false;
         this.points.forEach((other, k) => {
           if (other.label === one.label) return;
           const value = 1 - this.leastExcess(one, other) / this.gap[k];
@@ -163,7 +176,9 @@ cgro.memorizer = (() => {
 
     /** The least z of one point's indicator on the ball of another. @param {Point} at @param {Point} of */
     leastExcess(at, of) {
-      const dx = Math.abs(at.x - of.x), dy = Math.abs(at.y - of.y), both = this.radius + this.inner;
+      const dx = Math.abs(at.x - of.x),
+        dy = Math.abs(at.y - of.y),
+        both = this.radius + this.inner;
       if (this.p === "inf") return relu(dx - both) + relu(dy - both);
       if (this.p === "1") return relu(dx + dy - both);
       return relu(relu(Math.sqrt(dx * dx + dy * dy) - this.radius) ** 2 - this.threshold);
@@ -177,12 +192,18 @@ cgro.memorizer = (() => {
   function fittedLine(points) {
     const n = points.length;
     const mean = (/** @type {(p: Point) => number} */ f) => points.reduce((sum, p) => sum + f(p), 0) / n;
-    const mx = mean((p) => p.x), my = mean((p) => p.y), ml = mean((p) => p.label);
-    const xx = mean((p) => (p.x - mx) ** 2), yy = mean((p) => (p.y - my) ** 2), xy = mean((p) => (p.x - mx) * (p.y - my));
-    const xl = mean((p) => (p.x - mx) * (p.label - ml)), yl = mean((p) => (p.y - my) * (p.label - ml));
+    const mx = mean((p) => p.x),
+      my = mean((p) => p.y),
+      ml = mean((p) => p.label);
+    const xx = mean((p) => (p.x - mx) ** 2),
+      yy = mean((p) => (p.y - my) ** 2),
+      xy = mean((p) => (p.x - mx) * (p.y - my));
+    const xl = mean((p) => (p.x - mx) * (p.label - ml)),
+      yl = mean((p) => (p.y - my) * (p.label - ml));
     const determinant = xx * yy - xy * xy;
     if (!(determinant > 1e-12)) return null;
-    const a = (yy * xl - xy * yl) / determinant, b = (xx * yl - xy * xl) / determinant;
+    const a = (yy * xl - xy * yl) / determinant,
+      b = (xx * yl - xy * xl) / determinant;
     const size = Math.hypot(a, b);
     if (!(size > 1e-9)) return null;
     const scale = 4 / size;

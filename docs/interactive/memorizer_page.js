@@ -21,15 +21,32 @@ cgro.page = (() => {
   const STEEPNESS = 4;
   /** @type {[number, number, 1 | -1][]} */
   const EXAMPLE = [
-    [0.2, 0.25, -1], [0.33, 0.6, -1], [0.12, 0.8, -1], [0.45, 0.2, -1], [0.72, 0.55, -1], [0.25, 0.42, -1],
-    [0.62, 0.85, 1], [0.85, 0.3, 1], [0.9, 0.78, 1], [0.65, 0.28, 1], [0.45, 0.79, 1], [0.3, 0.9, 1],
+    [0.2, 0.25, -1],
+    [0.33, 0.6, -1],
+    [0.12, 0.8, -1],
+    [0.45, 0.2, -1],
+    [0.72, 0.55, -1],
+    [0.25, 0.42, -1],
+    [0.62, 0.85, 1],
+    [0.85, 0.3, 1],
+    [0.9, 0.78, 1],
+    [0.65, 0.28, 1],
+    [0.45, 0.79, 1],
+    [0.3, 0.9, 1],
   ];
   const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 
   /** @returns {Memory} */
   function fresh() {
-    return {points: EXAMPLE.map(([x, y, label]) => ({x, y, label})), p: "inf", radius: 0.06, ramp: null, line: null, shown: "F"};
+    return {
+      points: EXAMPLE.map(([x, y, label]) => ({x, y, label})),
+      p: "inf",
+      radius: 0.06,
+      ramp: null,
+      line: null,
+      shown: "F",
+    };
   }
 
   /** The part of the address behind #. @param {Memory} m */
@@ -56,7 +73,8 @@ cgro.page = (() => {
     found.radius = number(given.get("radius"), 0.001, 0.5) ?? found.radius;
     found.ramp = number(given.get("ramp"), 0.001, 1);
     const line = (given.get("line") ?? "").split(",");
-    const angle = number(line[0], -180, 180), offset = number(line[1] ?? null, -2, 2);
+    const angle = number(line[0], -180, 180),
+      offset = number(line[1] ?? null, -2, 2);
     if (angle !== null && offset !== null) found.line = {angle, offset};
     if (given.has("points")) {
       found.points = [];
@@ -81,26 +99,36 @@ cgro.page = (() => {
   /** @type {number | null} point that is being dragged. */
   let dragged = null;
 
-  /** A line by its angle and its distance from the middle of the square. @param {{angle: number, offset: number}} of @returns {Line} */
+  /**
+   * A line by its angle and its distance from the middle of the square.
+   * @param {{angle: number, offset: number}} of
+   * @returns {Line}
+   */
   function lineOf({angle, offset}) {
-    const a = STEEPNESS * Math.cos((angle * Math.PI) / 180), b = STEEPNESS * Math.sin((angle * Math.PI) / 180);
+    const a = STEEPNESS * Math.cos((angle * Math.PI) / 180),
+      b = STEEPNESS * Math.sin((angle * Math.PI) / 180);
     return {a, b, c: -STEEPNESS * offset - (a + b) / 2};
   }
 
   /** Angle and offset of a line. @param {Line} line */
   function shapeOf({a, b, c}) {
-    return {angle: Math.round((Math.atan2(b, a) * 180) / Math.PI), offset: Math.round(-100 * ((c + (a + b) / 2) / STEEPNESS)) / 100};
+    return {
+      angle: Math.round((Math.atan2(b, a) * 180) / Math.PI),
+      offset: Math.round(-100 * ((c + (a + b) / 2) / STEEPNESS)) / 100,
+    };
   }
 
   /** Compute everything anew. */
   function update() {
-    clean = memory.line ? lineOf(memory.line) : fittedLine(memory.points) ?? lineOf({angle: 0, offset: 0});
+    clean = memory.line ? lineOf(memory.line) : (fittedLine(memory.points) ?? lineOf({angle: 0, offset: 0}));
     const why = refusal(memory.points, memory.p, memory.radius);
     built = why ? null : new Memorizer(memory.points, memory.p, memory.radius, clean, memory.ramp);
     if (byId("refused").textContent !== why) byId("refused").textContent = why;
-    const answer = built && memory.shown !== "clean"
-      ? (/** @type {number} */ x, /** @type {number} */ y) => (memory.shown === "F" ? built.at(x, y) : built.hardAt(x, y))
-      : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
+    const answer =
+      built && memory.shown !== "clean"
+        ? (/** @type {number} */ x, /** @type {number} */ y) =>
+            memory.shown === "F" ? built.at(x, y) : built.hardAt(x, y)
+        : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
     plane.regions(answer);
     history.replaceState(null, "", `#${addressOf(memory)}`);
     draw();
@@ -113,8 +141,12 @@ cgro.page = (() => {
   function draw() {
     const found = separation(memory.points, memory.p);
     plane.draw({
-      points: memory.points, p: memory.p, radius: memory.radius, cross,
-      reach: built && memory.shown === "F" ? built.ramp.map((/** @type {number} */ width) => built.inner + width) : null,
+      points: memory.points,
+      p: memory.p,
+      radius: memory.radius,
+      cross,
+      reach:
+        built && memory.shown === "F" ? built.ramp.map((/** @type {number} */ width) => built.inner + width) : null,
       clash: !built && found ? found.pair : [],
       focused: document.activeElement === byId("plane"),
     });
@@ -153,8 +185,11 @@ cgro.page = (() => {
       return;
     }
     const margins = built.certificate();
-    const least = Math.min(...margins), failed = margins.filter((/** @type {number} */ m) => !(m > 0)).length;
-    const open = memory.points.filter((q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > reachOfBall())).length;
+    const least = Math.min(...margins),
+      failed = margins.filter((/** @type {number} */ m) => !(m > 0)).length;
+    const open = memory.points.filter(
+      (q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > reachOfBall()),
+    ).length;
     byId("verdict").textContent = failed
       ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach into them. Take a narrower ramp.`
       : `Certified: y F ≥ ${short(least)} on all ${n} training balls. Robust training error 0.`;
@@ -164,7 +199,10 @@ cgro.page = (() => {
       row(["clean model alone: training balls not robust", open]),
       row(["least certified y F", least]),
       row(["parameters of the clean model, non-zero", counts.clean]),
-      row([`indicators, by the formula ${{inf: "6ND + N", 1: "3ND + 4N + D", 2: `ND + 4N + (8m−1)D + m, m = ${built.depth}`}[memory.p]}`, counts.generic]),
+      row([
+        `indicators, by the formula ${{inf: "6ND + N", 1: "3ND + 4N + D", 2: `ND + 4N + (8m−1)D + m, m = ${built.depth}`}[memory.p]}`,
+        counts.generic,
+      ]),
       row(["extra parameters of memory, counted in the network", counts.memory]),
       row(["extra parameters over N D", counts.memory / (2 * n)]),
       row(["all parameters of the network, non-zero", counts.total]),
@@ -176,7 +214,11 @@ cgro.page = (() => {
 
   /** By how much the clean score can fall within a ball: radius times the dual norm of its gradient. */
   function reachOfBall() {
-    const dual = {inf: Math.abs(clean.a) + Math.abs(clean.b), 1: Math.max(Math.abs(clean.a), Math.abs(clean.b)), 2: Math.hypot(clean.a, clean.b)};
+    const dual = {
+      inf: Math.abs(clean.a) + Math.abs(clean.b),
+      1: Math.max(Math.abs(clean.a), Math.abs(clean.b)),
+      2: Math.hypot(clean.a, clean.b),
+    };
     return memory.radius * dual[memory.p];
   }
 
@@ -190,10 +232,20 @@ cgro.page = (() => {
   function showPoints() {
     const found = separation(memory.points, memory.p);
     const margins = built ? built.certificate() : [];
-    byId("points").replaceChildren(...memory.points.map((q, i) => row([
-      String(i + 1), q.x, q.y, q.label > 0 ? "+1" : "−1", found ? found.nearest[i] : "none", built ? built.ramp[i] : "refused",
-      built ? margins[i] : "refused", clean.a * q.x + clean.b * q.y + clean.c,
-    ])));
+    byId("points").replaceChildren(
+      ...memory.points.map((q, i) =>
+        row([
+          String(i + 1),
+          q.x,
+          q.y,
+          q.label > 0 ? "+1" : "−1",
+          found ? found.nearest[i] : "none",
+          built ? built.ramp[i] : "refused",
+          built ? margins[i] : "refused",
+          clean.a * q.x + clean.b * q.y + clean.c,
+        ]),
+      ),
+    );
   }
 
   function showSettings() {
@@ -216,7 +268,8 @@ cgro.page = (() => {
     input("auto").checked = memory.ramp === null;
     const width = memory.ramp ?? (built ? Math.min(...built.ramp) : 0.05);
     input("ramp").value = String(width);
-    byId("ramp-value").textContent = memory.ramp === null ? (built ? `from ${short(+width.toPrecision(3))}` : "") : String(width);
+    byId("ramp-value").textContent =
+      memory.ramp === null ? (built ? `from ${short(+width.toPrecision(3))}` : "") : String(width);
     byId("command").textContent = command();
   }
 
@@ -229,7 +282,8 @@ cgro.page = (() => {
 
   /** The nearest point within reach, or -1. @param {number} x @param {number} y @param {number} reach */
   function nearest(x, y, reach) {
-    let best = -1, distance = reach;
+    let best = -1,
+      distance = reach;
     memory.points.forEach((q, i) => {
       const d = Math.hypot(q.x - x, q.y - y);
       if (d <= distance) {
@@ -269,7 +323,9 @@ cgro.page = (() => {
     }
     memory.points = [...memory.points, {x, y, label: which > 0 ? 1 : -1}];
     update();
-    tell(`Point ${memory.points.length} of class ${which > 0 ? "+1" : "−1"} placed at (${x}, ${y}). ${byId("verdict").textContent}`);
+    tell(
+      `Point ${memory.points.length} of class ${which > 0 ? "+1" : "−1"} placed at (${x}, ${y}). ${byId("verdict").textContent}`,
+    );
   }
 
   /** @param {string} text */
@@ -326,7 +382,8 @@ cgro.page = (() => {
     });
     for (const name of ["pointerup", "pointercancel"]) {
       area.addEventListener(name, () => {
-        if (dragged !== null) tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
+        if (dragged !== null)
+          tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
         dragged = null;
       });
     }
@@ -341,10 +398,12 @@ cgro.page = (() => {
 
   function listen() {
     const onRadio = (/** @type {string} */ name, /** @type {(value: any) => void} */ take) => {
-      document.querySelectorAll(`input[name=${name}]`).forEach((radio) => radio.addEventListener("change", () => {
-        take(/** @type {HTMLInputElement} */ (radio).value);
-        tell(byId("verdict").textContent ?? "");
-      }));
+      document.querySelectorAll(`input[name=${name}]`).forEach((radio) =>
+        radio.addEventListener("change", () => {
+          take(/** @type {HTMLInputElement} */ (radio).value);
+          tell(byId("verdict").textContent ?? "");
+        }),
+      );
     };
     onRadio("p", (p) => choose({p}));
     onRadio("shown", (shown) => choose({shown}));
@@ -355,7 +414,9 @@ cgro.page = (() => {
     input("offset").addEventListener("input", moved);
     input("fit").addEventListener("change", () => choose({line: input("fit").checked ? null : shapeOf(clean)}));
     input("ramp").addEventListener("input", () => choose({ramp: Number(input("ramp").value)}));
-    input("auto").addEventListener("change", () => choose({ramp: input("auto").checked ? null : Number(input("ramp").value)}));
+    input("auto").addEventListener("change", () =>
+      choose({ramp: input("auto").checked ? null : Number(input("ramp").value)}),
+    );
     byId("example").addEventListener("click", () => choose({points: fresh().points}));
     byId("clear").addEventListener("click", () => choose({points: []}));
     byId("save").addEventListener("click", save);
@@ -365,7 +426,9 @@ cgro.page = (() => {
       update();
     });
     addEventListener("beforeprint", () => {
-      document.querySelectorAll("details").forEach((part) => { part.open = true; });
+      document.querySelectorAll("details").forEach((part) => {
+        part.open = true;
+      });
       update();
     });
     addEventListener("afterprint", update);
@@ -394,9 +457,16 @@ cgro.page = (() => {
   listenToPlane();
   update();
   return {
-    get memory() { return memory; },
-    get built() { return built; },
-    get clean() { return clean; },
-    choose, command,
+    get memory() {
+      return memory;
+    },
+    get built() {
+      return built;
+    },
+    get clean() {
+      return clean;
+    },
+    choose,
+    command,
   };
 })();

@@ -9,7 +9,12 @@ globalThis.cgro = cgro;
 cgro.network = (() => {
   const DIM = 2;
 
-  /** @param {number} nIn @param {number[]} bias @param {[number, number, number][]} entries row, column, value @returns {Layer} */
+  /**
+   * @param {number} nIn
+   * @param {number[]} bias
+   * @param {[number, number, number][]} entries row, column, value
+   * @returns {Layer}
+   */
   function layer(nIn, bias, entries) {
     return {nIn, bias, entries: entries.filter((entry) => entry[2] !== 0)};
   }
@@ -34,8 +39,8 @@ cgro.network = (() => {
 
   /** p = inf: z_i = sum_j ReLU(x_j - x_ij - inner) + ReLU(x_ij - inner - x_j). 6 N D + N parameters. */
   function box(/** @type {any} */ m) {
-    /** @type {[number, number, number][]} */
-    const first = [], second = [];
+    const first = /** @type {[number, number, number][]} */ ([]);
+    const second = /** @type {[number, number, number][]} */ ([]);
     const bias = /** @type {number[]} */ ([]);
     m.points.forEach((/** @type {Point} */ point, /** @type {number} */ i) => {
       [point.x, point.y].forEach((center, j) => {
@@ -46,14 +51,22 @@ cgro.network = (() => {
         }
       });
     });
-    return [layer(DIM, bias, first), layer(bias.length, m.points.map(() => 1), second)];
+    return [
+      layer(DIM, bias, first),
+      layer(
+        bias.length,
+        m.points.map(() => 1),
+        second,
+      ),
+    ];
   }
 
   /** p = 1: z_i = ReLU(2 sum_j ReLU(x_j - x_ij) - S(x) + S_i - inner). 3 N D + 4 N + D parameters. */
   function lean(/** @type {any} */ m) {
-    const n = m.points.length, size = n * DIM;
-    /** @type {[number, number, number][]} */
-    const first = [], second = [];
+    const n = m.points.length,
+      size = n * DIM;
+    const first = /** @type {[number, number, number][]} */ ([]);
+    const second = /** @type {[number, number, number][]} */ ([]);
     const bias = /** @type {number[]} */ ([]);
     m.points.forEach((/** @type {Point} */ point, /** @type {number} */ i) => {
       [point.x, point.y].forEach((center, j) => {
@@ -71,10 +84,17 @@ cgro.network = (() => {
   /** z -> 1 - z / gap. */
   function closing(/** @type {any} */ m) {
     const n = m.points.length;
-    return layer(n, Array(n).fill(1), m.gap.map((/** @type {number} */ gap, /** @type {number} */ i) => [i, i, -1 / gap]));
+    return layer(
+      n,
+      Array(n).fill(1),
+      m.gap.map((/** @type {number} */ gap, /** @type {number} */ i) => [i, i, -1 / gap]),
+    );
   }
 
-  /** p = 2: z_i = ReLU(q(x) - 2 <x_i, x> + |x_i|^2 - t), the squares q(x) shared. N D + 4 N + (8 m - 1) D + m parameters. */
+  /**
+   * p = 2: z_i = ReLU(q(x) - 2 <x_i, x> + |x_i|^2 - t), the squares q(x) shared. N D + 4 N + (8 m - 1) D + m
+   * parameters.
+   */
   function shared(/** @type {any} */ m) {
     // Neurons of a level: r = T (2), r' = T - 1/2 (2), u carried on (2), the running sum (1). In the first one r is u.
     /** @type {[number, number, number][]} */
@@ -109,19 +129,28 @@ cgro.network = (() => {
     return [...layers, layer(DIM + 1, offset, entries), closing(m)];
   }
 
-  /** Networks on the same input as one; a shorter one carries its outputs on. @param {Layer[][]} branches @returns {Layer[]} */
+  /**
+   * Networks on the same input as one; a shorter one carries its outputs on.
+   * @param {Layer[][]} branches
+   * @returns {Layer[]}
+   */
   function sideBySide(branches) {
     const depth = Math.max(...branches.map((branch) => branch.length));
     const padded = branches.map((branch) => {
       const wide = branch[branch.length - 1].bias.length;
-      const carry = layer(wide, Array(wide).fill(0), Array.from({length: wide}, (_, i) => [i, i, 1]));
+      const carry = layer(
+        wide,
+        Array(wide).fill(0),
+        Array.from({length: wide}, (_, i) => [i, i, 1]),
+      );
       return [...branch, ...Array(depth - branch.length).fill(carry)];
     });
     return Array.from({length: depth}, (_, level) => {
       const joined = /** @type {Layer} */ ({nIn: level ? 0 : DIM, bias: [], entries: []});
       for (const branch of padded) {
         const each = branch[level];
-        const row = joined.bias.length, column = level ? joined.nIn : 0;
+        const row = joined.bias.length,
+          column = level ? joined.nIn : 0;
         for (const [r, c, value] of each.entries) joined.entries.push([r + row, c + column, value]);
         joined.bias.push(...each.bias);
         if (level) joined.nIn += each.nIn;
@@ -137,15 +166,54 @@ cgro.network = (() => {
     const memory = [...indicators, layer(m.points.length, [0, 0], sums)];
     // 1 - f, then 2 - ReLU(1 - f): c + 1 with c the clipped score.
     const {a, b, c} = m.clean;
-    const clean = [layer(DIM, [1 - c], [[0, 0, -a], [0, 1, -b]]), layer(1, [2], [[0, 0, -1]])];
+    const clean = [
+      layer(
+        DIM,
+        [1 - c],
+        [
+          [0, 0, -a],
+          [0, 1, -b],
+        ],
+      ),
+      layer(1, [2], [[0, 0, -1]]),
+    ];
     const above = cgro.memorizer.ABOVE_ONE;
-    const join = layer(3, [-1, 1, 0, 0], [
-      [0, 0, 1], [0, 1, -above], [0, 2, -above], [1, 0, -1], [1, 1, -above], [1, 2, -above], [2, 1, 1], [3, 2, 1],
-    ]);
-    return [...sideBySide([clean, memory]), join, layer(4, [0], [[0, 0, 1], [0, 1, -1], [0, 2, -1], [0, 3, 1]])];
+    const join = layer(
+      3,
+      [-1, 1, 0, 0],
+      [
+        [0, 0, 1],
+        [0, 1, -above],
+        [0, 2, -above],
+        [1, 0, -1],
+        [1, 1, -above],
+        [1, 2, -above],
+        [2, 1, 1],
+        [3, 2, 1],
+      ],
+    );
+    return [
+      ...sideBySide([clean, memory]),
+      join,
+      layer(
+        4,
+        [0],
+        [
+          [0, 0, 1],
+          [0, 1, -1],
+          [0, 2, -1],
+          [0, 3, 1],
+        ],
+      ),
+    ];
   }
 
-  /** Parameters of the indicators when no input is zero (Theorem 4.4). @param {Norm} p @param {number} n @param {number} depth */
+  /**
+   * Parameters of the indicators when no input is zero (Theorem 4.4).
+   * @param {Norm} p
+   * @param {number} n
+   * @param {number} depth
+   */
   function generic(p, n, depth) {
     if (p === "inf") return 6 * n * DIM + n;
     return p === "1" ? 3 * n * DIM + 4 * n + DIM : n * DIM + 4 * n + (8 * depth - 1) * DIM + depth;
@@ -160,7 +228,14 @@ cgro.network = (() => {
     const clean = [a, b, c].filter((value) => value !== 0).length;
     const layers = writtenOut(m);
     const total = countNonZero(layers);
-    return {total, clean, memory: total - clean, generic: generic(m.p, m.points.length, m.depth), depth: layers.length, layers};
+    return {
+      total,
+      clean,
+      memory: total - clean,
+      generic: generic(m.p, m.points.length, m.depth),
+      depth: layers.length,
+      layers,
+    };
   }
 
   return {writtenOut, evaluate, parameters, countNonZero, generic};

@@ -16,7 +16,12 @@ cgro.npz = (() => {
     return (c ^ 0xffffffff) >>> 0;
   }
 
-  /** An array in numpy's format 1.0. @param {Float32Array | BigInt64Array} values @param {string} type @param {string} shape */
+  /**
+   * An array in numpy's format 1.0.
+   * @param {Float32Array | BigInt64Array} values
+   * @param {string} type
+   * @param {string} shape
+   */
   function array(values, type, shape) {
     const text = `{'descr': '${type}', 'fortran_order': False, 'shape': ${shape}, }`;
     const wide = Math.ceil((10 + text.length + 1) / 64) * 64;
@@ -29,7 +34,8 @@ cgro.npz = (() => {
 
   /** @param {Record<string, Uint8Array>} files @returns {Uint8Array} */
   function zip(files) {
-    const parts = [], entries = [];
+    const parts = [],
+      entries = [];
     let at = 0;
     for (const [name, bytes] of Object.entries(files)) {
       const title = new TextEncoder().encode(name);
@@ -63,11 +69,18 @@ cgro.npz = (() => {
     return out;
   }
 
-  /** @param {Point[]} points @returns {Uint8Array} labels -1 and +1 as classes 0 and 1; the test set is the training set. */
+  /**
+   * @param {Point[]} points
+   * @returns {Uint8Array} labels -1 and +1 as classes 0 and 1; the test set is the training set.
+   */
   function ofPoints(points) {
     const n = points.length;
     const x = array(Float32Array.from(points.flatMap((p) => [p.x, p.y])), "<f4", `(${n}, 1, 1, 2)`);
-    const y = array(BigInt64Array.from(points, (p) => (p.label > 0 ? 1n : 0n)), "<i8", `(${n},)`);
+    const y = array(
+      BigInt64Array.from(points, (p) => (p.label > 0 ? 1n : 0n)),
+      "<i8",
+      `(${n},)`,
+    );
     return zip({"x.npy": x, "y.npy": y, "x_test.npy": x, "y_test.npy": y});
   }
 

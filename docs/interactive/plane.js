@@ -29,11 +29,15 @@ cgro.plane = (() => {
       this.size = 0;
     }
 
-    /** Paint the answers into a picture of their own: it changes less often than the crosshair. @param {(x: number, y: number) => number} answer */
+    /**
+     * Paint the answers into a picture of their own: it changes less often than the crosshair.
+     * @param {(x: number, y: number) => number} answer
+     */
     regions(answer) {
       const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
       const image = context.createImageData(CELLS, CELLS);
-      const plus = channels(color("plus")), minus = channels(color("minus"));
+      const plus = channels(color("plus")),
+        minus = channels(color("minus"));
       for (let j = 0; j < CELLS; j++) {
         for (let i = 0; i < CELLS; i++) {
           const value = answer((i + 0.5) / CELLS, 1 - (j + 0.5) / CELLS);
@@ -92,9 +96,18 @@ cgro.plane = (() => {
       this.crosshair(cross, focused);
     }
 
-    ball(/** @type {Point} */ {x, y}, /** @type {Norm} */ p, /** @type {number} */ r, /** @type {string} */ name, /** @type {number[]} */ dash, /** @type {number} */ width) {
+    ball(
+      /** @type {Point} */ {x, y},
+      /** @type {Norm} */ p,
+      /** @type {number} */ r,
+      /** @type {string} */ name,
+      /** @type {number[]} */ dash,
+      /** @type {number} */ width,
+    ) {
       const c = this.context;
-      const size = r * (this.size - 2 * EDGE), left = this.px(x), top = this.py(y);
+      const size = r * (this.size - 2 * EDGE),
+        left = this.px(x),
+        top = this.py(y);
       c.strokeStyle = color(name);
       c.lineWidth = width;
       c.setLineDash(dash);
@@ -116,7 +129,8 @@ cgro.plane = (() => {
     /** A class has a shape as well as a color: plus in a circle, minus in a square. */
     point(/** @type {Point} */ {x, y, label}, /** @type {number} */ i) {
       const c = this.context;
-      const left = this.px(x), top = this.py(y);
+      const left = this.px(x),
+        top = this.py(y);
       c.fillStyle = color(label > 0 ? "plus" : "minus");
       c.strokeStyle = color("back");
       c.lineWidth = 1.5;
@@ -143,8 +157,13 @@ cgro.plane = (() => {
 
     crosshair(/** @type {{x: number, y: number}} */ {x, y}, /** @type {boolean} */ focused) {
       const c = this.context;
-      const left = this.px(x), top = this.py(y), arm = focused ? 14 : 9;
-      for (const [name, width] of /** @type {[string, number][]} */ ([["back", 4], ["text", 1.6]])) {
+      const left = this.px(x),
+        top = this.py(y),
+        arm = focused ? 14 : 9;
+      for (const [name, width] of /** @type {[string, number][]} */ ([
+        ["back", 4],
+        ["text", 1.6],
+      ])) {
         c.strokeStyle = color(name);
         c.lineWidth = width;
         c.beginPath();

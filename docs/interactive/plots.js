@@ -1,4 +1,4 @@
-/* Line charts on a canvas: axes, lines, dots, marks. Colors are the page's (page.css), so that dark, light and print hold. */
+/* Line charts on a canvas: axes, lines, dots, marks. Colors are the page's (page.css): dark, light and print hold. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
@@ -16,19 +16,31 @@ globalThis.cgro = cgro;
 /** @typedef {{color: string, dash?: number[], width?: number, points: [number, number][]}} Curve */
 
 cgro.plots = (() => {
-  const LEFT = 54, RIGHT = 14, TOP = 44, BOTTOM = 44;
+  const LEFT = 54,
+    RIGHT = 14,
+    TOP = 44,
+    BOTTOM = 44;
   const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
 
-  /** Colors of the page since the last drawing began: to ask for the style at every stroke takes longer than to draw. */
+  /**
+   * Colors of the page since the last drawing began: to ask for the style at every stroke takes longer than to draw.
+   */
   const known = new Map();
 
   /** A color of the page. @param {string} name such as "signal" @returns {string} */
   function color(name) {
-    if (!known.has(name)) known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+    if (!known.has(name))
+      known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
     return known.get(name);
   }
 
-  /** Round numbers between two ends. @param {number} low @param {number} high @param {number} most @returns {number[]} */
+  /**
+   * Round numbers between two ends.
+   * @param {number} low
+   * @param {number} high
+   * @param {number} most
+   * @returns {number[]}
+   */
   function roundNumbers(low, high, most) {
     const rough = (high - low) / most;
     const unit = 10 ** Math.floor(Math.log10(rough));
@@ -53,7 +65,11 @@ cgro.plots = (() => {
 
   /** One chart; draws itself anew when its size, the colors or the printer ask for it. */
   class Chart {
-    /** @param {HTMLCanvasElement} canvas @param {(chart: Chart) => void} paint @param {number} [ratio] height over width. */
+    /**
+     * @param {HTMLCanvasElement} canvas
+     * @param {(chart: Chart) => void} paint
+     * @param {number} [ratio] height over width.
+     */
     constructor(canvas, paint, ratio = 0.68) {
       this.canvas = canvas;
       this.paint = paint;
@@ -113,7 +129,9 @@ cgro.plots = (() => {
       c.textAlign = "center";
       c.textBaseline = "top";
       const bottom = this.height - BOTTOM;
-      const ticksX = this.x.ticks ?? (this.x.log ? powers(this.x.low, this.x.high) : roundNumbers(this.x.low, this.x.high, this.width / 90));
+      const ticksX =
+        this.x.ticks ??
+        (this.x.log ? powers(this.x.low, this.x.high) : roundNumbers(this.x.low, this.x.high, this.width / 90));
       for (const value of ticksX) {
         this.rule([this.px(value), TOP], [this.px(value), bottom], "grid");
         c.fillStyle = color("soft");
@@ -121,7 +139,9 @@ cgro.plots = (() => {
       }
       c.textAlign = "right";
       c.textBaseline = "middle";
-      const ticksY = this.y.log ? powers(this.y.low, this.y.high) : roundNumbers(this.y.low, this.y.high, this.height / 60);
+      const ticksY = this.y.log
+        ? powers(this.y.low, this.y.high)
+        : roundNumbers(this.y.low, this.y.high, this.height / 60);
       for (const value of ticksY) {
         this.rule([LEFT, this.py(value)], [this.width - RIGHT, this.py(value)], "grid");
         c.fillStyle = color("soft");
@@ -139,7 +159,12 @@ cgro.plots = (() => {
     }
 
     /** A straight line between two places. */
-    rule(/** @type {number[]} */ from, /** @type {number[]} */ to, /** @type {string} */ name, /** @type {number[]} */ dash = []) {
+    rule(
+      /** @type {number[]} */ from,
+      /** @type {number[]} */ to,
+      /** @type {string} */ name,
+      /** @type {number[]} */ dash = [],
+    ) {
       const c = this.context;
       c.strokeStyle = color(name);
       c.setLineDash(dash);
@@ -183,7 +208,8 @@ cgro.plots = (() => {
     /** A word above the axes, between two values of x; left out where it has no room. */
     heading(/** @type {string} */ word, /** @type {number} */ from, /** @type {number} */ to) {
       const c = this.context;
-      const left = this.px(from), right = this.px(to);
+      const left = this.px(from),
+        right = this.px(to);
       if (c.measureText(word).width > right - left) return;
       c.fillStyle = color("soft");
       c.textAlign = "center";
@@ -205,7 +231,12 @@ cgro.plots = (() => {
     }
 
     /** Words at a place of the axes. */
-    words(/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y, /** @type {CanvasTextAlign} */ align = "center") {
+    words(
+      /** @type {string} */ text,
+      /** @type {number} */ x,
+      /** @type {number} */ y,
+      /** @type {CanvasTextAlign} */ align = "center",
+    ) {
       const c = this.context;
       c.fillStyle = color("text");
       c.textAlign = align;

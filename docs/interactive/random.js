@@ -3,9 +3,9 @@
    MersenneTwister  torch.Generator on a CPU: training examples and initial filters (data/patches.py, patch_cnn.py)
    Pcg64            numpy.random.default_rng([seed, stream]): unseen examples and fresh noise (dynamics/unseen.py)
 
-   Integers and uniform numbers are equal bit for bit. Normal numbers of torch are Box and Muller's: cosine and logarithm
-   of two mathematical libraries may differ in the last bit. Those of numpy come from tables, and are equal but for the
-   rare ones that need a logarithm. 64-bit integers are pairs of 32-bit ones: BigInt would take ten times as long. */
+   Integers and uniform numbers are equal bit for bit. Normal numbers of torch are Box and Muller's: cosine and
+   logarithm of two mathematical libraries may differ in the last bit. Those of numpy come from tables, and are equal but
+   for the rare ones that need a logarithm. 64-bit integers are pairs of 32-bit ones, as BigInt is slower. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
@@ -130,14 +130,20 @@ cgro.random = (() => {
 
   /** The upper 32 bits of a 64-bit product. @param {number} a @param {number} b @returns {number} */
   function upper(a, b) {
-    const a0 = a & 0xffff, a1 = a >>> 16, b0 = b & 0xffff, b1 = b >>> 16;
+    const a0 = a & 0xffff,
+      a1 = a >>> 16,
+      b0 = b & 0xffff,
+      b1 = b >>> 16;
     const middle = a1 * b0 + ((a0 * b0) >>> 16);
     const rest = a0 * b1 + (middle % 65536);
     return (a1 * b1 + Math.floor(middle / 65536) + Math.floor(rest / 65536)) >>> 0;
   }
 
   /** The multiplier's words. */
-  const m0 = 0x9fccf645, m1 = 0x4385df64, m2 = 0x1fc65da4, m3 = 0x2360ed05;
+  const m0 = 0x9fccf645,
+    m1 = 0x4385df64,
+    m2 = 0x1fc65da4,
+    m3 = 0x2360ed05;
 
   /** O'Neill's PCG-XSL-RR 128/64, as numpy seeds and reads it. Words are in order of significance, the least first. */
   class Pcg64 {
@@ -170,7 +176,10 @@ cgro.random = (() => {
 
     /** state <- multiplier state + increment, modulo 2^128. */
     advance() {
-      const s0 = this.state[0], s1 = this.state[1], s2 = this.state[2], s3 = this.state[3];
+      const s0 = this.state[0],
+        s1 = this.state[1],
+        s2 = this.state[2],
+        s3 = this.state[3];
       const inc = this.increment;
       let sum = (Math.imul(s0, m0) >>> 0) + inc[0];
       this.state[0] = sum;
@@ -190,10 +199,16 @@ cgro.random = (() => {
     /** The next 64 bits, into `high` and `low`. */
     next() {
       this.advance();
-      const s0 = this.state[0], s1 = this.state[1], s2 = this.state[2], s3 = this.state[3];
-      const high = s3 ^ s1, low = s2 ^ s0, turn = s3 >>> 26;
+      const s0 = this.state[0],
+        s1 = this.state[1],
+        s2 = this.state[2],
+        s3 = this.state[3];
+      const high = s3 ^ s1,
+        low = s2 ^ s0,
+        turn = s3 >>> 26;
       const by = turn & 31;
-      const a = turn < 32 ? high : low, b = turn < 32 ? low : high;
+      const a = turn < 32 ? high : low,
+        b = turn < 32 ? low : high;
       this.high = (by ? (a >>> by) | (b << (32 - by)) : a) >>> 0;
       this.low = (by ? (b >>> by) | (a << (32 - by)) : b) >>> 0;
     }

@@ -56,8 +56,19 @@ cgro.setting = (() => {
 
   /** @type {Choice} */
   const DEFAULT = {
-    preset: "theorem", patchDim: 100, noiseStd: null, nTrain: 30, nFilters: 48, power: 3, radiusRatio: null,
-    robustWeight: null, lr: null, adversary: "restricted", fresh: 0, seed: 0, nSteps: ALONG_W,
+    preset: "theorem",
+    patchDim: 100,
+    noiseStd: null,
+    nTrain: 30,
+    nFilters: 48,
+    power: 3,
+    radiusRatio: null,
+    robustWeight: null,
+    lr: null,
+    adversary: "restricted",
+    fresh: 0,
+    seed: 0,
+    nSteps: ALONG_W,
   };
 
   /** delta / alpha of a preset. @param {string} preset @param {number} d @returns {number} */
@@ -96,9 +107,17 @@ cgro.setting = (() => {
 
   /** Flags of `cgro dynamics` and keys of the page's address. @type {[keyof Choice, string][]} */
   const FLAGS = [
-    ["patchDim", "patch-dim"], ["noiseStd", "noise-std"], ["nTrain", "n-train"], ["nFilters", "n-filters"],
-    ["power", "activation-power"], ["radiusRatio", "radius-ratio"], ["robustWeight", "robust-weight"], ["lr", "lr"],
-    ["adversary", "adversary"], ["seed", "seed"], ["nSteps", "n-steps"],
+    ["patchDim", "patch-dim"],
+    ["noiseStd", "noise-std"],
+    ["nTrain", "n-train"],
+    ["nFilters", "n-filters"],
+    ["power", "activation-power"],
+    ["radiusRatio", "radius-ratio"],
+    ["robustWeight", "robust-weight"],
+    ["lr", "lr"],
+    ["adversary", "adversary"],
+    ["seed", "seed"],
+    ["nSteps", "n-steps"],
   ];
 
   /** The command that does the same. @param {Choice} choice @returns {string} */
@@ -121,9 +140,17 @@ cgro.setting = (() => {
 
   /** What a value may be; an address is data from outside. @type {Record<string, [number, number, boolean]>} */
   const RANGES = {
-    patchDim: [16, 1600, true], noiseStd: [0.001, 10, false], nTrain: [1, 1200, true], nFilters: [2, 96, true],
-    power: [2, 4, false], radiusRatio: [0, 3, false], robustWeight: [0, 1, false], lr: [1e-6, 1, false],
-    fresh: [0, 1, false], seed: [0, 4294967295, true], nSteps: [10, 1000000, true],
+    patchDim: [16, 1600, true],
+    noiseStd: [0.001, 10, false],
+    nTrain: [1, 1200, true],
+    nFilters: [2, 96, true],
+    power: [2, 4, false],
+    radiusRatio: [0, 3, false],
+    robustWeight: [0, 1, false],
+    lr: [1e-6, 1, false],
+    fresh: [0, 1, false],
+    seed: [0, 4294967295, true],
+    nSteps: [10, 1000000, true],
   };
 
   /**
@@ -151,6 +178,14 @@ cgro.setting = (() => {
   }
 
   return {
-    DEFAULT, RANGES, settingOf, commandOf, addressOf, choiceOf, theoremRadiusRatio, presetRadiusRatio, presetRobustWeight,
+    DEFAULT,
+    RANGES,
+    settingOf,
+    commandOf,
+    addressOf,
+    choiceOf,
+    theoremRadiusRatio,
+    presetRadiusRatio,
+    presetRobustWeight,
   };
 })();

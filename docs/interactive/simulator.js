@@ -95,10 +95,10 @@ cgro.simulator = (() => {
       this.y = Float64Array.from(twister.integers(2, n), (bit) => 2 * bit - 1);
       twister.integers(1, n);
       /** (n, d) noise patches, 0 along the signal, which is the first axis. */
-      this.noise = twister.normals(n * d).map((value) => value * noiseStd);
+      this.noise = twister.normals(n * d).map((/** @type {number} */ value) => value * noiseStd);
       for (let i = 0; i < n; i++) this.noise[i * d] = 0;
       twister.integers(2, n);
-      const start = twister.normals(m * d).map((value) => value * initStd);
+      const start = twister.normals(m * d).map((/** @type {number} */ value) => value * initStd);
       /** (m,) signal components of the filters. */
       this.u = new Float64Array(m);
       for (let r = 0; r < m; r++) {
@@ -177,7 +177,8 @@ cgro.simulator = (() => {
       let pull = 0;
       for (let i = 0; i < n; i++) {
         let noise = 0;
-        const from = i * m, to = from + m;
+        const from = i * m,
+          to = from + m;
         if (q === 3) {
           for (let j = from; j < to; j++) {
             const p = z[j] * z[j];
@@ -207,7 +208,10 @@ cgro.simulator = (() => {
       this.step++;
     }
 
-    /** The noise of one step: anew with probability `fresh` per example, else its own. @param {InstanceType<typeof Pcg64>} rng */
+    /**
+     * The noise of one step: anew with probability `fresh` per example, else its own.
+     * @param {InstanceType<typeof Pcg64>} rng
+     */
     drawNoise(rng) {
       const {nTrain: n, patchDim: d, fresh, noiseStd} = this.setting;
       for (let i = 0; i < n; i++) {
@@ -244,7 +248,10 @@ cgro.simulator = (() => {
       const noiseLearned = new Float64Array(n);
       const filterNoise = new Float64Array(m).fill(-Infinity);
       const cleanMargin = new Float64Array(n);
-      let loss = 0, cleanWrong = 0, robustWrong = 0, sum = 0;
+      let loss = 0,
+        cleanWrong = 0,
+        robustWrong = 0,
+        sum = 0;
       for (let i = 0; i < n; i++) {
         let noise = 0;
         for (let r = 0; r < m; r++) {
@@ -255,7 +262,8 @@ cgro.simulator = (() => {
         noise *= this.y[i];
         noiseLearned[i] = noise;
         sum += noise;
-        const clean = this.whole * learned + noise, robust = at * learned + noise;
+        const clean = this.whole * learned + noise,
+          robust = at * learned + noise;
         cleanMargin[i] = clean;
         loss += (1 - robustWeight) * softplusOfMinus(clean) + robustWeight * softplusOfMinus(robust);
         // A margin that is NaN, after a divergence, is a mistake.
@@ -353,9 +361,11 @@ cgro.simulator = (() => {
       const bits = /** @type {Int32Array} */ (this.bits);
       const half = yield* root(covariance, m, this.basis);
       const learned = run.signal();
-      const clean = run.whole * learned, robust = run.worst(learned) * learned;
+      const clean = run.whole * learned,
+        robust = run.worst(learned) * learned;
       const z = new Float64Array(BLOCK * m);
-      let cleanWrong = 0, robustWrong = 0;
+      let cleanWrong = 0,
+        robustWrong = 0;
       for (let first = 0; first < this.n; first += BLOCK) {
         const size = Math.min(BLOCK, this.n - first);
         multiply(z, this.normals.subarray(first * m, (first + size) * m), half, size, m, m);

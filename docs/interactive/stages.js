@@ -19,7 +19,8 @@ cgro.stages = (() => {
     const last = f.length - 1;
     const out = [(f[1] - f[0]) / (t[1] - t[0])];
     for (let i = 1; i < last; i++) {
-      const before = t[i] - t[i - 1], after = t[i + 1] - t[i];
+      const before = t[i] - t[i - 1],
+        after = t[i + 1] - t[i];
       const a = -after / (before * (before + after));
       const b = (after - before) / (before * after);
       const c = before / (after * (before + after));
@@ -48,7 +49,12 @@ cgro.stages = (() => {
   }
 
   /** Where the rate passes a level between two records, on a logarithmic axis of steps. */
-  function crossing(/** @type {number[]} */ t, /** @type {number[]} */ rate, /** @type {number} */ at, /** @type {number} */ level) {
+  function crossing(
+    /** @type {number[]} */ t,
+    /** @type {number[]} */ rate,
+    /** @type {number} */ at,
+    /** @type {number} */ level,
+  ) {
     if (at === 0 || t[at - 1] <= 0 || rate[at] === rate[at - 1]) return t[at];
     const share = Math.min(1, Math.max(0, (level - rate[at - 1]) / (rate[at] - rate[at - 1])));
     return t[at - 1] * (t[at] / t[at - 1]) ** share;
@@ -64,7 +70,10 @@ cgro.stages = (() => {
     if (below === rate.length) return {step: null, reason: "signal growth is still above half of its peak"};
     const step = crossing(t, rate, below, rate[peak] / 2);
     const reached = interpolate(step, t, signal);
-    return {step, reason: `signal growth peaks at step ${t[peak]} and has halved here, at α^q U = ${reached.toPrecision(3)}`};
+    return {
+      step,
+      reason: `signal growth peaks at step ${t[peak]} and has halved here, at α^q U = ${reached.toPrecision(3)}`,
+    };
   }
 
   /** @param {number[]} t @param {number[]} rate @param {number} after @returns {Boundary} */
@@ -76,7 +85,13 @@ cgro.stages = (() => {
     return {step, reason: `noise learning reaches half of its highest rate, ${(2 * half).toPrecision(3)} per step`};
   }
 
-  /** @param {number[]} t @param {number[]} wrong @param {number | null} start @param {number} gain @returns {Boundary} */
+  /**
+   * @param {number[]} t
+   * @param {number[]} wrong
+   * @param {number | null} start
+   * @param {number} gain
+   * @returns {Boundary}
+   */
   function memorizationEnd(t, wrong, start, gain) {
     let right = wrong.length;
     while (right > 0 && !(wrong[right - 1] > 0)) right--;
@@ -89,8 +104,8 @@ cgro.stages = (() => {
   }
 
   /**
-   * The boundaries of the stages, as far as a run has come. While it goes on they are provisional: the last two look for
-   * the highest rate of noise learning so far.
+   * The boundaries of the stages, as far as a run has come. While it goes on they are provisional: the last two look
+   * for the highest rate of noise learning so far.
    * @param {Reading[]} readings @returns {Stages}
    */
   function detect(readings) {
@@ -102,7 +117,8 @@ cgro.stages = (() => {
     const why = unreadable(signal, "signal") || unreadable(noise, "noise");
     if (why) return all({step: null, reason: why});
     const first = growthEnd(t, signal);
-    if (first.step === null) return {...all({step: null, reason: "stage I has no end to count from"}), signalGrowthEnd: first};
+    if (first.step === null)
+      return {...all({step: null, reason: "stage I has no end to count from"}), signalGrowthEnd: first};
     const gain = noise[noise.length - 1] - interpolate(first.step, t, noise);
     if (gain < MIN_GAIN) {
       const missing = {step: null, reason: `mean V gained ${gain.toPrecision(2)} since stage I, below ${MIN_GAIN}`};
@@ -110,7 +126,11 @@ cgro.stages = (() => {
     }
     const second = memorizationStart(t, gradient(noise, t), first.step);
     const wrong = readings.map((reading) => reading.robustTrain);
-    return {signalGrowthEnd: first, memorizationStart: second, memorizationEnd: memorizationEnd(t, wrong, second.step, gain)};
+    return {
+      signalGrowthEnd: first,
+      memorizationStart: second,
+      memorizationEnd: memorizationEnd(t, wrong, second.step, gain),
+    };
   }
 
   return {detect, gradient};

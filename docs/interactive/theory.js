@@ -6,22 +6,34 @@ globalThis.cgro = cgro;
 cgro.theory = (() => {
   /** Coefficients of Wichura (1988), algorithm AS 241, each pair numerator and denominator. */
   const CENTRAL = [
-    [2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987, 13731.69376550946, 1971.5909503065513,
-      133.14166789178438, 3.3871328727963665],
-    [5226.495278852854, 28729.085735721943, 39307.89580009271, 21213.794301586597, 5394.196021424751, 687.1870074920579,
-      42.31333070160091, 1],
+    [
+      2509.0809287301227, 33430.57558358813, 67265.7709270087, 45921.95393154987, 13731.69376550946, 1971.5909503065513,
+      133.14166789178438, 3.3871328727963665,
+    ],
+    [
+      5226.495278852854, 28729.085735721943, 39307.89580009271, 21213.794301586597, 5394.196021424751,
+      687.1870074920579, 42.31333070160091, 1,
+    ],
   ];
   const MIDDLE = [
-    [0.0007745450142783414, 0.022723844989269184, 0.2417807251774506, 1.2704582524523684, 3.6478483247632045,
-      5.769497221460691, 4.630337846156546, 1.4234371107496835],
-    [1.0507500716444169e-9, 0.0005475938084995345, 0.015198666563616457, 0.14810397642748008, 0.6897673349851,
-      1.6763848301838038, 2.053191626637759, 1],
+    [
+      0.0007745450142783414, 0.022723844989269184, 0.2417807251774506, 1.2704582524523684, 3.6478483247632045,
+      5.769497221460691, 4.630337846156546, 1.4234371107496835,
+    ],
+    [
+      1.0507500716444169e-9, 0.0005475938084995345, 0.015198666563616457, 0.14810397642748008, 0.6897673349851,
+      1.6763848301838038, 2.053191626637759, 1,
+    ],
   ];
   const FAR = [
-    [2.0103343992922881e-7, 2.7115555687434876e-5, 0.0012426609473880784, 0.026532189526576124, 0.29656057182850487,
-      1.7848265399172913, 5.463784911164114, 6.657904643501103],
-    [2.0442631033899398e-15, 1.4215117583164459e-7, 1.8463183175100548e-5, 0.0007868691311456133, 0.014875361290850615,
-      0.1369298809227358, 0.599832206555888, 1],
+    [
+      2.0103343992922881e-7, 2.7115555687434876e-5, 0.0012426609473880784, 0.026532189526576124, 0.29656057182850487,
+      1.7848265399172913, 5.463784911164114, 6.657904643501103,
+    ],
+    [
+      2.0442631033899398e-15, 1.4215117583164459e-7, 1.8463183175100548e-5, 0.0007868691311456133, 0.014875361290850615,
+      0.1369298809227358, 0.599832206555888, 1,
+    ],
   ];
 
   /** @param {number[][]} pair @param {number} x @returns {number} */
@@ -45,7 +57,9 @@ cgro.theory = (() => {
    * @param {(x: number) => number} f @param {number} a @param {number} b @returns {number}
    */
   function integral(f, a, b) {
-    const middle = (a + b) / 2, half = (b - a) / 2, step = 1 / 16;
+    const middle = (a + b) / 2,
+      half = (b - a) / 2,
+      step = 1 / 16;
     let sum = 0;
     for (let k = -56; k <= 56; k++) {
       const t = k * step;
@@ -77,7 +91,11 @@ cgro.theory = (() => {
     return q === 2 ? -Math.log(x) : x ** (2 - q) / (q - 2);
   }
 
-  /** Push per N that memorizes an example whose start is the quantile at this level. @param {Setting} s @param {number} level */
+  /**
+   * Push per N that memorizes an example whose start is the quantile at this level.
+   * @param {Setting} s
+   * @param {number} level
+   */
   function cost(s, level) {
     const start = s.initStd * Math.sqrt(squaredPatch(s)) * largestNormal(s.nFilters, level);
     if (start <= 0) return Infinity;
@@ -89,7 +107,10 @@ cgro.theory = (() => {
    * @param {Setting} s @returns {number}
    */
   function push(s) {
-    const q = s.power, kept = (1 - s.radiusRatio) ** q, clean = 1 - s.robustWeight, robust = s.robustWeight;
+    const q = s.power,
+      kept = (1 - s.radiusRatio) ** q,
+      clean = 1 - s.robustWeight,
+      robust = s.robustWeight;
     const density = (/** @type {number} */ logS) => {
       const margin = Math.exp(q * logS);
       const ratioOfPulls = Math.exp(logAddExp(0, kept * margin) - logAddExp(0, margin));
@@ -102,7 +123,10 @@ cgro.theory = (() => {
     return (integral(density, start, turn) + integral(density, turn, end)) / s.strength ** 2;
   }
 
-  /** What half of the examples cost: N_half = push / this. It does not depend on delta and lambda. @param {Setting} s */
+  /**
+   * What half of the examples cost: N_half = push / this. It does not depend on delta and lambda.
+   * @param {Setting} s
+   */
   function costOfHalf(s) {
     const last = cost(s, 0.5);
     if (last === Infinity) return Infinity;
@@ -121,14 +145,20 @@ cgro.theory = (() => {
     return half === Infinity ? 0 : push(s) / half;
   }
 
-  /** M = alpha^q U of stage II for delta > alpha: clean and attacked pull cancel. @param {Setting} s @returns {number | null} */
+  /**
+   * M = alpha^q U of stage II for delta > alpha: clean and attacked pull cancel.
+   * @param {Setting} s
+   * @returns {number | null}
+   */
   function plateau(s) {
-    const kappa = s.radiusRatio - 1, share = s.robustWeight;
+    const kappa = s.radiusRatio - 1,
+      share = s.robustWeight;
     if (kappa <= 0 || share === 0) return null;
     const k = kappa ** s.power;
     const pull = (/** @type {number} */ m) => (1 - share) / (1 + Math.exp(m)) - (share * k) / (1 + Math.exp(-k * m));
     if (pull(0) <= 0) return 0;
-    let low = 0, high = 500;
+    let low = 0,
+      high = 500;
     if (pull(high) >= 0) return high;
     for (let i = 0; i < 200; i++) {
       const middle = (low + high) / 2;
@@ -140,7 +170,8 @@ cgro.theory = (() => {
 
   /** M* = alpha^q U at the end for delta > alpha. @param {Setting} s @returns {number | null} */
   function finalSignal(s) {
-    const kappa = s.radiusRatio - 1, share = s.robustWeight;
+    const kappa = s.radiusRatio - 1,
+      share = s.robustWeight;
     if (kappa <= 0 || share === 0) return null;
     if (share === 1) return 0;
     const k = kappa ** s.power;
@@ -149,7 +180,8 @@ cgro.theory = (() => {
 
   /** End of stage I in steps, from u_0 = max_r u_r(0). @param {Setting} s @param {number} start @returns {number} */
   function growthEnd(s, start) {
-    const q = s.power, a = s.strength;
+    const q = s.power,
+      a = s.strength;
     const drive = (1 - s.robustWeight) * a ** q + s.robustWeight * cgro.simulator.phi(a - s.radiusRatio * a, q);
     if (drive <= 0 || start <= 0) return Infinity;
     if (q === 2) return Math.log(Math.max(1 / (a * start), 1)) / (s.lr * drive);
@@ -182,6 +214,15 @@ cgro.theory = (() => {
   }
 
   return {
-    normalQuantile, integral, push, costOfHalf, sampleThreshold, plateau, finalSignal, growthEnd, extinctionRatio, regionOf,
+    normalQuantile,
+    integral,
+    push,
+    costOfHalf,
+    sampleThreshold,
+    plateau,
+    finalSignal,
+    growthEnd,
+    extinctionRatio,
+    regionOf,
   };
 })();
