@@ -5,6 +5,7 @@ globalThis.cgro = cgro;
 
 cgro.page = (() => {
   const {DEFAULT, RANGES, settingOf, commandOf, addressOf, choiceOf} = cgro.setting;
+  const {PRESETS, STATEMENTS, percent, digits} = cgro.words;
   /** Milliseconds of a frame that are computed in, at most and at least; a frame of 60 per second has 16.7. */
   const MOST_WORK = 10,
     LEAST_WORK = 2;
@@ -33,35 +34,6 @@ cgro.page = (() => {
     "noiseStd",
     "lr",
   ]);
-
-  /** @type {Record<string, Partial<Choice>>} */
-  const PRESETS = {
-    theorem: {preset: "theorem"},
-    table2: {preset: "table2"},
-    control: {preset: "control"},
-    ball: {
-      preset: "theorem",
-      adversary: "l2",
-      radiusRatio: 0.9,
-      noiseStd: 0.626,
-      nFilters: 16,
-      lr: 0.0077,
-      nSteps: 4000,
-    },
-  };
-  /** @type {Record<string, string>} */
-  const STATEMENTS = {
-    theorem:
-      "theorem: δ < α. The attack shrinks the signal to almost nothing but cannot turn it. The noise of the training " +
-      "examples is memorized; that of an unseen example does not depend on its label, so its attacked margin is a coin flip.",
-    table2:
-      "table2 is CALIBRATED: two numbers fitted to the two test numbers of Table 2. δ > α, so the attack turns the " +
-      "signal around. Outside the theorem, and no evidence for it.",
-    control: "control: standard training, λ = 0. The signal alone separates the data, so the noise is never memorized.",
-    ball:
-      "full ball: the attack may move both patches. Noise twice as long as the radius is memorized and resists; unseen " +
-      "examples fall to it (docs/full_ball.md). Slower: each step runs an attack of ten gradient steps from four starts.",
-  };
 
   const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
@@ -105,19 +77,6 @@ cgro.page = (() => {
   /** @param {string} id */
   function canvas(id) {
     return /** @type {HTMLCanvasElement} */ (document.getElementById(id));
-  }
-
-  /** Percent of right answers, as text. @param {number} error */
-  function percent(error) {
-    const right = 100 * (1 - error);
-    return right === 100 || right === 0 ? String(right) : right.toFixed(1);
-  }
-
-  /** @param {number} value */
-  function digits(value) {
-    return Number.isFinite(value)
-      ? value.toLocaleString("en", {maximumFractionDigits: Math.abs(value) < 10 ? 3 : 1})
-      : "not finite";
   }
 
   /** Begin the run of the present choice. */
@@ -208,45 +167,11 @@ cgro.page = (() => {
 
   /** Say each event once, for those who listen. */
   function say() {
-    const {signalGrowthEnd, memorizationStart, memorizationEnd} = view.stages;
-    const once = (/** @type {string} */ key, /** @type {string} */ text) => {
-      if (said.has(key)) return;
-      said.add(key);
+    for (const [name, text] of cgro.words.events(view)) {
+      if (said.has(name)) continue;
+      said.add(name);
       byId("live").textContent = text;
-    };
-    const step = (/** @type {Boundary} */ b) => Math.round(/** @type {number} */ (b.step)).toLocaleString("en");
-    if (signalGrowthEnd.step !== null)
-      once("I", `Stage I has ended at step ${step(signalGrowthEnd)}: ${signalGrowthEnd.reason}.`);
-    if (memorizationStart.step !== null)
-      once("II", `Stage II has ended near step ${step(memorizationStart)}: noise is being memorized.`);
-    if (memorizationEnd.step !== null && run.state !== "running") {
-      once("III", `Stage III has ended at step ${step(memorizationEnd)}: every training example resists the attack.`);
     }
-    if (run.state === "done") {
-      const {clean, robust} = run.end;
-      const last = run.readings[run.readings.length - 1];
-      once(
-        "end",
-        `The run has ended after ${run.step.toLocaleString("en")} steps. Robust accuracy: ${percent(last.robustTrain)}% on training ` +
-          `examples, ${percent(robust)}% on unseen ones; clean accuracy ${percent(clean)}% on unseen ones.`,
-      );
-    }
-    if (run.state === "diverged") {
-      once(
-        "end",
-        `The run has diverged by step ${run.step.toLocaleString("en")}: the step size ${view.setting.lr.toPrecision(3)} overshoots. ` +
-          "Take a smaller one under More settings.",
-      );
-    }
-  }
-
-  /** Which stage the run is in. */
-  function stageName() {
-    const {signalGrowthEnd, memorizationStart, memorizationEnd} = view.stages;
-    if (run.state === "diverged") return "diverged";
-    if (signalGrowthEnd.step === null) return "I: signal grows";
-    if (memorizationStart.step === null) return "II: signal stalls";
-    return memorizationEnd.step === null ? "III: memorization" : "memorized";
   }
 
   function showNow() {
@@ -258,7 +183,7 @@ cgro.page = (() => {
     const end = run.end ?? {clean: last.cleanTest, robust: last.robustTest};
     byId("now-clean").textContent = `${percent(last.cleanTrain)} / ${percent(end.clean)}`;
     byId("now-robust").textContent = `${percent(last.robustTrain)} / ${percent(end.robust)}`;
-    byId("now-stage").textContent = stageName();
+    byId("now-stage").textContent = cgro.words.stageName(view);
     const perSecond = Number((1000 * speed).toPrecision(2)).toLocaleString("en");
     const ball =
       last.ballTrain === null
@@ -266,15 +191,14 @@ cgro.page = (() => {
         : `; the search over the full ball breaks ${(100 * last.ballTrain).toFixed(0)}% of the training examples`;
     byId("pace").textContent =
       (run.state === "running" ? `about ${perSecond} steps per second while computing` : "") + ball;
+    const answering = Array.from(last.filterNoise).filter((value) => Number(value) > 0.5).length;
     for (const [id, text] of [
       ["learned", `signal ${digits(last.signalMargin)}, mean noise ${digits(last.meanNoise)}`],
       ["accuracy", `robust accuracy ${percent(last.robustTrain)}% train, ${percent(end.robust)}% test`],
-      [
-        "filters",
-        `${Array.from(last.filterNoise).filter((v) => Number(v) > 0.5).length} of ${run.u.length} filters answer to noise by more than 0.5`,
-      ],
-    ])
+      ["filters", `${answering} of ${run.u.length} filters answer to noise by more than 0.5`],
+    ]) {
       byId(id).setAttribute("aria-label", `${id}, at step ${last.step}: ${text}`);
+    }
   }
 
   /**
@@ -403,8 +327,8 @@ cgro.page = (() => {
     const value = Number(word);
     const kind = whole ? "a whole number" : "a number";
     if (word === "" || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
-      byId("refused").textContent =
-        `Refused: ${byId(id).parentElement?.querySelector("label")?.textContent} expects ${kind} from ${low} to ${high}, got "${word}".`;
+      const name = byId(id).parentElement?.querySelector("label")?.textContent;
+      byId("refused").textContent = `Refused: ${name} expects ${kind} from ${low} to ${high}, got "${word}".`;
       input(id).setAttribute("aria-invalid", "true");
       return;
     }

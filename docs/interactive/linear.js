@@ -50,7 +50,8 @@ cgro.linear = (() => {
    * @param {Float64Array} matrix (m, m)
    * @param {number} m
    * @param {Float64Array} v (m, m) rows of an orthonormal basis to start from, such as the eigenvectors of a matrix
-   *   that differs little, which saves most of the sweeps; becomes the eigenvectors. Rows, as these lie together in memory.
+   *   that differs little, which saves most of the sweeps; becomes the eigenvectors. Rows, as these lie
+   *   together in memory.
    * @returns {Generator<undefined, Float64Array>} the root, (m, m); NaN where the matrix is not finite.
    */
   function* root(matrix, m, v) {

@@ -191,18 +191,17 @@ cgro.page = (() => {
       (q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > reachOfBall()),
     ).length;
     byId("verdict").textContent = failed
-      ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach into them. Take a narrower ramp.`
+      ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach in. Take a narrower ramp.`
       : `Certified: y F ≥ ${short(least)} on all ${n} training balls. Robust training error 0.`;
     const counts = cgro.network.parameters(built);
+    const ofSquares = `ND + 4N + (8m−1)D + m, m = ${built.depth}`;
+    const formula = {inf: "6ND + N", 1: "3ND + 4N + D", 2: ofSquares}[memory.p];
     const at = cgro.network.evaluate(counts.layers, [cross.x, cross.y])[0];
     rows.push(
       row(["clean model alone: training balls not robust", open]),
       row(["least certified y F", least]),
       row(["parameters of the clean model, non-zero", counts.clean]),
-      row([
-        `indicators, by the formula ${{inf: "6ND + N", 1: "3ND + 4N + D", 2: `ND + 4N + (8m−1)D + m, m = ${built.depth}`}[memory.p]}`,
-        counts.generic,
-      ]),
+      row([`indicators, by the formula ${formula}`, counts.generic]),
       row(["extra parameters of memory, counted in the network", counts.memory]),
       row(["extra parameters over N D", counts.memory / (2 * n)]),
       row(["all parameters of the network, non-zero", counts.total]),
@@ -323,9 +322,8 @@ cgro.page = (() => {
     }
     memory.points = [...memory.points, {x, y, label: which > 0 ? 1 : -1}];
     update();
-    tell(
-      `Point ${memory.points.length} of class ${which > 0 ? "+1" : "−1"} placed at (${x}, ${y}). ${byId("verdict").textContent}`,
-    );
+    const name = `Point ${memory.points.length} of class ${which > 0 ? "+1" : "−1"}`;
+    tell(`${name} placed at (${x}, ${y}). ${byId("verdict").textContent}`);
   }
 
   /** @param {string} text */

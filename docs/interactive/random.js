@@ -4,8 +4,8 @@
    Pcg64            numpy.random.default_rng([seed, stream]): unseen examples and fresh noise (dynamics/unseen.py)
 
    Integers and uniform numbers are equal bit for bit. Normal numbers of torch are Box and Muller's: cosine and
-   logarithm of two mathematical libraries may differ in the last bit. Those of numpy come from tables, and are equal but
-   for the rare ones that need a logarithm. 64-bit integers are pairs of 32-bit ones, as BigInt is slower. */
+   logarithm of two mathematical libraries may differ in the last bit. Those of numpy come from tables, and are equal
+   but for the rare ones that need a logarithm. 64-bit integers are pairs of 32-bit ones, as BigInt is slower. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;

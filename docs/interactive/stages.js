@@ -99,7 +99,8 @@ cgro.stages = (() => {
     if (start !== null && t[right] < start) {
       return {step: null, reason: "robust training accuracy was 100% before memorization began: not its doing"};
     }
-    const reason = `robust training accuracy is 100% from here on; mean V has gained ${gain.toPrecision(3)} since stage I`;
+    const gained = `mean V has gained ${gain.toPrecision(3)} since stage I`;
+    const reason = `robust training accuracy is 100% from here on; ${gained}`;
     return {step: t[right], reason};
   }
 
