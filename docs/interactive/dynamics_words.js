@@ -1,4 +1,4 @@
-/* The words of the page on dynamics: presets, numbers as text, and what is said of a run. No element is touched here. */
+/* The words of the page on dynamics: presets, numbers as text, and what is said of a run. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
@@ -76,9 +76,9 @@ cgro.words = (() => {
         memorizationEnd.step === null
           ? ""
           : ` All training examples resist from step ${whole(memorizationEnd.step)} on.`;
-      const text =
-        `The run has ended after ${whole(run.step)} steps. Robust accuracy: ${percent(last.robustTrain)}% on training ` +
-        `examples, ${percent(robust)}% on unseen ones; clean accuracy ${percent(clean)}% on unseen ones.${third}`;
+      const ended = `The run has ended after ${whole(run.step)} steps.`;
+      const attacked = `${percent(last.robustTrain)}% on training examples, ${percent(robust)}% on unseen ones`;
+      const text = `${ended} Robust accuracy: ${attacked}; clean accuracy ${percent(clean)}% on unseen ones.${third}`;
       found.push(["end", text]);
     }
     if (run.state === "diverged") {
