@@ -185,12 +185,13 @@ cgro.page = (() => {
     byId("now-robust").textContent = `${percent(last.robustTrain)} / ${percent(end.robust)}`;
     byId("now-stage").textContent = cgro.words.stageName(view);
     const perSecond = Number((1000 * speed).toPrecision(2)).toLocaleString("en");
-    const ball =
-      last.ballTrain === null
-        ? ""
-        : `; the search over the full ball breaks ${(100 * last.ballTrain).toFixed(0)}% of the training examples`;
-    byId("pace").textContent =
-      (run.state === "running" ? `about ${perSecond} steps per second while computing` : "") + ball;
+    const notes = [];
+    if (run.state === "running") notes.push(`about ${perSecond} steps per second while computing`);
+    if (last.ballTrain !== null) {
+      const broken = (100 * last.ballTrain).toFixed(0);
+      notes.push(`the search over the full ball breaks ${broken}% of the training examples`);
+    }
+    byId("pace").textContent = notes.join("; ");
     const answering = Array.from(last.filterNoise).filter((value) => Number(value) > 0.5).length;
     for (const [id, text] of [
       ["learned", `signal ${digits(last.signalMargin)}, mean noise ${digits(last.meanNoise)}`],
