@@ -43,9 +43,10 @@ cgro.words = (() => {
 
   /** @param {number} value */
   function digits(value) {
-    return Number.isFinite(value)
-      ? value.toLocaleString("en", {maximumFractionDigits: Math.abs(value) < 10 ? 3 : 1})
-      : "not finite";
+    if (!Number.isFinite(value)) return "not finite";
+    const size = Math.abs(value);
+    if (size > 0 && size < 0.001) return value.toExponential(1);
+    return value.toLocaleString("en", {maximumFractionDigits: size < 10 ? 3 : 1});
   }
 
   /** A step as text. @param {number | null} step */
