@@ -37,7 +37,7 @@ NETWORKS = {
     "ResNet-50, 64 pixels": (resnet, (3, 64, 64), 8, 16),
     "ViT of 6 blocks, width 384, 64 pixels": (lambda: ViT(64, 8, 384, 6, 6), (3, 64, 64), 8, 16),
 }
-REPEATS = 5
+REPEATS = 3
 
 
 def peak() -> int:

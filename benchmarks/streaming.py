@@ -134,7 +134,7 @@ def decoding(folder: Path) -> list[dict[str, float]]:
     rates: dict[int, list[tuple[float, float]]] = {1: [], 2: [], 4: []}
     for repeat in range(5):
         for n_threads, found in rates.items():
-            chosen = rows[repeat * 4096 : (repeat + 1) * 4096]
+            chosen = rows[repeat * 1024 : (repeat + 1) * 1024]
             decoded(images, chosen[:256], n_threads)
             wall = time.perf_counter()
             cpu = time.process_time()
