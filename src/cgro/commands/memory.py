@@ -26,7 +26,7 @@ from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._target import Target, is_watched, prepare, trained, watched
 from cgro.commands._training import Config as TrainConfig
-from cgro.data import Dataset, Split
+from cgro.data import Dataset
 from cgro.definitions import Attack, Model, NoAttack
 from cgro.flatness import (
     Attacked,
@@ -212,7 +212,7 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
         if path.exists():
             load_file(model, path)
         else:
-            own = replace(data, train=Split(data.train.raw[rows], data.train.y[rows], data.train.index[rows]))
+            own = replace(data, train=data.train.part(rows))
             extensions = settings.build_extensions()
             trained = fit(
                 model, own, objective, recipe, extensions=extensions, evaluation=rarely, seed=seed, fabric=fabric

@@ -48,6 +48,7 @@ from cgro.commands._target import (
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
+from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
@@ -144,8 +145,10 @@ def _one(config: Config, path: str | Path | None) -> Run:
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     one_of(config.compile, "--compile", OPTIONS)
-    data, model = prepare(config)
+    data, model = prepare(replace(config, stream=_stream(config, path)))
     config = replace(config, train_precision=_step_precision(config, path, model))
+    if data.on_disk:
+        config = replace(config, stream="yes")
     prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begin("train", config, path) as run:
@@ -233,6 +236,15 @@ def _step_precision(config: Config, path: str | Path | None, model: torch.nn.Mod
         if begun in PRECISIONS:
             return str(begun)
     return step_precision(config.train_precision, config.device, model)
+
+
+def _stream(config: Config, path: str | Path | None) -> StreamChoice:
+    """What `auto` stands for where a run was begun: as it was then, since a streamed set has another checksum."""
+    if config.stream == "auto" and path is not None and not config.overwrite and Run(Path(path)).is_run():
+        if Run(Path(path)).config.get("stream") == "yes":
+            return "yes"
+        return "no"
+    return config.stream
 
 
 def keep_examples(data: Dataset, run: Run) -> None:

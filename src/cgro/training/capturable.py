@@ -24,6 +24,8 @@ def obstacle(steps: Steps) -> str:
 def _obstacles(steps: Steps) -> Iterator[str]:
     if steps.fabric.world_size > 1:
         yield "several processes train together"
+    if steps.data.streamed:
+        yield "the images are streamed: they come from the host in every step"
     if not isinstance(steps.optimizer.optimizer, TensorSGD | TensorAdam):
         yield f"{type(steps.optimizer.optimizer).__name__} has its learning rate on the host"
     if not declares_capturable(steps.objective):

@@ -63,7 +63,7 @@ class Buffers:
 
     def __init__(self, reads: Reads, n: int, data: Split) -> None:
         device = data.y.device
-        dtype = data.raw.dtype if data.raw.is_floating_point() else torch.float32
+        dtype = data.dtype if data.dtype.is_floating_point else torch.float32
         self.rows = torch.zeros(n, dtype=torch.int64, device=device)
         self.bases = {purpose: torch.zeros((), dtype=torch.int64, device=device) for purpose in sorted(reads.purposes)}
         self.numbers = [torch.zeros((), dtype=dtype, device=device) for _ in reads.numbers]

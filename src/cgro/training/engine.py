@@ -54,7 +54,7 @@ def fit(
         model: (B, *S) -> (B, C) logits or (B,) scores; trained in place. Under extensions that average weights
             `cgro.training.evaluated(model, extensions)` is the network to use.
         data: its `train` part is learned, `validation` selects, `test` is only measured. Moved to the device as a
-            whole.
+            whole, unless it is streamed.
         objective: such as `Adversarial(attack)` or `TRADES(attack, beta=6.0)`; see `Objective`.
         recipe: the loop.
         extensions: such as `(EMA(0.999),)`; see `Extension`. The first is the outermost.
@@ -217,7 +217,8 @@ class _Loop:
         at = self.position
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
-        order = self.steps.order(at.epoch).to(self.steps.fabric.device)
+        order = self.steps.order(at.epoch).to(self.steps.data.rows_on)
+        self.steps.data.expect(order[at.step * size :].split(size))
         tally = Tally(at.loss_sum, self.steps.fabric.device)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]

@@ -129,7 +129,7 @@ class Steps:
         Returns:
             Its batch is augmented; its network is in training mode.
         """
-        rows = rows.to(self.data.y.device)
+        rows = rows.to(self.data.rows_on)
         streams = partial(self.streams, epoch, self.data.index[rows])
         return self.build(Step, rows, streams, self.moment(epoch, k))
 
@@ -138,7 +138,7 @@ class Steps:
 
         Args:
             kind: makes it.
-            rows: (B,) positions of its examples in the training data, on its device.
+            rows: (B,) positions of its examples in the training data, where `Split.rows_on` says.
             streams: of these examples.
             moment: when it is taken.
 
