@@ -91,7 +91,7 @@ def _make(jobs: list[Job], workspace: Workspace, place: Place) -> None:
     tolerance = Tolerance(lambda job: False)
     with place.opened(workspace.path) as (executor, carry):
         execute(jobs, workspace, executor, carry, at_once=place.at_once, tolerance=tolerance)
-    failed = tolerance.failed
+    failed = {job.name: tolerance.failed[job.name] for job in jobs if job.name in tolerance.failed}
     if failed:
         say(table_of_failures(failed))
         raise CheckFailed(
