@@ -12,7 +12,7 @@ from typing import Any
 from cgro._check import CheckFailed, bad
 from cgro._interrupt import stopping_after
 from cgro.commands import dynamics, train
-from cgro.commands._common import Computing, begin, set_up, stored
+from cgro.commands._common import begin, set_up, stored
 from cgro.experiments.execute import Tolerance, execute, table_of_failures
 from cgro.experiments.places import Place
 from cgro.experiments.plan import Job, module_of
@@ -60,7 +60,7 @@ def run(command: str, config: Any, executor: Executor | None = None) -> Run:
     """
     place = Place.of(config, config.threads, executor)
     parts_of = PARTS[command]
-    if isinstance(config, Computing):
+    if command == "train":
         set_up(config)  # before its environment is written
     with stopping_after(getattr(config, "max_seconds", 0.0)):
         with begin(command, config) as whole:
@@ -111,7 +111,8 @@ def _seeds(config: train.Config, _whole: Run) -> Parts:
         )
     if config.seeds == 1:
         raise bad("--executor, --workers", expected="several --seeds", got="1", remedy=ONE)
-    config.recipe(), config.threat()  # refused here rather than in every job
+    config.recipe()  # refused here rather than in every job
+    config.threat()
     jobs = []
     for seed in range(config.seed, config.seed + config.seeds):
         jobs.append(Job(f"seed-{seed}", "train", _settings(config, seed=seed, seeds=1)))
