@@ -140,7 +140,7 @@ class Task:
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):  # type: ignore[misc]  # made of Recipe's fields
+class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):  # type: ignore[misc]  # see there
     """Options of `cgro train`."""
 
     attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")

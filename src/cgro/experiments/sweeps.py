@@ -7,7 +7,6 @@ finds them, and writes what it always writes: the result does not depend on wher
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from cgro._check import CheckFailed, bad
 from cgro._interrupt import stopping_after
@@ -22,6 +21,7 @@ from cgro.runs import Run, plain, say
 COMPUTING = ("device", "threads", "train_precision")
 """Options that a run may keep otherwise than they were given: its share of the threads, and what `auto` stands for."""
 
+Swept = train.Config | dynamics.Config
 ONE = "a single run needs neither: see docs/clusters.md"
 
 
@@ -40,7 +40,7 @@ class Parts:
     gather: Callable[[Run, Workspace], None]
 
 
-def run(command: str, config: Any, executor: Executor | None = None) -> Run:
+def run(command: str, config: Swept, executor: Executor | None = None) -> Run:
     """Carry a command's runs out where its options say, then the command itself.
 
     Runs that are finished are not made again, those that were cut go on. One that fails stops no other.
@@ -59,12 +59,11 @@ def run(command: str, config: Any, executor: Executor | None = None) -> Run:
         KeyboardInterrupt: it was stopped; called again, it goes on.
     """
     place = Place.of(config, config.threads, executor)
-    parts_of = PARTS[command]
-    if command == "train":
+    if isinstance(config, train.Config):
         set_up(config)  # before its environment is written
     with stopping_after(getattr(config, "max_seconds", 0.0)):
         with begin(command, config) as whole:
-            parts = parts_of(config, whole)
+            parts = _seeds(config) if isinstance(config, train.Config) else _cells(config, whole)
             workspace = Workspace(whole.path, parts.jobs, _computing(config, place), below=parts.below)
             _make(parts.jobs, workspace, place)
             parts.gather(whole, workspace)
@@ -72,7 +71,7 @@ def run(command: str, config: Any, executor: Executor | None = None) -> Run:
         return module_of(command, command).run(replace(config, **there))
 
 
-def _computing(config: Any, place: Place) -> dict[str, object]:
+def _computing(config: Swept, place: Place) -> dict[str, object]:
     """What every run is told beside its settings."""
     found: dict[str, object] = {}
     for name in COMPUTING:
@@ -80,10 +79,10 @@ def _computing(config: Any, place: Place) -> dict[str, object]:
         if value is not None:
             found[name] = value
     if place.threads is not None:
-        found["threads"] = place.threads
+        found |= {"threads": place.threads}
     trust = getattr(config, "trust", False)
     if trust is True or getattr(trust, "everything", False):
-        found["trust"] = True
+        found |= {"trust": True}
     return found
 
 
@@ -100,7 +99,7 @@ def _make(jobs: list[Job], workspace: Workspace, place: Place) -> None:
         )
 
 
-def _seeds(config: train.Config, _whole: Run) -> Parts:
+def _seeds(config: train.Config) -> Parts:
     """One training per seed, where `cgro.commands._common.for_seeds` looks for it."""
     if config.resume is not None:
         raise bad(
@@ -143,11 +142,7 @@ def _cells(config: dynamics.Config, whole: Run) -> Parts:
     return Parts(jobs, "runs", gather)
 
 
-def _settings(config: Any, **own: object) -> dict[str, object]:
+def _settings(config: Swept, **own: object) -> dict[str, object]:
     """The settings of a run: those of the command but where it computes, and its own."""
     settings: Mapping[str, object] = plain(stored(config))
     return {**{name: value for name, value in settings.items() if name not in COMPUTING}, **own}
-
-
-PARTS: Mapping[str, Callable[[Any, Run], Parts]] = {"train": _seeds, "dynamics": _cells}
-"""Commands that can be spread, and what they are made of."""
