@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export CGRO_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: quickstart test lint clean reproduce-smoke reproduction
+.PHONY: quickstart test slurm-test lint clean reproduce-smoke reproduction
 
 quickstart: $(VENV)/.base
 	$(BIN)/cgro quickstart --out runs/quickstart --overwrite
@@ -14,6 +14,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# A sweep on a Slurm of one node; Debian: apt-get install --no-install-recommends slurm-wlm munge. Part of `make test`.
+slurm-test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slurm -rs tests/slurm
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -57,6 +57,9 @@ COMMANDS = {
 ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
+SPREAD = ("train", "dynamics")
+"""Commands that are made of runs of their own kind; see cgro.experiments.sweeps. Those of ELSEWHERE plan theirs."""
+
 HELP_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "help")  # pathlib would cost a tenth of --help
 """What the commands print for --help. Reading their options instead would import torch."""
 HELP = ("-h", "--help")
@@ -219,7 +222,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
             return int(done.code or 0)
     with told(_loudness_of(config)):
         try:
-            return _do(module, config)
+            return _do(name, module, config)
         except BadRequest as error:
             if config.verbose:
                 _show_trace()
@@ -232,9 +235,20 @@ def _loudness_of(config: "Output") -> "Loudness":
     return "verbose" if config.verbose else "normal"
 
 
-def _do(module: ModuleType, config: "Output") -> int:
+def _asks_to_spread(config: object) -> bool:
+    """Whether options ask for runs to be carried out elsewhere, or several at a time."""
+    workers = getattr(config, "workers", None) or 1
+    return workers > 1 or getattr(config, "executor", "local") != "local" or bool(getattr(config, "slurm_options", ""))
+
+
+def _do(name: str, module: ModuleType, config: "Output") -> int:
     """Run a parsed command, print its result, and what may come next."""
-    run = module.run(config)
+    if name in SPREAD and _asks_to_spread(config):
+        from cgro.experiments import sweeps
+
+        run = sweeps.run(name, config)
+    else:
+        run = module.run(config)
     result = run.read()
     if config.json:
         import json

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 from cgro._check import bad, number
-from cgro.commands._options import Computing, Output, Seeded, Trusting, option
+from cgro.commands._options import Computing, Output, Seeded, Spreading, Trusting, option
 from cgro.data import Dataset, load
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
@@ -150,7 +150,7 @@ class Task:
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type: ignore[misc]  # made of Recipe's fields
+class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):  # type: ignore[misc]  # see there
     """Options of `cgro train`."""
 
     attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")

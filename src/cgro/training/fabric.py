@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,7 +47,10 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
     plugins = None
     if step_precision(precision, kind) == "bfloat16":
         plugins = MixedPrecision("bf16-mixed", device=kind)
-    return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
+    with warnings.catch_warnings():
+        # Said wherever Slurm is installed, also of a single process, which needs no srun.
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
 
 
 def step_precision(precision: str, device: str, network: nn.Module | None = None) -> str:
