@@ -22,6 +22,7 @@ from cgro.training.capture import StepRunner
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
+from cgro.training.fabric import alone
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
@@ -92,7 +93,7 @@ def fit(
         expected = "an evaluation and a validation part"
         raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
     if fabric is None:
-        fabric = Fabric(accelerator="cpu", devices=1)
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=[alone()])
     train = data.train.to(fabric.device)
     parts = {
         "validation": data.validation.to(fabric.device),

@@ -10,6 +10,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.precision import Precision
 from torch import nn
 
 from cgro._check import bad, one_of
@@ -43,10 +45,20 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
     devices: list[int] | int = 1
     if kind == "cuda":
         devices = [number]
-    plugins = None
+    casts = Precision()
     if step_precision(precision, kind) == "bfloat16":
-        plugins = MixedPrecision("bf16-mixed", device=kind)
-    return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
+        casts = MixedPrecision("bf16-mixed", device=kind)
+    return Fabric(accelerator=kind, devices=devices, plugins=[casts, alone()], loggers=_trackers(track, folder))
+
+
+def alone() -> LightningEnvironment:
+    """The surroundings of one process, said outright: else Fabric looks for a scheduler, and takes the number of tasks
+    of a Slurm job, or an `srun` that is installed, for a word about this process.
+
+    Returns:
+        For `Fabric(plugins=...)`.
+    """
+    return LightningEnvironment()
 
 
 def step_precision(precision: str, device: str, network: nn.Module | None = None) -> str:
