@@ -25,7 +25,9 @@ from torch import Tensor
 from cgro._check import BadRequest, bad
 
 SECONDS = 1800.0
-"""How long a process waits for the others: PyTorch's own value for gloo."""
+"""How long a process waits for the others, unless `VARIABLE` says otherwise: PyTorch's own value for gloo."""
+VARIABLE = "CGRO_RANK_SECONDS"
+"""Environment variable: how long a process waits for the others."""
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each process; LOCAL_RANK as well, its number on its machine."""
 _HOST_GROUPS: "WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup]" = WeakKeyDictionary()
@@ -349,18 +351,37 @@ def piece_of(n: int, size: int, number: int) -> slice:
     return slice(first, first + small + (number < n_large))
 
 
-def together(seconds: float = SECONDS) -> Ranks:
+def patience() -> float:
+    """How long a process waits for the others.
+
+    Returns:
+        Seconds, from `VARIABLE` or `SECONDS`.
+
+    Raises:
+        BadRequest: the variable is no positive number.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return SECONDS
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) == 0:
+        raise bad(VARIABLE, expected="a number of seconds", got=repr(text))
+    return float(text)
+
+
+def together(seconds: float | None = None) -> Ranks:
     """The processes of `torch.distributed`, if it is in use and there are several.
 
     All of them must call this alike: where the default group exchanges nothing on the host (NCCL), one that does is
     made beside it.
 
     Args:
-        seconds: how long to wait for another.
+        seconds: how long to wait for another; None: see `patience`.
 
     Returns:
-        `ALONE` where there is one process.
+        One process where `torch.distributed` is not in use.
     """
+    if seconds is None:
+        seconds = patience()
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return Ranks(seconds=seconds)
     return Ranks(dist.get_world_size(), dist.get_rank(), seconds, _host_group())
@@ -412,14 +433,14 @@ def local_number() -> int:
 
 
 @contextlib.contextmanager
-def joined(device: str = "cpu", seconds: float = SECONDS) -> Generator[Ranks, None, None]:
+def joined(device: str = "cpu", seconds: float | None = None) -> Generator[Ranks, None, None]:
     """Within, the processes that a launcher started together are connected; gloo on the host, NCCL between GPUs.
 
     A process that is alone, or connected already, stays as it is.
 
     Args:
         device: `cpu` or `cuda`.
-        seconds: how long to wait for another.
+        seconds: how long to wait for another; None: see `patience`.
 
     Yields:
         The processes.
@@ -427,6 +448,8 @@ def joined(device: str = "cpu", seconds: float = SECONDS) -> Generator[Ranks, No
     Raises:
         BadRequest: not all of them come within `seconds`.
     """
+    if seconds is None:
+        seconds = patience()
     if launched() == 1 or dist.is_initialized():
         yield together(seconds)
         return

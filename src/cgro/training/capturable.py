@@ -54,8 +54,10 @@ def obstacle(steps: Steps) -> str:
 
 
 def _obstacles(steps: Steps) -> Iterator[str]:
-    if steps.fabric.world_size > 1:
+    if steps.ranks.shared:
         yield "several processes train together"
+    if steps.recipe.accumulate > 1:
+        yield "batches are taken in pieces"
     if not isinstance(steps.optimizer.optimizer, TensorSGD | TensorAdam):
         yield f"{type(steps.optimizer.optimizer).__name__} has its learning rate on the host"
     if not declares_capturable(steps.objective):

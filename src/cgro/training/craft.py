@@ -55,7 +55,7 @@ class CraftChecks:
         Raises:
             BadRequest: labels that do not fit the outputs, a radius that does not fit the box.
         """
-        if attack.reads_on_host or not _is_plain(attack):
+        if attack.reads_on_host or not is_plain(attack):
             return attack(model, x, y, generator=draws)
         given = as_inputs(x)
         model, x = in_full_precision(model, given)
@@ -108,8 +108,15 @@ class CraftChecks:
         require_finite_passes(outputs=outputs, gradients=gradients)
 
 
-def _is_plain(attack: Attack) -> bool:
-    """Whether it is called and finds as all attacks do."""
+def is_plain(attack: Attack) -> bool:
+    """Whether it is called and finds as all attacks do.
+
+    Args:
+        attack: any.
+
+    Returns:
+        False for one with a `__call__` or `find` of its own.
+    """
     kind = type(attack)
     return kind.__call__ is Attack.__call__ and kind.find is Attack.find
 
