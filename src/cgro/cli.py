@@ -213,6 +213,9 @@ def _loudness_of(config: "Output") -> "Loudness":
 def _do(module: ModuleType, config: "Output") -> int:
     """Run a parsed command, print its result, and what may come next."""
     run = module.run(config)
+    ended = getattr(run, "ended", None)
+    if ended is not None:  # a process beside the first one of several, which tells the result
+        return ended
     result = run.read()
     if config.json:
         import json

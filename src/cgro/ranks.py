@@ -453,7 +453,7 @@ def joined(device: str = "cpu", seconds: float | None = None) -> Generator[Ranks
     if launched() == 1 or dist.is_initialized():
         yield together(seconds)
         return
-    backend = "cpu:gloo"
+    backend = "gloo"
     if device == "cuda":
         backend = "cpu:gloo,cuda:nccl"
     try:

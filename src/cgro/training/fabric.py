@@ -22,7 +22,7 @@ from cgro.ranks import ALONE, Ranks, launched, local_number, together
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = ("none", "tensorboard", "wandb")
-BACKENDS = {"cpu": "cpu:gloo", "cuda": "cpu:gloo,cuda:nccl"}
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """What exchanges tensors between processes; those on the host always by gloo, which has a time-out."""
 
 
