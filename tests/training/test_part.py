@@ -26,7 +26,8 @@ def test_alone_everything_stays() -> None:
     values = torch.tensor([1.0, 2.0])
     assert Part(n=2).add(values) is values
     weight = nn.Parameter(torch.ones(2))
-    assert add_gradients([weight], values[0], ALONE) is values[0]
+    loss = torch.tensor(3.0)
+    assert add_gradients([weight], loss, ALONE) is loss
     assert weight.grad is None
     norm = nn.BatchNorm1d(2)
     average_statistics(norm, Part(n=2))
