@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "cgro"
 FLOORS = {
-    "__init__": 0, "_check": 0, "_interrupt": 0, "_progress": 0, "catalog": 0, "environment": 0, "folder": 0, "named": 0, "reading": 0, "resuming": 0, "results": 0, "rows": 0, "runs": 0, "seal": 0,
+    "__init__": 0, "_check": 0, "_interrupt": 0, "_progress": 0, "catalog": 0, "environment": 0, "folder": 0, "named": 0, "ranks": 0, "reading": 0, "resuming": 0, "results": 0, "rows": 0, "runs": 0, "seal": 0,
     "trajectory": 0, "trust": 0, "writing": 0,
     "definitions": 1, "bounds": 1, "data": 1, "models": 1, "report": 1,
     "representation": 2, "dynamics": 2, "training": 2, "flatness": 2,

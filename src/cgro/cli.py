@@ -249,6 +249,9 @@ def _do(name: str, module: ModuleType, config: "Output") -> int:
         run = sweeps.run(name, config)
     else:
         run = module.run(config)
+    ended = getattr(run, "ended", None)
+    if ended is not None:  # a process beside the first one of several, which tells the result
+        return ended
     result = run.read()
     if config.json:
         import json

@@ -72,7 +72,7 @@ RECIPES: Mapping[str, Defaults] = {"rice2020": RICE2020, "fast2020": FAST2020, "
 
 RECIPE_HELP = {
     "epochs": "passes over the training set",
-    "batch_size": "examples per step",
+    "batch_size": "examples per step, those of all processes together",
     "optimizer": "sgd, adam or adamw",
     "lr": "learning rate at the start, or at the peak of a cycle",
     "momentum": "momentum of sgd",
@@ -85,6 +85,8 @@ RECIPE_HELP = {
     "augment": "of training images: none, idbh-weak, idbh-strong, or parts such as crop-flip, flip, crop4-flip-cutout8",
     "radius_warmup": "epochs over which the radius grows from 0",
     "craft_mode": "BatchNorm while attacking: eval, train or train_update_bn",
+    "accumulate": "pieces in which each batch is taken, gradients added: less memory; BatchNorm sees single pieces",
+    "batch_norm": "statistics under torchrun: local (of each process) or synchronized (of all)",
 }
 """Help of the options that are the fields of `Recipe`; their types and defaults are those of the fields."""
 

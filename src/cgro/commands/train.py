@@ -13,6 +13,7 @@ examples:
   cgro train --resume runs/mnist
   cgro train --recipe small-cifar10 --out runs/cifar10 --max-seconds 3000      (call it again, until it exits with 0)
   cgro train --resume runs/mine --model my_package.networks:Net
+  torchrun --nproc-per-node 4 -m cgro train --recipe rice2020 --batch-norm synchronized --out runs/rice
 
 What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well,
 or add --trust: it may be of others.
@@ -33,6 +34,7 @@ import torch
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
+from cgro._progress import told
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._target import (
@@ -45,6 +47,7 @@ from cgro.commands._target import (
     trained,
     warned_checks,
 )
+from cgro.commands._together import Beside, begun_by_first
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
@@ -52,6 +55,7 @@ from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
+from cgro.ranks import ALONE, Ranks, joined, launched
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.results import (
     DatasetRecord,
@@ -100,18 +104,20 @@ __all__ = [
 
 NEXT = "cgro diagnose {run}"
 """Mostly follows; see `cgro.cli` and `next_of`."""
+INTERRUPTED = 130
+"""Exit code, as of `cgro.cli`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
 
-def run(config: Config) -> Run:
+def run(config: Config) -> Run | Beside:
     """Train and evaluate; one seed or several.
 
     Args:
         config: the options; `resume` takes up an unfinished run with its own.
 
     Returns:
-        The finished run.
+        The finished run; in a process that torchrun started beside the first, an exit code.
 
     Raises:
         BadRequest: options that do not fit, before any work.
@@ -119,8 +125,24 @@ def run(config: Config) -> Run:
     if config.resume is not None:
         config = _as_before(config)
     set_up(config)
+    if launched() > 1:
+        return _in_several(config)
     with stopping_after(config.max_seconds):
         return for_seeds("train", config, _one, learning_curves)
+
+
+def _in_several(config: Config) -> Run | Beside:
+    """One seed, in a process that was started with others."""
+    if config.seeds != 1:
+        raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
+    device = "cpu"
+    if config.device != "cpu" and torch.cuda.is_available():
+        device = "cuda"
+    with joined(device) as ranks, stopping_after(config.max_seconds):
+        if ranks.writes:
+            return _trained(config, config.out, ranks)
+        with told("quiet"):
+            return _trained(config, config.out, ranks)
 
 
 def _as_before(config: Config) -> Config:
@@ -140,21 +162,34 @@ def _as_before(config: Config) -> Config:
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
+    """One seed in one process."""
+    done = _trained(config, path, ALONE)
+    assert isinstance(done, Run), "the only process is the first"
+    return done
+
+
+def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Beside:
     recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
     attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
     one_of(config.compile, "--compile", OPTIONS)
     data, model = prepare(replace(config, stream=_stream(config, path)))
-    config = replace(config, train_precision=_step_precision(config, path, model))
+    (chosen,) = ranks.of_first([PRECISIONS.index(_step_precision(config, path, model))])
+    config = replace(config, train_precision=PRECISIONS[chosen])
     if data.on_disk:
         config = replace(config, stream="yes")
     prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
-    with begin("train", config, path) as run:
-        fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=run.path)
-        keep_examples(data, run)
-        keep_given(given_to(objective, extensions), run)
+    with begun_by_first(begin("train", config, path), ranks) as run:
+        folder = None if run is None else run.path
+        fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)
+        if ranks.shared:
+            fabric.launch()
+        with ranks.failing_together("the run directory"):
+            if run is not None:
+                keep_examples(data, run)
+                keep_given(given_to(objective, extensions), run)
         try:
             trajectory = fit(
                 model,
@@ -170,18 +205,47 @@ def _one(config: Config, path: str | Path | None) -> Run:
                 compiling=config.compile,
             )
         except Exception as error:
-            told = _in_their_code(config, run, error)
-            if told is None:
+            failure = None if run is None else _in_their_code(config, run, error)
+            if failure is None:
                 raise
-            raise told from error
+            raise failure from error
+        trained_model = evaluated(model, extensions).eval()
+        if run is None:
+            return _beside(config, data, trained_model, attack, trajectory, ranks)
         if trajectory.end.kind == "interrupted":
             raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
-        trained_model = evaluated(model, extensions).eval()
-        result = evaluate(config, data, trained_model, attack, trajectory, run)
+        result = evaluate(config, data, trained_model, attack, trajectory, run, ranks)
         learning_curves(run.path)
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+def _beside(
+    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, trajectory: Trajectory, ranks: Ranks
+) -> Beside:
+    """What a process beside the first does of the final evaluation: its share of every count."""
+    if trajectory.end.kind == "interrupted":
+        return Beside(INTERRUPTED)
+    if _is_evaluated(trajectory):
+        _errors(config, data, model, attack, ranks)
+        _selected(config, data, model, attack, None, ranks)
+    return Beside(0)
+
+
+def _is_evaluated(trajectory: Trajectory) -> bool:
+    return trajectory.end.ok or trajectory.end.kind == "collapsed"
+
+
+def _errors(
+    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, ranks: Ranks
+) -> dict[str, ErrorRate]:
+    """Final errors on the training and test parts."""
+    device = next(model.parameters()).device
+    errors: dict[str, ErrorRate] = {}
+    for name, part in (("train", data.train), ("test", data.test)):
+        errors |= errors_on(model, part.to(device), attack, config.final_n, name, ranks=ranks)
+    return errors
 
 
 def next_of(config: Config) -> str:
@@ -295,7 +359,13 @@ def keep_given(given: Mapping[str, str], run: Run) -> None:
 
 
 def evaluate(
-    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, trajectory: Trajectory, run: Run
+    config: Config,
+    data: Dataset,
+    model: torch.nn.Module,
+    attack: Attack,
+    trajectory: Trajectory,
+    run: Run,
+    ranks: Ranks = ALONE,
 ) -> TrainSummary:
     """The final evaluation, the verdict and the example images.
 
@@ -306,18 +376,16 @@ def evaluate(
         attack: of the evaluation.
         trajectory: the epochs.
         run: takes the examples.
+        ranks: the processes, which share the counting.
 
     Returns:
         The summary; without errors where training broke off.
     """
     device = next(model.parameters()).device
-    parts = {name: getattr(data, name).to(device) for name in ("train", "test")}
     outcome, verdict, metrics = trajectory.end, None, {}
-    if outcome.ok or outcome.kind == "collapsed":
-        errors: dict[str, ErrorRate] = {}
-        for name, part in parts.items():
-            errors |= errors_on(model, part, attack, config.final_n, name)
-        shares = shares_on(model, parts["test"], config.final_n)
+    if _is_evaluated(trajectory):
+        errors = _errors(config, data, model, attack, ranks)
+        shares = shares_on(model, data.test.to(device), config.final_n)
         attacked = config.attack != "none" and config.robust_weight != 0
         found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
         checks = warned_checks(model, data.test.to(device), config.threat())
@@ -327,7 +395,7 @@ def evaluate(
             outcome = replace(outcome, reason="the network answers one class; mend the evaluation before the training")
         metrics = metrics_of(errors, attack, config.eval_attack)
         save_examples(model, data, attack, run)
-        metrics |= _selected(config, data, model, attack, run)
+        metrics |= _selected(config, data, model, attack, run, ranks)
     selected = trajectory.meta["selected"]
     return TrainSummary(
         command="train",
@@ -342,15 +410,22 @@ def evaluate(
     )
 
 
-def _selected(config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, run: Run) -> dict[str, Metric]:
+def _selected(
+    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, run: Run | None, ranks: Ranks
+) -> dict[str, Metric]:
     """Test errors of the checkpoint that was selected on validation robust error, beside those of the last one."""
-    path = run.path / "checkpoints" / SELECTED
-    if not path.exists():
+    path = None
+    if run is not None and (run.path / "checkpoints" / SELECTED).exists():
+        path = run.path / "checkpoints" / SELECTED
+    if ranks.of_first([int(path is not None)]) == [0]:
         return {}
-    load_checkpoint(path, model)
+    if path is not None:
+        load_checkpoint(path, model)
+    ranks.copy_first([*model.parameters(), *model.buffers()])
     test = data.test.to(next(model.parameters()).device)
-    errors = errors_on(model, test, attack, config.final_n, "test")
-    load_checkpoint(checkpoint_of(run), model)
+    errors = errors_on(model, test, attack, config.final_n, "test", ranks=ranks)
+    if run is not None:
+        load_checkpoint(checkpoint_of(run), model)
     metrics = {}
     for key, error in errors.items():
         used = attack if key.startswith("robust") else None

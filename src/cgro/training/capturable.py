@@ -16,18 +16,25 @@ def obstacle(steps: Steps) -> str:
     Returns:
         One sentence; "" if nothing is known against it.
     """
-    for reason in _obstacles(steps):
+    for reason in (*_around(steps), *_inside(steps)):
         return reason
     return ""
 
 
-def _obstacles(steps: Steps) -> Iterator[str]:
-    if steps.fabric.world_size > 1:
+def _around(steps: Steps) -> Iterator[str]:
+    """What lies in how batches come and weights are changed."""
+    if steps.ranks.shared:
         yield "several processes train together"
     if steps.data.streamed:
         yield "the images are streamed: they come from the host in every step"
+    if steps.recipe.accumulate > 1:
+        yield "batches are taken in pieces"
     if not isinstance(steps.optimizer.optimizer, TensorSGD | TensorAdam):
         yield f"{type(steps.optimizer.optimizer).__name__} has its learning rate on the host"
+
+
+def _inside(steps: Steps) -> Iterator[str]:
+    """What lies in the parts of a step."""
     if not declares_capturable(steps.objective):
         yield f"the objective {name_of(steps.objective)} does not declare `capturable = True`"
     memory: object = getattr(steps.objective, "memory", None)

@@ -1,10 +1,15 @@
-"""`fit`: training that can be killed at any moment and resumed to the same bits.
+"""`fit`: training that can be killed at any moment and resumed to the same bits, by one process or several.
 
 Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), files (`store`), evaluations
-(`evaluation`), Ctrl-C (`interrupt`).
+(`evaluation`), Ctrl-C (`interrupt`), what several processes share (`part`).
+
+Several processes run the same loop. What one of them must not decide alone (to stop, to save by the clock, how an epoch
+ended) is decided by all or by the first; what follows from numbers that all have is decided by each. The first has the
+run directory, the progress bar and the trackers.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +27,11 @@ from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
-from cgro.training.fabric import make_fabric
+from cgro.training.fabric import make_fabric, own_fabric, ranks_of
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
+from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
 from cgro.training.store import Store
@@ -62,7 +68,8 @@ def fit(
         evaluation: train and test errors after an epoch; None for none, and then nothing is selected.
         seed: of order, attack, augmentation and dropout.
         run: where rows and checkpoints go; a run that has a checkpoint is resumed from it.
-        fabric: device, precision and trackers; None means one CPU in float32.
+        fabric: device, precision and trackers; None means one CPU in float32. With strategy `ddp` all its processes
+            call `fit` alike, `run` given in the first alone; see docs/distributed.md.
         probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
             must change nothing.
         compiling: whether the network is compiled for the steps: yes, no, or auto: on a GPU, where the training is long
@@ -74,7 +81,8 @@ def fit(
 
     Raises:
         BadRequest: no objective or extension, a checkpoint of another network or of other extensions, a full disk,
-            patience without an evaluation or a validation part.
+            patience without an evaluation or a validation part; processes that were given different things, one that
+            has ended or does not answer.
 
     Example:
         >>> from cgro.data import load
@@ -97,6 +105,11 @@ def fit(
         raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
     if fabric is None:
         fabric = make_fabric("cpu")
+    ranks = ranks_of(fabric)
+    ranks.require_same("what the processes train", f"{recipe!r} {seed} {data.sha256} {len(data.train)}")
+    if run is not None and not ranks.writes:
+        raise bad("run", expected="one in the first process alone", got=f"one in process {ranks.number}")
+    fabric = own_fabric(fabric, ranks)
     train = data.train.to(fabric.device)
     parts = {
         "validation": data.validation.to(fabric.device),
@@ -104,7 +117,7 @@ def fit(
         "train": train,
     }
     prepare_extensions(extensions, model, recipe, data, train)
-    steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric)
+    steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
     history = History(recipe, data.n_outputs)
     runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
     store = Store(run, steps, runner)
@@ -112,6 +125,7 @@ def fit(
     loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
     with deterministic_kernels():
         outcome = loop.run()
+    ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)
 
@@ -194,13 +208,14 @@ class _Loop:
 
     def __post_init__(self) -> None:
         self.steps = self.runner.steps
+        self.ranks = self.steps.ranks
         self._has_said = False
         self._has_said_refusal = False
 
     def run(self) -> Outcome:
         """All epochs that are left."""
         epochs = self.steps.recipe.epochs
-        with stop_after_step() as stop, progress(epochs * self.steps.per_epoch, "training") as update:
+        with stop_after_step(self.ranks) as stop, self._progress(epochs * self.steps.per_epoch) as update:
             while self.position.epoch < epochs and not self.history.out_of_patience():
                 failure = self._epoch(stop, update)
                 self.store.write(self.position, self.history)
@@ -231,15 +246,15 @@ class _Loop:
                 attack_seconds = None
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
             at.step = k + 1
-            is_due = at.step == n_steps or time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES
-            if not (is_due or stop.made):
+            is_due = self._agree(stop)
+            if not (is_due or stop.made or at.step == n_steps):
                 continue
             # The only values of an epoch's steps that are read on the host, after all of them are under way.
             at.loss_sum, broken = tally.read()
             if broken is not None:
                 at.step = broken + 1
                 return self._non_finite(broken)
-            self.steps.checks.require()
+            self._require_fine_attacks()
             if stop.made:
                 return None
             self.store.write(at, self.history)
@@ -252,6 +267,8 @@ class _Loop:
         if attack_seconds is not None:
             row |= {"attack_seconds": attack_seconds}
         row |= {"radius": self.steps.radius(at.epoch + 1)}
+        require_same_weights(self.steps.network.parameters(), self.ranks)
+        self.ranks.copy_first(self.steps.network.buffers())
         if self.steps.graphs is not None:
             row |= {"captured_steps": self.runner.n_replays - n_replays}
         self._say_once()
@@ -259,6 +276,29 @@ class _Loop:
         at.step = 0
         at.loss_sum = 0.0
         return self._finish(row, at.epoch)
+
+    def _progress(self, total: int) -> contextlib.AbstractContextManager[Update]:
+        """A bar in the first process; the others are silent."""
+        if self.ranks.writes:
+            return progress(total, "training")
+        return contextlib.nullcontext(lambda done, note="", curves=None, /: None)
+
+    def _agree(self, stop: StopRequest) -> bool:
+        """After a step: whether it is time to save, by the clock of the first; a request to one is one to all."""
+        is_due = time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES
+        if not self.ranks.shared:
+            return is_due
+        made, due = self.ranks.largest([int(stop.made), int(is_due and self.ranks.writes)])
+        stop.made = bool(made)
+        return bool(due)
+
+    def _require_fine_attacks(self) -> None:
+        """Refuse what an attack in any process would have refused."""
+        noted = self.steps.checks.noted
+        if self.ranks.shared and noted is not None:
+            fine = self.ranks.smallest([int(value) for value in noted.tolist()])
+            noted.copy_(torch.tensor(fine, dtype=torch.bool))
+        self.steps.checks.require()
 
     def _say_once(self) -> None:
         """Why steps are not captured on a GPU, or not compiled though they were to be: a user waits longer."""
@@ -300,6 +340,7 @@ class _Loop:
                 except NotFinite:  # made so by the last step, whose loss was computed before it
                     self.history.rows.append(row)
                     return self._outputs_not_finite(row)
+        row = self._of_first(row)
         self.history.rows.append(row)
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         self.steps.fabric.log_dict(numbers, step=epoch)
@@ -307,17 +348,27 @@ class _Loop:
 
     def _evaluated(self, evaluation: Evaluation, epoch: int) -> Row:
         network = evaluated(self.steps.network, self.steps.extensions)
-        row: Row = evaluate(network, self.parts, evaluation)
+        self.ranks.copy_first(network.buffers())
+        row: Row = evaluate(network, self.parts, evaluation, self.ranks)
         row |= self._observed(network, epoch)
         if self.history.selects({EPOCH: epoch, **row}):
             assert self.history.selected is not None
             self.store.select(self.history.selected)
         return row
 
+    def _of_first(self, row: Row) -> Row:
+        """The row of the first process, whose times and probes count."""
+        if not self.ranks.shared:
+            return row
+        return json.loads(self.ranks.bytes_of_first(json.dumps(row).encode()))
+
     def _observed(self, network: nn.Module, epoch: int) -> Row:
         """What the probes see; an observer finds the network in evaluation mode."""
         row: Row = {}
         network.eval()
-        for probe in self.probes:
-            row.update(probe(Snapshot(network, self.data, epoch)))  # type: ignore[arg-type]  # numbers, as `Probe` says
+        with self.ranks.failing_together("a probe"):
+            if self.ranks.writes:
+                for probe in self.probes:
+                    seen = probe(Snapshot(network, self.data, epoch))
+                    row.update(seen)  # type: ignore[arg-type]  # numbers, as `Probe` says
         return row

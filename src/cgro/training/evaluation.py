@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from cgro._check import count
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
-from cgro.definitions import Attack, ErrorRate, predicted_shares
-from cgro.definitions.metrics import WrongExamples, wrong_examples
+from cgro.definitions import Attack, Draws, ErrorRate, NoAttack, predicted_shares
+from cgro.definitions.metrics import NotFinite, WrongExamples, wrong_examples
+from cgro.ranks import ALONE, Ranks
 from cgro.training.history import PREDICTION_SHARE
 
 PIECE = 1024
@@ -61,41 +62,54 @@ class Snapshot:
 
 
 def errors_on(
-    model: nn.Module, split: Split, attack: Attack, n: int, part: str, *, show: bool = True
+    model: nn.Module, split: Split, attack: Attack, n: int, part: str, *, show: bool = True, ranks: Ranks = ALONE
 ) -> dict[str, ErrorRate]:
     """Clean and robust error on the first examples of a part, from one clean pass and one attack.
 
+    Several processes have a contiguous piece of the examples each, and add their counts.
+
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; the same in all processes.
         split: the part's examples, on the network's device.
         attack: searches for adversarial examples of those that are correctly classified; its random starts are those
             of seed 0.
         n: at most so many examples.
         part: such as test, for the keys.
         show: draw a progress bar; training, which has its own, does not.
+        ranks: the processes that evaluate together.
 
     Returns:
         `clean_error/PART` and `robust_error/PART`, the keys of `summary.json`.
 
     Raises:
-        BadRequest: see `cgro.definitions.robust_error`.
+        BadRequest: see `cgro.definitions.robust_error`; another process failed.
     """
     head = split.head(n)
     generator = torch.Generator(head.device).manual_seed(0)
     bar: contextlib.AbstractContextManager[Update | None] = contextlib.nullcontext()
     if show:
         bar = progress(len(head), f"attacking {part}")
+    with bar as update:
+        if ranks.shared:
+            wrong = _wrong_together(model, head, attack, ranks)
+        else:
+            wrong = _wrong_in_pieces(model, head, attack, generator, update)
+    return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
+
+
+def _wrong_in_pieces(
+    model: nn.Module, split: Split, attack: Attack, generator: torch.Generator, update: Update | None = None
+) -> WrongExamples:
+    """Which examples are wrong, found piece by piece."""
     pieces: list[WrongExamples] = []
     n_done = 0
-    with bar as update:
-        for x, y in in_pieces(head):
-            here = _behind(n_done, update)
-            pieces.append(wrong_examples(model, x, y, attack, generator=generator, progress=here))
-            n_done += len(y)
+    for x, y in in_pieces(split):
+        here = _behind(n_done, update)
+        pieces.append(wrong_examples(model, x, y, attack, generator=generator, progress=here))
+        n_done += len(y)
     clean = torch.cat([piece.clean for piece in pieces])
     robust = torch.cat([piece.robust for piece in pieces])
-    wrong = WrongExamples(clean, robust, attack.exact)
-    return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
+    return WrongExamples(clean, robust, attack.exact)
 
 
 def _behind(n_before: int, update: Update | None) -> Callable[[int], None] | None:
@@ -124,13 +138,50 @@ def in_pieces(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         yield split.batch(rows)
 
 
-def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluation) -> dict[str, float]:
+def _wrong_together(model: nn.Module, split: Split, attack: Attack, ranks: Ranks) -> WrongExamples:
+    """Which examples are wrong, each found by the process that has it; all processes know of all."""
+    mine = split.part(ranks.piece(len(split)))
+    generator = torch.Generator(split.device).manual_seed(0)
+    clean = _wrong_of(model, mine, NoAttack(), generator, ranks).clean
+    # One process draws a stream for each example that is right, in their order; those of the pieces before are skipped.
+    n_right = [0] * ranks.size
+    n_right[ranks.number] = int((~clean).sum())
+    n_before = sum(ranks.sums(n_right)[: ranks.number])
+    Draws.from_generator(generator, n_before)
+    found = _wrong_of(model, mine, attack, generator, ranks)
+    places = torch.arange(len(split), device=split.device)[ranks.piece(len(split))]
+    both = ranks.in_order(torch.stack([found.clean, found.robust], 1), places, len(split))
+    return WrongExamples(both[:, 0], both[:, 1], attack.exact)
+
+
+def _wrong_of(
+    model: nn.Module, split: Split, attack: Attack, generator: torch.Generator, ranks: Ranks
+) -> WrongExamples:
+    """What one process finds; what goes wrong in one goes wrong in all."""
+    none = torch.zeros(0, dtype=torch.bool, device=split.device)
+    found = WrongExamples(none, none, attack.exact)
+    not_finite = False
+    with ranks.failing_together("the evaluation"):
+        try:
+            if len(split):
+                found = _wrong_in_pieces(model, split, attack, generator)
+        except NotFinite:
+            not_finite = True
+    if ranks.largest([int(not_finite)]) == [1]:
+        raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
+    return found
+
+
+def evaluate(
+    model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluation, ranks: Ranks = ALONE
+) -> dict[str, float]:
     """The row of an evaluated epoch.
 
     Args:
         model: set to evaluation mode.
         parts: name -> examples on the network's device; empty parts are left out.
         evaluation: attack and number of examples.
+        ranks: the processes that evaluate together; all of them get the row.
 
     Returns:
         `clean_error/PART` and `robust_error/PART` as fractions, and `prediction_share`, the largest share of the
@@ -140,8 +191,8 @@ def evaluate(model: nn.Module, parts: Mapping[str, Split], evaluation: Evaluatio
     row: dict[str, float] = {}
     for part, split in parts.items():
         if len(split):
-            for key, error in errors_on(model, split, evaluation.attack, evaluation.n, part, show=False).items():
-                row[key] = error.value
+            found = errors_on(model, split, evaluation.attack, evaluation.n, part, show=False, ranks=ranks)
+            row |= {key: error.value for key, error in found.items()}
     row[PREDICTION_SHARE] = max(shares_on(model, parts["test"], evaluation.n))
     return row
 

@@ -1,8 +1,8 @@
 """Where training runs: device, precision of its forward passes, and trackers of its curves. All through Fabric."""
 
 import importlib.util
+import os
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,17 +11,25 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.plugins.precision import Precision
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from cgro._check import bad, one_of
 from cgro.definitions.attacks.precision import uses_bfloat16
+from cgro.ranks import ALONE, Ranks, launched, local_number, together
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TRACKERS = ("none", "tensorboard", "wandb")
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+"""What exchanges tensors between processes; those on the host always by gloo, which has a time-out."""
 
 
 def make_fabric(device: str, *, precision: str = "float32", track: str = "none", folder: Path | None = None) -> Fabric:
-    """Fabric on one device.
+    """Fabric on one device, or, in a process that torchrun started with others, on one device of each process.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -31,7 +39,7 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
         folder: of the run, where trackers write; None for the current one.
 
     Returns:
-        Not launched: there is one process.
+        Not launched.
 
     Raises:
         BadRequest: a device that is not here, a tracker that is not installed.
@@ -41,16 +49,85 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
         device(type='cpu')
     """
     kind, number = _device(device)
+    casts = Precision()
+    if step_precision(precision, kind) == "bfloat16":
+        casts = MixedPrecision("bf16-mixed", device=kind)
+    n_processes = launched()
+    if n_processes > 1:
+        return _of_several(kind, n_processes, casts, _trackers(track, folder))
     devices: list[int] | int = 1
     if kind == "cuda":
         devices = [number]
-    plugins = None
-    if step_precision(precision, kind) == "bfloat16":
-        plugins = MixedPrecision("bf16-mixed", device=kind)
-    with warnings.catch_warnings():
-        # Said wherever Slurm is installed, also of a single process, which needs no srun.
-        warnings.filterwarnings("ignore", message="The `srun` command is available")
-        return Fabric(accelerator=kind, devices=devices, plugins=plugins, loggers=_trackers(track, folder))
+    return Fabric(accelerator=kind, devices=devices, plugins=[casts, alone()], loggers=_trackers(track, folder))
+
+
+def _of_several(kind: str, n_processes: int, casts: Precision, loggers: list[Logger]) -> Fabric:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", n_processes))
+    if kind == "cuda" and local_number() >= torch.cuda.device_count():
+        expected = f"a GPU for each of the {local} processes of this machine"
+        raise bad("--device", expected=expected, got=torch.cuda.device_count(), remedy="start fewer, or --device cpu")
+    strategy = DDPStrategy(process_group_backend=BACKENDS[kind])
+    return Fabric(
+        accelerator=kind,
+        strategy=strategy,
+        devices=local,
+        num_nodes=max(1, n_processes // local),
+        plugins=[casts, TorchElasticEnvironment()],
+        loggers=loggers,
+    )
+
+
+def ranks_of(fabric: Fabric) -> Ranks:
+    """The processes that train together.
+
+    Args:
+        fabric: of the training. With one process it is alone, also where `torch.distributed` is in use.
+
+    Returns:
+        Themselves, seen from this one.
+
+    Raises:
+        BadRequest: a strategy under which a process does not have all weights, or `fabric.launch()` was not called.
+    """
+    if fabric.world_size == 1:
+        return ALONE
+    if not isinstance(fabric.strategy, DDPStrategy):
+        got = type(fabric.strategy).__name__
+        raise bad("fabric", expected="one process, or strategy ddp", got=got, remedy='use Fabric(strategy="ddp")')
+    ranks = together()
+    if ranks.size != fabric.world_size:
+        expected = f"{fabric.world_size} processes that are connected"
+        raise bad("fabric", expected=expected, got=ranks.size, remedy="call fabric.launch() first")
+    return ranks
+
+
+def own_fabric(fabric: Fabric, ranks: Ranks) -> Fabric:
+    """Fabric of one process among several: device and precision of the given one, without a wrapper of networks.
+
+    Args:
+        fabric: of all.
+        ranks: the processes.
+
+    Returns:
+        `fabric` itself for one process. Only the first process has trackers.
+    """
+    if not ranks.shared:
+        return fabric
+    loggers: list[Logger] = []
+    if ranks.writes:
+        loggers = list(fabric.loggers)
+    strategy = SingleDeviceStrategy(device=fabric.device, precision=fabric.strategy.precision)
+    return Fabric(strategy=strategy, plugins=[alone()], loggers=loggers)
+
+
+def alone() -> LightningEnvironment:
+    """The surroundings of one process, said outright: else Fabric looks for a scheduler, and takes the number of tasks
+    of a Slurm job, or an `srun` that is installed, for a word about this process.
+
+    Returns:
+        For `Fabric(plugins=...)`.
+    """
+    return LightningEnvironment()
 
 
 def step_precision(precision: str, device: str, network: nn.Module | None = None) -> str:
@@ -90,6 +167,8 @@ def _device(name: str) -> tuple[str, int]:
     available = torch.cuda.device_count()
     if kind == "cuda" and int(number or 0) >= available:
         raise bad("--device", expected=f"one of {available} CUDA devices", got=repr(name), remedy="use --device auto")
+    if number and launched() > 1:
+        raise bad("--device", expected="auto, cpu or cuda with several processes", got=repr(name))
     if kind == "auto":
         kind = "cuda" if available else "cpu"
     return kind, int(number or 0)

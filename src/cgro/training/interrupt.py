@@ -1,10 +1,11 @@
-"""Ctrl-C during training: a request that is met after the step."""
+"""Ctrl-C during training: a request that is met after the step, by all processes after the same one."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cgro._interrupt import interrupt, stop_requests
+from cgro.ranks import ALONE, Ranks
 
 
 @dataclass
@@ -19,8 +20,14 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def stop_after_step() -> Iterator[StopRequest]:
+def stop_after_step(ranks: Ranks = ALONE) -> Iterator[StopRequest]:
     """Within, Ctrl-C, and what a command takes for the same, is noted; a second one interrupts at once.
+
+    Among several processes a second one changes nothing: torchrun passes a request on to all, and who hears it twice
+    would leave the others waiting. It ends them itself if they do not stop.
+
+    Args:
+        ranks: the processes that train together.
 
     Yields:
         The request, to be looked at between two steps.
@@ -28,7 +35,7 @@ def stop_after_step() -> Iterator[StopRequest]:
     stop = StopRequest()
 
     def request() -> None:
-        if stop.made:
+        if stop.made and not ranks.shared:
             interrupt()
         stop.made = True
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from cgro._check import bad, count, number, one_of
 from cgro.data import augmentation_by_name
+from cgro.training.batch_norm import POLICIES
 from cgro.training.step import CraftMode
 
 SCHEDULES = ("steps", "cosine", "one-cycle", "cyclic")
@@ -41,6 +42,10 @@ class Recipe:
         radius_warmup: epochs over which the radius grows linearly from 0; 0 for none.
         craft_mode: mode of BatchNorm and dropout while the attack runs: `eval`; `train` (batch statistics, buffers
             left alone); `train_update_bn` (as many published loops: each attack step updates the running averages).
+        accumulate: pieces in which a process takes its examples of a batch, their gradients added: less memory, the
+            same mean over the batch. BatchNorm has the statistics of each piece.
+        batch_norm: where several processes train together: `local` (statistics of each process's examples; running
+            averages are the mean over processes), or `synchronized` (statistics of the examples of all).
 
     Raises:
         BadRequest: a value out of its range (says which).
@@ -64,6 +69,8 @@ class Recipe:
     augment: str = "none"
     radius_warmup: float = 0.0
     craft_mode: CraftMode = "eval"
+    accumulate: int = 1
+    batch_norm: str = "local"
 
     def __post_init__(self) -> None:
         count(self.epochs, "epochs")
@@ -72,6 +79,8 @@ class Recipe:
         one_of(self.schedule, "schedule", SCHEDULES)
         augmentation_by_name(self.augment)
         one_of(self.craft_mode, "craft_mode", ("eval", "train", "train_update_bn"))
+        one_of(self.batch_norm, "batch_norm", POLICIES)
+        count(self.accumulate, "accumulate")
         number(self.lr, "lr", low=0.0)
         number(self.momentum, "momentum", low=0.0, high=1.0)
         number(self.weight_decay, "weight_decay", low=0.0)

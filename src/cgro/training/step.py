@@ -20,8 +20,10 @@ from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
+from cgro.ranks import piece_of
 from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
+from cgro.training.part import WHOLE, Part
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
 """Mode of BatchNorm and dropout while an attack of training runs; see `Recipe`."""
@@ -89,6 +91,8 @@ class Step:
             has moved the weights, the objective is given the same examples; after `crafted.clear()` they are searched
             anew.
         checks: of the training that the step belongs to; None has every attack check at once.
+        part: which examples of the batch these are, where several processes train together.
+        n_pieces: in how many pieces the objective is asked for these examples, one after another.
 
     Example:
         >>> from cgro.definitions import FGSM, ThreatModel
@@ -118,6 +122,9 @@ class Step:
     n_crafted: int = 0
     crafted: list[Tensor] = field(default_factory=list)
     checks: CraftChecks | None = None
+    part: Part = WHOLE
+    n_pieces: int = 1
+    _rows: slice = field(default_factory=lambda: slice(None), init=False)
     _in_objective: bool = field(default=False, init=False)
     _seen: tuple[Tensor, Tensor] | None = field(default=None, init=False)
 
@@ -125,6 +132,79 @@ class Step:
     def moment(self) -> Moment:
         """When it is taken."""
         return Moment(self.epoch, self.progress, self.radius_share)
+
+    @property
+    def n_batch(self) -> int:
+        """Examples of the whole batch, those of other processes and pieces included."""
+        return self.part.n or len(self.y)
+
+    @property
+    def rows(self) -> slice:
+        """Of all examples that the step had when `Extension.around` was called, those that it has now; an objective
+        that is asked piece by piece finds fewer."""
+        return self._rows
+
+    @property
+    def first(self) -> int:
+        """Place of the first example in the whole batch."""
+        return self.part.first + (self._rows.start or 0)
+
+    def batch_sum(self, values: Tensor) -> Tensor:
+        """The sum over the whole batch, where what becomes of an example depends on the others.
+
+        To be asked for by `Extension.around`, not by an objective, which may have a piece of the batch only.
+
+        Args:
+            values: (B,), one per example of the step.
+
+        Returns:
+            0-dimensional, the same in all processes.
+
+        Example:
+            >>> x = torch.zeros(3, 1)
+            >>> step = Step(nn.Identity(), x, torch.zeros(3), nn.Identity(), lambda purpose: None)
+            >>> step.batch_sum(torch.tensor([1.0, 2.0, 4.0]))
+            tensor(7.)
+        """
+        return self.part.add(values.sum())
+
+    def by_piece(self, work: Callable[[], Tensor]) -> list[Tensor]:
+        """Call a function once per piece, while the step has the examples of this piece alone.
+
+        Args:
+            work: is to be done.
+
+        Returns:
+            What it returned, in the order of the pieces.
+        """
+        if self.n_pieces == 1:
+            return [work()]
+        x, y, targets, streams, seen = self.x, self.y, self.targets, self.streams, self._seen
+        kept, self.crafted, n_crafted = self.crafted, list[Tensor](), self.n_crafted
+        before, n_pieces, self.n_pieces = list(kept), self.n_pieces, 1
+        found: list[Tensor] = []
+        crafted: list[list[Tensor]] = []
+        outputs: list[Tensor] = []
+        try:
+            for k in range(n_pieces):
+                rows = piece_of(len(y), n_pieces, k)
+                self._rows = rows
+                self.x, self.y = x[rows], y[rows]
+                self.targets = None if targets is None else targets[rows]
+                self.streams = _of_rows(streams, torch.arange(rows.start, rows.stop, device=y.device))
+                self.crafted = [value[rows] for value in before]
+                self.n_crafted = n_crafted
+                self._seen = None if seen is None or seen[0] is not x else (self.x, seen[1][rows])
+                found.append(work())
+                crafted.append(self.crafted)
+                outputs += [] if self._seen is None else [self._seen[1]]
+        finally:
+            self.x, self.y, self.targets, self.streams, self._seen = x, y, targets, streams, seen
+            self.crafted, self.n_pieces, self._rows = kept, n_pieces, slice(None)
+        kept[:] = [torch.cat(values) for values in zip(*crafted, strict=True)]
+        if len(outputs) == n_pieces:
+            self._seen = (x, torch.cat(outputs))
+        return found
 
     def decide(self, rule: Callable[[Moment], bool]) -> bool:
         """A decision by the time, such as whether a warm-up is over.
@@ -220,6 +300,8 @@ class Step:
         """
         if self._seen is not None and self._seen[0] is self.x:
             return self._seen[1]
+        if self.n_pieces > 1:
+            return torch.cat(self.by_piece(self.outputs))
         started = time.perf_counter()
         with self._attacked() as target, preserve_state(target, self.x.device):
             outputs = evaluated_outputs(target, self.x)
@@ -229,6 +311,8 @@ class Step:
 
     def mean_loss(self, objective: Callable[["Step"], Tensor]) -> Tensor:
         """The mean of an objective's loss over the batch. Asked again, it is that of the same adversarial examples.
+
+        Where the step has a part of the batch, the share of this part: sum of the losses / examples of the batch.
 
         Args:
             objective: step -> (B,).
@@ -252,7 +336,12 @@ class Step:
             raise bad("objective", expected=expected, got=tuple(losses.shape), remedy="leave the mean to the loop")
         for function in reversed(self.reweigh):
             losses = function(losses)
-        return losses.mean()
+        if losses.shape != self.y.shape:
+            got = tuple(losses.shape)
+            raise bad("reweigh", expected=expected, got=got, remedy="use step.rows for what is kept per example")
+        if len(self.y) == self.n_batch and self.part.copies == 1:
+            return losses.mean()
+        return losses.sum() / (self.n_batch * self.part.copies)
 
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
         if attack is None:
@@ -283,6 +372,10 @@ class Step:
                     yield self.network
         finally:
             self.network.train()
+
+
+def _of_rows(streams: Streams, rows: Tensor) -> Streams:
+    return lambda purpose: streams(purpose).rows(rows)
 
 
 def _against(targets: Tensor, attack: Attack) -> Attack:

@@ -18,14 +18,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from cgro._check import bad
 from cgro.data import Split, augmentation_by_name
 from cgro.definitions.attacks.reads import LabelRange
 from cgro.definitions.draws import Draws
 from cgro.definitions.graphs import backend_on
-from cgro.training.craft import CraftChecks
+from cgro.ranks import ALONE, Ranks
+from cgro.training.batch_norm import require_synchronizable, synchronized
+from cgro.training.craft import CraftChecks, is_plain
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
+from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed
 from cgro.training.watched import WatchedStep, seed_noise, watching_noise
@@ -44,7 +48,8 @@ class Steps:
         recipe: the loop.
         extensions: see `Extension`; the first is the outermost.
         seed: of order, attack, augmentation and dropout.
-        fabric: device and precision.
+        fabric: device and precision of this process.
+        ranks: the processes that train together.
 
     Attributes:
         graphs: what captures on this device; None where nothing does. Where something does, every step, captured or
@@ -59,6 +64,7 @@ class Steps:
     extensions: Sequence[Extension]
     seed: int
     fabric: Fabric
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         self.augmentation = augmentation_by_name(self.recipe.augment)
@@ -66,13 +72,32 @@ class Steps:
         self.replays: int = getattr(self.objective, "replays", 1)
         self.graphs = backend_on(self.fabric.device)
         self.capturing = False
+        self._is_first = True
         self.checks = CraftChecks(LabelRange.of(self.data.y), reads=self.graphs is None)
+        self._require_fits()
+        self.ranks.copy_first([*self.network.parameters(), *self.network.buffers()])
         optimizer = self.recipe.build_optimizer(self.network)
         if self.graphs is not None:
             optimizer = on_tensors(optimizer) or optimizer
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         for extension in self.extensions:
             extension.begin(self.network)
+
+    def _require_fits(self) -> None:
+        """Refuse what several processes cannot do alike."""
+        if not self._synchronizes:
+            return
+        require_synchronizable(self.network)
+        if self.attack is None or self.recipe.craft_mode == "eval":
+            return
+        for part in self.attack.parts:
+            if part.reads_on_host or not is_plain(part):
+                expected = f"an attack of as many passes in each process, with craft_mode {self.recipe.craft_mode}"
+                raise bad("--batch-norm synchronized", expected=expected, got=part.name, remedy="use --craft-mode eval")
+
+    @property
+    def _synchronizes(self) -> bool:
+        return self.ranks.shared and self.recipe.batch_norm == "synchronized"
 
     @property
     def per_epoch(self) -> int:
@@ -124,16 +149,19 @@ class Steps:
         Args:
             epoch: epochs that are over.
             k: from 0.
-            rows: (B,) positions of its examples in the training data.
+            rows: (B,) positions of the examples of the whole batch in the training data.
 
         Returns:
-            Its batch is augmented; its network is in training mode.
+            Its batch, of which it has the part of this process, is augmented; its network is in training mode.
         """
-        rows = rows.to(self.data.rows_on)
+        part = Part.of(len(rows), self.ranks)
+        rows = rows[part.rows].to(self.data.rows_on)
         streams = partial(self.streams, epoch, self.data.index[rows])
-        return self.build(Step, rows, streams, self.moment(epoch, k))
+        return self.build(Step, rows, streams, self.moment(epoch, k), part)
 
-    def build(self, kind: Callable[..., Kind], rows: Tensor, streams: Streams, moment: Moment) -> Kind:
+    def build(
+        self, kind: Callable[..., Kind], rows: Tensor, streams: Streams, moment: Moment, part: Part = WHOLE
+    ) -> Kind:
         """A step of some rows.
 
         Args:
@@ -141,6 +169,7 @@ class Steps:
             rows: (B,) positions of its examples in the training data, where `Split.rows_on` says.
             streams: of these examples.
             moment: when it is taken.
+            part: of the batch that the rows are.
 
         Returns:
             Its batch is augmented; its network is in training mode.
@@ -160,6 +189,8 @@ class Steps:
             craft_mode=self.recipe.craft_mode,
             epoch=moment.epoch,
             checks=self.checks,
+            part=part,
+            n_pieces=part.pieces(self.recipe.accumulate),
         )
 
     def moment(self, epoch: int, k: int) -> Moment:
@@ -206,7 +237,7 @@ class Steps:
             group["lr"] = self.lr(epoch, k)
 
     def noise_seed(self, epoch: int, k: int) -> int:
-        """The seed of the network's own noise (dropout) in a step.
+        """The seed of the network's own noise (dropout) in a step, another one in each process.
 
         Args:
             epoch: epochs that are over.
@@ -215,7 +246,9 @@ class Steps:
         Returns:
             See `derive_seed`.
         """
-        return derive_seed(self.seed, "network", epoch, k)
+        if self.ranks.writes:
+            return derive_seed(self.seed, "network", epoch, k)
+        return derive_seed(self.seed, "network", epoch, k, self.ranks.number)
 
     def update(self, step: Step, epoch: int, k: int) -> Tensor:
         """What a graph holds of a step: gradients, clipping, the optimizer, and extensions after it.
@@ -231,7 +264,8 @@ class Steps:
         compute: Callable[[], Tensor] = partial(self._gradients, step, self.noise_seed(epoch, k))
         for extension in reversed(self.extensions):
             compute = partial(extension.around, step, compute)
-        loss = compute()
+        with self._normalizing(step.part):
+            loss = compute()
         if self.recipe.clip:
             # Not an error here: gradients that are not finite make the weights so, and the next loss, which ends the
             # training. Asking for it would also read a value on the host.
@@ -255,10 +289,31 @@ class Steps:
     def _gradients(self, step: Step, noise: int) -> Tensor:
         """Set the gradients to those of the objective's mean; again, with the same adversarial examples and dropout."""
         with self._seeded(step, noise):
-            loss = step.mean_loss(self.objective)
+            self._is_first = True
+            losses = step.by_piece(partial(self._piece, step))
+        loss = losses[0]
+        if len(losses) > 1:
+            loss = torch.stack(losses).sum()
+        return add_gradients([weight for weight in self.network.parameters() if weight.requires_grad], loss, self.ranks)
+
+    def _piece(self, step: Step) -> Tensor:
+        """Add the gradients of the examples that the step has now."""
+        loss = step.mean_loss(self.objective)
+        if self._is_first:
             self.optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
+        self._is_first = False
+        self.fabric.backward(loss)
         return loss.detach()
+
+    @contextlib.contextmanager
+    def _normalizing(self, part: Part) -> Iterator[None]:
+        """BatchNorm over all processes, or over each and its running averages over all."""
+        if self._synchronizes:
+            with synchronized(self.network, part):
+                yield
+            return
+        yield
+        average_statistics(self.network, part)
 
     @contextlib.contextmanager
     def _seeded(self, step: Step, noise: int) -> Iterator[None]:

@@ -1,9 +1,12 @@
 """The files of a training: its rows, and the checkpoints from which it is resumed and used."""
 
+import json
 import math
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from cgro._check import BadRequest
 from cgro.runs import Run
@@ -30,6 +33,8 @@ class Store:
         run: its directory; None keeps nothing.
         steps: network, optimizer and extensions.
         runner: takes the steps; how it does is recorded. None records nothing.
+
+    Several processes call every method together. The first one has the run and writes; the others hear of it.
     """
 
     def __init__(self, run: Run | None, steps: Steps, runner: StepRunner | None = None) -> None:
@@ -37,6 +42,8 @@ class Store:
         self.steps = steps
         self._runner = runner
         self.saved_at = time.monotonic()
+        self._state: Mapping[str, object] = {}
+        self._sizes: list[list[int]] = []
 
     def resume(self, history: History) -> Position:
         """Load the last checkpoint, if there is one.
@@ -50,27 +57,64 @@ class Store:
         Raises:
             BadRequest: a damaged checkpoint, one of another network or of other extensions, rows that were changed.
         """
-        if self.run is None:
-            return Position()
-        path = self.run.path / "checkpoints" / LAST
-        if not path.exists():
-            return Position()
-        check_checkpoints(self.run)
-        state = load_checkpoint(path, self.steps.network, self.steps.optimizer.optimizer, self.steps.extensions)
+        ranks = self.steps.ranks
+        position = Position()
+        with ranks.failing_together("the checkpoint"):
+            if self.run is not None and (self.run.path / "checkpoints" / LAST).exists():
+                check_checkpoints(self.run)
+                path = self.run.path / "checkpoints" / LAST
+                position = self._load(path, history)
+                history.rows = _rows_before(self._state, self.run, position.epoch)
+        if ranks.shared:
+            position = self._of_first(history, position)
+        self._note_size(position)
+        return position
+
+    def _load(self, path: Path, history: History) -> Position:
+        """Load a checkpoint; the rows are left to the caller."""
+        steps = self.steps
+        state = load_checkpoint(path, steps.network, steps.optimizer.optimizer, steps.extensions)
         try:
             position = Position(int(state["epoch"]), int(state["step"]), float(state["loss_sum"]))
             selected = state["selected"]
             if selected is not None:
                 selected = Selected(**selected)
+            sizes = [[int(number) for number in entry] for entry in state.get("processes", [])]
         except (KeyError, TypeError, ValueError):
             raise BadRequest(
                 f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
             ) from None
         if self._runner is not None:
             self._runner.keep(state.get("compile"))
+        self._state = state
+        self._sizes = sizes
         history.selected = selected
-        history.rows = _rows_before(state, self.run, position.epoch)
         return position
+
+    def _of_first(self, history: History, position: Position) -> Position:
+        """Take over what the first process has loaded; the others may not see its files."""
+        ranks = self.steps.ranks
+        data = b""
+        if self.run is not None and self._state:
+            data = (self.run.path / "checkpoints" / LAST).read_bytes()
+        data = ranks.bytes_of_first(data)
+        rows = ranks.bytes_of_first(json.dumps(history.rows).encode())
+        if not data or ranks.writes:
+            return position
+        history.rows = json.loads(rows)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / LAST
+            path.write_bytes(data)
+            return self._load(path, history)
+
+    def _note_size(self, position: Position) -> None:
+        """Remember from where on how many processes trained; of one process throughout nothing is remembered."""
+        before = 1
+        if self._sizes:
+            before = self._sizes[-1][2]
+        size = self.steps.ranks.size
+        if size != before:
+            self._sizes.append([position.epoch, position.step, size])
 
     def write(self, position: Position, history: History) -> None:
         """Write rows, the checkpoint, and the network that extensions have evaluated where it is another one.
@@ -95,6 +139,8 @@ class Store:
             state |= {"capture": self._runner.note}
         if self._runner is not None and self._runner.compiling is not None:
             state |= {"compile": self._runner.compiling.text}
+        if self._sizes:
+            state |= {"processes": self._sizes}
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)

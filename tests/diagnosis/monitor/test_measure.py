@@ -142,7 +142,7 @@ def test_the_counts_are_those_of_the_definitions_and_a_closed_form() -> None:
     sample = take_examples((x, y))
     threat = ThreatModel("inf", 0.05)
     attacks = {"": FGSM(threat), "@pgd": PGD(threat, n_steps=5)}
-    found = measure(model, {"train": sample, "test": sample}, attacks, Ranks(False, x.device))
+    found = measure(model, {"train": sample, "test": sample}, attacks, Ranks(False))
     assert found.errors["clean_error/test"].wrong == int((torch.sign(model(x)) != y).sum())
     leaf = x.clone().requires_grad_(True)
     (model(leaf) * y).sum().backward()

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from tests.diagnosis.monitor.cases import TRAIN, errors_in, loop, monitor_in
 
 from cgro.definitions.examples import take_examples
@@ -46,7 +45,7 @@ def test_no_process_waits_for_ever(folder: Path, case: str, epochs: list[int]) -
 
 
 def test_alone_everything_stays_as_it_is() -> None:
-    ranks = Ranks(True, torch.device("cpu"))
+    ranks = Ranks(True)
     sample = take_examples(TRAIN)
     assert rank() == 0
     assert ranks.share(sample) is sample

@@ -17,7 +17,7 @@ from cgro.diagnosis.monitor.onset import alarm_of
 from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, parts_of
 from cgro.diagnosis.monitor.ranks import Ranks, rank
 from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, Strong
-from cgro.diagnosis.monitor.surroundings import device_of, is_distributed, is_finite, unwrap
+from cgro.diagnosis.monitor.surroundings import is_distributed, is_finite, unwrap
 from cgro.diagnosis.strength import too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
 from cgro.runs import say
@@ -132,7 +132,7 @@ class Monitor:
         if lr is not None:
             lr = number(lr, "lr", low=0.0)
         network = unwrap(model)
-        ranks = Ranks(is_distributed(model), device_of(network))
+        ranks = Ranks(is_distributed(model))
         if rank() and not ranks.shared:
             return None
         wait_for(network)

@@ -1,13 +1,17 @@
-"""One evaluation by several processes: each takes a share of the examples, and counts are added, not rates averaged."""
+"""One evaluation by several processes: each takes a share of the examples, and counts are added, not rates averaged.
+
+Beside `cgro.ranks`, which exchanges numbers, this says whether the processes share an evaluation at all: a monitor is
+called from a loop that may have wrapped its network or not.
+"""
 
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
 from torch import nn
 
 from cgro._check import BadRequest
 from cgro.definitions.examples import Sample
+from cgro.ranks import ALONE, together
 
 
 def rank() -> int:
@@ -26,12 +30,11 @@ class Ranks:
 
     Args:
         shared: whether they do; otherwise this process is alone, and every method leaves its input as it is.
-        device: of the network, where numbers are exchanged.
     """
 
-    def __init__(self, shared: bool, device: torch.device) -> None:
-        self.shared = shared and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        self.device = device
+    def __init__(self, shared: bool) -> None:
+        self._ranks = together() if shared else ALONE
+        self.shared = self._ranks.shared
 
     def share(self, sample: Sample) -> Sample:
         """The examples of this process.
@@ -44,7 +47,7 @@ class Ranks:
         """
         if not self.shared:
             return sample
-        mine = slice(dist.get_rank(), None, dist.get_world_size())
+        mine = slice(self._ranks.number, None, self._ranks.size)
         return Sample(sample.x[mine], sample.y[mine], sample.index[mine], sample.n_total)
 
     def agree(self, values: Sequence[int]) -> list[int]:
@@ -56,18 +59,14 @@ class Ranks:
         Returns:
             Those of process 0.
         """
-        if not self.shared:
-            return list(values)
-        told = torch.tensor(values, dtype=torch.int64, device=self.device)
-        dist.broadcast(told, src=0)
-        return told.tolist()
+        return self._ranks.of_first(values)
 
     def total(self, counts: Sequence[int], failure: BaseException | None = None) -> list[int]:
         """Add the counts of all processes.
 
         Args:
             counts: of this process; as many in each.
-            failure: what this process raised instead of counting. It is told to the others, who would wait for ever.
+            failure: what this process raised instead of counting. It is told to the others, who would wait in vain.
 
         Returns:
             The sums.
@@ -75,17 +74,11 @@ class Ranks:
         Raises:
             BadRequest: another process failed. What failed here is raised as it is.
         """
-        if failure is not None and not self.shared:
-            raise failure
-        if not self.shared:
-            return list(counts)
-        told = torch.tensor([*counts, int(failure is not None)], dtype=torch.int64, device=self.device)
-        dist.all_reduce(told)
-        *sums, n_failed = told.tolist()
+        *sums, n_failed = self._ranks.sums([*counts, int(failure is not None)])
         if failure is not None:
             raise failure
         if n_failed:
-            raise BadRequest(f"the evaluation failed in {n_failed} of {dist.get_world_size()} processes; see theirs")
+            raise BadRequest(f"the evaluation failed in {n_failed} of {self._ranks.size} processes; see theirs")
         return sums
 
     def largest(self, value: int) -> int:
@@ -97,11 +90,8 @@ class Ranks:
         Returns:
             The maximum.
         """
-        if not self.shared:
-            return value
-        told = torch.tensor(value, dtype=torch.int64, device=self.device)
-        dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        return int(told)
+        (found,) = self._ranks.largest([value])
+        return found
 
     def same_buffers(self, network: nn.Module) -> None:
         """Give every process the buffers of process 0, whose checkpoint is kept.
@@ -109,7 +99,4 @@ class Ranks:
         Args:
             network: whose buffers are copies, see `undisturbed`; they are overwritten.
         """
-        if not self.shared:
-            return
-        for buffer in network.buffers():
-            dist.broadcast(buffer, src=0)
+        self._ranks.copy_first(network.buffers())

@@ -91,10 +91,10 @@ class DOM(Extension):
         left = (default_loss(step.outputs(), step.y) > self.threshold).to(step.x.dtype)
         weights = left
         if self.mean == "kept":
-            weights = left * len(left) / left.sum().clamp_min(1.0)
+            weights = left * step.n_batch / step.batch_sum(left).clamp_min(1.0)
 
         def weighted(losses: Tensor) -> Tensor:
-            return losses * weights
+            return losses * weights[step.rows]
 
         step.reweigh.append(weighted)
         try:

@@ -145,7 +145,8 @@ class Extra(Extension):
         Returns:
             x, (B, *S), and y, (B,).
         """
-        n = round(self.ratio * len(step.y))
+        # Places of the whole batch, of which several processes have a part each.
+        n = max(0, min(len(step.y), round(self.ratio * step.n_batch) - step.first))
         u = step.streams("extra").uniform(1)[:n, 0]
         x, y = self._second.batch((u * len(self._second)).long())
         places = torch.arange(n, device=step.y.device)

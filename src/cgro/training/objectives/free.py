@@ -16,6 +16,7 @@ from cgro.data import Split
 from cgro.definitions import Attack
 from cgro.definitions.attacks import require_attack
 from cgro.training.objectives.cost import Cost
+from cgro.training.part import WHOLE, Part
 from cgro.training.step import Step
 
 
@@ -74,7 +75,8 @@ class Free:
             (B,).
         """
         threat = self.attack.threat
-        x = self.memory.perturbed(step.x, threat.radius * step.radius_share, threat.box)
+        radius = threat.radius * step.radius_share
+        x = self.memory.perturbed(step.x, radius, threat.box, first=step.first, part=step.part)
         return step.loss(step.model(x))
 
 
@@ -100,8 +102,9 @@ class KeptPerturbation:
     def __init__(self, step: float) -> None:
         self._step = step
         self._delta = torch.zeros(0)
-        self._leaf = torch.zeros(0)
+        self._leaves: dict[int, Tensor] = {}
         self._radius = 0.0
+        self._part = WHOLE
 
     def prepare(self, batch_size: int, train: Split) -> None:
         """Make room.
@@ -117,31 +120,46 @@ class KeptPerturbation:
         """Start from 0."""
         self._delta.zero_()
 
-    def perturbed(self, x: Tensor, radius: float, box: tuple[float, float] | None) -> Tensor:
+    def perturbed(
+        self, x: Tensor, radius: float, box: tuple[float, float] | None, *, first: int = 0, part: Part = WHOLE
+    ) -> Tensor:
         """The inputs of a step; their gradient is kept by the backward pass.
 
         Args:
             x: (B, *S) clean inputs.
             radius: of this step.
             box: of the inputs.
+            first: place of the first of them in the batch.
+            part: of the batch that this process has.
 
         Returns:
             (B, *S).
         """
         self._radius = radius
-        self._leaf = self._delta[: len(x)].to(x.dtype).clamp(-radius, radius).requires_grad_()
-        moved = x + self._leaf
+        self._part = part
+        leaf = self._delta[first : first + len(x)].to(x.dtype).clamp(-radius, radius).requires_grad_()
+        self._leaves[first] = leaf
+        moved = x + leaf
         if box is None:
             return moved
         return moved.clamp(*box)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Ascend, by the gradient of the step's last backward pass."""
-        gradient = self._leaf.grad
-        assert gradient is not None, "a backward pass comes first"
-        moved = self._leaf + self._step * self._radius * gradient.sign()
-        self._delta[: len(moved)] = moved.clamp(-self._radius, self._radius).to(self._delta.dtype)
+        """Ascend, by the gradient of the step's last backward pass; the places of other processes come from them."""
+        n = 0
+        whole = torch.zeros_like(self._delta)
+        for first, leaf in self._leaves.items():
+            gradient = leaf.grad
+            assert gradient is not None, "a backward pass comes first"
+            moved = leaf + self._step * self._radius * gradient.sign()
+            n = max(n, first + len(leaf))
+            whole[first : first + len(leaf)] = moved.clamp(-self._radius, self._radius).to(whole.dtype)
+        self._leaves.clear()
+        if self._part.copies == 1:
+            self._part.ranks.add(whole)
+        n = self._part.n or n
+        self._delta[:n] = whole[:n]
 
     def state(self) -> Mapping[str, Tensor]:
         """What a resumed training needs.
