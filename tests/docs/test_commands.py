@@ -14,13 +14,14 @@ from cgro._check import BadRequest
 PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PAGES += sorted((ROOT / "src" / "cgro" / "commands" / "help").glob("*.txt"))
-LINE = re.compile(r"^(?:    |  )?cgro ([a-z].*)$")
+LINE = re.compile(r"^(?:    |  )?cgro ([a-z-]+(?: .*)?)$")
 NO_OPTIONS = re.compile(r"^(?:[a-z-]+ )?(?:--help|--version|COMMAND\b.*)$")
 
 
 def lines_of(text: str) -> list[str]:
     """Lines of code that call cgro, with their continuations, without what a pipe does behind them."""
     joined = re.sub(r"\\\n\s*", "", text)
+    joined = re.sub(r" {2,}\(.*\)$", "", joined, flags=re.MULTILINE)  # remarks of the help
     found = []
     for line in joined.splitlines():
         if match := LINE.match(line):

@@ -17,6 +17,8 @@ import cgro
 ROOT = places.ROOT
 INTEGRATIONS = {"cgro.integrations.lightning", "cgro.integrations.transformers", "cgro.integrations.keras"}
 """Modules that need the packages of others."""
+STAND_INS = {"Callback", "TrainerCallback"}
+"""Classes that stand there for those of others, where these are not installed."""
 
 
 def public_modules() -> Iterator[ModuleType]:
@@ -35,9 +37,9 @@ def public_names(module: ModuleType) -> set[str]:
     """What it exports, and the functions and classes that it defines."""
     names = {name for name in getattr(module, "__all__", ()) if not name.startswith("__")}
     for name, value in vars(module).items():
-        if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__:
-            if value.__qualname__ == name and not name.startswith("_"):
-                names.add(name)
+        is_own = (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__
+        if is_own and value.__qualname__ == name and not name.startswith("_") and name not in STAND_INS:
+            names.add(name)
     return {f"{module.__name__}.{name}" for name in names}
 
 
@@ -125,7 +127,10 @@ def test_pages_are_shown_as_on_github(text: str, expected: str) -> None:
 
 
 def test_links_are_led_to_copies_in_the_site() -> None:
-    assert places.led("[a](../../examples/keras_fit.py)", "tutorials/03.md") == "[a](../project/examples/keras_fit.py.code.md)"
+    assert (
+        places.led("[a](../../examples/keras_fit.py)", "tutorials/03.md")
+        == "[a](../project/examples/keras_fit.py.code.md)"
+    )
     assert places.led("[a](docs/map.md#x)", "project/README.md") == "[a](../map.md#x)"
     assert places.led("`[a](../x.py)`", "map.md") == "`[a](../x.py)`"
     assert places.linked("[a](../SECURITY.md) [b](map.md)", "docs/dynamics.md") == ["SECURITY.md"]

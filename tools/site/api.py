@@ -80,9 +80,11 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _defined(body: list[ast.stmt]) -> list[str]:
     """Public functions and classes, and constants with a docstring behind them."""
     names: list[str] = []
-    for node, after in zip(body, [*body[1:], ast.Pass()], strict=True):
+    for node, after in zip(body, [*body, ast.Pass()][1:], strict=True):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.append(node.name)
+        elif isinstance(node, ast.If):  # what runs where types are not checked
+            names.extend(_defined(node.orelse))
         elif _is_docstring(after):
             names.extend(_targets(node))
     return [name for name in dict.fromkeys(names) if not name.startswith("_")]

@@ -4,6 +4,7 @@ Pages under docs/ stay as they are read in the repository: their links to files 
 examples, SECURITY.md) are followed, and what they lead to is copied into the site under project/.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.site import api, mathml, places, prose
+from tools.site import api, mathml, places, prose  # noqa: E402  # mkdocs loads this file by its path
 
 WRITTEN_HERE = ("api/", "reference/")
 """Pages that are Markdown for mkdocs from the start."""
@@ -114,8 +115,24 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return prose.as_on_github(places.led(markdown, page.file.src_uri))
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Name what the theme leaves without a name.
+
+    Args:
+        output: the whole page.
+        page: its place.
+        config: of the site.
+
+    Returns:
+        HTML.
+    """
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw the equations.
+    """Draw the equations; an empty cell is no heading.
 
     Args:
         html: of the page.
@@ -126,4 +143,5 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     Returns:
         HTML.
     """
+    html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)
     return mathml.typeset(html, page.file.src_uri)
