@@ -97,7 +97,7 @@ small = ThreatModel(2, min(0.07, 0.45 * separation(points, labels, 2).value))
 memory = RobustMemorizer(linear, points, labels, small)
 side = torch.linspace(0, 1, 201)
 grid = torch.cartesian_prod(side, side)
-figure, axes = plt.subplots(1, 2, figsize=(7, 3.4))
+figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharey=True)
 for axis, model, title in ((axes[0], linear, "clean model"), (axes[1], memory, "memorizer F")):
     with torch.no_grad():
         axis.contourf(
@@ -106,7 +106,8 @@ for axis, model, title in ((axes[0], linear, "clean model"), (axes[1], memory, "
     axis.scatter(*points.T, c=["#882255" if label > 0 else "#999933" for label in labels], edgecolors="black", zorder=3)
     for point in points:
         axis.add_patch(plt.Circle(point.tolist(), small.radius, fill=False, linestyle=":"))
-    axis.set(title=title, aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    axis.set(title=title, aspect="equal", xlabel="first coordinate")
+axes[0].set_ylabel("second coordinate")
 print("certified:", certify(memory).holds, f"at radius {small.radius:.3f}")
 
 # %% [markdown]

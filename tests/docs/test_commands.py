@@ -14,7 +14,7 @@ from cgro._check import BadRequest
 PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 PAGES += sorted((ROOT / "src" / "cgro" / "commands" / "help").glob("*.txt"))
-LINE = re.compile(r"^(?:    |  )?cgro ([a-z-]+(?: .*)?)$")
+LINE = re.compile(r"^(?:    |  )?cgro ([a-z][a-z-]*(?: .*)?)$")
 NO_OPTIONS = re.compile(r"^(?:[a-z-]+ )?(?:--help|--version|COMMAND\b.*)$")
 
 
