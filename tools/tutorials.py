@@ -160,12 +160,15 @@ def execute(path: Path, folder: Path) -> list[tuple[Cell, Output]]:
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Modules that the tutorial writes are found, and forgotten afterwards."""
+    """Modules that the tutorial writes are found, and forgotten afterwards, like figures of a cell that raised."""
+    from matplotlib import pyplot
+
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
+        pyplot.close("all")
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):

@@ -101,7 +101,7 @@ shown = (
     (x_adv[i, 0], f"now a {int(model(x_adv[i : i + 1]).argmax())}"),
 )
 for axis, (image, title) in zip(axes, shown):
-    axis.imshow(image, cmap="gray" if title != "perturbation" else "RdBu")
+    axis.imshow(image.numpy(), cmap="gray" if title != "perturbation" else "RdBu")
     axis.set_title(title)
     axis.axis("off")
 
