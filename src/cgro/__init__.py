@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cgro.diagnosis.monitor import Monitor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Monitor", "__version__"]
 
 

@@ -43,7 +43,7 @@ def test_the_objective_is_short() -> None:
 def test_the_objective_runs_from_the_command_line() -> None:
     assert main([*shlex.split(CAPPED), *SMALLER]) == 0
     run = Run(Path("runs/capped"))
-    assert run.config["objective"] == "remedies:Capped:cap=1.5"
+    assert run.config["objective"] == "remedies:Capped:cap=3.5"
     assert all(row["train_loss"] <= 1.5 for row in run.rows())
 
 

@@ -32,7 +32,7 @@ def references(cell: str) -> list[str]:
 def place_of(path: str) -> list[Path]:
     """The files that a path or pattern means: of code, of tests, or of the project."""
     tests = path.startswith("test_") or "/test_" in path
-    if not path.endswith(".py") or path.startswith("benchmarks/"):
+    if not path.endswith(".py") or path.startswith(("benchmarks/", "tools/")):
         return sorted(ROOT.glob(path))
     folder = ROOT / ("tests" if tests else "src/cgro")
     return sorted(folder.glob(path))
