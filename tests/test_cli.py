@@ -400,7 +400,7 @@ for _name in COMMANDS:
     for _option in options_of(_module.Config).values():
         if int in (_option.hint, *typing.get_args(_option.hint)) and not _option.takes_several:
             COUNTED.append((_name, _option.flag, _option.about.low))
-OF_THE_RECIPE = {"--epochs": 1, "--batch-size": 1, "--radius-warmup": 0, "--patience": 0}
+OF_THE_RECIPE = {"--epochs": 1, "--batch-size": 1, "--accumulate": 1, "--radius-warmup": 0, "--patience": 0}
 """Checked by the recipe itself, which is used from Python as well."""
 
 

@@ -104,7 +104,7 @@ def test_every_extension_trains_as_ever(digits: Dataset, name: str) -> None:
     def made() -> list[Extension]:
         if name == "extra":
             second = load("digits", n_train=40, n_test=10)
-            return [Extra(replace(second, train=replace(second.train, raw=1.0 - second.train.raw)))]
+            return [Extra(replace(second, train=replace(second.train, stored=1.0 - second.train.raw)))]
         return [extension_by_name(text)]
 
     extensions, others = made(), made()

@@ -121,7 +121,7 @@ def parts_of(case: Case) -> tuple[object, tuple[Extension, ...]]:
 def second() -> Dataset:
     """Other images than those of `digits`."""
     data = load("digits", n_train=60, n_test=40, validation=0.05, seed=0)
-    return replace(data, train=replace(data.train, raw=1.0 - data.train.batch(torch.arange(len(data.train)))[0]))
+    return replace(data, train=replace(data.train, stored=1.0 - data.train.batch(torch.arange(len(data.train)))[0]))
 
 
 def fabric_of(ranks: Ranks) -> Fabric | None:

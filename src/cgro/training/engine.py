@@ -221,7 +221,8 @@ class _Loop:
                 self.store.write(self.position, self.history)
                 if failure is not None:
                     return failure
-                if stop.made:
+                asked, _ = self._agree(stop)
+                if asked:
                     return Outcome("interrupted", "stopped on request; resumable", self.position.epoch)
         return self.history.ending(self.position.epoch)
 
@@ -246,8 +247,8 @@ class _Loop:
                 attack_seconds = None
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
             at.step = k + 1
-            is_due = self._agree(stop)
-            if not (is_due or stop.made or at.step == n_steps):
+            asked, is_due = self._agree(stop)
+            if not (is_due or asked or at.step == n_steps):
                 continue
             # The only values of an epoch's steps that are read on the host, after all of them are under way.
             at.loss_sum, broken = tally.read()
@@ -255,7 +256,7 @@ class _Loop:
                 at.step = broken + 1
                 return self._non_finite(broken)
             self._require_fine_attacks()
-            if stop.made:
+            if asked:
                 return None
             self.store.write(at, self.history)
         row: Row = {
@@ -283,14 +284,18 @@ class _Loop:
             return progress(total, "training")
         return contextlib.nullcontext(lambda done, note="", curves=None, /: None)
 
-    def _agree(self, stop: StopRequest) -> bool:
-        """After a step: whether it is time to save, by the clock of the first; a request to one is one to all."""
+    def _agree(self, stop: StopRequest) -> tuple[bool, bool]:
+        """Whether to stop, and whether it is time to save, by the clock of the first; a request to one is one to all.
+
+        A request may come at any moment, also during the exchange: it is read once, what all agreed on is what counts,
+        and nothing is taken back, so that one that comes too late for this step is found after the next.
+        """
+        asked = stop.made
         is_due = time.monotonic() - self.store.saved_at > SECONDS_BETWEEN_SAVES
         if not self.ranks.shared:
-            return is_due
-        made, due = self.ranks.largest([int(stop.made), int(is_due and self.ranks.writes)])
-        stop.made = bool(made)
-        return bool(due)
+            return asked, is_due
+        any_asked, due = self.ranks.largest([int(asked), int(is_due and self.ranks.writes)])
+        return bool(any_asked), bool(due)
 
     def _require_fine_attacks(self) -> None:
         """Refuse what an attack in any process would have refused."""
