@@ -10,10 +10,11 @@ in the backward pass, by a function that may be differentiated again. Two passes
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from cgro._check import bad
 from cgro.training.part import Part
@@ -26,14 +27,15 @@ class _Sum(torch.autograd.Function):
     """The sum over processes; each process's gradient is the sum of all gradients."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, part: Part) -> Tensor:
-        ctx.part = part
+    def forward(ctx: FunctionCtx, values: Tensor, part: Part) -> Tensor:
+        ctx.part = part  # type: ignore[attr-defined]  # kept for the backward pass
         return part.add(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        return cast(Tensor, _Sum.apply(gradient.contiguous(), ctx.part)), None
+        part: Part = ctx.part  # type: ignore[attr-defined]
+        return cast(Tensor, _Sum.apply(gradient.contiguous(), part)), None
 
 
 def sum_over(values: Tensor, part: Part) -> Tensor:
