@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export CGRO_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: quickstart test lint clean reproduce-smoke reproduction
+.PHONY: quickstart test slurm-test lint clean docs tutorials reproduce-smoke reproduction
 
 quickstart: $(VENV)/.base
 	$(BIN)/cgro quickstart --out runs/quickstart --overwrite
@@ -14,6 +14,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# A sweep on a Slurm of one node; Debian: apt-get install --no-install-recommends slurm-wlm munge. Part of `make test`.
+slurm-test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slurm -rs tests/slurm
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,6 +32,19 @@ reproduce-smoke: $(VENV)/.base
 reproduction: $(VENV)/.base
 	$(BIN)/python -m cgro.experiments.document results docs/reproduction.md
 
+# The site in site/, from the tutorials' stored pages. Its environment is its own and needs no torch; warnings are errors.
+docs: .venv-docs/.done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+
+# Execute the tutorials, and store their pages.
+tutorials: $(VENV)/.dev
+	$(BIN)/python tools/tutorials.py
+
+.venv-docs/.done: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip --disable-pip-version-check --quiet install -r docs/requirements.txt
+	touch $@
+
 $(VENV)/.base: pyproject.toml constraints.txt tools/install.sh
 	sh tools/install.sh $(PYTHON) $(VENV) data
 	touch $@
@@ -37,4 +54,4 @@ $(VENV)/.dev: pyproject.toml constraints.txt tools/install.sh
 	touch $(VENV)/.base $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-docs site runs .pytest_cache .ruff_cache

@@ -60,9 +60,16 @@ TOGETHER = ("train", "evaluate", "lint", "diagnose", "flatness", "memory")
 ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
+SPREAD = ("train", "dynamics")
+"""Commands that are made of runs of their own kind; see cgro.experiments.sweeps. Those of ELSEWHERE plan theirs."""
+
 HELP_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "help")  # pathlib would cost a tenth of --help
 """What the commands print for --help. Reading their options instead would import torch."""
 HELP = ("-h", "--help")
+COMPLETIONS = ("bash", "zsh", "fish")
+"""Shells for which `cgro completion` has a script."""
+COMPLETION_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "completion")
+"""The scripts, stored for the same reason as the help; see tools/completion.py."""
 
 _HELP = """usage: cgro COMMAND [options]
 
@@ -72,6 +79,7 @@ commands:
 {table}
 
 cgro COMMAND --help shows the options and examples of one command. cgro --version prints the version.
+cgro completion bash|zsh|fish prints a script that completes commands and options in your shell.
 """
 
 
@@ -134,6 +142,8 @@ def _answer(argv: Sequence[str]) -> int:
         return _show(help_text().rstrip("\n"))
     if argv[0] == "--version":
         return _show(f"cgro {__version__}")
+    if argv[0] == "completion":
+        return _complete(argv[1:])
     if argv[0] not in COMMANDS:
         return _tell("cgro", f"expected one of {', '.join(COMMANDS)}; got {argv[0]!r}; see cgro --help", BAD_REQUEST)
     stored = os.path.join(HELP_FOLDER, f"{argv[0]}.txt")
@@ -149,6 +159,21 @@ def _answer(argv: Sequence[str]) -> int:
         if not is_requested():
             raise
         return _tell_interrupted(argv[0])
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Print the script of a shell, or how it is used."""
+    if len(words) == 1 and words[0] in COMPLETIONS:
+        with open(os.path.join(COMPLETION_FOLDER, words[0]), encoding="utf-8") as file:
+            return _show(file.read().rstrip("\n"))
+    how = """usage: cgro completion bash|zsh|fish
+
+  bash   eval "$(cgro completion bash)"              in ~/.bashrc
+  zsh    cgro completion zsh > FOLDER/_cgro          a folder of $fpath, before compinit
+  fish   cgro completion fish > ~/.config/fish/completions/cgro.fish"""
+    if words and words[0] in HELP:
+        return _show(how)
+    return _tell("cgro completion", f"expected one of {', '.join(COMPLETIONS)}; got {' '.join(words)!r}", BAD_REQUEST)
 
 
 def _tell_interrupted(name: str, how: str = "") -> int:
@@ -205,7 +230,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
             raise
     with told(_loudness_of(config)):
         try:
-            return _do(module, config)
+            return _do(name, module, config)
         except BadRequest as error:
             if config.verbose:
                 _show_trace()
@@ -233,9 +258,20 @@ def _loudness_of(config: "Output") -> "Loudness":
     return "verbose" if config.verbose else "normal"
 
 
-def _do(module: ModuleType, config: "Output") -> int:
+def _asks_to_spread(config: object) -> bool:
+    """Whether options ask for runs to be carried out elsewhere, or several at a time."""
+    workers = getattr(config, "workers", None) or 1
+    return workers > 1 or getattr(config, "executor", "local") != "local" or bool(getattr(config, "slurm_options", ""))
+
+
+def _do(name: str, module: ModuleType, config: "Output") -> int:
     """Run a parsed command, print its result, and what may come next."""
-    run = module.run(config)
+    if name in SPREAD and _asks_to_spread(config):
+        from cgro.experiments import sweeps
+
+        run = sweeps.run(name, config)
+    else:
+        run = module.run(config)
     ended = getattr(run, "ended", None)
     if ended is not None:  # a process beside the first one of several, which tells the result
         return ended

@@ -305,7 +305,8 @@ def source_commit() -> str | None:
 def _git(folder: Path, *words: str) -> str | None:
     """What a git command prints; None where it fails or there is no git."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "-C", str(folder), "-c", "core.fsmonitor=false", *words]
+    # No optional locks: killed, or on a full disk, `git status` would leave index.lock in the user's repository.
+    command = ["git", "--no-optional-locks", "-C", str(folder), "-c", "core.fsmonitor=false", *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, env=own)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from cgro._check import BadRequest
 from cgro.cli import main
 from cgro.commands import train
 from cgro.commands._common import parse
 from cgro.definitions.attacks import bfloat16_pays
 from cgro.runs import Run
 from cgro.training import step_cost
+from cgro.training.compiling import compiling_by
+from cgro.training.weights.formats import read_safetensors
 
 SMALL = train.Config(data="digits", n_train=60, n_test=40, epochs=2, model="mlp", width=8, attack="pgd2",
                      eval_attack="pgd2", final_n=40)  # fmt: skip
@@ -86,6 +89,21 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path, monkeypatch: 
         whole, cut = (tmp_path / d / "checkpoints" / name for d in ("whole", "cut"))
         assert whole.read_bytes() == cut.read_bytes()
     assert Run(tmp_path / "whole").summary["metrics"] == Run(tmp_path / "cut").summary["metrics"]
+
+
+def test_compiling_is_asked_for_recorded_and_refused_early(tmp_path: Path) -> None:
+    """By a compiler that calls the network: the training is the same, and its checkpoint says that it compiled."""
+    for option in ("yes", "no"):
+        with compiling_by(lambda network: lambda x: network._call_impl(x)):
+            train.run(replace(SMALL, epochs=1, out=str(tmp_path / option), compile=option))
+    files = [tmp_path / option / "checkpoints" / "last.safetensors" for option in ("yes", "no")]
+    (compiled, header), (plain, other) = map(read_safetensors, files)
+    assert all(torch.equal(compiled[name], plain[name]) for name in plain)
+    assert (header.get("compile"), other.get("compile")) == ("yes", None)
+    assert Run(tmp_path / "yes").config["compile"] == "yes"
+    with pytest.raises(BadRequest, match="--compile: expected"):
+        train.run(replace(SMALL, out=str(tmp_path / "maybe"), compile="maybe"))
+    assert not (tmp_path / "maybe").exists()
 
 
 def test_the_precision_of_the_step_is_recorded_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

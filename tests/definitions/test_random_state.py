@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgro.definitions.random_state import preserve_random_state
+from cgro.definitions.random_state import preserve_random_state, random_states
 
 
 def drawn(own: torch.Generator) -> tuple:
@@ -40,3 +40,18 @@ def test_a_generator_that_is_not_named_moves() -> None:
     with preserve_random_state():
         first = float(torch.rand(1, generator=own))
     assert float(torch.rand(1, generator=own)) != first
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [random.random, lambda: np.random.rand(), lambda: torch.rand(1)],  # noqa: NPY002
+    ids=["python", "numpy", "torch"],
+)
+def test_whoever_draws_is_seen(draw) -> None:
+    cpu = torch.device("cpu")
+    with preserve_random_state():
+        before = random_states(cpu)
+        assert random_states(cpu) == before
+        draw()
+        assert random_states(cpu) != before
+    assert random_states(cpu) == before

@@ -88,7 +88,9 @@ def cases(ranks: Ranks, folder: Path) -> None:
     test, train = data.test, data.train
     tensors = tensors_of(evaluated(ranks), "survey")
     saved: list[int] = []
-    tensors |= tensors_of(evaluated(ranks, record=cut(ranks, 2), saved=lambda one: saved.append(one.so_far.wrong)), "resumed")
+    tensors |= tensors_of(
+        evaluated(ranks, record=cut(ranks, 2), saved=lambda one: saved.append(one.so_far.wrong)), "resumed"
+    )
     assert bool(saved) == ranks.writes
     models = (model, network(4))
     series = survey_series(lambda k: models[k], 2, test.x, test.y, ENSEMBLE, batch=BATCH, ranks=ranks)
@@ -102,7 +104,9 @@ def cases(ranks: Ranks, folder: Path) -> None:
     verdict = diagnose_model(model, train, test, THREAT, attack=ENSEMBLE, n=N, n_lint=0, ranks=ranks)
     plain = [[one.to_dict() for one in checks], verdict.to_dict()]
     (folder / f"{ranks.size}-{ranks.number}.json").write_text(json.dumps(plain, default=str, sort_keys=True))
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / f"{ranks.size}-{ranks.number}.safetensors")
+    save_file(
+        {key: value.contiguous() for key, value in tensors.items()}, folder / f"{ranks.size}-{ranks.number}.safetensors"
+    )
     torch.save(vars(cut(ranks, 5)), folder / f"cut-{ranks.size}-{ranks.number}.pt")
     if ranks.shared:
         refusals(ranks)
@@ -182,7 +186,12 @@ def interrupts(ranks: Ranks) -> None:
     assert signal.getsignal(signal.SIGINT) == first
     assert torch.equal(record.tried, torch.full((N,), -1))
     assert torch.equal(record.by, torch.full((N,), -1))
-    with pytest.raises(KeyboardInterrupt), alike(ranks):
+    with pytest.raises(KeyboardInterrupt):
+        asked_by_last(ranks)
+
+
+def asked_by_last(ranks: Ranks) -> None:
+    with alike(ranks):
         if ranks.number == ranks.size - 1:
             signal.raise_signal(signal.SIGINT)
 

@@ -1,5 +1,6 @@
 """The plan on any executor: needs first, no two readers of one run at once, failures and interrupts told."""
 
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +169,24 @@ def test_a_check_that_failed_is_a_result(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(train, "run", failed)
     call = Call("net/seed-0", "train", dict(training(0).settings), tmp_path / "run")
     assert carry_out_here(call) >= 0
+
+
+def test_a_refusal_can_be_sent_from_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a kind with further arguments would break a pool of processes."""
+    from cgro.commands import train
+
+    class OfItsOwn(BadRequest):
+        def __init__(self, where: str, what: str) -> None:
+            super().__init__(f"{where}: {what}")
+
+    def refused(config: object) -> Run:
+        raise OfItsOwn("data", "not trusted")
+
+    monkeypatch.setattr(train, "run", refused)
+    call = Call("net/seed-0", "train", dict(training(0).settings), tmp_path / "run")
+    with pytest.raises(BadRequest, match="^data: not trusted$") as caught:
+        carry_out_here(call)
+    assert type(pickle.loads(pickle.dumps(caught.value))) is BadRequest
 
 
 @pytest.mark.parametrize("own", [{}, {"train_precision": "bfloat16"}])

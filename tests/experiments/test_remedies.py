@@ -116,7 +116,6 @@ CASES = Cases(
     ],
     swapped=replace(RIGHT, fixed=RIGHT.fresh, fresh=FIXED),
     notices="remedies/fresh",
-    expected={"remedies/trades-0.05": UNTESTED},
     drawn=frozenset({"shifts", "courses"}),
 )
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from cgro.commands import evaluate
 from cgro.commands._common import parse
 from cgro.experiments.execute import Call, execute, is_held
 from cgro.experiments.plan import HERE, Job
-from cgro.experiments.workers import Workers, at_once, words
+from cgro.experiments.workers import RESTARTS, Workers, at_once, words
 from cgro.experiments.workspace import Workspace
 
 
@@ -77,6 +78,34 @@ def test_how_a_process_ended_is_told(
     carry = Workers(pipe, program(text))
     with pytest.raises(error, match=words_of_it):
         carry(Call("a", "train", {}, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("cut", ["os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)", "sys.exit(130)"])
+def test_a_process_that_was_cut_from_outside_is_begun_again(cut: str, pipe: int, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    text = f"import os, sys; os.path.exists({str(begun)!r}) and sys.exit(0); open({str(begun)!r}, 'w'); {cut}"
+    assert Workers(pipe, program(text))(Call("a", "train", {}, tmp_path / "run")) > 0
+
+
+def test_it_is_begun_again_only_so_often(pipe: int, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    text = f"import os; open({str(count)!r}, 'a').write('x'); os.kill(os.getpid(), 9)"
+    with pytest.raises(BadRequest, match="a: its process ended with -9"):
+        Workers(pipe, program(text))(Call("a", "train", {}, tmp_path / "run"))
+    assert count.read_text() == "x" * (1 + RESTARTS)
+
+
+def test_a_process_that_hangs_holds_nobody_for_ever(pipe: int, tmp_path: Path) -> None:
+    """Suspended, it notices neither the end of the pipe nor the time that it has for its end."""
+    ready = tmp_path / "ready"
+    text = f"import os, signal; open({str(ready)!r}, 'w'); os.kill(os.getpid(), signal.SIGSTOP)"
+    carry = Workers(pipe, program(text), patience=0.1)
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(carry, Call("a", "train", {}, tmp_path / "run"))
+        wait_for(ready.exists)
+        carry.stopping.set()
+        with pytest.raises(BadRequest, match="a: its process ended with -9"):
+            future.result()
 
 
 @pytest.mark.parametrize("code", [0, 1])

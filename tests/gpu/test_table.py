@@ -50,6 +50,7 @@ def test_the_script_makes_the_whole_table_on_a_cpu(tmp_path: Path) -> None:
         "float32 is float32": True,
         "no wait inside a search": None,
         "captured = eager": True,
+        "captured evaluation = eager": None,
         "captured training = eager": None,
         "equal repeats": True,
         "launches of pgd10": None,
@@ -62,9 +63,11 @@ def test_the_script_makes_the_whole_table_on_a_cpu(tmp_path: Path) -> None:
         "bare step",
         "fit, eager, float32 step",
         "common float32 loop",
+        "evaluation, eager",
     }
+    assert set(found["fit"]) == {"float32", "bfloat16", "float32, compiled", "bfloat16, compiled"}
     assert set(found["fit"].values()) == {"captured epoch: only CUDA has graphs"}
-    assert found["left_out"] == {"torchattacks": "not installed"}
+    assert found["left_out"] == {"torchattacks": "not installed", "evaluation, captured": "only CUDA has graphs"}
 
 
 def test_a_network_that_is_less_than_float32_is_found() -> None:

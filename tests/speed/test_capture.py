@@ -1,16 +1,19 @@
 """What a graph would hold: the search as a function gives the bits of a call, and only CUDA has graphs."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from tests.training.cases import toy_data
 from tests.training.tape import Tape
-from torch import nn
+from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.definitions import PGD, ThreatModel
 from cgro.definitions.graphs import capturing_by
 from cgro.speed import captured, captured_epoch, captured_search, pure_search
 from cgro.training import Adversarial, Recipe, make_fabric
+from cgro.training.compiling import compiling_by
 
 ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=3)
 
@@ -55,6 +58,32 @@ def test_an_epoch_is_handed_over_once_its_steps_are_replayed(size: int) -> None:
     epoch()
     assert tape.n_captures == 1
     assert not torch.equal(before, model[1].weight)
+
+
+def test_an_epoch_with_the_network_compiled() -> None:
+    """By a compiler that only counts; one that fails is told."""
+    data, recipe = toy_data(12), Recipe(batch_size=3, optimizer="sgd", lr=0.1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    n_passes = [0]
+
+    def counting(network: nn.Module) -> Callable[[Tensor], object]:
+        def call(x: Tensor) -> object:
+            n_passes[0] += 1
+            return network._call_impl(x)
+
+        return call
+
+    def failing(network: nn.Module) -> Callable[[Tensor], object]:
+        raise RuntimeError("no compiler")
+
+    with capturing_by(Tape()), compiling_by(counting):
+        epoch = captured_epoch(model, data, Adversarial(ATTACK), recipe, make_fabric("cpu"), compiled=True)
+        assert n_passes[0] > 0
+    before = model[1].weight.detach().clone()
+    epoch()
+    assert not torch.equal(before, model[1].weight)
+    with capturing_by(Tape()), compiling_by(failing), pytest.raises(BadRequest, match="not compiled: no compiler"):
+        captured_epoch(model, data, Adversarial(ATTACK), recipe, make_fabric("cpu"), compiled=True)
 
 
 def test_an_epoch_that_cannot_be_captured_says_why() -> None:

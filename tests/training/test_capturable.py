@@ -7,9 +7,10 @@ from tests.training.tape import Tape
 from cgro.data import Dataset
 from cgro.definitions import FunctionAttack
 from cgro.definitions.attacks import ATTACKS, attack_by_name
+from cgro.definitions.attacks.capturable import declares_capturable
 from cgro.definitions.graphs import capturing_by
 from cgro.training import EMA, TRADES, Adversarial, Recipe, make_fabric
-from cgro.training.capturable import declares_capturable, obstacle
+from cgro.training.capturable import obstacle
 from cgro.training.objectives import KD, MART, Free, Objective
 from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name
 from cgro.training.steps import Steps

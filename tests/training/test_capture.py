@@ -111,7 +111,7 @@ def test_every_extension(digits: Dataset, name: str) -> None:
 
     def made() -> list[Extension]:
         if name == "extra":
-            return [Extra(replace(second, train=replace(second.train, raw=1.0 - second.train.raw)))]
+            return [Extra(replace(second, train=replace(second.train, stored=1.0 - second.train.raw)))]
         return [extension_by_name(text)]
 
     assert_captured_is_eager(digits, OBJECTIVES["adversarial"], extensions=made)

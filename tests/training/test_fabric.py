@@ -3,10 +3,12 @@
 import importlib.util
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from tests.training.cases import small, train
 from torch import nn
 
@@ -21,6 +23,18 @@ def test_bad_devices() -> None:
     for device in ("tpu", "cuda:99", "cpu0"):
         with pytest.raises(ValueError, match="--device"):
             make_fabric(device)
+
+
+def test_one_process_needs_no_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Slurm is installed Fabric advises every single process to be started by srun."""
+    (tmp_path / "srun").write_text("#!/bin/sh")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert make_fabric("cpu").device.type == "cpu"
+        with pytest.raises(Warning, match="srun"):
+            Fabric(accelerator="cpu", devices=1)
 
 
 def test_bfloat16_training_steps_differ_and_evaluations_do_not(digits: Dataset) -> None:

@@ -9,15 +9,14 @@ batch of 128 was measured at 2.5 GiB.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cgro.commands.train import Config
 from cgro.data import SOURCES
 from cgro.experiments import networks
+from cgro.experiments.scaling import GIB, saved_bytes
 from cgro.models import build
 
-GIB = 2**30
 COPIES = {"ema": 1, "swa": 1, "awp": 1}
 """Further copies of the weights that extensions hold."""
 
@@ -61,33 +60,6 @@ def counted(config: Config) -> Memory:
         activations = saved_bytes(model, x, bfloat16=config.train_precision == "bfloat16")
     copies = 3 + sum(COPIES.get(name.partition(":")[0], 0) for name in config.extension)
     return Memory(n_images * (4 * channels * height * width + 8), copies * n_bytes, activations)
-
-
-def saved_bytes(model: nn.Module, x: Tensor, *, bfloat16: bool) -> int:
-    """Bytes that a forward pass saves for the backward pass, parameters not among them.
-
-    Args:
-        model: in training mode.
-        x: (B, *S).
-        bfloat16: whether products are computed in bfloat16, as in training.
-
-    Returns:
-        Their sum; a tensor that is saved twice counts once.
-    """
-    own = {id(parameter.untyped_storage()) for parameter in model.parameters()}
-    seen: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if id(storage) not in own:
-            seen[storage._cdata] = storage
-        return tensor
-
-    saving = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with saving, torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16, cache_enabled=False):
-        kept_alive = model(x)
-    del kept_alive
-    return sum(storage.nbytes() for storage in seen.values())
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from lightning_fabric import Fabric
 from msgspec import Struct
 from tools.gpu.checks import (
     Check,
+    captured_evaluation_is_eager,
     captured_is_eager,
     captured_training_is_eager,
     equal_repeats,
@@ -33,7 +34,8 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest, one_line
 from cgro.data import Dataset, Split
-from cgro.definitions import APGD, PGD, ThreatModel
+from cgro.definitions import APGD, PGD, ThreatModel, robust_error
+from cgro.definitions.attacks.captured import searches_of
 from cgro.definitions.graphs import capturing_by
 from cgro.environment import Environment, current_environment
 from cgro.models import build, fast_layout
@@ -274,6 +276,58 @@ def _eager_fit(model: nn.Module, data: Dataset, attack: PGD, recipe: Recipe, fab
         fit(model, data, Adversarial(attack), recipe, fabric=fabric)
 
 
+def compiled_epochs(table: Table) -> None:
+    """The steps of `fit` with the network compiled before the capture, by step precision. NOT YET RUN on CUDA."""
+    n = table.scale.batches[0]
+    data = table.data(n * table.scale.n_steps)
+    attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)
+    recipe = Recipe(epochs=1, batch_size=n, optimizer="sgd", lr=0.0, augment="crop-flip")
+    calls: dict[str, Callable[[], object]] = {}
+    for precision in ("float32", "bfloat16"):
+        fabric = make_fabric(str(table.device), precision=precision)
+        key = f"{precision}, compiled"
+        started = time.monotonic()
+        try:
+            calls[f"fit, captured, compiled, {precision} step"] = captured_epoch(
+                table.network(), data, Adversarial(attack), recipe, fabric, compiled=True
+            )
+            table.fit[key] = f"captured, compiled; the first steps took {time.monotonic() - started:.0f} s"
+        except (RuntimeError, BadRequest) as error:
+            table.fit[key] = one_line(str(error), 300)
+        print(f"fit, {key}: {table.fit[key]}")
+    if calls:
+        table.measure("epoch, preactresnet", calls, n, n_examples=len(data.train))
+
+
+def evaluations(table: Table) -> None:
+    """The robust error by PGD-20 on six batches, eager and, on CUDA, captured. NOT YET RUN on CUDA.
+
+    Labels are the network's own answers, so that every batch is full.
+    """
+    n = table.scale.batches[0]
+    model = table.network()
+    x, _ = table.batch(6 * n)
+    with torch.no_grad():
+        y = torch.cat([model(some).argmax(1) for some in x.split(n)])
+    attack = PGD(ThreatModel("inf", RADIUS), n_steps=20)
+
+    def eager() -> None:
+        with capturing_by(None):
+            robust_error(model, x, y, attack, batch=n)
+
+    calls: dict[str, Callable[[], object]] = {"evaluation, eager": eager}
+    if table.device.type == "cuda":
+        robust_error(model, x, y, attack, batch=n)
+        reasons = [search.reason for search in searches_of(model)]
+        if any(reasons):
+            table.left_out["evaluation, captured"] = reasons[0]
+        else:
+            calls["evaluation, captured"] = partial(robust_error, model, x, y, attack, batch=n)
+    else:
+        table.left_out["evaluation, captured"] = "only CUDA has graphs"
+    table.measure("evaluation, PGD-20", calls, n)
+
+
 def whole_steps(table: Table, name: str = "preactresnet", *, compiled: bool = False) -> None:
     """The whole step, bfloat16 passes and float32 weights; on CUDA as one graph."""
     n = table.scale.batches[0]
@@ -327,6 +381,7 @@ def check(table: Table) -> None:
         partial(in_float32, model, x),
         partial(without_waiting, attack, model, x, y),
         partial(captured_is_eager, attack, copy.deepcopy(model), x, y),
+        partial(captured_evaluation_is_eager, attack, copy.deepcopy(model), x, y),
         training,
         repeats,
     ):
@@ -342,8 +397,10 @@ def fill(table: Table, tiny: bool) -> None:
         table.attempt(f"PGD-10, batch {n}", partial(searches, table, n))
     table.attempt("whole step", partial(whole_steps, table))
     table.attempt("epoch", partial(epochs, table))
+    table.attempt("evaluation", partial(evaluations, table))
     table.attempt("product", partial(products, table))
     table.attempt("launches", partial(launches, table))
+    table.attempt("epoch, compiled", partial(compiled_epochs, table))
     if not tiny:  # compiling takes half a minute
         table.attempt("whole step of the wide network", partial(whole_steps, table, table.scale.wide))
         table.attempt("whole step, compiled", partial(whole_steps, table, compiled=True))

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from cgro._check import count
 from cgro.commands._admission import admit
-from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Telling, Trusting, option
+from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Spreading, Telling, Trusting, option
 from cgro.commands._parser import parse
 from cgro.results import Metric, OutcomeRecord, SeedsSummary, Summary, VerdictRecord, commonest
 from cgro.runs import Run, plain, say
@@ -26,6 +26,7 @@ __all__ = [
     "Computing",
     "Output",
     "Seeded",
+    "Spreading",
     "Telling",
     "Trusting",
     "admit",

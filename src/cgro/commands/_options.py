@@ -18,7 +18,19 @@ from cgro.trust import Trust
 
 WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 """Types of options in messages."""
-NOT_STORED = ("out", "overwrite", "json", "quiet", "verbose", "trust", "received", "max_seconds")
+NOT_STORED = (
+    "out",
+    "overwrite",
+    "json",
+    "quiet",
+    "verbose",
+    "trust",
+    "received",
+    "max_seconds",
+    "executor",
+    "workers",
+    "slurm_options",
+)
 """Options that do not make the result."""
 SHORT = {"quiet": "-q", "verbose": "-v"}
 """Options that a single letter stands for."""
@@ -98,6 +110,25 @@ class Seeded:
 
     seed: int = option(0, "first seed", group="seeds", low=0)
     seeds: int = option(1, "number of seeds: seed, seed+1, ...; each in DIR/seed-S", group="seeds", low=1)
+
+
+EXECUTORS = ("local", "slurm")
+
+
+@dataclass(kw_only=True)
+class Spreading:
+    """Where the runs of a command that makes many are carried out."""
+
+    executor: str = option("local", "what carries runs out: local, or slurm, where each is a job", group="many runs")
+    workers: int | None = option(
+        None,
+        "runs at a time, local ones each with its share of the threads; default 1, in Slurm 100",
+        group="many runs",
+        low=1,
+    )
+    slurm_options: str = option(
+        "", 'of sbatch, such as "partition=gpu time=4:00:00 gpus=1"; see docs/clusters.md', group="many runs"
+    )
 
 
 @dataclass(kw_only=True)

@@ -69,7 +69,7 @@ def parse(
         BadRequest: an unknown option or recipe, or a value of the wrong type.
     """
     options = options_of(config_class)
-    parser = _parser(command, doc, options.values(), recipes or {})
+    parser = parser_of(command, doc, options.values(), recipes or {})
     written, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise BadRequest(f"{_unknown(unknown, options)}; see cgro {command} --help")
@@ -93,7 +93,18 @@ def parse(
     return config_class(**values)
 
 
-def _parser(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:
+def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:
+    """The parser of a command's words.
+
+    Args:
+        command: its name.
+        doc: its help.
+        options: what it takes.
+        recipes: named settings; empty where there are none.
+
+    Returns:
+        It raises where argparse would print and exit.
+    """
     parser = _Parser(
         prog=f"cgro {command}",
         description=doc,

@@ -162,7 +162,7 @@ def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> b
     kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
     kinds["margin"] = np.dtype(np.float32), (n,)
     if keep_examples:
-        kinds["x_adv"] = np.dtype(np.float32), (n, *split.raw.shape[1:])
+        kinds["x_adv"] = np.dtype(np.float32), (n, *split.shape[1:])
     if not all(k in arrays and (arrays[k].dtype, arrays[k].shape) == kind for k, kind in kinds.items()):
         return False
     attacks = arrays.get("attacks")

@@ -62,6 +62,31 @@ def parse_sweep(text: str) -> dict[str, list[float]]:
     return axes
 
 
+def parse_cells(text: str, n: int) -> range:
+    """Read first:end, a part of the cells of a sweep.
+
+    Args:
+        text: of --cells; "" for all.
+        n: number of cells.
+
+    Returns:
+        Their numbers, counted from 0.
+
+    Raises:
+        BadRequest: another form, or none of the cells.
+
+    Example:
+        >>> parse_cells("2:4", 6), parse_cells("", 6)
+        (range(2, 4), range(0, 6))
+    """
+    if not text:
+        return range(n)
+    first, colon, end = text.partition(":")
+    if colon and first.isdecimal() and end.isdecimal() and len(text) < 20 and int(first) < int(end) <= n:
+        return range(int(first), int(end))
+    raise bad("--cells", expected=f"first:end within 0:{n}", got=repr(text))
+
+
 def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
     """The values from low to high; whole numbers where the parameter is one."""
     is_log = len(words) == 4

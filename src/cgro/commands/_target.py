@@ -44,6 +44,7 @@ class BareCheckpoint(Protocol):
     model: str
     width: int | None
     weights: str | None
+    image_size: int | None
     seed: int
     device: str
     threads: int | None
@@ -61,6 +62,7 @@ class CheckpointOptions:
     weights: str | None = option(
         None, "which weights of a bare checkpoint that holds several, such as state_dict_ema or student."
     )
+    image_size: int | None = option(None, "of a bare checkpoint, side to which images are cut and scaled", low=1)
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,7 @@ def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:
         classes=options.classes,
         model=options.model,
         width=options.width,
+        image_size=options.image_size,
         p=p,
         radius=radius,
         seed=options.seed,
@@ -371,6 +374,8 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     """
     known = {f.name for f in fields(TrainConfig)} - {"trust", "received"}
     settings = {name: value for name, value in run.config.items() if name in known}
+    # Where training held its images says nothing of this machine, and changes no result.
+    settings.pop("stream", None)
     received = received_from(run, trust)
     options = options_of(TrainConfig)
     now = dict(settings)
@@ -430,6 +435,8 @@ def _data(task: Task) -> Dataset:
             validation=task.validation,
             seed=task.seed,
             download=received is None or received.trusts(task.data),
+            stream=task.stream,
+            image_size=task.image_size,
         )
     except NotCached:
         assert received is not None, "what the caller names is fetched"

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 from cgro._check import bad, number
-from cgro.commands._options import Computing, Output, Seeded, Trusting, option
+from cgro.commands._options import Computing, Output, Seeded, Spreading, Trusting, option
 from cgro.data import Dataset, load
+from cgro.data.sources import kind_of
+from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, Model, NoAttack, ThreatModel, attack_by_name
 from cgro.definitions.attacks import attack_choices
 from cgro.models import NETWORK_NAMES
@@ -117,6 +119,14 @@ class Task:
     n_train: int | None = option(None, "training examples; default all", group="data, network, threat", low=1)
     n_test: int | None = option(None, "test examples; default all", group="data, network, threat", low=1)
     validation: float = option(0.05, "share of the training set kept for selection", group="data, network, threat")
+    stream: StreamChoice = option(
+        "auto",
+        "images of a folder or of parquet files: no: hold them; yes: decode them when needed; auto: if memory is short",
+        group="data, network, threat",
+    )
+    image_size: int | None = option(
+        None, "side in pixels to which images of any size are cut and scaled", group="data, network, threat", low=1
+    )
     model: str = option("lenet", NETWORK_NAMES, names="network", group="data, network, threat")
     width: int | None = option(
         None, "width of lenet, mlp, preactresnet or resnet9 (base width)", group="data, network, threat", low=1
@@ -142,7 +152,7 @@ class Task:
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type: ignore[misc]  # made of Recipe's fields
+class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):  # type: ignore[misc]  # see there
     """Options of `cgro train`."""
 
     attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")
@@ -165,6 +175,11 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
     final_n: int = option(10000, "examples of each part evaluated at the end", low=1)
     train_precision: str = option(
         "auto", "of the training step: float32, bfloat16, or auto: bfloat16 where a CPU and a large network gain by it"
+    )
+    compile: str = option(
+        "auto",
+        "the network before the steps, by torch.compile: yes, no, or auto: on a GPU where the training is long enough; "
+        "decided once, kept when the run is resumed",
     )
     track: str = option("none", "send the curves to: " + ", ".join(TRACKERS))
     resume: str | None = option(None, "an unfinished run to continue with its own settings")
@@ -235,7 +250,10 @@ class Config(Trusting, Output, Seeded, Computing, RecipeOptions, Task):  # type:
 
     def _second(self, name: str, has_labels: bool) -> Dataset:
         """A second data set: with the task of this training, where its own labels count."""
-        return load(name, classes=self.classes if has_labels else None, seed=self.seed)
+        classes = self.classes if has_labels else None
+        if kind_of(name) in ("named", "code") or name.endswith(".npz"):
+            return load(name, classes=classes, seed=self.seed)
+        return load(name, classes=classes, seed=self.seed, stream=self.stream, image_size=self.image_size)
 
     def _admit(self, key: str, name: str) -> None:
         """Ask for trust where code of a training is used, which an evaluation of its network never does."""

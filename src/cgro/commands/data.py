@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from cgro._check import BadRequest
 from cgro.commands._common import Output, Trusting, begin, option, say_remarks
+from cgro.data.storage import StreamChoice
 from cgro.results import DataSummary, ListedDataset, OutcomeRecord
 from cgro.runs import Run, Unsaved
 
@@ -38,6 +39,10 @@ class Config(Trusting, Output):
         None, "one data set: a name, id, path or function; default all names", positional=True, names="data"
     )
     classes: str | None = option(None, "a task, such as 3,8 or even,odd, or names of classes")
+    stream: StreamChoice = option(
+        "auto", "images in files: no: hold them; yes: decode them when needed; auto: if memory is short"
+    )
+    image_size: int | None = option(None, "side in pixels to which images of any size are cut and scaled", low=1)
 
 
 def run(config: Config) -> Run | Unsaved:
@@ -52,12 +57,12 @@ def run(config: Config) -> Run | Unsaved:
     Raises:
         BadRequest: the data set that was named is missing or damaged.
     """
-    from cgro.data import SOURCES, load
+    from cgro.data import SOURCES
 
     found: dict[str, ListedDataset] = {}
     for name in SOURCES if config.name is None else [config.name]:
         try:
-            data = load(name, classes=config.classes, download=config.name is not None)
+            data = _loaded(config, name)
             found[data.name] = about(data)
             say_remarks(data)
         except BadRequest as error:
@@ -80,6 +85,14 @@ def run(config: Config) -> Run | Unsaved:
     return kept
 
 
+def _loaded(config: Config, name: str) -> "Dataset":
+    from cgro.data import load
+
+    if config.name is None:
+        return load(name, classes=config.classes, download=False)
+    return load(name, classes=config.classes, stream=config.stream, image_size=config.image_size)
+
+
 def about(data: "Dataset") -> ListedDataset:
     """What a summary records of a data set, the shape and type of its images, and the examples of each class.
 
@@ -94,7 +107,9 @@ def about(data: "Dataset") -> ListedDataset:
     for part in ("train", "test"):
         y = getattr(data, part).y
         counts[part] = {name: int((y == k).sum()) for name, k in zip(data.classes, labels, strict=True)}
-    stored_as = str(data.train.raw.dtype).removeprefix("torch.")
+    stored_as = str(data.train.dtype).removeprefix("torch.")
+    if data.train.streamed:
+        stored_as += ", streamed"
     return ListedDataset.of(
         {**data.describe(), "shape": list(data.shape), "stored_as": stored_as, "n_by_class": counts}
     )

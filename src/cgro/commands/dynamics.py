@@ -28,8 +28,8 @@ import numpy as np
 
 from cgro._check import bad, count, number, one_of
 from cgro._progress import progress
-from cgro.commands._common import Output, Seeded, begin, lines_of, option
-from cgro.commands._sweep import DATA, NUMBERS, course_of, parse_sweep, row_of_cell
+from cgro.commands._common import Output, Seeded, Spreading, begin, lines_of, option
+from cgro.commands._sweep import DATA, NUMBERS, course_of, parse_cells, parse_sweep, row_of_cell
 from cgro.data.patches import PatchData
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
@@ -86,7 +86,7 @@ FULL_BALL_STATEMENT = (
 
 
 @dataclass(kw_only=True)
-class Config(Output, Seeded):
+class Config(Output, Seeded, Spreading):
     """Options of `cgro dynamics`. A parameter left out is the preset's."""
 
     preset: str = option("theorem", "theorem, table2 (calibrated) or control")
@@ -121,6 +121,7 @@ class Config(Output, Seeded):
     threads: int | None = option(None, "seeds at once; default: all cores", low=1)
     gif: bool = option(False, "also write the filters over time as figures/filters.gif")
     sweep: str = option("", "name=low:high:count[:log], one or two of them joined by a comma: a phase diagram")
+    cells: str = option("", "of a sweep only these, counted from 0, such as 0:8; a part of a diagram, not drawn")
 
 
 def run(config: Config) -> Run:
@@ -148,6 +149,8 @@ def run(config: Config) -> Run:
         if config.full_ball is not None:
             raise bad("--remedy", expected="no --full-ball beside it", got=config.full_ball)
     axes = parse_sweep(config.sweep) if config.sweep else {}
+    if config.cells and not axes:
+        raise bad("--cells", expected="a --sweep beside it", got="none")
     with begin("dynamics", config) as whole:
         if axes:
             return _sweep(config, whole, axes)
@@ -423,11 +426,43 @@ def _over_seeds(values: np.ndarray) -> Metric:
     return Metric.over_seeds(values.tolist())
 
 
+def cells_of(config: Config) -> list[dict[str, float]]:
+    """The cells of a sweep; a bad one is refused before the first is simulated.
+
+    Args:
+        config: the options.
+
+    Returns:
+        Parameter -> value, one mapping per cell, those of the first value of the first parameter first.
+
+    Raises:
+        BadRequest: see `parse_sweep` and `setting_of`.
+    """
+    axes = parse_sweep(config.sweep)
+    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    for cell in cells:
+        setting_of(replace(config, **cell))
+    return cells
+
+
+def first_axis(config: Config) -> int:
+    """How many values the first parameter of a sweep has.
+
+    Args:
+        config: the options.
+
+    Returns:
+        Their number.
+    """
+    return len(next(iter(parse_sweep(config.sweep).values())))
+
+
 def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
     """One row per cell; cells that are already there are kept."""
     rows = whole.rows()
-    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    settings = [setting_of(replace(config, **cell)) for cell in cells]  # a bad cell is refused before the first runs
+    every = cells_of(config)
+    cells = [every[k] for k in parse_cells(config.cells, len(every))]
+    settings = [setting_of(replace(config, **cell)) for cell in cells]
     with progress(len(cells), "phase diagram") as update:
         for k in range(len(rows), len(cells)):
             rows.append(_cell(config, settings[k], cells[k]))
@@ -435,6 +470,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
             update(len(rows), "")
     failed = [row for row in rows if row["outcome"] not in ("completed", "stopped")]
     reason = f"{len(cells)} cells, {len(failed)} diverged"
+    draw = None if config.cells else partial(_draw, config)
     result = DynamicsSummary(
         command="dynamics",
         seed=config.seed,
@@ -452,7 +488,7 @@ def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
         noise_learned=None,
         theory={},
     )
-    whole.finish(result, partial(_draw, config))
+    whole.finish(result, draw)
     return whole
 
 

@@ -213,7 +213,7 @@ def _probed(
     found: dict[str, Attacked] = {}
     for part in PARTS:
         split: Split = getattr(data, part).head(config.n).to(device)
-        require_same_task(ranks, model, repr(attack), split.y, split.index)
+        require_same_task(ranks, model, attack.name, split.y, split.index)
 
         def find(chunk: Tensor, split: Split = split) -> list[Tensor]:
             piece = attacked(model, *split.batch(chunk.to(device)), attack)
@@ -243,7 +243,7 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
         if path.exists():
             load_file(model, path)
         else:
-            own = replace(data, train=Split(data.train.raw[rows], data.train.y[rows], data.train.index[rows]))
+            own = replace(data, train=data.train.part(rows))
             extensions = settings.build_extensions()
             trained = fit(
                 model, own, objective, recipe, extensions=extensions, evaluation=rarely, seed=seed, fabric=fabric

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import BadRequest, bad, one_line
+from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
 from cgro._progress import told
 from cgro.commands._admission import admit
@@ -51,6 +51,7 @@ from cgro.commands._together import Beside, begun_by_first
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
+from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
@@ -71,6 +72,7 @@ from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
 from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
 from cgro.training.alignment import alignment_probes
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
+from cgro.training.compiling import OPTIONS
 from cgro.training.extensions.base import prepare_extensions
 from cgro.training.fabric import PRECISIONS, step_precision
 from cgro.training.given import given_to
@@ -171,9 +173,12 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
     evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
     make_fabric(config.device, precision=config.train_precision, track=config.track)
-    data, model = prepare(config)
+    one_of(config.compile, "--compile", OPTIONS)
+    data, model = prepare(replace(config, stream=_stream(config, path)))
     (chosen,) = ranks.of_first([PRECISIONS.index(_step_precision(config, path, model))])
     config = replace(config, train_precision=PRECISIONS[chosen])
+    if data.on_disk:
+        config = replace(config, stream="yes")
     prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begun_by_first(begin("train", config, path), ranks) as run:
@@ -197,6 +202,7 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
                 run=run,
                 fabric=fabric,
                 probes=alignment_probes(attack_of(objective)),
+                compiling=config.compile,
             )
         except Exception as error:
             failure = None if run is None else _in_their_code(config, run, error)
@@ -294,6 +300,15 @@ def _step_precision(config: Config, path: str | Path | None, model: torch.nn.Mod
         if begun in PRECISIONS:
             return str(begun)
     return step_precision(config.train_precision, config.device, model)
+
+
+def _stream(config: Config, path: str | Path | None) -> StreamChoice:
+    """What `auto` stands for where a run was begun: as it was then, since a streamed set has another checksum."""
+    if config.stream == "auto" and path is not None and not config.overwrite and Run(Path(path)).is_run():
+        if Run(Path(path)).config.get("stream") == "yes":
+            return "yes"
+        return "no"
+    return config.stream
 
 
 def keep_examples(data: Dataset, run: Run) -> None:

@@ -1,32 +1,34 @@
 """Images in folders by class, as many data sets are shipped."""
 
-import contextlib
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cgro._check import bad, listed
 from cgro.data.images import FORMATS, Images
+from cgro.data.listing import FilesOnDisk, Listing, listing_of
 from cgro.data.raw import AS_TEST, Part, Raw, shown
+from cgro.data.storage import AS_STORED, Storage
 from cgro.reading import read_bytes, require_room
 from cgro.writing import sha256
 
 OF_SYSTEMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin")
 """What Windows, macOS and network storage leave in folders, in small letters; hidden files are skipped as well."""
-MOST_ENDINGS = 99
-"""Endings of image files that a message lists: all of them."""
+ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 
 
-def class_folders(root: Path) -> Raw:
+def class_folders(root: Path, storage: Storage = AS_STORED) -> Raw:
     """Images in folders by class, either ROOT/class/image or ROOT/train/class/image beside ROOT/test/class/image.
 
     Labels follow the names: by value if all are numbers, else in alphabetical order. The checksum covers names and
-    bytes. `val` or `validation` serves as test part where there is no `test`, and the note says so. Hidden files and
-    those of operating systems, such as Thumbs.db, are left out; the remarks name the latter.
+    bytes; of a set that is streamed, names, sizes and the bytes of some (`Listing.digest`), and the size to which
+    images are brought. `val` or `validation` serves as test part where there is no `test`, and the note says so. Hidden
+    files and those of operating systems, such as Thumbs.db, are left out; the remarks name the latter.
 
     Args:
         root: the folder.
+        storage: whether images are held or streamed, and their size.
 
     Returns:
         The training part and, where there is one, the test part; images are decoded when they are asked for.
@@ -35,58 +37,116 @@ def class_folders(root: Path) -> Raw:
         BadRequest: no class folders, an empty one, other classes in the test part, a file that is no image.
     """
     parts = _folders(root)
-    note = shown(root.name)
+    note = shown(root.name) + storage.note()
     if "train" not in parts:
-        return _without_test(_read_part(root, root, None), root, note)
+        return _Folder(root, storage, root, None).read(note)
     strange = sorted(set(parts) - {"train", *AS_TEST})
     if strange:
         raise bad(str(root), expected="train/ and test/, or only class folders", got=listed(["train", *strange]))
-    train = _read_part(root, root / "train", None)
     test_name = next((name for name in AS_TEST if name in parts), None)
     if test_name is None:
-        return _without_test(train, root, note)
-    test = _read_part(root, root / test_name, train.images)
-    if test.classes != train.classes:
-        others = sorted(set(test.classes) ^ set(train.classes))
-        raise bad(
-            str(root / test_name),
-            expected="the class folders of train/",
-            got="other ones: " + listed(others),
-        )
+        return _Folder(root, storage, root / "train", None).read(note)
     if test_name != "test":
         note += f" ({test_name} part as test)"
-    digest = sha256((train.sha256 + test.sha256).encode())
-    return Raw(
-        train.images,
-        train.labels,
-        Part(test.images, test.labels),
-        str(root),
-        digest,
-        note,
-        train.classes,
-        _remarks(root, train.classes),
-    )
+    return _Folder(root, storage, root / "train", root / test_name).read(note)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A data set in class folders, before it is read: where its parts are."""
+
+    root: Path
+    storage: Storage
+    train: Path
+    test: Path | None
+
+    def read(self, note: str) -> Raw:
+        """Both parts."""
+        classes = self._classes(self.train)
+        listings = [self._listed(self.train, classes)]
+        if self.test is not None:
+            of_test = self._classes(self.test)
+            listings.append(self._listed(self.test, of_test))
+            if of_test != classes:
+                others = sorted(set(of_test) ^ set(classes))
+                expected = "the class folders of train/"
+                raise bad(str(self.test), expected=expected, got="other ones: " + listed(others))
+        streamed, remarks = self._is_streamed(listings)
+        remarks += _remarks(self.root, classes)
+        train = _read(listings[0], streamed, None, self.storage)
+        test = None
+        digest = train.sha256
+        if self.test is not None:
+            found = _read(listings[1], streamed, train.images, self.storage)
+            test = Part(found.images, listings[1].labels)
+            digest = sha256((train.sha256 + found.sha256).encode())
+        labels = listings[0].labels
+        return Raw(train.images, labels, test, str(self.root), digest, note, tuple(classes), tuple(remarks))
+
+    def _classes(self, part: Path) -> list[str]:
+        classes = _in_order(_folders(part))
+        if len(classes) < 2:
+            expected = "at least two class folders with images"
+            raise bad(str(part), expected=expected, got=listed(classes) or "none")
+        return classes
+
+    def _listed(self, part: Path, classes: list[str]) -> Listing:
+        return listing_of(self.root, [part / name for name in classes], ENDINGS, _is_visible)
+
+    def _is_streamed(self, listings: list[Listing]) -> tuple[bool, list[str]]:
+        """The decision, by the header of the first image, and what is said of it."""
+        n_images = sum(len(listing) for listing in listings)
+        form = _images(listings[0], None, self.storage).form
+        n_bytes = sum(int(listing.sizes.sum()) for listing in listings) + n_images * math.prod(form)
+        if not self.storage.streams(n_bytes):
+            return False, []
+        # The first image of each class, so that a set of mixed sizes is found before any work.
+        for listing in listings:
+            images = _images(listing, None, self.storage)
+            starts = [int((listing.labels < label).sum()) for label in range(len(listing.folders))]
+            images.check_headers(starts, form)
+        return True, [self.storage.remark(shown(self.root.name), n_images, n_bytes)]
 
 
 @dataclass(frozen=True)
 class _Read:
-    """PART/class/image as it was read."""
+    """The images of a part and the checksum of its files."""
 
     images: Images
-    labels: np.ndarray
-    classes: tuple[str, ...]
     sha256: str
 
 
-def _without_test(part: _Read, root: Path, note: str) -> Raw:
-    remarks = _remarks(root, part.classes)
-    return Raw(part.images, part.labels, None, str(root), part.sha256, note, part.classes, remarks)
+def _images(listing: Listing, like: Images | None, storage: Storage) -> Images:
+    files = FilesOnDisk(listing)
+    return Images(files, listing.name_of, like, sizes=listing.sizes, side=storage.image_size)
 
 
-def _remarks(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+def _read(listing: Listing, streamed: bool, like: Images | None, storage: Storage) -> _Read:
+    if streamed:
+        digest = listing.digest()
+        if storage.image_size is not None:
+            digest = sha256(f"{digest} at {storage.image_size}".encode())
+        return _Read(_images(listing, like, storage), digest)
+    n_bytes = int(listing.sizes.sum())
+    require_room(n_bytes, n_bytes, os.path.commonpath(listing.folders))
+    encoded: list[bytes] = []
+    digested: list[bytes] = []
+    for row in range(len(listing)):
+        path = Path(listing.name_of(row))
+        content = read_bytes(path)
+        head = f"{path.relative_to(listing.root).as_posix()}\0{len(content)}\0"
+        # surrogateescape: names in another encoding than UTF-8 count with their own bytes
+        digested += [head.encode(errors="surrogateescape"), content]
+        encoded.append(content)
+    if storage.image_size is not None:
+        digested.append(f"at {storage.image_size}".encode())
+    return _Read(Images(encoded, listing.name_of, like, side=storage.image_size), sha256(*digested))
+
+
+def _remarks(root: Path, classes: list[str]) -> list[str]:
     """What the caller should know of how the folder was read."""
     remarks: list[str] = []
-    left_out = sorted({path.name for path in root.rglob("*") if path.name.lower() in OF_SYSTEMS})
+    left_out = sorted(_of_systems(root))
     if left_out:
         remarks.append(f"{shown(root.name)}: left out {listed(shown(name) for name in left_out)}, of the system")
     as_text = sorted(classes)
@@ -98,59 +158,27 @@ def _remarks(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
                 "network that was trained in that order must be permuted"
             )
             break
-    return tuple(remarks)
+    return remarks
 
 
-def _is_visible(path: Path) -> bool:
+def _of_systems(root: Path) -> set[str]:
+    """Names in a folder and below it that an operating system left."""
+    found: set[str] = set()
+    for _, folders, files in os.walk(root):
+        found.update(name for name in (*folders, *files) if name.lower() in OF_SYSTEMS)
+    return found
+
+
+def _is_visible(name: str) -> bool:
     """Whether a file or folder belongs to the data: not hidden, and none of an operating system."""
-    return not path.name.startswith(".") and path.name.lower() not in OF_SYSTEMS
+    return not name.startswith(".") and name.lower() not in OF_SYSTEMS
 
 
 def _folders(root: Path) -> list[str]:
-    return [path.name for path in root.iterdir() if path.is_dir() and _is_visible(path)]
-
-
-def _read_part(root: Path, part: Path, like: Images | None) -> _Read:
-    classes = _in_order(_folders(part))
-    if len(classes) < 2:
-        raise bad(str(part), expected="at least two class folders with images", got=listed(classes) or "none")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        images = _images_in(part / name)
-        files += images
-        labels += [label] * len(images)
-    n_bytes = 0
-    for path in files:
-        with contextlib.suppress(OSError):  # one that vanished is refused below
-            n_bytes += path.stat().st_size
-    require_room(n_bytes, n_bytes, str(part))
-    encoded: list[bytes] = []
-    digested: list[bytes] = []
-    for path in files:
-        content = read_bytes(path)
-        head = f"{path.relative_to(root).as_posix()}\0{len(content)}\0"
-        # surrogateescape: names in another encoding than UTF-8 count with their own bytes
-        digested += [head.encode(errors="surrogateescape"), content]
-        encoded.append(content)
-    images = Images(encoded, lambda k: str(files[k]), like)
-    return _Read(images, np.array(labels), tuple(classes), sha256(*digested))
+    return [path.name for path in root.iterdir() if path.is_dir() and _is_visible(path.name)]
 
 
 def _in_order(names: list[str]) -> list[str]:
     if all(name.isdecimal() for name in names):
         return sorted(names, key=int)
     return sorted(names)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    endings: list[str] = []
-    for group in FORMATS.values():
-        endings += group
-    files = sorted(path for path in folder.iterdir() if _is_visible(path))
-    if not files:
-        raise bad(str(folder), expected="at least one image", got="an empty class folder")
-    for path in files:
-        if path.suffix.lower() not in endings or not path.is_file():
-            raise bad(str(path), expected="a file " + listed(endings, MOST_ENDINGS), got=path.name)
-    return files

@@ -42,16 +42,21 @@ def not_read(path: Path) -> BadRequest | None:
 
 def _candidates(path: Path) -> Iterator[Path]:
     """Of the file itself, or of the files in a folder and in its folders, those in a layout that is not read."""
-    if path.is_file():
-        files = [path]
-    else:
-        files = sorted(path.iterdir())
-        for place in list(files):
-            if place.is_dir():
-                files += sorted(place.iterdir())
-    for file in files:
+    for file in _files(path):
         if not file.name.startswith(".") and (file.name.endswith(IDX_ENDINGS) or _is_pickle(file)) and file.is_file():
             yield file
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """What lies in a folder, then what lies in each of its folders: one folder in memory at a time, of maybe 1,000."""
+    if path.is_file():
+        yield path
+        return
+    top = sorted(path.iterdir())
+    yield from top
+    for place in top:
+        if place.is_dir():
+            yield from sorted(place.iterdir())
 
 
 def _is_pickle(file: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from cgro._check import BadRequest, bad
 from cgro.data.parquet import INSTALL, parquet_folder
 from cgro.data.raw import Raw
+from cgro.data.storage import AS_STORED, Storage
 
 REVISIONS = (None, "refs/convert/parquet")
 """Where the hub keeps parquet files: uploaded as such, or converted by its own service."""
@@ -14,7 +15,14 @@ class NotCached(BadRequest):
     """The cache of the hub does not have a data set, and the hub was not to be asked."""
 
 
-def hub(identifier: str, *, download: bool = True, note: str | None = None, remedy: str = "") -> Raw:
+def hub(
+    identifier: str,
+    *,
+    download: bool = True,
+    note: str | None = None,
+    remedy: str = "",
+    storage: Storage = AS_STORED,
+) -> Raw:
     """A data set of the Hugging Face hub, from the cache or the network.
 
     Only parquet files are fetched; scripts of a data set are never run. Without network the cached files are used.
@@ -24,6 +32,7 @@ def hub(identifier: str, *, download: bool = True, note: str | None = None, reme
         download: False looks in the cache only, and makes no request.
         note: what results say of the data; None: the id.
         remedy: what to do without network.
+        storage: whether images are held or streamed, and their size.
 
     Returns:
         The data set, as `cgro.data.parquet.parquet_folder` reads it.
@@ -46,7 +55,8 @@ def hub(identifier: str, *, download: bool = True, note: str | None = None, reme
             failure = error
             continue
         if folder is not None and next(folder.rglob("*.parquet"), None) is not None:
-            return parquet_folder(folder, config=config or None, note=note or f"{identifier} (Hugging Face)")
+            note = note or f"{identifier} (Hugging Face)"
+            return parquet_folder(folder, config=config or None, note=note, storage=storage)
     raise failure
 
 

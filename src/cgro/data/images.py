@@ -6,14 +6,14 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cgro._check import BadRequest, bad, one_line
 from cgro._progress import progress
-from cgro.reading import require_room
+from cgro.reading import ALWAYS_ROOM, require_room
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +32,16 @@ PNM_MAXIMUM = re.compile(rb"P[2356](?:\s|#[^\n]*\n)+[0-9]+(?:\s|#[^\n]*\n)+[0-9]
 TO_8_BITS = "convert all to 8 bits (values times 255 / 65535, rounded), or store an .npz with x in [0, 1] as float32"
 UPDATE_EVERY = 500
 """Images between two updates of the progress bar."""
+LARGE = ALWAYS_ROOM // 16
+"""Bytes of one decoded image from which the memory is asked first; asking costs as much as decoding a small image."""
+
+
+class Encoded(Protocol):
+    """The bytes of images by position: a list, or what reads them from a disk."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> bytes: ...
 
 
 class Images:
@@ -44,6 +54,9 @@ class Images:
         encoded: the bytes of each image.
         name_of: what a message calls image k.
         like: a set whose channels and size these must have; None: those of the first image.
+        sizes: (N,) bytes of each image, where `encoded` reads them from a disk when it is asked; None: they are held.
+        side: images of any size become squares of so many pixels: the largest centered square of each, scaled with
+            Pillow's bilinear filter over the area of a new pixel. None: all must have one size.
 
     Raises:
         BadRequest: when asked for an image that is damaged, or of another size or kind (says which).
@@ -51,10 +64,20 @@ class Images:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, encoded: Sequence[bytes], name_of: Callable[[int], str], like: "Images | None" = None) -> None:
+    def __init__(
+        self,
+        encoded: Encoded,
+        name_of: Callable[[int], str],
+        like: "Images | None" = None,
+        *,
+        sizes: np.ndarray | None = None,
+        side: int | None = None,
+    ) -> None:
         self.encoded = encoded
         self.name_of = name_of
         self.like = like
+        self.sizes = sizes
+        self.side = side
 
     def __len__(self) -> int:
         return len(self.encoded)
@@ -65,9 +88,16 @@ class Images:
         if self.like is not None:
             return self.like.form
         with _quiet():
-            image = self._open(0)
+            image = self._open(0, self.encoded[0])
         channels = 1 if image.mode in GRAY else 3
+        if self.side is not None:
+            return channels, self.side, self.side
         return channels, image.height, image.width
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the encoded images are read anew whenever they are asked for."""
+        return self.sizes is not None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,26 +107,64 @@ class Images:
     @property
     def any_jpeg(self) -> bool:
         """Whether any image was compressed with loss."""
-        return any(content.startswith(JPEG_START) for content in self.encoded)
+        return any(self.encoded[row].startswith(JPEG_START) for row in range(len(self)))
 
     def __getitem__(self, rows: ArrayLike) -> np.ndarray:
         chosen: list[int] = np.asarray(rows).tolist()
-        if chosen:  # the header of the first image says what all of them would take
-            stored = sum(len(self.encoded[row]) for row in chosen)
-            what = f"{self.name_of(0)} and {len(chosen) - 1:,} more of its size"
-            require_room(len(chosen) * math.prod(self.form), stored, what)
+        if chosen:
+            self.require_room(chosen)
         pixels = np.empty((len(chosen), *self.form), np.uint8)
         with progress(len(chosen), "decoding images") as update, _quiet():
             for place, row in enumerate(chosen):
-                pixels[place] = self._decode(row)
+                pixels[place] = self.decode(row)
                 if place % UPDATE_EVERY == 0:
                     update(place)
         return pixels
 
+    def require_room(self, rows: Sequence[int], bytes_per_value: int = 1) -> None:
+        """Ask whether the memory holds some images decoded. The header of the first says what all of them take.
+
+        Args:
+            rows: of the images, at least one.
+            bytes_per_value: of the decoded images.
+
+        Raises:
+            BadRequest: it does not, or they expand as only a decompression bomb does.
+        """
+        if self.sizes is not None:
+            stored = int(self.sizes[rows].sum())
+        else:
+            stored = sum(len(self.encoded[row]) for row in rows)
+        what = f"{self.name_of(0)} and {len(rows) - 1:,} more of its size"
+        require_room(bytes_per_value * len(rows) * math.prod(self.form), stored, what)
+
+    def check_headers(self, rows: Sequence[int], form: tuple[int, int, int]) -> None:
+        """Open some images without decoding them.
+
+        Args:
+            rows: their positions.
+            form: (C, H, W) that they must have, unless all are brought to one size.
+
+        Raises:
+            BadRequest: one is damaged, or of another size.
+        """
+        for row in rows:
+            self._check_size(row, self._open(row, self.encoded[row]), form)
+
+    def _check_size(self, row: int, image: "Image", form: tuple[int, int, int]) -> None:
+        _, height, width = form
+        if self.side is None and (image.height, image.width) != (height, width):
+            raise bad(
+                self.name_of(row),
+                expected=f"{height}x{width} as the first image",
+                got=f"{image.height}x{image.width}",
+                remedy="bring all images to one size, or add --image-size",
+            )
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return self[np.arange(len(self))].astype(dtype or np.uint8, copy=False)
 
-    def _open(self, row: int) -> "Image":
+    def _open(self, row: int, content: bytes) -> "Image":
         try:
             from PIL import Image
         except ImportError as error:
@@ -104,14 +172,14 @@ class Images:
                 self.name_of(row), expected="the package pillow", got=str(error), remedy="pip install 'cgro[data]'"
             ) from None
         try:
-            image = Image.open(io.BytesIO(self.encoded[row]), formats=tuple(FORMATS))
+            image = Image.open(io.BytesIO(content), formats=tuple(FORMATS))
         except Exception as error:  # Pillow raises many types on damaged bytes; each means the same to the caller
             raise self._damaged(row, error) from None
         if image.mode not in GRAY + COLOR:
             raise bad(
                 self.name_of(row), expected="8 bits a channel", got=f"an image of mode {image.mode}", remedy=TO_8_BITS
             )
-        bits = _bits(self.encoded[row])
+        bits = _bits(content)
         if bits > 8:
             raise bad(self.name_of(row), expected="8 bits a channel", got=f"{bits} bits", remedy=TO_8_BITS)
         return image
@@ -120,16 +188,25 @@ class Images:
         line = one_line(str(error), 120)
         return bad(self.name_of(row), expected="a " + " or ".join(FORMATS), got=f"a damaged or other file ({line})")
 
-    def _decode(self, row: int) -> np.ndarray:
-        image = self._open(row)
+    def decode(self, row: int) -> np.ndarray:
+        """One image. Several threads may ask at once.
+
+        Args:
+            row: its position.
+
+        Returns:
+            (C, H, W) uint8.
+
+        Raises:
+            BadRequest: see the class.
+        """
+        content = self.encoded[row]
+        image = self._open(row, content)
         channels, height, width = self.form
-        if (image.height, image.width) != (height, width):
-            raise bad(
-                self.name_of(row),
-                expected=f"{height}x{width} as the first image",
-                got=f"{image.height}x{image.width}",
-                remedy="bring all images to one size",
-            )
+        n_bytes = 4 * image.height * image.width
+        if n_bytes > LARGE:
+            require_room(n_bytes, len(content), self.name_of(row))
+        self._check_size(row, image, self.form)
         if channels == 1 and image.mode not in GRAY:
             raise bad(
                 self.name_of(row),
@@ -141,6 +218,8 @@ class Images:
         try:
             if image.mode != mode:
                 image = image.convert(mode)
+            if self.side is not None:
+                image = _square(image, self.side)
             values = np.asarray(image)
         except Exception as error:  # as above: truncated or damaged pixels
             raise self._damaged(row, error) from None
@@ -158,6 +237,13 @@ def _bits(content: bytes) -> int:
     if maximum is not None:
         return int(maximum[1]).bit_length()
     return 8
+
+
+def _square(image: "Image", side: int) -> "Image":
+    """The largest centered square of an image, scaled."""
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
 
 
 def _quiet() -> warnings.catch_warnings:

@@ -17,6 +17,7 @@ from cgro.data.idx import AGAIN, read_idx
 from cgro.data.images import Images
 from cgro.data.parquet import INSTALL, parquet_folder
 from cgro.data.raw import Part, Pixels, Raw
+from cgro.data.storage import HELD
 from cgro.reading import gunzip, read_bytes, require_room
 from cgro.writing import sha256
 
@@ -111,7 +112,9 @@ def mnist(*, download: bool = True) -> Raw:
     root = data_folder()
     if root is None or not (root / "mnist").is_dir():
         remedy = "set CGRO_DATA to a folder with mnist/*-ubyte.gz, or use --data mnist5k, which needs no file"
-        return _official(hub("ylecun/mnist", download=download, note="MNIST", remedy=remedy), "mnist", remedy)
+        return _official(
+            hub("ylecun/mnist", download=download, note="MNIST", remedy=remedy, storage=HELD), "mnist", remedy
+        )
     folder = root / "mnist"
     names = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     contents = [_unzip(folder / name) for name in names]
@@ -143,9 +146,9 @@ def cifar10(*, download: bool = True) -> Raw:
     remedy = "set CGRO_DATA to a folder with cifar10/train.parquet and cifar10/test.parquet"
     root = data_folder()
     if root is None or not (root / "cifar10").is_dir():
-        raw = hub("uoft-cs/cifar10", download=download, note="CIFAR-10", remedy=remedy)
+        raw = hub("uoft-cs/cifar10", download=download, note="CIFAR-10", remedy=remedy, storage=HELD)
     else:
-        raw = parquet_folder(root / "cifar10", note="CIFAR-10", remedy=remedy)
+        raw = parquet_folder(root / "cifar10", note="CIFAR-10", remedy=remedy, storage=HELD)
     raw = _official(raw, "cifar10", remedy)
     if _any_jpeg(raw.x) or (raw.test is not None and _any_jpeg(raw.test.x)):
         return replace(raw, note="CIFAR-10 (JPEG mirror)")

@@ -1,17 +1,22 @@
 """Data sets in Hugging Face's parquet layout, from a folder. Nothing in the files is run or unpickled."""
 
+import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from cgro._check import BadRequest, bad, listed, one_line
 from cgro.data.images import Images
 from cgro.data.raw import AS_TEST, Part, Raw, shown
-from cgro.reading import ALWAYS_ROOM, attempt, parse_json, read_bytes, require_room
+from cgro.data.spool import cache_folder, spooled
+from cgro.data.storage import AS_STORED, Storage
+from cgro.reading import ALWAYS_ROOM, attempt, open_regular, parse_json, read_bytes, require_room
 from cgro.writing import sha256
 
 if TYPE_CHECKING:
@@ -24,22 +29,31 @@ DEFAULT = "default"
 SHARD = re.compile(r"(?P<part>\w+)-(?P<number>\d{5})-of-(?P<total>\d{5})(-[0-9a-f]+)?")
 MOST_AT_ONCE = 1024
 """Rows that are decoded at once, at most. A choice."""
+TAIL = 1 << 20
+"""Bytes at the end of a file that count in the checksum of a set that is streamed; footers are shorter mostly."""
+BUFFER = 1 << 20
+"""Bytes that are read of a column at once, instead of a row group's."""
 
 Parts = dict[str, list[Path]]
 """part, such as train -> its files in order."""
 
 
-def parquet_folder(root: Path, *, config: str | None = None, note: str | None = None, remedy: str = "") -> Raw:
+def parquet_folder(
+    root: Path, *, config: str | None = None, note: str | None = None, remedy: str = "", storage: Storage = AS_STORED
+) -> Raw:
     """A folder of parquet files with one image column, struct{bytes, path}, and one integer column of labels.
 
     Files are named train.parquet, train-00000-of-00002.parquet or train/0000.parquet, for one configuration in the
-    folder itself or in `data/`, for several each in a folder of its name.
+    folder itself or in `data/`, for several each in a folder of its name. The checksum is of their bytes; of a set that
+    is streamed, of their names, sizes and last `TAIL` bytes, where parquet keeps the place, the size and the extremes
+    of every column of every row group. Such a set is unpacked once (see `cgro.data.spool`).
 
     Args:
         root: the folder.
         config: which configuration; needed where there are several.
         note: what results say of the data; None: the folder's name.
         remedy: what to do about a missing training part.
+        storage: whether images are held or streamed, and their size.
 
     Returns:
         The training part and, where there is one, the test part; images are decoded when they are asked for.
@@ -51,21 +65,34 @@ def parquet_folder(root: Path, *, config: str | None = None, note: str | None = 
     if "train" not in parts:
         ending = f"; {remedy}" if remedy else ""
         raise BadRequest(f"{root / 'train.parquet'}: expected a file, found none{ending}")
-    train = _read_part(parts["train"], None)
-    note = note or shown(root.name)
+    note = (note or shown(root.name)) + storage.note()
     test_name = next((name for name in AS_TEST if name in parts), None)
+    chosen = [parts["train"]]
     if test_name is None:
         note += " (no test part: a fifth of train)"
-        return Raw(train.images, train.labels, None, str(root), sha256(*train.contents), note, train.classes)
-    test = _read_part(parts[test_name], train.images)
+    else:
+        chosen.append(parts[test_name])
+        if test_name != "test":
+            note += f" ({test_name} part as test)"
+    _require_pyarrow(chosen[0][0])
+    streamed, remarks = _is_streamed(chosen, storage, shown(root.name))
+    read = _read_streamed if streamed else _read_part
+    train = read(chosen[0], None, storage)
+    if test_name is None:
+        digest = _digest(train.digested, storage)
+        return Raw(train.images, train.labels, None, str(root), digest, note, train.classes, remarks)
+    test = read(chosen[1], train.images, storage)
     if train.classes != test.classes:
         raise bad(str(root), expected="the same class names in both parts", got="different ones")
-    if test_name != "test":
-        note += f" ({test_name} part as test)"
-    digest = sha256(*train.contents, *test.contents)
-    return Raw(
-        train.images, train.labels, Part(test.images, test.labels), str(root), digest, note, classes=train.classes
-    )
+    digest = _digest([*train.digested, *test.digested], storage)
+    tested = Part(test.images, test.labels)
+    return Raw(train.images, train.labels, tested, str(root), digest, note, train.classes, remarks)
+
+
+def _digest(digested: list[bytes], storage: Storage) -> str:
+    if storage.image_size is not None:
+        digested = [*digested, f"at {storage.image_size}".encode()]
+    return sha256(*digested)
 
 
 def _files(root: Path) -> dict[str, Parts]:
@@ -119,12 +146,12 @@ def _choose(found: Mapping[str, Parts], root: Path, config: str | None) -> Parts
 
 @dataclass(frozen=True)
 class _Read:
-    """One part as it was read: `contents` are the bytes of its files."""
+    """One part as it was read: `digested` are the bytes of its files that count in the checksum."""
 
     images: Images
     labels: np.ndarray
     classes: tuple[str, ...] | None
-    contents: list[bytes]
+    digested: list[bytes]
 
 
 @dataclass(frozen=True)
@@ -136,17 +163,106 @@ class _Table:
     classes: tuple[str, ...] | None
 
 
-def _read_part(paths: Sequence[Path], like: Images | None) -> _Read:
+@dataclass(frozen=True)
+class _About:
+    """What the footer of a file says, which is not believed before it is read."""
+
+    n_rows: int
+    groups: list[int]
+    classes: tuple[str, ...] | None
+    tail: bytes
+
+
+def _require_pyarrow(path: Path) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise bad(str(paths[0]), expected="the package pyarrow", got=str(error), remedy=INSTALL) from None
+        raise bad(str(path), expected="the package pyarrow", got=str(error), remedy=INSTALL) from None
+
+
+def _is_streamed(parts: Sequence[Sequence[Path]], storage: Storage, name: str) -> tuple[bool, tuple[str, ...]]:
+    """The decision, by the footers and the header of the first image, and what is said of it."""
+    if storage.stream == "no":
+        return False, ()
+    n_images = 0
+    n_bytes = 0
+    for paths in parts:
+        for path in paths:
+            about = _parsed(_about, path)
+            n_images += about.n_rows
+            n_bytes += sum(about.groups)
+    first = parts[0][0]
+    encoded = next(_rows_of(first), None)
+    if encoded is not None:
+        form = Images([encoded[0]], lambda row: f"{first.name}, row {row}", side=storage.image_size).form
+        n_bytes += n_images * math.prod(form)
+    if encoded is None or not storage.streams(n_bytes):
+        return False, ()
+    remark = f"{storage.remark(name, n_images, n_bytes)}; unpacked once to {cache_folder()}"
+    return True, (remark,)
+
+
+def _read_streamed(paths: Sequence[Path], like: Images | None, storage: Storage) -> _Read:
+    abouts = [_parsed(_about, path) for path in paths]
+    digested: list[bytes] = []
+    for path, about in zip(paths, abouts, strict=True):
+        digested += [f"{path.name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"), about.tail]
+    ends = np.cumsum([about.n_rows for about in abouts])
+
+    def rows() -> Iterator[tuple[bytes, int]]:
+        for path in paths:
+            yield from _rows_of(path)
+
+    def name_of(row: int) -> str:
+        file = min(int(np.searchsorted(ends, row, side="right")), len(paths) - 1)
+        return f"{paths[file].name}, row {row - int(ends[file]) + abouts[file].n_rows}"
+
+    n_bytes = sum(sum(about.groups) for about in abouts)
+    what = shown(paths[0].parent.name)
+    spool = spooled(sha256(*digested), rows, n_images=int(ends[-1]), n_bytes=n_bytes, what=what)
+    images = Images(spool, name_of, like, sizes=spool.sizes, side=storage.image_size)
+    return _Read(images, spool.labels, abouts[-1].classes, digested)
+
+
+def _about(path: Path) -> _About:
+    """The footer of a file, and its last bytes."""
+    import pyarrow.parquet as pq
+
+    with open_regular(path) as opened:
+        file = pq.ParquetFile(opened)
+        about = file.metadata
+        groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
+        _, label = _columns(file.schema_arrow, path)
+        classes = _class_names(file.schema_arrow.metadata, label)
+        size = opened.seek(0, os.SEEK_END)
+        require_room(max([0, *groups]), size, str(path))
+        opened.seek(max(0, size - TAIL))
+        return _About(about.num_rows, groups, classes, opened.read(TAIL))
+
+
+def _rows_of(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The images of a file with their labels, few at a time."""
+    with open_regular(path) as opened:
+        try:
+            for batch in _batches(opened, os.fstat(opened.fileno()).st_size, path):
+                if batch.labels.dtype.kind not in "iu" or None in batch.encoded:
+                    raise _empty_fields(path)
+                for image, label in zip(batch.encoded, batch.labels.tolist(), strict=True):
+                    assert image is not None, "asked above"
+                    yield image, label
+        except BadRequest:
+            raise
+        except Exception as error:  # as in `_parsed`
+            raise _damaged(path, error) from None
+
+
+def _read_part(paths: Sequence[Path], like: Images | None, storage: Storage) -> _Read:
     contents: list[bytes] = []
     tables: list[_Table] = []
     names: list[str] = []
     for path in paths:
         content = read_bytes(path)
-        table = _parsed(content, path)
+        table = _parsed(partial(_table, content), path)
         contents.append(content)
         tables.append(table)
         names += [f"{path.name}, row {row}" for row in range(len(table.labels))]
@@ -160,19 +276,30 @@ def _read_part(paths: Sequence[Path], like: Images | None) -> _Read:
             else:
                 encoded.append(image)
     if labels.dtype.kind not in "iu" or n_empty:  # a column with an empty label comes as floating point
-        raise bad(str(paths[0]), expected="an image and a label in every row", got="empty fields", remedy=AGAIN)
-    images = Images(encoded, names.__getitem__, like)
+        raise _empty_fields(paths[0])
+    images = Images(encoded, names.__getitem__, like, side=storage.image_size)
     return _Read(images, labels.astype(np.int64), tables[-1].classes, contents)
 
 
-def _parsed(content: bytes, path: Path) -> _Table:
+def _empty_fields(path: Path) -> BadRequest:
+    return bad(str(path), expected="an image and a label in every row", got="empty fields", remedy=AGAIN)
+
+
+Parsed = TypeVar("Parsed")
+
+
+def _parsed(read: Callable[[Path], Parsed], path: Path) -> Parsed:
     try:
-        return _table(content, path)
+        return read(path)
     except BadRequest:
         raise
     except Exception as error:  # of arrow's types and of Python's: each means the same to the caller
-        line = one_line(str(error), 200) or type(error).__name__
-        raise bad(str(path), expected="a parquet file", got=line, remedy=AGAIN) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> BadRequest:
+    line = one_line(str(error), 200) or type(error).__name__
+    return bad(str(path), expected="a parquet file", got=line, remedy=AGAIN)
 
 
 def _table(content: bytes, path: Path) -> _Table:
@@ -182,22 +309,49 @@ def _table(content: bytes, path: Path) -> _Table:
 
     file = pq.ParquetFile(pyarrow.BufferReader(content))
     about = file.metadata
-    groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
-    require_room(sum(groups), len(content), str(path))
+    require_room(sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups)), len(content), str(path))
+    _, label = _columns(file.schema_arrow, path)
+    encoded: list[bytes | None] = []
+    labels: list[np.ndarray] = [np.empty(0, np.int64)]
+    n_bytes = 0
+    for batch in _batches(pyarrow.BufferReader(content), len(content), path):
+        n_bytes += batch.n_bytes
+        require_room(n_bytes, len(content), str(path))
+        encoded += batch.encoded
+        labels.append(batch.labels)
+    return _Table(encoded, np.concatenate(labels), _class_names(file.schema_arrow.metadata, label))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows of a file."""
+
+    encoded: list[bytes | None]
+    labels: np.ndarray
+    n_bytes: int
+
+
+def _batches(source: object, n_stored: int, path: Path) -> Iterator[_Batch]:
+    """The rows of a file in their order.
+
+    Args:
+        source: the file, open, or a buffer.
+        n_stored: bytes of it.
+        path: for messages.
+    """
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(source, buffer_size=BUFFER)
     image, label = _columns(file.schema_arrow, path)
+    about = file.metadata
+    groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
     # A dictionary lets every row be as long as its whole group; so few rows at once that even these have room.
     n_rows = min(MOST_AT_ONCE, max(1, 2 * ALWAYS_ROOM // max([1, *groups])))
-    encoded: list[bytes | None] = []
-    labels: list[np.ndarray] = []
-    n_bytes = 0
     for batch in file.iter_batches(n_rows, columns=[image, label], use_threads=False):
-        n_bytes += batch.nbytes
-        require_room(n_bytes, len(content), str(path))
-        encoded += batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
-        labels.append(batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False))
-    if not labels:
-        labels.append(np.empty(0, np.int64))
-    return _Table(encoded, np.concatenate(labels), _class_names(file.schema_arrow.metadata, label))
+        require_room(batch.nbytes, n_stored, str(path))
+        encoded = batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
+        labels = batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False)
+        yield _Batch(encoded, labels, batch.nbytes)
 
 
 def _columns(schema: "pyarrow.Schema", path: Path) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Data sets as used: a task, a training part, a validation part cut from it by seed, and a fixed test part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from cgro._check import bad, count, listed, number
+from cgro.data.images import Images
 from cgro.data.raw import Pixels, Raw, shown
 from cgro.data.sources import read
+from cgro.data.storage import Storage, StreamChoice
+from cgro.data.streamed import Streamed
 from cgro.trust import path_of
 
 N_TEST_WITHOUT_OFFICIAL = 0.2
@@ -20,6 +23,8 @@ NOT_IN_TASK = -9
 LITTLE_OF_THE_RANGE = 0.02
 """Share of [0, 1] below which the scale of the pixels is doubted. A choice: 1/255 is 0.4%, and photographs that are
 all darker than 5 of 255 are not to be expected."""
+N_LOOKED_AT = 64
+"""Images of a set that is streamed whose range is looked at."""
 LONGEST_NUMBER = 18
 """Digits of a class name that is read as a number, as even and odd need it."""
 
@@ -28,15 +33,25 @@ LONGEST_NUMBER = 18
 class Split:
     """Examples with their positions in the source.
 
+    What takes examples batch by batch uses `batch`, which works for any number of them. `raw` and `x` are all images at
+    once: of a set that is streamed they are read and decoded then, or refused where the memory does not hold them.
+
     Args:
-        raw: (N, C, H, W) uint8 pixels, or float32 in [0, 1].
+        stored: (N, C, H, W) uint8 pixels, or float32 in [0, 1]; or images on a disk.
         y: (N,) int64 labels: 0 .. C-1, or -1 / +1 for a binary task.
         index: (N,) positions in the source's part (`train` or `test`), recorded with every result.
     """
 
-    raw: Tensor
+    stored: Tensor | Streamed
     y: Tensor
     index: Tensor
+
+    @property
+    def raw(self) -> Tensor:
+        """(N, C, H, W) as they are stored: uint8 pixels, or float32 in [0, 1]."""
+        if isinstance(self.stored, Streamed):
+            return self.stored.all()
+        return self.stored
 
     @cached_property
     def x(self) -> Tensor:
@@ -46,7 +61,34 @@ class Split:
     @property
     def pixels(self) -> Tensor | None:
         """The integers k of x = k / 255, or None if the source has none."""
-        return self.raw if self.raw.dtype == torch.uint8 else None
+        return self.raw if self.dtype == torch.uint8 else None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)"""
+        return tuple(self.stored.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which they are stored: uint8 or float32."""
+        return self.stored.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where a batch of them lies."""
+        return self.stored.device
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images stay on a disk."""
+        return isinstance(self.stored, Streamed)
+
+    @property
+    def rows_on(self) -> torch.device:
+        """Where positions should lie that `batch` is given: images on a disk are found by positions on the CPU."""
+        if self.streamed:
+            return torch.device("cpu")
+        return self.y.device
 
     def __len__(self) -> int:
         return len(self.y)
@@ -60,7 +102,31 @@ class Split:
         Returns:
             x, (B, C, H, W), and y, (B,).
         """
-        return _as_float(self.raw[rows]), self.y[rows]
+        if isinstance(self.stored, Streamed):
+            return _as_float(self.stored.take(rows)), self.y[rows.to(self.y.device)]
+        return _as_float(self.stored[rows]), self.y[rows]
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Say which batches will be asked for next; of a set that is streamed they are then decoded ahead.
+
+        Args:
+            batches: positions of each, as `batch` takes them, on `rows_on`.
+        """
+        if isinstance(self.stored, Streamed):
+            self.stored.expect(batches)
+
+    def part(self, rows: Tensor | slice) -> "Split":
+        """Some of the examples.
+
+        Args:
+            rows: positions in this split.
+
+        Returns:
+            They alone; of a slice they share memory with this split.
+        """
+        if isinstance(self.stored, Streamed):
+            return Split(self.stored.part(rows), self.y[rows], self.index[rows])
+        return Split(self.stored[rows], self.y[rows], self.index[rows])
 
     def head(self, n: int) -> "Split":
         """The first examples.
@@ -71,7 +137,7 @@ class Split:
         Returns:
             The part of this split, sharing its memory.
         """
-        return Split(self.raw[:n], self.y[:n], self.index[:n])
+        return self.part(slice(n))
 
     def to(self, device: torch.device) -> "Split":
         """The same examples on a device.
@@ -82,7 +148,7 @@ class Split:
         Returns:
             The split there, in the type in which it is stored.
         """
-        return Split(self.raw.to(device), self.y.to(device), self.index.to(device))
+        return Split(self.stored.to(device), self.y.to(device), self.index.to(device))
 
 
 def _as_float(raw: Tensor) -> Tensor:
@@ -105,6 +171,7 @@ class Dataset:
         n_outputs: 1 for a binary task with (B,) scores and labels -1 / +1, else the number of classes.
         sha256: checksum of the source, in hexadecimal; its path says nothing on another machine.
         remarks: sentences for whoever asked for the data; commands print them once.
+        on_disk: whether the source is read from its disk when images are asked for, and its checksum the shorter one.
     """
 
     name: str
@@ -116,11 +183,12 @@ class Dataset:
     n_outputs: int
     sha256: str
     remarks: tuple[str, ...] = ()
+    on_disk: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(C, H, W) of one input."""
-        return tuple(self.train.raw.shape[1:])
+        return self.train.shape[1:]
 
     def describe(self) -> dict[str, object]:
         """What a summary records.
@@ -148,6 +216,8 @@ def load(
     validation: float = 0.0,
     seed: int = 0,
     download: bool = True,
+    stream: StreamChoice = "auto",
+    image_size: int | None = None,
 ) -> Dataset:
     """Load a data set as a task.
 
@@ -167,6 +237,9 @@ def load(
         validation: share of the training part, in [0, 1).
         seed: of the cut.
         download: False takes from the hub only what is in its cache.
+        stream: whether images of a folder or of parquet files are held in memory (`no`), read and decoded when they are
+            asked for (`yes`), or the latter where the memory does not hold them (`auto`). It changes no result.
+        image_size: pixels of a side to which images of any size are brought; None: all must have one size.
 
     Returns:
         The task: its three parts, names of the classes, a note and a checksum.
@@ -175,7 +248,7 @@ def load(
         BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file, labels with gaps,
             images of mixed sizes, values outside [0, 1], no network.
     """
-    raw = read(name, download=download)
+    raw = read(name, download=download, storage=Storage(stream, image_size))
     groups, names = parse_classes(classes, raw.y, raw.classes)
     train_pool, test_pool = _pools(raw, _label_table(raw, groups))
     order = np.random.default_rng(seed).permutation(train_pool.index)
@@ -195,13 +268,18 @@ def load(
         n_outputs=1 if len(names) == 2 else len(names),
         sha256=raw.sha256,
         remarks=(*raw.remarks, *_remarks(name, train)),
+        on_disk=isinstance(raw.x, Images) and raw.x.on_disk,
     )
 
 
 def _remarks(name: str, train: Split) -> list[str]:
     """What is odd about the examples, though it may be meant."""
-    white = 255 if train.pixels is not None else 1
-    low, high = float(train.raw.min()) / white, float(train.raw.max()) / white
+    white = 255 if train.dtype == torch.uint8 else 1
+    few = train
+    if train.streamed:
+        few = train.head(N_LOOKED_AT)
+    values = few.raw
+    low, high = float(values.min()) / white, float(values.max()) / white
     if high - low < LITTLE_OF_THE_RANGE:
         return [
             f"{shown(name)}: the pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; were "
@@ -285,8 +363,11 @@ class _Pool:
 
     def split(self, rows: np.ndarray) -> Split:
         """The examples in these rows of the source."""
-        y = self.y[rows].astype(np.int64)
-        return Split(torch.from_numpy(self.x[rows]), torch.from_numpy(y), torch.from_numpy(rows))
+        y = torch.from_numpy(self.y[rows].astype(np.int64))
+        index = torch.from_numpy(rows)
+        if isinstance(self.x, Images) and self.x.on_disk:
+            return Split(Streamed(self.x, rows), y, index)
+        return Split(torch.from_numpy(self.x[rows]), y, index)
 
 
 def _pools(raw: Raw, table: np.ndarray) -> tuple[_Pool, _Pool]:

@@ -12,7 +12,8 @@ from cgro.data.idx import read_idx as read_idx  # this module had it: scripts of
 from cgro.data.named import SOURCES
 from cgro.data.own import function, npz
 from cgro.data.parquet import parquet_folder
-from cgro.data.raw import Raw
+from cgro.data.raw import Raw, shown
+from cgro.data.storage import AS_STORED, Storage
 from cgro.trust import code_of, path_of
 
 OTHER_NAMES = "owner/name of the Hugging Face hub, a folder of class folders, a file.npz, package.module:function"
@@ -44,37 +45,41 @@ def kind_of(name: str) -> Literal["named", "path", "code", "hub"] | None:
     return None
 
 
-def read(name: str, *, download: bool = True) -> Raw:
+def read(name: str, *, download: bool = True, storage: Storage = AS_STORED) -> Raw:
     """Read a data set. This runs code, if the name says so: of a run or a file of others, ask `kind_of` first.
 
     Args:
         name: of `SOURCES`; a path of an .npz or of a folder (of class folders, or of parquet files);
             `package.module:function`; or an id of the Hugging Face hub, `owner/name` or `owner/name:configuration`.
         download: False takes from the hub only what is in its cache; no request is made.
+        storage: of images in files: held or streamed, and their size.
 
     Returns:
         The examples as they are stored.
 
     Raises:
         BadRequest: an unknown name, a missing package or file, a damaged file, labels with gaps, no network, a function
-            that fails. `cgro.data.hub.NotCached`: `download` is False and the cache does not have it.
+            that fails, a choice of storage that has no effect.
+        cgro.data.hub.NotCached: `download` is False and the cache does not have it.
     """
     kind = kind_of(name)
     path = path_of(name)
+    if kind in ("named", "code") or (path is not None and path.suffix == ".npz"):
+        storage.refuse_for_arrays(shown(name))
     if kind == "named":
         raw = SOURCES[name].read(download=download)
     elif kind == "path" and path is not None:
-        raw = _from_path(path)
+        raw = _from_path(path, storage)
     elif kind == "code":
         raw = function(name)
     elif kind == "hub":
-        raw = hub(name, download=download)
+        raw = hub(name, download=download, storage=storage)
     else:
         raise bad("--data", expected=f"one of {', '.join(SOURCES)}, or {OTHER_NAMES}", got=repr(name))
     return raw.checked(name)
 
 
-def _from_path(path: Path) -> Raw:
+def _from_path(path: Path, storage: Storage) -> Raw:
     if path.suffix == ".npz":
         return npz(path)
     try:
@@ -83,10 +88,10 @@ def _from_path(path: Path) -> Raw:
             refusal = not_read(path) if path.is_file() else None
             raise refusal or bad(str(path), expected="a folder of class folders, or an .npz", got=got)
         if next(path.rglob("*.parquet"), None) is not None:
-            return parquet_folder(path)
+            return parquet_folder(path, storage=storage)
         refusal = not_read(path)
         if refusal is not None:
             raise refusal
-        return class_folders(path)
+        return class_folders(path, storage)
     except OSError as error:  # a folder in it that may not be listed, a name that is too long
         raise bad(str(path), expected="a folder that can be read", got=error.strerror or str(error)) from None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cgro._check import bad, count
 from cgro.definitions.attacks import Attack, preserve_state, require_attack
+from cgro.definitions.attacks.captured import find_captured
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import Model, margin
@@ -227,9 +228,9 @@ def survey(
         attack.threat.check_input(x)
         record = _begun(record, attack, x, index)
     last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
-    what = repr((attack, batch, seed, last, len(given)))
+    what = repr((attack.threat, record.attacks, batch, seed, last, len(given)))
     require_same_task(ranks, model, what, y, record.index, record.tried, record.by)
-    stage = _Stage(model, x, y, attack, record, seed, given)
+    stage = _Stage(model, x, y, attack, record, seed, given, batch)
     with preserve_state(model, x.device), stopping_alike(ranks):
         for k in range(last + 1):
             rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
@@ -379,6 +380,7 @@ class _Stage:
     record: Record
     seed: int
     given: Sequence[Tensor]
+    batch: int
 
     def run_together(self, k: int, some: Round) -> None:
         """Number k on the chunks of a round, each by its process; all of them or none."""
@@ -429,6 +431,9 @@ class _Stage:
         here = rows.to(self.x.device)
         part = self.attack.parts[k - 1]
         draws = Draws.of(self.seed, part.name, self.record.index[rows])
-        found = part.find(self.model, self.x[here], self.y[here], generator=draws, until_wrong=True)
-        require_inside(part, found.x, self.x[here])
+        x, y = self.x[here], self.y[here]
+        found = find_captured(part, self.model, x, y, size=self.batch, generator=draws, until_wrong=True)
+        if found is None:
+            found = part.find(self.model, x, y, generator=draws, until_wrong=True)
+        require_inside(part, found.x, x)
         self.record.note(k, rows, self._margins(found.x, rows), found.x, found.step)

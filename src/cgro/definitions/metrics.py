@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
 from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, per_example, preserve_state, require_attack
+from cgro.definitions.attacks.captured import find_captured
 from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
@@ -178,15 +179,16 @@ def wrong_examples(
             robust[part] = clean[part]
             rows = first + torch.nonzero(~clean[part]).squeeze(1)
             if len(rows) and attack.threat.radius > 0:
-                robust[rows] = _broken(model, x[rows], y[rows], attack, generator)
+                robust[rows] = _broken(model, x[rows], y[rows], attack, generator, batch)
             if progress:
                 progress(min(first + batch, len(x)))
     return WrongExamples(clean, robust, attack.exact)
 
 
-def _broken(model: Model, x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator) -> Tensor:
+def _broken(model: Model, x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator, batch: int) -> Tensor:
     """Which examples an attack breaks, (B,) bool; its output is checked and evaluated anew."""
-    x_adv = attack(model, x, y, generator=generator)
+    found = find_captured(attack, model, x, y, size=batch, generator=generator)
+    x_adv = attack(model, x, y, generator=generator) if found is None else found.x
     require_inside(attack, x_adv, x)
     return is_wrong(checked_outputs(model, x_adv, y), y)
 

@@ -42,3 +42,56 @@ def preserve_random_state(
         np.random.set_state(of_numpy)  # noqa: NPY002
         for generator, state in own:
             generator.set_state(state)
+
+
+def random_states(device: torch.device) -> tuple[object, ...]:
+    """The states of the global generators, to be compared: whether something drew from one of them.
+
+    Args:
+        device: whose generator is among them, where it is a CUDA device.
+
+    Returns:
+        Of torch, the device, Python and NumPy.
+
+    Example:
+        >>> before = random_states(torch.device("cpu"))
+        >>> with preserve_random_state():
+        ...     _ = torch.rand(1)
+        ...     drawn = random_states(torch.device("cpu")) != before
+        >>> drawn, random_states(torch.device("cpu")) == before
+        (True, True)
+    """
+    return (torch_state(), device_state(device), host_states())
+
+
+def torch_state() -> bytes:
+    """The state of torch's generator of the CPU.
+
+    Returns:
+        Its bytes.
+    """
+    return torch.get_rng_state().numpy().tobytes()
+
+
+def device_state(device: torch.device) -> bytes:
+    """The state of a device's generator; b"" where it has none of its own.
+
+    Args:
+        device: any.
+
+    Returns:
+        Its bytes, which lie on the host.
+    """
+    if device.type != "cuda":
+        return b""
+    return torch.cuda.get_rng_state(device).numpy().tobytes()
+
+
+def host_states() -> tuple[object, ...]:
+    """The states of the global generators of Python and NumPy.
+
+    Returns:
+        Values that can be compared.
+    """
+    kind, keys, position, *_ = np.random.get_state()  # noqa: NPY002 - of the code that is watched
+    return (random.getstate(), str(kind), np.asarray(keys).tobytes(), int(position))

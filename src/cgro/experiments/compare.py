@@ -18,7 +18,6 @@ examples:
 A plan is data: code that it names is imported, paths read and data fetched only if you name them too, or with --trust.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -27,15 +26,16 @@ from pathlib import Path
 from cgro._check import CheckFailed, bad, count
 from cgro._interrupt import acknowledge, stopping_after
 from cgro.commands import _records
-from cgro.commands._common import Computing, Output, Trusting, option, set_up
+from cgro.commands._common import Computing, Output, Spreading, Trusting, option, set_up
 from cgro.data.sources import kind_of
-from cgro.experiments.execute import Carry, Tolerance, execute
+from cgro.experiments.execute import Carry, Tolerance, execute, table_of_failures
 from cgro.experiments.outcomes import Outcomes
 from cgro.experiments.peaks import Peaks
+from cgro.experiments.places import Place
 from cgro.experiments.plan import Job, duration
 from cgro.experiments.plan_file import OPTIONS, Plan, Settings, read_plan, read_remedies
 from cgro.experiments.trials import Evaluated, Jobs, Trial, jobs_of, seconds_per_operation, trials_of
-from cgro.experiments.workers import Workers, at_once
+from cgro.experiments.workers import Workers
 from cgro.experiments.workspace import Workspace
 from cgro.report import compare as report
 from cgro.results import CompareSummary, DatasetRecord, ModelRecord, OutcomeRecord, ThreatRecord, TrainSummary
@@ -49,13 +49,12 @@ YOURS = "says that the {} of this name in the plan is yours; may be repeated"
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Computing):
+class Config(Trusting, Output, Spreading, Computing):
     """Options of `cgro compare`."""
 
     plan: str | None = option(None, "PLAN.yaml; not needed where --out holds a comparison", positional=True)
     add: list[str] = option([], "a file NAME: {options} of further remedies; may be repeated")
     budget: str | None = option(None, "stop, resumable, after so long, such as 90s, 10m or 2h")
-    workers: int = option(1, "jobs at a time, each with its share of the threads", low=1)
     strong: str | None = option(
         None, "attack of the evaluation at the end, default ensemble; see cgro evaluate", names="attack"
     )
@@ -68,11 +67,12 @@ class Config(Trusting, Output, Computing):
     extension: list[str] = option([], YOURS.format("extension"), names="extension", group="names in the plan")
 
 
-def run(config: Config) -> Run:
+def run(config: Config, executor: Executor | None = None) -> Run:
     """Make what is missing, and write table, figure and page.
 
     Args:
         config: the options.
+        executor: carries jobs out instead of what the options say; see docs/clusters.md.
 
     Returns:
         The run of the comparison.
@@ -88,21 +88,23 @@ def run(config: Config) -> Run:
     taken_up = not config.overwrite and (path / "config.yaml").exists()
     evaluated = _as_before(Run(path), config) if taken_up else _asked(config)
     plan = _plan(config, path / PLAN if taken_up else None)
-    comparison = Comparison.of(plan, trials_of(plan), evaluated, path, _computing(config, plan))
+    place = Place.of(config, config.threads, executor)
+    comparison = Comparison.of(plan, trials_of(plan), evaluated, path, _computing(config, plan, place.threads))
     stored = {"strong": evaluated.attack, "n": evaluated.n}
     begun = Run.start(path, "compare", stored, overwrite=config.overwrite)
     with Run(path).locked() if taken_up else begun as whole:
         write_atomic(whole.file(PLAN), plan.text())
         comparison = comparison.estimated()
         try:
-            with stopping_after(stop), at_once(config.workers) as (executor, carry):
-                comparison.make(executor, _watched(carry, path, config), at_once=config.workers)
+            with stopping_after(stop), place.opened(path) as (found, carry):
+                comparison.make(found, _watched(carry, path, config, place), at_once=place.at_once)
         finally:  # also when it was stopped: what is finished can be read
             acknowledge()
             result = comparison.summary()
             report.write(whole.path, result)
             whole.write_summary(result)
     if comparison.failed:
+        say(table_of_failures(comparison.failed))
         names = ", ".join(comparison.failed)
         raise CheckFailed(f"{len(comparison.failed)} jobs failed: {names}; see {path}/index.html")
     return whole
@@ -258,10 +260,15 @@ class Comparison:
         return None
 
 
-def _watched(carry: Carry, path: Path, config: Config) -> Peaks:
-    """What carries a call out, with a look at its memory. Of worker processes that use a GPU nothing is known."""
-    if not isinstance(carry, Workers):
+def _watched(carry: Carry, path: Path, config: Config, place: Place) -> Carry:
+    """What carries a call out, with a look at its memory.
+
+    Of worker processes that use a GPU nothing is known, nor of those of other machines and of the caller's executor.
+    """
+    if place.is_here:
         return Peaks(carry, path)
+    if not isinstance(carry, Workers):
+        return carry
     on_cpu = make_fabric(config.device).device.type == "cpu"
     return Peaks(carry, path, carry.peaks if on_cpu else {})
 
@@ -327,17 +334,15 @@ def _as_before(run: Run, config: Config) -> Evaluated:
     return before
 
 
-def _computing(config: Config, plan: Plan) -> dict[str, object]:
+def _computing(config: Config, plan: Plan, threads: int | None) -> dict[str, object]:
     """What every command is told beside its job."""
     found: Settings = {}
     if config.device != "auto":
         found |= {"device": config.device}
     if config.precision != "auto":
         found |= {"precision": config.precision}
-    if config.workers > 1:
-        found |= {"threads": max(1, (config.threads or os.cpu_count() or 1) // config.workers)}
-    elif config.threads is not None:
-        found |= {"threads": config.threads}
+    if threads is not None:
+        found |= {"threads": threads}
     if any(_needs_trust(options) for options in (plan.base, *plan.remedies.values())):
         found |= {"trust": True}  # all names of the plan have been admitted, and no run has others
     return found

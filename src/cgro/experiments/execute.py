@@ -7,7 +7,7 @@ its own, so what a kill cuts off is taken up by the next call.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +142,26 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def table_of_failures(failed: Mapping[str, str]) -> str:
+    """Which jobs failed, and why.
+
+    Args:
+        failed: name -> reason.
+
+    Returns:
+        A line per job.
+
+    Example:
+        >>> print(table_of_failures({"seed-0": "lr: expected a number", "seed-12": "not enough memory"}))
+          failed   because
+          seed-0   lr: expected a number
+          seed-12  not enough memory
+    """
+    rows = {"failed": "because", **failed}
+    width = max(map(len, rows))
+    return "\n".join(f"  {name:{width}}  {reason}" for name, reason in rows.items())
+
+
 def _first_line(job: Job, workspace: Workspace, at_once: int) -> str:
     """Which job of how many and the time left; where several run at once, the time is told when one ends."""
     line = f"{job.name} (cgro {job.command})"
@@ -200,6 +220,8 @@ def carry_out_here(call: Call) -> float:
     started = time.monotonic()
     try:
         command.run(command.Config(**call.options, out=str(call.folder)))
+    except BadRequest as error:  # of its plain kind, which another process can send
+        raise BadRequest(str(error)) from error
     except CheckFailed as failed:  # written all the same, and a claim will say so
         say(f"  {failed}")
     except KeyboardInterrupt:  # the command's own advice is about itself

@@ -6,7 +6,6 @@ before the first of the runs.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +64,6 @@ PAPER = Paper()
 WIDEST_RATIO = 0.5
 """Of measured over predicted: a wider tolerance could not tell a remedy from none. A choice, made after the first
 judgment by `claims.value`, whose interval for one more seed let a ratio of 1.75 pass."""
-TOO_SHORT = {
-    "trades-0.05": "at beta = 0.05 the pull on the noise is a tenth of that of plain training, and 200,000 steps end "
-    "before the race does",
-}
-"""Cases whose runs cannot judge the prediction, with the reason: seen after they were made."""
 
 
 class Findings(findings.Findings, frozen=True, kw_only=True):
@@ -227,8 +221,6 @@ def _shifted(case: Case, found: Sequence[float], paper: Paper) -> Claim:
     )
     claimed = said(case.name, words, paper=f"{paper.ratio:g}")
     ours = Measured.of((np.array(found) / case.predicted).tolist())
-    if case.name in TOO_SHORT:
-        return untested(replace(claimed, why=TOO_SHORT[case.name]), ours=ours.text(""))
     if ours.n < MIN_SEEDS:
         return untested(claimed, ours="too few seeds")
     low, high = ours.interval
@@ -369,8 +361,6 @@ def _shifts(findings: Findings) -> list[Shift]:
     found = [_shift(runs.PLAIN_FAR, Measured.of(findings.far.ratios).values, "")]
     for case, line in findings.swept:
         measured = factors(line, findings.plain(case))
-        if case.name in TOO_SHORT:
-            measured = []
         largest = max(cell.n for cell in line.cells)
         always = ""
         if math.isinf(case.predicted):

@@ -79,6 +79,8 @@ PLAIN_FAR = Case("plain-far", "plain", "none")
 PLAIN_NEAR = Case("plain-near", "plain", "none", NEAR, sizes=FEWER)
 LONG = 300_000
 """Steps where the signal never wins: memorizing 66 examples takes about 200,000."""
+SLOW = 2_000_000
+"""Steps where the pull on the noise is a tenth of that of plain training."""
 SMOOTH = "smoothing_clean=0.1,smoothing_attacked=0.1"
 CASES = (
     Case("fresh-0.5", "fresh noise in 50% of the steps", "fresh=0.5", NEAR, sizes=FEWER),
@@ -94,7 +96,7 @@ CASES = (
     Case("lambda-11200", "lambda halves in 11,200 steps", "half_life=11200", sizes=ABOUT),
     Case("smooth-attacked", "label smoothing 0.1, attacked half", "smoothing_attacked=0.1", sizes=ABOUT),
     Case("smooth-both", "label smoothing 0.1, both halves", SMOOTH, FAR, LONG, FEWER),
-    Case("trades-0.05", "TRADES, beta 0.05", "trades=0.05", sizes=ABOUT),
+    Case("trades-0.05", "TRADES, beta 0.05", "trades=0.05", FAR, SLOW, ABOUT),
     Case("trades-1-margin", "TRADES, beta 1, least margin", "trades=1,inner=margin", FAR, LONG, "19:46:3:log"),
     Case("trades-1", "TRADES, beta 1", "trades=1", FAR, LONG, FEWER),
 )

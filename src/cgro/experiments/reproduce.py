@@ -17,24 +17,24 @@ groups: all, theory (no training of images), trained, figure2.
 scales: smoke (ten minutes, tests the machinery), cpu (about eight hours on two cores with bfloat16), gpu, paper.
 """
 
-import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cgro._check import CheckFailed, bad, count, number, one_of
+from cgro._check import BadRequest, CheckFailed, bad, count, number, one_of
 from cgro._interrupt import stopping_after
-from cgro.commands._common import Computing, Output, option, set_up
+from cgro.commands._common import Computing, Output, Spreading, option, set_up
 from cgro.experiments import networks, registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
-from cgro.experiments.execute import execute
-from cgro.experiments.plan import SCALES, Scale, duration, unique
+from cgro.experiments.execute import Tolerance, execute, table_of_failures
+from cgro.experiments.places import Place
+from cgro.experiments.plan import SCALES, Job, Scale, duration, unique
 from cgro.experiments.registry import chosen
 from cgro.experiments.store import Store
-from cgro.experiments.workers import at_once
 from cgro.experiments.workspace import Workspace
 from cgro.report import reproduction
 from cgro.report.artifacts import Result
@@ -50,12 +50,11 @@ __doc__ = (__doc__ or "").replace(
 
 
 @dataclass(kw_only=True)
-class Config(Output, Computing):
+class Config(Output, Spreading, Computing):
     """Options of `cgro reproduce`."""
 
     names: str = option("all", "an artifact, several joined by commas, or a group; default all", positional=True)
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
-    workers: int = option(1, "jobs at a time, each with its share of the threads", low=1)
     seeds: int = option(3, "of each trained network, the first so many; most claims are judged by three", low=1)
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")
     max_hours: float = option(168.0, "refuse gpu and paper when their estimate is above")
@@ -64,11 +63,12 @@ class Config(Output, Computing):
     )
 
 
-def run(config: Config) -> Run:
+def run(config: Config, executor: Executor | None = None) -> Run:
     """Make what is missing, judge, draw, and write the page after every artifact.
 
     Args:
         config: the options.
+        executor: carries jobs out instead of what the options say; see docs/clusters.md.
 
     Returns:
         The run of the whole reproduction.
@@ -78,33 +78,61 @@ def run(config: Config) -> Run:
         CheckFailed: a claim is not reproduced; everything is written.
     """
     with networks.first_seeds(count(config.seeds, "--seeds")):
-        return _reproduce(config)
+        return _reproduce(config, executor)
 
 
-def _reproduce(config: Config) -> Run:
+def _reproduce(config: Config, executor: Executor | None) -> Run:
     asked = chosen(config.names)
     scale = one_of(config.scale, "--scale", SCALES)
     number(config.minutes, "--minutes", low=0.0)
-    count(config.workers, "--workers")
+    place = Place.of(config, config.threads, executor)
     set_up(config)
-    workspace = _workspace(config, scale)
+    workspace = _workspace(config, scale, place.threads)
     taken_up = _is_there(workspace.path, scale) and not config.overwrite
     _prepare(config, scale, workspace)
     parts = tuple(registry.names())
     begun = Run.start(workspace.path, "reproduce", {"scale": scale}, overwrite=config.overwrite, parts=parts)
     held = Run(workspace.path).locked() if taken_up else begun
-    with held as whole, stopping_after(60 * config.minutes), at_once(config.workers) as (executor, carry):
+    tolerance = Tolerance(lambda job: _lacks(job, workspace, tolerance.failed))
+    with held as whole, stopping_after(60 * config.minutes), place.opened(workspace.path) as (found, carry):
+        # Elsewhere there is room for all jobs at once; here an artifact is shown as soon as its own are finished.
+        if place.is_elsewhere:
+            execute(workspace.planned, workspace, found, carry, at_once=place.at_once, tolerance=tolerance)
         for artifact in asked:
-            execute(artifact.jobs(scale), workspace, executor, carry, at_once=config.workers)
+            jobs = artifact.jobs(scale)
+            execute(jobs, workspace, found, carry, at_once=place.at_once, tolerance=tolerance)
+            n_open = len([job for job in jobs if workspace.found(job) is None])
+            if n_open:
+                say(f"{artifact.NAME}: not made, {n_open} of its jobs failed, or read one that did")
+                continue
             verdict = produce(artifact, scale, workspace).verdict
             assert verdict is not None, "artifacts are judged"
             say(f"{artifact.NAME}: {verdict.label} ({verdict.reason})")
             _publish(config, whole, workspace)
+    if tolerance.failed:
+        _raise_for(tolerance.failed)
     _raise_if_failed(whole, registry.names(asked))
     return whole
 
 
-def _workspace(config: Config, scale: Scale) -> Workspace:
+def _lacks(job: Job, workspace: Workspace, failed: Mapping[str, str]) -> bool:
+    """Whether a job failed in this call, or reads one that is not there: it is not begun."""
+    needed = [other for other in workspace.planned if other.name in job.reads]
+    return job.name in failed or any(workspace.here(other) is None for other in needed)
+
+
+def _raise_for(failed: Mapping[str, str]) -> None:
+    """The end of a call in which jobs failed: all that did not need them is made."""
+    name, reason = next(iter(failed.items()))
+    if len(failed) > 1:
+        say(table_of_failures(failed))
+        reason = f"and {len(failed) - 1} more failed; the first: {reason}"
+    if not reason.startswith(name):
+        reason = f"{name}: {reason}"
+    raise BadRequest(reason)
+
+
+def _workspace(config: Config, scale: Scale, threads: int | None) -> Workspace:
     """The reproduction's directory, with all jobs of this call planned."""
     jobs = []
     for artifact in chosen(config.names):
@@ -112,10 +140,8 @@ def _workspace(config: Config, scale: Scale) -> Workspace:
     computing: dict[str, object] = {}
     if config.device != "auto":
         computing["device"] = config.device
-    if config.workers > 1:
-        computing["threads"] = max(1, (config.threads or os.cpu_count() or 1) // config.workers)
-    elif config.threads is not None:
-        computing["threads"] = config.threads
+    if threads is not None:
+        computing["threads"] = threads
     store = None
     if config.store and scale != "smoke":
         store = Store(Path(config.store) / scale)

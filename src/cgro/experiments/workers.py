@@ -5,12 +5,13 @@ Networks this small do not fill the cores: two processes of one thread did a six
 """
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
@@ -18,13 +19,19 @@ from threading import Event
 from cgro._check import BadRequest
 from cgro._interrupt import PARENT, acknowledge
 from cgro.commands._options import options_of
-from cgro.experiments.execute import STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
+from cgro.experiments.execute import PATIENCE, STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
 from cgro.experiments.peaks import peak_of
 from cgro.experiments.plan import module_of
-from cgro.runs import plain
+from cgro.runs import plain, say
 
 CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 1, 2, 130
 """Exit codes of commands: a result whose check failed is a result all the same."""
+# -P: modules of the current folder, which `-m` would put first, replace none of ours.
+PREFIX = (sys.executable, "-P", "-m", "cgro.cli")
+"""The program that takes a command of `cgro` with its options."""
+RESTARTS = 3
+"""Times that a call is begun again in which a process was stopped or killed from outside: it goes on where it was. What
+kills every time, such as the system when memory is short, ends it. A choice."""
 LOOK_EVERY = 0.25
 """Seconds between two looks at the memory of a worker. A choice."""
 
@@ -80,16 +87,17 @@ class Workers:
         prefix: of the command line; the program that takes a command of `cgro` with its options.
         stopping: set when no further process is to be started.
         peaks: job -> bytes of memory that its process held at most, as far as it was looked at.
+        patience: seconds that a process has for its end once `stopping` is set; then it is killed.
     """
 
     pipe: int
-    # -P: modules of the current folder, which `-m` would put first, replace none of ours.
-    prefix: tuple[str, ...] = (sys.executable, "-P", "-m", "cgro.cli")
+    prefix: tuple[str, ...] = PREFIX
     stopping: Event = field(default_factory=Event)
     peaks: dict[str, int] = field(default_factory=dict)
+    patience: float = PATIENCE
 
     def __call__(self, call: Call) -> float:
-        """Carry a call out.
+        """Carry a call out. A process that was stopped or killed from outside is started again and resumes.
 
         Args:
             call: a job.
@@ -101,10 +109,24 @@ class Workers:
             BadRequest: the process failed, with the last line that it said.
             KeyboardInterrupt: it was stopped, and resumes when called again.
         """
+        started = time.monotonic()
+        code, said = self._process(call)
+        for _ in range(RESTARTS):
+            if self.stopping.is_set() or not (code < 0 or code == INTERRUPTED):
+                break
+            say(f"  cut off: {call.name} ({_why(code, said)}); it goes on")
+            code, said = self._process(call)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt(STOPPED.format(call.name))
+        if code not in (0, CHECK_FAILED):
+            raise BadRequest(f"{call.name}: {_why(code, said)}")
+        return time.monotonic() - started
+
+    def _process(self, call: Call) -> tuple[int, str]:
+        """The exit code of a process that carries a call out, and what it said."""
         await_release(call.folder, stopping=self.stopping)
         if self.stopping.is_set():
             raise KeyboardInterrupt(STOPPED.format(call.name))
-        started = time.monotonic()
         command = [*self.prefix, *words(call), "--out", str(call.folder)]
         # A file, no pipe of ours: a worker that outlives this process for its last checkpoint can go on writing.
         with tempfile.TemporaryFile() as errors:
@@ -119,30 +141,47 @@ class Workers:
             )
             code = self._ended(process, call)
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines()
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt(STOPPED.format(call.name))
-        if code not in (0, CHECK_FAILED):
-            raise BadRequest(f"{call.name}: {_why(code, said)}")
-        return time.monotonic() - started
+            return code, errors.read().decode(errors="replace")
 
     def _ended(self, process: "subprocess.Popen[bytes]", call: Call) -> int:
         """Wait for the end of a process, looking at its memory: its exit code.
 
         `getrusage` would tell the peak with the end, but of a process that began as a copy of this one and its memory.
         """
+        until = math.inf
         while True:
             seen = peak_of(process.pid)
             if seen is not None:
                 self.peaks[call.name] = seen
+            if self.stopping.is_set() and until == math.inf:
+                until = time.monotonic() + self.patience
+            if time.monotonic() > until:  # it hangs, or was suspended: it would hold us for ever
+                process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(LOOK_EVERY)
 
 
-def _why(code: int, said: Sequence[str]) -> str:
-    if said and code > 0:
-        return said[-1]
+def _why(code: int, said: str) -> str:
+    if code > 0 and last_line(said):
+        return last_line(said)
     return f"its process ended with {code}"
+
+
+def last_line(said: str) -> str:
+    """The last line of what a program said.
+
+    Args:
+        said: its whole text.
+
+    Returns:
+        The line; "" where it said nothing.
+
+    Example:
+        >>> last_line("first\\nlast\\n")
+        'last'
+    """
+    lines = said.strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def words(call: Call) -> list[str]:

@@ -21,12 +21,14 @@ class Workspace:
         planned: jobs of the whole call, for the time left, and for what a job needs.
         computing: settings such as the device, given to every command that knows them.
         store: of committed results; None without one.
+        below: folder of `path` in which runs are; "" for itself.
     """
 
     path: Path
     planned: Sequence[Job] = ()
     computing: Mapping[str, object] = field(default_factory=dict)
     store: Store | None = None
+    below: str = "runs"
     ledger: Ledger = field(init=False)
     _compared: dict[str, Run] = field(default_factory=dict, init=False)
 
@@ -36,7 +38,7 @@ class Workspace:
     @property
     def runs(self) -> Path:
         """Where jobs are."""
-        return self.path / "runs"
+        return self.path / self.below
 
     def folder(self, job: Job) -> Path:
         """Where a job's run is, or will be.

@@ -114,7 +114,7 @@ def attacked(
     reach = search.reach
     if reach is None:
         reach = DEFAULT_REACH * radius
-    require_same_task(ranks, model, repr((attack, search, batch, seed)), y)
+    require_same_task(ranks, model, repr((attack.threat, attack.name, search, batch, seed)), y)
 
     def find(chunk: Tensor) -> list[Tensor]:
         rows = chunk.to(x.device)

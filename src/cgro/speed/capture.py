@@ -15,6 +15,7 @@ from cgro.definitions.draws import draws_for
 from cgro.definitions.graphs import N_WARM_UPS, CudaGraphs
 from cgro.training import Recipe
 from cgro.training.capture import StepRunner
+from cgro.training.compiling import Decision
 from cgro.training.engine import deterministic_kernels
 from cgro.training.objectives import Objective
 from cgro.training.steps import Steps
@@ -91,7 +92,7 @@ def captured_search(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> C
 
 
 def captured_epoch(
-    model: nn.Module, data: Dataset, objective: Objective, recipe: Recipe, fabric: Fabric
+    model: nn.Module, data: Dataset, objective: Objective, recipe: Recipe, fabric: Fabric, *, compiled: bool = False
 ) -> Callable[[], None]:
     """The steps of one epoch, as `fit` takes them in a long training: captured in the first calls, replayed after them.
 
@@ -101,15 +102,16 @@ def captured_epoch(
         objective: such as `Adversarial(attack)`.
         recipe: the loop.
         fabric: device and precision.
+        compiled: with the network compiled before.
 
     Returns:
         A function that takes every step once.
 
     Raises:
-        BadRequest: the steps cannot be captured; the reason is that of `fit`.
+        BadRequest: the steps cannot be captured, or the network cannot be compiled; the reason is that of `fit`.
     """
     steps = Steps(model.to(fabric.device), data.train, objective, recipe, (), 0, fabric)
-    runner = StepRunner(steps)
+    runner = StepRunner(steps, Decision(True) if compiled else None)
     batches = steps.order(0).to(fabric.device).split(recipe.batch_size)
 
     def epoch() -> None:
@@ -120,6 +122,8 @@ def captured_epoch(
     if steps.graphs is not None:
         for _ in range(N_WARM_UPS + 1):  # one batch an epoch at the least
             epoch()
+            if runner.refusal:
+                raise BadRequest(f"captured epoch: not compiled: {runner.refusal}")
             if runner.n_replays:
                 return epoch
     raise BadRequest(f"captured epoch: {runner.note or 'only CUDA has graphs'}")

@@ -9,19 +9,24 @@ anew when the new state lasts. The last, smaller batch of an epoch is never capt
 Nothing of this is believed: the first two replays, and the first one of every epoch, are taken twice from the same
 state, by the graph and as ever, and have to agree in every bit of weights, buffers, optimizer and extensions. Where
 they do not, or the step cannot be captured at all, training goes on as ever, and says why.
+
+Steps of whole batches are taken with the compiled network where the training compiles (`compiling`), captured or not.
 """
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from cgro._check import one_line
+from cgro._check import one_of
 from cgro.data import Split
 from cgro.definitions.draws import Draws, base_of
 from cgro.definitions.graphs import N_WARM_UPS, Call
 from cgro.training.capturable import obstacle
+from cgro.training.compiling import OPTIONS, CompiledNetwork, Decision, decided, words
+from cgro.training.extensions.base import step_cost
 from cgro.training.state import TrainingState, addresses
 from cgro.training.step import Moment
 from cgro.training.steps import Steps
@@ -58,7 +63,7 @@ class Buffers:
 
     def __init__(self, reads: Reads, n: int, data: Split) -> None:
         device = data.y.device
-        dtype = data.raw.dtype if data.raw.is_floating_point() else torch.float32
+        dtype = data.dtype if data.dtype.is_floating_point else torch.float32
         self.rows = torch.zeros(n, dtype=torch.int64, device=device)
         self.bases = {purpose: torch.zeros((), dtype=torch.int64, device=device) for purpose in sorted(reads.purposes)}
         self.numbers = [torch.zeros((), dtype=dtype, device=device) for _ in reads.numbers]
@@ -111,19 +116,52 @@ class _Captured:
     checked_epoch: int = -1
 
 
+def decision_of(steps: Steps, option: str) -> Decision | None:
+    """Whether a training that begins now compiles its network; see `decided`.
+
+    Args:
+        steps: of the training.
+        option: auto, yes or no.
+
+    Returns:
+        The decision; None where nobody asked, and there is no GPU for which to ask.
+
+    Raises:
+        BadRequest: another option.
+    """
+    device = steps.fabric.device
+    if steps.fabric.world_size > 1:
+        one_of(option, "compiling", OPTIONS)
+        return Decision(False, "several processes train together")
+    n_whole = len(steps.data) // steps.recipe.batch_size * steps.recipe.batch_size
+    operations = 0.0
+    if option == "auto" and device.type == "cuda":
+        operations = float(steps.recipe.epochs * n_whole * step_cost(steps.objective, steps.extensions).operations)
+    decision = decided(option, steps.network, steps.data.raw.shape[1:], operations=operations, device=device)
+    if option != "yes" and device.type != "cuda":
+        return None
+    return decision
+
+
 class StepRunner:
     """Takes the steps of a training, by a graph where there is one.
 
     Args:
         steps: of the training.
 
+        compiling: whether the network is compiled for them; None where nobody asked.
+
     Attributes:
         reason: why no step is captured any more; "" while nothing is known against it.
         n_replays: steps that were taken by a graph.
     """
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, compiling: Decision | None = None, *, asked: bool = False) -> None:
         self.steps = steps
+        self._decision = compiling
+        self._asked = asked
+        self._begun_compiled = False
+        self._compiled: CompiledNetwork | None = None
         self.reason = ""
         self.n_replays = 0
         self._size = min(steps.recipe.batch_size, len(steps.data))
@@ -152,6 +190,34 @@ class StepRunner:
             return f"eager: the step reads {' and '.join(self._changing)}, which is another number in every step"
         return f"eager: fewer than {N_WARM_UPS + 1} whole batches"
 
+    @property
+    def compiling(self) -> Decision | None:
+        """Whether the network is compiled for whole batches, as it turned out so far; None where nobody asked."""
+        if self._compiled is not None and self._compiled.reason:
+            return Decision(False, self._compiled.reason)
+        return self._decision
+
+    def keep(self, text: object) -> None:
+        """Go on as a training was begun.
+
+        Args:
+            text: that of its checkpoint, see `Decision`; None of one that says nothing.
+        """
+        if text is None and (self._decision is None or not self._decision.compiles):
+            return
+        self._decision = Decision.of_text(text)
+        self._begun_compiled = self._decision.compiles
+
+    @property
+    def refusal(self) -> str:
+        """Why the network is not compiled though it was to be; "" where it is, or nobody counts on it."""
+        decision = self.compiling
+        if decision is None or decision.compiles or not (self._asked or self._compiled is not None):
+            return ""
+        if self._begun_compiled:
+            return f"{decision.reason}; the run was begun compiled, and does not go on to the same bits"
+        return decision.reason
+
     def take(self, epoch: int, k: int, rows: Tensor) -> Taken:
         """Take the k-th step of an epoch.
 
@@ -164,14 +230,32 @@ class StepRunner:
             Its mean loss.
         """
         steps = self.steps
-        if steps.graphs is None or self.reason or len(rows) != self._size:
-            step = steps.make(epoch, k, rows)
-            loss = steps.take(step, epoch, k)
-            return Taken(loss, step.attack_seconds)
-        steps.set_rate(epoch, k)
-        taken = self._take(epoch, k, rows.to(steps.data.y.device))
+        whole = len(rows) == self._size
+        with self._compiled_where(whole):
+            if steps.graphs is None or self.reason or not whole:
+                step = steps.make(epoch, k, rows)
+                steps.set_rate(epoch, k)
+                loss = steps.update(step, epoch, k)
+                taken = Taken(loss, step.attack_seconds)
+            else:
+                steps.set_rate(epoch, k)
+                taken = self._take(epoch, k, rows.to(steps.data.y.device))
+        # Extensions may pass batches through the network after an epoch: that is none of the step.
         steps.close(epoch, k)
         return taken
+
+    def _compiled_where(self, whole: bool) -> contextlib.AbstractContextManager[None]:
+        """The network compiled in steps of whole batches, where the training compiles."""
+        if self._decision is None or not self._decision.compiles or not whole:
+            return contextlib.nullcontext()
+        if self._compiled is None:
+            self._compiled = CompiledNetwork(self.steps.network, self._size)
+        return self._compiled.in_step()
+
+    def _note_capturing(self, capturing: bool) -> None:
+        self.steps.capturing = capturing
+        if self._compiled is not None:
+            self._compiled.capturing = capturing
 
     def _take(self, epoch: int, k: int, rows: Tensor) -> Taken:
         moment = self.steps.moment(epoch, k)
@@ -230,7 +314,7 @@ class StepRunner:
             if before is None:
                 raise
             before.restore(steps)
-            self._give_up(_words(error))
+            self._give_up(words(error))
             return self._eager(epoch, k, rows)
         self._remember(reads)
         return Taken(loss, seconds[0])
@@ -273,13 +357,13 @@ class StepRunner:
 
         before = TrainingState(steps)
         lie_at = addresses(steps)
-        steps.capturing = True
+        self._note_capturing(True)
         try:
             replay = steps.graphs.capture(call)
         except Exception as error:  # of any kind: the step as ever, which comes next, raises it if it is its own
-            self._give_up(_words(error))
+            self._give_up(words(error))
         finally:
-            steps.capturing = False
+            self._note_capturing(False)
             before.restore(steps)
         if not self.reason and not self._reads.is_like(reads):
             self._give_up("the step asks for other things each time")
@@ -332,7 +416,3 @@ def _names(different: list[str]) -> str:
     if len(different) == 1:
         return different[0]
     return f"{different[0]} and {len(different) - 1} more"
-
-
-def _words(error: Exception) -> str:
-    return one_line(str(error).strip().split("\n")[0], 160) or type(error).__name__

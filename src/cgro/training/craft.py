@@ -6,6 +6,7 @@ from torch import Tensor
 from cgro._check import bad
 from cgro.definitions import Attack, Draws, Model
 from cgro.definitions.attacks import SearchOptions
+from cgro.definitions.attacks.captured import is_plain
 from cgro.definitions.attacks.dropping import Dropping
 from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.reads import LabelRange, require_finite_passes
@@ -106,19 +107,6 @@ class CraftChecks:
         if not unwritten:
             raise bad("model", expected="an input that is left as it is", got="a network that wrote on it")
         require_finite_passes(outputs=outputs, gradients=gradients)
-
-
-def is_plain(attack: Attack) -> bool:
-    """Whether it is called and finds as all attacks do.
-
-    Args:
-        attack: any.
-
-    Returns:
-        False for one with a `__call__` or `find` of its own.
-    """
-    kind = type(attack)
-    return kind.__call__ is Attack.__call__ and kind.find is Attack.find
 
 
 def _inside(attack: Attack, x: Tensor) -> Tensor:

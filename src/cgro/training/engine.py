@@ -23,11 +23,11 @@ from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run, say
-from cgro.training.capture import StepRunner
+from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
-from cgro.training.fabric import alone, own_fabric, ranks_of
+from cgro.training.fabric import make_fabric, own_fabric, ranks_of
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
@@ -53,6 +53,7 @@ def fit(
     run: Run | None = None,
     fabric: Fabric | None = None,
     probes: Sequence[Probe] = (),
+    compiling: str = "auto",
 ) -> Trajectory:
     """Train a network to minimize the mean over the examples of an objective's loss.
 
@@ -60,7 +61,7 @@ def fit(
         model: (B, *S) -> (B, C) logits or (B,) scores; trained in place. Under extensions that average weights
             `cgro.training.evaluated(model, extensions)` is the network to use.
         data: its `train` part is learned, `validation` selects, `test` is only measured. Moved to the device as a
-            whole.
+            whole, unless it is streamed.
         objective: such as `Adversarial(attack)` or `TRADES(attack, beta=6.0)`; see `Objective`.
         recipe: the loop.
         extensions: such as `(EMA(0.999),)`; see `Extension`. The first is the outermost.
@@ -71,6 +72,8 @@ def fit(
             call `fit` alike, `run` given in the first alone; see docs/distributed.md.
         probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
             must change nothing.
+        compiling: whether the network is compiled for the steps: yes, no, or auto: on a GPU, where the training is long
+            enough; decided once, and kept by a run that is resumed. See `cgro.training.compiling`.
 
     Returns:
         One record per evaluated epoch: the four errors (fractions), lr, radius, loss, seconds. NaN, divergence and
@@ -101,7 +104,7 @@ def fit(
         expected = "an evaluation and a validation part"
         raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
     if fabric is None:
-        fabric = Fabric(accelerator="cpu", devices=1, plugins=[alone()])
+        fabric = make_fabric("cpu")
     ranks = ranks_of(fabric)
     ranks.require_same("what the processes train", f"{recipe!r} {seed} {data.sha256} {len(data.train)}")
     if run is not None and not ranks.writes:
@@ -116,7 +119,7 @@ def fit(
     prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
     history = History(recipe, data.n_outputs)
-    runner = StepRunner(steps)
+    runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
     store = Store(run, steps, runner)
     position = store.resume(history)
     loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
@@ -124,7 +127,7 @@ def fit(
         outcome = loop.run()
     ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
-    return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note)
+    return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)
 
 
 @contextlib.contextmanager
@@ -207,6 +210,7 @@ class _Loop:
         self.steps = self.runner.steps
         self.ranks = self.steps.ranks
         self._has_said = False
+        self._has_said_refusal = False
 
     def run(self) -> Outcome:
         """All epochs that are left."""
@@ -229,7 +233,8 @@ class _Loop:
         at = self.position
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
-        order = self.steps.order(at.epoch).to(self.steps.fabric.device)
+        order = self.steps.order(at.epoch).to(self.steps.data.rows_on)
+        self.steps.data.expect(order[at.step * size :].split(size))
         tally = Tally(at.loss_sum, self.steps.fabric.device)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]
@@ -266,7 +271,7 @@ class _Loop:
         self.ranks.copy_first(self.steps.network.buffers())
         if self.steps.graphs is not None:
             row |= {"captured_steps": self.runner.n_replays - n_replays}
-            self._say_once()
+        self._say_once()
         at.epoch += 1
         at.step = 0
         at.loss_sum = 0.0
@@ -296,10 +301,13 @@ class _Loop:
         self.steps.checks.require()
 
     def _say_once(self) -> None:
-        """On a GPU, the reason why steps are not captured: a user waits several times as long."""
+        """Why steps are not captured on a GPU, or not compiled though they were to be: a user waits longer."""
         if self.runner.reason and not self._has_said:
             self._has_said = True
             say(f"training: steps are not captured as CUDA graphs: {self.runner.reason}")
+        if self.runner.refusal and not self._has_said_refusal:
+            self._has_said_refusal = True
+            say(f"training: the network is not compiled: {self.runner.refusal}")
 
     def _non_finite(self, k: int) -> Outcome:
         epoch = self.position.epoch

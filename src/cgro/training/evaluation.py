@@ -1,8 +1,9 @@
 """What is measured after an epoch: clean and robust errors of each part, and what probes see."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,10 @@ from cgro.definitions import Attack, Draws, ErrorRate, NoAttack, predicted_share
 from cgro.definitions.metrics import NotFinite, WrongExamples, wrong_examples
 from cgro.ranks import ALONE, Ranks
 from cgro.training.history import PREDICTION_SHARE
+
+PIECE = 1024
+"""Examples that are held as float32 at once: a multiple of the batches of `wrong_examples` and `predicted_shares`, so
+that a network sees the batches that it would see if all were held. At 224 pixels 0.6 GB."""
 
 
 @dataclass(frozen=True)
@@ -80,46 +85,86 @@ def errors_on(
         BadRequest: see `cgro.definitions.robust_error`; another process failed.
     """
     head = split.head(n)
-    x = head.x
-    generator = torch.Generator(x.device).manual_seed(0)
+    generator = torch.Generator(head.device).manual_seed(0)
     bar: contextlib.AbstractContextManager[Update | None] = contextlib.nullcontext()
     if show:
-        bar = progress(len(x), f"attacking {part}")
+        bar = progress(len(head), f"attacking {part}")
     with bar as update:
         if ranks.shared:
-            wrong = _wrong_together(model, x, head.y, attack, ranks)
+            wrong = _wrong_together(model, head, attack, ranks)
         else:
-            wrong = wrong_examples(model, x, head.y, attack, generator=generator, progress=update)
+            wrong = _wrong_in_pieces(model, head, attack, generator, update)
     return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
 
 
-def _wrong_together(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, ranks: Ranks) -> WrongExamples:
+def _wrong_in_pieces(
+    model: nn.Module, split: Split, attack: Attack, generator: torch.Generator, update: Update | None = None
+) -> WrongExamples:
+    """Which examples are wrong, found piece by piece."""
+    pieces: list[WrongExamples] = []
+    n_done = 0
+    for x, y in in_pieces(split):
+        here = _behind(n_done, update)
+        pieces.append(wrong_examples(model, x, y, attack, generator=generator, progress=here))
+        n_done += len(y)
+    clean = torch.cat([piece.clean for piece in pieces])
+    robust = torch.cat([piece.robust for piece in pieces])
+    return WrongExamples(clean, robust, attack.exact)
+
+
+def _behind(n_before: int, update: Update | None) -> Callable[[int], None] | None:
+    """The bar for a piece that comes behind others."""
+    if update is None:
+        return None
+
+    def moved(n_done: int) -> None:
+        update(n_before + n_done)
+
+    return moved
+
+
+def in_pieces(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples in their order, `PIECE` at a time as float32: no more of them need room.
+
+    Args:
+        split: any.
+
+    Yields:
+        x, (B, C, H, W), and y, (B,); of an empty split once, with no example.
+    """
+    batches = torch.arange(len(split), device=split.rows_on).split(PIECE)
+    split.expect(batches)
+    for rows in batches:
+        yield split.batch(rows)
+
+
+def _wrong_together(model: nn.Module, split: Split, attack: Attack, ranks: Ranks) -> WrongExamples:
     """Which examples are wrong, each found by the process that has it; all processes know of all."""
-    mine = ranks.piece(len(x))
-    generator = torch.Generator(x.device).manual_seed(0)
-    clean = _wrong_of(model, x[mine], y[mine], NoAttack(), generator, ranks).clean
+    mine = split.part(ranks.piece(len(split)))
+    generator = torch.Generator(split.device).manual_seed(0)
+    clean = _wrong_of(model, mine, NoAttack(), generator, ranks).clean
     # One process draws a stream for each example that is right, in their order; those of the pieces before are skipped.
     n_right = [0] * ranks.size
     n_right[ranks.number] = int((~clean).sum())
     n_before = sum(ranks.sums(n_right)[: ranks.number])
     Draws.from_generator(generator, n_before)
-    found = _wrong_of(model, x[mine], y[mine], attack, generator, ranks)
-    places = torch.arange(len(x), device=x.device)[mine]
-    both = ranks.in_order(torch.stack([found.clean, found.robust], 1), places, len(x))
+    found = _wrong_of(model, mine, attack, generator, ranks)
+    places = torch.arange(len(split), device=split.device)[ranks.piece(len(split))]
+    both = ranks.in_order(torch.stack([found.clean, found.robust], 1), places, len(split))
     return WrongExamples(both[:, 0], both[:, 1], attack.exact)
 
 
 def _wrong_of(
-    model: nn.Module, x: Tensor, y: Tensor, attack: Attack, generator: torch.Generator, ranks: Ranks
+    model: nn.Module, split: Split, attack: Attack, generator: torch.Generator, ranks: Ranks
 ) -> WrongExamples:
     """What one process finds; what goes wrong in one goes wrong in all."""
-    none = torch.zeros(0, dtype=torch.bool, device=x.device)
+    none = torch.zeros(0, dtype=torch.bool, device=split.device)
     found = WrongExamples(none, none, attack.exact)
     not_finite = False
     with ranks.failing_together("the evaluation"):
         try:
-            if len(x):
-                found = wrong_examples(model, x, y, attack, generator=generator)
+            if len(split):
+                found = _wrong_in_pieces(model, split, attack, generator)
         except NotFinite:
             not_finite = True
     if ranks.largest([int(not_finite)]) == [1]:
@@ -163,4 +208,9 @@ def shares_on(model: nn.Module, split: Split, n: int) -> list[float]:
     Returns:
         One fraction per class, in the order of the classes; of labels -1 and +1 for scores.
     """
-    return predicted_shares(model, split.head(n).x)
+    head = split.head(n)
+    counts: list[float] = []
+    for x, _ in in_pieces(head):
+        of_piece = [share * len(x) for share in predicted_shares(model, x)]
+        counts = [before + count for before, count in zip_longest(counts, of_piece, fillvalue=0.0)]
+    return [round(count) / len(head) for count in counts]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from cgro.training.compiling import Decision
 from cgro.training.recipe import Recipe
 from cgro.trajectory import Outcome, Trajectory
 
@@ -167,17 +168,20 @@ class History:
             return "the start"
         return f"epoch {healthy_until + 1}"
 
-    def trajectory(self, outcome: Outcome, *, evaluated: bool = True, step: str = "") -> Trajectory:
+    def trajectory(
+        self, outcome: Outcome, *, evaluated: bool = True, step: str = "", compiling: Decision | None = None
+    ) -> Trajectory:
         """The epochs as columns.
 
         Args:
             outcome: how it ended.
             evaluated: only the epochs that were evaluated; False for a training without evaluations.
             step: how steps were taken; see `StepRunner.note`.
+            compiling: whether the network was compiled for them; None where nobody asked.
 
         Returns:
             One record per epoch. `meta` has the selected epoch and its score, or None, under `selected`, and `step`
-            where something captures.
+            where something captures, `compile` where compiling was asked for.
         """
         rows = self.rows
         if evaluated:
@@ -188,6 +192,8 @@ class History:
         meta: dict[str, object] = {"selected": selected}
         if step:
             meta |= {"step": step}
+        if compiling is not None:
+            meta |= {"compile": compiling.text}
         return Trajectory.from_rows(rows, EPOCH, outcome, meta)
 
     def note(self) -> str:

@@ -21,6 +21,7 @@ from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
 from cgro.ranks import piece_of
+from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
 from cgro.training.part import WHOLE, Part
 
@@ -362,12 +363,13 @@ class Step:
         """The network as attacks may use it. Afterwards it is in training mode again."""
         self.network.train(self.craft_mode != "eval")
         try:
-            if self.craft_mode == "train_update_bn":
-                # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
-                # stay.
-                yield lambda x: self.network(x)
-            else:
-                yield self.network
+            with searching(self.network):
+                if self.craft_mode == "train_update_bn":
+                    # An attack restores a module's buffers; behind a plain function it cannot see them, and the updates
+                    # stay.
+                    yield lambda x: self.network(x)
+                else:
+                    yield self.network
         finally:
             self.network.train()
 

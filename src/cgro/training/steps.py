@@ -155,7 +155,7 @@ class Steps:
             Its batch, of which it has the part of this process, is augmented; its network is in training mode.
         """
         part = Part.of(len(rows), self.ranks)
-        rows = rows[part.rows].to(self.data.y.device)
+        rows = rows[part.rows].to(self.data.rows_on)
         streams = partial(self.streams, epoch, self.data.index[rows])
         return self.build(Step, rows, streams, self.moment(epoch, k), part)
 
@@ -166,7 +166,7 @@ class Steps:
 
         Args:
             kind: makes it.
-            rows: (B,) positions of its examples in the training data, on its device.
+            rows: (B,) positions of its examples in the training data, where `Split.rows_on` says.
             streams: of these examples.
             moment: when it is taken.
             part: of the batch that the rows are.

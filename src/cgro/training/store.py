@@ -84,6 +84,8 @@ class Store:
             raise BadRequest(
                 f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
             ) from None
+        if self._runner is not None:
+            self._runner.keep(state.get("compile"))
         self._state = state
         self._sizes = sizes
         history.selected = selected
@@ -135,6 +137,8 @@ class Store:
         }
         if self._runner is not None and self._runner.note:
             state |= {"capture": self._runner.note}
+        if self._runner is not None and self._runner.compiling is not None:
+            state |= {"compile": self._runner.compiling.text}
         if self._sizes:
             state |= {"processes": self._sizes}
         steps = self.steps

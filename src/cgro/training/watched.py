@@ -1,14 +1,13 @@
 """A step that notes what it read of the host: what decides whether it may be done again without Python."""
 
 import contextlib
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cgro.definitions.random_state import device_state, host_states, torch_state
 from cgro.training.step import Moment, Step
 
 TIMES = ("epoch", "progress", "radius_share")
@@ -171,25 +170,14 @@ def watching_noise(reads: Reads, device: torch.device) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    before = (_bytes(torch.get_rng_state()), _on_device(device))
+    before = (torch_state(), device_state(device))
     yield
-    host_drawn = before[0] != _bytes(torch.get_rng_state())
+    host_drawn = before[0] != torch_state()
     if device.type != "cuda":
         reads.n_noisy += host_drawn
         return
-    reads.n_noisy += before[1] != _on_device(device)
+    reads.n_noisy += before[1] != device_state(device)
     reads.draws_on_host |= host_drawn
-
-
-def _on_device(device: torch.device) -> bytes:
-    if device.type != "cuda":
-        return b""
-    return _bytes(torch.cuda.get_rng_state(device))
-
-
-def _bytes(state: Tensor) -> bytes:
-    """Of a generator's state, which lies on the host, that of CUDA too."""
-    return state.numpy().tobytes()
 
 
 @contextlib.contextmanager
@@ -202,12 +190,6 @@ def watching_python(reads: Reads) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    before = (random.getstate(), _of_numpy())
+    before = host_states()
     yield
-    reads.draws_on_host |= before != (random.getstate(), _of_numpy())
-
-
-def _of_numpy() -> tuple[str, bytes, int]:
-    """The state of the global generator, comparable."""
-    kind, keys, position, *_ = np.random.get_state()  # noqa: NPY002 - of the code that is watched
-    return str(kind), np.asarray(keys).tobytes(), int(position)
+    reads.draws_on_host |= before != host_states()

@@ -146,8 +146,8 @@ def test_what_does_not_fit_is_refused(capsys: pytest.CaptureFixture) -> None:
 def test_digests_see_bytes_and_fractions_alike() -> None:
     raw = torch.randint(0, 256, (5, 1, 4, 4)).to(torch.uint8)
     split = Split(raw, torch.zeros(5, dtype=torch.int64), torch.arange(5))
-    assert image_digests(split) == image_digests(replace(split, raw=raw.float() / 255))
-    assert image_digests(split) != image_digests(replace(split, raw=raw.flip(3)))
+    assert image_digests(split) == image_digests(replace(split, stored=raw.float() / 255))
+    assert image_digests(split) != image_digests(replace(split, stored=raw.flip(3)))
 
 
 SMALL = ("--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "1", "--model", "mlp", "--width", "8",

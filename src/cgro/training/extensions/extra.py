@@ -7,6 +7,7 @@ pseudo-labels; Rebuffi, Gowal, Calian, Stimberg, Wiles and Mann (NeurIPS 2021) w
 import copy
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -104,9 +105,9 @@ class Extra(Extension):
         if self.n:
             second = second.head(self.n)
         _require_others(second, data)
-        second = second.to(data.train.raw.device)
+        second = second.to(data.train.device)
         if self._network is not None:
-            second = Split(second.raw, labeled(self._network, second, data), second.index)
+            second = replace(second, y=labeled(self._network, second, data))
         self._second = second
         self._augment = augmentation_by_name(recipe.augment)
         self._made = None
@@ -167,7 +168,7 @@ def labeled(network: Model, images: Split, data: Dataset) -> Tensor:
     Raises:
         BadRequest: a network with other outputs.
     """
-    device = images.raw.device
+    device = images.device
     if isinstance(network, nn.Module):
         network.to(device)
     found: list[Tensor] = []
@@ -204,10 +205,13 @@ def image_digests(split: Split) -> set[bytes]:
     Returns:
         A digest per different image.
     """
-    raw = split.raw
-    if raw.is_floating_point():
-        raw = (raw * 255).round().to(torch.uint8)
-    return {hashlib.sha256(image.numpy().tobytes()).digest() for image in raw.cpu()}
+    found: set[bytes] = set()
+    for start in range(0, len(split), BATCH):
+        raw = split.part(slice(start, start + BATCH)).raw
+        if raw.is_floating_point():
+            raw = (raw * 255).round().to(torch.uint8)
+        found.update(hashlib.sha256(image.numpy().tobytes()).digest() for image in raw.cpu())
+    return found
 
 
 def extra_by_name(read: Callable[[str, bool], Dataset], teacher: Callable[[str, str], Model]) -> Callable[..., Extra]:

@@ -75,8 +75,8 @@ class Mixing(Extension):
         Raises:
             BadRequest: no images.
         """
-        if data.train.raw.ndim != 4:
-            raise bad(self.name, expected="images of shape (C, H, W)", got=tuple(data.train.raw.shape[1:]))
+        if len(data.train.shape) != 4:
+            raise bad(self.name, expected="images of shape (C, H, W)", got=data.shape)
         self._train = data.train
         self._classes = Classes.of(data)
         self._augment = augmentation_by_name(recipe.augment)

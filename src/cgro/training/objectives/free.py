@@ -114,7 +114,7 @@ class KeptPerturbation:
             train: its examples, on their device.
         """
         n = min(batch_size, len(train))
-        self._delta = torch.zeros(n, *train.raw.shape[1:], device=train.raw.device)
+        self._delta = torch.zeros(n, *train.shape[1:], device=train.device)
 
     def begin(self) -> None:
         """Start from 0."""

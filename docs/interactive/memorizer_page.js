@@ -1,0 +1,367 @@
+/* The page on the memorizer: points and settings in, regions, numbers and words out. */
+"use strict";
+var cgro = globalThis.cgro ?? {};
+globalThis.cgro = cgro;
+
+cgro.page = (() => {
+  const {Memorizer, separation, refusal, fittedLine} = cgro.memorizer;
+  const {MOST_POINTS, fresh, addressOf, memoryOf, lineOf, shapeOf, commandOf} = cgro.memory;
+  /** How near, in units of the square, a point must be to be taken. */
+  const NEAR = 0.03;
+  const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+  const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
+
+  /** @type {Memory} */
+  let memory = memoryOf(location.hash.slice(1));
+  let cross = {x: 0.5, y: 0.5};
+  /** @type {any} the memorizer, or null where it is refused. */
+  let built = null;
+  /** @type {Line} */
+  let clean = {a: 4, b: 0, c: -2};
+  const plane = new cgro.plane.Plane(/** @type {HTMLCanvasElement} */ (document.getElementById("canvas")));
+  /** @type {number | null} point that is being dragged. */
+  let dragged = null;
+
+  /** Compute everything anew. */
+  function update() {
+    clean = memory.line ? lineOf(memory.line) : (fittedLine(memory.points) ?? lineOf({angle: 0, offset: 0}));
+    const why = refusal(memory.points, memory.p, memory.radius);
+    built = why ? null : new Memorizer(memory.points, memory.p, memory.radius, clean, memory.ramp);
+    if (byId("refused").textContent !== why) byId("refused").textContent = why;
+    const answer =
+      built && memory.shown !== "clean"
+        ? (/** @type {number} */ x, /** @type {number} */ y) =>
+            memory.shown === "F" ? built.at(x, y) : built.hardAt(x, y)
+        : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
+    plane.regions(answer);
+    history.replaceState(null, "", `#${addressOf(memory)}`);
+    draw();
+    showSettings();
+    showNumbers();
+    showProbe();
+    showPoints();
+  }
+
+  function draw() {
+    const found = separation(memory.points, memory.p);
+    plane.draw({
+      points: memory.points,
+      p: memory.p,
+      radius: memory.radius,
+      cross,
+      reach:
+        built && memory.shown === "F" ? built.ramp.map((/** @type {number} */ width) => built.inner + width) : null,
+      clash: !built && found ? found.pair : [],
+      focused: document.activeElement === byId("plane"),
+    });
+  }
+
+  /** @param {(string | number)[]} cells */
+  function row(cells) {
+    const line = document.createElement("tr");
+    cells.forEach((cell, k) => {
+      const made = document.createElement(k ? "td" : "th");
+      if (!k) made.setAttribute("scope", "row");
+      if (typeof cell === "number") made.className = "number";
+      made.textContent = typeof cell === "number" ? short(cell) : cell;
+      line.append(made);
+    });
+    return line;
+  }
+
+  /** @param {number} value */
+  function short(value) {
+    return Number.isInteger(value) ? value.toLocaleString("en") : String(+value.toPrecision(6));
+  }
+
+  function showNumbers() {
+    const found = separation(memory.points, memory.p);
+    const n = memory.points.length;
+    const rows = [row(["points N, dimension D", `${n}, 2`])];
+    if (found) {
+      rows.push(row(["separation of the classes", found.value]), row(["largest radius, half of it", found.value / 2]));
+    }
+    const wrong = memory.points.filter((q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > 0)).length;
+    rows.push(row(["clean model: wrong on training points", wrong]));
+    if (!built) {
+      byId("verdict").textContent = "There is no memorizer for these balls.";
+      byId("numbers").replaceChildren(...rows);
+      return;
+    }
+    const margins = built.certificate();
+    const least = Math.min(...margins),
+      failed = margins.filter((/** @type {number} */ m) => !(m > 0)).length;
+    const open = memory.points.filter(
+      (q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > reachOfBall()),
+    ).length;
+    byId("verdict").textContent = failed
+      ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach in. Take a narrower ramp.`
+      : `Certified: y F ≥ ${short(least)} on all ${n} training balls. Robust training error 0.`;
+    const counts = cgro.network.parameters(built);
+    const ofSquares = `ND + 4N + (8m−1)D + m, m = ${built.depth}`;
+    const formula = {inf: "6ND + N", 1: "3ND + 4N + D", 2: ofSquares}[memory.p];
+    const at = cgro.network.evaluate(counts.layers, [cross.x, cross.y])[0];
+    rows.push(
+      row(["clean model alone: training balls not robust", open]),
+      row(["least certified y F", least]),
+      row(["parameters of the clean model, non-zero", counts.clean]),
+      row([`indicators, by the formula ${formula}`, counts.generic]),
+      row(["extra parameters of memory, counted in the network", counts.memory]),
+      row(["extra parameters over N D", counts.memory / (2 * n)]),
+      row(["all parameters of the network, non-zero", counts.total]),
+      row(["affine layers of the network", counts.depth]),
+      row(["written-out network at the crosshair", at]),
+    );
+    byId("numbers").replaceChildren(...rows);
+  }
+
+  /** By how much the clean score can fall within a ball: radius times the dual norm of its gradient. */
+  function reachOfBall() {
+    const dual = {
+      inf: Math.abs(clean.a) + Math.abs(clean.b),
+      1: Math.max(Math.abs(clean.a), Math.abs(clean.b)),
+      2: Math.hypot(clean.a, clean.b),
+    };
+    return memory.radius * dual[memory.p];
+  }
+
+  function showProbe() {
+    const {x, y} = cross;
+    const rows = [row(["place", `(${x}, ${y})`]), row(["f_clean", clean.a * x + clean.b * y + clean.c])];
+    if (built) rows.push(row(["f_S, hard balls", built.hardAt(x, y)]), row(["F, network", built.at(x, y)]));
+    byId("probe").replaceChildren(...rows);
+  }
+
+  function showPoints() {
+    const found = separation(memory.points, memory.p);
+    const margins = built ? built.certificate() : [];
+    byId("points").replaceChildren(
+      ...memory.points.map((q, i) =>
+        row([
+          String(i + 1),
+          q.x,
+          q.y,
+          q.label > 0 ? "+1" : "−1",
+          found ? found.nearest[i] : "none",
+          built ? built.ramp[i] : "refused",
+          built ? margins[i] : "refused",
+          clean.a * q.x + clean.b * q.y + clean.c,
+        ]),
+      ),
+    );
+  }
+
+  function showSettings() {
+    const check = (/** @type {string} */ name, /** @type {string} */ value) => {
+      document.querySelectorAll(`input[name=${name}]`).forEach((radio) => {
+        const one = /** @type {HTMLInputElement} */ (radio);
+        one.checked = one.value === value;
+      });
+    };
+    check("p", memory.p);
+    check("shown", memory.shown);
+    input("radius").value = String(memory.radius);
+    byId("radius-value").textContent = String(memory.radius);
+    input("fit").checked = memory.line === null;
+    const shape = memory.line ?? shapeOf(clean);
+    input("angle").value = String(shape.angle);
+    input("offset").value = String(shape.offset);
+    byId("angle-value").textContent = `${shape.angle}°`;
+    byId("offset-value").textContent = String(shape.offset);
+    input("auto").checked = memory.ramp === null;
+    const width = memory.ramp ?? (built ? Math.min(...built.ramp) : 0.05);
+    input("ramp").value = String(width);
+    byId("ramp-value").textContent =
+      memory.ramp === null ? (built ? `from ${short(+width.toPrecision(3))}` : "") : String(width);
+    byId("command").textContent = commandOf(memory);
+  }
+
+  /** The nearest point within reach, or -1. @param {number} x @param {number} y @param {number} reach */
+  function nearest(x, y, reach) {
+    let best = -1,
+      distance = reach;
+    memory.points.forEach((q, i) => {
+      const d = Math.hypot(q.x - x, q.y - y);
+      if (d <= distance) {
+        best = i;
+        distance = d;
+      }
+    });
+    return best;
+  }
+
+  /** What is chosen under "a click or Enter". */
+  function tool() {
+    return Number(/** @type {HTMLInputElement} */ (document.querySelector("input[name=tool]:checked")).value);
+  }
+
+  /** Place or remove at the crosshair. @param {number} which label, or 0 to remove. @param {number} reach */
+  function act(which, reach) {
+    const {x, y} = cross;
+    if (which === 0) {
+      const at = nearest(x, y, reach);
+      if (at < 0) {
+        tell("There is no point near the crosshair.");
+        return;
+      }
+      memory.points = memory.points.filter((_, i) => i !== at);
+      update();
+      tell(`Point ${at + 1} removed; ${memory.points.length} left.`);
+      return;
+    }
+    if (memory.points.length >= MOST_POINTS) {
+      tell(`There are ${MOST_POINTS} points already; remove one first.`);
+      return;
+    }
+    if (memory.points.some((q) => q.x === x && q.y === y)) {
+      tell("There is a point here already.");
+      return;
+    }
+    memory.points = [...memory.points, {x, y, label: which > 0 ? 1 : -1}];
+    update();
+    const name = `Point ${memory.points.length} of class ${which > 0 ? "+1" : "−1"}`;
+    tell(`${name} placed at (${x}, ${y}). ${byId("verdict").textContent}`);
+  }
+
+  /** @param {string} text */
+  function tell(text) {
+    byId("live").textContent = text;
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const by = event.shiftKey ? 0.05 : 0.01;
+    /** @type {Record<string, [number, number]>} */
+    const moves = {ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, by], ArrowDown: [0, -by]};
+    const move = moves[event.key];
+    if (move) {
+      const inside = (/** @type {number} */ v) => Math.round(1000 * Math.min(1, Math.max(0, v))) / 1000;
+      cross = {x: inside(cross.x + move[0]), y: inside(cross.y + move[1])};
+      draw();
+      showProbe();
+      const value = built ? built.at(cross.x, cross.y) : clean.a * cross.x + clean.b * cross.y + clean.c;
+      tell(`(${cross.x}, ${cross.y}): ${built ? "F" : "f_clean"} = ${+value.toPrecision(3)}`);
+    } else if (event.key === "Enter" || event.key === " ") act(tool(), 0.1);
+    else if (event.key === "Delete" || event.key === "Backspace") act(0, 0.1);
+    else return;
+    event.preventDefault();
+  }
+
+  /** @param {PointerEvent} event */
+  function placeOf(event) {
+    const box = plane.canvas.getBoundingClientRect();
+    return plane.at(event.clientX - box.left, event.clientY - box.top);
+  }
+
+  function listenToPlane() {
+    const area = byId("plane");
+    area.addEventListener("keydown", onKey);
+    area.addEventListener("focus", draw);
+    area.addEventListener("blur", draw);
+    area.addEventListener("pointerdown", (event) => {
+      cross = placeOf(event);
+      const at = nearest(cross.x, cross.y, NEAR);
+      if (at >= 0 && tool() !== 0) {
+        dragged = at;
+        area.setPointerCapture(event.pointerId);
+      } else act(tool(), NEAR);
+      draw();
+      showProbe();
+    });
+    area.addEventListener("pointermove", (event) => {
+      if (dragged === null) return;
+      cross = placeOf(event);
+      const at = dragged;
+      memory.points = memory.points.map((q, i) => (i === at ? {...q, ...cross} : q));
+      update();
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      area.addEventListener(name, () => {
+        if (dragged !== null)
+          tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
+        dragged = null;
+      });
+    }
+    new ResizeObserver(draw).observe(area);
+  }
+
+  /** @param {Partial<Memory>} changed */
+  function choose(changed) {
+    memory = {...memory, ...changed};
+    update();
+  }
+
+  function listen() {
+    const onRadio = (/** @type {string} */ name, /** @type {(value: any) => void} */ take) => {
+      document.querySelectorAll(`input[name=${name}]`).forEach((radio) =>
+        radio.addEventListener("change", () => {
+          take(/** @type {HTMLInputElement} */ (radio).value);
+          tell(byId("verdict").textContent ?? "");
+        }),
+      );
+    };
+    onRadio("p", (p) => choose({p}));
+    onRadio("shown", (shown) => choose({shown}));
+    input("radius").addEventListener("input", () => choose({radius: Number(input("radius").value)}));
+    input("radius").addEventListener("change", () => tell(byId("verdict").textContent ?? ""));
+    const moved = () => choose({line: {angle: Number(input("angle").value), offset: Number(input("offset").value)}});
+    input("angle").addEventListener("input", moved);
+    input("offset").addEventListener("input", moved);
+    input("fit").addEventListener("change", () => choose({line: input("fit").checked ? null : shapeOf(clean)}));
+    input("ramp").addEventListener("input", () => choose({ramp: Number(input("ramp").value)}));
+    input("auto").addEventListener("change", () =>
+      choose({ramp: input("auto").checked ? null : Number(input("ramp").value)}),
+    );
+    byId("example").addEventListener("click", () => choose({points: fresh().points}));
+    byId("clear").addEventListener("click", () => choose({points: []}));
+    byId("save").addEventListener("click", save);
+    byId("copy").addEventListener("click", copyLink);
+    addEventListener("hashchange", () => {
+      memory = memoryOf(location.hash.slice(1));
+      update();
+    });
+    addEventListener("beforeprint", () => {
+      document.querySelectorAll("details").forEach((part) => {
+        part.open = true;
+      });
+      update();
+    });
+    addEventListener("afterprint", update);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+  }
+
+  async function copyLink() {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      tell("The link with these points and settings has been copied.");
+    } catch {
+      tell(`Copy the address of this page: ${location.href}`);
+    }
+  }
+
+  function save() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (cgro.npz.ofPoints(memory.points))]));
+    link.download = "points.npz";
+    link.click();
+    URL.revokeObjectURL(link.href);
+    tell("points.npz has been saved.");
+  }
+
+  listen();
+  listenToPlane();
+  update();
+  return {
+    get memory() {
+      return memory;
+    },
+    get built() {
+      return built;
+    },
+    get clean() {
+      return clean;
+    },
+    choose,
+    command: () => commandOf(memory),
+  };
+})();

@@ -1,0 +1,136 @@
+"""The site's parts that need no mkdocs: the reference covers every public name, the navigation every page."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from tools.site import api, places, prose
+
+import cgro
+
+ROOT = places.ROOT
+INTEGRATIONS = {"cgro.integrations.lightning", "cgro.integrations.transformers", "cgro.integrations.keras"}
+"""Modules that need the packages of others."""
+STAND_INS = {"Callback", "TrainerCallback"}
+"""Classes that stand there for those of others, where these are not installed."""
+
+
+def public_modules() -> Iterator[ModuleType]:
+    """All that can be imported here, found by Python and not by the reference's own reading of the source."""
+    for found in pkgutil.walk_packages(cgro.__path__, "cgro."):
+        parts = found.name.split(".")
+        if any(part.startswith("_") for part in parts) or parts[1] in api.LEFT_OUT:
+            continue
+        try:
+            yield importlib.import_module(found.name)
+        except ModuleNotFoundError:
+            assert found.name in INTEGRATIONS, found.name
+
+
+def public_names(module: ModuleType) -> set[str]:
+    """What it exports, and the functions and classes that it defines."""
+    names = {name for name in getattr(module, "__all__", ()) if not name.startswith("__")}
+    for name, value in vars(module).items():
+        is_own = (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__
+        if is_own and value.__qualname__ == name and not name.startswith("_") and name not in STAND_INS:
+            names.add(name)
+    return {f"{module.__name__}.{name}" for name in names}
+
+
+def documented() -> set[str]:
+    return {name for page in api.pages() for name in api.identifiers(page)}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    expected = {name for module in public_modules() for name in public_names(module)}
+    assert len(expected) > 1000
+    assert sorted(expected - documented()) == []
+
+
+def test_every_name_has_one_place() -> None:
+    """Each `:::` once, and each name that a package exports leads to one of them."""
+    text = "\n".join(api.reference().values())
+    places_of = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    assert len(places_of) == len(set(places_of))
+    assert set(re.findall(r"\]\[(cgro\.\S+?)\]", text)) <= set(places_of)
+
+
+def test_a_name_without_a_page_is_noticed(tmp_path: Path) -> None:
+    package = tmp_path / "cgro" / "room"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text('"""A room."""\nfrom cgro.room.inner import shown\n__all__ = ["shown"]\n')
+    (package / "inner.py").write_text('"""Inner."""\ndef shown(): ...\ndef _hidden(): ...\nLIMIT = 3\n"""A limit."""\n')
+    (page,) = api.pages(tmp_path)
+    assert api.identifiers(page) == ["cgro.room.shown", "cgro.room.inner.shown", "cgro.room.inner.LIMIT"]
+    modules = {module.name: module for module in page.modules}
+    assert api.home_of("cgro.room.shown", modules) == "cgro.room.inner.shown"
+
+
+def navigation() -> list:
+    text = (ROOT / "mkdocs.yml").read_text()
+    return yaml.safe_load(re.sub(r"!!python/\S+ \{.*\}", "null", text))["nav"]
+
+
+def pages_in(entries: list) -> list[str]:
+    found: list[str] = []
+    for entry in entries:
+        (value,) = entry.values()
+        found += pages_in(value) if isinstance(value, list) else [value]
+    return found
+
+
+def test_every_page_of_docs_is_in_the_navigation() -> None:
+    reference = [(api.title_of(name), f"api/{name}.md") for name in api.reference()]
+    named = pages_in(places.completed(navigation(), reference))
+    assert len(named) == len(set(named))
+    for file in (ROOT / "docs").rglob("*.md"):
+        assert str(file.relative_to(ROOT / "docs")) in named, file
+    assert {page for _, page in reference} <= set(named)
+
+
+def test_a_page_that_nobody_named_is_added_and_one_that_is_not_there_left_out(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("index", "new"):
+        (tmp_path / "docs" / f"{name}.md").write_text(f"# Page {name}\n")
+    nav = [{"Start": "index.md"}, {"How-to": [{"Gone": "gone.md"}, {"Play": "interactive/dynamics.html"}]}]
+    assert places.completed(nav, [], tmp_path) == [{"Start": "index.md"}]
+    nav = [{"Start": "index.md"}, {"How-to": [{"Start again": "index.md"}]}]
+    assert {"Page new": "new.md"} in places.completed(nav, [], tmp_path)[1]["How-to"]
+
+
+@pytest.mark.parametrize(("docstring", "expected"), [
+    ("Sum of a_r * w* and w*.", r"Sum of a\_r \* w\* and w\*."),
+    ("A <w_r, x>.\n\nExample:\n    >>> 1 * 1\n    1", "A &lt;w\\_r, x>.\n\nExamples:\n    >>> 1 * 1\n    1"),
+    ("The step\n    x_1 = a * b\nand more.", "The step\n\n```text\nx_1 = a * b\n```\n\nand more."),
+    ("One.\n\nArgs:\n    x: (B, *S) inputs.", "One.\n\nArgs:\n    x: (B, \\*S) inputs."),
+])  # fmt: skip
+def test_docstrings_are_shown_as_they_are(docstring: str, expected: str) -> None:
+    assert prose.markdown(docstring) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("y alpha w*, along w*, by", r"y alpha w\*, along w\*, by"),
+    ("phi(<w_r, X[j]>)", "phi(&lt;w_r, X[j]>)"),
+    ("*local* and **M** and `w*` and $w^*$", "*local* and **M** and `w*` and $w^*$"),
+    ("$$w^*, w^*\n<a_b,$$", "$$w^*, w^*\n<a_b,$$"),
+    ("Some text\n- one\n- two", "Some text\n\n- one\n- two"),
+    ("```text\na\n- one\n```", "```text\na\n- one\n```"),
+])  # fmt: skip
+def test_pages_are_shown_as_on_github(text: str, expected: str) -> None:
+    assert prose.as_on_github(text) == expected
+
+
+def test_links_are_led_to_copies_in_the_site() -> None:
+    assert (
+        places.led("[a](../../examples/keras_fit.py)", "tutorials/03.md")
+        == "[a](../project/examples/keras_fit.py.code.md)"
+    )
+    assert places.led("[a](docs/map.md#x)", "project/README.md") == "[a](../map.md#x)"
+    assert places.led("`[a](../x.py)`", "map.md") == "`[a](../x.py)`"
+    assert places.linked("[a](../SECURITY.md) [b](map.md)", "docs/dynamics.md") == ["SECURITY.md"]

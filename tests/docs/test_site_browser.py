@@ -1,0 +1,86 @@
+"""The built site in a browser, from files: it asks for nothing elsewhere, is searched, fits a phone, and is accessible.
+
+`make docs` builds it; without it, or without Chromium, these are skipped. axe-core is looked for in $AXE_CORE (a file,
+axe.min.js), then in node_modules/.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tools.site.places import ROOT
+
+SITE = ROOT / "site"
+PAGES = ["index.html", "tutorials/01_phenomenon.html", "theory/dynamics.html", "theory/representation.html",
+         "dynamics.html", "reproduction.html", "api/dynamics.html", "glossary.html"]  # fmt: skip
+AXE = Path(os.environ.get("AXE_CORE") or ROOT / "node_modules" / "axe-core" / "axe.min.js")
+WIDTHS = (390, 1280, 2560)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    api = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium")
+    if not (SITE / "index.html").exists():
+        pytest.skip("no site: make docs")
+    with api.sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_loads_nothing_from_elsewhere_and_fits(browser: object, page: str) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    tab = browser.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto((SITE / page).as_uri())
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 900})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
+    assert said == []
+    assert tab.locator("h1").count() == 1
+    assert "\\" not in "".join(tab.locator("math").all_text_contents())
+    tab.close()
+
+
+def test_equations_are_drawn(browser: object) -> None:
+    tab = browser.new_page()
+    tab.goto((SITE / "theory" / "dynamics.html").as_uri())
+    assert tab.locator("math").count() > 60
+    fraction = tab.locator("math mfrac").first
+    heights = [child.bounding_box()["height"] for child in fraction.locator("> *").all()]
+    assert fraction.bounding_box()["height"] > max(heights)  # one above the other
+    tab.close()
+
+
+def test_the_search_answers_from_files(browser: object) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto((SITE / "index.html").as_uri())
+    tab.locator(".md-search__input").fill("sample_threshold")
+    tab.locator(".md-search-result__link").first.wait_for(timeout=20_000)
+    links = [link.get_attribute("href") for link in tab.locator(".md-search-result__link").all()]
+    assert any("dynamics" in link or "threshold" in link for link in links)
+    tab.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_no_violation(browser: object, page: str, scheme: str) -> None:
+    if not AXE.exists():
+        pytest.skip("no axe-core: npm install axe-core")
+    tab = browser.new_page(color_scheme=scheme)
+    tab.goto((SITE / page).as_uri())
+    tab.add_script_tag(path=str(AXE))
+    found = tab.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map("
+                         "v => v.id + ': ' + v.nodes.length + ' ' + v.nodes[0].html.slice(0, 200)))")  # fmt: skip
+    tab.close()
+    assert found == []
