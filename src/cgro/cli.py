@@ -244,7 +244,7 @@ def _require_alone(name: str) -> None:
     size = os.environ.get("WORLD_SIZE", "1")
     if size != "1" and name not in TOGETHER:
         remedy = f"start cgro {name} without torchrun, or unset WORLD_SIZE; of torchrun are {', '.join(TOGETHER)}"
-        raise bad(f"cgro {name}", expected="one process", got=f"WORLD_SIZE={size}", remedy=remedy)
+        raise bad("processes", expected="one process", got=f"WORLD_SIZE={size}", remedy=remedy)
 
 
 def _is_beside() -> bool:

@@ -17,10 +17,11 @@ def commands(ranks: Ranks | None, folder: Path) -> None:
     ranks = ranks or ALONE
     size = ranks.size
     run = str(folder / f"run-{size}")
-    point = ("--model", "mlp", "--width", "8", "--data", "digits", "--radius", "0.1")
+    point = ("--model", "mlp", "--width", "32", "--data", "digits", "--radius", "0.05")
     weights = ("diagnose", f"{run}/checkpoints", *point, "--n", "60", "--lint-n", "0", "--pattern", "epoch-{epoch}.*")
     calls = {
         "evaluate": ("evaluate", run, "--attack", "pgd3", "--n", "300", "--save-examples"),
+        "evaluate again": ("evaluate", run, "--attack", "pgd3", "--n", "300", "--save-examples"),
         "stronger": ("evaluate", run, "--attack", "pgd5", "--n", "100", "--parts", "test"),
         "per epoch": ("evaluate", run, "--attack", "pgd3", "--n", "40", "--parts", "test", "--per-epoch"),
         "checkpoint": (
@@ -28,6 +29,9 @@ def commands(ranks: Ranks | None, folder: Path) -> None:
             "--out", str(folder / f"bare-{size}"),
         ),
         "flatness": ("flatness", run, "--n", "130", "--n-steps", "1", "--n-loss-steps", "1", "--radii", "0.05,0.1"),
+        "flatness again": (
+            "flatness", run, "--n", "130", "--n-steps", "1", "--n-loss-steps", "1", "--radii", "0.05,0.1", "-v"
+        ),
         "memory": ("memory", run, "--n", "260", "--attack", "pgd2", "--out", str(folder / f"memory-{size}")),
         "influence": ("memory", run, "--influence", "2", "--n", "8", "--out", str(folder / "none")),
         "lint": ("lint", run, "--n", "8", "--strict", "--out", str(folder / f"lint-{size}")),
