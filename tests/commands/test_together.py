@@ -165,18 +165,3 @@ def test_what_cannot_be_divided_is_refused_in_one_line(answers: Path, size: int)
         assert code == 2
         assert words in str(errors)
         assert str(errors).count("\n") == 1
-
-
-def test_a_request_to_one_process_ends_an_evaluation_in_all(answers: Path, tmp_path: Path) -> None:
-    shutil.copytree(answers / "run", tmp_path / "run")
-    started = start(2, "evaluate", str(tmp_path / "run"), "--attack", "pgd2000x50", "--n", "300", "-v")
-    speaks = started[0].stderr
-    assert speaks is not None
-    assert "train: " in speaks.readline()  # the clean inputs are done
-    started[1].send_signal(signal.SIGTERM)
-    (first, _, errors), (second, silent, _) = ends(started)
-    assert (first, second) == (130, 130), errors
-    assert "the same command with the same --out resumes it" in errors
-    assert silent == ""
-    stored = np.load(next((tmp_path / "run" / "evaluations").rglob("train.npz")))
-    assert set(stored["tried"]) == {0}
