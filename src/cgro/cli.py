@@ -54,6 +54,9 @@ COMMANDS = {
     "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
 
+TOGETHER = ("train", "evaluate", "lint", "diagnose", "flatness", "memory")
+"""Commands that several processes of torchrun do together, each its share."""
+
 ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
@@ -218,8 +221,13 @@ def _run(name: str, argv: Sequence[str]) -> int:
         module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
         try:
             config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
+            _require_alone(name)
         except SystemExit as done:  # --help
             return int(done.code or 0)
+        except BadRequest:  # of the words on the command line, which all processes were given
+            if _is_beside():
+                return BAD_REQUEST
+            raise
     with told(_loudness_of(config)):
         try:
             return _do(name, module, config)
@@ -227,6 +235,21 @@ def _run(name: str, argv: Sequence[str]) -> int:
             if config.verbose:
                 _show_trace()
             raise BadRequest(in_flags(str(error), config)) from error
+
+
+def _require_alone(name: str) -> None:
+    """Refuse several processes where a command has no shares: each would do everything, in one directory."""
+    from cgro._check import bad
+
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size != "1" and name not in TOGETHER:
+        remedy = f"start cgro {name} without torchrun, or unset WORLD_SIZE; of torchrun are {', '.join(TOGETHER)}"
+        raise bad("processes", expected="one process", got=f"WORLD_SIZE={size}", remedy=remedy)
+
+
+def _is_beside() -> bool:
+    """Whether a launcher started this process beside a first one, which speaks."""
+    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
 
 
 def _loudness_of(config: "Output") -> "Loudness":

@@ -1,12 +1,19 @@
-"""`cgro train` in several processes, as a launcher starts them: one speaks and writes, all end alike."""
+"""Commands in several processes, as a launcher starts them: one speaks and writes, all end alike."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.commands import evaluated
+from tests.ranks import run_ranks
 
 from cgro.cli import main
 from cgro.runs import Run
@@ -76,3 +83,85 @@ def test_several_seeds_are_several_calls(tmp_path: Path) -> None:
     for code, _, told in ends(start(2, *SETTINGS, "--seeds", "2", "--out", str(tmp_path / "run"))):
         assert code == 2
         assert "--seeds: expected 1 in several processes, got 2" in told
+
+
+SIZES = (2, 4)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every command that evaluates, by one process, two and four, each on a copy of one training."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    small = (
+        "--width",
+        "32",
+        "--epochs",
+        "8",
+        "--batch-size",
+        "20",
+        "--keep-every",
+        "4",
+        "--n-train",
+        "400",
+        "--n-test",
+        "300",
+    )
+    words = ("--data", "digits", "--model", "mlp", *small, "--attack", "pgd2", "--eval-attack", "pgd2")
+    assert main(["train", *words, "--radius", "0.05", "--out", str(folder / "run"), "--quiet"]) == 0
+    for size in (1, *SIZES):
+        shutil.copytree(folder / "run", folder / f"run-{size}")
+    evaluated.commands(None, folder)
+    for size in SIZES:
+        run_ranks(size, "tests.commands.evaluated:commands", folder)
+    return folder
+
+
+def told(folder: Path, size: int, number: int) -> dict[str, list[object]]:
+    return json.loads((folder / f"told-{size}-{number}.json").read_text())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_process_says_what_one_does_and_the_others_nothing(answers: Path, size: int) -> None:
+    one, first = told(answers, 1, 0), told(answers, size, 0)
+    for name, answer in one.items():
+        assert [str(part).replace("-1", f"-{size}") for part in answer][:2] == [
+            str(part).replace("-1", f"-{size}") for part in first[name]
+        ][:2], name
+    for number in range(1, size):
+        for name, (code, out, errors) in told(answers, size, number).items():
+            assert (code, out, errors) == (first[name][0], "", ""), (name, number)
+
+
+def summary_of(path: Path, size: int) -> dict[str, object]:
+    """Without the name of the run, and without digests: of environment.json too, which has times and paths."""
+    summary = json.loads((path / "summary.json").read_text().replace(f"run-{size}", "run"))
+    del summary["provenance"]
+    return summary
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_summaries_and_arrays_are_those_of_one_process(answers: Path, size: int) -> None:
+    for one in sorted(answers.glob("*-1")):
+        several = answers / (one.name[:-1] + str(size))
+        assert summary_of(one, 1) == summary_of(several, size), one.name
+        arrays = sorted(path.relative_to(one) for path in one.rglob("*.npz"))
+        assert sorted(path.relative_to(several) for path in several.rglob("*.npz")) == arrays
+        for path in arrays:
+            left, right = np.load(one / path), np.load(several / path)
+            assert left.files == right.files
+            for key in left.files:
+                np.testing.assert_array_equal(left[key], right[key], err_msg=f"{path} {key}")
+    assert len(list((answers / "run-1").rglob("*.npz"))) > 6
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_cannot_be_divided_is_refused_in_one_line(answers: Path, size: int) -> None:
+    for name, words in (
+        ("influence", "expected one process"),
+        ("data", "expected one process"),
+        ("nowhere", "expected"),
+    ):
+        code, _, errors = told(answers, size, 0)[name]
+        assert code == 2
+        assert words in str(errors)
+        assert str(errors).count("\n") == 1

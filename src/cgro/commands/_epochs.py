@@ -10,6 +10,8 @@ from cgro.commands import _records
 from cgro.data import Split
 from cgro.definitions import Attack, Record
 from cgro.definitions.evaluation import series_visits
+from cgro.definitions.rounds import alike
+from cgro.ranks import ALONE, Ranks
 from cgro.results import EpochRecord
 from cgro.runs import Run
 from cgro.training.checkpoint import kept_epochs, read_run_weights
@@ -17,7 +19,14 @@ from cgro.training.weights import load_weights
 
 
 def curve(
-    source: Run, model: torch.nn.Module, split: Split, attack: Attack, folder: Path, stop: Callable[[], bool]
+    source: Run,
+    model: torch.nn.Module,
+    split: Split,
+    attack: Attack,
+    *,
+    folder: Path,
+    stop: Callable[[], bool],
+    ranks: Ranks = ALONE,
 ) -> list[EpochRecord]:
     """Attack every kept checkpoint of a run.
 
@@ -34,6 +43,7 @@ def curve(
         attack: an ensemble is taken apart.
         folder: of the records.
         stop: whether the time is up.
+        ranks: the processes that evaluate together.
 
     Returns:
         One row per epoch: clean error, robust error so far (a lower bound), n, what broke how many, and if it is
@@ -42,21 +52,23 @@ def curve(
     Raises:
         BadRequest: the run kept no checkpoints.
     """
-    kept = kept_epochs(source)
-    if not kept:
-        raise bad(
-            str(source.path),
-            expected="checkpoints kept by --keep-every",
-            got="none",
-            remedy="train with --keep-every 1",
-        )
+    with alike(ranks):
+        kept = kept_epochs(source)
+        if not kept:
+            raise bad(
+                str(source.path),
+                expected="checkpoints kept by --keep-every",
+                got="none",
+                remedy="train with --keep-every 1",
+            )
     epochs = sorted(kept)
     rows: dict[int, EpochRecord] = {}
     records: dict[int, Record] = {}
     for visit in series_visits(len(epochs), len(attack.parts)):
         epoch = epochs[visit.position]
         path = kept[epoch]
-        load_weights(model, read_run_weights(source, path), path)
+        with alike(ranks):
+            load_weights(model, read_run_weights(source, path), path)
         records[visit.position] = _records.recorded(
             model,
             split,
@@ -67,6 +79,7 @@ def curve(
             stages=visit.stage,
             given=[records[neighbor].x_adv for neighbor in visit.neighbors],
             stop=stop,
+            ranks=ranks,
         )
         rows[epoch] = _row(epoch, records[visit.position])
     return [rows[epoch] for epoch in epochs]

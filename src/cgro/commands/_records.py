@@ -14,6 +14,8 @@ from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.rounds import alike
+from cgro.ranks import ALONE, Ranks
 from cgro.reading import attempt, read_npz
 from cgro.runs import write_arrays
 
@@ -53,6 +55,7 @@ def recorded(
     stop: Callable[[], bool] | None = None,
     given: Sequence[torch.Tensor] = (),
     stages: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Record:
     """The evaluation of a part, taken up where the file at `path` ends; a file of something else is replaced.
 
@@ -66,12 +69,18 @@ def recorded(
         stop: see `survey`.
         given: see `survey`.
         stages: see `survey`.
+        ranks: the processes that evaluate together; the file is that of the first.
 
     Returns:
         The record, complete unless it was stopped.
     """
-    identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
-    record = _load(path, identity, split, keep_examples)
+    record = None
+    with alike(ranks):
+        identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
+        if ranks.writes:
+            record = _load(path, identity, split, keep_examples)
+    fresh = record or Record.fresh(attack, split.x, split.index)
+    ranks.copy_first([fresh.tried, fresh.by, fresh.step, fresh.margin, fresh.x_adv])
     last = time.monotonic()
 
     def save(record: Record, *, force: bool = False) -> None:
@@ -81,10 +90,9 @@ def recorded(
             _store(path, record, identity, split, keep_examples)
             last = time.monotonic()
 
-    fresh = record or Record.fresh(attack, split.x, split.index)
     with progress(len(split), path.stem) as show:
         try:
-            return survey(
+            found = survey(
                 model,
                 split.x,
                 split.y,
@@ -95,9 +103,16 @@ def recorded(
                 given=given,
                 stages=stages,
                 stop=stop,
+                ranks=ranks,
             )
-        finally:
-            save(fresh, force=True)
+        except BaseException:
+            if ranks.writes:
+                save(fresh, force=True)
+            raise
+        with alike(ranks):
+            if ranks.writes:
+                save(fresh, force=True)
+    return found
 
 
 def place(folder: Path, part: str, n: int) -> Path:

@@ -12,11 +12,13 @@ examples:
   cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
   cgro diagnose runs/mine --model my_package.nets:Net        # a network of your own: with the lint
+  torchrun --nproc-per-node 4 -m cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose output.log --fail-on robust_overfitting --max robust_error/test=0.55      # exit 1: for CI
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust;
 without it the verdict comes from the run's numbers and the lint is left out."""
 
+import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +30,10 @@ from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._target import Target, is_watched, prepare, settings_of, watched
+from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
-from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, Label, ThreatModel, attack_by_name
+from cgro.definitions.rounds import alike
 from cgro.diagnosis import (
     Check,
     Column,
@@ -48,6 +51,7 @@ from cgro.diagnosis import (
 from cgro.diagnosis.importers import log_in, parse_map
 from cgro.diagnosis.monitor.settings import UNKNOWN
 from cgro.diagnosis.remedies import with_options_of
+from cgro.ranks import ALONE, Ranks
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
@@ -59,8 +63,7 @@ from cgro.results import (
     VerdictRecord,
     commonest,
 )
-from cgro.runs import Run, say
-from cgro.training import make_fabric
+from cgro.runs import Run, Unsaved, say
 from cgro.training.checkpoint import checkpoint_of
 from cgro.training.weights import Series, checkpoint_series, is_weights, load_file
 from cgro.trust import Untrusted
@@ -114,19 +117,37 @@ class Config(Trusting, Output, Computing):
     seed: int = option(0, "of simulations and attacks, and of the cut of checkpoints' data", low=0)
 
 
-def run(config: Config) -> Run:
-    """Diagnose any target.
+def run(config: Config) -> Run | Unsaved | Beside:
+    """Diagnose any target; networks are attacked by the share that this process has among several.
 
     Args:
         config: the options.
 
     Returns:
-        The finished run.
+        The finished run; beside the first of several processes an exit code.
 
     Raises:
         BadRequest: a target that is not understood, or options that do not fit it.
     """
     set_up(config)
+    return in_processes(config, _diagnosed, check)
+
+
+def _diagnosed(config: Config, ranks: Ranks) -> Run | Unsaved:
+    with alike(ranks):
+        path, curves = _read(config)
+    if curves is None and not (path / "config.yaml").exists():
+        return _from_weights(config, path, ranks)
+    with begun_by_first(begin("diagnose", config), ranks) as done:
+        if curves is None:
+            return _finish(config, done, *of_run(config, path, ranks), ranks)
+        with alike(ranks):
+            found = [diagnose(one, n_classes=config.n_classes, seed=config.seed) for one in curves]
+        return _finish(config, done, curves, found, ranks)
+
+
+def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
+    """The path of what is diagnosed, and its curves where it is a table or a log."""
     if config.target is None:
         raise bad(
             "TARGET", expected="a run, checkpoints, a table or a log", got="none", remedy="see cgro diagnose --help"
@@ -143,15 +164,11 @@ def run(config: Config) -> Run:
         say(f"{log} is read: no other file of the folder holds curves")
         path, weights = log, False
     if weights and path.exists():
-        return _from_weights(config, path)
+        return path, None
     if path.is_dir():
         Run.open(path)
-    curves = None if path.is_dir() else read_curves(path, columns or None)
-    with begin("diagnose", config) as done:
-        if curves is None:
-            return _finish(config, done, *of_run(config, path))
-        found = [diagnose(one, n_classes=config.n_classes, seed=config.seed) for one in curves]
-        return _finish(config, done, curves, found)
+        return path, None
+    return path, read_curves(path, columns or None)
 
 
 def check(config: Config, result: DiagnoseSummary) -> None:
@@ -202,23 +219,26 @@ def _limits(config: Config) -> dict[str, float]:
     return limits
 
 
-def of_run(config: Config, path: Path) -> tuple[list[Curves], list[Diagnosis]]:
+def of_run(config: Config, path: Path, ranks: Ranks = ALONE) -> tuple[list[Curves], list[Diagnosis]]:
     """The curves of each seed of a training run and their diagnoses, with the errors of its end and the lint.
 
     Args:
         config: options; `lint_n`, `seed`, `n_classes` and what is trusted are used.
         path: of the run.
+        ranks: the processes that attack together.
 
     Returns:
         Curves and diagnoses, one of each per seed.
     """
-    curves = read_curves(path)
+    with alike(ranks):
+        curves = read_curves(path)
     parts = sorted(path.glob("seed-*")) or [path]
     found: list[Diagnosis] = []
     for one, part in zip(curves, parts, strict=True):
-        found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
+        with alike(ranks):
+            found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
         if config.lint_n:
-            found_here = _with_lint_of_run(config, found_here, part)
+            found_here = _with_lint_of_run(config, found_here, part, ranks)
         found_here = _with_its_options(found_here, part)
         found.append(with_caveats(found_here, _too_low(part)))
     return curves, found
@@ -231,13 +251,13 @@ def _with_its_options(found: Diagnosis, part: Path) -> Diagnosis:
     return replace(found, remedies=tuple(with_options_of(text, str(part)) for text in found.remedies))
 
 
-def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path) -> Diagnosis:
+def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path, ranks: Ranks) -> Diagnosis:
     """Numbers and curves come from files; the lint builds the network, so it needs one that is trusted."""
     source = Run.open(part)
     if is_watched(source) and config.model is None and source.config.get("model") == UNKNOWN:
         return replace(found_here, findings=(*found_here.findings, NOT_RUN + NOT_NAMED))
     try:
-        return with_lint(found_here, _lint_of_run(config, part))
+        return with_lint(found_here, _lint_of_run(config, part, ranks))
     except Untrusted as refused:
         return replace(found_here, findings=(*found_here.findings, NOT_RUN + refused.left_out))
 
@@ -260,20 +280,19 @@ def _too_low(part: Path) -> list[str]:
     return too_low(source.read().metrics)
 
 
-def _lint_of_run(config: Config, part: Path) -> list[Check]:
-    source = Run.open(part)
-    settings = watched(source, settings_of(source, trust=config.trust), config.model, config.data, config.trust)
-    if is_watched(source):
-        settings = replace(settings, width=config.width, classes=config.classes)
-    target = Target(settings, source, {"last": checkpoint_of(source)})
-    data, model = target.load()
-    return _lint(config, target.settings, data, model)
-
-
-def _lint(config: Config, settings: TrainConfig, data: Dataset, model: torch.nn.Module) -> list[Check]:
-    device = make_fabric(config.device).device
-    test = data.test.head(config.lint_n).to(device)
-    return lint(model.to(device).eval(), test.x, test.y, settings.threat(), n=config.lint_n, seed=config.seed)
+def _lint_of_run(config: Config, part: Path, ranks: Ranks) -> list[Check]:
+    with alike(ranks):
+        source = Run.open(part)
+        settings = watched(source, settings_of(source, trust=config.trust), config.model, config.data, config.trust)
+        if is_watched(source):
+            settings = replace(settings, width=config.width, classes=config.classes)
+        target = Target(settings, source, {"last": checkpoint_of(source)})
+        data, model = target.load()
+        device = device_for(config.device, ranks)
+        test = data.test.head(config.lint_n).to(device)
+        model = model.to(device).eval()
+    threat = target.settings.threat()
+    return lint(model, test.x, test.y, threat, n=config.lint_n, seed=config.seed, ranks=ranks)
 
 
 def _settings(config: Config, path: Path) -> TrainConfig:
@@ -300,19 +319,20 @@ def _settings(config: Config, path: Path) -> TrainConfig:
     )
 
 
-def _from_weights(config: Config, path: Path) -> Run:
+def _from_weights(config: Config, path: Path, ranks: Ranks) -> Run | Unsaved:
     """A folder of checkpoints makes a curve; one checkpoint makes a point."""
-    settings = _settings(config, path)
-    series = _series(path, config.pattern)
-    files = series.files
-    data, model = prepare(settings)
-    device = make_fabric(config.device).device
-    parts = {"train": data.train.head(config.n).to(device), "test": data.test.head(config.n).to(device)}
-    for sentence in _fit_all(model, series, config.weights):
-        say(sentence)
-    model = model.to(device).eval()
+    with alike(ranks):
+        settings = _settings(config, path)
+        series = _series(path, config.pattern)
+        files = series.files
+        data, model = prepare(settings)
+        device = device_for(config.device, ranks)
+        parts = {"train": data.train.head(config.n).to(device), "test": data.test.head(config.n).to(device)}
+        for sentence in _fit_all(model, series, config.weights):
+            say(sentence)
+        model = model.to(device).eval()
     classes = max(2, data.n_outputs)
-    with begin("diagnose", config) as done:
+    with begun_by_first(begin("diagnose", config), ranks) as done:
         point = diagnose_model(
             model,
             parts["train"],
@@ -322,21 +342,33 @@ def _from_weights(config: Config, path: Path) -> Run:
             n_lint=config.lint_n,
             n_classes=classes,
             seed=config.seed,
+            ranks=ranks,
         )
         if len(files) == 1:
-            return _finish(config, done, [], [point])
+            return _finish(config, done, [], [point], ranks)
         attack = attack_by_name(config.attack, settings.threat(), precision=config.precision)
         with progress(len(files), "checkpoints") as show:
 
             def save(rows: list[dict[str, float]]) -> None:
+                assert done is not None, "called in the first process"
                 done.write_rows(rows)
                 show(len(rows))
 
-            rows = measured(model, files, parts, attack, rows=done.rows(), saved=save, entry=config.weights)
+            before = _rows_of(done, ranks)
+            rows = measured(model, files, parts, attack, rows=before, saved=save, entry=config.weights, ranks=ranks)
         sizes = {f"n/{name}": len(part) for name, part in parts.items()}
         curves = Curves.from_rows(rows, {"source": str(path), "n_classes": classes, **sizes})
         found = diagnose(curves, errors=_measured_errors(point), seed=config.seed)
-        return _finish(config, done, [curves], [with_lint(found, point.lint)])
+        return _finish(config, done, [curves], [with_lint(found, point.lint)], ranks)
+
+
+def _rows_of(done: Run | None, ranks: Ranks) -> list[dict[str, float]]:
+    """What the first process has measured before."""
+    rows: list[dict[str, float]] = []
+    with alike(ranks):
+        if done is not None:
+            rows = done.rows()
+    return json.loads(ranks.bytes_of_first(json.dumps(rows).encode()))
 
 
 def _series(path: Path, pattern: str) -> Series:
@@ -377,13 +409,13 @@ def _errors_of(diagnosis: Diagnosis) -> dict[str, Metric]:
     return {key: Metric.of(entry) for key, entry in errors.items()}
 
 
-def _finish(config: Config, done: Run, curves: Sequence[Curves], found: Sequence[Diagnosis]) -> Run:
-    """Write rows, summary and figure."""
+def _finish(
+    config: Config, done: Run | None, curves: Sequence[Curves], found: Sequence[Diagnosis], ranks: Ranks
+) -> Run | Unsaved:
+    """Write rows, summary and figure, in the first process."""
     rows: list[dict[str, float]] = []
     for part, (one, diagnosis) in enumerate(zip(curves, found, strict=False)):
         rows += _rows(one, diagnosis, part)
-    if rows:
-        done.write_rows(rows)
     threat = None
     if config.radius is not None:
         threat = ThreatRecord.of(ThreatModel(config.p, config.radius).to_dict())
@@ -399,8 +431,12 @@ def _finish(config: Config, done: Run, curves: Sequence[Curves], found: Sequence
         metrics=_metrics(found[0]),
         diagnoses=[DiagnosisRecord.of(diagnosis.to_dict()) for diagnosis in found],
     )
-    done.finish(result, diagnosis_figure)
-    return done
+    with alike(ranks):
+        if done is not None:
+            if rows:
+                done.write_rows(rows)
+            done.finish(result, diagnosis_figure)
+    return done or Unsaved(result)
 
 
 def _rows(curves: Curves, diagnosis: Diagnosis, part: int) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ examples:
   cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --per-epoch --budget 10m
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
   cgro evaluate runs/mine --model my_package.networks:Net
+  torchrun --nproc-per-node 4 -m cgro evaluate runs/mnist5k --attack ensemble
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
@@ -28,11 +29,14 @@ from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._epochs import curve
 from cgro.commands._target import CheckpointOptions, Target, load_target, metrics_of, prepare, rule_for, warned_checks
+from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import attack_choices
+from cgro.definitions.rounds import alike
 from cgro.diagnosis import BESIDE, Check, name_of_attack, point_with_lint, too_low
 from cgro.models import n_parameters
+from cgro.ranks import Ranks
 from cgro.report.training import robust_error_by_epoch
 from cgro.results import (
     DatasetRecord,
@@ -47,7 +51,7 @@ from cgro.results import (
     VerdictRecord,
 )
 from cgro.runs import Run, Unsaved, say
-from cgro.training import make_fabric, shares_on
+from cgro.training import shares_on
 
 PARTS = ("train", "validation", "test")
 
@@ -72,19 +76,47 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
 
 
-def run(config: Config) -> Run | Unsaved:
-    """Evaluate a run or a checkpoint.
+def run(config: Config) -> Run | Unsaved | Beside:
+    """Evaluate a run or a checkpoint, in this process or by the share that it has among several.
 
     Args:
         config: the options.
 
     Returns:
-        The run of the evaluation; `Unsaved` where the numbers were added to the run that was evaluated.
+        The run of the evaluation; `Unsaved` where the numbers were added to the run that was evaluated; an exit code
+        beside the first of several processes.
 
     Raises:
         BadRequest: options that do not fit, before any work.
     """
     set_up(config)
+    return in_processes(config, _evaluated)
+
+
+def _evaluated(config: Config, ranks: Ranks) -> Run | Unsaved:
+    with alike(ranks):
+        parts, target = _asked(config)
+    if target.run is not None:
+        return _evaluate_run(config, target, target.run, parts, ranks)
+    with alike(ranks):
+        data, model = target.load()
+        target.attack(config.attack, config.precision)
+    with begun_by_first(begin("evaluate", config), ranks) as done:
+        folder = Path() if done is None else done.path / "evaluations"
+        measured = _measure(config, target, data, model, parts, folder, ranks)
+        return _finished(_summary(config, target, data, model, measured), done, ranks)
+
+
+def _finished(result: EvaluateSummary, done: Run | None, ranks: Ranks) -> Run | Unsaved:
+    """The run of the first process, finished."""
+    with alike(ranks):
+        if done is not None:
+            done.finish(result)
+    return done or Unsaved(result)
+
+
+def _asked(config: Config) -> tuple[list[str], Target]:
+    """Parts and target."""
     _records.budget(config.budget)
     if config.target is None:
         raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro evaluate --help")
@@ -94,53 +126,58 @@ def run(config: Config) -> Run | Unsaved:
     target = load_target(
         config.target, config, p=config.p, radius=config.radius, trust=config.trust, selected=config.selected
     )
-    if target.run is not None:
-        return _evaluate_run(config, target, target.run, parts)
-    data, model = target.load()
-    target.attack(config.attack, config.precision)
-    with begin("evaluate", config) as done:
-        measured = _measure(config, target, data, model, parts, done.path / "evaluations")
-        done.finish(_summary(config, target, data, model, measured))
-    return done
+    return parts, target
 
 
-def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str]) -> Run | Unsaved:
+def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ranks: Ranks) -> Run | Unsaved:
     """The numbers are added to the run's summary, and kept in --out as well where that is given."""
-    target = own.at(config.p, config.radius)
-    settings = target.settings
-    changed = (settings.p, settings.radius) != (own.settings.p, own.settings.radius)
-    data, model = prepare(settings)
+    with alike(ranks):
+        target = own.at(config.p, config.radius)
+        settings = target.settings
+        changed = (settings.p, settings.radius) != (own.settings.p, own.settings.radius)
+        data, model = prepare(settings)
     if config.per_epoch:
-        return _per_epoch(config, target, source, data, model, parts)
-    target.load_weights(model)
+        return _per_epoch(config, target, source, data, model, parts, ranks)
+    with alike(ranks):
+        target.load_weights(model)
     suffix = f"@{config.attack}"
     if changed:
         suffix += f"@{settings.p}:{settings.radius}"
     if config.selected:
         suffix += "@selected_on_validation"
-    with source.locked():
-        folder = source.file("evaluations") / _file_name(suffix[1:])
-        measured = _measure(config, target, data, model, parts, folder)
+    with begun_by_first(source.locked(), ranks):
+        folder = source.path / "evaluations" / _file_name(suffix[1:])
+        measured = _measure(config, target, data, model, parts, folder, ranks)
         result = _summary(config, target, data, model, measured)
-        # Read now: another evaluation may have added its numbers while the data were loaded.
-        before = source.read(TrainSummary)
+        with alike(ranks):
+            # Read now: another evaluation may have added its numbers while the data were loaded. By all processes
+            # before the first one writes.
+            before = source.read(TrainSummary)
         own_point = not changed and not config.selected
         merged = _merged(before, result, suffix, own_point=own_point)
         if own_point:
-            merged = replace(merged, metrics={**merged.metrics, **_beside(config, target, data, model, merged, folder)})
+            beside = _beside(config, target, data, model, merged, folder, ranks)
+            merged = replace(merged, metrics={**merged.metrics, **beside})
             merged = replace(merged, verdict=_verdict_anew(merged, target.attacked, measured.checks))
             for clause in too_low(merged.metrics):
                 say(f"warning: {clause}")
-        source.write_summary(merged)
+        with alike(ranks):
+            if ranks.writes:
+                source.write_summary(merged)
     if config.out is None:
         return Unsaved(result)
-    with begin("evaluate", config) as done:
-        done.finish(result)
-    return done
+    with begun_by_first(begin("evaluate", config), ranks) as done:
+        return _finished(result, done, ranks)
 
 
 def _beside(
-    config: Config, target: Target, data: Dataset, model: torch.nn.Module, merged: TrainSummary, folder: Path
+    config: Config,
+    target: Target,
+    data: Dataset,
+    model: torch.nn.Module,
+    merged: TrainSummary,
+    folder: Path,
+    ranks: Ranks,
 ) -> dict[str, Metric]:
     """The attack behind the run's own robust errors, on the fewer examples of this one: they are compared there."""
     found: dict[str, Metric] = {}
@@ -156,38 +193,49 @@ def _beside(
         attack = target.attack(name, config.precision)
         split = getattr(data, part).to(next(model.parameters()).device).head(new.n)
         path = folder / f"{part}-beside.npz"
-        record = _records.recorded(model, split, attack, path, target.file, keep_examples=False, stop=stop)
+        record = _records.recorded(model, split, attack, path, target.file, keep_examples=False, stop=stop, ranks=ranks)
         if record.complete:
             found[f"{key}@{name}{BESIDE}{config.attack}"] = Metric.of_error(record.so_far, attack)
     return found
 
 
 def _per_epoch(
-    config: Config, target: Target, source: Run, data: Dataset, model: torch.nn.Module, parts: list[str]
+    config: Config,
+    target: Target,
+    source: Run,
+    data: Dataset,
+    model: torch.nn.Module,
+    parts: list[str],
+    ranks: Ranks,
 ) -> Unsaved:
     """The curves are added to the run's summary under `curves`, and drawn."""
-    if config.out or config.selected or config.save_examples:
-        raise bad(
-            "--per-epoch",
-            expected="no --out, --selected or --save-examples",
-            got="one of them",
-            remedy="it adds to the run and keeps its examples",
-        )
-    device = make_fabric(config.device).device
-    stop = _records.budget(config.budget)
-    attack = target.attack(config.attack, config.precision)
+    with alike(ranks):
+        if config.out or config.selected or config.save_examples:
+            raise bad(
+                "--per-epoch",
+                expected="no --out, --selected or --save-examples",
+                got="one of them",
+                remedy="it adds to the run and keeps its examples",
+            )
+        device = device_for(config.device, ranks)
+        stop = _records.budget(config.budget)
+        attack = target.attack(config.attack, config.precision)
     name = f"{config.attack}@{target.settings.p}:{target.settings.radius}"
-    with source.locked():
+    with begun_by_first(source.locked(), ranks):
         curves: dict[str, list[EpochRecord]] = {}
         for part in parts:
             split = getattr(data, part).to(device).head(config.n)
             folder = source.path / "evaluations" / _file_name(name) / part
-            curves[part] = curve(source, model.to(device).eval(), split, attack, folder, stop)
-        before = source.read(TrainSummary)
+            network = model.to(device).eval()
+            curves[part] = curve(source, network, split, attack, folder=folder, stop=stop, ranks=ranks)
+        with alike(ranks):
+            before = source.read(TrainSummary)
         known = dict(before.curves or {})
         known[name] = {**known.get(name, {}), **curves}
-        source.write_summary(replace(before, curves=known))
-        robust_error_by_epoch(source.path)
+        with alike(ranks):
+            if ranks.writes:
+                source.write_summary(replace(before, curves=known))
+                robust_error_by_epoch(source.path)
     return Unsaved(replace(before, metrics={}, verdict=None, curves={name: curves}))
 
 
@@ -206,17 +254,25 @@ class _Measured:
 
 
 def _measure(
-    config: Config, target: Target, data: Dataset, model: torch.nn.Module, parts: list[str], folder: Path
+    config: Config,
+    target: Target,
+    data: Dataset,
+    model: torch.nn.Module,
+    parts: list[str],
+    folder: Path,
+    ranks: Ranks,
 ) -> _Measured:
-    device = make_fabric(config.device).device
-    model = model.to(device).eval()
-    attack = target.attack(config.attack, config.precision)
-    stop = _records.budget(config.budget)
+    with alike(ranks):
+        device = device_for(config.device, ranks)
+        model = model.to(device).eval()
+        attack = target.attack(config.attack, config.precision)
+        stop = _records.budget(config.budget)
+        for part in parts:
+            if not len(getattr(data, part)):
+                raise bad("--parts", expected="parts with examples", got=part)
     errors: dict[str, ErrorRate] = {}
     examples: dict[str, EvaluationRecord] = {}
     for part in parts:
-        if not len(getattr(data, part)):
-            raise bad("--parts", expected="parts with examples", got=part)
         split = getattr(data, part).to(device).head(config.n)
         record = _records.recorded(
             model,
@@ -226,6 +282,7 @@ def _measure(
             target.file,
             keep_examples=config.save_examples,
             stop=stop,
+            ranks=ranks,
         )
         errors[f"clean_error/{part}"] = ErrorRate(record.broken_by()["clean"], len(split), "exact")
         errors[f"robust_error/{part}"] = record.so_far

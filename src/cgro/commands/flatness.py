@@ -9,11 +9,11 @@ examples:
   cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
   cgro flatness runs/mine --model my_package.networks:Net
+  torchrun --nproc-per-node 4 -m cgro flatness runs/cifar --n 512
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
-import contextlib
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
@@ -28,12 +28,15 @@ from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, metrics_over, option, set_up
 from cgro.commands._target import CheckpointOptions, Target, every_checkpoint, load_target, prepare
+from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Draws, ThreatModel
+from cgro.definitions.rounds import alike, require_same_task, rounds
 from cgro.flatness import Flatness, GapBound, Search, first_order, flatness, gap_bound, in_between, rank_correlation
 from cgro.flatness.monitor import radius_name
 from cgro.flatness.search import parse_radii
+from cgro.ranks import Ranks
 from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
 from cgro.results import (
@@ -51,7 +54,6 @@ from cgro.results import (
     TrainSummary,
 )
 from cgro.runs import Run, Unsaved, dump_json, write_arrays, write_atomic
-from cgro.training import make_fabric
 
 PARTS = ("train", "test", "between")
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
@@ -88,19 +90,52 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
         return Search(self.n_steps, self.n_loss_steps, self.n_restarts)
 
 
-def run(config: Config) -> Run | Unsaved:
-    """Measure each target; compare several.
+def run(config: Config) -> Run | Unsaved | Beside:
+    """Measure each target, in this process or by the share that it has among several; compare several targets.
 
     Args:
         config: the options.
 
     Returns:
-        The run in --out; `Unsaved` for one run, to which the numbers were added.
+        The run in --out; `Unsaved` for one run, to which the numbers were added; an exit code beside the first of
+        several processes.
 
     Raises:
         BadRequest: options that do not fit, before any work.
     """
     set_up(config)
+    return in_processes(config, _all)
+
+
+def _all(config: Config, ranks: Ranks) -> Run | Unsaved:
+    with alike(ranks):
+        targets = _asked(config)
+        first = targets[0]
+        prepared = prepare(first.settings)  # a network of the caller's may fail: before there is a directory
+    if config.out is None and len(targets) == 1 and first.run is not None:
+        with begun_by_first(first.run.locked(), ranks):
+            return Unsaved(_measured(config, first, first.run, prepared, ranks))
+    with begun_by_first(begin("flatness", config), ranks) as done:
+        results = []
+        for target in targets:
+            if target.run is None:
+                results.append(_measured(config, target, done, prepared, ranks))
+            else:
+                with begun_by_first(target.run.locked(), ranks):
+                    results.append(_measured(config, target, target.run, prepared, ranks))
+            prepared = None  # one data set in memory at a time
+        result = _compared(results)
+        with alike(ranks):
+            if done is not None:
+                curves = [_record(one).plain() for one in results]
+                write_atomic(done.file("flatness", "curves.json"), dump_json(curves))
+                draw(done.path)
+                done.finish(result)
+    return done or Unsaved(result)
+
+
+def _asked(config: Config) -> list[Target]:
+    """The targets; what does not fit is refused before any work."""
     config.search()
     count(config.n, "--n")
     if not config.targets:
@@ -108,24 +143,9 @@ def run(config: Config) -> Run | Unsaved:
     for part in _parts(config):
         one_of(part, "--parts", PARTS)
     targets = [_target(config, path) for path in _expanded(config.targets)]
-    for target in targets:  # refused before any work
+    for target in targets:
         _names(config, target.settings)
-    first = targets[0]
-    prepared = prepare(first.settings)  # a network of the caller's may fail: before there is a directory
-    if config.out is None and len(targets) == 1 and first.run is not None:
-        with first.run.locked():
-            return Unsaved(_measured(config, first, first.run, prepared))
-    with begin("flatness", config) as done:
-        results = []
-        for target in targets:
-            with target.run.locked() if target.run else contextlib.nullcontext():
-                results.append(_measured(config, target, target.run or done, prepared))
-            prepared = None  # one data set in memory at a time
-        curves = [_record(result).plain() for result in results]
-        write_atomic(done.file("flatness", "curves.json"), dump_json(curves))
-        draw(done.path)
-        done.finish(_compared(results))
-    return done
+    return targets
 
 
 def _parts(config: Config) -> list[str]:
@@ -163,34 +183,52 @@ def _names(config: Config, settings: TrainConfig) -> list[str]:
 
 
 def _measured(
-    config: Config, target: Target, home: Run, prepared: tuple[Dataset, torch.nn.Module] | None
+    config: Config,
+    target: Target,
+    home: Run | None,
+    prepared: tuple[Dataset, torch.nn.Module] | None,
+    ranks: Ranks,
 ) -> FlatnessSummary:
     """All checkpoints of one target; recorded into its run.
 
     Args:
         config: the options.
         target: the network.
-        home: the run that takes the results, held by the caller: the target's own, or that of this command.
+        home: the run that takes the results, held by the caller: the target's own, or that of this command, which the
+            first process alone has.
         prepared: its data and network; None means that they are made here.
+        ranks: the processes that measure together.
     """
-    data, model = prepared or prepare(target.settings)
-    device = make_fabric(config.device).device
-    model = model.to(device).eval()
+    folder = Path()
+    with alike(ranks):
+        data, model = prepared or prepare(target.settings)
+        device = device_for(config.device, ranks)
+        model = model.to(device).eval()
+        if ranks.writes and home is not None:
+            folder = home.file("flatness")
+        examples = dict(_examples(config, data, device))
     found: dict[str, dict[str, Flatness]] = {}
     for label, path in target.checkpoints.items():
-        target.load_weights(model, path)
+        with alike(ranks):
+            target.load_weights(model, path)
         parts = {}
-        for part, examples in _examples(config, data, device):
-            parts[part] = _part(config, target.settings, model, examples, home.file("flatness"), f"{label} {part}")
+        for part, split in examples.items():
+            parts[part] = _part(config, target.settings, model, split, folder / f"{label} {part}", ranks)
         found[label] = parts
     result = _summary(target.settings, data, _curves(config, target, data, found), list(found.values())[-1])
-    if target.run:
-        write_atomic(home.file("flatness", "curves.json"), dump_json([_record(result).plain()]))
-        before = home.read(TrainSummary)
-        metrics = {**before.metrics, **result.metrics}
-        home.write_summary(msgspec.structs.replace(before, metrics=metrics, flatness=_record(result)))
-        draw(home.path)
+    with alike(ranks):
+        if target.run and ranks.writes:
+            _add(result, target.run)
     return result
+
+
+def _add(result: FlatnessSummary, home: Run) -> None:
+    """To a run that is held."""
+    write_atomic(home.file("flatness", "curves.json"), dump_json([_record(result).plain()]))
+    before = home.read(TrainSummary)
+    metrics = {**before.metrics, **result.metrics}
+    home.write_summary(msgspec.structs.replace(before, metrics=metrics, flatness=_record(result)))
+    draw(home.path)
 
 
 def _record(result: FlatnessSummary) -> FlatnessRecord:
@@ -211,25 +249,58 @@ def _examples(config: Config, data: Dataset, device: torch.device) -> Iterator[t
 
 
 def _part(
-    config: Config, settings: TrainConfig, model: torch.nn.Module, split: Split, folder: Path, label: str
+    config: Config, settings: TrainConfig, model: torch.nn.Module, split: Split, place: Path, ranks: Ranks
 ) -> Flatness:
-    """One checkpoint on one part, taken up where its file ends; the file's name says what was measured."""
+    """One checkpoint on one part, taken up where its file ends; the file's name says what was measured.
+
+    Args:
+        config: the options.
+        settings: of the training.
+        model: with the weights of the checkpoint.
+        split: the examples.
+        place: folder of the file, and behind it checkpoint and part as "CHECKPOINT PART".
+        ranks: the processes; the file is that of the first.
+    """
+    label = place.name
     radii, search = parse_radii(_names(config, settings)), config.search()
     what = hashlib.sha256(repr((radii, settings.p, search, split.index.tolist(), label.split()[-1])).encode())
     for key, value in sorted(model.state_dict().items()):
         what.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    file = folder / f"{what.hexdigest()[:16]}.npz"
-    parts = _load(file, radii)
-    done = sum(len(p.loss) for p in parts)
+    require_same_task(ranks, model, what.hexdigest(), split.y)
+    file = place.parent / f"{what.hexdigest()[:16]}.npz"
+    parts = _of_first(_load(file, radii), radii, ranks)
+
+    def find(chunk: torch.Tensor) -> list[torch.Tensor]:
+        here = chunk.to(split.y.device)
+        draws = Draws.of(0, "flatness", split.index[here])
+        x, y = split.batch(here)
+        return _values(flatness(model, x, y, radii, p=settings.p, search=search, batch=CHUNK, generator=draws))
+
+    done = sum(len(part.loss) for part in parts)
     with progress(len(split), f"flatness {label}") as update:
-        for first in range(done, len(split), CHUNK):
-            here = torch.arange(first, min(first + CHUNK, len(split)), device=split.y.device)
-            draws = Draws.of(0, "flatness", split.index[here])
-            x, y = split.batch(here)
-            parts.append(flatness(model, x, y, radii, p=settings.p, search=search, batch=CHUNK, generator=draws))
-            _store(file, Flatness.joined(parts))
-            update(int(here[-1]) + 1)
+        for some in rounds(torch.arange(done, len(split)), CHUNK, ranks):
+            parts.append(Flatness(radii, *some.found(find)))
+            with alike(ranks):
+                if ranks.writes:
+                    _store(file, Flatness.joined(parts))
+            update(int(some.rows[-1]) + 1)
     return Flatness.joined(parts)
+
+
+def _values(found: Flatness) -> list[torch.Tensor]:
+    return [found.gradient, found.rise, found.loss, found.slope]
+
+
+def _of_first(parts: list[Flatness], radii: tuple[float, ...], ranks: Ranks) -> list[Flatness]:
+    """What the first process has stored."""
+    (n,) = ranks.of_first([sum(len(part.loss) for part in parts)])
+    if not n:
+        return []
+    known = Flatness(radii, *(torch.empty(n, *shape).double() for shape in ((len(radii),), (len(radii),), (), ())))
+    if ranks.writes:
+        known = Flatness.joined(parts)
+    ranks.copy_first(_values(known))
+    return [known]
 
 
 def _store(file: Path, found: Flatness) -> None:

@@ -7,6 +7,7 @@ examples:
   cgro lint runs/mnist5k
   cgro lint weights.pt --data mnist --model my_package.networks:Net --radius 0.1
   cgro lint runs/mine --model my_package.networks:Net --strict
+  torchrun --nproc-per-node 2 -m cgro lint runs/mnist5k
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from cgro._check import CheckFailed, bad, count
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._target import CheckpointOptions, load_target
+from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
+from cgro.definitions.rounds import alike
 from cgro.diagnosis import lint
 from cgro.models import n_parameters
+from cgro.ranks import Ranks
 from cgro.results import CheckRecord, DatasetRecord, LintSummary, ModelRecord, OutcomeRecord, ThreatRecord
 from cgro.runs import Run, Unsaved
-from cgro.training import make_fabric
 
 
 @dataclass(kw_only=True)
@@ -36,28 +39,34 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data", low=0)
 
 
-def run(config: Config) -> Run | Unsaved:
-    """Run the lint on a run or a checkpoint.
+def run(config: Config) -> Run | Unsaved | Beside:
+    """Run the lint on a run or a checkpoint, in this process or by the share that it has among several.
 
     Args:
         config: the options.
 
     Returns:
-        A run with --out, else `Unsaved`.
+        A run with --out, else `Unsaved`; beside the first of several processes an exit code.
 
     Raises:
         BadRequest: options that do not fit, or weights, data and network that do not.
     """
     set_up(config)
-    count(config.n, "--n")
-    if config.target is None:
-        raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro lint --help")
-    target = load_target(config.target, config, p=config.p, radius=config.radius, trust=config.trust)
-    target = target.at(config.p, config.radius)
-    data, model = target.load()
-    device = make_fabric(config.device).device
-    test = data.test.head(config.n).to(device)
-    found = lint(model.to(device).eval(), test.x, test.y, target.threat, n=config.n, seed=config.seed)
+    return in_processes(config, _linted, check)
+
+
+def _linted(config: Config, ranks: Ranks) -> Run | Unsaved:
+    with alike(ranks):
+        count(config.n, "--n")
+        if config.target is None:
+            raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro lint --help")
+        target = load_target(config.target, config, p=config.p, radius=config.radius, trust=config.trust)
+        target = target.at(config.p, config.radius)
+        data, model = target.load()
+        device = device_for(config.device, ranks)
+        test = data.test.head(config.n).to(device)
+        model = model.to(device).eval()
+    found = lint(model, test.x, test.y, target.threat, n=config.n, seed=config.seed, ranks=ranks)
     checks = [CheckRecord.of(one.to_dict()) for one in found]
     result = LintSummary(
         command="lint",
@@ -72,9 +81,10 @@ def run(config: Config) -> Run | Unsaved:
     )
     if config.out is None:
         return Unsaved(result)
-    with begin("lint", config) as kept:
-        kept.finish(result)
-    return kept
+    with begun_by_first(begin("lint", config), ranks) as kept, alike(ranks):
+        if kept is not None:
+            kept.finish(result)
+    return kept or Unsaved(result)
 
 
 def check(config: Config, result: LintSummary) -> None:

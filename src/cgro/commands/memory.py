@@ -9,6 +9,7 @@ examples:
   cgro memory runs/mnist
   cgro memory runs/mnist --clean runs/mnist-standard --n 2000
   cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
+  torchrun --nproc-per-node 4 -m cgro memory runs/mnist --n 2000
   cgro memory runs/mine --trust                 (a network of your own: what a run names is not imported without this)
   cgro memory runs/loop --model my_package.nets:Net --data my_package.nets:data      (a run of cgro.Monitor)
 """
@@ -25,9 +26,11 @@ from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._target import Target, is_watched, prepare, trained, watched
+from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
-from cgro.data import Dataset
+from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack
+from cgro.definitions.rounds import alike, require_same_task, rounds
 from cgro.flatness import (
     Attacked,
     MemoryScore,
@@ -41,7 +44,9 @@ from cgro.flatness import (
     real_stages,
     spearman,
 )
+from cgro.flatness.memory import DEFAULT_REACH
 from cgro.models import build, fast_layout
+from cgro.ranks import Ranks
 from cgro.report.memory import draw
 from cgro.results import (
     DatasetRecord,
@@ -54,7 +59,7 @@ from cgro.results import (
     RealStagesRecord,
     ThreatRecord,
 )
-from cgro.runs import Run, dump_json, write_arrays, write_atomic
+from cgro.runs import Run, Unsaved, dump_json, write_arrays, write_atomic
 from cgro.training import Evaluation, evaluated, fit, make_fabric
 from cgro.training.checkpoint import checkpoint_of, save_checkpoint
 from cgro.training.weights import load_file
@@ -87,19 +92,52 @@ class Config(Trusting, Output, Computing):
     )
 
 
-def run(config: Config) -> Run:
-    """Probe one run.
+def run(config: Config) -> Run | Unsaved | Beside:
+    """Probe one run, in this process or by the share that it has among several.
 
     Args:
         config: the options.
 
     Returns:
-        The finished run.
+        The finished run; beside the first of several processes an exit code.
 
     Raises:
         BadRequest: options that do not fit, before any work.
     """
     set_up(config)
+    return in_processes(config, _probe)
+
+
+def _probe(config: Config, ranks: Ranks) -> Run | Unsaved:
+    with alike(ranks):
+        if config.influence and ranks.shared:
+            remedy = "start one process, which trains one network after the other"
+            raise bad("--influence", expected="one process", got=f"{ranks.size} of torchrun", remedy=remedy)
+        target, clean = _asked(config)
+        settings, source = target.settings, _run_of(target)
+        attack = target.attack(config.attack, config.precision)
+        data, model = prepare(settings)  # a network of the caller's may fail: before there is a directory
+    with begun_by_first(begin("memory", config), ranks) as done:
+        found = _Found(_probed(config, target, model, data, attack, ranks))
+        if clean is not None:
+            with alike(ranks):
+                network = prepare(clean.settings)[1]
+            standard = _probed(config, clean, network, data, attack, ranks)
+            found.clean_flips = {part: probe.flip for part, probe in standard.items()}
+        if config.influence and done is not None:
+            found.gains = _memorization_values(config, settings, data, attack, done)
+        result = _summary(settings, data, attack, found, _stages(source))
+        with alike(ranks):
+            if done is not None:
+                write_arrays(done.file("examples.npz"), _examples(found, data, config.n))
+                write_atomic(done.file("memory.json"), dump_json(result.memory.plain()))
+                draw(done.path)
+                done.finish(result)
+    return done or Unsaved(result)
+
+
+def _asked(config: Config) -> tuple[Target, Target | None]:
+    """The run, and the standard one; what does not fit is refused before any work."""
     count(config.n, "--n", low=4)
     if count(config.influence, "--influence", low=0) == 1:
         raise bad("--influence", expected="2 networks or more, or 0", got=config.influence)
@@ -114,22 +152,9 @@ def run(config: Config) -> Run:
             got=f"{source.path}, standard training",
             remedy="name it as --clean",
         )
-    clean = None if config.clean is None else _clean_run(config, config.clean, source)
-    attack = target.attack(config.attack, config.precision)
-    data, model = prepare(settings)  # a network of the caller's may fail: before there is a directory
-    with begin("memory", config) as done:
-        found = _Found(_probed(config, target, model, data, attack))
-        if clean is not None:
-            standard = _probed(config, clean, prepare(clean.settings)[1], data, attack)
-            found.clean_flips = {part: probe.flip for part, probe in standard.items()}
-        if config.influence:
-            found.gains = _memorization_values(config, settings, data, attack, done)
-        write_arrays(done.file("examples.npz"), _examples(found, data, config.n))
-        result = _summary(settings, data, attack, found, _stages(source))
-        write_atomic(done.file("memory.json"), dump_json(result.memory.plain()))
-        draw(done.path)
-        done.finish(result)
-    return done
+    if config.clean is None:
+        return target, None
+    return target, _clean_run(config, config.clean, source)
 
 
 @dataclass
@@ -178,23 +203,29 @@ def _clean_run(config: Config, path: str, source: Run) -> Target:
 
 
 def _probed(
-    config: Config, target: Target, model: torch.nn.Module, data: Dataset, attack: Attack
+    config: Config, target: Target, model: torch.nn.Module, data: Dataset, attack: Attack, ranks: Ranks
 ) -> dict[str, Attacked]:
     """Both parts under attack, by the run's last network."""
-    target.load_weights(model)
-    device = make_fabric(config.device).device
-    model, found = model.to(device).eval(), {}
+    with alike(ranks):
+        target.load_weights(model)
+        device = device_for(config.device, ranks)
+        model = model.to(device).eval()
+    found: dict[str, Attacked] = {}
     for part in PARTS:
-        split = getattr(data, part).head(config.n).to(device)
-        pieces: list[Attacked] = []
+        split: Split = getattr(data, part).head(config.n).to(device)
+        require_same_task(ranks, model, attack.name, split.y, split.index)
+
+        def find(chunk: Tensor, split: Split = split) -> list[Tensor]:
+            piece = attacked(model, *split.batch(chunk.to(device)), attack)
+            return [piece.margin, piece.flip]
+
+        pieces: list[list[Tensor]] = []
         with progress(len(split), f"attacking {_run_of(target).path}, {part}") as update:
-            for rows in torch.arange(len(split), device=device).split(CHUNK):
-                x, y = split.batch(rows)
-                pieces.append(attacked(model, x, y, attack))
-                update(int(rows[-1]) + 1)
-        margins = torch.cat([piece.margin for piece in pieces])
-        flips = torch.cat([piece.flip for piece in pieces])
-        found[part] = Attacked(margins, flips, pieces[0].reach)
+            for some in rounds(torch.arange(len(split)), CHUNK, ranks):
+                pieces.append(some.found(find))
+                update(int(some.rows[-1]) + 1)
+        margins, flips = (torch.cat(values) for values in zip(*pieces, strict=True))
+        found[part] = Attacked(margins, flips, DEFAULT_REACH * attack.threat.radius)
     return found
 
 

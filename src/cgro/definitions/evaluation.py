@@ -13,6 +13,8 @@ from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import Model, margin
 from cgro.definitions.metrics import check_set, checked_outputs, require_inside
+from cgro.definitions.rounds import Round, alike, require_same_task, rounds, stopping_alike
+from cgro.ranks import ALONE, Ranks
 from cgro.results import Bound, ErrorRate
 
 GIVEN = -2
@@ -133,6 +135,26 @@ class Record:
         self.by[rows[broken]] = k
         self.step[rows[broken]] = step.cpu()[broken].long()
 
+    def known(self, rows: Tensor) -> list[Tensor]:
+        """What is known of some examples.
+
+        Args:
+            rows: (R,) int64.
+
+        Returns:
+            by, step, margin and x_adv of these.
+        """
+        return [self.by[rows], self.step[rows], self.margin[rows], self.x_adv[rows]]
+
+    def put(self, rows: Tensor, known: Sequence[Tensor]) -> None:
+        """Write down what is known of some examples, in place of what was.
+
+        Args:
+            rows: (R,) int64.
+            known: as `known` gives it, of this process or another.
+        """
+        self.by[rows], self.step[rows], self.margin[rows], self.x_adv[rows] = known
+
 
 def names_of(attack: Attack) -> tuple[str, ...]:
     """The names of the attacks that an attack is made of.
@@ -161,11 +183,15 @@ def survey(
     given: Sequence[Tensor] = (),
     stages: int | None = None,
     stop: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Record:
     """Robust error example by example: each attack of an ensemble meets the examples that are still right, no others.
 
     An example is done at the first wrong point. Its random numbers come from (seed, attack, index) alone, so neither
     the batch nor an interruption changes them; results are equal up to the rounding of the model's own sums.
+
+    Several processes, each called with the same arguments, have a batch each: the record is that of one process, to the
+    bit on equal machines.
 
     Args:
         model: in eval mode if it is a module.
@@ -176,16 +202,18 @@ def survey(
         seed: of the random streams.
         index: (N,) positions in the data set; None means 0 .. N-1.
         record: an unfinished record to go on with.
-        saved: called with the record after every batch.
+        saved: called with the record after every batch, in the first process.
         given: (N, *S) points each, evaluated before any attack: those that broke a similar model, say.
         stages: go no further than the clean inputs (0) or the first so many attacks; None means all.
-        stop: asked before every batch; True ends the evaluation where it is, to be gone on with later.
+        stop: asked before every batch, in the first process; True ends the evaluation where it is, to be gone on with
+            later.
+        ranks: the processes that evaluate together; see `cgro.ranks.together`.
 
     Returns:
         The record, complete unless it was stopped. A lower bound: what is not broken may still be breakable.
 
     Raises:
-        BadRequest: see `robust_error`; a record of other attacks or examples.
+        BadRequest: see `robust_error`; a record of other attacks or examples; another process failed.
 
     Example:
         >>> from cgro.definitions import PGD, ThreatModel
@@ -194,29 +222,39 @@ def survey(
         >>> record.error().value, record.broken_by()
         (0.5, {'clean': 0, 'pgd5': 2})
     """
-    require_attack(attack)
-    model, x, y = check_set(model, x, y, batch)
-    attack.threat.check_input(x)
+    with alike(ranks):
+        require_attack(attack)
+        model, x, y = check_set(model, x, y, batch)
+        attack.threat.check_input(x)
+        record = _begun(record, attack, x, index)
+    last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
+    what = repr((attack.threat, record.attacks, batch, seed, last, len(given)))
+    require_same_task(ranks, model, what, y, record.index, record.tried, record.by)
+    stage = _Stage(model, x, y, attack, record, seed, given, batch)
+    with preserve_state(model, x.device), stopping_alike(ranks):
+        for k in range(last + 1):
+            rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
+            for some in rounds(rows, batch, ranks):
+                if stop is not None and some.decided(stop):
+                    return record
+                stage.run_together(k, some)
+                if ranks.shared or saved:
+                    with alike(ranks):
+                        if saved and ranks.writes:
+                            saved(record)
+    return record
+
+
+def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | None) -> Record:
+    """The record to go on with; a new one for None."""
     index = torch.arange(len(x)) if index is None else index.cpu()
     if len(index) != len(x):
         raise bad("index", expected=f"{len(x)} positions, one per example", got=len(index))
     if record is None:
-        record = Record.fresh(attack, x, index)
+        return Record.fresh(attack, x, index)
     if record.attacks != names_of(attack) or not torch.equal(record.index, index):
         expected = f"one of {list(names_of(attack))} on these examples"
         raise bad("record", expected=expected, got=record.attacks)
-    last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
-    stage = _Stage(model, x, y, attack, record, seed, given, batch)
-    with preserve_state(model, x.device):
-        for k in range(last + 1):
-            rows = torch.nonzero(~record.wrong & (record.tried < k)).squeeze(1)
-            for some in rows.split(batch):
-                if stop is not None and stop():
-                    return record
-                stage.run(k, some)
-                record.tried[some] = k
-                if saved:
-                    saved(record)
     return record
 
 
@@ -274,6 +312,7 @@ def survey_series(
     *,
     batch: int = 256,
     seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> list[Record]:
     """Robust error example by example of similar networks, such as the checkpoints of one training.
 
@@ -290,6 +329,7 @@ def survey_series(
         attack: any; an ensemble is taken apart.
         batch: examples at a time; affects speed and memory only.
         seed: of the random streams.
+        ranks: the processes that evaluate together.
 
     Returns:
         One record per network; `Record.broken_by` counts what neighbors' points broke as `given`.
@@ -324,6 +364,7 @@ def survey_series(
             record=records[visit.position],
             given=given,
             stages=visit.stage,
+            ranks=ranks,
         )
     return [record for record in records if record is not None]
 
@@ -341,14 +382,27 @@ class _Stage:
     given: Sequence[Tensor]
     batch: int
 
-    def run(self, k: int, rows: Tensor) -> None:
-        """Number k: 0 for the clean inputs, 1 for the first attack."""
+    def run_together(self, k: int, some: Round) -> None:
+        """Number k on the chunks of a round, each by its process; all of them or none."""
+        before = self.record.known(some.rows)
+        try:
+            found = some.found(lambda chunk: self.run(k, chunk))
+        except BaseException:
+            self.record.put(some.rows, before)
+            raise
+        self.record.put(some.rows, found)
+        self.record.tried[some.rows] = k
+
+    def run(self, k: int, rows: Tensor) -> list[Tensor]:
+        """Number k: 0 for the clean inputs, 1 for the first attack. Gives what the record knows of them then."""
         if k == CLEAN:
             x = self.x[rows.to(self.x.device)]
             self.record.note(CLEAN, rows, self._margins(x, rows), x, torch.zeros(len(rows)))
-            return
-        if self.attack.threat.radius == 0:
-            return
+        elif self.attack.threat.radius > 0:
+            self._attacked(k, rows)
+        return self.record.known(rows)
+
+    def _attacked(self, k: int, rows: Tensor) -> None:
         for points in self.given:
             rows = self._still_right(rows)
             if len(rows):

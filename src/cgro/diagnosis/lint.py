@@ -5,14 +5,15 @@ The signs of gradient masking are those of Athalye, Carlini and Wagner (ICML 201
 1902.06705)."""
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cgro._check import BadRequest, bad, count
-from cgro._progress import progress
+from cgro._progress import Update, progress
 from cgro.definitions import (
     APGD,
     PGD,
@@ -30,8 +31,10 @@ from cgro.definitions.draws import Draws
 from cgro.definitions.examples import pair_or_sample
 from cgro.definitions.inputs import in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
+from cgro.definitions.rounds import alike, require_same_task, rounds, stopping_alike
 from cgro.diagnosis.findings import Check, check, masked
 from cgro.diagnosis.setup_checks import EDGE, setup_checks
+from cgro.ranks import ALONE, Ranks
 from cgro.training import Adversarial, Step
 from cgro.training.step import descend
 
@@ -55,6 +58,7 @@ def lint(
     seed: int = 0,
     surrogate: Model | None = None,
     n_queries: int = 300,
+    ranks: Ranks = ALONE,
 ) -> list[Check]:
     """Run every check on a model and some of its test examples; the model is left as it was.
 
@@ -70,6 +74,8 @@ def lint(
         seed: of noise, starts and surrogate.
         surrogate: the model for transfer; None distils a small network from the answers.
         n_queries: of Square.
+        ranks: the processes that attack together, each called with the same arguments: they have an attack each, so
+            that every attack has its examples in one piece. All of them get the checks.
 
     Returns:
         One `Check` each, in a fixed order.
@@ -84,19 +90,26 @@ def lint(
         >>> {c.status for c in checks}, masked(checks)
         ({'PASS'}, False)
     """
-    x, y = pair_or_sample(x, y, n, seed)
-    model, x = in_full_precision(model, x)
-    if not len(x):
-        raise bad("examples", expected="at least one", got=0)
-    x, y = x[: count(n, "n")], y[:n]
-    with preserve_state(model, x.device):
-        checks = setup_checks(model, x, y, threat)
-        outputs, model = first_pass(model, x)
-        right = margin(outputs, y) > 0
+    with alike(ranks):
+        x, y = pair_or_sample(x, y, n, seed)
+        model, x = in_full_precision(model, x)
+        if not len(x):
+            raise bad("examples", expected="at least one", got=0)
+        x, y = x[: count(n, "n")], y[:n]
+    require_same_task(ranks, model, repr((threat, seed, n_queries)), y)
+    with preserve_state(model, x.device), stopping_alike(ranks):
+        with alike(ranks):
+            checks = setup_checks(model, x, y, threat)
+            outputs, model = first_pass(model, x)
+            right = margin(outputs, y) > 0
         if _is_outside(x, threat) or not bool(right.any()):
             return checks
         torch.manual_seed(seed)  # of the surrogate; `preserve_state` gives the global generator back
-        return checks + _Attacked(model, x[right], y[right], threat, seed, n_queries).checks(surrogate)
+        with alike(ranks):
+            attacked = _Attacked(model, x[right], y[right], threat, seed, ranks)
+        searches = attacked.searches(n_queries)
+        with alike(ranks):
+            return checks + attacked.checks(searches, surrogate, n_queries)
 
 
 @ordinary_tensors
@@ -153,38 +166,99 @@ def _gradients(model: Model, x: Tensor, y: Tensor) -> tuple[Check, bool]:
     return check("gradients", max(of_loss, of_margin) <= ZERO_GRADIENTS, text, masking=True), True
 
 
+@dataclass(frozen=True)
+class _Searches:
+    """What each attack did to all examples: (B,) bool which are wrong, or (B,) margins.
+
+    Args:
+        strong: wrong after one of two APGD.
+        strong_x: (B, *S) the points of these.
+        usual: wrong after PGD with 20 steps, the one that most trainings record.
+        square: wrong after Square.
+        more: wrong after PGD with more steps and restarts.
+        wide: wrong after PGD with every input of the box allowed.
+        rising: wrong after PGD of 1, 5 and 20 steps without a random start.
+        margins: after these.
+    """
+
+    strong: Tensor
+    strong_x: Tensor
+    usual: Tensor
+    square: Tensor
+    more: Tensor
+    wide: Tensor
+    rising: Sequence[Tensor]
+    margins: Sequence[Tensor]
+
+
 class _Attacked:
     """The checks that attack, on the examples that the model answers rightly."""
 
-    def __init__(self, model: Model, x: Tensor, y: Tensor, threat: ThreatModel, seed: int, n_queries: int) -> None:
-        self.model, self.x, self.y, self.threat, self.seed, self.n_queries = model, x, y, threat, seed, n_queries
+    def __init__(self, model: Model, x: Tensor, y: Tensor, threat: ThreatModel, seed: int, ranks: Ranks) -> None:
+        self.model, self.x, self.y, self.threat, self.seed, self.ranks = model, x, y, threat, seed, ranks
         self.slack = max(1.0, SLACK * len(x))
         self.gradients, self.usable = _gradients(model, x, y)
-        self.usual = self._broken(PGD(threat, n_steps=20, precision="float32"))[0]
 
-    def checks(self, surrogate: Model | None) -> list[Check]:
-        strong, strong_x = self._broken(APGD(self.threat, n_steps=40, precision="float32"))
-        margin_too, margin_x = self._broken(APGD(self.threat, n_steps=40, loss="margin", precision="float32"))
+    def searches(self, n_queries: int) -> _Searches:
+        """All attacks, each by one process. Dear ones stand beside dear ones: a round takes as long as its longest."""
+        threat = self.threat
+        apgd = (
+            APGD(threat, n_steps=40, precision="float32"),
+            APGD(threat, n_steps=40, loss="margin", precision="float32"),
+        )
+        rising = [PGD(threat, n_steps=n, random_start=False, precision="float32") for n in (20, 5, 1)]
+        others = (
+            PGD(threat, n_steps=60, n_restarts=3, precision="float32"),
+            Square(threat, n_queries=n_queries, precision="float32"),
+            *self._wide_attacks(),
+            PGD(threat, n_steps=20, precision="float32"),
+            *rising,
+        )
+        with progress(len(apgd) + len(others), "evaluation lint") as show:
+            (strong, _, strong_x), (margin_too, _, margin_x) = self._search(apgd, show, 0, points=True)
+            more, square, wide, wide_too, usual, *steps = self._search(others, show, len(apgd), points=False)
         gained = margin_too & ~strong
         strong_x = torch.where(gained.view(-1, *[1] * (self.x.ndim - 1)), margin_x, strong_x)
-        strong = strong | margin_too
-        by_square, _ = self._broken(Square(self.threat, n_queries=self.n_queries, precision="float32"))
-        steps = (
-            self._rises,
-            self._large_radius,
-            lambda: self._noise(strong),
-            self._effort,
-            lambda: self._strength(strong, by_square),
-            lambda: self._square(by_square, strong),
-            lambda: self._transfer(strong, surrogate),
-            lambda: self._rounding(strong, strong_x),
+        steps.reverse()
+        return _Searches(
+            strong=strong | margin_too,
+            strong_x=strong_x,
+            usual=usual[0],
+            square=square[0],
+            more=more[0],
+            wide=wide[0] | wide_too[0],
+            rising=[wrong for wrong, _ in steps],
+            margins=[margins for _, margins in steps],
         )
-        checks = [self.gradients]
-        with progress(len(steps), "evaluation lint") as show:
-            for step in steps:
-                checks.append(step())
-                show(len(checks) - 1, checks[-1].name)
-        return checks
+
+    def _search(self, attacks: Sequence[Attack], show: Update, n_done: int, *, points: bool) -> list[list[Tensor]]:
+        """What each attack did: who is wrong, margins, and the points if they are asked for."""
+
+        def find(chunk: Tensor) -> list[Tensor]:
+            wrong, x_adv = self._broken(attacks[int(chunk)])
+            margins = margin(evaluated_outputs(self.model, x_adv), self.y)
+            return [one[None] for one in (wrong, margins, x_adv)[: 2 + points]]
+
+        found: list[list[Tensor]] = []
+        for some in rounds(torch.arange(len(attacks)), 1, self.ranks):
+            values = [one.to(self.x.device) for one in some.found(find)]
+            for row in range(len(some.rows)):
+                found.append([one[row] for one in values])
+            show(n_done + len(found), attacks[len(found) - 1].name)
+        return found
+
+    def checks(self, found: _Searches, surrogate: Model | None, n_queries: int) -> list[Check]:
+        return [
+            self.gradients,
+            self._rises(found),
+            self._large_radius(found.wide),
+            self._noise(found.strong),
+            self._effort(found),
+            self._strength(found),
+            self._beaten("order of attacks", found.square, found.strong, f"{n_queries} queries of Square"),
+            self._transfer(found.strong, surrogate),
+            self._rounding(found.strong, found.strong_x),
+        ]
 
     def _generator(self) -> torch.Generator:
         return torch.Generator(self.x.device).manual_seed(self.seed)
@@ -199,14 +273,10 @@ class _Attacked:
         found = attack.find(self.model, self.x, self.y, generator=self._generator())
         return ~(found.margins > 0), found.x
 
-    def _rises(self) -> Check:
+    def _rises(self, found: _Searches) -> Check:
         clean = float(margin(evaluated_outputs(self.model, self.x), self.y).mean())
-        means: list[float] = []
-        broken: list[int] = []
-        for steps in (1, 5, 20):
-            wrong, x_adv = self._broken(PGD(self.threat, n_steps=steps, random_start=False, precision="float32"))
-            means.append(float(margin(evaluated_outputs(self.model, x_adv), self.y).mean()))
-            broken.append(int(wrong.sum()))
+        means = [float(margins.mean()) for margins in found.margins]
+        broken = [int(wrong.sum()) for wrong in found.rising]
         text = (
             f"mean margin {clean:.3g} clean, {means[0]:.3g}, {means[1]:.3g}, {means[2]:.3g} after 1, 5, 20 steps; "
             f"broken {broken[0]}, {broken[1]}, {broken[2]} of {len(self.x)}"
@@ -215,19 +285,19 @@ class _Attacked:
         passed = moves and broken[2] >= broken[0] - self.slack
         return check("loss rises with steps", passed, text, masking=True)
 
-    def _large_radius(self) -> Check:
+    def _wide_attacks(self) -> tuple[Attack, Attack]:
+        """Every input of the box is allowed."""
         low, high = self.threat.box or (float(self.x.min()), float(self.x.max()))
         widest = high - low
         if self.threat.p != math.inf:
             widest = widest * self.x[0].numel() ** (1 / self.threat.p)
         threat = replace(self.threat, radius=widest, box=(low, high))
-        attacks = (
-            PGD(threat, n_steps=20, loss="margin", random_start=False, precision="float32"),
+        return (
             PGD(threat, n_steps=20, n_restarts=3, loss="margin", precision="float32"),
+            PGD(threat, n_steps=20, loss="margin", random_start=False, precision="float32"),
         )
-        wrong = torch.zeros(len(self.x), dtype=torch.bool, device=self.x.device)
-        for attack in attacks:
-            wrong |= self._broken(attack)[0]
+
+    def _large_radius(self, wrong: Tensor) -> Check:
         share = float(wrong.double().mean())
         single = len(predict(evaluated_outputs(self.model, self.x)).unique()) == 1
         text = f"with every input of the box allowed {share:.1%} are broken"
@@ -250,25 +320,21 @@ class _Attacked:
         )
         return check(name, alone <= self.slack, text, masking=True)
 
-    def _effort(self) -> Check:
-        more, _ = self._broken(PGD(self.threat, n_steps=60, n_restarts=3, precision="float32"))
-        n_usual, n_more = int(self.usual.sum()), int(more.sum())
+    def _effort(self, found: _Searches) -> Check:
+        n_usual, n_more = int(found.usual.sum()), int(found.more.sum())
         text = f"20 steps break {n_usual} of {len(self.x)}, 60 steps with 3 restarts {n_more}"
         return check("steps and restarts", n_more - n_usual <= self.slack, text)
 
-    def _strength(self, strong: Tensor, by_square: Tensor) -> Check:
+    def _strength(self, found: _Searches) -> Check:
         """What PGD with the usual 20 steps misses: its robust error is the one that most trainings record."""
-        n_usual = int(self.usual.sum())
-        n_all = int((self.usual | strong | by_square).sum())
+        n_usual = int(found.usual.sum())
+        n_all = int((found.usual | found.strong | found.square).sum())
         text = f"PGD with 20 steps breaks {n_usual} of {len(self.x)}, with APGD on two losses and Square {n_all}"
         if n_all - n_usual <= self.slack:
             return check("attack strength", True, text)
         if n_usual:
             text += f": an error by PGD-20 is too low by a factor of about {n_all / n_usual:.1f}"
         return check("attack strength", False, text)
-
-    def _square(self, wrong: Tensor, strong: Tensor) -> Check:
-        return self._beaten("order of attacks", wrong, strong, f"{self.n_queries} queries of Square")
 
     def _transfer(self, strong: Tensor, surrogate: Model | None) -> Check:
         other = surrogate

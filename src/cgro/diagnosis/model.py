@@ -25,11 +25,13 @@ from cgro.definitions import (
 from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.examples import is_collection, take_examples
 from cgro.definitions.inputs import in_full_precision
+from cgro.definitions.rounds import alike
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.headline import with_lint
 from cgro.diagnosis.lint import lint
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.verdict import Diagnosis
+from cgro.ranks import ALONE, Ranks
 from cgro.training.weights import load_file
 
 Examples = Split | tuple[Tensor, Tensor] | Mapping[str, Tensor] | DataLoader | TorchDataset
@@ -66,6 +68,7 @@ def diagnose_model(
     n_lint: int = 128,
     n_classes: int | None = None,
     seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Diagnosis:
     """Does this model generalize cleanly and overfit robustly? One point of training: label `cgro`, not a curve's.
 
@@ -83,6 +86,7 @@ def diagnose_model(
         n_lint: examples of the lint; 0 leaves it out.
         n_classes: None takes the number of outputs.
         seed: of all random streams.
+        ranks: the processes that search together, each called with the same arguments; all of them get the verdict.
 
     Returns:
         The verdict on this point.
@@ -108,10 +112,10 @@ def diagnose_model(
         of_lint = (x_test, y_test)
         if n_lint > n:
             of_lint = _pair(test, n_lint, seed)
-        checks = lint(model, *of_lint, threat, n=n_lint, seed=seed)
+        checks = lint(model, *of_lint, threat, n=n_lint, seed=seed, ranks=ranks)
     errors: dict[str, ErrorRate] = {}
     for name, (x, y) in parts.items():
-        record = survey(model, x, y, attack, seed=seed)
+        record = survey(model, x, y, attack, seed=seed, ranks=ranks)
         errors[f"clean_error/{name}"] = ErrorRate(record.broken_by()["clean"], len(x))
         errors[f"robust_error/{name}"] = record.error("exact" if attack.exact else "lower")
     outputs = evaluated_outputs(*in_full_precision(model, x_test[:1]))
@@ -157,6 +161,7 @@ def measured(
     rows: Sequence[dict[str, float]] | None = None,
     saved: Callable[[list[dict[str, float]]], object] | None = None,
     entry: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[dict[str, float]]:
     """Clean and robust errors of each checkpoint, one row each; epochs that `rows` holds are not measured again.
 
@@ -166,8 +171,9 @@ def measured(
         parts: name -> examples.
         attack: finds the robust errors.
         rows: of an earlier call.
-        saved: called with all rows after each checkpoint.
+        saved: called with all rows after each checkpoint, in the first process.
         entry: which weights of files that hold several; see `cgro.training.weights.load_file`.
+        ranks: the processes that attack together, each called with the same arguments; all of them get the rows.
 
     Returns:
         All rows, those of `rows` first.
@@ -176,22 +182,25 @@ def measured(
         BadRequest: a checkpoint of another network (says which keys), a pickle that would execute code.
     """
     done = list(rows or [])
-    for _, path in files:  # all are read before any work, so that a file that does not fit is found at once
-        load_file(model, path, entry=entry)
+    with alike(ranks):
+        for _, path in files:  # all are read before any work, so that a file that does not fit is found at once
+            load_file(model, path, entry=entry)
     known = {row["epoch"] for row in done}
     for epoch, path in files:
         if epoch in known:
             continue
-        load_file(model, path, entry=entry)
+        with alike(ranks):
+            load_file(model, path, entry=entry)
         model.eval()
         row: dict[str, float] = {"epoch": epoch}
         for name, split in parts.items():
-            record = survey(model, split.x, split.y, attack, index=split.index)
+            record = survey(model, split.x, split.y, attack, index=split.index, ranks=ranks)
             row[f"clean_error/{name}"] = record.broken_by()["clean"] / len(split)
             row[f"robust_error/{name}"] = record.error().value
         row["prediction_share"] = max(predicted_shares(model, parts["test"].x))
         done.append(row)
-        if saved:
-            saved(done)
+        with alike(ranks):
+            if saved and ranks.writes:
+                saved(done)
     load_file(model, files[-1][1], entry=entry)
     return done

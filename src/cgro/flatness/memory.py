@@ -13,6 +13,8 @@ from cgro.definitions.attacks import evaluated_outputs, preserve_state, require_
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
 from cgro.definitions.metrics import check_set, checked_outputs
+from cgro.definitions.rounds import alike, require_same_task, rounds, stopping_alike
+from cgro.ranks import ALONE, Ranks
 from cgro.results import Z95
 
 DEFAULT_REACH = 4.0
@@ -69,6 +71,7 @@ def attacked(
     flips: FlipSearch | None = None,
     batch: int = 256,
     seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Attacked:
     """Margins at the attack's radius, and the radius at which the prediction flips along the attack's direction.
 
@@ -84,6 +87,7 @@ def attacked(
         flips: how the flip is looked for.
         batch: examples at a time; affects speed and memory only.
         seed: of the attack's random starts.
+        ranks: the processes that attack together, each called with the same arguments; they have a batch each.
 
     Returns:
         Margins and flip radii, on the CPU in float64.
@@ -100,27 +104,34 @@ def attacked(
         >>> round(float(a.margin), 4), round(float(a.flip), 4)
         (0.1, 0.2)
     """
-    require_attack(attack)
-    model, x, y = check_set(model, x, y, batch)
-    radius = attack.threat.radius
-    if not radius > 0:
-        raise bad("attack", expected="a radius above 0", got=radius)
-    flips = flips or FlipSearch()
-    reach = flips.reach
+    with alike(ranks):
+        require_attack(attack)
+        model, x, y = check_set(model, x, y, batch)
+        radius = attack.threat.radius
+        if not radius > 0:
+            raise bad("attack", expected="a radius above 0", got=radius)
+    search = flips or FlipSearch()
+    reach = search.reach
     if reach is None:
         reach = DEFAULT_REACH * radius
-    margins, radii = [], []
-    with preserve_state(model, x.device):
-        for rows in torch.arange(len(x), device=x.device).split(batch):
-            u = x[rows]
-            label = y[rows]
-            checked_outputs(model, u, label)
-            found = attack(model, u, label, generator=Draws.of(seed, attack.name, rows))
-            margins.append(margin(evaluated_outputs(model, found), label))
-            length = _per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
-            ray = _Ray(model, u, label, (found - u) / length, attack.threat.box)
-            radii.append(ray.flip_radius(reach, flips))
-    return Attacked(torch.cat(margins).double().cpu(), torch.cat(radii).double().cpu(), reach)
+    require_same_task(ranks, model, repr((attack.threat, attack.name, search, batch, seed)), y)
+
+    def find(chunk: Tensor) -> list[Tensor]:
+        rows = chunk.to(x.device)
+        u, label = x[rows], y[rows]
+        checked_outputs(model, u, label)
+        found = attack(model, u, label, generator=Draws.of(seed, attack.name, rows))
+        margins = margin(evaluated_outputs(model, found), label)
+        length = _per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
+        ray = _Ray(model, u, label, (found - u) / length, attack.threat.box)
+        return [margins.double(), ray.flip_radius(reach, search).double()]
+
+    parts: list[list[Tensor]] = []
+    with preserve_state(model, x.device), stopping_alike(ranks):
+        for some in rounds(torch.arange(len(x)), batch, ranks):
+            parts.append(some.found(find))
+    margins, radii = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Attacked(margins, radii, reach)
 
 
 def _per_example(values: Tensor, x: Tensor) -> Tensor:

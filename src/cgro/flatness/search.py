@@ -16,8 +16,10 @@ from cgro.definitions.attacks.gradient import image_layout
 from cgro.definitions.draws import draws_for
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.metrics import check_outputs, check_set
+from cgro.definitions.rounds import alike, require_same_task, rounds, stopping_alike
 from cgro.definitions.threat import require_radius_fits
 from cgro.flatness.ascent import Ascent, LossOf, Search
+from cgro.ranks import ALONE, Ranks
 from cgro.results import Z95
 
 Measure = Literal["gradient", "loss"]
@@ -145,6 +147,7 @@ def flatness(
     search: Search | None = None,
     batch: int = 128,
     generator: torch.Generator | Draws | None = None,
+    ranks: Ranks = ALONE,
 ) -> Flatness:
     """Flatness of the loss in the input (Figures 3 and 4): per example and radius,
 
@@ -172,6 +175,7 @@ def flatness(
         search: how long to look.
         batch: examples at a time; affects speed and memory only.
         generator: of the random restarts; None is a generator seeded 0.
+        ranks: the processes that search together, each called with the same arguments; they have a batch each.
 
     Returns:
         Both measures of every example and radius, on the CPU in float64.
@@ -191,29 +195,28 @@ def flatness(
     Source: Li and Li, ICML 2025, appendix (v1, Section 6); the two-point ascent is ours.
     """
     search = search or Search()
-    values = parse_radii(radii)
-    threat = ThreatModel(p, values[-1], box)
-    model, x, y = check_set(model, x, y, batch)
-    threat.check_input(x)
-    require_radius_fits(threat, x.shape[1:])
-    draws = draws_for(generator, len(x), x.device)
-    parts = []
-    with preserve_state(model, x.device):
-        for rows in torch.arange(len(x), device=x.device).split(batch):
-            outputs, network = first_pass(model, x[rows])
-            check_outputs(outputs, y[rows])
-            differentiable = LossOf(network, loss, y[rows])
-            ascent = Ascent(differentiable, image_layout(x[rows], model), threat, search, draws.rows(rows))
-            gradient, rise = ascent.over_radii(values)
-            parts.append(
-                Flatness(
-                    values,
-                    gradient=gradient.double().cpu(),
-                    rise=rise.double().cpu(),
-                    loss=ascent.clean.double().cpu(),
-                    slope=ascent.slope.double().cpu(),
-                )
-            )
+    with alike(ranks):
+        values = parse_radii(radii)
+        threat = ThreatModel(p, values[-1], box)
+        model, x, y = check_set(model, x, y, batch)
+        threat.check_input(x)
+        require_radius_fits(threat, x.shape[1:])
+        draws = draws_for(generator, len(x), x.device)
+    require_same_task(ranks, model, repr((values, threat, search, batch)), y, draws.keys)
+
+    def find(chunk: Tensor) -> list[Tensor]:
+        rows = chunk.to(x.device)
+        outputs, network = first_pass(model, x[rows])
+        check_outputs(outputs, y[rows])
+        differentiable = LossOf(network, loss, y[rows])
+        ascent = Ascent(differentiable, image_layout(x[rows], model), threat, search, draws.rows(rows))
+        gradient, rise = ascent.over_radii(values)
+        return [gradient.double(), rise.double(), ascent.clean.double(), ascent.slope.double()]
+
+    parts: list[Flatness] = []
+    with preserve_state(model, x.device), stopping_alike(ranks):
+        for some in rounds(torch.arange(len(x)), batch, ranks):
+            parts.append(Flatness(values, *some.found(find)))
     return Flatness.joined(parts)
 
 
