@@ -439,7 +439,9 @@ def test_a_path_in_a_run_is_read_only_if_it_is_named(
     x = np.random.default_rng(0).random((300, 8, 8), "float32")
     np.savez(received.folder / "arrays.npz", x=x, y=np.arange(300) % 10)
     (received.folder / "photos" / "0").mkdir(parents=True)
-    monkeypatch.setattr("cgro.data.sources._from_path", lambda path, _: opened.append(path) or load_npz(received.folder))
+    monkeypatch.setattr(
+        "cgro.data.sources._from_path", lambda path, _: opened.append(path) or load_npz(received.folder)
+    )
     assert original is np.load
     assert received.call("report") == 0
     assert f"the data is {name}, a path that was not trusted" in capsys.readouterr().out
