@@ -73,6 +73,10 @@ def recorded(
 
     Returns:
         The record, complete unless it was stopped.
+
+    Raises:
+        BadRequest: see `survey`.
+        KeyboardInterrupt: a process was asked to stop; what is known is stored.
     """
     record = None
     with alike(ranks):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -54,7 +54,7 @@ def begun_by_first(begin: AbstractContextManager[Run], ranks: Ranks) -> Iterator
 
 
 def in_processes(
-    config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[[C, Any], None] | None = None
+    config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[..., None] | None = None
 ) -> Run | Unsaved | Beside:
     """Run a command in the processes that a launcher started together, or in this one alone.
 
@@ -84,7 +84,7 @@ def in_processes(
 
 
 def _ended(
-    config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[[C, Any], None] | None, ranks: Ranks
+    config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[..., None] | None, ranks: Ranks
 ) -> int:
     """The exit code of a process beside the first, which is that of the first."""
     try:
