@@ -32,7 +32,7 @@ def lines_of(text: str) -> list[str]:
 def words_of(line: str) -> list[list[str]]:
     """The calls in a line."""
     words = shlex.split(line, comments=True)
-    ends = [i for i, word in enumerate(words) if word in ("|", "&&", ">", "2>&1", ";")]
+    ends = [i for i, word in enumerate(words) if word in ("|", "&&", "&", ">", "2>&1", ";")]
     return [words[: ends[0]] if ends else words]
 
 

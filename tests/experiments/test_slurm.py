@@ -89,7 +89,7 @@ def test_a_failure_has_the_last_line_of_its_log(home: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"), [("CANCELLED", "was cancelled there"), ("OUT_OF_MEMORY", "needed more memory")]
+    ("state", "reason"), [("CANCELLED", "was canceled there"), ("OUT_OF_MEMORY", "needed more memory")]
 )
 def test_what_a_person_or_the_memory_ended_is_not_submitted_again(
     state: str, reason: str, home: Path, tmp_path: Path

@@ -82,7 +82,7 @@ ACTIVE = (
 )
 """States of a job that has not ended; see squeue(1)."""
 FINAL = {
-    "CANCELLED": "was cancelled there; called again it goes on",
+    "CANCELLED": "was canceled there; called again it goes on",
     "OUT_OF_MEMORY": "needed more memory; ask for more by mem=... in --slurm-options",
     "DEADLINE": "missed its deadline",
 }
@@ -290,7 +290,7 @@ class SlurmJobs:
             Seconds that it ran, in the job that finished it.
 
         Raises:
-            BadRequest: it failed, with the last line of its log; it was cancelled; it was cut off too often.
+            BadRequest: it failed, with the last line of its log; it was canceled; it was cut off too often.
             KeyboardInterrupt: nobody waits any more; called again, the job is taken over.
         """
         job = _Job.of(call, self.folder, self.prefix)
