@@ -269,7 +269,7 @@ def _do(name: str, module: ModuleType, config: "Output") -> int:
     if name in SPREAD and _asks_to_spread(config):
         from cgro.experiments import sweeps
 
-        run = sweeps.run(name, config)
+        run = sweeps.run(name, config)  # type: ignore[arg-type]  # of a command in SPREAD
     else:
         run = module.run(config)
     ended = getattr(run, "ended", None)
