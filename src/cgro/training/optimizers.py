@@ -9,7 +9,7 @@ own on lists of tensors: a launch for all weights where a loop has hundreds.
 # pyright: reportPrivateImportUsage=false
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -29,17 +29,10 @@ SECOND = "exp_avg_sq"
 """Names of torch's in the state of an optimizer."""
 
 
-class TensorSGD(torch.optim.SGD):
-    """g <- grad + weight_decay w; m <- momentum m + g (m = g at first); w <- w - lr m.
+class _TensorRate(torch.optim.Optimizer):
+    """What both have: a learning rate in a tensor, and a step of one group on lists."""
 
-    Args:
-        of: the optimizer whose parameters and settings are taken: one group, without Nesterov, dampening or `maximize`.
-    """
-
-    def __init__(self, of: torch.optim.SGD) -> None:
-        (group,) = of.param_groups
-        super().__init__(group[PARAMS], group[LR], momentum=group[MOMENTUM], weight_decay=group[DECAY])
-        self._rate = _rate(group[PARAMS])
+    _rate: Tensor
 
     def set_rate(self, lr: float) -> None:
         """Write the learning rate of the next steps.
@@ -61,7 +54,27 @@ class TensorSGD(torch.optim.SGD):
         weights = [weight for weight in group[PARAMS] if weight.grad is not None]
         if not weights:
             return
-        moves = [weight.grad for weight in weights]
+        self._move(weights, [weight.grad for weight in weights])
+
+    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
+        raise AssertionError("each kind has its own")
+
+
+class TensorSGD(_TensorRate, torch.optim.SGD):
+    """g <- grad + weight_decay w; m <- momentum m + g (m = g at first); w <- w - lr m.
+
+    Args:
+        of: the optimizer whose parameters and settings are taken: one group, without Nesterov, dampening or `maximize`.
+    """
+
+    def __init__(self, of: torch.optim.SGD) -> None:
+        (group,) = of.param_groups
+        super().__init__(group[PARAMS], group[LR], momentum=group[MOMENTUM], weight_decay=group[DECAY])
+        self._rate = _rate(group[PARAMS])
+
+    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
+        (group,) = self.param_groups
+        moves = gradients
         if group[DECAY]:
             moves = torch._foreach_add(moves, weights, alpha=group[DECAY])
         if group[MOMENTUM]:
@@ -86,7 +99,7 @@ class TensorSGD(torch.optim.SGD):
         return found
 
 
-class TensorAdam(torch.optim.Adam):
+class TensorAdam(_TensorRate, torch.optim.Adam):
     """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m_t / (sqrt(v_t) + eps), m_t = m / (1 - b1^t).
 
     v_t alike. The weight decay enters g as in Adam, or shrinks w by lr weight_decay before as in AdamW (Loshchilov and
@@ -105,27 +118,8 @@ class TensorAdam(torch.optim.Adam):
         self.param_groups[0].update(group)
         self._rate = _rate(group[PARAMS])
 
-    def set_rate(self, lr: float) -> None:
-        """Write the learning rate of the next steps.
-
-        Args:
-            lr: as a number; it is kept with the group too, for checkpoints.
-        """
-        self.param_groups[0][LR] = lr
-        self._rate.fill_(lr)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move the weights that have a gradient.
-
-        Args:
-            closure: not used.
-        """
+    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
         (group,) = self.param_groups
-        weights = [weight for weight in group[PARAMS] if weight.grad is not None]
-        if not weights:
-            return
-        gradients = [weight.grad for weight in weights]
         if group[DECAY] and self._decoupled:
             torch._foreach_mul_(weights, 1 - self._rate * group[DECAY])
         elif group[DECAY]:
