@@ -9,7 +9,7 @@ own on lists of tensors: a launch for all weights where a loop has hundreds.
 # pyright: reportPrivateImportUsage=false
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class _TensorRate(torch.optim.Optimizer):
             return
         self._move(weights, [weight.grad for weight in weights])
 
-    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
+    def _move(self, weights: list[Tensor], gradients: "list[Tensor] | tuple[Tensor, ...]") -> None:
         raise AssertionError("each kind has its own")
 
 
@@ -72,7 +72,7 @@ class TensorSGD(_TensorRate, torch.optim.SGD):
         super().__init__(group[PARAMS], group[LR], momentum=group[MOMENTUM], weight_decay=group[DECAY])
         self._rate = _rate(group[PARAMS])
 
-    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
+    def _move(self, weights: list[Tensor], gradients: "list[Tensor] | tuple[Tensor, ...]") -> None:
         (group,) = self.param_groups
         moves = gradients
         if group[DECAY]:
@@ -118,7 +118,7 @@ class TensorAdam(_TensorRate, torch.optim.Adam):
         self.param_groups[0].update(group)
         self._rate = _rate(group[PARAMS])
 
-    def _move(self, weights: list[Tensor], gradients: Sequence[Tensor]) -> None:
+    def _move(self, weights: list[Tensor], gradients: "list[Tensor] | tuple[Tensor, ...]") -> None:
         (group,) = self.param_groups
         if group[DECAY] and self._decoupled:
             torch._foreach_mul_(weights, 1 - self._rate * group[DECAY])
