@@ -1,5 +1,6 @@
 """Results of artifacts: which are read, which are refused, and what the page shows of each."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ def test_a_result_of_an_unknown_artifact_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table9" / "summary.json").write_text("{}")
     with pytest.raises(BadRequest, match=r"table9.*registry"):
         artifacts.results_of(tmp_path, ORDER)
+
+
+def test_a_comparison_of_remedies_lies_beside_and_is_no_artifact(tmp_path: Path) -> None:
+    for name, command in (("compare-mnist", "compare"), ("renamed", "compare")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps({"schema": 1, "command": command}))
+    assert artifacts.results_of(tmp_path, ["table1"]) == []
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def results_of(folder: Path, order: Sequence[str]) -> list[Result]:
         order: names of all artifacts, in the order of the page.
 
     Returns:
-        The summaries, in that order.
+        The summaries, in that order. Comparisons of remedies, which lie beside them, have a page of their own.
 
     Raises:
         BadRequest: one is of another version, damaged, of another shape, or of an artifact that is not in `order`;
@@ -52,9 +52,14 @@ def results_of(folder: Path, order: Sequence[str]) -> list[Result]:
     """
     there = [path.parent.name for path in sorted(folder.glob("*/summary.json"))]
     for name in there:
-        if name not in order:
+        if name not in order and not _is_comparison(folder / name):
             raise _unknown(name, folder / name, order)
     return [_result(folder / name) for name in order if name in there]
+
+
+def _is_comparison(folder: Path) -> bool:
+    """Whether `cgro compare` wrote it; see docs/what_now.md."""
+    return read_json_object(folder / "summary.json").get("command") == "compare"
 
 
 def _result(folder: Path) -> Result:
