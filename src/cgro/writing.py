@@ -9,9 +9,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -33,13 +33,30 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         BadRequest: the disk is full or not writable; the old file is intact and nothing is left behind.
     """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece, and is at its place whole or not at all; see `write_atomic`.
+
+    Args:
+        path: the file; its folder is made.
+
+    Yields:
+        The file beside its place, for writing; renamed when the block ends, gone when it raises.
+
+    Raises:
+        BadRequest: the disk is full or not writable; the old file is intact and nothing is left behind.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         # "x": never into something that was put there for us to write through.
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -23,7 +23,7 @@ import numpy as np
 from cgro._check import BadRequest, bad
 from cgro._progress import progress
 from cgro.reading import open_regular
-from cgro.writing import cannot_write
+from cgro.writing import cannot_write, whole_file
 
 FOLDER = "CGRO_CACHE"
 """The environment variable that says where the cache is."""
@@ -146,28 +146,21 @@ def _require_disk(folder: Path, needed: int, what: str) -> None:
 
 
 def _write(path: Path, rows: Iterable[tuple[bytes, int]], n_images: int, what: str) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
     labels = array("q")
     ends = array("q")
     sums = array("I")
     end = 0
-    try:
-        with draft.open("wb") as file, progress(n_images, f"unpacking {what}, once") as update:
-            for content, label in rows:
-                file.write(content)
-                end += len(content)
-                labels.append(label)
-                ends.append(end)
-                sums.append(zlib.crc32(content))
-                if len(labels) % UPDATE_EVERY == 0:
-                    update(len(labels))
-            columns = labels.tobytes() + ends.tobytes() + sums.tobytes()
-            file.write(columns + TRAILER.pack(MAGIC, len(labels), hashlib.sha256(columns).digest()))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as file, progress(n_images, f"unpacking {what}, once") as update:
+        for content, label in rows:
+            file.write(content)
+            end += len(content)
+            labels.append(label)
+            ends.append(end)
+            sums.append(zlib.crc32(content))
+            if len(labels) % UPDATE_EVERY == 0:
+                update(len(labels))
+        columns = labels.tobytes() + ends.tobytes() + sums.tobytes()
+        file.write(columns + TRAILER.pack(MAGIC, len(labels), hashlib.sha256(columns).digest()))
 
 
 @contextlib.contextmanager

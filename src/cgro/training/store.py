@@ -24,6 +24,7 @@ from cgro.training.checkpoint import (
 from cgro.training.extensions.base import evaluated
 from cgro.training.history import EPOCH, History, Position, Row, Selected
 from cgro.training.steps import Steps
+from cgro.writing import write_atomic
 
 
 class Store:
@@ -104,7 +105,7 @@ class Store:
         history.rows = json.loads(rows)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / LAST
-            path.write_bytes(data)
+            write_atomic(path, data)
             return self._load(path, history)
 
     def _note_size(self, position: Position) -> None:
