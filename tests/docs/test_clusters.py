@@ -15,7 +15,7 @@ from cgro.experiments.execute import PATIENCE
 from cgro.experiments.places import Place
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
-COMMANDS = re.findall(r"^cgro (\w+) (.*?)(?: & child=.*)?$", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"^cgro (\w+) (.*?)(?: &)?$", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "words"), COMMANDS)
