@@ -12,7 +12,7 @@ examples:
   cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
   cgro diagnose runs/mine --model my_package.nets:Net        # a network of your own: with the lint
-  torchrun --nproc-per-node 4 -m cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
+  torchrun --nproc-per-node 4 -m -- cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose output.log --fail-on robust_overfitting --max robust_error/test=0.55      # exit 1: for CI
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust;

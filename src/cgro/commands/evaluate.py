@@ -11,7 +11,7 @@ examples:
   cgro evaluate runs/mnist5k --attack ensemble --parts test --n 1000 --per-epoch --budget 10m
   cgro evaluate weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
   cgro evaluate runs/mine --model my_package.networks:Net
-  torchrun --nproc-per-node 4 -m cgro evaluate runs/mnist5k --attack ensemble
+  torchrun --nproc-per-node 4 -m -- cgro evaluate runs/mnist5k --attack ensemble
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """

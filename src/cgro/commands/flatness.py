@@ -9,7 +9,7 @@ examples:
   cgro flatness runs/cifar/seed-0 runs/cifar/seed-1 --per-epoch --out runs/cifar-flatness
   cgro flatness weights.pt --data mnist --model my_package.networks:Net --radius 0.1 --out runs/mine
   cgro flatness runs/mine --model my_package.networks:Net
-  torchrun --nproc-per-node 4 -m cgro flatness runs/cifar --n 512
+  torchrun --nproc-per-node 4 -m -- cgro flatness runs/cifar --n 512
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """

@@ -7,7 +7,7 @@ examples:
   cgro lint runs/mnist5k
   cgro lint weights.pt --data mnist --model my_package.networks:Net --radius 0.1
   cgro lint runs/mine --model my_package.networks:Net --strict
-  torchrun --nproc-per-node 2 -m cgro lint runs/mnist5k
+  torchrun --nproc-per-node 2 -m -- cgro lint runs/mnist5k
 
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """

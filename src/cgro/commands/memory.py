@@ -9,7 +9,7 @@ examples:
   cgro memory runs/mnist
   cgro memory runs/mnist --clean runs/mnist-standard --n 2000
   cgro memory runs/mnist --clean runs/mnist-standard --influence 16      (16 trainings; cut and called again it goes on)
-  torchrun --nproc-per-node 4 -m cgro memory runs/mnist --n 2000
+  torchrun --nproc-per-node 4 -m -- cgro memory runs/mnist --n 2000
   cgro memory runs/mine --trust                 (a network of your own: what a run names is not imported without this)
   cgro memory runs/loop --model my_package.nets:Net --data my_package.nets:data      (a run of cgro.Monitor)
 """

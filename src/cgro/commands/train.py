@@ -13,7 +13,7 @@ examples:
   cgro train --resume runs/mnist
   cgro train --recipe small-cifar10 --out runs/cifar10 --max-seconds 3000      (call it again, until it exits with 0)
   cgro train --resume runs/mine --model my_package.networks:Net
-  torchrun --nproc-per-node 4 -m cgro train --recipe rice2020 --batch-norm synchronized --out runs/rice
+  torchrun --nproc-per-node 4 -m -- cgro train --recipe rice2020 --batch-norm synchronized --out runs/rice
 
 What a run that is resumed, or the file of --config, names is not imported, read or fetched unless you name it as well,
 or add --trust: it may be of others.
