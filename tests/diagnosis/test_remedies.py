@@ -10,6 +10,7 @@ from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.commands._common import parse
 from cgro.definitions import Label
+from cgro.diagnosis.measured import measured_sentences
 from cgro.diagnosis.remedies import REMEDIES, remedies_for
 
 
@@ -29,8 +30,15 @@ def test_a_larger_network_is_advised_only_where_it_may_be_too_small() -> None:
 
 
 def test_a_second_label_adds_its_first_sentence() -> None:
+    alone = remedies_for("robust_overfitting")
     found = remedies_for("robust_overfitting", also="clean_overfitting")
-    assert found == (*REMEDIES["robust_overfitting"], REMEDIES["clean_overfitting"][0])
+    assert found == (*alone, REMEDIES["clean_overfitting"][0])
+
+
+def test_what_was_measured_here_stands_behind_what_was_published() -> None:
+    """However many comparisons are stored: the sentences of measured.json are tested where it is read."""
+    for label in typing.get_args(Label):
+        assert remedies_for(label) == (*REMEDIES[label], *measured_sentences(label))
 
 
 def commands() -> list[str]:
