@@ -143,6 +143,17 @@ class Steps:
             return 0.0
         return self.attack.threat.radius * self.recipe.radius_fraction(epochs)
 
+    def own(self, rows: Tensor) -> Tensor:
+        """What this process takes of a batch.
+
+        Args:
+            rows: (B,) positions of the examples of the whole batch in the training data.
+
+        Returns:
+            Those of its part, where `Split.rows_on` says.
+        """
+        return rows[Part.of(len(rows), self.ranks).rows].to(self.data.rows_on)
+
     def make(self, epoch: int, k: int, rows: Tensor) -> Step:
         """The k-th step of an epoch, before it is taken.
 
@@ -155,7 +166,7 @@ class Steps:
             Its batch, of which it has the part of this process, is augmented; its network is in training mode.
         """
         part = Part.of(len(rows), self.ranks)
-        rows = rows[part.rows].to(self.data.rows_on)
+        rows = self.own(rows)
         streams = partial(self.streams, epoch, self.data.index[rows])
         return self.build(Step, rows, streams, self.moment(epoch, k), part)
 
