@@ -34,7 +34,6 @@ import torch
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
-from cgro._progress import told
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._target import (
@@ -47,12 +46,13 @@ from cgro.commands._target import (
     trained,
     warned_checks,
 )
-from cgro.commands._together import Beside, begun_by_first
+from cgro.commands._together import INTERRUPTED, Beside, begun_by_first, beside
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
+from cgro.definitions.rounds import alike
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
 from cgro.ranks import ALONE, Ranks, joined, launched
@@ -104,8 +104,6 @@ __all__ = [
 
 NEXT = "cgro diagnose {run}"
 """Mostly follows; see `cgro.cli` and `next_of`."""
-INTERRUPTED = 130
-"""Exit code, as of `cgro.cli`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
@@ -133,16 +131,13 @@ def run(config: Config) -> Run | Beside:
 
 def _in_several(config: Config) -> Run | Beside:
     """One seed, in a process that was started with others."""
-    if config.seeds != 1:
-        raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
     device = "cpu"
     if config.device != "cpu" and torch.cuda.is_available():
         device = "cuda"
     with joined(device) as ranks, stopping_after(config.max_seconds):
         if ranks.writes:
             return _trained(config, config.out, ranks)
-        with told("quiet"):
-            return _trained(config, config.out, ranks)
+        return beside(lambda: _trained(config, config.out, ranks))
 
 
 def _as_before(config: Config) -> Config:
@@ -169,17 +164,22 @@ def _one(config: Config, path: str | Path | None) -> Run:
 
 
 def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Beside:
-    recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
-    attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
-    evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
-    make_fabric(config.device, precision=config.train_precision, track=config.track)
-    one_of(config.compile, "--compile", OPTIONS)
-    data, model = prepare(replace(config, stream=_stream(config, path)))
-    (chosen,) = ranks.of_first([PRECISIONS.index(_step_precision(config, path, model))])
+    with alike(ranks):
+        if ranks.shared and config.seeds != 1:
+            raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
+        recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
+        attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
+        evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
+        make_fabric(config.device, precision=config.train_precision, track=config.track)
+        one_of(config.compile, "--compile", OPTIONS)
+        data, model = prepare(replace(config, stream=_stream(config, path)))
+        precision = _step_precision(config, path, model)
+    (chosen,) = ranks.of_first([PRECISIONS.index(precision)])
     config = replace(config, train_precision=PRECISIONS[chosen])
     if data.on_disk:
         config = replace(config, stream="yes")
-    prepare_extensions(extensions, model, recipe, data, data.train)
+    with alike(ranks):
+        prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begun_by_first(begin("train", config, path), ranks) as run:
         folder = None if run is None else run.path
