@@ -274,7 +274,7 @@ class Steps:
         """
         compute: Callable[[], Tensor] = partial(self._gradients, step, self.noise_seed(epoch, k))
         for extension in reversed(self.extensions):
-            compute = partial(extension.around, step, compute)
+            compute = partial(_around, extension, step, compute)
         with self._normalizing(step.part):
             loss = compute()
         if self.recipe.clip:
@@ -396,3 +396,13 @@ def replayed(order: Tensor, size: int, replays: int, part: int) -> Tensor:
         first = (part * n_batches + k) // replays * size
         batches.append(filled[first : first + size])
     return torch.cat(batches)[: len(order)]
+
+
+def _around(extension: Extension, step: Step, compute: Callable[[], Tensor]) -> Tensor:
+    """What an extension does around a step, which may be of the caller's own."""
+    loss: object = extension.around(step, compute)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        got = "another shape" if isinstance(loss, Tensor) else type(loss).__name__
+        expected = "the loss from `around`, 0-dimensional"
+        raise bad(f"extension {extension.name}", expected=expected, got=got, remedy="return what compute() gave")
+    return loss
