@@ -1,8 +1,10 @@
 """What a result was computed with: written as before, read strictly, compared where it decides bits."""
 
 import json
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -145,6 +147,42 @@ def test_the_commit_is_that_of_the_tree_that_holds_this_package(
     elsewhere.mkdir(parents=True)
     monkeypatch.setattr("cgro.environment.__file__", str(elsewhere / "environment.py"))
     assert source_commit() is None
+
+
+def test_a_tree_without_its_repository_has_the_commit_that_its_sender_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "src" / "cgro"
+    package.mkdir(parents=True)
+    monkeypatch.setattr("cgro.environment.__file__", str(package / "environment.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert source_commit() is None
+    monkeypatch.setenv("CGRO_COMMIT", "2" * 40)
+    (package / "commit.txt").write_text("$Format:%H$\n")
+    assert source_commit() == "2" * 40 + "-unchecked"
+    (package / "commit.txt").write_text("1" * 40 + "\n")
+    assert source_commit() == "1" * 40 + "-unchecked"
+    (package / "commit.txt").unlink()
+    for text in ("", "main", "2" * 39, "2" * 40 + " and more"):
+        monkeypatch.setenv("CGRO_COMMIT", text)
+        assert source_commit() is None
+
+
+def test_an_archive_says_its_commit(tmp_path: Path) -> None:
+    """As .gitattributes of this project has it."""
+    top = Path(__file__).parent.parent
+    package = tmp_path / "src" / "cgro"
+    package.mkdir(parents=True)
+    for name in (".gitattributes", "src/cgro/commit.txt"):
+        (tmp_path / name).write_bytes((top / name).read_bytes())
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-qm", "first")
+    git(tmp_path, "archive", "-o", "all.tar", "HEAD")
+    with tarfile.open(tmp_path / "all.tar") as archive:
+        written = archive.extractfile("src/cgro/commit.txt")
+        assert written is not None
+        assert re.fullmatch(rb"[0-9a-f]{40}\n", written.read())
 
 
 def test_a_machine_is_a_value() -> None:

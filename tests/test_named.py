@@ -74,6 +74,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_code_of_the_callers_own(module: str) -> None:
     assert made(f"{module}:make:factor=4", factor=2.0, other=3) == 8.0
     assert made(f"{module}:make", factor=2.0) == 4.0
+    with pytest.raises(BadRequest, match="make called with str, factor, got"):
+        build(f"{module}:make:factor=4.5", "--scale", {}, ["x"])
     named = look_up(f"{module}:make:factor=4", "--scale", {})
     assert (named.name, named.parameters) == (f"{module}:make", "factor=4")
 

@@ -221,7 +221,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
         module = importlib.import_module(ELSEWHERE.get(name, f"cgro.commands.{name.replace('-', '_')}"))
         try:
             config = parse(name, module.__doc__ or "", module.Config, argv, getattr(module, "RECIPES", None))
-            _require_alone(name)
+            _require_alone(name, config)
         except SystemExit as done:  # --help
             return int(done.code or 0)
         except BadRequest:  # of the words on the command line, which all processes were given
@@ -237,11 +237,16 @@ def _run(name: str, argv: Sequence[str]) -> int:
             raise BadRequest(in_flags(str(error), config)) from error
 
 
-def _require_alone(name: str) -> None:
+def _require_alone(name: str, config: object) -> None:
     """Refuse several processes where a command has no shares: each would do everything, in one directory."""
     from cgro._check import bad
 
     size = os.environ.get("WORLD_SIZE", "1")
+    if size != "1" and _asks_to_spread(config):
+        remedy = "start it without torchrun: its runs are processes or jobs of their own"
+        raise bad(
+            "--workers, --executor", expected="neither in several processes", got=f"WORLD_SIZE={size}", remedy=remedy
+        )
     if size != "1" and name not in TOGETHER:
         remedy = f"start cgro {name} without torchrun, or unset WORLD_SIZE; of torchrun are {', '.join(TOGETHER)}"
         raise bad("processes", expected="one process", got=f"WORLD_SIZE={size}", remedy=remedy)

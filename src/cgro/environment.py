@@ -49,6 +49,10 @@ DECISIVE = {
 """Where the entries are that decide the last bits of a training, by the name a message gives them."""
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where the driver of NVIDIA says its version."""
+ARCHIVED = "commit.txt"
+"""Into which `git archive` writes its commit, as .gitattributes says."""
+COMMIT = "CGRO_COMMIT"
+"""Environment variable: the commit of a source tree that was copied without its repository."""
 GIT_SECONDS = 5
 """After which git counts as failed. A choice: a repository on a slow network disk."""
 
@@ -287,19 +291,36 @@ def source_commit() -> str | None:
     repository that holds it as src/cgro counts. Variables such as GIT_DIR, which hooks set, point elsewhere and are
     left out; so is core.fsmonitor, a program that `git status` would run.
 
+    A tree that travels without its repository is that of the commit which `git archive` wrote into it, else of the one
+    in the variable `COMMIT`, if its sender set it. Whether files were changed since, nobody can say there.
+
     Returns:
-        The commit, with "-dirty" behind it if files were changed; None for an installed wheel.
+        The commit, with "-dirty" behind it if files were changed, "-unchecked" if that is not known; None for an
+        installed wheel, and where nobody says.
     """
     here = Path(__file__).resolve().parent
     top = _git(here, "rev-parse", "--show-toplevel")
     if top is None or Path(top) / "src" / "cgro" != here:
-        return None
+        return _told_commit(here)
     head = _git(here, "rev-parse", "HEAD")
     if head is None:
-        return None
+        return _told_commit(here)
     if _git(here, "status", "--porcelain", "--", str(here)):
         return f"{head}-dirty"
     return head
+
+
+def _told_commit(here: Path) -> str | None:
+    """The commit of a source tree without a repository, by who packed it."""
+    if here.parent.name != "src":
+        return None
+    texts = [os.environ.get(COMMIT, "")]
+    with contextlib.suppress(OSError):
+        texts.insert(0, (here / ARCHIVED).read_text(errors="replace"))
+    for text in texts:
+        if re.fullmatch(r"[0-9a-f]{40}", text.strip()):
+            return f"{text.strip()}-unchecked"
+    return None
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -93,7 +93,7 @@ def build(
     known = parameters_of(named.factory, skip=len(arguments))
     values = {key: value for key, value in (options or {}).items() if key in known}
     values |= _typed(named.parameters, known, named.name)
-    said = ", ".join(values) or "no parameters"
+    said = ", ".join([*(type(argument).__name__ for argument in arguments), *values]) or "no parameters"
     with current_folder(), one_line_if_it_fails(what, f"{named.name} called with {said}"):
         return named.factory(*arguments, **values)
 

@@ -27,8 +27,9 @@ from cgro._progress import loudness
 from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_json_object, read_text, read_yaml_mapping
 from cgro.results import Summary, read_summary
+from cgro.results.reading import S, Unsaved, plain_result
 from cgro.results.records import Json
-from cgro.results.summaries import BY_COMMAND, S, Unsaved, plain_result
+from cgro.results.summaries import BY_COMMAND
 from cgro.rows import check_error, read_rows
 from cgro.seal import check_files, digest_of_summary, digests_of_checkpoints, digests_of_files, entry, sealed
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic

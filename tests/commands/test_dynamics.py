@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from cgro.cli import main
-from cgro.commands.dynamics import STATEMENTS, Config, parse_sweep, run, setting_of, statement_of
-from cgro.dynamics import PRESETS, theorem_radius_ratio
+from cgro.commands.dynamics import STATEMENTS, Config, parse_sweep, run, statement_of
+from cgro.dynamics import PRESETS
 from cgro.report.dynamics import filters_gif
 from cgro.runs import Run
 
@@ -115,18 +115,6 @@ def test_sweep_writes_a_row_a_cell_and_resumes(tmp_path, sweep):
     again = run(config).rows()
     assert again[0]["signal_margin"] == [99.0, 99.0]
     assert again[1:] == rows[1:]
-
-
-def test_scales_follow_the_dimension_unless_given():
-    setting = setting_of(Config(patch_dim=400))
-    assert setting.strength == pytest.approx(400**0.249)
-    assert setting.radius_ratio == pytest.approx(theorem_radius_ratio(400))
-    assert setting.lr == pytest.approx(0.3 / setting.strength**2)
-    assert setting_of(Config(signal_strength=2.0, radius=3.0)).radius_ratio == 1.5
-    assert setting_of(Config(preset="table2", patch_dim=50)).radius_ratio == PRESETS["table2"].radius_ratio
-    assert setting_of(Config(preset="table2", robust_weight=0)).robust_weight == 0
-    for name, preset in PRESETS.items():
-        assert setting_of(Config(preset=name)) == preset
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from cgro.commands._target import (
     load_teacher,
     prepare,
     rule_for,
-    settings_of,
-    trained,
     warned_checks,
 )
 from cgro.commands._training import Config as TrainConfig
@@ -26,7 +24,6 @@ from cgro.definitions import ThreatModel, clean_error
 from cgro.models import build
 from cgro.runs import Run
 from cgro.training.weights import read_weights
-from cgro.trust import Untrusted
 
 TINY = ["--data", "digits", "--n-train", "100", "--n-test", "50", "--model", "mlp", "--width", "8", "--radius", "0.1",
         "--attack", "pgd1", "--eval-attack", "pgd1", "--epochs", "2", "--keep-every", "1", "--device", "cpu"]  # fmt: skip
@@ -74,29 +71,6 @@ def test_a_bare_checkpoint_is_what_the_options_say(run: Run, tmp_path: Path) -> 
         load_target(file, BARE)
     with pytest.raises(BadRequest, match="does not exist"):
         load_target(tmp_path / "gone", BARE)
-
-
-def test_only_one_run_of_cgro_train_is_one(run: Run, tmp_path: Path) -> None:
-    several = tmp_path / "seeds"
-    words = [w if w != "2" else "1" for w in TINY]
-    assert main(["train", *words, "--seeds", "2", "--out", str(several)]) == 0
-    with pytest.raises(BadRequest, match="of several seeds name one"):
-        trained(several)
-    assert main(["data", "digits", "--out", str(tmp_path / "data")]) == 0
-    with pytest.raises(BadRequest, match="expected one run of cgro train, got .* of cgro data"):
-        trained(tmp_path / "data", "--clean")
-
-
-def test_code_that_a_run_names_needs_trust(run: Run, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(run.path, tmp_path / "run"))
-    text = (copy / "config.yaml").read_text()
-    for name in ("config.yaml", "environment.json"):
-        (copy / name).write_text((copy / name).read_text().replace("mlp", "their_module:Net"))
-    assert text != (copy / "config.yaml").read_text()
-    (copy / "summary.json").unlink()
-    with pytest.raises(Untrusted, match="their_module:Net"):
-        settings_of(Run.open(copy))
-    assert settings_of(Run.open(copy), trust="their_module:Net").model == "their_module:Net"
 
 
 def test_a_teacher_is_the_network_of_a_run_on_the_same_task(run: Run, tmp_path: Path) -> None:

@@ -79,10 +79,21 @@ def test_a_request_to_one_process_stops_all_after_the_same_step(tmp_path: Path) 
     assert not Run.open(tmp_path / "run").finished
 
 
-def test_several_seeds_are_several_calls(tmp_path: Path) -> None:
-    for code, _, told in ends(start(2, *SETTINGS, "--seeds", "2", "--out", str(tmp_path / "run"))):
-        assert code == 2
-        assert "--seeds: expected 1 in several processes, got 2" in told
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--seeds", "2"), "--seeds: expected 1 in several processes, got 2"),
+        (("--lr", "-1"), "--lr: expected a finite number"),
+        (("--seeds", "2", "--workers", "2"), "--workers, --executor: expected neither in several processes"),
+    ],
+)
+def test_what_does_not_fit_is_told_once(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    (first, _, said), (second, silent, errors) = ends(start(2, *SETTINGS, *words, "--out", str(tmp_path / "run")))
+    assert (first, second) == (2, 2), errors
+    assert told in said
+    assert said.count("\n") == 1
+    assert (silent, errors) == ("", "")
+    assert not (tmp_path / "run").exists()
 
 
 SIZES = (2, 4)

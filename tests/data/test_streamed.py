@@ -68,6 +68,23 @@ def test_a_split_answers_alike(source: str) -> None:
         assert torch.equal(a.part(rows[:2]).raw, b.to(torch.device("cpu")).part(rows[:2]).raw)
 
 
+def test_a_training_holds_no_part_as_a_whole(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that is streamed may not fit; all images at once are refused then."""
+    _, data = both(source, validation=0.2)
+
+    def refuse(images: Streamed) -> torch.Tensor:
+        raise AssertionError("all images at once")
+
+    monkeypatch.setattr(Streamed, "all", refuse)
+    model = build("mlp", data.shape, data.n_outputs, width=8)
+    for compiling in ("auto", "no"):
+        recipe = Recipe(epochs=1, batch_size=4)
+        trajectory = fit(
+            model, data, Adversarial(ATTACK), recipe, evaluation=Evaluation(ATTACK, n=7), compiling=compiling
+        )
+        assert len(trajectory.steps) == 1
+
+
 @pytest.mark.parametrize(
     "recipe", [Recipe(epochs=2, batch_size=4, augment="crop1-flip"), Recipe(epochs=2, batch_size=5)]
 )

@@ -5,7 +5,7 @@ import pytest
 from cgro.diagnosis.measured import FILE, MeasuredComparison, MeasuredRemedy, MeasuredTable, measured_sentences, points
 from cgro.diagnosis.remedies import REMEDIES, remedies_for, with_options_of
 from cgro.reading import read_json
-from cgro.results.summaries import read_value
+from cgro.results.reading import read_value
 
 
 def remedy(name: str, effect: str, difference: float | None) -> MeasuredRemedy:

@@ -8,7 +8,7 @@ import pytest
 from tests.cases import refused
 
 from cgro.diagnosis import Curves, read_curves
-from cgro.diagnosis.units import agreed_unit, unit_change, unit_of
+from cgro.diagnosis.units import agreed_unit, require_percent_that_vary, unit_change, unit_of
 
 
 def test_units_come_from_the_whole_range() -> None:
@@ -29,6 +29,25 @@ def test_columns_agree_or_the_caller_says() -> None:
     assert agreed_unit({"a": None}) == "fraction"
     assert agreed_unit({"a": "percent", "b": "fraction"}, told=["b"]) == "percent"
     refused(lambda: agreed_unit({"a": "percent", "b": "fraction", "c": "percent"}), "a, c in percent", "b:fraction")
+
+
+@pytest.mark.parametrize("cell", ["{:.4f}", "{:.4f}%"])
+def test_fractions_that_call_themselves_percent_are_refused(file: Callable[[str], Path], cell: str) -> None:
+    """They would be the accuracies of a network that answers a constant."""
+    clean, robust = accuracy(40) / 50, accuracy(40) / 100
+    name = "acc (%)" if "%" not in cell else "acc"
+    rows = [f"{k},{cell.format(a)},{cell.format(b)}" for k, (a, b) in enumerate(zip(clean, robust, strict=True))]
+    path = file("\n".join([f"epoch,clean test {name},robust test {name}", *rows]))
+    refused(lambda: read_curves(path), f"column clean test {name}: expected percent, as it says", ":fraction")
+    told = {f"{kind}_accuracy/test": f"{kind} test {name}:fraction" for kind in ("clean", "robust")}
+    (curves,) = read_curves(path, told)
+    assert curves["clean_error/test"] == pytest.approx(1 - clean, abs=1e-4)
+
+
+def test_a_constant_answer_in_percent_is_one() -> None:
+    require_percent_that_vary({"acc %": np.array([1.0, 0.97, 1.0]), "robust acc %": np.zeros(3)})
+    require_percent_that_vary({"acc %": np.array([0.2, 90.0]), "robust acc %": np.array([0.0, 0.4])})
+    refused(lambda: require_percent_that_vary({"acc %": np.array([0.2, 0.9, np.nan])}), "acc %", "[0.2, 0.9]")
 
 
 def accuracy(n: int) -> np.ndarray:

@@ -1,10 +1,7 @@
 """The trained networks: shared by name, with the recipes that their names promise."""
 
-import pytest
-
-from cgro.experiments import bound, figure1, figure3, figure4, networks, table1
+from cgro.experiments import bound, evaluations, figure1, figure3, figure4, networks, table1
 from cgro.experiments.networks import configuration
-from cgro.experiments.plan import SCALES, Scale
 
 
 def test_figures_1_3_4_the_bound_and_table_1_read_the_same_networks() -> None:
@@ -26,18 +23,6 @@ def test_variants_differ_from_the_plain_start_in_what_they_are_called_for() -> N
     assert configuration(networks.mnist("smoke", 1, "-warm")[0]).radius_warmup == 1.0  # half of its two epochs
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_the_checkpoint_after_the_drop_is_kept(scale: Scale) -> None:
-    config = configuration(networks.widest(scale)[0])
-    epoch = networks.after_drop(scale)
-    assert epoch % config.keep_every == 0
-    assert networks.drops(config)[0] < epoch <= config.epochs
-    assert epoch - networks.drops(config)[0] <= config.keep_every
-    job = networks.at_epoch(scale, networks.widest(scale)[0], epoch)
-    assert f"epoch-{epoch:04d}.safetensors" in str(job.settings["target"])
-    assert job.settings["n"] == config.final_n
-
-
 def test_standard_networks_are_the_same_without_an_attack() -> None:
     robust = networks.few("cpu")
     for job, standard in zip(robust, networks.standard(robust), strict=True):
@@ -47,13 +32,6 @@ def test_standard_networks_are_the_same_without_an_attack() -> None:
         assert b.attack == "none"
         assert (a.model, a.width, a.n_train, a.seed, a.epochs) == (b.model, b.width, b.n_train, b.seed, b.epochs)
         assert b.keep_every == 0
-
-
-def test_both_evaluations_of_a_network_are_on_the_same_images() -> None:
-    pair = networks.evaluated_twice("cpu", networks.widest("cpu")[0])
-    same = ("target", "n", "data", "seed", "radius")
-    assert [pair.pgd.settings[key] for key in same] == [pair.ensemble.settings[key] for key in same]
-    assert pair.ensemble.settings["attack"] == "ensemble"
 
 
 def test_fewer_seeds_are_planned_where_they_are_asked_for() -> None:
@@ -72,5 +50,5 @@ def test_a_training_is_compressed_in_all_its_parts() -> None:
     changed = {name for name, value in short.settings.items() if value != job.settings[name]}
     assert changed == set(short.free)
     assert configuration(short).recipe().lr_drops == (16, 32)
-    assert networks.kept_after_drop(configuration(short)) == 24
+    assert evaluations.kept_after_drop(configuration(short)) == 24
     assert configuration(networks.compressed(networks.mnist("gpu", 1)[0], 80)).lr_drops == "60"

@@ -15,7 +15,7 @@ from cgro.diagnosis.measured import FILE, MeasuredTable
 from cgro.experiments.what_now import BEGIN, END, command_of, filled, found_in, main, table_of
 from cgro.reading import read_json
 from cgro.results import CompareSummary, Metric
-from cgro.results.summaries import plain_summary, read_value
+from cgro.results.reading import plain_summary, read_value
 from cgro.runs import dump_json
 
 ROOT = Path(__file__).parents[2]

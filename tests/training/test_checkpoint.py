@@ -7,9 +7,10 @@ import pytest
 import torch
 from tests.training.cases import ATTACK, noisy, run_of, small, train
 
+from cgro._check import BadRequest
 from cgro.data import Dataset
 from cgro.models import build, lenet
-from cgro.training import Evaluation, Recipe
+from cgro.training import Evaluation, Extension, Recipe
 from cgro.training.checkpoint import epoch_file, kept_epochs, load_checkpoint, save_checkpoint
 from cgro.training.weights import read_weights
 
@@ -24,6 +25,19 @@ def test_checkpoints_refuse_damage_and_strangers(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ValueError, match="truncated"):
         load_checkpoint(path, model)
+
+
+def test_a_state_that_cannot_be_written_is_refused_by_its_extension(tmp_path: Path) -> None:
+    class Own(Extension):
+        name = "own"
+
+        def state(self) -> dict[str, object]:
+            return {"a": object()}
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(BadRequest, match="extension own: expected a state of tensors, numbers and text"):
+        save_checkpoint(path, small(), None, {}, [Own()])
+    assert not path.exists()
 
 
 class Evil:

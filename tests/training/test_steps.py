@@ -1,10 +1,12 @@
 """Which examples a step has, what is drawn for them, and that a step is not waited for."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from tests.cases import refused
 from tests.training.cases import ATTACK, small
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cgro.data import Dataset, Split
 from cgro.definitions import NoAttack
 from cgro.models import build
-from cgro.training import EMA, TRADES, Adversarial, Free, Recipe, Step, fit, make_fabric
+from cgro.training import EMA, TRADES, Adversarial, Extension, Free, Recipe, Step, fit, make_fabric
 from cgro.training.objectives import Objective
 from cgro.training.registry import EXTENSIONS, extension_by_name
 from cgro.training.steps import Steps
@@ -128,3 +130,18 @@ def test_gradients_that_are_not_finite_end_in_the_outcome(digits: Dataset, clip:
     outcome = fit(small(), digits, singular, Recipe(epochs=3, batch_size=30, clip=clip)).end
     assert outcome.kind == "non_finite"
     assert "epoch 1, step 2" in outcome.reason
+
+
+@pytest.mark.parametrize("given", [None, torch.zeros(2)])
+def test_an_extension_that_loses_the_loss_is_refused_by_its_name(digits: Dataset, given: object) -> None:
+    class Loses(Extension):
+        name = "loses"
+
+        def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+            compute()
+            return given  # type: ignore[return-value]  # the fault
+
+    def call() -> object:
+        return fit(small(), digits, Adversarial(ATTACK), Recipe(epochs=1, batch_size=30), extensions=(Loses(),))
+
+    refused(call, "extension loses: expected the loss from `around`", "return what compute() gave")

@@ -18,11 +18,14 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from safetensors.torch import save_file
+from tests.data.samples import class_folders
 from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.data import Dataset, load
+from cgro.data.images import Images
 from cgro.definitions import PGD, Attack, ThreatModel
+from cgro.models import build
 from cgro.ranks import Ranks, piece_of
 from cgro.runs import Run
 from cgro.training import Evaluation, Extension, Recipe, Step, fit
@@ -184,11 +187,32 @@ def all_cases(ranks: Ranks, folder: Path) -> None:
     if ranks.shared:
         crafted(ranks, folder)
         refusals(ranks, folder)
+        streamed(ranks, folder)
 
 
 def crafted(ranks: Ranks, folder: Path) -> None:
     """The first adversarial examples, along signs, as a part of each batch."""
     train(replace(CHUNKS, accumulate=1), ranks, folder, recipe=replace(RECIPE, epochs=1))
+
+
+def streamed(ranks: Ranks, folder: Path) -> None:
+    """A process decodes its own examples, ahead of their step, and none of the others."""
+    source = class_folders(folder / f"streamed-{ranks.size}-{ranks.number}")
+    data = load(source, stream="yes")
+    whole = Images.decode
+    decoded: list[int] = []
+
+    def counted(images: Images, row: int) -> Tensor:
+        decoded.append(row)
+        return whole(images, row)
+
+    model = build("mlp", data.shape, data.n_outputs, width=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Images, "decode", counted)
+        fit(model, data, parts_of(LOCAL)[0], Recipe(epochs=1, batch_size=8), seed=1, fabric=fabric_of(ranks))
+    sizes = [len(batch) for batch in torch.arange(len(data.train)).split(8)]
+    rows = [Part.of(size, ranks).rows for size in sizes]
+    assert len(decoded) == sum(piece.stop - piece.start for piece in rows), (sizes, decoded)
 
 
 CHUNKS = Case("chunks", "trades:beta=2")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgro._check import bad
-from cgro.experiments import figure3, figure4, memory, networks
+from cgro.experiments import evaluations, figure3, figure4, memory, networks
 from cgro.experiments.plan import Job, Scale, unique
 from cgro.experiments.store import Store
 
@@ -118,9 +118,9 @@ def items(scale: Scale) -> list[Item]:
 def _figure1(scale: Scale, robust: Job, clean: Job) -> list[Item]:
     """The training with all that reads its kept checkpoints, and in a second call what reads the last one."""
     seed = _seed(robust)
-    first: list[Job] = [robust, *networks.evaluated_twice(scale, robust)]
+    first: list[Job] = [robust, *evaluations.evaluated_twice(scale, robust)]
     first += [job for job in figure4.measured(scale) if robust.name in job.reads]
-    first.append(networks.selected_evaluated(scale, robust))
+    first.append(evaluations.selected_evaluated(scale, robust))
     second = [clean]
     for job in (*figure3.measured(scale)["cifar10"], *memory.measured(scale)["cifar10"]):
         if robust.name in job.reads:
@@ -151,13 +151,13 @@ def _widths(scale: Scale) -> list[Item]:
 def _lenets(scale: Scale, width: int, start: str) -> Item:
     jobs: list[Job] = []
     for job in networks.mnist(scale, width, start):
-        jobs += [job, *networks.evaluated_twice(scale, job)]
+        jobs += [job, *evaluations.evaluated_twice(scale, job)]
     words = f"Table 1, LeNet x{width}{start.replace('-', ', ')}, all seeds side by side"
     return Item(f"e-x{width}{start}", words, tuple(jobs), SHORT_RESERVE, SIDE_BY_SIDE)
 
 
 def _trained(scale: Scale, name: str, words: str, job: Job) -> Item:
-    jobs = (job, *networks.evaluated_twice(scale, job), networks.selected_evaluated(scale, job))
+    jobs = (job, *evaluations.evaluated_twice(scale, job), evaluations.selected_evaluated(scale, job))
     return Item(name, f"{words}, seed {_seed(job)}", jobs, SHORT_RESERVE)
 
 

@@ -247,12 +247,17 @@ def searches(table: Table, n: int) -> None:
     table.measure("PGD-10", calls, n)
 
 
+def _an_epoch(table: Table) -> tuple[int, Dataset, PGD, Recipe]:
+    """Batch size, images, attack and loop of the rows on epochs."""
+    n = table.scale.batches[0]
+    recipe = Recipe(epochs=1, batch_size=n, optimizer="sgd", lr=0.0, augment="crop-flip")
+    attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)
+    return n, table.data(n * table.scale.n_steps), attack, recipe
+
+
 def epochs(table: Table, name: str = "preactresnet") -> None:
     """`fit` by step precision, eager and captured, and the loop that everyone writes."""
-    n = table.scale.batches[0]
-    data = table.data(n * table.scale.n_steps)
-    attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)
-    recipe = Recipe(epochs=1, batch_size=n, optimizer="sgd", lr=0.0, augment="crop-flip")
+    n, data, attack, recipe = _an_epoch(table)
     calls: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16"):
         fabric = make_fabric(str(table.device), precision=precision)
@@ -278,10 +283,7 @@ def _eager_fit(model: nn.Module, data: Dataset, attack: PGD, recipe: Recipe, fab
 
 def compiled_epochs(table: Table) -> None:
     """The steps of `fit` with the network compiled before the capture, by step precision. NOT YET RUN on CUDA."""
-    n = table.scale.batches[0]
-    data = table.data(n * table.scale.n_steps)
-    attack = PGD(ThreatModel("inf", RADIUS), n_steps=10, step_size=2 / 255)
-    recipe = Recipe(epochs=1, batch_size=n, optimizer="sgd", lr=0.0, augment="crop-flip")
+    n, data, attack, recipe = _an_epoch(table)
     calls: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "bfloat16"):
         fabric = make_fabric(str(table.device), precision=precision)

@@ -5,16 +5,15 @@ A run is data that may come from somebody else: nothing it names is imported, re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from cgro._check import bad
-from cgro.commands._admission import admit
 from cgro.commands._common import say_remarks
-from cgro.commands._options import Precision, fits, option, options_of
+from cgro.commands._options import Precision, option
+from cgro.commands._settings import BareCheckpoint, described, is_watched, trained, watched
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
 from cgro.data import Dataset, Split, load
@@ -22,33 +21,14 @@ from cgro.data.hub import NotCached
 from cgro.definitions import DEFAULT_RULE, FOUR, Attack, ErrorRate, ThreatModel, VerdictRule, attack_by_name
 from cgro.diagnosis import Check, quick_lint
 from cgro.models import build, fast_layout
-from cgro.results import Metric, SeedsSummary, Summary, TrainSummary
+from cgro.results import Metric
 from cgro.runs import Run, say
-from cgro.training.checkpoint import LAST, checkpoint_of, kept_epochs, read_run_weights
+from cgro.training.checkpoint import checkpoint_of, kept_epochs, read_run_weights
 from cgro.training.weights import load_file, load_weights, weights_inside
-from cgro.trust import CommandLine, Received, Trust
+from cgro.trust import Trust
 
 LINT_N = 128
 """Test examples of the checks beside an evaluation. A choice, as in the lint."""
-
-
-USED_IN_TRAINING = ("objective", "extension")
-"""Settings of a run that only training on builds: an evaluation needs no trust in the code that they name."""
-
-
-class BareCheckpoint(Protocol):
-    """Options that describe a checkpoint without a run."""
-
-    data: str
-    classes: str | None
-    model: str
-    width: int | None
-    weights: str | None
-    image_size: int | None
-    seed: int
-    device: str
-    threads: int | None
-    precision: Precision
 
 
 @dataclass(kw_only=True)
@@ -209,49 +189,6 @@ def load_target(
     return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path}, options.weights)
 
 
-def is_watched(run: Run) -> bool:
-    """Whether a run was written by `cgro.Monitor` in a training loop of others.
-
-    Args:
-        run: any.
-
-    Returns:
-        True if so: its network and data were objects of that loop, and no name says how to make them again.
-    """
-    return run.config.get("command") == "monitor"
-
-
-def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None, trust: Trust) -> TrainConfig:
-    """The settings of a run, with the network and data that the caller names where it was written by `cgro.Monitor`.
-
-    Args:
-        run: of cgro train or `cgro.Monitor`.
-        settings: that it has.
-        model: that the caller names; None for the one that the run names.
-        data: likewise.
-        trust: what stands on the command line.
-
-    Returns:
-        Settings that `prepare` takes.
-
-    Raises:
-        BadRequest: network or data are named neither here nor in the run.
-    """
-    if not is_watched(run):
-        return settings
-    chosen: dict[str, str] = {}
-    for name, asked in (("model", model), ("data", data)):
-        # A default is not what the loop had: on a command line only a name that stands there counts.
-        if asked is not None and (not isinstance(trust, CommandLine) or asked in trust.names):
-            chosen[name] = asked
-        elif getattr(settings, name) == "unknown":
-            remedy = "add --model package.module:name and --data NAME: what the loop trained, and on what"
-            raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
-    if run.config.get("normalize") is not None:
-        say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
-    return replace(settings, **chosen)  # type: ignore[arg-type]
-
-
 def load_teacher(run: str, student: TrainConfig, what: str) -> torch.nn.Module:
     """The network of a run that another training learns from.
 
@@ -276,32 +213,6 @@ def load_teacher(run: str, student: TrainConfig, what: str) -> torch.nn.Module:
     return Target(settings, found, {"last": checkpoint_of(found)}).load()[1]
 
 
-def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:
-    """The settings of a bare checkpoint.
-
-    Args:
-        options: what the caller says of it.
-        p: norm of the threat.
-        radius: of the threat.
-
-    Returns:
-        Settings that `prepare` takes.
-    """
-    return TrainConfig(
-        data=options.data,
-        classes=options.classes,
-        model=options.model,
-        width=options.width,
-        image_size=options.image_size,
-        p=p,
-        radius=radius,
-        seed=options.seed,
-        device=options.device,
-        threads=options.threads,
-        precision=options.precision,
-    )
-
-
 def every_checkpoint(target: Target) -> Target:
     """The same run with the checkpoints that training kept before the last one.
 
@@ -324,81 +235,6 @@ def every_checkpoint(target: Target) -> Target:
             remedy="train with checkpoints every k epochs, or leave --per-epoch out",
         )
     return replace(target, checkpoints={**kept, **target.checkpoints})
-
-
-def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) -> tuple[Run, TrainConfig]:
-    """One finished run of cgro train, and its settings.
-
-    Args:
-        path: of the run.
-        name: what the path was given as, for the message.
-        trust: see `settings_of`.
-
-    Returns:
-        The run, and settings that `prepare` takes.
-
-    Raises:
-        BadRequest: no run, one of another command, or a folder of several seeds.
-        Untrusted: see `settings_of`.
-    """
-    run = Run.open(path)
-    result = run.read(Summary)
-    if isinstance(result, SeedsSummary) or not isinstance(result, TrainSummary):
-        raise bad(
-            name or str(run.path),
-            expected="one run of cgro train",
-            got=f"{run.path} of cgro {result.command}",
-            remedy="of several seeds name one, DIR/seed-S",
-        )
-    if run.unchecked:
-        say(f"{run.path}: written before runs had digests; its files are read unchecked")
-    return run, settings_of(run, trust=trust)
-
-
-def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
-    """The settings of a run of cgro train, of this version or of an older one with fewer or more options.
-
-    A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a
-    data set of the hub that the cache does not have fetched. Of `USED_IN_TRAINING` that is asked when it is built.
-
-    Args:
-        run: finished or not.
-        trust: True for all that the run names, or the names that are trusted. A command passes on what its own command
-            line says.
-
-    Returns:
-        Settings that `prepare` takes.
-
-    Raises:
-        Untrusted: the run names code, or a path of data, that is not trusted.
-    """
-    known = {f.name for f in fields(TrainConfig)} - {"trust", "received"}
-    settings = {name: value for name, value in run.config.items() if name in known}
-    # Where training held its images says nothing of this machine, and changes no result.
-    settings.pop("stream", None)
-    received = received_from(run, trust)
-    options = options_of(TrainConfig)
-    now = dict(settings)
-    for name in USED_IN_TRAINING:
-        if name in now and fits(now[name], options[name].hint):
-            del now[name]
-    admit(received, now, TrainConfig, fetch=False)
-    return TrainConfig(**settings, received=received)
-
-
-def received_from(run: Run, trust: Trust) -> Received:
-    """What messages and checks need of a run whose settings are used.
-
-    Args:
-        run: they are read from.
-        trust: what of the names in it may be used.
-
-    Returns:
-        Where the settings come from.
-    """
-    file = run.path / "checkpoints" / LAST
-    stored = file.stat().st_size if file.is_file() else None
-    return Received(str(run.path), trust, stored, run.renamed)
 
 
 def prepare(task: Task) -> tuple[Dataset, torch.nn.Module]:

@@ -16,6 +16,7 @@ from cgro.runs import Run, Unsaved
 from cgro.training import make_fabric
 
 C = TypeVar("C")
+T = TypeVar("T")
 DONE, CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 """Exit codes, as of `cgro.cli`."""
 
@@ -79,31 +80,46 @@ def in_processes(
         if ranks.writes:
             with stopping_alike(ranks):
                 return body(config, ranks)
-        with told("quiet"):
-            return Beside(_ended(config, body, check, ranks))
+        return beside(lambda: _ended(config, body, check, ranks))
+
+
+def beside(work: Callable[[], T]) -> T | Beside:
+    """Do what a process beside the first one has to do, without a word of what the first one tells.
+
+    Args:
+        work: is done.
+
+    Returns:
+        What it gives; an exit code where it ended as the first one did.
+
+    Raises:
+        BadRequest: what this process alone has met.
+    """
+    with told("quiet"):
+        try:
+            return work()
+        except KeyboardInterrupt:
+            return Beside(INTERRUPTED)
+        except BadRequest as error:
+            if TOLD not in getattr(error, "__notes__", ()):
+                raise
+            return Beside(BAD_REQUEST)
 
 
 def _ended(
     config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[..., None] | None, ranks: Ranks
-) -> int:
-    """The exit code of a process beside the first, which is that of the first."""
-    try:
-        with stopping_alike(ranks):
-            result = body(config, ranks).read()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BadRequest as error:
-        if TOLD not in getattr(error, "__notes__", ()):
-            raise
-        return BAD_REQUEST
+) -> Beside:
+    """The end of a process beside the first, which is that of the first."""
+    with stopping_alike(ranks):
+        result = body(config, ranks).read()
     try:
         if check is not None:
             check(config, result)
     except CheckFailed:
-        return CHECK_FAILED
+        return Beside(CHECK_FAILED)
     except BadRequest:
-        return BAD_REQUEST
-    return DONE
+        return Beside(BAD_REQUEST)
+    return Beside(DONE)
 
 
 def device_for(name: str, ranks: Ranks) -> torch.device:

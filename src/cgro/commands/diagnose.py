@@ -20,7 +20,7 @@ without it the verdict comes from the run's numbers and the lint is left out."""
 
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,14 +29,15 @@ import torch
 from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
-from cgro.commands._target import Target, is_watched, prepare, settings_of, watched
+from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
+from cgro.commands._settings import is_watched, settings_of, watched
+from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
 from cgro.definitions import FOUR, ErrorRate, Label, ThreatModel, attack_by_name
 from cgro.definitions.rounds import alike
 from cgro.diagnosis import (
     Check,
-    Column,
     Curves,
     Diagnosis,
     diagnose,
@@ -56,20 +57,16 @@ from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
     DiagnoseSummary,
     DiagnosisRecord,
-    Measured,
-    Metric,
     OutcomeRecord,
     ThreatRecord,
-    VerdictRecord,
-    commonest,
 )
 from cgro.runs import Run, Unsaved, say
 from cgro.training.checkpoint import checkpoint_of
 from cgro.training.weights import Series, checkpoint_series, is_weights, load_file
 from cgro.trust import Untrusted
 
-NOT_RUN = "Evaluation lint: "
-"""How a finding begins that says why there is no lint."""
+__all__ = ["Config", "check", "describe", "of_run", "run"]
+
 NOT_NAMED = "not run; cgro.Monitor records weights alone: add --model package.module:name and --data NAME"
 
 NEXT = "cgro report {run}"
@@ -398,15 +395,8 @@ def _fit_all(model: torch.nn.Module, series: Series, entry: str | None) -> list[
 
 
 def _measured_errors(point: Diagnosis) -> dict[str, ErrorRate]:
-    errors = {key: metric.error for key, metric in _errors_of(point).items()}
+    errors = {key: metric.error for key, metric in errors_of(point).items()}
     return {key: error for key, error in errors.items() if error is not None}
-
-
-def _errors_of(diagnosis: Diagnosis) -> dict[str, Metric]:
-    """The errors that a diagnosis of weights measured; none of a log."""
-    errors = diagnosis.evidence.get("errors", {})
-    assert isinstance(errors, Mapping)
-    return {key: Metric.of(entry) for key, entry in errors.items()}
 
 
 def _finish(
@@ -415,7 +405,7 @@ def _finish(
     """Write rows, summary and figure, in the first process."""
     rows: list[dict[str, float]] = []
     for part, (one, diagnosis) in enumerate(zip(curves, found, strict=False)):
-        rows += _rows(one, diagnosis, part)
+        rows += rows_of(one, diagnosis, part)
     threat = None
     if config.radius is not None:
         threat = ThreatRecord.of(ThreatModel(config.p, config.radius).to_dict())
@@ -427,8 +417,8 @@ def _finish(
         seed=config.seed,
         threat=threat,
         outcome=OutcomeRecord(kind="completed", reason=reason),
-        verdict=_verdict(found),
-        metrics=_metrics(found[0]),
+        verdict=verdict_of(found),
+        metrics=metrics_of(found[0]),
         diagnoses=[DiagnosisRecord.of(diagnosis.to_dict()) for diagnosis in found],
     )
     with alike(ranks):
@@ -437,117 +427,3 @@ def _finish(
                 done.write_rows(rows)
             done.finish(result, diagnosis_figure)
     return done or Unsaved(result)
-
-
-def _rows(curves: Curves, diagnosis: Diagnosis, part: int) -> list[dict[str, float]]:
-    """Rows of one training, with the fitted valley."""
-    valley: dict[float, float] = {}
-    if diagnosis.rise is not None:
-        valley = dict(zip(diagnosis.rise.epochs.tolist(), diagnosis.rise.fit.tolist(), strict=True))
-    if diagnosis.phase is not None:
-        rise = diagnosis.phase.rise
-        valley |= dict(zip(rise.epochs.tolist(), rise.fit.tolist(), strict=True))
-    rows = curves.rows()
-    for row in rows:
-        row["part"] = part
-        epoch = row["epoch"]
-        if epoch in valley:
-            row["valley"] = valley[epoch]
-    return rows
-
-
-def _verdict(found: Sequence[Diagnosis]) -> VerdictRecord:
-    """Of one training its own; of several seeds the commonest label."""
-    if len(found) == 1:
-        return VerdictRecord(label=found[0].label, reason=found[0].reason, scope=found[0].scope)
-    labels = [diagnosis.label for diagnosis in found]
-    label, sentence = commonest(labels)
-    rise = Measured.of([100 * diagnosis.rise.size for diagnosis in found if diagnosis.rise])
-    spread = ""
-    if rise.n > 1:
-        spread = f"; rise {rise.mean:.2f} points (sd {rise.sd:.2f})"
-    first = next(diagnosis for diagnosis in found if diagnosis.label == label)
-    text = f"{sentence}{spread}. First such seed: {first.reason}"
-    return VerdictRecord(label=label, reason=text, scope=first.scope, per_seed=labels)
-
-
-def _metrics(first: Diagnosis) -> dict[str, Metric]:
-    """Of the first seed: errors by each rule of selection, and the rise."""
-    metrics = _errors_of(first)
-    part = first.evidence.get("held_out", "test")
-    if first.selection is not None:
-        selected = {
-            f"selected_on_{part}": first.selection.on_test,
-            "selected_on_validation": first.selection.on_validation,
-            "last": first.selection.last,
-            "last_five": first.selection.last_five,
-        }
-        for name, chosen in selected.items():
-            if chosen is not None:
-                metric = Metric(value=chosen.robust_error, epoch=chosen.epoch)
-                metrics[f"robust_error/{part}@{name}"] = metric
-    rise = first.rise
-    if rise is not None:
-        metric = Metric(value=rise.size, interval=rise.interval, p_value=rise.p_value)
-        metrics[f"rise/robust_error/{part}"] = metric
-    return metrics
-
-
-def not_run(findings: Sequence[str]) -> list[str]:
-    """Why a lint was left out, if something was not trusted.
-
-    Args:
-        findings: of a diagnosis.
-
-    Returns:
-        The findings that say so.
-    """
-    return [text for text in findings if text.startswith(NOT_RUN)]
-
-
-def describe(result: DiagnoseSummary) -> str:
-    """The verdict, its sentences, what was read, the lint and the remedies.
-
-    Args:
-        result: of `run`.
-
-    Returns:
-        Lines for the terminal.
-    """
-    first = result.diagnoses[0]
-    assert result.verdict is not None, "every diagnosis has one"
-    lines = [f"{result.verdict.label}: {result.verdict.reason}"]
-    findings = [f"- {text}" for text in first.findings if not text.startswith(NOT_RUN)]
-    n_epochs = first.evidence.get("n_epochs", 0)
-    read = [f"- {Column(**column).sentence(n_epochs)}" for column in first.evidence.get("columns", ())]
-    remedies = [f"- {text}" for text in first.remedies]
-    blocks = {
-        "": findings,
-        "Read:": read,
-        "Not run:": not_run(first.findings),
-        "Lint:": _lint_lines(first),
-        "What helps:": remedies,
-    }
-    for head, block in blocks.items():
-        if not block:
-            continue
-        lines.append("")
-        if head in ("Read:", "What helps:"):
-            lines.append(head)
-        lines += block
-    return "\n".join(lines)
-
-
-def _lint_lines(first: DiagnosisRecord) -> list[str]:
-    """What the lint found, or why there is none."""
-    if first.lint:
-        warnings = [check for check in first.lint if check.status == "WARN"]
-        lines = [f"Evaluation lint: {len(first.lint) - len(warnings)} PASS, {len(warnings)} WARN"]
-        for check in warnings:
-            lines.append(f"  WARN {check.name}: {check.finding}. {check.meaning} To do: {check.remedy}.")
-        return lines
-    if first.evidence.get("errors") or not_run(first.findings):
-        return []
-    if first.evidence.get("columns"):
-        return ["Evaluation lint: not run; a log has no weights to attack, so its robust errors are taken on trust."]
-    return ["Evaluation lint: not run; it was left out (--lint-n)."]

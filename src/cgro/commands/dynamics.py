@@ -26,28 +26,24 @@ from typing import Any, get_args
 import msgspec.structs
 import numpy as np
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count, one_of
 from cgro._progress import progress
-from cgro.commands._common import Output, Seeded, Spreading, begin, lines_of, option
-from cgro.commands._sweep import DATA, NUMBERS, course_of, parse_cells, parse_sweep, row_of_cell
-from cgro.data.patches import PatchData
+from cgro.commands._common import begin, lines_of
+from cgro.commands._simulation import Config, setting_of, stop_rule
+from cgro.commands._sweep import course_of, parse_cells, parse_sweep, row_of_cell
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
 from cgro.dynamics import (
     CALIBRATED,
-    PRESETS,
     Backend,
-    LossBelow,
     Setting,
     Simulation,
-    StopRule,
     compare,
     detect_stages,
     full_ball_errors,
     sample_threshold,
     simulate,
     summarize_stages,
-    theorem_radius_ratio,
     unseen_errors,
 )
 from cgro.dynamics.remedied import simulate_remedied
@@ -66,7 +62,6 @@ from cgro.runs import Run
 from cgro.trajectory import Outcome, Trajectory
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-TRAINING = (*NUMBERS, "activation", "adversary")
 FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 40 gradient steps from each start
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it. Up to the "
@@ -83,45 +78,6 @@ FULL_BALL_STATEMENT = (
     "docs/full_ball.md. Stages and theory above speak of the adversary along w*."
 )
 """In the place of a preset's statement, which speaks of the adversary along w*."""
-
-
-@dataclass(kw_only=True)
-class Config(Output, Seeded, Spreading):
-    """Options of `cgro dynamics`. A parameter left out is the preset's."""
-
-    preset: str = option("theorem", "theorem, table2 (calibrated) or control")
-    patch_dim: int | None = option(
-        None, "d, coordinates of a patch; moves signal_strength, noise_std and lr along", low=1
-    )
-    n_patches: int | None = option(None, "P", low=1)
-    signal_strength: float | None = option(None, "alpha; default d^0.249")
-    noise_std: float | None = option(None, "sigma; default d^-0.509")
-    n_signals: int | None = option(None, "number of orthogonal signal directions", low=1)
-    n_train: int | None = option(None, "N", low=1)
-    n_filters: int | None = option(None, "m", low=1)
-    activation_power: float | None = option(None, "q >= 2")
-    activation: str | None = option(None, "odd: sign(z)|z|^q; halves: signed ReLU^q")
-    init_std: float | None = option(None, "standard deviation of the initial filters; default 0.094 / alpha")
-    radius: float | None = option(None, "delta, in units of the input")
-    radius_ratio: float | None = option(None, "delta / alpha, instead of --radius")
-    robust_weight: float | None = option(None, "lambda in [0, 1]; 0 is standard training")
-    lr: float | None = option(None, "eta; default 0.3 / alpha^2")
-    adversary: str | None = option(None, "restricted (along w*), transfer, l2 or linf (every patch, PGD)")
-    batch_size: int | None = option(None, "examples per step; default all", low=1)
-    full_ball: str | None = option(None, "also attack the final network on every patch: l2 or linf")
-    remedy: str = option(
-        "",
-        "name=value pairs joined by commas: fresh, mixed, share, weight_decay, ema, half_life, smoothing_clean, "
-        "smoothing_attacked, trades, inner; none: plain training with the columns of a remedy",
-    )
-    n_steps: int = option(50_000, "steps of gradient descent", low=1)
-    loss_below: float = option(0.0, "stop when the training loss of all seeds is below this; 0: train to the last step")
-    n_test: int = option(20_000, "unseen examples per seed for the final test errors", low=1)
-    backend: str = option("auto", "direct, gram, law, or auto for the cheapest exact one")
-    threads: int | None = option(None, "seeds at once; default: all cores", low=1)
-    gif: bool = option(False, "also write the filters over time as figures/filters.gif")
-    sweep: str = option("", "name=low:high:count[:log], one or two of them joined by a comma: a phase diagram")
-    cells: str = option("", "of a sweep only these, counted from 0, such as 0:8; a part of a diagram, not drawn")
 
 
 def run(config: Config) -> Run:
@@ -157,37 +113,6 @@ def run(config: Config) -> Run:
         return _single(config, whole, setting)
 
 
-def setting_of(config: Config) -> Setting:
-    """The preset with the parameters that were given; scales that follow from d follow it.
-
-    Args:
-        config: the options; one that is None is the preset's.
-
-    Returns:
-        The setting.
-
-    Raises:
-        BadRequest: an unknown preset, both radii, a value out of range.
-    """
-    base = PRESETS[one_of(config.preset, "--preset", PRESETS)]
-    data = PatchData(**{"patch_dim": base.data.patch_dim, **_given(config, DATA)})
-    training = _given(config, TRAINING)
-    if config.radius is not None:
-        if "radius_ratio" in training:
-            raise bad("--radius", expected="one of --radius and --radius-ratio", got="both")
-        training["radius_ratio"] = number(config.radius, "--radius", low=0.0) / data.signal_strength
-    elif config.patch_dim is not None and config.preset not in CALIBRATED:
-        training.setdefault("radius_ratio", theorem_radius_ratio(data.patch_dim))
-    training = {"lr": None, "init_std": None, **training}
-    return replace(base, data=data, **training)
-
-
-def _given(config: Config, names: Sequence[str]) -> dict[str, Any]:
-    """The options that have a value."""
-    values = {name: getattr(config, name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
     seeds = range(config.seed, config.seed + config.seeds)
     backend = "direct" if config.full_ball else one_of(config.backend, "--backend", BACKENDS)
@@ -198,7 +123,7 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
                 parse_remedy(config.remedy),
                 seeds=seeds,
                 n_steps=config.n_steps,
-                stop_when=_stop_rule(config),
+                stop_when=stop_rule(config),
                 progress=update,
             )
         else:
@@ -208,17 +133,12 @@ def _single(config: Config, whole: Run, setting: Setting) -> Run:
                 n_steps=config.n_steps,
                 backend=backend,
                 threads=config.threads or os.cpu_count() or 1,
-                stop_when=_stop_rule(config),
+                stop_when=stop_rule(config),
                 progress=update,
             )
     whole.write_rows(rows_of(trained))
     whole.finish(result_of(config, setting, trained), partial(_draw, config))
     return whole
-
-
-def _stop_rule(config: Config) -> StopRule:
-    """No loss is below 0, so that the default trains to the last step."""
-    return LossBelow(config.loss_below)
 
 
 BY_SEED = (
@@ -507,7 +427,7 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
             n_steps=config.n_steps,
             n_records=RECORDS_OF_REMEDY,
             n_test=min(config.n_test, 2000),
-            stop_when=_stop_rule(config),
+            stop_when=stop_rule(config),
         )
         row = row_of_cell(setting, trained, cell) | course_of(trained)
         return {**row, "outcome": outcome_of(trained.outcomes).kind}
@@ -519,7 +439,7 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
         threads=config.threads or os.cpu_count() or 1,
         n_records=40,
         n_test=min(config.n_test, 2000),
-        stop_when=_stop_rule(config),
+        stop_when=stop_rule(config),
     )
     return {**row_of_cell(setting, trained, cell), "outcome": outcome_of(trained.outcomes).kind}
 

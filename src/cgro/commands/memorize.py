@@ -231,7 +231,8 @@ def _clean_model(config: Config, data: Dataset, threat: ThreatModel) -> torch.nn
 
 def _from_run(config: Config, data: Dataset) -> torch.nn.Module:
     """The last network of a run of `cgro train`, which must have been trained for the same task."""
-    from cgro.commands._target import Target, network, trained
+    from cgro.commands._settings import trained
+    from cgro.commands._target import Target, network
     from cgro.training.checkpoint import checkpoint_of
 
     source, settings = trained(config.clean_model or "", "--clean-model", trust=config.trust)

@@ -25,7 +25,8 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
-from cgro.commands._target import Target, is_watched, prepare, trained, watched
+from cgro.commands._settings import is_watched, trained, watched
+from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split

@@ -23,6 +23,7 @@ import msgspec
 from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
 from cgro.commands._common import Telling, Trusting, option
+from cgro.commands._diagnosed import not_run
 from cgro.report.card import Valley, read_card, read_summary_of
 from cgro.report.page import html
 from cgro.report.pictures import KEPT_BY, read_pictures
@@ -161,6 +162,6 @@ def describe(result: Mapping[str, object]) -> str:
             del texts[1]
         lines.append(": ".join(map(one_line, texts)))
         if card.diagnosis is not None:
-            for text in diagnose.not_run(card.diagnosis.findings):
+            for text in not_run(card.diagnosis.findings):
                 lines.append(f"  {one_line(text)}")
     return "\n".join([*lines, "", str(answer.report)])

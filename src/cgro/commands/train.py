@@ -29,49 +29,28 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
-from cgro._progress import told
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
-from cgro.commands._target import (
-    metrics_of,
-    network,
-    prepare,
-    received_from,
-    rule_for,
-    settings_of,
-    trained,
-    warned_checks,
-)
-from cgro.commands._together import Beside, begun_by_first
+from cgro.commands._final import evaluate, final_errors, is_evaluated, selected_errors
+from cgro.commands._settings import received_from, settings_of, trained
+from cgro.commands._target import network, prepare
+from cgro.commands._together import INTERRUPTED, Beside, begun_by_first, beside
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
-from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
-from cgro.diagnosis import faults, point_with_lint
-from cgro.models import n_parameters
+from cgro.definitions import Attack, NoAttack, attack_by_name
+from cgro.definitions.rounds import alike
 from cgro.ranks import ALONE, Ranks, joined, launched
 from cgro.report.training import adversarial_grid, learning_curves
-from cgro.results import (
-    DatasetRecord,
-    Metric,
-    ModelRecord,
-    OutcomeRecord,
-    SelectedEpoch,
-    Summary,
-    ThreatRecord,
-    TrainSummary,
-    VerdictRecord,
-)
-from cgro.runs import Run, dump_json, read_json, say, write_arrays, write_atomic
-from cgro.training import Adversarial, Evaluation, errors_on, evaluated, fit, make_fabric, shares_on, step_cost
+from cgro.results import Summary
+from cgro.runs import Run, dump_json, read_json, say, write_atomic
+from cgro.training import Adversarial, Evaluation, evaluated, fit, make_fabric, step_cost
 from cgro.training.alignment import alignment_probes
-from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
 from cgro.training.compiling import OPTIONS
 from cgro.training.extensions.base import prepare_extensions
 from cgro.training.fabric import PRECISIONS, step_precision
@@ -104,8 +83,6 @@ __all__ = [
 
 NEXT = "cgro diagnose {run}"
 """Mostly follows; see `cgro.cli` and `next_of`."""
-INTERRUPTED = 130
-"""Exit code, as of `cgro.cli`."""
 FEW_FOR_VALIDATION = 50
 """Examples below which a validation part is remarked on. A choice: the standard error is 7 points there."""
 
@@ -133,16 +110,13 @@ def run(config: Config) -> Run | Beside:
 
 def _in_several(config: Config) -> Run | Beside:
     """One seed, in a process that was started with others."""
-    if config.seeds != 1:
-        raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
     device = "cpu"
     if config.device != "cpu" and torch.cuda.is_available():
         device = "cuda"
     with joined(device) as ranks, stopping_after(config.max_seconds):
         if ranks.writes:
             return _trained(config, config.out, ranks)
-        with told("quiet"):
-            return _trained(config, config.out, ranks)
+        return beside(lambda: _trained(config, config.out, ranks))
 
 
 def _as_before(config: Config) -> Config:
@@ -169,17 +143,22 @@ def _one(config: Config, path: str | Path | None) -> Run:
 
 
 def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Beside:
-    recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
-    attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
-    evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
-    make_fabric(config.device, precision=config.train_precision, track=config.track)
-    one_of(config.compile, "--compile", OPTIONS)
-    data, model = prepare(replace(config, stream=_stream(config, path)))
-    (chosen,) = ranks.of_first([PRECISIONS.index(_step_precision(config, path, model))])
+    with alike(ranks):
+        if ranks.shared and config.seeds != 1:
+            raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
+        recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
+        attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
+        evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
+        make_fabric(config.device, precision=config.train_precision, track=config.track)
+        one_of(config.compile, "--compile", OPTIONS)
+        data, model = prepare(replace(config, stream=_stream(config, path)))
+        precision = _step_precision(config, path, model)
+    (chosen,) = ranks.of_first([PRECISIONS.index(precision)])
     config = replace(config, train_precision=PRECISIONS[chosen])
     if data.on_disk:
         config = replace(config, stream="yes")
-    prepare_extensions(extensions, model, recipe, data, data.train)
+    with alike(ranks):
+        prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begun_by_first(begin("train", config, path), ranks) as run:
         folder = None if run is None else run.path
@@ -227,25 +206,10 @@ def _beside(
     """What a process beside the first does of the final evaluation: its share of every count."""
     if trajectory.end.kind == "interrupted":
         return Beside(INTERRUPTED)
-    if _is_evaluated(trajectory):
-        _errors(config, data, model, attack, ranks)
-        _selected(config, data, model, attack, None, ranks)
+    if is_evaluated(trajectory):
+        final_errors(config, data, model, attack, ranks)
+        selected_errors(config, data, model, attack, None, ranks)
     return Beside(0)
-
-
-def _is_evaluated(trajectory: Trajectory) -> bool:
-    return trajectory.end.ok or trajectory.end.kind == "collapsed"
-
-
-def _errors(
-    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, ranks: Ranks
-) -> dict[str, ErrorRate]:
-    """Final errors on the training and test parts."""
-    device = next(model.parameters()).device
-    errors: dict[str, ErrorRate] = {}
-    for name, part in (("train", data.train), ("test", data.test)):
-        errors |= errors_on(model, part.to(device), attack, config.final_n, name, ranks=ranks)
-    return errors
 
 
 def next_of(config: Config) -> str:
@@ -356,105 +320,6 @@ def keep_given(given: Mapping[str, str], run: Run) -> None:
                 raise bad(name, expected=expected, got="another, or none", remedy=remedy)
     if given:
         write_atomic(path, dump_json(dict(given)))
-
-
-def evaluate(
-    config: Config,
-    data: Dataset,
-    model: torch.nn.Module,
-    attack: Attack,
-    trajectory: Trajectory,
-    run: Run,
-    ranks: Ranks = ALONE,
-) -> TrainSummary:
-    """The final evaluation, the verdict and the example images.
-
-    Args:
-        config: the options.
-        data: its training and test parts are evaluated.
-        model: the trained network, in eval mode.
-        attack: of the evaluation.
-        trajectory: the epochs.
-        run: takes the examples.
-        ranks: the processes, which share the counting.
-
-    Returns:
-        The summary; without errors where training broke off.
-    """
-    device = next(model.parameters()).device
-    outcome, verdict, metrics = trajectory.end, None, {}
-    if _is_evaluated(trajectory):
-        errors = _errors(config, data, model, attack, ranks)
-        shares = shares_on(model, data.test.to(device), config.final_n)
-        attacked = config.attack != "none" and config.robust_weight != 0
-        found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
-        checks = warned_checks(model, data.test.to(device), config.threat())
-        verdict = VerdictRecord.of(point_with_lint(found, checks).to_dict())
-        if outcome.kind == "collapsed" and faults(checks):
-            # Its reason would advise a warm-up of the radius, which mends no evaluation.
-            outcome = replace(outcome, reason="the network answers one class; mend the evaluation before the training")
-        metrics = metrics_of(errors, attack, config.eval_attack)
-        save_examples(model, data, attack, run)
-        metrics |= _selected(config, data, model, attack, run, ranks)
-    selected = trajectory.meta["selected"]
-    return TrainSummary(
-        command="train",
-        seed=config.seed,
-        threat=ThreatRecord.of(config.threat().to_dict()),
-        outcome=OutcomeRecord.of(vars(outcome)),
-        verdict=verdict,
-        metrics=metrics,
-        data=DatasetRecord.of(data.describe()),
-        selected=SelectedEpoch.of(selected) if isinstance(selected, Mapping) else None,
-        model=ModelRecord(name=config.model, width=config.width, n_parameters=n_parameters(model)),
-    )
-
-
-def _selected(
-    config: Config, data: Dataset, model: torch.nn.Module, attack: Attack, run: Run | None, ranks: Ranks
-) -> dict[str, Metric]:
-    """Test errors of the checkpoint that was selected on validation robust error, beside those of the last one."""
-    path = None
-    if run is not None and (run.path / "checkpoints" / SELECTED).exists():
-        path = run.path / "checkpoints" / SELECTED
-    if ranks.of_first([int(path is not None)]) == [0]:
-        return {}
-    if path is not None:
-        load_checkpoint(path, model)
-    ranks.copy_first([*model.parameters(), *model.buffers()])
-    test = data.test.to(next(model.parameters()).device)
-    errors = errors_on(model, test, attack, config.final_n, "test", ranks=ranks)
-    if run is not None:
-        load_checkpoint(checkpoint_of(run), model)
-    metrics = {}
-    for key, error in errors.items():
-        used = attack if key.startswith("robust") else None
-        metrics[f"{key}@selected_on_validation"] = Metric.of_error(error, used)
-    return metrics
-
-
-def save_examples(model: torch.nn.Module, data: Dataset, attack: Attack, run: Run, n: int = 8) -> None:
-    """Keep some test images, their adversarial versions and the predictions, for the figures.
-
-    Args:
-        model: the trained network, in eval mode.
-        data: whose first test images are taken.
-        attack: makes the adversarial versions.
-        run: takes `examples.npz`, written whole or not at all.
-        n: how many images, or all test images if there are fewer.
-
-    Raises:
-        BadRequest: the disk is full or not writable; an old file is intact.
-    """
-    device = next(model.parameters()).device
-    x, y = data.test.head(n).x.to(device), data.test.y[:n].to(device)
-    x_adv = attack(model, x, y)
-    with torch.no_grad():
-        before, after = predict(model(x)), predict(model(x_adv))
-    tensors = {"x": x, "x_adv": x_adv, "y": y, "prediction": before, "prediction_adv": after}
-    arrays = {"classes": np.array(data.classes), "binary": np.array(data.n_outputs == 1)}
-    arrays |= {key: values.cpu().numpy() for key, values in tensors.items()}
-    write_arrays(run.path / "examples.npz", arrays)
 
 
 def describe(result: Summary) -> str:

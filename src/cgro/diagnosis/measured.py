@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cgro.definitions import Label
 from cgro.reading import read_json
+from cgro.results.reading import read_value
 from cgro.results.records import Record
-from cgro.results.summaries import read_value
 
 FILE = Path(__file__).with_name("measured.json")
 ANSWERED: tuple[Label, ...] = ("robust_overfitting", "cgro")

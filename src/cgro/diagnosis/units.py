@@ -17,6 +17,8 @@ SAME_LEVEL = 0.25
 collapse to a hundredth of an accuracy would look alike by chance only. A choice."""
 WHOLE_PART = 10
 """So many values before or after a restart that no other unit explains are a training in another unit. A choice."""
+LITTLE = 0.1
+"""By how many percent a training that answers one of a hundred classes varies at most. A choice."""
 ONE: Mapping[Unit, float] = {"percent": 100.0, "fraction": 1.0}
 """What stands for all examples in each unit."""
 
@@ -68,6 +70,43 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None) -> 
     if high > ROUNDING:
         return "fraction"
     return None
+
+
+def require_percent_that_vary(columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse columns that say percent where all of them are as fractions would be: a program that wrote 0.45 as `%`.
+
+    A training that stays below 1% with all its errors or accuracies is one that answers a constant, and varies little.
+
+    Args:
+        columns: name -> values, NaN where not measured, of all columns that are in percent by their names or cells.
+
+    Raises:
+        BadRequest: no value is above 1, and they vary by more than a tenth of a percent.
+
+    Example:
+        >>> require_percent_that_vary({"acc %": np.array([1.0, 1.0, 0.98])})
+        >>> require_percent_that_vary({"acc %": np.array([0.3, 0.6]), "robust acc %": np.array([20.0, 40.0])})
+        >>> try:
+        ...     require_percent_that_vary({"acc %": np.array([0.3, 0.6])})
+        ... except ValueError as error:
+        ...     print(str(error).partition(";")[0])
+        column acc %: expected percent, as it says, got values in [0.3, 0.6]
+    """
+    ranges = {}
+    for name, values in columns.items():
+        known = values[np.isfinite(values)]
+        if len(known):
+            ranges[name] = (float(known.min()), float(known.max()))
+    if any(high > 1 + ROUNDING for _, high in ranges.values()):
+        return
+    for name, (low, high) in ranges.items():
+        if high - low > LITTLE:
+            raise bad(
+                f"column {name}",
+                expected="percent, as it says",
+                got=f"values in [{low:g}, {high:g}]",
+                remedy=f"say which: --map CURVE='{name}:fraction' or ':percent'",
+            )
 
 
 def unit_change(values: np.ndarray, epochs: np.ndarray) -> str | None:

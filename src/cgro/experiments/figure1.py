@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import field
 
-from cgro.experiments import findings, networks
+from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import Claim, Statement, above, below
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, Row, column, errors, n_examples
@@ -101,8 +101,8 @@ def _marks(scale: Scale) -> list[Job]:
     """None at `gpu`: its curves are of so many images that they tell."""
     if scale == "gpu":
         return []
-    after = networks.after_drop(scale)
-    return [networks.at_epoch(scale, job, after) for job in networks.widest(scale)]
+    after = evaluations.after_drop(scale)
+    return [evaluations.at_epoch(scale, job, after) for job in networks.widest(scale)]
 
 
 def run(scale: Scale, workspace: Workspace) -> Findings:
@@ -117,7 +117,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     """
     trained = networks.widest(scale)
     config = networks.configuration(workspace.settled(trained[0]))
-    after = networks.kept_after_drop(config)
+    after = evaluations.kept_after_drop(config)
     runs = workspace.read_all(trained)
     curves = [_evaluated(run) for run in runs]
     first = runs[0].read(TrainSummary)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from scipy.stats import rankdata
 
-from cgro.experiments import findings, networks
+from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import (
     NOT_REPRODUCED,
     PARTLY,
@@ -149,7 +149,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     return Findings(
         scale=scale,
         epochs=[row.epoch for row in kept[0] if row.epoch is not None],
-        after=networks.kept_after_drop(networks.configuration(workspace.settled(networks.widest(scale)[0]))),
+        after=evaluations.kept_after_drop(networks.configuration(workspace.settled(networks.widest(scale)[0]))),
         correlation=correlation,
         local=[_gradients(rows, "train") for rows in kept],
         robust_loss_train=[_robust_losses(rows, "train") for rows in kept],

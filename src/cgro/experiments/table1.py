@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from msgspec import field
 
-from cgro.experiments import findings, networks
+from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import Claim, Statement, below, untested, value
+from cgro.experiments.evaluations import Twice
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN, accuracies, n_examples
-from cgro.experiments.networks import Twice
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Cell, Table
@@ -174,7 +174,7 @@ def _evaluated_twice(scale: Scale, trained: Sequence[Job]) -> list[Twice]:
     """By PGD and by the ensemble; the first seed only at `smoke`, and of `DEAR` networks."""
     if scale == "smoke" or trained[0].seconds > DEAR:
         trained = trained[:1]
-    return [networks.evaluated_twice(scale, job) for job in trained]
+    return [evaluations.evaluated_twice(scale, job) for job in trained]
 
 
 def jobs(scale: Scale) -> list[Job]:

@@ -21,7 +21,7 @@ from cgro.report.compare import WORDS, setting_of
 from cgro.report.markdown import line_of
 from cgro.report.markdown import table_of as markdown_table
 from cgro.results import CompareSummary, RemedyRecord
-from cgro.results.summaries import read_summary
+from cgro.results.reading import read_summary
 from cgro.runs import Json, dump_json, write_atomic
 
 DATA = {"cifar10": "CIFAR-10 (JPEG mirror)", "mnist": "MNIST"}

@@ -176,9 +176,8 @@ def origins_of(summary: ArtifactSummary) -> list[str]:
 def _origin(row: MachineRecord) -> str:
     runs = "1 run" if len(row.runs) == 1 else f"{len(row.runs)} runs"
     commit = row.commit or "none"
-    short = commit[:SHORT_COMMIT]
-    if commit.endswith("-dirty"):
-        short += "-dirty"
+    digits, dash, remark = commit.partition("-")
+    short = digits[:SHORT_COMMIT] + dash + remark
     line = f"{runs} on {row.machine}, {row.threads} threads; torch {row.torch}, cgro {row.cgro}, commit {short}"
     if row.source:
         line += f"; from {row.source}: {', '.join(row.runs)}"

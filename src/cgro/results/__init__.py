@@ -35,6 +35,7 @@ from cgro.results.measurements import (
     SelectionRecord,
 )
 from cgro.results.rates import Z95, Bound, ErrorRate, difference_interval
+from cgro.results.reading import json_schema, plain_summary, read_summary, read_value
 from cgro.results.records import (
     DatasetRecord,
     Evidence,
@@ -70,10 +71,6 @@ from cgro.results.summaries import (
     SeparationSummary,
     Summary,
     TrainSummary,
-    json_schema,
-    plain_summary,
-    read_summary,
-    read_value,
 )
 from cgro.results.theory import (
     BoundaryRecord,

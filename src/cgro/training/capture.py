@@ -137,7 +137,7 @@ def decision_of(steps: Steps, option: str) -> Decision | None:
     operations = 0.0
     if option == "auto" and device.type == "cuda":
         operations = float(steps.recipe.epochs * n_whole * step_cost(steps.objective, steps.extensions).operations)
-    decision = decided(option, steps.network, steps.data.raw.shape[1:], operations=operations, device=device)
+    decision = decided(option, steps.network, steps.data.shape[1:], operations=operations, device=device)
     if option != "yes" and device.type != "cuda":
         return None
     return decision
@@ -148,8 +148,8 @@ class StepRunner:
 
     Args:
         steps: of the training.
-
         compiling: whether the network is compiled for them; None where nobody asked.
+        asked: whether the caller counts on it, and is told why it is not.
 
     Attributes:
         reason: why no step is captured any more; "" while nothing is known against it.

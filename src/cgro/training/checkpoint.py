@@ -99,7 +99,7 @@ def save_checkpoint(
     plain: dict[str, JSON] = {}
     for extension in extensions:
         values = extension.state()
-        plain[extension.name] = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+        plain[extension.name] = _plain(extension.name, values)
         tensors |= _prefixed(f"{EXTENSION}{extension.name}/", values)
     for key, value in tensors.items():
         tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -110,6 +110,17 @@ def save_checkpoint(
     # bytes.
     text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
     write_atomic(path, save(tensors, metadata={"state": text}))
+
+
+def _plain(name: str, values: Mapping[str, object]) -> dict[str, JSON]:
+    """What is no tensor of the state of an extension, which may be of the caller's own."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        expected = "a state of tensors, numbers and text"
+        raise bad(f"extension {name}", expected=expected, got=one_line(str(error), 120)) from None
+    return plain
 
 
 def _prefixed(prefix: str, values: Mapping[str, object]) -> dict[str, Tensor]:

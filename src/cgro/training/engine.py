@@ -235,7 +235,7 @@ class _Loop:
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
         order = self.steps.order(at.epoch).to(self.steps.data.rows_on)
-        self.steps.data.expect(order[at.step * size :].split(size))
+        self.steps.data.expect(map(self.steps.own, order[at.step * size :].split(size)))
         tally = Tally(at.loss_sum, self.steps.fabric.device)
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]

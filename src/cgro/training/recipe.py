@@ -90,7 +90,10 @@ class Recipe:
         if self.lr_drops and self.schedule != "steps":
             raise bad("lr_drops", expected=f"none with schedule {self.schedule}", got=list(self.lr_drops))
         if any(not 0 < epoch < self.epochs for epoch in self.lr_drops):
-            raise bad("lr_drops", expected=f"epochs between 1 and {self.epochs - 1}", got=list(self.lr_drops))
+            expected = f"epochs from 1 to {self.epochs - 1}"
+            if self.epochs == 1:
+                expected = "none in a single epoch"
+            raise bad("lr_drops", expected=expected, got=list(self.lr_drops))
         if self.radius_warmup > self.epochs:
             raise bad("radius_warmup", expected=f"at most the {self.epochs} epochs", got=self.radius_warmup)
 

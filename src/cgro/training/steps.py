@@ -143,6 +143,17 @@ class Steps:
             return 0.0
         return self.attack.threat.radius * self.recipe.radius_fraction(epochs)
 
+    def own(self, rows: Tensor) -> Tensor:
+        """What this process takes of a batch.
+
+        Args:
+            rows: (B,) positions of the examples of the whole batch in the training data.
+
+        Returns:
+            Those of its part, where `Split.rows_on` says.
+        """
+        return rows[Part.of(len(rows), self.ranks).rows].to(self.data.rows_on)
+
     def make(self, epoch: int, k: int, rows: Tensor) -> Step:
         """The k-th step of an epoch, before it is taken.
 
@@ -155,7 +166,7 @@ class Steps:
             Its batch, of which it has the part of this process, is augmented; its network is in training mode.
         """
         part = Part.of(len(rows), self.ranks)
-        rows = rows[part.rows].to(self.data.rows_on)
+        rows = self.own(rows)
         streams = partial(self.streams, epoch, self.data.index[rows])
         return self.build(Step, rows, streams, self.moment(epoch, k), part)
 
@@ -263,7 +274,7 @@ class Steps:
         """
         compute: Callable[[], Tensor] = partial(self._gradients, step, self.noise_seed(epoch, k))
         for extension in reversed(self.extensions):
-            compute = partial(extension.around, step, compute)
+            compute = partial(_around, extension, step, compute)
         with self._normalizing(step.part):
             loss = compute()
         if self.recipe.clip:
@@ -385,3 +396,13 @@ def replayed(order: Tensor, size: int, replays: int, part: int) -> Tensor:
         first = (part * n_batches + k) // replays * size
         batches.append(filled[first : first + size])
     return torch.cat(batches)[: len(order)]
+
+
+def _around(extension: Extension, step: Step, compute: Callable[[], Tensor]) -> Tensor:
+    """What an extension does around a step, which may be of the caller's own."""
+    loss: object = extension.around(step, compute)
+    if not isinstance(loss, Tensor) or loss.ndim:
+        got = "another shape" if isinstance(loss, Tensor) else type(loss).__name__
+        expected = "the loss from `around`, 0-dimensional"
+        raise bad(f"extension {extension.name}", expected=expected, got=got, remedy="return what compute() gave")
+    return loss

@@ -15,7 +15,7 @@ from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rows import Merged, merge
-from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, unit_of
+from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
 from cgro.diagnosis.words import Meaning
 
 Cells = Mapping[str, object]
@@ -266,6 +266,8 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Tabl
                 unit = unit_of(name, np.array(column), np.array(epochs[name]))
             units[name] = unit
             _require_range(name, column, unit)
+        said = [name for name, unit in units.items() if unit == "percent" and name not in told]
+        require_percent_that_vary({name: np.array(values[name]) for name in said})
         common = agreed_unit(units, told)
     except BadRequest as error:
         raise refusal(table.source, _with_curve(str(error), layout)) from None
