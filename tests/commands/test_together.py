@@ -79,10 +79,17 @@ def test_a_request_to_one_process_stops_all_after_the_same_step(tmp_path: Path) 
     assert not Run.open(tmp_path / "run").finished
 
 
-def test_several_seeds_are_several_calls(tmp_path: Path) -> None:
-    for code, _, told in ends(start(2, *SETTINGS, "--seeds", "2", "--out", str(tmp_path / "run"))):
-        assert code == 2
-        assert "--seeds: expected 1 in several processes, got 2" in told
+@pytest.mark.parametrize(("words", "expected"), [
+    (("--seeds", "2"), "--seeds: expected 1 in several processes, got 2"),
+    (("--n-test", "20000"), "--n-test: expected an integer in"),
+    (("--resume", "nowhere"), "nowhere"),
+])  # fmt: skip
+def test_a_training_that_cannot_begin_is_refused_once(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
+    (first, _, told), (second, silent, errors) = ends(start(2, *SETTINGS, *words, "--out", str(tmp_path / "run")))
+    assert (first, second) == (2, 2)
+    assert expected in told
+    assert told.count("\n") == 1
+    assert (silent, errors) == ("", "")
 
 
 SIZES = (2, 4)

@@ -12,6 +12,7 @@ from cgro._check import BadRequest, CheckFailed
 from cgro._progress import told
 from cgro.definitions.rounds import TOLD, alike, stopping_alike
 from cgro.ranks import ALONE, Ranks, joined, launched
+from cgro.results import Summary
 from cgro.runs import Run, Unsaved
 from cgro.training import make_fabric
 
@@ -87,15 +88,14 @@ def _ended(
     config: C, body: Callable[[C, Ranks], Run | Unsaved], check: Callable[..., None] | None, ranks: Ranks
 ) -> int:
     """The exit code of a process beside the first, which is that of the first."""
-    try:
+
+    def measured() -> Summary:
         with stopping_alike(ranks):
-            result = body(config, ranks).read()
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BadRequest as error:
-        if TOLD not in getattr(error, "__notes__", ()):
-            raise
-        return BAD_REQUEST
+            return body(config, ranks).read()
+
+    result = silent(measured)
+    if isinstance(result, Beside):
+        return result.ended
     try:
         if check is not None:
             check(config, result)
@@ -104,6 +104,28 @@ def _ended(
     except BadRequest:
         return BAD_REQUEST
     return DONE
+
+
+def silent(body: Callable[[], C | Beside]) -> C | Beside:
+    """Do what a process does beside the first one, which tells what goes wrong in all.
+
+    Args:
+        body: its part of a command.
+
+    Returns:
+        What `body` gives, or the exit code of what was raised alike in all processes.
+
+    Raises:
+        BadRequest: what was raised in this process alone, such as the loss of the others.
+    """
+    try:
+        return body()
+    except KeyboardInterrupt:
+        return Beside(INTERRUPTED)
+    except BadRequest as error:
+        if TOLD not in getattr(error, "__notes__", ()):
+            raise
+        return Beside(BAD_REQUEST)
 
 
 def device_for(name: str, ranks: Ranks) -> torch.device:

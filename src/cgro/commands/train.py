@@ -47,12 +47,13 @@ from cgro.commands._target import (
     trained,
     warned_checks,
 )
-from cgro.commands._together import Beside, begun_by_first
+from cgro.commands._together import Beside, begun_by_first, silent
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, ErrorRate, NoAttack, attack_by_name, cgro_verdict, predict
+from cgro.definitions.rounds import alike
 from cgro.diagnosis import faults, point_with_lint
 from cgro.models import n_parameters
 from cgro.ranks import ALONE, Ranks, joined, launched
@@ -122,27 +123,39 @@ def run(config: Config) -> Run | Beside:
     Raises:
         BadRequest: options that do not fit, before any work.
     """
-    if config.resume is not None:
-        config = _as_before(config)
-    set_up(config)
     if launched() > 1:
         return _in_several(config)
+    config = _begun(config)
     with stopping_after(config.max_seconds):
         return for_seeds("train", config, _one, learning_curves)
 
 
+def _begun(config: Config) -> Config:
+    """The settings of the run to resume, if one is, and the process set up for them."""
+    if config.resume is not None:
+        config = _as_before(config)
+    set_up(config)
+    return config
+
+
 def _in_several(config: Config) -> Run | Beside:
     """One seed, in a process that was started with others."""
-    if config.seeds != 1:
-        raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
     device = "cpu"
     if config.device != "cpu" and torch.cuda.is_available():
         device = "cuda"
     with joined(device) as ranks, stopping_after(config.max_seconds):
         if ranks.writes:
-            return _trained(config, config.out, ranks)
+            return _one_seed(config, ranks)
         with told("quiet"):
-            return _trained(config, config.out, ranks)
+            return silent(lambda: _one_seed(config, ranks))
+
+
+def _one_seed(config: Config, ranks: Ranks) -> Run | Beside:
+    with alike(ranks):
+        config = _begun(config)
+        if config.seeds != 1:
+            raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
+    return _trained(config, config.out, ranks)
 
 
 def _as_before(config: Config) -> Config:
@@ -169,17 +182,19 @@ def _one(config: Config, path: str | Path | None) -> Run:
 
 
 def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Beside:
-    recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
-    attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
-    evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
-    make_fabric(config.device, precision=config.train_precision, track=config.track)
-    one_of(config.compile, "--compile", OPTIONS)
-    data, model = prepare(replace(config, stream=_stream(config, path)))
+    with alike(ranks):
+        recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
+        attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
+        evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)
+        make_fabric(config.device, precision=config.train_precision, track=config.track)
+        one_of(config.compile, "--compile", OPTIONS)
+        data, model = prepare(replace(config, stream=_stream(config, path)))
     (chosen,) = ranks.of_first([PRECISIONS.index(_step_precision(config, path, model))])
     config = replace(config, train_precision=PRECISIONS[chosen])
     if data.on_disk:
         config = replace(config, stream="yes")
-    prepare_extensions(extensions, model, recipe, data, data.train)
+    with alike(ranks):
+        prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     with begun_by_first(begin("train", config, path), ranks) as run:
         folder = None if run is None else run.path
