@@ -359,7 +359,8 @@ def main() -> None:
     until = time.monotonic() + (60 * a.minutes or 1e9)
     trials: list[Trial] = []
     with tempfile.TemporaryDirectory() as home:
-        bench = Bench(Path(home), list(COMMANDS))
+        names = [*(SWEEPS if a.sweeps > 0 else ()), *(RANKS if a.ranks > 0 else ()), *SINGLE]
+        bench = Bench(Path(home), names)
         while len(trials) < a.trials and time.monotonic() < until:
             trials.append(bench.trial(*drawn(draw, a.sweeps, a.ranks), draw))
             print(len(trials), trials[-1], flush=True)
