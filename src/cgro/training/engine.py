@@ -80,8 +80,8 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: no objective or extension, sharded weights, a checkpoint of another network or of other extensions, a
-            full disk, patience without an evaluation or a validation part; processes that were given different things,
+        BadRequest: no objective or extension, sharded weights, a checkpoint of another network or of other extensions,
+            a full disk, patience without an evaluation or a validation part; processes that were given other things,
             one that has ended or does not answer.
 
     Example:
