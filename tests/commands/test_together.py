@@ -85,6 +85,8 @@ def test_a_request_to_one_process_stops_all_after_the_same_step(tmp_path: Path) 
         (("--seeds", "2"), "--seeds: expected 1 in several processes, got 2"),
         (("--lr", "-1"), "--lr: expected a finite number"),
         (("--seeds", "2", "--workers", "2"), "--workers, --executor: expected neither in several processes"),
+        (("--n-test", "20000"), "--n-test: expected an integer in"),
+        (("--resume", "nowhere"), "nowhere"),
     ],
 )
 def test_what_does_not_fit_is_told_once(tmp_path: Path, words: tuple[str, ...], told: str) -> None:

@@ -28,7 +28,7 @@ from cgro.definitions import PGD, Attack, ThreatModel
 from cgro.models import build
 from cgro.ranks import Ranks, piece_of
 from cgro.runs import Run
-from cgro.training import Evaluation, Extension, Recipe, Step, fit
+from cgro.training import Evaluation, Extension, Recipe, Step, fit, make_fabric
 from cgro.training.extensions.extra import Extra
 from cgro.training.objectives.kd import KD
 from cgro.training.part import Part, add_gradients, average_statistics, require_same_weights
@@ -81,10 +81,10 @@ def digits() -> Dataset:
 
 
 class Wide(nn.Sequential):
-    """Computes in float64, from inputs in float32."""
+    """Computes in the type of its weights, from inputs in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.double())
+        return super().forward(x.to(self[0].weight.dtype))
 
 
 def network(case: Case) -> nn.Module:
@@ -127,12 +127,17 @@ def second() -> Dataset:
     return replace(data, train=replace(data.train, stored=1.0 - data.train.batch(torch.arange(len(data.train)))[0]))
 
 
+def as_launched(ranks: Ranks) -> None:
+    """What torchrun would have told this process."""
+    os.environ.update(LOCAL_RANK=str(ranks.number), RANK=str(ranks.number), WORLD_SIZE=str(ranks.size), GROUP_RANK="0")
+    os.environ.update(LOCAL_WORLD_SIZE=str(ranks.size), MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
+
+
 def fabric_of(ranks: Ranks) -> Fabric | None:
     """Of the processes that are connected already."""
     if not ranks.shared:
         return None
-    os.environ.update(LOCAL_RANK=str(ranks.number), RANK=str(ranks.number), WORLD_SIZE=str(ranks.size), GROUP_RANK="0")
-    os.environ.update(LOCAL_WORLD_SIZE=str(ranks.size), MASTER_ADDR="127.0.0.1", MASTER_PORT="1")
+    as_launched(ranks)
     strategy = DDPStrategy(process_group_backend="gloo")
     fabric = Fabric(accelerator="cpu", devices=ranks.size, strategy=strategy, plugins=[TorchElasticEnvironment()])
     fabric.launch()
@@ -184,10 +189,42 @@ def all_cases(ranks: Ranks, folder: Path) -> None:
     """Of a group."""
     for case in (*CASES, LOCAL):
         train(case, ranks, folder)
+    halves(ranks, folder)
     if ranks.shared:
         crafted(ranks, folder)
         refusals(ranks, folder)
         streamed(ranks, folder)
+
+
+HALVES = ("bfloat16", "float32", "bfloat16, another seed", "bfloat16, wrong")
+"""Trainings by the precision of their steps; `wrong` leaves the first half of each batch out of the gradients."""
+
+
+def halves(ranks: Ranks, folder: Path) -> None:
+    """Steps in bfloat16, by the fabric that `cgro train --train-precision` makes."""
+    for name in HALVES:
+        if ranks.shared:
+            as_launched(ranks)
+        fabric = make_fabric("cpu", precision=name.partition(",")[0])
+        if ranks.shared:
+            fabric.launch()
+        model = network(Case("halves")).float()
+        start = {f"start {key}": value.clone() for key, value in model.state_dict().items()}
+        seed = 2 if name.endswith("seed") else 1
+        extensions = (LeavesOut(),) if name.endswith("wrong") else ()
+        objective = objective_by_name("adversarial", ATTACK)
+        fit(model, digits(), objective, RECIPE, extensions=extensions, seed=seed, fabric=fabric)
+        save_file({**start, **model.state_dict()}, folder / f"{name}-{ranks.size}-{ranks.number}.safetensors")
+
+
+class LeavesOut(Extension):
+    """A planted mistake: the losses of the first half of the batch count for nothing."""
+
+    def around(self, step: Step, compute: Callable[[], Tensor]) -> Tensor:
+        places = torch.arange(step.n_batch)[step.part.rows]
+        kept = (places >= step.n_batch // 2).float()
+        step.reweigh.append(lambda losses: losses * kept[step.rows])
+        return compute()
 
 
 def crafted(ranks: Ranks, folder: Path) -> None:

@@ -99,13 +99,19 @@ def run(config: Config) -> Run | Beside:
     Raises:
         BadRequest: options that do not fit, before any work.
     """
+    if launched() > 1:
+        return _in_several(config)
+    config = _begun(config)
+    with stopping_after(config.max_seconds):
+        return for_seeds("train", config, _one, learning_curves)
+
+
+def _begun(config: Config) -> Config:
+    """The settings of the run to resume, if one is, and the process set up for them."""
     if config.resume is not None:
         config = _as_before(config)
     set_up(config)
-    if launched() > 1:
-        return _in_several(config)
-    with stopping_after(config.max_seconds):
-        return for_seeds("train", config, _one, learning_curves)
+    return config
 
 
 def _in_several(config: Config) -> Run | Beside:
@@ -115,8 +121,16 @@ def _in_several(config: Config) -> Run | Beside:
         device = "cuda"
     with joined(device) as ranks, stopping_after(config.max_seconds):
         if ranks.writes:
-            return _trained(config, config.out, ranks)
-        return beside(lambda: _trained(config, config.out, ranks))
+            return _one_seed(config, ranks)
+        return beside(lambda: _one_seed(config, ranks))
+
+
+def _one_seed(config: Config, ranks: Ranks) -> Run | Beside:
+    with alike(ranks):
+        config = _begun(config)
+        if config.seeds != 1:
+            raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
+    return _trained(config, config.out, ranks)
 
 
 def _as_before(config: Config) -> Config:
@@ -144,8 +158,6 @@ def _one(config: Config, path: str | Path | None) -> Run:
 
 def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Beside:
     with alike(ranks):
-        if ranks.shared and config.seeds != 1:
-            raise bad("--seeds", expected="1 in several processes", got=config.seeds, remedy="one call per seed")
         recipe, objective, extensions = config.recipe(), config.build_objective(), config.build_extensions()
         attack = attack_by_name(config.eval_attack, config.threat(), precision=config.precision)
         evaluation = Evaluation(attack, config.eval_n, config.eval_every, config.keep_every)

@@ -27,7 +27,7 @@ from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
-from cgro.training.fabric import make_fabric, own_fabric, ranks_of
+from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, require_objective
@@ -80,9 +80,9 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: no objective or extension, a checkpoint of another network or of other extensions, a full disk,
-            patience without an evaluation or a validation part; processes that were given different things, one that
-            has ended or does not answer.
+        BadRequest: no objective or extension, sharded weights, a checkpoint of another network or of other extensions,
+            a full disk, patience without an evaluation or a validation part; processes that were given other things,
+            one that has ended or does not answer.
 
     Example:
         >>> from cgro.data import load
@@ -105,6 +105,7 @@ def fit(
         raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
     if fabric is None:
         fabric = make_fabric("cpu")
+    require_whole(model)
     ranks = ranks_of(fabric)
     ranks.require_same("what the processes train", f"{recipe!r} {seed} {data.sha256} {len(data.train)}")
     if run is not None and not ranks.writes:

@@ -23,6 +23,8 @@ from cgro.definitions.attacks.precision import uses_bfloat16
 from cgro.ranks import ALONE, Ranks, launched, local_number, together
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+SHARDED = ("FullyShardedDataParallel", "DTensor")
+"""Names of types of sharded modules and weights: importing them takes a second."""
 TRACKERS = ("none", "tensorboard", "wandb")
 BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """What exchanges tensors between processes; those on the host always by gloo, which has a time-out."""
@@ -99,6 +101,24 @@ def ranks_of(fabric: Fabric) -> Ranks:
         expected = f"{fabric.world_size} processes that are connected"
         raise bad("fabric", expected=expected, got=ranks.size, remedy="call fabric.launch() first")
     return ranks
+
+
+def require_whole(network: nn.Module) -> None:
+    """Refuse weights that no process has as a whole.
+
+    Attacks and gradients go through them (tests/training/sharded.py), but they can neither be copied nor differentiated
+    twice, and every process would have to make as many passes in evaluations as well.
+
+    Args:
+        network: to be trained by `fit`.
+
+    Raises:
+        BadRequest: some are sharded.
+    """
+    parts = (*network.modules(), *network.parameters())
+    if any(type(part).__name__ in SHARDED for part in parts):
+        remedy = "train with strategy ddp, or write a loop of your own: see FSDP2 in docs/distributed.md"
+        raise bad("model", expected="whole weights in every process", got="sharded ones (FSDP)", remedy=remedy)
 
 
 def own_fabric(fabric: Fabric, ranks: Ranks) -> Fabric:

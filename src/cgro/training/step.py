@@ -18,17 +18,14 @@ from cgro._check import bad
 from cgro.definitions import PGD, Attack, GradientAttack, Loss, Model, SoftTargets, default_loss, soft_cross_entropy
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
-from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
-from cgro.ranks import piece_of
 from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
 from cgro.training.part import WHOLE, Part
+from cgro.training.pieces import Examples, Streams, joined_crafted, joined_outputs
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
 """Mode of BatchNorm and dropout while an attack of training runs; see `Recipe`."""
-Streams = Callable[[str], Draws]
-"""Purpose -> a stream of random numbers per example of the batch, in their order."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +95,7 @@ class Step:
         >>> from cgro.definitions import FGSM, ThreatModel
         >>> scores = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))  # f(x) = 2 x - 1
         >>> _ = nn.init.constant_(scores[0].weight, 2.0), nn.init.constant_(scores[0].bias, -1.0)
+        >>> from cgro.definitions.draws import Draws
         >>> streams = lambda purpose: Draws.of(0, purpose, torch.arange(1))
         >>> attack = FGSM(ThreatModel("inf", 0.125))
         >>> Step(scores, torch.tensor([[0.75]]), torch.tensor([1]), scores, streams, attack).craft()
@@ -179,32 +177,42 @@ class Step:
         """
         if self.n_pieces == 1:
             return [work()]
-        x, y, targets, streams, seen = self.x, self.y, self.targets, self.streams, self._seen
-        kept, self.crafted, n_crafted = self.crafted, list[Tensor](), self.n_crafted
-        before, n_pieces, self.n_pieces = list(kept), self.n_pieces, 1
+        whole = self._examples()
+        n_pieces = self.n_pieces
+        n_crafted = self.n_crafted
+        kept = self.crafted
         found: list[Tensor] = []
-        crafted: list[list[Tensor]] = []
-        outputs: list[Tensor] = []
+        pieces: list[Examples] = []
+        self.n_pieces = 1
         try:
             for k in range(n_pieces):
-                rows = piece_of(len(y), n_pieces, k)
-                self._rows = rows
-                self.x, self.y = x[rows], y[rows]
-                self.targets = None if targets is None else targets[rows]
-                self.streams = _of_rows(streams, torch.arange(rows.start, rows.stop, device=y.device))
-                self.crafted = [value[rows] for value in before]
+                self._have(whole.piece(n_pieces, k))
                 self.n_crafted = n_crafted
-                self._seen = None if seen is None or seen[0] is not x else (self.x, seen[1][rows])
                 found.append(work())
-                crafted.append(self.crafted)
-                outputs += [] if self._seen is None else [self._seen[1]]
+                pieces.append(self._examples())
         finally:
-            self.x, self.y, self.targets, self.streams, self._seen = x, y, targets, streams, seen
-            self.crafted, self.n_pieces, self._rows = kept, n_pieces, slice(None)
-        kept[:] = [torch.cat(values) for values in zip(*crafted, strict=True)]
-        if len(outputs) == n_pieces:
-            self._seen = (x, torch.cat(outputs))
+            self._have(whole)
+            self.n_pieces = n_pieces
+            self.crafted = kept  # the list itself: an extension may hold it
+        kept[:] = joined_crafted(pieces)
+        outputs = joined_outputs(pieces)
+        if outputs is not None:
+            self._seen = (self.x, outputs)
         return found
+
+    def _examples(self) -> Examples:
+        """What it has per example now."""
+        return Examples(self.x, self.y, self.streams, self.targets, self.crafted, self._seen, self._rows)
+
+    def _have(self, examples: Examples) -> None:
+        """Have these examples alone."""
+        self.x = examples.x
+        self.y = examples.y
+        self.streams = examples.streams
+        self.targets = examples.targets
+        self.crafted = list(examples.crafted)
+        self._seen = examples.seen
+        self._rows = examples.rows
 
     def decide(self, rule: Callable[[Moment], bool]) -> bool:
         """A decision by the time, such as whether a warm-up is over.
@@ -374,10 +382,6 @@ class Step:
             self.network.train()
 
 
-def _of_rows(streams: Streams, rows: Tensor) -> Streams:
-    return lambda purpose: streams(purpose).rows(rows)
-
-
 def _against(targets: Tensor, attack: Attack) -> Attack:
     """The attack on the loss against soft labels. What it would keep by the margin of one label is its last iterate."""
     if not isinstance(attack, GradientAttack) or attack.loss is not None:
@@ -402,6 +406,7 @@ def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.op
         BadRequest: see `Step.mean_loss`.
 
     Example:
+        >>> from cgro.definitions.draws import Draws
         >>> w = nn.Linear(1, 1, bias=False)
         >>> _ = nn.init.constant_(w.weight, 3.0)
         >>> ones = torch.ones(1, 1)
