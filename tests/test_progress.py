@@ -93,6 +93,16 @@ def test_the_time_left_is_that_of_this_process_where_a_run_is_resumed(
     assert capsys.readouterr().err == "training: 910/1000, about 90 s left\n"
 
 
+def test_a_first_slow_step_tells_no_time_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """One step of 50,000 that took 30 seconds, as it compiled, once said 400 hours."""
+    with progress(50_000, "dynamics") as update:
+        update(0)
+        for second, done in ((30.0, 1), (45.0, 50)):
+            clock[0] = second
+            update(done)
+    assert capsys.readouterr().err.splitlines() == ["dynamics: 1/50000", "dynamics: 50/50000, about 12.5 h left"]
+
+
 @pytest.mark.parametrize("how", ["quiet", "normal", "verbose"])
 def test_how_much_is_said(clock: list[float], capsys: pytest.CaptureFixture[str], how: Loudness) -> None:
     with told(how), progress(100, "steps") as update:

@@ -48,6 +48,9 @@ cgro.page = (() => {
   let asked = false;
   /** Steps per millisecond, as measured. */
   let speed = 1;
+  /** Steps and milliseconds since it was measured last. */
+  let gained = 0,
+    spent = 0;
   let budget = MOST_WORK;
   /** When the last frame came, when figures were drawn last, and how long that took, in milliseconds. */
   let frameAt = 0;
@@ -85,13 +88,13 @@ cgro.page = (() => {
     run = new cgro.simulator.Run(setting);
     work = run.train(stepsAtOnce);
     said = new Set();
-    const largest = Math.max(...run.u);
-    const predicts = setting.adversary === "restricted";
+    spent = 0;
+    gained = 0;
     view = {
       run,
       setting,
       stages: cgro.stages.detect([]),
-      growthEnd: predicts ? cgro.theory.growthEnd(setting, largest) : NaN,
+      growthEnd: NaN,
       map: cgro.figures.mapOf(setting),
     };
     byId("live").textContent = "";
@@ -127,9 +130,10 @@ cgro.page = (() => {
     // One reading a frame at most: early ones lie a few steps apart, and would be over at once.
     while (performance.now() < until && run.readings.length === recorded && !work.next().done);
     const took = performance.now() - began;
-    if (run.step > first + 3 && run.readings.length === recorded)
-      speed = 0.8 * speed + 0.2 * ((run.step - first) / took);
+    if (run.readings.length === recorded) measureSpeed(run.step - first, took);
     if (run.readings.length > recorded || run.state !== "running") {
+      if (recorded === 0 && view.setting.adversary === "restricted")
+        view.growthEnd = cgro.theory.growthEnd(view.setting, run.readings[0].signalComponent);
       view.stages = cgro.stages.detect(run.readings);
       say();
       if (now - drawnAt > (calm.matches ? CALM : drawing / DRAWING)) {
@@ -148,6 +152,16 @@ cgro.page = (() => {
     }
     if (run.state !== "running") finish();
     ask();
+  }
+
+  /** A step of a large network takes many frames. @param {number} steps @param {number} took in milliseconds */
+  function measureSpeed(steps, took) {
+    gained += steps;
+    spent += took;
+    if (gained < 4) return;
+    speed = 0.8 * speed + 0.2 * (gained / spent);
+    gained = 0;
+    spent = 0;
   }
 
   function finish() {

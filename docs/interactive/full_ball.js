@@ -9,7 +9,7 @@ var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
 
 cgro.FullBall = (() => {
-  const {multiply, transposed, basisOf} = cgro.linear;
+  const {multiplyInParts, rowsOfPart, transposed, transposedInParts, basisOf} = cgro.linear;
   const ATTACK_STEPS = 10;
   const FIRST_STEP = 0.6,
     LAST_STEP = 0.02;
@@ -39,22 +39,28 @@ cgro.FullBall = (() => {
       }
       /** (n, 2, d) displacements that the last step found. */
       this.moved = new Float64Array(n * this.size);
+      this.attacked = new Float64Array(n * this.size);
+      this.turned = new Float64Array(n * this.size);
       this.turn = 0;
       /** Share of training examples that the search broke in the last step. @type {number | null} */
       this.error = null;
     }
 
-    /** One step of gradient descent. */
-    advance() {
+    /** One step of gradient descent. Like all that grows with the data, it pauses often. */
+    *advance() {
       const {nTrain: n, nFilters: m, patchDim: d, robustWeight, lr} = this.run.setting;
       const bank = this.run.filters.slice();
       for (let r = 0; r < m; r++) bank[r] = this.run.u[r];
       const change = new Float64Array(d * m);
-      this.pull(change, bank, this.x, ((1 - robustWeight) * lr) / n);
+      yield* this.pull(change, bank, this.x, ((1 - robustWeight) * lr) / n);
       if (robustWeight > 0) {
-        this.attack(bank);
-        const attacked = this.x.map((value, i) => value + this.moved[i]);
-        this.pull(change, bank, attacked, (robustWeight * lr) / n);
+        yield* this.attack(bank);
+        const rows = rowsOfPart(this.size);
+        for (let i = 0; i < n; i++) {
+          for (let j = i * this.size; j < (i + 1) * this.size; j++) this.attacked[j] = this.x[j] + this.moved[j];
+          if (i % rows === rows - 1) yield;
+        }
+        yield* this.pull(change, bank, this.attacked, (robustWeight * lr) / n);
       }
       for (let r = 0; r < m; r++) {
         this.run.u[r] += change[r];
@@ -64,7 +70,7 @@ cgro.FullBall = (() => {
     }
 
     /** Add -weight sum_i grad loss(X_i) to a change. */
-    pull(
+    *pull(
       /** @type {Float64Array} */ change,
       /** @type {Float64Array} */ bank,
       /** @type {Float64Array} */ x,
@@ -72,7 +78,8 @@ cgro.FullBall = (() => {
     ) {
       const {nTrain: n, nFilters: m, patchDim: d, power: q} = this.run.setting;
       const z = new Float64Array(n * PATCHES * m);
-      multiply(z, x, bank, n * PATCHES, d, m);
+      yield* multiplyInParts(z, x, bank, n * PATCHES, d, m);
+      const rows = rowsOfPart(PATCHES * m);
       for (let i = 0; i < n; i++) {
         let margin = 0;
         const from = i * PATCHES * m,
@@ -85,30 +92,32 @@ cgro.FullBall = (() => {
         const y = this.run.y[i];
         const factor = q * y * weight * cgro.simulator.sigmoidOfMinus(y * margin);
         for (let j = from; j < to; j++) z[j] *= factor;
+        if (i % rows === rows - 1) yield;
       }
-      multiply(change, transposed(x, n * PATCHES, d), z, d, n * PATCHES, m, true);
+      const back = yield* transposedInParts(x, n * PATCHES, d, this.turned);
+      yield* multiplyInParts(change, back, z, d, n * PATCHES, m, true);
     }
 
     /** Find the displacements of least margin, into `moved`. @param {Float64Array} bank (d, m) */
-    attack(bank) {
+    *attack(bank) {
       const {nTrain: n, nFilters: m, patchDim: d, strength, radiusRatio} = this.run.setting;
       const radius = radiusRatio * strength;
-      const {basis, k} = basisOf(bank, d, m);
+      const {basis, k} = yield* basisOf(bank, d, m);
       const filters = new Float64Array(k * m);
-      multiply(filters, transposed(basis, d, k), bank, k, d, m);
+      yield* multiplyInParts(filters, yield* transposedInParts(basis, d, k), bank, k, d, m);
       const x = new Float64Array(n * PATCHES * k);
-      multiply(x, this.x, basis, n * PATCHES, d, k);
+      yield* multiplyInParts(x, this.x, basis, n * PATCHES, d, k);
       const kept = new Float64Array(n * PATCHES * k);
-      multiply(kept, this.moved, basis, n * PATCHES, d, k);
+      yield* multiplyInParts(kept, this.moved, basis, n * PATCHES, d, k);
       const search = {x, filters, k, radius};
       const against = directionsOf(filters, k, m, radius);
       const starts = [
         kept,
-        this.ownPatches(search),
-        this.strongestFilter(search, against),
+        yield* this.ownPatches(search),
+        yield* this.strongestFilter(search, against),
         this.oneFilter(k, against, this.turn),
       ];
-      const {found, least} = this.descend(search, starts);
+      const {found, least} = yield* this.descend(search, starts);
       let wrong = 0;
       const best = new Float64Array(n * PATCHES * k);
       for (let i = 0; i < n; i++) {
@@ -118,18 +127,20 @@ cgro.FullBall = (() => {
         best.set(found.subarray(from, from + PATCHES * k), i * PATCHES * k);
         if (!(least[chosen * n + i] > 0)) wrong++;
       }
-      multiply(this.moved, best, transposed(basis, d, k), n * PATCHES, k, d);
+      yield* multiplyInParts(this.moved, best, yield* transposedInParts(basis, d, k), n * PATCHES, k, d);
       this.error = wrong / n;
       this.turn++;
     }
 
     /** Of an example's own patches turned against it, spread over the patches in three ways, the best. */
-    ownPatches(/** @type {Search} */ {x, filters, k, radius}) {
+    *ownPatches(/** @type {Search} */ {x, filters, k, radius}) {
       const {nTrain: n, nFilters: m, patchDim: d, power: q} = this.run.setting;
       const best = new Float64Array(n * PATCHES * k);
       const least = new Float64Array(n).fill(Infinity);
       const point = new Float64Array(n * PATCHES * k);
+      const moved = new Float64Array(n * PATCHES * k);
       const z = new Float64Array(n * PATCHES * m);
+      const rows = rowsOfPart(Math.max(d, PATCHES * m));
       // As written, of length delta in d dimensions, then with the part in the filters' span at length delta.
       for (const within of [false, true]) {
         for (let patch = 0; patch < PATCHES; patch++) {
@@ -139,17 +150,15 @@ cgro.FullBall = (() => {
               const whole = this.x.subarray((i * PATCHES + patch) * d, (i * PATCHES + patch + 1) * d);
               const scale = -radius / Math.max(cgro.linear.length(within ? own : whole), TINY);
               for (let j = 0; j < PATCHES; j++) {
-                for (let c = 0; c < k; c++) point[(i * PATCHES + j) * k + c] = scale * own[c] * share[j];
+                for (let c = 0; c < k; c++) {
+                  const at = (i * PATCHES + j) * k + c;
+                  point[at] = scale * own[c] * share[j];
+                  moved[at] = x[at] + point[at];
+                }
               }
+              if (i % rows === rows - 1) yield;
             }
-            multiply(
-              z,
-              x.map((value, i) => value + point[i]),
-              filters,
-              n * PATCHES,
-              k,
-              m,
-            );
+            yield* multiplyInParts(z, moved, filters, n * PATCHES, k, m);
             for (let i = 0; i < n; i++) {
               let score = 0;
               for (let j = i * PATCHES * m; j < (i + 1) * PATCHES * m; j++) score += z[j] * slope(z[j], q);
@@ -157,6 +166,7 @@ cgro.FullBall = (() => {
                 least[i] = this.run.y[i] * score;
                 best.set(point.subarray(i * PATCHES * k, (i + 1) * PATCHES * k), i * PATCHES * k);
               }
+              if (i % rows === rows - 1) yield;
             }
           }
         }
@@ -165,12 +175,13 @@ cgro.FullBall = (() => {
     }
 
     /** The filter in the patch that lowers its own response most, by example. */
-    strongestFilter(/** @type {Search} */ {x, filters, k}, /** @type {Float64Array} */ against) {
+    *strongestFilter(/** @type {Search} */ {x, filters, k}, /** @type {Float64Array} */ against) {
       const {nTrain: n, nFilters: m, power: q} = this.run.setting;
       const reach = new Float64Array(m);
       for (let r = 0; r < m; r++) for (let c = 0; c < k; c++) reach[r] += against[r * k + c] * filters[c * m + r];
       const z = new Float64Array(n * PATCHES * m);
-      multiply(z, x, filters, n * PATCHES, k, m);
+      yield* multiplyInParts(z, x, filters, n * PATCHES, k, m);
+      const rows = rowsOfPart(PATCHES * m);
       const moved = new Float64Array(n * PATCHES * k);
       for (let i = 0; i < n; i++) {
         const y = this.run.y[i];
@@ -188,6 +199,7 @@ cgro.FullBall = (() => {
         const patch = Math.floor(chosen / m),
           r = chosen % m;
         for (let c = 0; c < k; c++) moved[(i * PATCHES + patch) * k + c] = y * against[r * k + c];
+        if (i % rows === rows - 1) yield;
       }
       return moved;
     }
@@ -206,10 +218,11 @@ cgro.FullBall = (() => {
     }
 
     /** Projected gradient descent from several starts; keeps the best point passed, the start included. */
-    descend(/** @type {Search} */ {x, filters, k, radius}, /** @type {Float64Array[]} */ starts) {
+    *descend(/** @type {Search} */ {x, filters, k, radius}, /** @type {Float64Array[]} */ starts) {
       const {nTrain: n, nFilters: m, power: q} = this.run.setting;
       const rows = starts.length * n;
       const width = PATCHES * k;
+      const part = rowsOfPart(PATCHES * Math.max(k, m));
       const moved = new Float64Array(rows * width);
       starts.forEach((start, s) => moved.set(start, s * n * width));
       const found = moved.slice();
@@ -219,8 +232,12 @@ cgro.FullBall = (() => {
       const gradient = new Float64Array(rows * width);
       const z = new Float64Array(rows * PATCHES * m);
       for (let t = 0; t <= ATTACK_STEPS; t++) {
-        for (let j = 0; j < rows * width; j++) point[j] = x[j % (n * width)] + moved[j];
-        multiply(z, point, filters, rows * PATCHES, k, m);
+        for (let i = 0; i < rows; i++) {
+          const own = (i % n) * width - i * width;
+          for (let j = i * width; j < (i + 1) * width; j++) point[j] = x[own + j] + moved[j];
+          if (i % part === part - 1) yield;
+        }
+        yield* multiplyInParts(z, point, filters, rows * PATCHES, k, m);
         for (let i = 0; i < rows; i++) {
           let score = 0;
           for (let j = i * PATCHES * m; j < (i + 1) * PATCHES * m; j++) {
@@ -233,9 +250,10 @@ cgro.FullBall = (() => {
             least[i] = margin;
             found.set(moved.subarray(i * width, (i + 1) * width), i * width);
           }
+          if (i % part === part - 1) yield;
         }
         if (t === ATTACK_STEPS) break;
-        multiply(gradient, z, back, rows * PATCHES, m, k);
+        yield* multiplyInParts(gradient, z, back, rows * PATCHES, m, k);
         const size = radius * (FIRST_STEP * (1 - t / ATTACK_STEPS) + LAST_STEP);
         for (let i = 0; i < rows; i++) {
           const row = moved.subarray(i * width, (i + 1) * width);
@@ -244,6 +262,7 @@ cgro.FullBall = (() => {
           for (let c = 0; c < width; c++) row[c] += factor * slopes[c];
           const scale = Math.min(1, radius / Math.max(cgro.linear.length(row), TINY));
           for (let c = 0; c < width; c++) row[c] *= scale;
+          if (i % part === part - 1) yield;
         }
       }
       return {found, least};

@@ -4,6 +4,10 @@ var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
 
 cgro.linear = (() => {
+  /** Between two pauses: numbers that are read, and products of two that are added. Less than a millisecond of either. */
+  const NUMBERS = 10000,
+    PRODUCTS = 4e5;
+
   /**
    * out = A B, or out + A B.
    * @param {Float64Array} out (n, m)
@@ -37,6 +41,45 @@ cgro.linear = (() => {
     }
   }
 
+  /**
+   * The same, number for number; pauses where it takes long.
+   * @param {Float64Array} out (n, m)
+   * @param {Float64Array} a (n, k)
+   * @param {Float64Array} b (k, m)
+   * @param {number} n @param {number} k @param {number} m
+   * @param {boolean} [more] add to what is there.
+   * @returns {Generator<undefined, void>}
+   */
+  function* multiplyInParts(out, a, b, n, k, m, more = false) {
+    const rows = rowsOfPart(k * m, PRODUCTS);
+    for (let i = 0; i < n; i += rows) {
+      const to = Math.min(n, i + rows);
+      multiply(out.subarray(i * m, to * m), a.subarray(i * k, to * k), b, to - i, k, m, more);
+      if (to < n) yield;
+    }
+  }
+
+  /** Rows between two pauses. @param {number} width of a row @param {number} [most] numbers between two pauses. */
+  function rowsOfPart(width, most = NUMBERS) {
+    return Math.max(1, Math.floor(most / width));
+  }
+
+  /**
+   * The transpose; pauses where it takes long.
+   * @param {Float64Array} a (n, m)
+   * @param {number} n @param {number} m
+   * @param {Float64Array} [out] (m, n), where there is one from before.
+   * @returns {Generator<undefined, Float64Array>}
+   */
+  function* transposedInParts(a, n, m, out = new Float64Array(n * m)) {
+    const rows = rowsOfPart(m);
+    for (let i = 0; i < n; i++) {
+      for (let r = 0; r < m; r++) out[r * n + i] = a[i * m + r];
+      if (i % rows === rows - 1) yield;
+    }
+    return out;
+  }
+
   /** @param {Float64Array} a (n, m) @param {number} n @param {number} m @returns {Float64Array} (m, n) */
   function transposed(a, n, m) {
     const out = new Float64Array(n * m);
@@ -45,7 +88,7 @@ cgro.linear = (() => {
   }
 
   /**
-   * The symmetric square root of a symmetric matrix, by Jacobi's rotations; pauses after every sweep. Eigenvalues that
+   * The symmetric square root of a symmetric matrix, by Jacobi's rotations; pauses where it takes long. Eigenvalues that
    * rounding has made negative count as 0.
    * @param {Float64Array} matrix (m, m)
    * @param {number} m
@@ -61,8 +104,8 @@ cgro.linear = (() => {
     const a = new Float64Array(m * m);
     multiply(a, turned, transposed(v, m, m), m, m, m);
     for (let sweep = 0; sweep < 40; sweep++) {
-      if (!rotateAll(a, v, m)) break;
-      yield;
+      const rotated = yield* rotateAll(a, v, m);
+      if (!rotated) break;
     }
     const out = new Float64Array(m * m);
     for (let k = 0; k < m; k++) {
@@ -75,8 +118,8 @@ cgro.linear = (() => {
     return out;
   }
 
-  /** One sweep over all pairs. @returns {boolean} whether any pair was rotated. */
-  function rotateAll(/** @type {Float64Array} */ a, /** @type {Float64Array} */ v, /** @type {number} */ m) {
+  /** One sweep over all pairs. @returns {Generator<undefined, boolean>} whether any pair was rotated. */
+  function* rotateAll(/** @type {Float64Array} */ a, /** @type {Float64Array} */ v, /** @type {number} */ m) {
     let rotated = false;
     for (let p = 0; p < m - 1; p++) {
       for (let q = p + 1; q < m; q++) {
@@ -108,6 +151,7 @@ cgro.linear = (() => {
         a[p * m + q] = 0;
         a[q * m + p] = 0;
       }
+      if (p % 8 === 7) yield;
     }
     return rotated;
   }
@@ -123,9 +167,9 @@ cgro.linear = (() => {
    * An orthonormal basis of the span of columns, by modified Gram and Schmidt, each column twice.
    * @param {Float64Array} columns (d, m)
    * @param {number} d @param {number} m
-   * @returns {{basis: Float64Array, k: number}} (d, k), k at most min(d, m).
+   * @returns {Generator<undefined, {basis: Float64Array, k: number}>} (d, k), k at most min(d, m).
    */
-  function basisOf(columns, d, m) {
+  function* basisOf(columns, d, m) {
     const rows = transposed(columns, d, m);
     let k = 0;
     for (let r = 0; r < m && k < d; r++) {
@@ -142,6 +186,7 @@ cgro.linear = (() => {
       if (!(left > 1e-13 * before)) continue;
       for (let i = 0; i < d; i++) rows[k * d + i] = row[i] / left;
       k++;
+      if (k * d > NUMBERS) yield;
     }
     return {basis: transposed(rows.subarray(0, k * d), k, d), k};
   }
@@ -158,5 +203,16 @@ cgro.linear = (() => {
     return Math.sqrt(dot(a, a));
   }
 
-  return {multiply, transposed, identity, root, basisOf, dot, length};
+  return {
+    multiply,
+    multiplyInParts,
+    rowsOfPart,
+    transposed,
+    transposedInParts,
+    identity,
+    root,
+    basisOf,
+    dot,
+    length,
+  };
 })();

@@ -115,15 +115,21 @@ cgro.memorizer = (() => {
         this.gap = shell.map((area) => (area - sawtoothError(this.depth)) * ROUNDED_DOWN);
       }
       this.threshold = this.inner ** 2 + sawtoothError(this.depth);
+      /** Beyond it in one coordinate an indicator is 0, with room for rounding. */
+      this.reach = this.gap.map((gap) => 1e-9 + (p === "2" ? Math.sqrt(this.threshold + gap) : this.inner + gap));
     }
 
-    /** z_i. @param {number} i @param {number} x @param {number} y */
-    excess(i, x, y) {
+    /** What both squares are too large by in the network, the same for all points. @param {number} x @param {number} y */
+    squaresAt(x, y) {
+      return this.p === "2" ? sawtoothExcess(x, this.depth) + sawtoothExcess(y, this.depth) : 0;
+    }
+
+    /** z_i. @param {number} i @param {number} x @param {number} y @param {number} squares of `squaresAt`. */
+    excess(i, x, y, squares = this.squaresAt(x, y)) {
       const dx = x - this.points[i].x,
         dy = y - this.points[i].y;
       if (this.p === "inf") return relu(Math.abs(dx) - this.inner) + relu(Math.abs(dy) - this.inner);
       if (this.p === "1") return relu(Math.abs(dx) + Math.abs(dy) - this.inner);
-      const squares = sawtoothExcess(x, this.depth) + sawtoothExcess(y, this.depth);
       return relu(dx * dx + dy * dy + squares - this.threshold);
     }
 
@@ -136,9 +142,12 @@ cgro.memorizer = (() => {
     at(x, y) {
       let plus = 0,
         minus = 0;
+      const squares = this.squaresAt(x, y);
       for (let i = 0; i < this.points.length; i++) {
-        const value = relu(1 - this.excess(i, x, y) / this.gap[i]);
-        if (this.points[i].label > 0) plus += value;
+        const point = this.points[i];
+        if (Math.abs(x - point.x) > this.reach[i] || Math.abs(y - point.y) > this.reach[i]) continue;
+        const value = relu(1 - this.excess(i, x, y, squares) / this.gap[i]);
+        if (point.label > 0) plus += value;
         else minus += value;
       }
       const total = plus + minus;

@@ -8,6 +8,8 @@ cgro.page = (() => {
   const {MOST_POINTS, fresh, addressOf, memoryOf, lineOf, shapeOf, commandOf} = cgro.memory;
   /** How near, in units of the square, a point must be to be taken. */
   const NEAR = 0.03;
+  /** Milliseconds after which numbers and tables follow a point that is being dragged. */
+  const SOON = 150;
   const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 
@@ -21,9 +23,28 @@ cgro.page = (() => {
   const plane = new cgro.plane.Plane(/** @type {HTMLCanvasElement} */ (document.getElementById("canvas")));
   /** @type {number | null} point that is being dragged. */
   let dragged = null;
+  /** The timer of what is due, or 0. */
+  let later = 0;
 
   /** Compute everything anew. */
   function update() {
+    clearTimeout(later);
+    later = 0;
+    sketch();
+    history.replaceState(null, "", `#${addressOf(memory)}`);
+    showSettings();
+    showNumbers();
+    showProbe();
+    showPoints();
+  }
+
+  /** The picture now, and the rest soon: numbers and tables take longer than a frame has. */
+  function updateSoon() {
+    sketch();
+    later ||= setTimeout(update, SOON);
+  }
+
+  function sketch() {
     clean = memory.line ? lineOf(memory.line) : (fittedLine(memory.points) ?? lineOf({angle: 0, offset: 0}));
     const why = refusal(memory.points, memory.p, memory.radius);
     built = why ? null : new Memorizer(memory.points, memory.p, memory.radius, clean, memory.ramp);
@@ -34,12 +55,7 @@ cgro.page = (() => {
             memory.shown === "F" ? built.at(x, y) : built.hardAt(x, y)
         : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
     plane.regions(answer);
-    history.replaceState(null, "", `#${addressOf(memory)}`);
     draw();
-    showSettings();
-    showNumbers();
-    showProbe();
-    showPoints();
   }
 
   function draw() {
@@ -273,12 +289,13 @@ cgro.page = (() => {
       cross = placeOf(event);
       const at = dragged;
       memory.points = memory.points.map((q, i) => (i === at ? {...q, ...cross} : q));
-      update();
+      updateSoon();
     });
     for (const name of ["pointerup", "pointercancel"]) {
       area.addEventListener(name, () => {
-        if (dragged !== null)
-          tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
+        if (dragged === null) return;
+        update();
+        tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
         dragged = null;
       });
     }

@@ -8,9 +8,14 @@ cgro.plane = (() => {
   const CELLS = 200;
   const EDGE = 14;
 
+  /** Colors of the page since the last picture began: to ask for the style at every stroke takes longer than to draw. */
+  const known = new Map();
+
   /** A color of the page. @param {string} name */
   function color(name) {
-    return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    if (!known.has(name))
+      known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+    return known.get(name);
   }
 
   /** Red, green and blue of #rrggbb. @param {string} text @returns {number[]} */
@@ -36,15 +41,19 @@ cgro.plane = (() => {
     regions(answer) {
       const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
       const image = context.createImageData(CELLS, CELLS);
+      known.clear();
       const plus = channels(color("plus")),
         minus = channels(color("minus"));
       for (let j = 0; j < CELLS; j++) {
         for (let i = 0; i < CELLS; i++) {
           const value = answer((i + 0.5) / CELLS, 1 - (j + 0.5) / CELLS);
-          const [red, green, blue] = value > 0 ? plus : minus;
+          const shade = value > 0 ? plus : minus;
+          const at = 4 * (j * CELLS + i);
+          image.data[at] = shade[0];
+          image.data[at + 1] = shade[1];
+          image.data[at + 2] = shade[2];
           // Stronger where the answer is certain.
-          const strength = 40 + 90 * Math.min(1, Math.abs(value));
-          image.data.set([red, green, blue, value === 0 ? 0 : strength], 4 * (j * CELLS + i));
+          image.data[at + 3] = value === 0 ? 0 : 40 + 90 * Math.min(1, Math.abs(value));
         }
       }
       context.putImageData(image, 0, 0);
@@ -72,6 +81,7 @@ cgro.plane = (() => {
     draw({points, p, radius, reach, cross, clash, focused}) {
       const wide = this.canvas.clientWidth;
       if (!wide) return;
+      known.clear();
       const sharp = Math.min(globalThis.devicePixelRatio || 1, 3);
       this.size = wide;
       const pixels = Math.round(wide * sharp);

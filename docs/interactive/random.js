@@ -13,6 +13,8 @@ globalThis.cgro = cgro;
 cgro.random = (() => {
   const TWO_32 = 4294967296;
   const UNIT_53 = 1 / 9007199254740992;
+  /** Numbers between two pauses, a multiple of 16. */
+  const PART = 8192;
 
   /** Matsumoto and Nishimura (1998), as torch seeds and reads it. */
   class MersenneTwister {
@@ -70,10 +72,24 @@ cgro.random = (() => {
      * @returns {Float64Array}
      */
     normals(n) {
+      const drawing = this.normalsInParts(n);
+      let part = drawing.next();
+      while (!part.done) part = drawing.next();
+      return part.value;
+    }
+
+    /** The same; pauses where it takes long. @param {number} n @returns {Generator<undefined, Float64Array>} */
+    *normalsInParts(n) {
       if (n < 16) throw new RangeError(`normals: expected n >= 16, got ${n}`);
       const out = new Float64Array(n);
-      for (let i = 0; i < n; i++) out[i] = this.uniform();
-      for (let i = 0; i < n - 15; i += 16) boxMuller(out, i);
+      for (let i = 0; i < n; i++) {
+        out[i] = this.uniform();
+        if (i % PART === PART - 1) yield;
+      }
+      for (let i = 0; i < n - 15; i += 16) {
+        boxMuller(out, i);
+        if (i % PART === PART - 16) yield;
+      }
       if (n % 16) {
         for (let i = n - 16; i < n; i++) out[i] = this.uniform();
         boxMuller(out, n - 16);

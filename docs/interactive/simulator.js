@@ -32,7 +32,7 @@ globalThis.cgro = cgro;
 
 cgro.simulator = (() => {
   const {MersenneTwister, Pcg64} = cgro.random;
-  const {multiply, transposed, identity, root} = cgro.linear;
+  const {multiplyInParts, rowsOfPart, transposedInParts, identity, root} = cgro.linear;
   const ALONG_THE_WAY = 0x7e57;
   const AT_THE_END = 0xf17a1;
   const FRESH_NOISE = 0xf5;
@@ -83,50 +83,23 @@ cgro.simulator = (() => {
     return [...found].sort((a, b) => a - b);
   }
 
-  /** A run of one seed. */
+  /** A run of one seed. Whatever grows with the data or the filters pauses often, so that a page can draw in between. */
   class Run {
     /** @param {Setting} setting */
     constructor(setting) {
       this.setting = setting;
-      const {nTrain: n, nFilters: m, patchDim: d, initStd, noiseStd, strength, radiusRatio, power} = setting;
+      const {nTrain: n, nFilters: m, patchDim: d, strength, radiusRatio, power} = setting;
       this.step = 0;
-      const twister = new MersenneTwister(setting.seed);
-      // The order of the draws is Python's: labels, signal direction (of one), noise, position of the signal, filters.
-      this.y = Float64Array.from(twister.integers(2, n), (bit) => 2 * bit - 1);
-      twister.integers(1, n);
-      /** (n, d) noise patches, 0 along the signal, which is the first axis. */
-      this.noise = twister.normals(n * d).map((/** @type {number} */ value) => value * noiseStd);
-      for (let i = 0; i < n; i++) this.noise[i * d] = 0;
-      twister.integers(2, n);
-      const start = twister.normals(m * d).map((/** @type {number} */ value) => value * initStd);
-      /** (m,) signal components of the filters. */
-      this.u = new Float64Array(m);
-      for (let r = 0; r < m; r++) {
-        this.u[r] = start[r * d];
-        start[r * d] = 0;
-      }
-      this.noiseT = transposed(this.noise, n, d);
-      const filters = transposed(start, m, d);
-      /** (n, m) activations <w_r, xi_i>; after a step the coefficients of the noise patches. */
-      this.z = new Float64Array(n * m);
-      this.z0 = new Float64Array(n * m);
-      multiply(this.z0, this.noise, filters, n, d, m);
-      this.cov0 = new Float64Array(m * m);
-      multiply(this.cov0, start, filters, m, d, m);
       // `cheapest` of spaces.py; noise that moves and an attack on it need vectors.
       this.direct = n > 2 * d || setting.fresh > 0 || setting.adversary === "l2";
       /** @type {Float64Array | null} (d, m) */
-      this.filters = this.direct ? filters : null;
-      /** (n, m) the filters are W_0 + C^T Xi off the signal. */
-      this.c = new Float64Array(this.direct ? 0 : n * m);
-      this.gram = new Float64Array(this.direct ? 0 : n * n);
-      if (!this.direct) multiply(this.gram, this.noise, this.noiseT, n, d, n);
+      this.filters = null;
       this.whole = strength ** power;
       this.low = phi(strength - radiusRatio * strength, power);
       this.high = phi(strength + radiusRatio * strength, power);
       this.freshNoise = setting.fresh > 0 ? new Pcg64([setting.seed, FRESH_NOISE]) : null;
-      this.now = setting.fresh > 0 ? this.noise.slice() : this.noise;
-      this.ball = setting.adversary === "l2" ? new cgro.FullBall(this) : null;
+      /** @type {any} */
+      this.ball = null;
       /** @type {Reading[]} */
       this.readings = [];
       /** @type {"running" | "done" | "diverged"} */
@@ -134,6 +107,58 @@ cgro.simulator = (() => {
       /** @type {{clean: number, robust: number} | null} test errors on 20,000 examples after the last step. */
       this.end = null;
       this.unseen = new Unseen(setting, ALONG_THE_WAY, N_TEST);
+      /** (n, m) activations <w_r, xi_i>; after a step the coefficients of the noise patches. */
+      this.z = new Float64Array(n * m);
+      this.z0 = new Float64Array(n * m);
+      this.cov0 = new Float64Array(m * m);
+      /** (n, m) the filters are W_0 + C^T Xi off the signal. */
+      this.c = new Float64Array(this.direct ? 0 : n * m);
+      this.gram = new Float64Array(this.direct ? 0 : n * n);
+      /** (m,) signal components of the filters. */
+      this.u = new Float64Array(m);
+      this.y = new Float64Array(n);
+      /** (n, d) noise patches, 0 along the signal, which is the first axis; and its transpose. */
+      this.noise = new Float64Array(0);
+      this.noiseT = new Float64Array(0);
+      /** (n, d) noise of the present step, and its transpose. */
+      this.now = this.noise;
+      this.nowT = this.noise;
+    }
+
+    /** Draw examples and filters. @returns {Generator<undefined, void>} */
+    *prepare() {
+      const {setting} = this;
+      const {nTrain: n, nFilters: m, patchDim: d, initStd, noiseStd} = setting;
+      const twister = new MersenneTwister(setting.seed);
+      // The order of the draws is Python's: labels, signal direction (of one), noise, position of the signal, filters.
+      this.y = Float64Array.from(twister.integers(2, n), (bit) => 2 * bit - 1);
+      twister.integers(1, n);
+      this.noise = yield* twister.normalsInParts(n * d);
+      const rows = rowsOfPart(d);
+      for (let i = 0; i < n; i++) {
+        for (let k = i * d + 1; k < (i + 1) * d; k++) this.noise[k] *= noiseStd;
+        this.noise[i * d] = 0;
+        if (i % rows === rows - 1) yield;
+      }
+      twister.integers(2, n);
+      const start = yield* twister.normalsInParts(m * d);
+      for (let j = 0; j < m * d; j++) start[j] *= initStd;
+      for (let r = 0; r < m; r++) {
+        this.u[r] = start[r * d];
+        start[r * d] = 0;
+      }
+      this.noiseT = yield* transposedInParts(this.noise, n, d);
+      const filters = yield* transposedInParts(start, m, d);
+      yield* multiplyInParts(this.z0, this.noise, filters, n, d, m);
+      yield* multiplyInParts(this.cov0, start, filters, m, d, m);
+      if (this.direct) this.filters = filters;
+      else yield* multiplyInParts(this.gram, this.noise, this.noiseT, n, d, n);
+      this.now = this.noise;
+      if (this.freshNoise) {
+        this.now = this.noise.slice();
+        this.nowT = new Float64Array(n * d);
+      }
+      if (setting.adversary === "l2") this.ball = new cgro.FullBall(this);
     }
 
     /** U = sum_r phi(u_r). @returns {number} */
@@ -149,29 +174,30 @@ cgro.simulator = (() => {
     }
 
     /** z = Xi W of the training examples' own noise. */
-    activate() {
+    *activate() {
       const {nTrain: n, nFilters: m, patchDim: d} = this.setting;
       if (this.filters) {
-        multiply(this.z, this.noise, this.filters, n, d, m);
+        yield* multiplyInParts(this.z, this.noise, this.filters, n, d, m);
         return;
       }
       this.z.set(this.z0);
-      multiply(this.z, this.gram, this.c, n, n, m, true);
+      yield* multiplyInParts(this.z, this.gram, this.c, n, n, m, true);
     }
 
-    /** One step of gradient descent. */
-    advance() {
+    /** One step of gradient descent. @returns {Generator<undefined, void>} */
+    *advance() {
       const {nTrain: n, nFilters: m, patchDim: d, power: q, robustWeight, lr} = this.setting;
       if (this.ball) {
-        this.ball.advance();
+        yield* this.ball.advance();
         this.step++;
         return;
       }
       const {z, u, y} = this;
       if (this.freshNoise && this.filters) {
-        this.drawNoise(this.freshNoise);
-        multiply(z, this.now, this.filters, n, d, m);
-      } else this.activate();
+        yield* this.drawNoise(this.freshNoise);
+        yield* multiplyInParts(z, this.now, this.filters, n, d, m);
+      } else yield* this.activate();
+      const rows = rowsOfPart(m);
       const learned = this.signal();
       const at = this.worst(learned);
       let pull = 0;
@@ -198,43 +224,50 @@ cgro.simulator = (() => {
         pull += clean * this.whole + robust * at;
         const factor = ((lr * q) / n) * y[i] * (clean + robust);
         for (let j = from; j < to; j++) z[j] *= factor;
+        if (i % rows === rows - 1) yield;
       }
       pull *= (lr * q) / n;
       for (let r = 0; r < m; r++) u[r] += pull * slope(u[r], q);
       if (!this.filters) {
         for (let j = 0; j < n * m; j++) this.c[j] += z[j];
-      } else if (this.freshNoise) multiply(this.filters, transposed(this.now, n, d), z, d, n, m, true);
-      else multiply(this.filters, this.noiseT, z, d, n, m, true);
+      } else {
+        let back = this.noiseT;
+        if (this.freshNoise) back = yield* transposedInParts(this.now, n, d, this.nowT);
+        yield* multiplyInParts(this.filters, back, z, d, n, m, true);
+      }
       this.step++;
     }
 
     /**
      * The noise of one step: anew with probability `fresh` per example, else its own.
      * @param {InstanceType<typeof Pcg64>} rng
+     * @returns {Generator<undefined, void>}
      */
-    drawNoise(rng) {
+    *drawNoise(rng) {
+      const rows = rowsOfPart(this.setting.patchDim, 2000);
       const {nTrain: n, patchDim: d, fresh, noiseStd} = this.setting;
       for (let i = 0; i < n; i++) {
         if (rng.uniform() < fresh) {
           for (let k = i * d + 1; k < (i + 1) * d; k++) this.now[k] = noiseStd * rng.normal();
         } else for (let k = i * d + 1; k < (i + 1) * d; k++) this.now[k] = this.noise[k];
+        if (i % rows === rows - 1) yield;
       }
     }
 
-    /** (m, m) <w_r, w_s> off the signal. @returns {Float64Array} */
-    covariance() {
+    /** (m, m) <w_r, w_s> off the signal. @returns {Generator<undefined, Float64Array>} */
+    *covariance() {
       const {nTrain: n, nFilters: m, patchDim: d} = this.setting;
       const out = this.cov0.slice();
       if (this.filters) {
-        multiply(out, transposed(this.filters, d, m), this.filters, m, d, m);
+        yield* multiplyInParts(out, yield* transposedInParts(this.filters, d, m), this.filters, m, d, m);
         return out;
       }
-      const ct = transposed(this.c, n, m);
+      const ct = yield* transposedInParts(this.c, n, m);
       const cross = new Float64Array(m * m);
-      multiply(cross, ct, this.z0, m, n, m);
+      yield* multiplyInParts(cross, ct, this.z0, m, n, m);
       const grown = new Float64Array(n * m);
-      multiply(grown, this.gram, this.c, n, n, m);
-      multiply(out, ct, grown, m, n, m, true);
+      yield* multiplyInParts(grown, this.gram, this.c, n, n, m);
+      yield* multiplyInParts(out, ct, grown, m, n, m, true);
       for (let r = 0; r < m; r++) for (let s = 0; s < m; s++) out[r * m + s] += cross[r * m + s] + cross[s * m + r];
       return out;
     }
@@ -242,7 +275,8 @@ cgro.simulator = (() => {
     /** Read everything off the filters; pauses where it takes long. @returns {Generator<undefined, Reading>} */
     *observe() {
       const {nTrain: n, nFilters: m, power: q, robustWeight} = this.setting;
-      this.activate();
+      yield* this.activate();
+      const rows = rowsOfPart(m);
       const learned = this.signal();
       const at = this.worst(learned);
       const noiseLearned = new Float64Array(n);
@@ -269,8 +303,9 @@ cgro.simulator = (() => {
         // A margin that is NaN, after a divergence, is a mistake.
         if (!(clean > 0)) cleanWrong++;
         if (!(robust > 0 && clean > 0)) robustWrong++;
+        if (i % rows === rows - 1) yield;
       }
-      const test = yield* this.unseen.errors(this, this.covariance());
+      const test = yield* this.unseen.errors(this, yield* this.covariance());
       return {
         step: this.step,
         signalComponent: Math.max(...this.u),
@@ -296,10 +331,11 @@ cgro.simulator = (() => {
      * @returns {Generator<undefined, void>}
      */
     *train(stepsAtOnce = () => 16) {
+      yield* this.prepare();
       for (const target of recordSteps(this.setting.nSteps)) {
         while (this.step < target) {
           const until = Math.min(target, this.step + stepsAtOnce(this.step));
-          while (this.step < until) this.advance();
+          while (this.step < until) yield* this.advance();
           yield;
         }
         const reading = yield* this.observe();
@@ -311,7 +347,7 @@ cgro.simulator = (() => {
         yield;
       }
       const last = new Unseen(this.setting, AT_THE_END, N_TEST_AT_THE_END);
-      this.end = yield* last.errors(this, this.covariance());
+      this.end = yield* last.errors(this, yield* this.covariance());
       this.state = "done";
     }
 
@@ -368,7 +404,7 @@ cgro.simulator = (() => {
         robustWrong = 0;
       for (let first = 0; first < this.n; first += BLOCK) {
         const size = Math.min(BLOCK, this.n - first);
-        multiply(z, this.normals.subarray(first * m, (first + size) * m), half, size, m, m);
+        yield* multiplyInParts(z, this.normals.subarray(first * m, (first + size) * m), half, size, m, m);
         for (let i = 0; i < size; i++) {
           let noise = 0;
           for (let j = i * m; j < (i + 1) * m; j++) noise += z[j] * slope(z[j], q);

@@ -134,6 +134,10 @@ def progress(total: int, label: str) -> Generator[Update, None, None]:
             live.stop()
 
 
+LEAST_SHARE = 1000
+"""One part of so many must be done before the time left is told: the first steps also compile."""
+
+
 class _Lines:
     """Prints plain lines, as a log file or the output of a scheduler can hold them.
 
@@ -159,7 +163,7 @@ class _Lines:
             return
         self.last = now
         text = f"{self.label}: {done}/{self.total}"
-        if done > self.before:
+        if (done - self.before) * LEAST_SHARE >= self.total:
             left = (now - self.began) / (done - self.before) * (self.total - done)
             text += f", about {_duration(left)} left"
         if note:

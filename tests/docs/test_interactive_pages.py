@@ -1,21 +1,18 @@
 """The interactive pages in headless Chromium: keyboard, words, links, widths, print; no request leaves them."""
 
-import os
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.accessibility import violations
 from tests.docs.interactive import FOLDER, chromium
 
 from cgro.commands import dynamics
 from cgro.commands import memorize as memorize_command
 from cgro.commands._parser import parse
 
-AXE = "axe-core@4.10.2"
 SMALL = "#preset=theorem&n-train=4&n-filters=4&n-steps=200"
 PAGES = {"dynamics.html": SMALL, "memorizer.html": ""}
 FOCUSED = """() => {
@@ -310,35 +307,13 @@ def test_print(browser: Any, name: str, tmp_path: Path) -> None:
     page.close()
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The script of axe-core: the file that CGRO_AXE names, else from npm."""
-    named = os.environ.get("CGRO_AXE")
-    if named:
-        return Path(named).read_text()
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("axe-core: no CGRO_AXE and no npm")
-    folder = tmp_path_factory.mktemp("axe")
-    try:
-        subprocess.run([npm, "pack", AXE, "--silent"], cwd=folder, check=True, capture_output=True, timeout=60)
-    except (subprocess.SubprocessError, OSError) as error:
-        pytest.skip(f"axe-core: npm cannot get it: {error}")
-    (archive,) = folder.glob("*.tgz")
-    shutil.unpack_archive(archive, folder, filter="data")
-    return (folder / "package" / "axe.min.js").read_text()
-
-
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(browser: Any, axe: str, name: str, scheme: str) -> None:
+def test_axe_finds_nothing(browser: Any, name: str, scheme: str) -> None:
     page = Opened(browser, name, PAGES[name], color_scheme=scheme, bypass_csp=True)
     tab = page.tab
     tab.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     if name == "dynamics.html":
         page.done()
-    tab.add_script_tag(content=axe)
-    found = tab.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
-    said = [(v["id"], v["nodes"][0]["html"][:120], v["nodes"][0]["failureSummary"][:200]) for v in found["violations"]]
-    assert said == []
+    assert violations(tab) == []
     page.close()

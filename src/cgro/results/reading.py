@@ -1,5 +1,6 @@
 """Summaries as JSON: read strictly, each by its own type, and written plainly."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,10 +18,7 @@ from cgro.results.summaries import BY_COMMAND, ArtifactSummary, SeedsSummary, Su
 
 DAMAGED = "damaged, or not written by cgro"
 
-
 S = TypeVar("S", bound=Summary)
-
-
 T = TypeVar("T")
 
 
@@ -54,7 +52,20 @@ def json_schema(kind: type[Summary]) -> dict[str, Json]:
         >>> json_schema(SeedsSummary)["$ref"]
         '#/$defs/SeedsSummary'
     """
-    return msgspec.json.schema(kind, schema_hook=_schema_of_special)
+    return _with_plain_descriptions(msgspec.json.schema(kind, schema_hook=_schema_of_special))
+
+
+def _with_plain_descriptions(part: dict[str, Json]) -> dict[str, Json]:
+    """Without the indentation of the source, which Python 3.13 takes from docstrings and older versions leave."""
+    plain: dict[str, Json] = {}
+    for key, value in part.items():
+        if isinstance(value, dict):
+            plain[key] = _with_plain_descriptions(value)
+        elif key == "description" and isinstance(value, str):
+            plain[key] = inspect.cleandoc(value)
+        else:
+            plain[key] = value
+    return plain
 
 
 def _schema_of_special(kind: type) -> dict[str, Json]:
