@@ -85,7 +85,9 @@ def test_drops() -> None:
     assert "no sudden drop" in drop_sentence(RISE, (), None, rule)
     assert "(at 10, 90)" in drop_sentence(RISE, (10.0, 90.0), None, rule)
     assert "at epoch 50 lies within" in drop_sentence(RISE, (10.0, 50.0), None, rule)
-    assert "begins 1 epoch after" in drop_sentence(RISE, (49.0,), 49.0, rule)
+    assert "begins 1 epoch after the" in drop_sentence(RISE, (49.0,), 49.0, rule)
+    assert "begins at the" in drop_sentence(RISE, (50.0,), 50.0, rule)
+    assert "begins 2 epochs before the" in drop_sentence(RISE, (52.0,), 52.0, rule)
     assert counted(2, "epoch") == "2 epochs"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data.samples import class_folders
 
 from cgro._check import BadRequest, CheckFailed
 from cgro.commands import dynamics, train
@@ -77,6 +78,17 @@ def test_a_seed_that_fails_stops_no_other_and_is_tried_again(
     assert weights(tmp_path / "run") == weights(seeds)
     assert Run(tmp_path / "run").summary["metrics"] == Run(seeds).summary["metrics"]
     assert Run(tmp_path / "run").config == Run(seeds).config
+
+
+def test_seeds_on_data_that_are_streamed_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their runs say `stream: yes` where the command said auto."""
+    monkeypatch.setattr("cgro.data.storage.SHARE_OF_MEMORY", 0.0)
+    own = {**TINY, "data": class_folders(tmp_path / "own"), "n_train": None, "n_test": None, "final_n": 4}
+    config = train.Config(**own, out=str(tmp_path / "run"))
+    watched = Watched()
+    assert sweeps.run("train", config, watched).finished
+    assert watched.names == ["seed-0", "seed-1"]
+    assert Run(tmp_path / "run" / "seed-1").config["stream"] == "yes"
 
 
 def test_processes_of_the_library_carry_seeds_out(seeds: Path, tmp_path: Path) -> None:

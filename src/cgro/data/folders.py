@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cgro._check import bad, listed
 from cgro.data.images import FORMATS, Images
+from cgro.data.links import links_out_of
 from cgro.data.listing import FilesOnDisk, Listing, listing_of
 from cgro.data.raw import AS_TEST, Part, Raw, shown
 from cgro.data.storage import AS_STORED, Storage
@@ -73,6 +74,12 @@ class _Folder:
                 raise bad(str(self.test), expected=expected, got="other ones: " + listed(others))
         streamed, remarks = self._is_streamed(listings)
         remarks += _remarks(self.root, classes)
+        folders = [self.root, self.train]
+        if self.test is not None:
+            folders.append(self.test)
+        for listing in listings:
+            folders += listing.folders
+        remarks += links_out_of(self.root, folders, _is_visible)
         train = _read(listings[0], streamed, None, self.storage)
         test = None
         digest = train.sha256

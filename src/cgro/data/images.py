@@ -148,8 +148,9 @@ class Images:
         Raises:
             BadRequest: one is damaged, or of another size.
         """
-        for row in rows:
-            self._check_size(row, self._open(row, self.encoded[row]), form)
+        with _quiet():
+            for row in rows:
+                self._check_size(row, self._open(row, self.encoded[row]), form)
 
     def _check_size(self, row: int, image: "Image", form: tuple[int, int, int]) -> None:
         _, height, width = form

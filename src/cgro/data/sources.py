@@ -1,6 +1,7 @@
 """How a name of data is understood: a data set that has a name, a path, a function, or an id of the hub."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from cgro.data.folders import class_folders
 from cgro.data.foreign import not_read
 from cgro.data.hub import hub
 from cgro.data.idx import read_idx as read_idx  # this module had it: scripts of others import it from here
+from cgro.data.links import folders_below, links_out_of
 from cgro.data.named import SOURCES
 from cgro.data.own import function, npz
 from cgro.data.parquet import parquet_folder
@@ -88,7 +90,9 @@ def _from_path(path: Path, storage: Storage) -> Raw:
             refusal = not_read(path) if path.is_file() else None
             raise refusal or bad(str(path), expected="a folder of class folders, or an .npz", got=got)
         if next(path.rglob("*.parquet"), None) is not None:
-            return parquet_folder(path, storage=storage)
+            raw = parquet_folder(path, storage=storage)
+            said = links_out_of(path, folders_below(path), lambda name: name.endswith(".parquet"))
+            return replace(raw, remarks=(*raw.remarks, *said))
         refusal = not_read(path)
         if refusal is not None:
             raise refusal

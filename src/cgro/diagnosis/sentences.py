@@ -228,8 +228,12 @@ def drop_sentence(rise: Rise, drops: tuple[float, ...], aligned: float | None, r
         named = ", ".join(f"{drop:g}" for drop in drops)
         return f"The rise follows none of the learning-rate drops (at {named})."
     share = min(1.0, len(drops) * rule.near_drop)
+    behind = rise.onset - aligned
+    where = "at"
+    if behind:
+        where = f"{counted(abs(behind), 'epoch')} {'after' if behind > 0 else 'before'}"
     return (
-        f"The rise begins {counted(rise.onset - aligned, 'epoch')} after the learning-rate drop at epoch {aligned:g} "
+        f"The rise begins {where} the learning-rate drop at epoch {aligned:g} "
         f"(an onset anywhere would be so near to one in {share:.0%} of cases)."
     )
 

@@ -124,11 +124,11 @@ def _lacks(job: Job, workspace: Workspace, failed: Mapping[str, str]) -> bool:
 def _raise_for(failed: Mapping[str, str]) -> None:
     """The end of a call in which jobs failed: all that did not need them is made."""
     name, reason = next(iter(failed.items()))
-    if len(failed) > 1:
-        say(table_of_failures(failed))
-        reason = f"and {len(failed) - 1} more failed; the first: {reason}"
     if not reason.startswith(name):
         reason = f"{name}: {reason}"
+    if len(failed) > 1:
+        say(table_of_failures(failed))
+        reason = f"{len(failed)} jobs failed; the first is {reason}"
     raise BadRequest(reason)
 
 

@@ -18,7 +18,7 @@ from cgro.experiments.plan import Job, module_of
 from cgro.experiments.workspace import Workspace
 from cgro.runs import Run, plain, say
 
-COMPUTING = ("device", "threads", "train_precision")
+COMPUTING = ("device", "threads", "train_precision", "stream")
 """Options that a run may keep otherwise than they were given: its share of the threads, and what `auto` stands for."""
 
 Swept = train.Config | dynamics.Config

@@ -112,7 +112,7 @@ def save_checkpoint(
     write_atomic(path, save(tensors, metadata={"state": text}))
 
 
-def _plain(name: str, values: Mapping[str, object]) -> dict[str, JSON]:
+def _plain(name: str, values: Mapping[str, object]) -> JSON:
     """What is no tensor of the state of an extension, which may be of the caller's own."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
     try:

@@ -105,6 +105,17 @@ def test_another_precision_is_rounded_and_no_more(tmp_path: Path, dtype: torch.d
         assert torch.equal(value, true.to(dtype).to(true.dtype) if true.is_floating_point() else true), key
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.bool, torch.complex64])
+def test_numbers_of_another_kind_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Quantized weights without their scale would make a network that answers something."""
+    weights = {**TRUE.state_dict(), "fc.weight": TRUE.fc.weight.detach().to(dtype)}
+    model = copy.deepcopy(OTHER)
+    refused(lambda: load_weights(model, weights, tmp_path / "w.pt"), "w.pt: fc.weight", str(dtype), "quantized")
+    assert torch.equal(model.fc.weight, OTHER.fc.weight)
+    counted = {key: value.float() if "num_batches" in key else value for key, value in TRUE.state_dict().items()}
+    load_weights(model, counted, tmp_path / "w.pt")
+
+
 def test_what_was_used_is_said(tmp_path: Path) -> None:
     torch.save(FILES["Lightning"](), tmp_path / "x.pt")
     said = load_file(network(3), tmp_path / "x.pt").sentence()

@@ -167,10 +167,25 @@ def _load(model: nn.Module, entries: Entries, path: Path, name: str | None) -> L
     if not matches:
         raise BadRequest(f"{path}: a checkpoint of another network; {_difference(own, entries)}")
     chosen = _chosen(matches, path, name)
+    _require_kinds(own, chosen, path)
     model.load_state_dict(chosen.weights)
     key, source = _example(chosen.sources)
     same = [match for match in matches if match.entry == chosen.entry and _equal([chosen, match])]
     return Loaded(path, chosen.entry, key, source, tuple(_left([chosen, *same])))
+
+
+def _require_kinds(own: Mapping[str, Tensor], chosen: _Match, path: Path) -> None:
+    """Refuse numbers of another kind, which a copy would turn into the network's without a word."""
+    for key, source in chosen.sources.items():
+        there = chosen.weights[key]
+        fits = there.is_floating_point() == own[key].is_floating_point() and there.is_complex() == own[key].is_complex()
+        if not fits and not _counts(key):
+            raise bad(
+                f"{path}: {source}",
+                expected=f"numbers such as {own[key].dtype}, which the network has",
+                got=str(there.dtype),
+                remedy="quantized weights have to be saved as what they stand for",
+            )
 
 
 def _example(sources: Mapping[str, str]) -> tuple[str, str]:
