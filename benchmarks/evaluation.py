@@ -4,10 +4,11 @@
   python benchmarks/evaluation.py table --threads 2        ours and pyautoattack in turn; 11 minutes at rest
   python benchmarks/evaluation.py series --threads 2       20 checkpoints together and one after another; 4 minutes
   python benchmarks/evaluation.py all --threads 2          the last two
+  python benchmarks/evaluation.py strength --only mnist --n 1000    once each, with who breaks what the other does not
 
 Each search runs in a process of its own, and its CPU time counts (wall time beside it, which means something at rest
 only). With --before SRC also the ensemble of another source tree, such as an older checkout's src. Stored in
-benchmarks/results/evaluation-table.json and evaluation-series.json. Needs pip install 'cgro[autoattack]'.
+benchmarks/results/evaluation-table.json, evaluation-series.json and evaluation-strength.json. Needs pip install 'cgro[autoattack]'.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from cgro.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path("runs/evaluation-benchmark")
+CLOCKS = ("cpu_seconds", "wall_seconds")
 MNIST5K = "--data mnist5k"
 NETWORKS = {
     "mnist": "--data mnist --n-train 10000 --model lenet --width 4 --radius 0.1 --attack pgd10 --epochs 2",
@@ -144,15 +146,39 @@ def table(a: argparse.Namespace) -> None:
         row: dict[str, Any] = {"broken_by": runs["ours"][0]["broken_by"]}
         for who in others:
             row[f"robust error, ours and {who}"] = compared(wrong["ours"], wrong[who])
-            for clock in ("cpu_seconds", "wall_seconds"):
+            for clock in CLOCKS:
                 pairs = zip(runs[who], runs["ours"], strict=True)
                 row[f"{clock}, {who} / ours"] = quartiles([theirs[clock] / ours[clock] for theirs, ours in pairs])
         for who, found in runs.items():
-            row[f"seconds, {who}"] = {clock: [f[clock] for f in found] for clock in ("cpu_seconds", "wall_seconds")}
+            row[f"seconds, {who}"] = {clock: [f[clock] for f in found] for clock in CLOCKS}
         rows[name] = row
         print(name, dump_json(row).decode(), flush=True)
         about = {"n": a.n, "repeats": a.repeats, "networks": {key: NETWORKS[key] for key in rows}}
         store("table", {"about": about, "results": rows})
+
+
+def strength(a: argparse.Namespace) -> None:
+    """Ours and AutoAttack once on many examples, network by network; what other networks gave before is kept."""
+    path = RESULTS / "evaluation-strength.json"
+    rows: dict[str, Any] = {}
+    if path.exists():
+        rows = json.loads(path.read_bytes())["results"]
+    for name in a.only.split(","):
+        found = {who: searched(a, who, name) for who in ("ours", "autoattack")}
+        wrong = {who: np.array(one["wrong"], dtype=bool) for who, one in found.items()}
+        rows[name] = {
+            "network": NETWORKS[name],
+            "n": len(wrong["ours"]),
+            "environment": machine(),
+            "robust error, ours and autoattack": compared(wrong["ours"], wrong["autoattack"]),
+            "broken by ours alone": int((wrong["ours"] & ~wrong["autoattack"]).sum()),
+            "broken by autoattack alone": int((wrong["autoattack"] & ~wrong["ours"]).sum()),
+            "broken_by": found["ours"]["broken_by"],
+            "seconds": {who: {clock: one[clock] for clock in CLOCKS} for who, one in found.items()},
+            "autoattack / ours": {clock: found["autoattack"][clock] / found["ours"][clock] for clock in CLOCKS},
+        }
+        print(name, dump_json(rows[name]).decode(), flush=True)
+        store("strength", {"results": rows})
 
 
 def series(a: argparse.Namespace) -> None:
@@ -204,7 +230,7 @@ def everything(a: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["train", "table", "series", "all", "one"])
+    parser.add_argument("step", choices=["train", "table", "strength", "series", "all", "one"])
     parser.add_argument("--runs", type=Path, default=RUNS, help="where the trained networks are")
     parser.add_argument("--only", default=",".join(name for name in NETWORKS if name != "series"))
     parser.add_argument("--n", type=int, default=100)
@@ -217,7 +243,8 @@ def main() -> None:
     parser.add_argument("--name", default="mnist", help="for `one`")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    {"train": train_all, "table": table, "series": series, "all": everything, "one": one}[a.step](a)
+    steps = {"train": train_all, "table": table, "strength": strength, "series": series, "all": everything, "one": one}
+    steps[a.step](a)
 
 
 if __name__ == "__main__":
