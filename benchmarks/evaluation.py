@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,15 @@ def table(a: argparse.Namespace) -> None:
 
 
 def strength(a: argparse.Namespace) -> None:
-    """Ours and AutoAttack once on many examples, network by network; what other networks gave before is kept."""
+    """Ours and AutoAttack once on many examples, at the same time; what other networks gave before is kept."""
     path = RESULTS / "evaluation-strength.json"
-    rows: dict[str, Any] = {}
-    if path.exists():
-        rows = json.loads(path.read_bytes())["results"]
     for name in a.only.split(","):
-        found = {who: searched(a, who, name) for who in ("ours", "autoattack")}
+        with ThreadPoolExecutor(2) as pool:
+            begun = {who: pool.submit(searched, a, who, name) for who in ("ours", "autoattack")}
+        found = {who: one.result() for who, one in begun.items()}
+        rows: dict[str, Any] = {}
+        if path.exists():
+            rows = json.loads(path.read_bytes())["results"]
         wrong = {who: np.array(one["wrong"], dtype=bool) for who, one in found.items()}
         rows[name] = {
             "network": NETWORKS[name],
