@@ -7,17 +7,24 @@ the numpy and the compiled form of this package, direct and Gram. A step is one 
 best of several repeats after a warm-up, so that other load on the machine counts least. Then the Gram form for d = 100
 .. 6,400, and d = 1,000,000 from the law; and N = 2,000 with a million steps and all records, as the threshold law
 needs it. Some four minutes at rest. Result: benchmarks/results/dynamics.json.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py million
+
+N = 2,000, P = 4 and a million steps, preset theorem otherwise: CPU seconds by step, stored at every record in
+benchmarks/results/dynamics-million.json. Five minutes at rest.
 """
 
 import json
 import os
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from cgro.data.patches import PatchData
-from cgro.dynamics import Setting, simulate
+from cgro.dynamics import PRESETS, Setting, simulate
 from cgro.dynamics.spaces import SPACES, draw
 from cgro.runs import environment, plain
 
@@ -80,8 +87,32 @@ def ours(setting: Setting, backend: str, compiled: bool):
     return lambda n: batch.advance(n, compiled=compiled)
 
 
+def million(n_steps: int = 1_000_000) -> None:
+    """One seed of preset theorem with N = 2,000 and P = 4; what was measured so far is stored at every record."""
+    setting = replace(PRESETS["theorem"], data=PatchData(100, 4), n_train=2000)
+    simulate(setting, n_steps=2, n_test=10)
+    result: dict = {"environment": environment(0), "threads": os.environ.get("OMP_NUM_THREADS")}
+    result["size"] = f"preset theorem, d=100 P=4 N=2000 m={setting.n_filters}, one seed"
+    result["steps"] = []
+    result["cpu seconds"] = []
+    used = time.process_time()
+
+    def note(step: int, _: str) -> None:
+        result["steps"].append(step)
+        result["cpu seconds"].append(time.process_time() - used)
+        (RESULT.parent / "dynamics-million.json").write_text(json.dumps(plain(result), indent=1) + "\n")
+
+    run = simulate(setting, n_steps=n_steps, progress=note)
+    result["outcome"] = run.outcomes[0].reason
+    note(int(run.steps[-1]), "")
+    print(result["size"], result["steps"][-1], "steps in", result["cpu seconds"][-1], "CPU seconds;", result["outcome"])
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["million"]:
+        million()
+        return
     result: dict = {
         "sizes": [],
         "dimension": [],
