@@ -10,7 +10,7 @@ needs it. Some four minutes at rest. Result: benchmarks/results/dynamics.json.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py million
 
-N = 2,000, P = 4 and a million steps, preset theorem otherwise: CPU seconds by step, stored at every record in
+N = 2,000, P = 4, m = 8 and a million steps, preset theorem otherwise: CPU seconds by step, stored at every record in
 benchmarks/results/dynamics-million.json. Five minutes at rest.
 """
 
@@ -88,8 +88,8 @@ def ours(setting: Setting, backend: str, compiled: bool):
 
 
 def million(n_steps: int = 1_000_000) -> None:
-    """One seed of preset theorem with N = 2,000 and P = 4; what was measured so far is stored at every record."""
-    setting = replace(PRESETS["theorem"], data=PatchData(100, 4), n_train=2000)
+    """One seed of preset theorem with N = 2,000, P = 4, m = 8; what was measured so far is stored at every record."""
+    setting = replace(PRESETS["theorem"], data=PatchData(100, 4), n_train=2000, n_filters=8)
     simulate(setting, n_steps=2, n_test=10)
     result: dict = {"environment": environment(0), "threads": os.environ.get("OMP_NUM_THREADS")}
     result["size"] = f"preset theorem, d=100 P=4 N=2000 m={setting.n_filters}, one seed"
