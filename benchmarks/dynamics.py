@@ -11,7 +11,11 @@ needs it. Some four minutes at rest. Result: benchmarks/results/dynamics.json.
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py million
 
 N = 2,000, P = 4, m = 8 and a million steps, preset theorem otherwise: CPU seconds by step, stored at every record in
-benchmarks/results/dynamics-million.json. Five minutes at rest.
+benchmarks/results/dynamics-million.json, so that a run that is ended early says how far it came.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py turns
+
+CPU time of a step of N = 2,000 by P and m, in turns: benchmarks/results/dynamics-turns.json. Seconds.
 """
 
 import json
@@ -108,10 +112,33 @@ def million(n_steps: int = 1_000_000) -> None:
     print(result["size"], result["steps"][-1], "steps in", result["cpu seconds"][-1], "CPU seconds;", result["outcome"])
 
 
+def turns(repeats: int = 7) -> None:
+    """Milliseconds a step for N = 2,000, one seed, direct: each size in turn, so that the load is the same for all."""
+    batches = {}
+    for p, m, n_steps in ((2, 8, 500), (4, 8, 500), (4, 48, 100)):
+        setting = replace(PRESETS["theorem"], data=PatchData(100, p), n_train=2000, n_filters=m)
+        batches[p, m, n_steps] = SPACES["direct"](setting, [0])
+        batches[p, m, n_steps].advance(20, compiled=True)
+    times: dict = {size: [] for size in batches}
+    for _ in range(repeats):
+        for size, batch in batches.items():
+            start = time.process_time()
+            batch.advance(size[2], compiled=True)
+            times[size].append(1000 * (time.process_time() - start) / size[2])
+    rows = []
+    for (p, m, _), found in times.items():
+        quartiles = torch.tensor(found).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+        rows.append({"size": f"d=100 P={p} N=2000 m={m}", "ms a step, quartiles": quartiles, "turns": repeats})
+        print(rows[-1])
+    result = {"environment": environment(0), "threads": os.environ.get("OMP_NUM_THREADS"), "rows": rows}
+    (RESULT.parent / "dynamics-turns.json").write_text(json.dumps(plain(result), indent=1) + "\n")
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    if sys.argv[1:] == ["million"]:
-        million()
+    other = {("million",): million, ("turns",): turns}.get(tuple(sys.argv[1:]))
+    if other is not None:
+        other()
         return
     result: dict = {
         "sizes": [],
