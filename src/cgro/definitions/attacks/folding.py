@@ -19,6 +19,10 @@ from torch import Tensor, nn
 
 from cgro.definitions.losses import Model
 
+FEW = 4
+"""Examples below which `Halving` calls max_pool2d: there six operations in place of one cost more than they save.
+Affects speed only. LeNet x2 and x4, one thread of a busy CPU: a pass is 0.87 and 0.90 times as fast for one example,
+1.06 times for four."""
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -94,8 +98,11 @@ class Halving(nn.Module):
     was tried, and is called.
 
     Example:
-        >>> Halving()(torch.arange(8.0).view(1, 1, 2, 4))
-        tensor([[[[5., 7.]]]])
+        >>> Halving()(torch.arange(32.0).view(4, 1, 2, 4)).flatten(1)
+        tensor([[ 5.,  7.],
+                [13., 15.],
+                [21., 23.],
+                [29., 31.]])
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +114,8 @@ class Halving(nn.Module):
         Returns:
             (B, C, H // 2, W // 2); a last row or column that is left over is not looked at.
         """
-        if x.device.type != "cpu" or (torch.is_grad_enabled() and x.requires_grad):
+        wants_gradient = torch.is_grad_enabled() and x.requires_grad
+        if x.device.type != "cpu" or wants_gradient or len(x) < FEW:
             return nn.functional.max_pool2d(x, 2)
         height = x.shape[-2] // 2 * 2
         width = x.shape[-1] // 2 * 2
