@@ -7,17 +7,28 @@ the numpy and the compiled form of this package, direct and Gram. A step is one 
 best of several repeats after a warm-up, so that other load on the machine counts least. Then the Gram form for d = 100
 .. 6,400, and d = 1,000,000 from the law; and N = 2,000 with a million steps and all records, as the threshold law
 needs it. Some four minutes at rest. Result: benchmarks/results/dynamics.json.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py million
+
+N = 2,000, P = 4, m = 8 and a million steps, preset theorem otherwise: CPU seconds by step, stored at every record in
+benchmarks/results/dynamics-million.json, so that a run that is ended early says how far it came.
+
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/dynamics.py turns
+
+CPU time of a step of N = 2,000 by P and m, in turns: benchmarks/results/dynamics-turns.json. Seconds.
 """
 
 import json
 import os
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from cgro.data.patches import PatchData
-from cgro.dynamics import Setting, simulate
+from cgro.dynamics import PRESETS, Setting, simulate
 from cgro.dynamics.spaces import SPACES, draw
 from cgro.runs import environment, plain
 
@@ -80,8 +91,55 @@ def ours(setting: Setting, backend: str, compiled: bool):
     return lambda n: batch.advance(n, compiled=compiled)
 
 
+def million(n_steps: int = 1_000_000) -> None:
+    """One seed of preset theorem with N = 2,000, P = 4, m = 8; what was measured so far is stored at every record."""
+    setting = replace(PRESETS["theorem"], data=PatchData(100, 4), n_train=2000, n_filters=8)
+    simulate(setting, n_steps=2, n_test=10)
+    result: dict = {"environment": environment(0), "threads": os.environ.get("OMP_NUM_THREADS")}
+    result["size"] = f"preset theorem, d=100 P=4 N=2000 m={setting.n_filters}, one seed"
+    result["steps"] = []
+    result["cpu seconds"] = []
+    used = time.process_time()
+
+    def note(step: int, _: str) -> None:
+        result["steps"].append(step)
+        result["cpu seconds"].append(time.process_time() - used)
+        (RESULT.parent / "dynamics-million.json").write_text(json.dumps(plain(result), indent=1) + "\n")
+
+    run = simulate(setting, n_steps=n_steps, progress=note)
+    result["outcome"] = run.outcomes[0].reason
+    note(int(run.steps[-1]), "")
+    print(result["size"], result["steps"][-1], "steps in", result["cpu seconds"][-1], "CPU seconds;", result["outcome"])
+
+
+def turns(repeats: int = 7) -> None:
+    """Milliseconds a step for N = 2,000, one seed, direct: each size in turn, so that the load is the same for all."""
+    batches = {}
+    for p, m, n_steps in ((2, 8, 500), (4, 8, 500), (4, 48, 100)):
+        setting = replace(PRESETS["theorem"], data=PatchData(100, p), n_train=2000, n_filters=m)
+        batches[p, m, n_steps] = SPACES["direct"](setting, [0])
+        batches[p, m, n_steps].advance(20, compiled=True)
+    times: dict = {size: [] for size in batches}
+    for _ in range(repeats):
+        for size, batch in batches.items():
+            start = time.process_time()
+            batch.advance(size[2], compiled=True)
+            times[size].append(1000 * (time.process_time() - start) / size[2])
+    rows = []
+    for (p, m, _), found in times.items():
+        quartiles = torch.tensor(found).quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+        rows.append({"size": f"d=100 P={p} N=2000 m={m}", "ms a step, quartiles": quartiles, "turns": repeats})
+        print(rows[-1])
+    result = {"environment": environment(0), "threads": os.environ.get("OMP_NUM_THREADS"), "rows": rows}
+    (RESULT.parent / "dynamics-turns.json").write_text(json.dumps(plain(result), indent=1) + "\n")
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    other = {("million",): million, ("turns",): turns}.get(tuple(sys.argv[1:]))
+    if other is not None:
+        other()
+        return
     result: dict = {
         "sizes": [],
         "dimension": [],

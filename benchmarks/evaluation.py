@@ -2,12 +2,14 @@
 
   python benchmarks/evaluation.py train                    the networks, once; six minutes of one thread
   python benchmarks/evaluation.py table --threads 2        ours and pyautoattack in turn; 11 minutes at rest
-  python benchmarks/evaluation.py series --threads 2       20 checkpoints together and one after another; 4 minutes
+  python benchmarks/evaluation.py series --threads 1       20 checkpoints together and one after another, side by side;
+                                                           4 minutes at rest
   python benchmarks/evaluation.py all --threads 2          the last two
+  python benchmarks/evaluation.py strength --only mnist --n 1000    once each, with who breaks what the other does not
 
 Each search runs in a process of its own, and its CPU time counts (wall time beside it, which means something at rest
 only). With --before SRC also the ensemble of another source tree, such as an older checkout's src. Stored in
-benchmarks/results/evaluation-table.json and evaluation-series.json. Needs pip install 'cgro[autoattack]'.
+benchmarks/results/evaluation-table.json, evaluation-series.json and evaluation-strength.json. Needs pip install 'cgro[autoattack]'.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from attacks import compared, machine, network
 from torch import Tensor, nn
 
 from cgro.commands import train
-from cgro.definitions import Record, standard_ensemble, survey
+from cgro.definitions import standard_ensemble, survey
 from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.attacks.reference import NORMS
 from cgro.definitions.losses import margin
@@ -37,6 +40,7 @@ from cgro.training.weights import load_weights
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path("runs/evaluation-benchmark")
+CLOCKS = ("cpu_seconds", "wall_seconds")
 MNIST5K = "--data mnist5k"
 NETWORKS = {
     "mnist": "--data mnist --n-train 10000 --model lenet --width 4 --radius 0.1 --attack pgd10 --epochs 2",
@@ -144,56 +148,119 @@ def table(a: argparse.Namespace) -> None:
         row: dict[str, Any] = {"broken_by": runs["ours"][0]["broken_by"]}
         for who in others:
             row[f"robust error, ours and {who}"] = compared(wrong["ours"], wrong[who])
-            for clock in ("cpu_seconds", "wall_seconds"):
+            for clock in CLOCKS:
                 pairs = zip(runs[who], runs["ours"], strict=True)
                 row[f"{clock}, {who} / ours"] = quartiles([theirs[clock] / ours[clock] for theirs, ours in pairs])
         for who, found in runs.items():
-            row[f"seconds, {who}"] = {clock: [f[clock] for f in found] for clock in ("cpu_seconds", "wall_seconds")}
+            row[f"seconds, {who}"] = {clock: [f[clock] for f in found] for clock in CLOCKS}
         rows[name] = row
         print(name, dump_json(row).decode(), flush=True)
         about = {"n": a.n, "repeats": a.repeats, "networks": {key: NETWORKS[key] for key in rows}}
         store("table", {"about": about, "results": rows})
 
 
-def series(a: argparse.Namespace) -> None:
-    """20 checkpoints of one training: together, and one after another; what those that stand cost is the floor."""
-    from cgro.definitions import survey_series  # here: a source tree that --before names may not have it
+def strength(a: argparse.Namespace) -> None:
+    """Ours and AutoAttack once on many examples, at the same time; what other networks gave before is kept."""
+    path = RESULTS / "evaluation-strength.json"
+    for name in a.only.split(","):
+        with ThreadPoolExecutor(2) as pool:
+            begun = {who: pool.submit(searched, a, who, name) for who in ("ours", "autoattack")}
+        found = {who: one.result() for who, one in begun.items()}
+        rows: dict[str, Any] = {}
+        if path.exists():
+            rows = json.loads(path.read_bytes())["results"]
+        wrong = {who: np.array(one["wrong"], dtype=bool) for who, one in found.items()}
+        rows[name] = {
+            "network": NETWORKS[name],
+            "n": len(wrong["ours"]),
+            "environment": machine(),
+            "robust error, ours and autoattack": compared(wrong["ours"], wrong["autoattack"]),
+            "broken by ours alone": int((wrong["ours"] & ~wrong["autoattack"]).sum()),
+            "broken by autoattack alone": int((wrong["autoattack"] & ~wrong["ours"]).sum()),
+            "broken_by": found["ours"]["broken_by"],
+            "seconds": {who: {clock: one[clock] for clock in CLOCKS} for who, one in found.items()},
+            "autoattack / ours": {clock: found["autoattack"][clock] / found["ours"][clock] for clock in CLOCKS},
+        }
+        print(name, dump_json(rows[name]).decode(), flush=True)
+        store("strength", {"results": rows})
 
+
+def checkpoints(a: argparse.Namespace) -> tuple[Callable[[int], nn.Module], int, train.Config, Tensor, Tensor]:
+    """The networks of the series by position, and how many they are."""
     run = Run.open(str(a.runs / "series"))
     config, model, x, y = network(str(run.path), a.n_series)
-    kept = sorted(kept_epochs(run).items())[: a.checkpoints]
-    attack = standard_ensemble(config.threat())
+    kept = sorted(kept_epochs(run).items())[a.every - 1 :: a.every][: a.checkpoints]
 
     def at(position: int) -> nn.Module:
         load_weights(model, read_run_weights(run, kept[position][1]), kept[position][1])
         return model
 
-    together, seconds = timed(lambda: survey_series(at, len(kept), x, y, attack, batch=500))
-    alone: list[Record] = []
-    alone_seconds: list[dict[str, float]] = []
-    floor: list[float] = []
-    for position in range(len(kept)):
-        record, spent = timed(lambda position=position: survey(at(position), x, y, attack, batch=500))
-        alone.append(record)
-        alone_seconds.append(spent)
+    return at, len(kept), config, x, y
+
+
+def together(a: argparse.Namespace) -> None:
+    """The series as one, as a line of JSON."""
+    from cgro.definitions import survey_series  # here: a source tree that --before names may not have it
+
+    at, n, config, x, y = checkpoints(a)
+    attack = standard_ensemble(config.threat())
+    records, spent = timed(lambda: survey_series(at, n, x, y, attack, batch=500))
+    given = [record.broken_by().get("given", 0) for record in records]
+    print(json.dumps({"wrong": [record.wrong.int().tolist() for record in records], "given": given, **spent}))
+
+
+def alone(a: argparse.Namespace) -> None:
+    """Every --of-th checkpoint by itself, and what stands of it once more, the floor, as a line of JSON each."""
+    at, n, config, x, y = checkpoints(a)
+    attack = standard_ensemble(config.threat())
+    for position in range(a.share, n, a.of):
+        model = at(position)
+        record, spent = timed(lambda m=model: survey(m, x, y, attack, batch=500))
         stand = ~record.wrong
-        index = torch.nonzero(stand).squeeze(1)
-        network_at = at(position)
-        if len(index):
-            _, spent = timed(lambda m=network_at, r=stand, i=index: survey(m, x[r], y[r], attack, batch=500, index=i))
-            floor.append(spent["cpu_seconds"])
-    lost = sum(int((one.wrong & ~both.wrong).sum()) for one, both in zip(alone, together, strict=True))
-    total = sum(s["cpu_seconds"] for s in alone_seconds)
+        floor = {"cpu_seconds": 0.0}
+        if stand.any():
+            index = torch.nonzero(stand).squeeze(1)
+            call = lambda m=model, r=stand, i=index: survey(m, x[r], y[r], attack, batch=500, index=i)  # noqa: E731
+            _, floor = timed(call)
+        found = {"position": position, "wrong": record.wrong.int().tolist(), "floor": floor["cpu_seconds"], **spent}
+        print(json.dumps(found), flush=True)
+
+
+def _lines(a: argparse.Namespace, step: str, share: int = 0) -> list[dict[str, Any]]:
+    options = {"--runs": a.runs, "--n-series": a.n_series, "--checkpoints": a.checkpoints, "--every": a.every}
+    options |= {"--threads": a.threads, "--share": share, "--of": a.of}
+    command = [sys.executable, __file__, step]
+    for name, value in options.items():
+        command += [name, str(value)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+
+
+def series(a: argparse.Namespace) -> None:
+    """Checkpoints of one training: together, and one after another; what those that stand cost is the floor."""
+    with ThreadPoolExecutor(1 + a.of) as pool:
+        begun = pool.submit(_lines, a, "together")
+        shares = [pool.submit(_lines, a, "alone", share) for share in range(a.of)]
+    (both,) = begun.result()
+    singles: list[dict[str, Any]] = []
+    for share in shares:
+        singles += share.result()
+    singles.sort(key=lambda one: one["position"])
+    wrong = np.array([one["wrong"] for one in singles], dtype=bool)
+    total = sum(one["cpu_seconds"] for one in singles)
+    floor = sum(one["floor"] for one in singles)
     result = {
-        "cpu_seconds": {"together": seconds["cpu_seconds"], "one after another": total, "standing alone": sum(floor)},
-        "one after another / together": total / seconds["cpu_seconds"],
-        "one after another / standing alone": total / sum(floor),
-        "wrong": {"together": [int(r.wrong.sum()) for r in together], "alone": [int(r.wrong.sum()) for r in alone]},
-        "broken alone and not together": lost,
-        "given": [r.broken_by().get("given", 0) for r in together],
+        "cpu_seconds": {"together": both["cpu_seconds"], "one after another": total, "standing alone": floor},
+        "one after another / together": total / both["cpu_seconds"],
+        "one after another / standing alone": total / floor,
+        "wrong": {"together": np.sum(both["wrong"], 1).tolist(), "alone": wrong.sum(1).tolist()},
+        "broken alone and not together": int((wrong & ~np.array(both["wrong"], dtype=bool)).sum()),
+        "given": both["given"],
+        "cpu_seconds of each, alone and standing": [[one["cpu_seconds"], one["floor"]] for one in singles],
     }
     print(dump_json(result).decode())
-    store("series", {"about": {"n": len(x), "checkpoints": len(kept), "network": NETWORKS["series"]}, **result})
+    about = {"n": a.n_series, "checkpoints": len(singles), "every": a.every, "network": NETWORKS["series"]}
+    store("series", {"about": about, **result})
 
 
 def everything(a: argparse.Namespace) -> None:
@@ -204,12 +271,17 @@ def everything(a: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["train", "table", "series", "all", "one"])
+    steps = {"train": train_all, "table": table, "strength": strength, "series": series, "all": everything}
+    parts = {"one": one, "together": together, "alone": alone}
+    parser.add_argument("step", choices=[*steps, *parts], help=f"{', '.join(parts)}: processes of the other steps")
     parser.add_argument("--runs", type=Path, default=RUNS, help="where the trained networks are")
     parser.add_argument("--only", default=",".join(name for name in NETWORKS if name != "series"))
     parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--n-series", type=int, default=40)
     parser.add_argument("--checkpoints", type=int, default=20)
+    parser.add_argument("--every", type=int, default=1, help="take each so-many-th checkpoint only")
+    parser.add_argument("--of", type=int, default=1, help="processes that take the checkpoints one after another")
+    parser.add_argument("--share", type=int, default=0, help="for `alone`")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--before", help="src of another checkout, whose ensemble is timed too")
@@ -217,7 +289,7 @@ def main() -> None:
     parser.add_argument("--name", default="mnist", help="for `one`")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    {"train": train_all, "table": table, "series": series, "all": everything, "one": one}[a.step](a)
+    (steps | parts)[a.step](a)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cgro.definitions import PGD, ThreatModel
 from cgro.definitions.attacks import SearchOptions
-from cgro.definitions.attacks.folding import folded
+from cgro.definitions.attacks.folding import Halving, folded
 from cgro.definitions.draws import draws_for
 from cgro.models import build
 
@@ -170,3 +170,68 @@ def test_a_search_in_bfloat16_proposes_with_the_folded_and_decides_with_the_netw
     right = outputs.gather(1, y[:, None]).squeeze(1)
     expected = right - outputs.scatter(1, y[:, None], -torch.inf).amax(1)
     torch.testing.assert_close(found.best.margins, expected, rtol=1e-4, atol=1e-5)
+
+
+def parts(model: nn.Module) -> list[str]:
+    found = folded(model)
+    assert isinstance(found, nn.Module)
+    return [type(part).__name__ for part in found.modules()]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("size", [(6, 4), (7, 5), (2, 2)])
+def test_halving_is_max_pooling_to_the_bit(size: tuple[int, int], dtype: torch.dtype, layout) -> None:
+    g = torch.Generator().manual_seed(0)
+    # Few different values, so that windows have ties.
+    x = torch.randint(-3, 4, (5, 8, *size), generator=g).to(dtype).contiguous(memory_format=layout)
+    x[0, 0, 0, 0] = torch.nan
+    expected = nn.MaxPool2d(2)(x)
+    torch.testing.assert_close(Halving()(x), expected, rtol=0, atol=0, equal_nan=True)
+    assert expected[0, 0, 0, 0].isnan()
+
+
+def test_a_gradient_through_halving_goes_where_that_of_max_pooling_goes() -> None:
+    x = torch.randint(-2, 3, (4, 3, 6, 6), generator=torch.Generator().manual_seed(0)).float().requires_grad_()
+    weights = torch.rand(4, 3, 3, 3)
+    found, expected = (torch.autograd.grad((pool(x) * weights).sum(), x)[0] for pool in (Halving(), nn.MaxPool2d(2)))
+    assert torch.equal(found, expected)
+
+
+def test_a_lenet_halves_and_its_values_are_the_same_to_the_bit() -> None:
+    model = build("lenet", (1, 28, 28), 10, width=1, seed=0).eval()
+    assert parts(model).count("Halving") == 2
+    assert "MaxPool2d" not in parts(model)
+    x = torch.rand(4, 1, 28, 28)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(folded(model)(x), model(x))
+
+
+def hooked_pool() -> nn.MaxPool2d:
+    pool = nn.MaxPool2d(2)
+    pool.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return pool
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3),
+        nn.MaxPool2d(2, stride=1),
+        nn.MaxPool2d((2, 1)),
+        nn.MaxPool2d(2, padding=1),
+        nn.MaxPool2d(2, dilation=2),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d(2, return_indices=True),
+        nn.AvgPool2d(2),
+        hooked_pool(),
+    ],
+    ids=str,
+)
+def test_other_pooling_stays(pool: nn.Module) -> None:
+    model = nn.Sequential(pool)
+    assert folded(model) is model
+
+
+def test_pooling_that_is_written_out_is_replaced() -> None:
+    assert parts(nn.Sequential(nn.MaxPool2d((2, 2), stride=(2, 2)))).count("Halving") == 1
