@@ -91,3 +91,19 @@ def test_of_two_hidden_layers_the_optimum_is_that_of_a_grid(p: str) -> None:
         assert found.value == pytest.approx(float(values.min()), abs=5e-3)
         assert float(evaluate(layers, found.x[None]) @ objective.double()) == pytest.approx(found.value, abs=1e-6)
         assert bool(threat.contains(found.x[None], center[None]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_does_not_end_before_the_wrong_side_is_clear(seed: int) -> None:
+    """Least values around 0: only below -0.1 is a counterexample enough, and its value no optimum."""
+    pytest.importorskip("highspy")
+    hidden, last = network(seed, n_hidden=8)
+    layers = [hidden, dense_layer(0.5 * last.weight.to_dense(), torch.tensor([0.05]))]
+    center, threat = torch.tensor([0.4, 0.6, 0.5], dtype=F64), ThreatModel("inf", 0.4)
+    least = least_by_patterns(layers, center, threat)
+    found = least_over_ball(layers, center, threat, torch.ones(1))
+    if least > -0.1:
+        assert found.value == pytest.approx(least, abs=1e-7)
+    else:
+        assert least - 1e-7 <= found.value <= -0.1 + 1e-7
+    assert float(evaluate(layers, found.x[None])) == pytest.approx(found.value, abs=1e-6)
