@@ -13,7 +13,7 @@ from tests.cases import THREATS, points
 
 from cgro._check import BadRequest
 from cgro.definitions import ThreatModel
-from cgro.definitions.threat import require_radius_fits
+from cgro.definitions.threat import require_no_bytes, require_radius_fits
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
 
@@ -167,3 +167,42 @@ def test_pulling_in_ends_inside_and_next_to_the_projection(p, box) -> None:
         assert bool(threat.contains(near, center).all())
         torch.testing.assert_close(near, threat.project(x, center), atol=1e-5, rtol=0)
     torch.testing.assert_close(threat.pull_in(center, center), center)
+
+
+def test_bytes_are_refused_where_no_box_says_the_range() -> None:
+    """Images of 0..255: also with black pixels; other inputs, and networks with a range of their own, are let through."""
+    for low, high in ((0.0, 255.0), (3.0, 200.0)):
+        image = torch.full((1, 1, 2, 2), low)
+        image[..., 0] = high
+        with pytest.raises(BadRequest, match="divide by 255"):
+            require_no_bytes(image)
+        require_no_bytes(image.flatten(1))
+        require_no_bytes(image - 9)
+        require_no_bytes(image / 255)
+        require_no_bytes(100 * image)
+    require_no_bytes(torch.zeros(0, 1, 2, 2))
+    require_no_bytes(torch.full((1, 1, 2, 2), 200, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("p", [1, 2, math.inf])
+def test_the_largest_radius_is_the_diameter_of_the_box(p: float) -> None:
+    shape, box = torch.Size([2, 3]), (-1.0, 2.0)
+    opposite = torch.tensor([[-1.0] * 6, [2.0] * 6], dtype=torch.float64)
+    diameter = float(torch.linalg.vector_norm(opposite[1] - opposite[0], ord=p))
+    require_radius_fits(ThreatModel(p, diameter * (1 - 1e-9), box), shape)
+    require_radius_fits(ThreatModel(p, 99.0, None), shape)
+    if p != math.inf:
+        with pytest.raises(BadRequest, match="the diameter of the box"):
+            require_radius_fits(ThreatModel(p, diameter * 1.001, box), shape)
+
+
+def test_inputs_within_rounding_of_the_box_are_let_through_and_others_not() -> None:
+    threat = ThreatModel("inf", 0.1)
+    for inside in (0.0, 1.0, 1 + 2**-24, -(2.0**-24)):
+        threat.check_input(torch.tensor([[0.5, inside]], dtype=torch.float64))
+    for outside, remedy in ((1 + 2**-20, "roundings"), (-(2.0**-20), "roundings"), (1.5, "normal"), (-0.5, "normal")):
+        with pytest.raises(BadRequest, match=rf"values in \[0, 1\].*{remedy}"):
+            threat.check_input(torch.tensor([[0.5, outside]], dtype=torch.float64))
+    for values, remedy in (([0.0, 9.0], "divide by 255"), ([-9.0, 9.0], "normalization")):
+        with pytest.raises(BadRequest, match=remedy):
+            threat.check_input(torch.tensor([values]))

@@ -79,3 +79,51 @@ def test_a_test_error_below_the_training_error_is_called_so() -> None:
     }
     reason = cgro_verdict(errors).reason
     assert "20.0%, is 2.0 points [-1.6, 5.6] below the training set's 22.0%" in reason
+
+
+@pytest.mark.parametrize(
+    ("errors", "label", "begins", "numbers"),
+    [
+        ((0.001, 0.02, 0.005, 0.30), "cgro", "Clean generalization and robust overfitting", ["0.5%", "30.0%", "29.5%"]),
+        ((0, 0.02, 0.005, 0.05), "robust", "No large robust gap", ["5.0%", "4.5 points", "above", "0.5%", "10 points"]),
+        ((0, 0.02, 0.99, 0.98), "standard_training", "Standard training", ["2.0%", "99.0%", "98.0%"]),
+        ((0.4, 0.42, 0.6, 0.62), "underfitting", "Underfitting", ["40.0%", "60.0%"]),
+        ((0.01, 0.30, 0.1, 0.9), "clean_overfitting", "Ordinary overfitting", ["1.0%", "30.0%"]),
+        ((0, 0.01, 0.01, 0.13), "too_little_evidence", "Undecided", ["12.0%", "1.0%", "10%", "25%"]),
+    ],
+)
+def test_each_label_has_its_sentence(errors: tuple, label: str, begins: str, numbers: list[str]) -> None:
+    verdict = cgro_verdict(four(*errors))
+    assert verdict.label == label
+    assert verdict.reason.startswith(begins)
+    assert not [number for number in numbers if number not in verdict.reason], verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("robust", "attacked", "label"),
+    [
+        ((0.89, 0.95), None, "underfitting"),  # below 0.9 on one set
+        ((0.90, 0.95), None, "standard_training"),
+        ((0.90, 0.95), True, "underfitting"),
+        ((0.10, 0.30), False, "standard_training"),
+        ((0.15, 0.24), False, "robust"),  # both below half of guessing: it defends all the same
+    ],
+)
+def test_what_is_known_of_the_training_decides_between_none_and_a_failed_defense(
+    robust: tuple[float, float], attacked: bool | None, label: str
+) -> None:
+    assert cgro_verdict(four(0.0, 0.02, *robust), attacked=attacked).label == label
+
+
+def test_the_number_of_classes_is_taken_from_their_shares() -> None:
+    """Without any the strictest reading, of two classes: learned is an error below 0.25."""
+    assert VerdictRule().good_enough == 0.25
+    assert VerdictRule(n_classes=10).good_enough == pytest.approx(0.45)
+    errors = four(0.28, 0.30, 0.10, 0.60)
+    for n, expected in ((2, 2), (10, 10)):
+        verdict = cgro_verdict(errors, prediction_share=[1 / n] * n)
+        assert verdict.evidence["rule"]["n_classes"] == expected
+        assert verdict.evidence["prediction_share"] == 1 / n
+        assert (verdict.label == "cgro") == (n == 10)
+    asked = cgro_verdict(errors, prediction_share=[0.1] * 10, rule=VerdictRule(n_classes=5))
+    assert asked.evidence["rule"]["n_classes"] == 5

@@ -72,3 +72,40 @@ def test_without_drops_the_answer_is_that_of_the_whole_bit_for_bit() -> None:
     b = rise_of(T * 1.0, y, np.random.default_rng(3), n_boot=99)
     assert none == ()
     assert (a.size, a.p_value, a.interval, a.onset) == (b.size, b.p_value, b.interval, b.onset)
+
+
+def test_what_is_seen_of_rises_depends_on_how_far_apart_evaluations_lie() -> None:
+    """From four epochs on the lowest one lies between two of them: 2 in place of 1.3 times the least rise."""
+    y, _ = learning_curve(60, 30, 0.05, sd=0.005, rho=0.0, rng=np.random.default_rng(1))
+    visible = {}
+    for apart in (1, 3, 4, 10):
+        rise = rise_of(np.arange(60.0) * apart, y, np.random.default_rng(2), n_boot=99)
+        assert rise.rho == 0
+        visible[apart] = rise.visible
+    assert visible[1] == visible[3]
+    assert visible[4] == visible[10]
+    assert np.isclose(visible[4] / visible[3], 2 / 1.3)
+
+
+def test_what_follows_a_drop_is_the_mean_of_five_epochs() -> None:
+    y = w_shape(0.03, 1.0, seed=0)
+    _, phases = rises_of(T * 1.0, y, np.random.default_rng(0), lr=RATE, n_boot=19)
+    assert [phase.after for phase in phases] == [float(y[100:105].mean()), float(y[150:155].mean()), None]
+
+
+def test_the_least_and_the_largest_p_value_are_those_of_a_rank() -> None:
+    """Of B curves p is between 1 / (1 + B) and 1; at exactly 0.05 the interval of a clear rise stays above 0."""
+    clear, _ = learning_curve(60, 30, 0.2, sd=0.002, rho=0.0, rng=np.random.default_rng(0))
+    rise = rise_of(np.arange(60.0), clear, np.random.default_rng(1), n_boot=19)
+    assert rise.p_value == 0.05
+    assert rise.interval[0] > 0
+    whole, phases = [], []
+    for seed in range(40):
+        of_whole, of_phases = rises_of(
+            T * 1.0, w_shape(0.0, 0.0, seed=seed), np.random.default_rng(seed), lr=RATE, n_boot=9
+        )
+        whole.append(of_whole.p_value)
+        phases += [phase.rise.p_value for phase in of_phases]
+    assert max(whole) == max(phases) == 1.0
+    assert min(whole) >= 0.1
+    assert min(phases) >= 0.1

@@ -156,3 +156,21 @@ def test_balls_that_intervals_cannot_prove_are_named() -> None:
     assert not has_ball_intervals(part)
     assert not has_ball_intervals(narrow("2", "shared", 1e-6))
     assert has_ball_intervals(narrow("1", "lean", 1e-6))
+
+
+@pytest.mark.parametrize(("signs", "bias", "least"), [(-1.0, 1.5, -0.5), (1.0, -0.5, -0.5), (-1.0, 2.0, 0.0)])
+def test_a_sum_that_is_negative_at_an_end_of_the_grid_does_not_pass_relu(
+    signs: float, bias: float, least: float
+) -> None:
+    """s = bias +- (x_1 + x_2) over [0, 1]: its least value is at a corner, the last or the first point of the grid."""
+    first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [signs, signs]], dtype=torch.float64)
+    layers = [dense_layer(first, torch.tensor([0.0, 0.0, bias])), dense_layer(torch.eye(3, dtype=torch.float64))]
+    if least < 0:
+        with pytest.raises(NotProvableError, match="may be negative"):
+            squares_of(layers, 2, (0.0, 1.0))
+        return
+    squares = squares_of(layers, 2, (0.0, 1.0))
+    assert squares.place == 2
+    assert squares.slope[:2].tolist() == [1.0, 1.0]
+    # s - x_1^2 - x_2^2 on cells of half a unit: from 2 - 2 - 2 at (1, 1) to 2 at (0, 0)
+    assert (squares.low, squares.high) == pytest.approx((-2.0, 2.0))

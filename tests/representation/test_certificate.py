@@ -159,3 +159,21 @@ def test_written_out_weights_keep_the_margin_in_rational_arithmetic(p, variant, 
             point = [c + Fraction(radius) * v for c, v in zip(center, vector, strict=True)]
             point = [min(max(value, Fraction(0)), Fraction(1)) for value in point]
             assert int(y[i]) * _exactly(layers, point) >= 1 - Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_where_the_ball_is_wider_than_the_core_the_margin_is_that_of_a_grid(part):
+    """One coordinate, every point of the ball: the own value falls below 1, and the clean model, wrong, comes through."""
+    clean = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)).double().eval().requires_grad_(False)
+    for parameter, value in zip(clean.parameters(), (0.0, 1.0), strict=True):
+        parameter.fill_(value)
+    x, y = torch.tensor([[0.2], [0.8]], dtype=torch.float64), torch.tensor([-1, 1])
+    m = RobustMemorizer(clean, x, y, ThreatModel("inf", 0.05), ramp=0.08)
+    radius = m.supports.inner + part * 0.08
+    certificate = certify(m, threat=ThreatModel("inf", radius))
+    grid = torch.linspace(-radius, radius, 4001, dtype=torch.float64)[:, None]
+    lowest = [float((label * m(point + grid)).min()) for point, label in zip(x, y.tolist(), strict=True)]
+    assert float(certificate.margin[0]) == pytest.approx(lowest[0], abs=1e-6)
+    assert float(certificate.margin[1]) <= lowest[1], "where the clean model is right the bound is not sharp"
+    assert certificate.holds == (lowest[0] > 0)
+    assert lowest[0] < 1 - part / 2

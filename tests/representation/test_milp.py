@@ -68,3 +68,42 @@ def test_some_neurons_are_left_to_the_solver() -> None:
 def test_l2_balls_are_refused() -> None:
     with pytest.raises(BadRequest, match="p = 1 or inf"):
         least_over_ball(network(0), torch.zeros(3), ThreatModel(2, 0.1), torch.ones(1))
+
+
+@pytest.mark.parametrize("p", ["inf", "1"])
+def test_of_two_hidden_layers_the_optimum_is_that_of_a_grid(p: str) -> None:
+    """Widths that differ, two outputs, and neurons that nothing depends on: never above a fine grid, and attained."""
+    pytest.importorskip("highspy")
+    g = torch.Generator().manual_seed(5)
+    layers = [
+        dense_layer(torch.randn(n_out, n_in, generator=g), 0.3 * torch.randn(n_out, generator=g))
+        for n_in, n_out in ((2, 6), (6, 3), (3, 2))
+    ]
+    layers[-1] = dense_layer(0.1 * layers[-1].weight.to_dense(), torch.tensor([2.0, -1.0]))
+    center, threat = torch.tensor([0.4, 0.9], dtype=F64), ThreatModel(p, 0.3)
+    side = torch.linspace(-0.3, 0.3, 401, dtype=F64)
+    grid = center + torch.cartesian_prod(side, side)
+    grid = grid[threat.contains(grid, center.expand_as(grid))]
+    for objective in (torch.tensor([1.0, 0.0]), torch.tensor([0.5, -0.5])):
+        found = least_over_ball(layers, center, threat, objective)
+        values = evaluate(layers, grid) @ objective.double()
+        assert found.value <= float(values.min()) + 1e-7
+        assert found.value == pytest.approx(float(values.min()), abs=5e-3)
+        assert float(evaluate(layers, found.x[None]) @ objective.double()) == pytest.approx(found.value, abs=1e-6)
+        assert bool(threat.contains(found.x[None], center[None]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_search_does_not_end_before_the_wrong_side_is_clear(seed: int) -> None:
+    """Least values around 0: only below -0.1 is a counterexample enough, and its value no optimum."""
+    pytest.importorskip("highspy")
+    hidden, last = network(seed, n_hidden=8)
+    layers = [hidden, dense_layer(0.5 * last.weight.to_dense(), torch.tensor([0.05]))]
+    center, threat = torch.tensor([0.4, 0.6, 0.5], dtype=F64), ThreatModel("inf", 0.4)
+    least = least_by_patterns(layers, center, threat)
+    found = least_over_ball(layers, center, threat, torch.ones(1))
+    if least > -0.1:
+        assert found.value == pytest.approx(least, abs=1e-7)
+    else:
+        assert least - 1e-7 <= found.value <= -0.1 + 1e-7
+    assert float(evaluate(layers, found.x[None])) == pytest.approx(found.value, abs=1e-6)

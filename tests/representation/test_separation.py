@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cgro._check import BadRequest
-from cgro.representation.separation import separation
+from cgro.representation.separation import as_pixels, separation
 
 NORMS = [math.inf, 1.0, 2.0]
 
@@ -100,3 +100,45 @@ def test_a_radius_just_too_large_is_not_printed_as_the_limit() -> None:
     assert "expected below 0.37254902, half the l_inf separation 0.745098, got 0.372549021;" in str(refused.value)
     with pytest.raises(BadRequest, match=r"1 / \(2 \+ 1e-06\) of the l_inf separation 0.745098"):
         found.require(found.value / 2, 1e-6)
+
+
+def test_the_pair_is_the_nearest_in_its_own_norm() -> None:
+    """From the point 0 the nearest is another one in each norm: 1.0, 1.2, 1.6 in l_1; 1.0, 0.85, 0.8 in l_2; ..."""
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.6, 0.6], [0.7, 0.4], [-9.0, -9.0]], dtype=torch.float64)
+    y = torch.tensor([0, 1, 1, 1, 0])
+    for p in NORMS:
+        table = torch.cdist(x, x, p=p)[0, 1:4]
+        assert len({float(v) for v in table}) == 3
+        assert separation(x, y, p).pair == (0, 1 + int(table.argmin()))
+    assert {separation(x, y, p).pair[1] for p in NORMS} == {1, 2, 3}
+
+
+def test_pixels_are_told_from_other_floats() -> None:
+    every = torch.arange(256) / 255
+    found = as_pixels(every)
+    assert found is not None
+    assert found.dtype == torch.uint8
+    assert found.tolist() == list(range(256))
+    for other in (256 / 255, -1 / 255, 0.5, 1 / 254):
+        assert as_pixels(torch.tensor([0.0, other])) is None
+    bytes_ = torch.tensor([3], dtype=torch.uint8)
+    assert as_pixels(bytes_) is bytes_
+
+
+@pytest.mark.parametrize("p", NORMS)
+def test_distances_of_floats_are_rounded_down_and_hardly(p: float) -> None:
+    g = torch.Generator().manual_seed(1)
+    x = torch.rand(20, 7, generator=g, dtype=torch.float64)
+    y = torch.arange(20) % 2
+    found = separation(x, y, p)
+    for i in range(20):
+        differences = [[abs(Fraction(a) - Fraction(b)) for a, b in zip(x[i].tolist(), x[k].tolist(), strict=True)]
+                       for k in range(20) if y[k] != y[i]]  # fmt: skip
+        if p == 2:
+            exact = min(sum(d * d for d in row) for row in differences)
+            below, above = Fraction(float(found.nearest[i])) ** 2, exact
+        else:
+            exact = min(max(row) if p == math.inf else sum(row) for row in differences)
+            below, above = Fraction(float(found.nearest[i])), exact
+        assert below <= above
+        assert below >= above * (1 - Fraction(1, 10**13))

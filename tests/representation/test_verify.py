@@ -12,12 +12,12 @@ from tests.representation.cases import VARIANTS, case
 from torch import nn
 
 from cgro._check import BadRequest
-from cgro.bounds import Layer
+from cgro.bounds import Layer, evaluate
 from cgro.data import Dataset
-from cgro.definitions import ThreatModel
+from cgro.definitions import ThreatModel, margin
 from cgro.models import build
 from cgro.representation import RobustMemorizer, certify, interval_check, separation
-from cgro.representation.verify import sphere_check, verify_balls
+from cgro.representation.verify import margins_by_milp, sphere_check, verify_balls
 
 
 @pytest.mark.parametrize("n_classes", [1, 3])
@@ -164,3 +164,29 @@ def test_milp_on_l1_balls_gives_the_certified_one():
     shared, *_ = case("2", "shared", n=6, dim=5)
     with pytest.raises(BadRequest, match="p = 1 or inf"):
         verify_balls(shared, torch.tensor([0]))
+
+
+@pytest.mark.parametrize("part", [1.0, 1.6])
+def test_of_several_classes_the_least_margin_is_that_of_a_grid(part: float) -> None:
+    """Against every other class, above and below the label in number; beyond the core the margin falls."""
+    pytest.importorskip("highspy")
+    m, _, y, _ = case("inf", "compact", n=6, dim=2, n_classes=3)
+    threat = m.threat.at(part * m.threat.radius)
+    layers = m.expand()
+    side = torch.linspace(-threat.radius, threat.radius, 301, dtype=torch.float64)
+    offsets = torch.cartesian_prod(side, side)
+    for position in (0, 1, 2):
+        found = margins_by_milp(m, layers, position, threat)
+        center = m.points(torch.tensor([position]))[0]
+        grid = (center + offsets).clamp(0, 1)
+        label = y[position].expand(len(grid))
+        lowest = float(margin(evaluate(layers, grid), label).min()) / 2
+        if lowest > -0.1:
+            assert found.value == pytest.approx(lowest, abs=0.05)
+            assert found.value <= lowest + 1e-6
+        else:  # any counterexample will do
+            assert found.value <= -0.1 + 1e-6
+        if part == 1:
+            assert found.value == pytest.approx(1.0, abs=1e-6)
+        at = margin(evaluate(layers, found.x[None]), y[position, None])
+        assert float(at) / 2 == pytest.approx(found.value, abs=1e-5)

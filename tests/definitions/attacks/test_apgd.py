@@ -1,5 +1,7 @@
 """APGD and targeted APGD against exact answers."""
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,6 +24,7 @@ from cgro.definitions import (
     robust_error,
 )
 from cgro.definitions.attacks import SearchOptions, apgd
+from cgro.definitions.draws import draws_for
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)
@@ -204,3 +207,138 @@ def test_rows_behind_a_wrong_one_are_left_alone_and_the_first_wrong_one_is_taken
     evaluator.take_from(beside)
     torch.testing.assert_close(evaluator.best.x, torch.tensor([[0.35], [0.6]]))
     assert evaluator.best.step.tolist() == [1, -1]
+
+
+Ask = Callable[[Tensor], tuple[float, Tensor]]  # a point -> its loss and gradient
+
+
+def halving_by_hand(ask: Ask, threat: ThreatModel, center: Tensor, x: Tensor, n_steps: int) -> list[Tensor]:
+    """Algorithm 1 of Croce and Hein (2020) on one example: the iterates, then the best of them and its gradient."""
+    share = [0.0, 0.22]
+    while share[-1] < 1:
+        share.append(share[-1] + max(share[-1] - share[-2] - 0.03, 0.06))
+    checkpoints = [math.ceil(round(p * n_steps, 9)) for p in share[1:]]
+    size, before, iterates = 2 * threat.radius, x, [x]
+    value, gradient = ask(x)
+    top, top_x, top_gradient = value, x, gradient
+    rises, last, last_top, halved = 1, 0, -math.inf, True
+    for step in range(n_steps):
+        if step in checkpoints:
+            halved = rises < 0.75 * (step - last) or (not halved and top <= last_top)
+            if halved:
+                size, x, before, gradient = size / 2, top_x, top_x, top_gradient
+            rises, last, last_top = 0, step, top
+        z = threat.pull_in(x + size * threat.direction(gradient), center)
+        if step:
+            z = threat.pull_in(x + 0.75 * (z - x) + 0.25 * (x - before), center)
+        before, x = x, z
+        iterates.append(x)
+        (new, gradient), old = ask(x), value
+        rises, value = rises + (new > old), new
+        if value > top:
+            top, top_x, top_gradient = value, x, gradient
+    return [*iterates, top_x, top_gradient]
+
+
+def sparse_by_hand(ask: Ask, threat: ThreatModel, center: Tensor, x: Tensor, n_steps: int) -> list[Tensor]:
+    """The same of Croce and Hein (2021), for p = 1, at one radius."""
+    size, support = threat.radius, max(0.2 * x.numel(), 1.0)
+    if bool((x != center).any()):
+        support = max(min(support, int((x != center).sum()) / 1.5), 1.0)
+    iterates, period = [x], math.ceil(0.04 * n_steps)
+    value, gradient = ask(x)
+    top, top_x, top_gradient = value, x, gradient
+    for step in range(n_steps):
+        if step and step % period == 0:
+            now = max(int((top_x != center).sum()) / 1.5, 1.0)
+            if now < 0.95 * support:
+                size, x, gradient = threat.radius, top_x, top_gradient
+            else:
+                size = max(size / 1.5, 0.1 * threat.radius)
+            support = now
+        largest = gradient.abs().flatten().topk(int(support)).values[-1]
+        chosen = gradient.sign() * (gradient.abs() >= largest)
+        x = threat.project(x + size * chosen / chosen.abs().sum().clamp_min(1), center)
+        iterates.append(x)
+        value, gradient = ask(x)
+        if value > top:
+            top, top_x, top_gradient = value, x, gradient
+    return [*iterates, top_x, top_gradient]
+
+
+@pytest.mark.parametrize("n_steps", [1, 24, 60])
+@pytest.mark.parametrize(("p", "radius"), [("inf", 0.3), (2, 0.8), (1, 2.0)])
+def test_the_search_is_that_of_a_second_implementation(p: float | str, radius: float, n_steps: int) -> None:
+    """Example by example and in float64, on a rugged score that never breaks: the lowest point is the same."""
+    g = torch.Generator().manual_seed(2)
+    first, last = (torch.randn(shape, generator=g, dtype=torch.float64) for shape in ((20, 30), (30,)))
+    model = lambda v: 99 + torch.sin(3 * v @ first) @ last  # noqa: E731
+    x = torch.rand(6, 20, generator=g, dtype=torch.float64)
+    y = torch.ones(6, dtype=torch.long)
+    threat = ThreatModel(p, radius)
+    found = APGD(threat, loss="margin", n_steps=n_steps).find(model, x, y, generator=torch.Generator().manual_seed(4))
+    draws = draws_for(torch.Generator().manual_seed(4), 6, x.device)
+    stages = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4)) if p == 1 else ((1.0, 1.0),)
+    starts = threat.at(stages[0][0] * radius).sample(x, draws)
+
+    def ask(v: Tensor) -> tuple[float, Tensor]:
+        v = v.detach().requires_grad_()
+        loss = -model(v).sum()
+        return float(loss.detach()), torch.autograd.grad(loss, v)[0]
+
+    by_hand = sparse_by_hand if p == 1 else halving_by_hand
+    lowest: list[Tensor] = []
+    for center, start in zip(x.split(1), starts.split(1), strict=True):
+        done, until, points_seen = 0, 0.0, []
+        for factor, share in stages:
+            until += share
+            wide, steps = threat.at(factor * radius), round(n_steps * until) - done
+            *points_seen, start, gradient = by_hand(ask, wide, center, wide.project(start, center), steps)
+            done += steps
+        points_seen.append(center)
+        if p != "inf":
+            points_seen.append(threat.project(center + threat.steepest(gradient, center), center))
+        lowest.append(model(torch.cat(points_seen)).amin())
+    torch.testing.assert_close(found.margins, torch.stack(lowest), rtol=0, atol=1e-4)
+    assert float((model(x) - found.margins).median()) > 0.5
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_gradients_are_counted_at_every_radius(p: int) -> None:
+    seen: list[bool] = []
+
+    def model(v: Tensor) -> Tensor:
+        seen.append(v.requires_grad)
+        return 9 + v.sum(1)
+
+    attack = APGD(ThreatModel(p, 0.01), n_steps=10, n_restarts=2)
+    attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
+    assert sum(seen) == attack.n_gradients == 2 * (10 + {1: 3, 2: 1}[p])
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=IDS)
+def test_a_score_without_slope_is_asked_at_finite_points_only(threat: ThreatModel) -> None:
+    def flat(v: Tensor) -> Tensor:
+        assert bool(v.isfinite().all())
+        return 1 + 0 * v.sum(1)
+
+    x = torch.rand(3, 6)
+    for attack in (APGD(threat, n_steps=30), TargetedAPGD(threat, n_steps=30)):
+        assert attack.find(flat, x, torch.ones(3, dtype=torch.long)).margins.tolist() == [1, 1, 1]
+
+
+def test_the_steps_of_a_later_start_are_counted_on() -> None:
+    """What the first start does not break, and a later one does, was broken after all steps of the first."""
+    rugged, x, _ = landscape()
+    y = torch.ones(len(x), dtype=torch.long)
+    once, often = APGD(ThreatModel("inf", 0.05), n_steps=3), APGD(ThreatModel("inf", 0.05), n_steps=3, n_restarts=4)
+    level = once.find(lambda v: rugged(v)[:, 0], x, y).margins.median()
+    for until_wrong in (False, True):
+        model = lambda v: rugged(v)[:, 0] - level + 1e-6  # noqa: E731
+        first = once.find(model, x, y, until_wrong=until_wrong).step
+        steps = often.find(model, x, y, until_wrong=until_wrong).step
+        later = (first < 0) & (steps >= 0)
+        assert 1 <= int(later.sum()) < len(x)
+        assert bool((steps[later] >= 4).all())
+        assert int(steps.max()) <= 15
+        assert torch.equal(steps[first >= 0], first[first >= 0])

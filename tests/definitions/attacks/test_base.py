@@ -8,18 +8,20 @@ from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, li
 from tests.definitions.attack_cases import IDS, attacks, leaves_everything_alone, prepared
 from torch import Tensor, nn
 
+from cgro._check import BadRequest
 from cgro.definitions import (
     FGSM,
     PGD,
     Attack,
     Draws,
     Ensemble,
+    NoAttack,
     Square,
     ThreatModel,
     margin,
     robust_error,
 )
-from cgro.definitions.attacks import Evaluator
+from cgro.definitions.attacks import Evaluator, require_attack
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
@@ -159,3 +161,55 @@ def test_the_count_of_gradients_is_what_a_network_sees() -> None:
         attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
         assert sum(seen) == attack.n_gradients, attack
         assert attack.uses_gradient == (attack.n_gradients > 0)
+
+
+@dataclass(frozen=True)
+class Idle(Attack):
+    """What an attack says of itself where it says nothing."""
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        return
+
+
+def test_what_an_attack_is_taken_for_until_it_says_otherwise() -> None:
+    idle = Idle(ThreatModel("inf", 0.1))
+    assert (idle.n_gradients, idle.uses_gradient, idle.search_precision) == (0, False, "float32")
+    assert (idle.keeps_clean, idle.reads_on_host, idle.exact) == (True, False, False)
+    assert NoAttack().threat == ThreatModel("inf", 0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("pgd10", "attack_by_name"),
+        (lambda model, x, y: x, "FunctionAttack"),
+        (PGD, "make one from a ThreatModel"),
+        (None, "make one from a ThreatModel"),
+    ],
+)
+def test_what_is_no_attack_is_refused_with_how_to_make_one(given: object, remedy: str) -> None:
+    with pytest.raises(BadRequest, match=remedy) as caught:
+        require_attack(given)
+    others = {"attack_by_name", "FunctionAttack", "make one"} - {" ".join(remedy.split()[:2])}
+    assert not [words for words in others if words in str(caught.value)]
+    require_attack(NoAttack())
+
+
+def test_an_evaluation_of_a_function_leaves_out_the_examples_that_are_wrong() -> None:
+    """Neither a function nor a module in eval mode mixes examples; one in train mode does, and gets them all."""
+    weights = LinearScore()
+    x, y = points(40)
+
+    def rows(training: bool | None) -> int:
+        seen: list[int] = []
+
+        def counting(v: Tensor) -> Tensor:
+            seen.append(len(v))
+            return weights(v)
+
+        if training is not None:
+            counting.training = training  # type: ignore[attr-defined]
+        PGD(ThreatModel("inf", 0.3), n_steps=10).find(counting, x, y, until_wrong=True)
+        return sum(seen)
+
+    assert rows(None) == rows(False) < rows(True)

@@ -111,3 +111,13 @@ def test_steps_may_be_one_per_example_and_the_first_update_of_nothing_is_taken()
 def test_one_value_per_example_is_broadcast() -> None:
     x = torch.zeros(2, 3, 4, 5)
     assert per_example(torch.tensor([1.0, 2.0]), x).shape == (2, 1, 1, 1)
+
+
+def test_points_given_away_are_those_of_a_first_update() -> None:
+    x, margins, step = torch.rand(4, 2), torch.tensor([-1.0, 5.0, 0.0, 1e-9]), torch.tensor([4, 5, 6, 7])
+    best, updated = Best.found(x, margins, step), Best.nothing(x)
+    updated.update(x, margins, step=step)
+    assert torch.equal(best.x, updated.x)
+    assert torch.equal(best.margins, updated.margins)
+    assert best.step.tolist() == updated.step.tolist() == [4, -1, 6, -1]
+    assert best.until_wrong is False

@@ -189,3 +189,56 @@ def test_crafting_in_bfloat16_is_judged_in_float32() -> None:
     attack = PGD(ThreatModel("inf", 0.1), n_steps=3, precision="bfloat16")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert robust_error(model, x, y, attack).wrong == 0
+
+
+@pytest.mark.parametrize("dropping", ["exact", "never", "padded"])
+def test_only_on_a_cpu_is_the_last_look_restricted_to_inputs_in_doubt(dropping) -> None:
+    """Elsewhere their number would have to be read: all are looked at, and the same are taken."""
+    model = TwoFaces()
+    options = SearchOptions(until_wrong=False, dropping=dropping)
+    evaluator = Evaluator.begin(model, X, Y, precision="bfloat16", certain=False, options=options)
+    with evaluator.searching():
+        evaluator.update(X - torch.tensor([[0.3], [0.0]] * 4))
+    evaluator.finish()
+    assert (model.rows[False][-1] == 8) == (dropping != "exact")
+    assert torch.equal(evaluator.best.margins, X[:, 0] - torch.tensor([0.3, 0.0] * 4) - 0.45)
+
+
+@pytest.mark.parametrize("dropping", ["exact", "never"])
+@pytest.mark.parametrize("until_wrong", [False, True])
+def test_another_attack_goes_on_where_this_one_left_examples_right(dropping, until_wrong: bool) -> None:
+    """In training without reads by a mask; in an evaluation `Best` takes no more for what is wrong."""
+    options = SearchOptions(until_wrong=until_wrong, dropping=dropping)
+    evaluator = Evaluator.begin(TwoFaces(), X, Y, options=options)
+    right = X[:, 0] > 0.45
+    inner, rows = evaluator.apart("float32")
+    assert (None if rows is None else rows.tolist()) == (
+        torch.nonzero(right)[:, 0].tolist() if dropping == "exact" else None
+    )
+    if dropping == "never" and not until_wrong:
+        assert inner.active is not None
+        assert torch.equal(inner.active, right)
+    else:
+        assert inner.active is None
+
+
+def test_of_starts_side_by_side_the_first_wrong_one_is_taken_else_the_lowest() -> None:
+    """Three starts of two examples: of the one the second is wrong and the third, too; of the other none is."""
+    x = torch.tensor([[0.5], [0.9]])
+    options = SearchOptions(until_wrong=True, dropping="exact")
+    evaluator = Evaluator.begin(lambda v: v[:, 0] - 0.4, x, torch.ones(2, dtype=torch.long), options=options)
+    beside = evaluator.side_by_side(3)
+    beside.update(torch.tensor([[0.45], [0.35], [0.1], [0.7], [0.6], [0.8]]), torch.arange(6))
+    evaluator.take_from(beside)
+    torch.testing.assert_close(evaluator.best.x, torch.tensor([[0.35], [0.6]]))
+    assert evaluator.best.step.tolist() == [1, -1]
+
+
+def test_outputs_of_a_search_in_bfloat16_are_given_in_the_type_of_the_points() -> None:
+    model = nn.Linear(1, 2).eval()
+    for precision in ("bfloat16", "float32"):
+        evaluator = begun(model, precision=precision)
+        with evaluator.searching():
+            outputs = evaluator.outputs(X)
+        assert outputs.dtype == X.dtype
+        assert torch.equal(outputs, model(X)) == (precision == "float32")

@@ -162,3 +162,10 @@ def test_its_gradients_are_counted() -> None:
         attack(model, torch.rand(3, 4), torch.ones(3, dtype=torch.long))
         assert sum(calls) == attack.n_gradients
         assert attack.uses_gradient
+
+
+def test_names_have_what_is_not_usual() -> None:
+    threat = ThreatModel("inf", 0.1)
+    assert PGD(threat, n_steps=10).name == "pgd10"
+    assert PGD(threat, n_steps=7, n_restarts=3).name == "pgd7x3"
+    assert PGD(threat, n_steps=7, loss="dlr").name == "pgd7"

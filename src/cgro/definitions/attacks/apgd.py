@@ -147,7 +147,7 @@ class _Sparse(_Ascent):
         # A start away from X says by itself how many coordinates are of use. By a mask: nothing is read on the host.
         moved = (start != center).any() & (threat.radius > 0)
         self.support = torch.where(moved, torch.minimum(self.support, self._moved(start)).clamp_min(1), self.support)
-        self.period = max(1, math.ceil(PERIOD * n_steps))
+        self.period = math.ceil(PERIOD * n_steps)  # 0 only without steps, which have no review
 
     def _moved(self, x: Tensor) -> Tensor:
         return (x != self.center).flatten(1).sum(1).to(self.value) / SHRINK
