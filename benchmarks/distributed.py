@@ -13,6 +13,7 @@ and nothing else.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from cgro.runs import dump_json, environment, write_atomic
 
-N_TRAIN, BATCH, WIDTH, STEPS, EPOCHS, TIMES = 512, 64, 4, 3, 2, 3
+N_TRAIN, BATCH, WIDTH, STEPS, EPOCHS, TIMES = 512, 64, 4, 3, 2, 1
 SETTINGS = f"{N_TRAIN} images of mnist5k, batches of {BATCH} in all, PreActResNet-18 of width {WIDTH}, PGD-{STEPS}, SGD, float32"
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 WAYS: dict[str, list[str]] = {"one process": [], "two ranks": TORCHRUN}
@@ -68,7 +69,8 @@ def timed(launcher: list[str]) -> dict[str, float]:
     told = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     words = [sys.executable, *launcher, __file__, "--one"]
     done = subprocess.run(words, check=True, capture_output=True, text=True, env=told)
-    found = [json.loads(line.partition(MARK)[2]) for line in done.stdout.splitlines() if MARK in line]
+    # Lines of two processes may run into one another.
+    found = [json.loads(text) for text in re.findall(MARK + r"(\{[^{}]*\})", done.stdout)]
     n_processes = len(found) // TIMES
     return {
         "processes": n_processes,
