@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -234,6 +236,40 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         assert found["held"] == 1600 * 3 * 64 * 64
     assert grown["yes"] < 8 << 20
     assert grown["no"] > 19 << 20, "the check would see it"
+
+
+UNPACKING = """
+import json, os, sys
+from pathlib import Path
+os.environ["CGRO_CACHE"] = sys.argv[1]
+import torch
+from cgro.data import load
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) << 10
+load(sys.argv[2], stream="yes")
+before = peak()
+load(sys.argv[3], stream=sys.argv[4])
+print(peak() - before)
+"""
+
+
+def test_memory_is_bounded_while_a_table_is_unpacked(tmp_path: Path) -> None:
+    """64 row groups of a megabyte each: their number does not count. Over several groups pyarrow keeps what it has read."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 59, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.bmp")
+    image = {"bytes": (tmp_path / "x.bmp").read_bytes(), "path": None}
+    for name, n in (("small", 400), ("large", 6400)):
+        (tmp_path / name).mkdir()
+        table = pa.table({"image": [image] * n, "label": [0, 1] * (n // 2)})
+        path = tmp_path / name / "train.parquet"
+        pq.write_table(table, path, row_group_size=100, use_dictionary=False, compression="none")
+    grown = {}
+    for stream in ("yes", "no"):
+        words = [str(tmp_path / name) for name in ("cache", "small", "large")]
+        command = [sys.executable, "-c", UNPACKING, *words, stream]
+        grown[stream] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown["yes"] < 16 << 20
+    assert grown["no"] > 64 << 20, "the check would see it"
 
 
 def test_threads_are_shared_between_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,11 +347,13 @@ def _batches(source: object, n_stored: int, path: Path) -> Iterator[_Batch]:
     groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
     # A dictionary lets every row be as long as its whole group; so few rows at once that even these have room.
     n_rows = min(MOST_AT_ONCE, max(1, 2 * ALWAYS_ROOM // max([1, *groups])))
-    for batch in file.iter_batches(n_rows, columns=[image, label], use_threads=False):
-        require_room(batch.nbytes, n_stored, str(path))
-        encoded = batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
-        labels = batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False)
-        yield _Batch(encoded, labels, batch.nbytes)
+    for k in range(about.num_row_groups):
+        # Group by group: over several, pyarrow 26 keeps most of what it has read until the last, 0.8 of the file.
+        for batch in file.iter_batches(n_rows, row_groups=[k], columns=[image, label], use_threads=False):
+            require_room(batch.nbytes, n_stored, str(path))
+            encoded = batch.column(batch.schema.get_field_index(image)).field("bytes").to_pylist()
+            labels = batch.column(batch.schema.get_field_index(label)).to_numpy(zero_copy_only=False)
+            yield _Batch(encoded, labels, batch.nbytes)
 
 
 def _columns(schema: "pyarrow.Schema", path: Path) -> tuple[str, str]:
