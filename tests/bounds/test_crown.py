@@ -1,5 +1,7 @@
 """The linear relaxation against attacks, and against the closed form of linear networks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,7 @@ def test_the_bound_is_that_of_a_second_implementation(p: str, radius: float, n_c
     """Two hidden layers with neurons of all kinds; for p = 1 and 2 the balls are inside the box, which says nothing."""
     rng = np.random.default_rng(3)
     sizes = (4, 7, 6, n_classes)
-    network = [(rng.normal(size=(m, n)), 0.5 * rng.normal(size=m)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    network = [(rng.normal(size=(m, n)), 0.5 * rng.normal(size=m)) for n, m in pairwise(sizes)]
     layers = [dense_layer(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in network]
     x = 0.4 + 0.2 * rng.random((5, 4))
     y = rng.integers(0, n_classes, 5) if n_classes > 1 else rng.choice([-1, 1], 5)
