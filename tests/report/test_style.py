@@ -155,7 +155,7 @@ def write_figure(folder: Path) -> None:
 def write_examples_of_a_training(folder: Path) -> None:
     import torch
 
-    from cgro.commands.train import save_examples
+    from cgro.commands._final import save_examples
     from cgro.data import load
     from cgro.definitions import FGSM, ThreatModel
     from cgro.runs import Run

@@ -21,6 +21,7 @@ from cgro.diagnosis.words import Meaning
 Cells = Mapping[str, object]
 _EMPTY = ("", "none", "null", "-", "n/a")
 _OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
+CLEAN_ACCURACY = "clean_accuracy/"
 AGREE = 0.005
 """By how much an error and 1 minus its accuracy may differ. A choice: half a percent, the rounding of both."""
 
@@ -266,8 +267,10 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Tabl
                 unit = unit_of(name, np.array(column), np.array(epochs[name]))
             units[name] = unit
             _require_range(name, column, unit)
+        # Robust accuracies and errors below 1% are common, and believed; a clean accuracy is not.
         said = [name for name, unit in units.items() if unit == "percent" and name not in told]
-        require_percent_that_vary({name: np.array(values[name]) for name in said})
+        clean = [name for name in said if layout.used[name].told.startswith(CLEAN_ACCURACY)]
+        require_percent_that_vary({name: np.array(values[name]) for name in clean})
         common = agreed_unit(units, told)
     except BadRequest as error:
         raise refusal(table.source, _with_curve(str(error), layout)) from None
