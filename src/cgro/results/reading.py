@@ -90,6 +90,7 @@ def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
         BadRequest: a summary of another command, or a value of another type; names the place.
 
     Example:
+        >>> from cgro.results import QuickstartSummary
         >>> found = {"schema": 1, "command": "quickstart", "seed": 0, "threat": None, "verdict": None, "metrics": {},
         ...          "outcome": {"kind": "completed", "reason": "done"}, "parts": {"images": "seen"}}
         >>> read_summary(found, "summary.json", QuickstartSummary).parts["images"]
