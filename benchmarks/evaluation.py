@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +216,12 @@ def alone(a: argparse.Namespace) -> None:
     attack = standard_ensemble(config.threat())
     for position in range(a.share, n, a.of):
         model = at(position)
-        record, spent = timed(lambda m=model: survey(m, x, y, attack, batch=500))
+        record, spent = timed(partial(survey, model, x, y, attack, batch=500))
         stand = ~record.wrong
         floor = {"cpu_seconds": 0.0}
         if stand.any():
             index = torch.nonzero(stand).squeeze(1)
-            call = lambda m=model, r=stand, i=index: survey(m, x[r], y[r], attack, batch=500, index=i)  # noqa: E731
-            _, floor = timed(call)
+            _, floor = timed(partial(survey, model, x[stand], y[stand], attack, batch=500, index=index))
         found = {"position": position, "wrong": record.wrong.int().tolist(), "floor": floor["cpu_seconds"], **spent}
         print(json.dumps(found), flush=True)
 
