@@ -5,7 +5,8 @@
 
 In each repetition every remedy takes one step in turn, on the same batch of the plan's own data and network, in one
 process with one thread. Ratios to the reference are within a repetition and of CPU time, so that neighbors of the
-machine count for little. The first repetition does not count. Evaluations are not measured here.
+machine count for little. The first repetition does not count. Evaluations are not measured here; steps are taken in
+float32, whatever the plan says.
 """
 
 import argparse
