@@ -4,16 +4,18 @@ import json
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from tests.test_interrupt import wait_for
 
 from cgro.cli import main
-from cgro.experiments.compare import Comparison
-from cgro.experiments.execute import Call, carry_out_here
+from cgro.experiments.compare import Comparison, Config, run
+from cgro.experiments.execute import Call, ThisProcess, carry_out_here
 from cgro.experiments.plan_file import Plan
 from cgro.experiments.trials import Evaluated, trials_of
 from cgro.results import CompareSummary
@@ -148,6 +150,32 @@ def test_any_executor_carries_jobs_out(tmp_path: Path) -> None:
     assert begun[0] == "training/plain/seed-0"
     assert len(begun) == 4
     assert comparison.summary().n_open == 0
+
+
+class Looking(ThisProcess):
+    """Notes how many jobs the summary in a folder calls open whenever a job begins."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.open: list[int | None] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        path = self.out / "summary.json"
+        self.open.append(json.loads(path.read_bytes())["n_open"] if path.exists() else None)
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.mark.parametrize(("seconds", "written_before"), [(0.0, [None, 3, 2, 1]), (1e9, [None] * 4)])
+def test_table_and_page_are_written_while_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, written_before: list[int | None]
+) -> None:
+    monkeypatch.setattr("cgro.experiments.compare.WRITE_EVERY", seconds)
+    plan = written(tmp_path / "plan.yaml", {"base": {**BASE, "validation": 0.0}, "seeds": 1, "remedies": {"plain": {}}})
+    out = tmp_path / "out"
+    executor = Looking(out)
+    run(Config(plan=plan, out=str(out), strong="pgd2", threads=1, device="cpu"), executor)
+    assert executor.open == written_before
+    assert Run(out).read(CompareSummary).n_open == 0
 
 
 OWN = """

@@ -3,7 +3,8 @@
 PLAN.yaml has `base` (options of cgro train, spelled as in a run's config.yaml), `remedies` (name -> options that
 differ, `extension` a list), `seeds` (a number) and, if wanted, `widths` (a list). Epochs are set so that all remedies
 make as many gradient passes. Networks are evaluated by a strong attack at the last epoch and at the epoch that
-validation selected. In --out: summary.json, tables/compare.csv, figures/pareto.png, index.html.
+validation selected. In --out, written anew while it works: summary.json, tables/compare.csv, figures/pareto.png,
+index.html.
 
 Killed at any moment and called again it goes on where it was; finished runs are not made again. Exit 1 when a job
 failed; the others are made all the same. A network whose loss was not finite stays in the table with its reason.
@@ -18,7 +19,8 @@ examples:
 A plan is data: code that it names is imported, paths read and data fetched only if you name them too, or with --trust.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,8 @@ from cgro.trust import Received, code_of
 
 PLAN = "plan.yaml"
 """In the directory: the plan with all remedies that were added."""
+WRITE_EVERY = 60.0
+"""Seconds, at least, between two writings of the page while jobs are made."""
 YOURS = "says that the {} of this name in the plan is yours; may be repeated"
 
 
@@ -97,12 +101,11 @@ def run(config: Config, executor: Executor | None = None) -> Run:
         comparison = comparison.estimated()
         try:
             with stopping_after(stop), place.opened(path) as (found, carry):
-                comparison.make(found, _watched(carry, path, config, place), at_once=place.at_once)
+                writing = _Writing(comparison, whole)
+                comparison.make(found, _watched(carry, path, config, place), at_once=place.at_once, ended=writing)
         finally:  # also when it was stopped: what is finished can be read
             acknowledge()
-            result = comparison.summary()
-            report.write(whole.path, result)
-            whole.write_summary(result)
+            _write(comparison, whole)
     if comparison.failed:
         say(table_of_failures(comparison.failed))
         names = ", ".join(comparison.failed)
@@ -203,20 +206,23 @@ class Comparison:
             say(f"  {trial.name}: {trial.config.epochs} epochs, {trial.total:,} gradient passes")
         return timed
 
-    def make(self, executor: Executor, carry: Carry, *, at_once: int = 1) -> None:
+    def make(
+        self, executor: Executor, carry: Carry, *, at_once: int = 1, ended: Callable[[], None] | None = None
+    ) -> None:
         """Make the jobs that are missing. One that fails does not stop the others.
 
         Args:
             executor: any; carries calls out.
             carry: what it is given to do; see `cgro.experiments.execute`.
             at_once: calls that are handed to the executor at a time.
+            ended: called after each job.
 
         Raises:
             KeyboardInterrupt: a job was stopped; called again, all are resumed.
         """
         tolerance = Tolerance(self.outcomes.skips, self.failed)
         planned = self.workspace.planned
-        execute(planned, self.workspace, executor, carry, at_once=at_once, tolerance=tolerance)
+        execute(planned, self.workspace, executor, carry, at_once=at_once, tolerance=tolerance, ended=ended)
 
     def summary(self) -> CompareSummary:
         """What there is so far.
@@ -258,6 +264,30 @@ class Comparison:
                 if run is not None:
                     return run.read(TrainSummary).data
         return None
+
+
+def _write(comparison: Comparison, whole: Run) -> None:
+    """Table, figure, page and summary of what there is."""
+    result = comparison.summary()
+    report.write(whole.path, result)
+    whole.write_summary(result)
+
+
+@dataclass
+class _Writing:
+    """Called after each job; writes what there is, now and then.
+
+    A long comparison can be looked at meanwhile, and one that is killed leaves its table.
+    """
+
+    comparison: Comparison
+    whole: Run
+    last: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.last >= WRITE_EVERY:
+            _write(self.comparison, self.whole)
+            self.last = time.monotonic()
 
 
 def _watched(carry: Carry, path: Path, config: Config, place: Place) -> Carry:

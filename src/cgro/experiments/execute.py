@@ -69,6 +69,7 @@ def execute(
     *,
     at_once: int = 1,
     tolerance: Tolerance | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> None:
     """Make the jobs that are missing; what a job needs comes first, and no two that read one run run at once.
 
@@ -79,6 +80,7 @@ def execute(
         carry: what it is given to do; with processes elsewhere it must be importable there.
         at_once: calls that are handed to the executor at a time.
         tolerance: None: the first failure ends all.
+        ended: called after each job, here.
 
     Raises:
         BadRequest: a job failed, with its own line, and there is no tolerance.
@@ -95,8 +97,8 @@ def execute(
                 order.take(job)
                 say(_first_line(job, workspace, at_once))
                 running[executor.submit(carry, _call(job, workspace))] = job
-        ended, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in ended:
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
             job = running.pop(future)
             try:
                 _end(job, future, workspace, at_once)
@@ -106,6 +108,8 @@ def execute(
                 tolerance.failed[job.name] = _reason(error)
                 say(f"  failed: {job.name}: {tolerance.failed[job.name]}")
             order.done(job)
+            if ended is not None:
+                ended()
 
 
 def _is_read_by(running: Iterable[Job], job: Job) -> bool:
