@@ -197,7 +197,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "checkpoints").mkdir()
     for epoch in (1, 2):
         shutil.copy(kept, folder / "checkpoints" / f"epoch-{epoch}.safetensors")
-    (folder / "output.log").write_text(rice())
+    for name in ("output.log", "YOUR_LOG"):
+        (folder / name).write_text(rice())
     (folder / "curves.csv").write_text("step,pgd_acc\n" + "".join(f"{k},{0.3 + 0.01 * k}\n" for k in range(12)))
     (folder / "train.out").write_text("".join(f"Epoch: {k}\nPGD acc {30 + k}.0\n" for k in range(12)))
     for label in ("cat", "dog"):
