@@ -1,4 +1,4 @@
-"""Every `cgro ...` line in the documents is one that the command line accepts."""
+"""Every `cgro ...` line in the documents is one that the command line accepts; scripts and targets named there exist."""
 
 import re
 import shlex
@@ -13,9 +13,19 @@ from cgro._check import BadRequest
 
 PAGES = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
+PAGES += [ROOT / "tools" / "gpu" / "README.md", *sorted((ROOT / "benchmarks" / "plans").glob("*"))]
+PAGES += sorted((ROOT / "examples").glob("*.py"))
 PAGES += sorted((ROOT / "src" / "cgro" / "commands" / "help").glob("*.txt"))
-LINE = re.compile(r"^(?:    |  )?cgro ([a-z][a-z-]*(?: .*)?)$")
+LINE = re.compile(r"^(?:    |  )?(?:\.venv/bin/)?cgro ([a-z][a-z-]*(?: .*)?)$")
 NO_OPTIONS = re.compile(r"^(?:[a-z-]+ )?(?:--help|--version|COMMAND\b.*)$")
+
+INLINE = re.compile(r"`cgro ([a-z][a-z-]*)((?: [^`]*)?)`")
+SCRIPT = re.compile(
+    r"(?<![\w/-])python (-m )?((?:tools|benchmarks|cgro|tests)[./][\w./-]*)((?: +(?:-[\w-]+|[\w./]+))*)"
+)
+TARGET = re.compile(r"(?:^|`|&& )make ([a-z-]+)(?=`| *#| *&&| *$)", re.MULTILINE)
+OF_DECISIONS = ROOT / "docs" / "decisions.md"
+"""It tells what was, too."""
 
 
 def lines_of(text: str) -> list[str]:
@@ -50,6 +60,56 @@ def refused(words: list[str]) -> str:
     except (BadRequest, SystemExit) as error:
         return str(error)
     return ""
+
+
+def stale_options(text: str) -> list[str]:
+    """What calls within a sentence name that does not exist: a command, an option. Their values are placeholders."""
+    found = []
+    for command, rest in INLINE.findall(text):
+        if command == "completion":
+            continue
+        if command not in cli.COMMANDS:
+            found.append(command)
+            continue
+        shown = (ROOT / "src" / "cgro" / "commands" / "help" / f"{command}.txt").read_text()
+        for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
+            if not re.search(rf"(?<![\w-]){option}(?![\w-])", shown.partition("options:")[2]):
+                found.append(f"{command} {option}")
+    return found
+
+
+def stale_scripts(text: str) -> list[str]:
+    """Scripts and targets of make that a text names and that do not exist, and options that a script does not have."""
+    found = [f"make {name}" for name in TARGET.findall(text) if f"\n{name}:" not in (ROOT / "Makefile").read_text()]
+    for module, name, rest in SCRIPT.findall(text):
+        file = ROOT / name
+        if module:
+            folder = ROOT / "src" if name.startswith("cgro") else ROOT
+            file = folder / (name.rstrip(".").replace(".", "/") + ".py")
+        if not file.exists():
+            found.append(name)
+            continue
+        for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
+            if f'"{option}"' not in file.read_text():
+                found.append(f"{name} {option}")
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != OF_DECISIONS], ids=lambda page: page.name)
+def test_what_a_page_names_exists(page: Path) -> None:
+    assert stale_options(page.read_text()) == []
+    assert stale_scripts(page.read_text()) == []
+
+
+def test_what_does_not_exist_is_found() -> None:
+    assert stale_options("`cgro train RUN --epoch 3` and `cgro trian`, `cgro evaluate RUN --n 3`") == [
+        "train --epoch",
+        "trian",
+    ]
+    text = "`make tset`, `make test`\n`python tools/help.py`, `python tools/hlep.py`, `python -m cgro.nothing`"
+    assert stale_scripts(text) == ["make tset", "tools/hlep.py", "cgro.nothing"]
+    assert stale_scripts("make tset && git add x") == ["make tset"]
+    assert stale_scripts("python tools/mutation.py --sample 3 --seed 0 --twice") == ["tools/mutation.py --twice"]
 
 
 @pytest.mark.parametrize("line", CASES)

@@ -74,11 +74,12 @@ def the_search(model: nn.Module) -> Search:
     return search
 
 
-NAMED = [name for name in ATTACKS if name not in ("pgdK", "pgdKxR", "square", "ensemble", "autoattack", "apgd-t")]
+NOT_HERE = ("square", "ensemble", "autoattack", "apgd-t")
+NAMED = [name.replace("K", "3").replace("R", "2") for name in ATTACKS if name not in NOT_HERE]
 
 
 def every() -> list[Attack]:
-    found = [attack_by_name(name, THREAT) for name in [*NAMED, "pgd3", "pgd2x3"]]
+    found = [attack_by_name(name, THREAT) for name in NAMED]
     for threat in (THREAT, ThreatModel(2, 0.5)):
         found += attacks(threat)
     return found
