@@ -1,6 +1,9 @@
 """What a check of the lint says."""
 
-from cgro.diagnosis.findings import TEXTS, check, masked
+import pytest
+from scipy.stats import binomtest
+
+from cgro.diagnosis.findings import MISSED, SIGNIFICANT, TEXTS, check, masked, missed_by_masking
 
 
 def test_only_a_warning_can_be_a_sign_of_masking() -> None:
@@ -17,3 +20,19 @@ def test_every_check_has_a_meaning_and_something_to_do() -> None:
         assert found["meaning"] == meaning.strip()
         assert meaning.endswith(".")
         assert not remedy.endswith(".")
+
+
+@pytest.mark.parametrize(("n_missed", "most_found"), [(2, 5), (3, 19), (4, 38)])
+def test_the_boundary_of_masking(n_missed: int, most_found: int) -> None:
+    """By hand for two: 1 - 0.98^7 - 7 * 0.02 * 0.98^6 = 0.0079 and 1 - 0.98^8 - 8 * 0.02 * 0.98^7 = 0.0103."""
+    assert missed_by_masking(n_missed, most_found)
+    assert not missed_by_masking(n_missed, most_found + 1)
+
+
+def test_masking_is_the_exact_binomial_test() -> None:
+    for n_missed in range(1, 12):
+        for n_found in range(0, 130, 3):
+            p = binomtest(n_missed, n_missed + n_found, MISSED, alternative="greater").pvalue
+            assert missed_by_masking(n_missed, n_found) == (p <= SIGNIFICANT)
+    assert not missed_by_masking(0, 0)
+    assert not missed_by_masking(0, 80)

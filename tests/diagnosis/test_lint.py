@@ -161,6 +161,42 @@ def test_the_memorizer_is_called_masked_and_a_robust_linear_model_is_not() -> No
     assert warned(checks) == set()
 
 
+def misled(n_misled: int, n_found: int) -> Trained:
+    """80 points of a half-space, and a model whose gradient points the wrong way on the first of them.
+
+    The sign is v_0 - 0.5. `n_misled` points lie at 0.099 from it and have v_3 = 1, where the gradient is reversed;
+    `n_found` lie at 0.05, the others at 0.3, out of reach of a radius of 0.1.
+    """
+    x = torch.full((80, 4), 0.2)
+    x[:, 0] = 0.8
+    x[n_misled : n_misled + n_found, 0] = 0.55
+    x[:n_misled, 0] = 0.599
+    x[:n_misled, 3] = 1.0
+
+    def reversed_where_told(v: Tensor) -> Tensor:
+        first = v[:, :1]
+        return torch.where(v[:, 3:] > 0.5, 2 * first.detach() - first, first) - 0.5
+
+    net = Wrapped(nn.Flatten(0), reversed_where_told)
+    return net, x, torch.ones(80, dtype=torch.long)
+
+
+@pytest.mark.parametrize("threat", [THREAT, ThreatModel(2, 0.1)])
+@pytest.mark.parametrize(
+    ("n_misled", "n_found", "is_masked"),
+    [(2, 30, False), (2, 6, False), (2, 5, True), (2, 0, True), (10, 40, True), (4, 60, False)],
+)
+def test_few_missed_examples_are_a_warning_and_many_are_masking(
+    n_misled: int, n_found: int, is_masked: bool, threat: ThreatModel
+) -> None:
+    checks = lint(*misled(n_misled, n_found), threat, surrogate=nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)))
+    (square,) = (one for one in checks if one.name == "order of attacks")
+    assert f"the attack {n_found}; {n_misled} only the former" in square.finding
+    assert (square.status, square.masking) == ("WARN", is_masked)
+    assert ("too few to call the gradient masked" in square.finding) != is_masked
+    assert masked(checks) == is_masked
+
+
 def test_bad_requests(trained: Trained) -> None:
     net, x, y = trained
     with pytest.raises(BadRequest, match="at least one"):

@@ -7,7 +7,7 @@ import pytest
 
 from cgro.diagnosis import Column, CurveRule, Curves, select
 from cgro.diagnosis.columns import counted
-from cgro.diagnosis.rise import Rise
+from cgro.diagnosis.rise import PhaseRise, Rise
 from cgro.diagnosis.sentences import (
     caveats_of,
     divergence,
@@ -16,6 +16,7 @@ from cgro.diagnosis.sentences import (
     noise_sentence,
     onset_sentence,
     opening_sentence,
+    phase_sentence,
     points,
     selection_sentence,
     verdict_sentence,
@@ -114,3 +115,13 @@ def test_caveats_and_divergence_come_from_columns() -> None:
     assert caveats_of(curves) == ("the first", "robust error on test is NaN in the last 5 epochs, 10 to 14")
     assert "from epoch 8 on" in divergence(curves)
     assert divergence(Curves(range(15), values)) == ""
+
+
+def test_an_interval_of_one_epoch_is_no_interval() -> None:
+    at_end = replace(RISE, onset=30.0, onset_interval=(30.0, 30.0), epochs=np.arange(10.0, 31.0))
+    text = phase_sentence(PhaseRise(at_end, drop=None, after=None))
+    assert "by epoch 30, with no clear beginning, the end" in text
+    assert "between" not in text
+    before = phase_sentence(PhaseRise(replace(at_end, onset=29.0), drop=31.0, after=0.4))
+    assert "between epoch 29 and 30, then fell" in before
+    assert onset_sentence(at_end) == "It begins after epoch 30 (95%: 30 alone)."

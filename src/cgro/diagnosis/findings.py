@@ -1,5 +1,6 @@
 """What a check of the evaluation lint says: its finding, what it would mean, and what to do."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -61,12 +62,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "report the error by the ensemble (cgro evaluate --attack ensemble)",
     ),
     "order of attacks": (
-        "Square uses no gradient; what it alone finds, the gradient hid.",
+        "Square uses no gradient; what it alone finds, the attacks along the gradient missed.",
         "report the ensemble's error, not PGD's",
     ),
     "transfer": (
         "Examples of another model must not beat those made on the model itself.",
-        "report the worst case over both; the gradient is masked",
+        "report the worst case over both",
     ),
     "8-bit rounding": (
         "Examples that are wrong only between pixel values cannot be stored as images.",
@@ -77,6 +78,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 
 FAULTS = ("mode", "input range", "radius", "classes and loss", "normalization", "class order")
 """Checks whose WARN says that the evaluation, not the model, may make errors high: it stands first in a headline."""
+
+MISSED = 0.02
+"""Share of the breakable examples that a sound white-box attack may miss. A choice: the slack of the lint. In 259 lints
+of 77 pairs of a network that masks nothing (digits, MNIST) and a radius, APGD on two losses missed at most one."""
+SIGNIFICANT = 0.01
+"""Above this p-value a count of missed examples is chance. A choice, as for a rise (`rise.ESTABLISHED`)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,36 @@ def check(name: str, passed: bool, finding: str, *, masking: bool = False) -> Ch
     """
     meaning, remedy = TEXTS[name]
     return Check(name, "PASS" if passed else "WARN", finding, meaning, remedy, masking and not passed)
+
+
+def missed_by_masking(n_missed: int, n_found: int) -> bool:
+    """Whether a gradient attack misses so many of the breakable examples that only a masked gradient explains it.
+
+    Two of eighty are a number to report, not evidence that no robust number can be believed. The examples that are
+    known to be breakable are those that either attack breaks, m + f. A sound attack misses each with probability q =
+    `MISSED` at most; masking is called where
+
+        P(Binomial(m + f, q) >= m) <= `SIGNIFICANT`.
+
+    It is a rule of size as well: m / (m + f) is then well above q. Rejected: McNemar's test of m against what the
+    gradient attack alone breaks. It asks which attack is better, and a gradient masked in part still beats noise.
+
+    Args:
+        n_missed: m, broken by something weak alone.
+        n_found: f, broken by the gradient attack.
+
+    Returns:
+        True where it is significant. Without a missed example False.
+
+    Example:
+        >>> missed_by_masking(2, 30), missed_by_masking(2, 5), missed_by_masking(1, 0)
+        (False, True, False)
+    """
+    n = n_missed + n_found
+    below = 0.0
+    for k in range(n_missed):
+        below += math.comb(n, k) * MISSED**k * (1 - MISSED) ** (n - k)
+    return n_missed > 0 and 1 - below <= SIGNIFICANT
 
 
 def masked(checks: Iterable[Check]) -> bool:

@@ -83,7 +83,10 @@ def phase_sentence(phase: PhaseRise) -> str:
         A clause without capital and full stop.
     """
     rise = phase.rise
-    text = f"the robust test error rose by {points(rise)} between epoch {rise.onset:g} and {rise.epochs[-1]:g}"
+    when = f"between epoch {rise.onset:g} and {rise.epochs[-1]:g}"
+    if rise.onset >= rise.epochs[-1]:
+        when = f"by epoch {rise.epochs[-1]:g}, with no clear beginning"
+    text = f"the robust test error rose by {points(rise)} {when}"
     if phase.drop is None or phase.after is None:
         return f"{text}, the end"
     change = phase.after - rise.final
@@ -203,6 +206,8 @@ def onset_sentence(rise: Rise) -> str:
         One sentence.
     """
     low, high = rise.onset_interval
+    if low == high:
+        return f"It begins after epoch {rise.onset:g} (95%: {low:g} alone)."
     return f"It begins after epoch {rise.onset:g} (95%: {low:g} to {high:g})."
 
 

@@ -302,3 +302,14 @@ def test_training_time_leaves_the_evaluation_out(tmp_path: Path) -> None:
     for row in Run.open(tmp_path / "run").rows():
         assert 0 < row["seconds"] < math.inf
         assert row["monitor_seconds"] > 0
+
+
+def test_another_architecture_in_one_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monitor = monitor_in(tmp_path / "run")
+    network = loop(None, 0)
+    monitor(network, 0)
+    monitor(nn.DataParallel(network), 1)
+    monitor(torch.compile(network, backend="eager"), 2)
+    assert "another architecture" not in capsys.readouterr().err
+    monitor(nn.Sequential(network, nn.Linear(3, 3)), 3)
+    assert "epoch 3: another architecture than before" in capsys.readouterr().err

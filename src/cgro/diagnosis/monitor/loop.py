@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from cgro._check import BadRequest, bad, count, number
 from cgro.definitions import FOUR, Attack, ErrorRate, ThreatModel
@@ -104,6 +105,7 @@ class Monitor:
         self._credit = 0.0
         self._told_cost = False
         self._not_finite: list[int] = []
+        self._shapes: list[tuple[int, ...]] = []
 
     @property
     def path(self) -> Path | None:
@@ -236,10 +238,23 @@ class Monitor:
             self._not_finite.append(epoch)
             say(f"cgro.Monitor, epoch {epoch}: not evaluated, the weights are not finite; lower the learning rate")
             return SKIPPED
+        self._tell_of_another(network, epoch)
         strong = self.settings.strong
         if strong is not None and (position + 1) % strong[1] == 0:
             return THOROUGH
         return CHEAP
+
+    def _tell_of_another(self, network: nn.Module, epoch: int) -> None:
+        """Say it where the weights have other shapes than before: the rows would be the curve of two networks.
+
+        Not refused: pruning and growing change shapes within one training.
+        """
+        if any(is_lazy(parameter) for parameter in network.parameters()):
+            return
+        shapes = sorted(tuple(parameter.shape) for parameter in network.parameters())
+        if self._shapes and shapes != self._shapes:
+            say(f"cgro.Monitor, epoch {epoch}: another architecture than before (other weights by number or shape)")
+        self._shapes = shapes
 
     def _affords(self) -> bool:
         """Whether the evaluations so far are paid for by the budgets of the epochs so far."""
