@@ -36,3 +36,9 @@ def test_masking_is_the_exact_binomial_test() -> None:
             assert missed_by_masking(n_missed, n_found) == (p <= SIGNIFICANT)
     assert not missed_by_masking(0, 0)
     assert not missed_by_masking(0, 80)
+
+
+@pytest.mark.parametrize(("n_missed", "expected"), [(1000, False), (1080, True), (40_000, True)])
+def test_masking_of_very_many_examples(n_missed: int, expected: bool) -> None:
+    # 2% of 50,000 are 1,000, with a standard deviation of 31; the binomial coefficients have thousands of digits.
+    assert missed_by_masking(n_missed, 50_000 - n_missed) == expected

@@ -1,9 +1,10 @@
 """What a check of the evaluation lint says: its finding, what it would mean, and what to do."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+from scipy.special import bdtrc
 
 TEXTS: Mapping[str, tuple[str, str]] = {
     "mode": (
@@ -154,11 +155,7 @@ def missed_by_masking(n_missed: int, n_found: int) -> bool:
         >>> missed_by_masking(2, 30), missed_by_masking(2, 5), missed_by_masking(1, 0)
         (False, True, False)
     """
-    n = n_missed + n_found
-    below = 0.0
-    for k in range(n_missed):
-        below += math.comb(n, k) * MISSED**k * (1 - MISSED) ** (n - k)
-    return n_missed > 0 and 1 - below <= SIGNIFICANT
+    return n_missed > 0 and bool(bdtrc(n_missed - 1, n_missed + n_found, MISSED) <= SIGNIFICANT)
 
 
 def masked(checks: Iterable[Check]) -> bool:
