@@ -28,6 +28,20 @@ def test_both_attacks_on_the_same_examples() -> None:
 
 
 @pytest.mark.parametrize(
+    ("n_strong", "n_weak", "said"),
+    [
+        (89, 86, "too low by about 3.0 points"),
+        (59, 40, "too low by about 19.0 points"),
+        (60, 40, "too low by a factor of about 1.5"),
+        (9, 0, "too low"),
+    ],
+)
+def test_of_large_errors_points_are_said(n_strong: int, n_weak: int, said: str) -> None:
+    found = metrics(ensemble=error(n_strong, 100), pgd20_at_beside_of_ensemble=error(n_weak, 100))
+    assert too_low(found)[0].partition("(n = 400) is ")[2] == said
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {},

@@ -26,6 +26,7 @@ from cgro.report.style import (
     draw_band,
     figure,
     line_of,
+    name_mark,
     plain_text,
     wrapped_text,
 )
@@ -94,6 +95,25 @@ def test_a_band_is_the_mean_and_the_range_of_seeds(tmp_path: Path) -> None:
         assert len(axes.collections) == 1  # one seed has no range
         heights = axes.collections[0].get_paths()[0].vertices[:, 1]
         assert (heights.min(), heights.max()) == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "visible"),
+    [
+        ((5.0, 9.0), (9.0, 1.0), [True, True, True]),
+        ((1.0, 1.1), (9.0, 9.0), [True, False, True]),  # the second would be written over the name of the first
+        ((1.4, 1.4), (9.0, 9.0), [False, True, True]),  # the first would be written over the mark of the second
+    ],
+)
+def test_a_name_over_another_mark_or_name_is_left_out(
+    tmp_path: Path, second: tuple[float, float], third: tuple[float, float], visible: list[bool]
+) -> None:
+    with figure(tmp_path / "x") as drawing:
+        axes = drawing.add_subplot()
+        axes.set(xlim=(0, 12), ylim=(0, 12))
+        for name, point in zip(("first", "second", "third"), ((1.0, 1.0), second, third), strict=True):
+            name_mark(axes, name, point, "black")
+    assert [text.get_visible() for text in axes.texts] == visible
 
 
 def drawn_from() -> set[str]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from cgro import __version__
 from cgro.report.markdown import line_of
 from cgro.report.page import csp_hash
-from cgro.report.style import COMPARED, GREY, MARKERS, counted, figure, plain_text
+from cgro.report.style import COMPARED, GREY, MARKERS, counted, figure, name_mark, plain_text
 from cgro.report.values import drawable
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
 from cgro.runs import write_atomic
@@ -350,9 +350,7 @@ def _clouds(axes: Axes, remedies: Mapping[str, RemedyRecord], x: str) -> None:
         if len(points) > 1:
             axes.plot(points[:, 0], points[:, 1], marker, color=color, markersize=4, alpha=0.45, markeredgewidth=0)
         axes.plot(*mean, marker, color=color, markersize=9, label=plain_text(name), markeredgecolor="white", zorder=3)
-        axes.annotate(
-            plain_text(name, 24), tuple(mean), xytext=(7, 5), textcoords="offset points", fontsize=8, color=color
-        )
+        name_mark(axes, plain_text(name, 24), tuple(mean), color)
     axes.margins(0.18)
 
 

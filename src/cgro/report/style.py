@@ -21,6 +21,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from cgro._check import one_line
 from cgro.runs import write_atomic
@@ -169,10 +171,45 @@ def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figu
             # leave the axes no room, the figure is drawn without the layout. Neither is worth a line on the terminal.
             warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
             warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
+            _leave_out_crowded(drawing)
             drawing.savefig(raster, format="png")
             drawing.savefig(vector, format="svg", metadata={"Date": None})
         write_atomic(path.with_suffix(".png"), raster.getvalue())
         write_atomic(path.with_suffix(".svg"), vector.getvalue())
+
+
+NAME = "_name of a mark"
+"""Label of such a text; the underscore keeps it out of legends."""
+
+
+def name_mark(axes: Axes, name: str, point: tuple[float, float], color: str) -> None:
+    """Write a name beside a mark, in a figure with a legend; left out where it would lie over another mark or name.
+
+    Args:
+        axes: to write on.
+        name: plain text.
+        point: of the mark, in the units of the axes.
+        color: of the mark.
+    """
+    text = axes.annotate(name, point, xytext=(7, 5), textcoords="offset points", fontsize=8, color=color)
+    text.set_label(NAME)
+
+
+def _leave_out_crowded(drawing: Figure) -> None:
+    """Hide names of marks that lie over another mark, or over a name that was written before."""
+    for axes in drawing.axes:
+        names = [text for text in axes.texts if isinstance(text, Annotation) and text.get_label() == NAME]
+        if names:
+            drawing.draw_without_rendering()  # the layout decides what lies where
+        marks = [axes.transData.transform(text.xy) for text in names]
+        written: list[Bbox] = []
+        for k, text in enumerate(names):
+            box = text.get_window_extent()
+            others = marks[:k] + marks[k + 1 :]
+            if box.count_contains(others) or box.count_overlaps(written):
+                text.set_visible(False)
+            else:
+                written.append(box)
 
 
 def _look() -> contextlib.AbstractContextManager[None]:
