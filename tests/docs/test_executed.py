@@ -43,21 +43,19 @@ SMALL = {
 ON_DIGITS = ("bench", "memorize", "separation", "train")
 """Commands that take digits even where a page's line has no `--data`."""
 READS_A_RUN = ("diagnose", "evaluate", "flatness", "lint", "memory", "report", "runs")
-BY_PROCESSES = "tests/experiments/test_sweeps.py"
 ON_SLURM = "tests/slurm/test_real_slurm.py"
 ELSEWHERE = [
-    ("bench", "--compiled", "tests/speed/test_capture.py", "torch's compiler takes minutes"),
+    ("bench", "--compiled", "tests/speed/test_ways.py", "torch's compiler takes minutes"),
     ("bench", "--check", "tests/commands/test_bench.py", "needs the times of an earlier call"),
     ("data", "--image-size", "tests/data/test_streamed.py", "ImageNet"),
     ("train", "--image-size", "tests/data/test_streamed.py", "ImageNet"),
     ("quickstart", "", "tests/commands/test_quickstart.py", "three minutes as it stands; the test has smaller parts"),
     ("reproduce", "--slurm-options", ON_SLURM, "needs Slurm, and hours of GPUs; the test submits a sweep"),
+    ("reproduce", "--workers", "tests/experiments/test_workers.py", "minutes to hours"),
     ("reproduce", "", "tests/experiments/test_reproduce.py", "minutes to hours; the test makes all at the scale smoke"),
     ("compare", "--workers", "tests/experiments/test_compare.py", "starts processes"),
     ("compare", "", "tests/experiments/test_compare.py", "trains all remedies of a plan, per call"),
     ("train", "--slurm-options", ON_SLURM, "needs Slurm"),
-    ("train", "--workers", BY_PROCESSES, "starts processes"),
-    ("dynamics", "--workers", BY_PROCESSES, "starts processes"),
 ]
 """Command, an option ("": any), the test that executes it, and why it is not executed here. The first that fits counts."""
 PACKAGE = {
@@ -151,6 +149,8 @@ def small(words: list[str]) -> list[str]:
         more += [] if own_data and words[0] == "memory" else ["--data", "digits"]
     if words[0] == "train" and not any(":" in word for word in values(words, "--model")) and "--resume" not in words:
         more += ["--model", "mlp", "--width", "8"]
+    if words[0] == "train" and "--workers" in words:
+        more += ["--seeds", "2"]
     if "--radius-warmup" in words:
         more += ["--radius-warmup", "1"]
     if words[0] == "train" and {"rice2020", "small-cifar10"} & set(words):
@@ -277,7 +277,8 @@ def test_what_is_executed_elsewhere_has_its_test_and_is_in_the_documents() -> No
     for command, option, test, reason in ELSEWHERE:
         assert test in used, (command, option)
         assert reason
-        assert (ROOT / test).exists()
+        said = (ROOT / test).read_text()  # on a command line, or as a keyword of what the command calls
+        assert f'"{option or command}"' in said or f"{option.lstrip('-')}=True" in said, (command, option)
     assert len(HERE) > 70
 
 

@@ -105,7 +105,7 @@ def test_an_added_remedy_stands_beside_the_finished_ones(tmp_path: Path) -> None
     assert compare(plan, out) == 0
     before = marks(out)
     more = written(tmp_path / "more.yaml", {"ema": {"extension": ["ema:decay=0.5"]}})
-    assert main(["compare", "--out", str(out), "--add", more, *QUICK]) == 0
+    assert main(["compare", "--out", str(out), "--add", more, *QUICK, "--workers", "2"]) == 0
     assert list(Run(out).read(CompareSummary).remedies) == ["plain", "ema"]
     assert before.items() <= marks(out).items()
     assert compare(plan, out) == 0  # the first command again keeps what was added
