@@ -100,3 +100,29 @@ def test_importing_everything_prints_nothing_and_changes_no_global_state() -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def hidden(package: Path, text: str) -> list[str]:
+    """Names that a package exports from one of its modules and that another of its modules has.
+
+    Which of the two `from package import name` gives would depend on which was imported last.
+    """
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = alias.asname or alias.name
+                is_module = (package / f"{name}.py").exists() or (package / name / "__init__.py").exists()
+                if is_module and str(node.module).split(".")[-1] != name:
+                    found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("__init__.py")), ids=lambda p: str(p.relative_to(SOURCE).parent))
+def test_no_name_of_a_package_hides_another_module(path: Path) -> None:
+    assert hidden(path.parent, path.read_text()) == []
+
+
+def test_a_hidden_module_is_found() -> None:
+    planted = "from cgro.diagnosis.model import lint, measure\nfrom cgro.diagnosis.lint import lint"
+    assert hidden(SOURCE / "diagnosis", planted) == ["lint"]

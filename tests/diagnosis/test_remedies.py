@@ -10,7 +10,7 @@ from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.commands._common import parse
 from cgro.definitions import Label
-from cgro.diagnosis.measured import measured_sentences
+from cgro.diagnosis.measured_remedies import measured_sentences
 from cgro.diagnosis.remedies import REMEDIES, remedies_for
 
 
@@ -36,7 +36,7 @@ def test_a_second_label_adds_its_first_sentence() -> None:
 
 
 def test_what_was_measured_here_stands_behind_what_was_published() -> None:
-    """However many comparisons are stored: the sentences of measured.json are tested where it is read."""
+    """However many comparisons are stored: the sentences of measured_remedies.json are tested where it is read."""
     for label in typing.get_args(Label):
         assert remedies_for(label) == (*REMEDIES[label], *measured_sentences(label))
 

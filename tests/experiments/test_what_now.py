@@ -11,7 +11,7 @@ from tests.report.test_compare import FOUND, remedy, summary
 
 from cgro.commands import train
 from cgro.commands._common import parse
-from cgro.diagnosis.measured import FILE, MeasuredTable
+from cgro.diagnosis.measured_remedies import FILE, MeasuredTable
 from cgro.experiments.what_now import BEGIN, END, command_of, filled, found_in, main, table_of
 from cgro.reading import read_json
 from cgro.results import CompareSummary, Metric
@@ -38,7 +38,7 @@ def example() -> CompareSummary:
 
 def test_a_stored_comparison_becomes_a_table_and_advice(tmp_path: Path) -> None:
     store(tmp_path, "mnist", example())
-    page, file = tmp_path / "page.md", tmp_path / "measured.json"
+    page, file = tmp_path / "page.md", tmp_path / "measured_remedies.json"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     main(tmp_path, page, file)
     text = page.read_text()

@@ -2,13 +2,13 @@
 
 Text only; no computation. The commands are the beginning of one: data, network and threat are those of the reader, and
 `with_options_of` adds them where a run of cgro has them. What was measured with this program stands behind what the
-literature says (`cgro.diagnosis.measured`). docs/remedies.md has all that `cgro train` can do.
+literature says (`cgro.diagnosis.measured_remedies`). docs/remedies.md has all that `cgro train` can do.
 """
 
 import shlex
 
 from cgro.definitions import Label
-from cgro.diagnosis.measured import measured_sentences
+from cgro.diagnosis.measured_remedies import measured_sentences
 
 LARGER = "Otherwise a larger network"
 """How the advice begins that is given only to a network that cannot fit clean training data either."""

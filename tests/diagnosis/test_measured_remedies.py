@@ -2,7 +2,14 @@
 
 import pytest
 
-from cgro.diagnosis.measured import FILE, MeasuredComparison, MeasuredRemedy, MeasuredTable, measured_sentences, points
+from cgro.diagnosis.measured_remedies import (
+    FILE,
+    MeasuredComparison,
+    MeasuredRemedy,
+    MeasuredTable,
+    measured_sentences,
+    points,
+)
 from cgro.diagnosis.remedies import REMEDIES, remedies_for, with_options_of
 from cgro.reading import read_json
 from cgro.results.reading import read_value

@@ -1,6 +1,7 @@
 """What remedies did in comparisons made with this program: the table that ships with it, read for advice.
 
-`python -m cgro.experiments.what_now` writes the table, `measured.json`, from stored comparisons. No torch here.
+`python -m cgro.experiments.what_now` writes the table, `measured_remedies.json`, from stored comparisons. Nothing here
+needs torch.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from cgro.reading import read_json
 from cgro.results.reading import read_value
 from cgro.results.records import Record
 
-FILE = Path(__file__).with_name("measured.json")
+FILE = Path(__file__).with_name("measured_remedies.json")
 ANSWERED: tuple[Label, ...] = ("robust_overfitting", "cgro")
 """Labels to which such a comparison is an answer."""
 HELPS = "helps"
@@ -90,10 +91,10 @@ def measured_sentences(label: Label, table: MeasuredTable | None = None) -> tupl
         ...     difference=-0.02,
         ...     interval=(-0.03, -0.01),
         ... )
-        >>> one = MeasuredComparison(title="MNIST", setting="lenet; 3 seeds", remedies=[awp])
+        >>> one = MeasuredComparison(title="MNIST", setting="lenet on MNIST; 3 seeds", remedies=[awp])
         >>> print(*measured_sentences("cgro", MeasuredTable(comparisons=[one])))
-        Measured with this program on MNIST (lenet; 3 seeds), robust test error against plain adversarial training at \
-equal gradient passes: awp -2.0 points [-3.0, -1.0]. Run: cgro train --extension awp
+        Measured with this program (lenet on MNIST; 3 seeds), robust test error at the last epoch against plain \
+adversarial training at equal gradient passes: awp -2.0 points [-3.0, -1.0]. Run: cgro train --extension awp
     """
     if label not in ANSWERED:
         return ()
@@ -104,7 +105,7 @@ equal gradient passes: awp -2.0 points [-3.0, -1.0]. Run: cgro train --extension
 
 def _sentence(comparison: MeasuredComparison) -> str:
     beginning = (
-        f"Measured with this program on {comparison.title} ({comparison.setting}), robust test error against plain "
+        f"Measured with this program ({comparison.setting}), robust test error at the last epoch against plain "
         "adversarial training at equal gradient passes: "
     )
     helping = [one for one in comparison.remedies if one.effect == HELPS and one.difference is not None]
