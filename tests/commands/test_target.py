@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.data.samples import class_folders, gray_png
 
 from cgro._check import BadRequest
 from cgro.cli import main
@@ -71,6 +72,55 @@ def test_a_bare_checkpoint_is_what_the_options_say(run: Run, tmp_path: Path) -> 
         load_target(file, BARE)
     with pytest.raises(BadRequest, match="does not exist"):
         load_target(tmp_path / "gone", BARE)
+
+
+def test_of_a_bare_checkpoint_the_whole_training_part_counts(run: Run, tmp_path: Path) -> None:
+    """Planted: as of a run, 5% were cut from it as validation part, though its training knew of none."""
+    file = Path(shutil.copy(run.path / "checkpoints" / "last.safetensors", tmp_path / "weights.safetensors"))
+    data, _ = load_target(file, BARE, radius="8/255").load()
+    whole = load("digits", seed=0)
+    assert (len(data.train), len(data.validation)) == (len(whole.train), 0)
+    out = tmp_path / "diagnosed"
+    task = [
+        "--data",
+        "digits",
+        "--model",
+        "mlp",
+        "--width",
+        "8",
+        "--radius",
+        "0.1",
+        "--attack",
+        "pgd1",
+        "--lint-n",
+        "0",
+    ]
+    assert main(["diagnose", str(file), *task, "--n", "5000", "--device", "cpu", "--out", str(out)]) == 0
+    assert Run(out).summary["metrics"]["clean_error/train"]["n"] == len(whole.train)
+
+
+def test_images_of_several_sizes_are_scaled_in_every_command_that_reads_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planted: diagnose and bench refused them and named --image-size, which they did not have."""
+    root = Path(class_folders(tmp_path / "own"))
+    gray_png(root / "train" / "bee" / "01.png", "RGB", (9, 4))
+    file = tmp_path / "net.pt"
+    n_outputs = load(str(root), image_size=4).n_outputs
+    torch.save(build("mlp", (3, 4, 4), n_outputs, width=8).state_dict(), file)
+    task = ["--data", str(root), "--model", "mlp", "--width", "8", "--radius", "0.1", "--device", "cpu"]
+    for words in (
+        ["evaluate", str(file), "--attack", "pgd1"],
+        ["lint", str(file)],
+        ["flatness", str(file)],
+        ["diagnose", str(file), "--attack", "pgd1", "--lint-n", "0"],
+        ["bench", "--attack", "pgd1", "--eval-attack", "pgd1", "--repeats", "1", "--batch-size", "4"],
+        ["train", "--epochs", "1", "--attack", "pgd1", "--eval-attack", "pgd1"],
+    ):
+        out = ["--out", str(tmp_path / words[0])]
+        assert main([*words, *task, *out]) == 2, words
+        assert "--image-size" in capsys.readouterr().err
+        assert main([*words, *task, *out, "--image-size", "4"]) in (0, 1), (words, capsys.readouterr().err)
 
 
 def test_a_teacher_is_the_network_of_a_run_on_the_same_task(run: Run, tmp_path: Path) -> None:

@@ -17,12 +17,11 @@ USED_IN_TRAINING = ("objective", "extension")
 """Settings of a run that only training on builds: an evaluation needs no trust in the code that they name."""
 
 
-class BareCheckpoint(Protocol):
-    """Options that describe a checkpoint without a run."""
+class CheckpointTask(Protocol):
+    """Options that describe checkpoints without a run, beside their network."""
 
     data: str
     classes: str | None
-    model: str
     width: int | None
     weights: str | None
     image_size: int | None
@@ -30,6 +29,12 @@ class BareCheckpoint(Protocol):
     device: str
     threads: int | None
     precision: Precision
+
+
+class BareCheckpoint(CheckpointTask, Protocol):
+    """Options that describe a checkpoint without a run."""
+
+    model: str
 
 
 def is_watched(run: Run) -> bool:
@@ -46,6 +51,8 @@ def is_watched(run: Run) -> bool:
 
 def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None, trust: Trust) -> TrainConfig:
     """The settings of a run, with the network and data that the caller names where it was written by `cgro.Monitor`.
+
+    The loop trained on all that it was given as training part: no validation part is cut from it.
 
     Args:
         run: of cgro train or `cgro.Monitor`.
@@ -72,14 +79,17 @@ def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None
             raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
     if run.config.get("normalize") is not None:
         say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
-    return replace(settings, **chosen)  # type: ignore[arg-type]
+    return replace(settings, validation=0.0, **chosen)  # type: ignore[arg-type]
 
 
-def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:
+def described(options: CheckpointTask, *, model: str, p: str, radius: str) -> TrainConfig:
     """The settings of a bare checkpoint.
+
+    Its training part is all that the data have: only `cgro train` cuts a validation part, and says so in its run.
 
     Args:
         options: what the caller says of it.
+        model: its network, by name.
         p: norm of the threat.
         radius: of the threat.
 
@@ -89,9 +99,10 @@ def described(options: BareCheckpoint, *, p: str, radius: str) -> TrainConfig:
     return TrainConfig(
         data=options.data,
         classes=options.classes,
-        model=options.model,
+        model=model,
         width=options.width,
         image_size=options.image_size,
+        validation=0.0,
         p=p,
         radius=radius,
         seed=options.seed,

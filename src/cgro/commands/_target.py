@@ -182,11 +182,12 @@ def load_target(
         run, settings = trained(path, trust=trust)
         settings = watched(run, settings, options.model, options.data, trust)
         if is_watched(run):
-            settings = replace(settings, width=options.width, classes=options.classes)
+            settings = replace(settings, width=options.width, classes=options.classes, image_size=options.image_size)
         return Target(settings, run, {"last": checkpoint_of(run, selected=selected)})
     if radius is None:
         raise bad("--radius", expected="the radius to attack at, such as 0.1 or 8/255", got="none")
-    return Target(described(options, p=p or "inf", radius=radius), None, {path.stem: path}, options.weights)
+    settings = described(options, model=options.model, p=p or "inf", radius=radius)
+    return Target(settings, None, {path.stem: path}, options.weights)
 
 
 def load_teacher(run: str, student: TrainConfig, what: str) -> torch.nn.Module:

@@ -65,6 +65,7 @@ class Config(Trusting, Output, Computing):
 
     data: str = option("mnist5k", "data set; see cgro data", names="data", group=WHERE)
     classes: str | None = option(None, "task: all classes, or 3,8 (binary), or even,odd", group=WHERE)
+    image_size: int | None = option(None, "side to which images are cut and scaled", low=1, group=WHERE)
     model: str = option("lenet", NETWORK_NAMES, names="network", group=WHERE)
     width: int | None = option(None, "width of the network", low=1, group=WHERE)
     p: str = option("inf", "norm of the threat: 1, 2 or inf", group=WHERE)
@@ -88,6 +89,7 @@ class Config(Trusting, Output, Computing):
         return TrainConfig(
             data=self.data,
             classes=self.classes,
+            image_size=self.image_size,
             validation=0.0,
             model=self.model,
             width=self.width,

@@ -30,7 +30,7 @@ from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
-from cgro.commands._settings import is_watched, settings_of, watched
+from cgro.commands._settings import described, is_watched, settings_of, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
@@ -103,6 +103,7 @@ class Config(Trusting, Output, Computing):
         "mnist5k", "data set of checkpoints; see cgro data; of a run, says that its own is yours", names="data"
     )
     classes: str | None = option(None, "task of checkpoints")
+    image_size: int | None = option(None, "of checkpoints, side to which images are cut and scaled", low=1)
     pattern: str = option(
         "*", "which files of a folder are checkpoints, such as model_*.pth; {epoch} says which number is the epoch"
     )
@@ -282,7 +283,7 @@ def _lint_of_run(config: Config, part: Path, ranks: Ranks) -> list[Check]:
         source = Run.open(part)
         settings = watched(source, settings_of(source, trust=config.trust), config.model, config.data, config.trust)
         if is_watched(source):
-            settings = replace(settings, width=config.width, classes=config.classes)
+            settings = replace(settings, width=config.width, classes=config.classes, image_size=config.image_size)
         target = Target(settings, source, {"last": checkpoint_of(source)})
         data, model = target.load()
         device = device_for(config.device, ranks)
@@ -302,18 +303,7 @@ def _settings(config: Config, path: Path) -> TrainConfig:
     missing = " and ".join(name for name, value in needed.items() if value is None)
     if config.model is None or config.radius is None:
         raise bad(str(path), expected=f"{missing} beside checkpoints", got="none", remedy="see cgro diagnose --help")
-    return TrainConfig(
-        data=config.data,
-        classes=config.classes,
-        model=config.model,
-        width=config.width,
-        p=config.p,
-        radius=config.radius,
-        seed=config.seed,
-        device=config.device,
-        threads=config.threads,
-        precision=config.precision,
-    )
+    return described(config, model=config.model, p=config.p, radius=config.radius)
 
 
 def _from_weights(config: Config, path: Path, ranks: Ranks) -> Run | Unsaved:
