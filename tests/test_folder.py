@@ -19,6 +19,7 @@ from cgro.folder import (
     held,
     is_new,
     remove_set_aside,
+    seed_folders,
     strangers,
 )
 from tests.test_writing import a_dead_process
@@ -97,6 +98,17 @@ def test_links_may_stay_inside_or_belong_to_trackers(tmp_path: Path) -> None:
         with pytest.raises(BadRequest, match="expected no link out of the run"):
             check_links(folder)
         link.unlink()
+
+
+def test_seeds_are_folders_named_by_a_number_in_its_order(tmp_path: Path) -> None:
+    """Planted: every folder whose name begins so was a seed, a copy of one and a link to another run among them."""
+    run = tmp_path / "run"
+    for name in ("seed-10", "seed-2", "seed-0", "seed-0-backup", "seed-x", "seed-1.old"):
+        run_folder(run / name)
+    (run / "seed-3").symlink_to(run_folder(tmp_path / "other"))
+    (run / "seed-4").write_text("a file")
+    assert [path.name for path in seed_folders(run)] == ["seed-0", "seed-2", "seed-10"]
+    assert seed_folders(run / "seed-0") == []
 
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:

@@ -195,6 +195,23 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, name: 
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("name", ["figures", "checkpoints", "seed-1", "figures/a.png", "evaluations/deep/more"])
+def test_nothing_is_read_through_a_link_that_leads_out(tmp_path: Path, name: str) -> None:
+    """Planted: only writing was guarded, and `cgro report` put the pictures behind a link into the page to be sent."""
+    run = finished(tmp_path / "run")
+    private = tmp_path / "private"
+    private.mkdir()
+    link = run.path / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(private)
+    refused(lambda: Run.open(run.path), str(link), "no link out of the run")
+    link.unlink()
+    link.symlink_to(link.parent)
+    assert Run.open(run.path).finished
+    (tmp_path / "named").symlink_to(run.path)  # by the reader, who knows where it leads
+    assert Run.open(tmp_path / "named").finished
+
+
 def test_links_inside_a_run_and_those_of_trackers_are_left_alone(tmp_path: Path) -> None:
     run = finished(tmp_path / "r")
     run.file("wandb", "files", "x.json").write_text("{}")

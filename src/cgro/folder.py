@@ -174,8 +174,25 @@ def entries(folder: Path) -> Iterator[Path]:
             yield from entries(path)
 
 
+def seed_folders(folder: Path) -> list[Path]:
+    """The runs of the seeds of a folder: seed-0, seed-1, ..., and nothing that is a link or only begins so.
+
+    Args:
+        folder: of a run of one or several seeds.
+
+    Returns:
+        Folders in the order of their seeds; none of a run of one seed.
+    """
+    found: list[Path] = []
+    for path in folder.glob("seed-*"):
+        if SEED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            found.append(path)
+    return sorted(found, key=lambda path: (int(path.name.removeprefix("seed-")), path.name))
+
+
 def check_links(folder: Path) -> None:
-    """Refuse a folder from which a link leads out: what is written below it would land elsewhere.
+    """Refuse a folder from which a link leads out: what is written below it would land elsewhere, and what is read from
+    it may be private to the reader, who sends a report of it on.
 
     Args:
         folder: of a run. Links that trackers made in folders of their own are theirs.

@@ -187,11 +187,13 @@ class Run:
             The run.
 
         Raises:
-            BadRequest: there is none at `path`, it is of another version, or a file of it is damaged.
+            BadRequest: there is none at `path`, it is of another version, a file of it is damaged, or a link leads out
+                of it.
         """
         run = cls(Path(path))
         if not (run.path / "config.yaml").exists():
             raise bad("RUN", expected="a run directory (with config.yaml)", got=path)
+        folder.check_links(run.path)
         run.check_version()
         _ = run.config  # compared with what it was
         if run.finished:

@@ -52,6 +52,7 @@ from cgro.diagnosis import (
 from cgro.diagnosis.importers import log_in, parse_map
 from cgro.diagnosis.monitor.settings import UNKNOWN
 from cgro.diagnosis.remedies import with_options_of
+from cgro.folder import seed_folders
 from cgro.ranks import ALONE, Ranks
 from cgro.report.diagnosis import diagnosis_figure
 from cgro.results import (
@@ -230,7 +231,7 @@ def of_run(config: Config, path: Path, ranks: Ranks = ALONE) -> tuple[list[Curve
     """
     with alike(ranks):
         curves = read_curves(path)
-    parts = sorted(path.glob("seed-*")) or [path]
+    parts = seed_folders(path) or [path]
     found: list[Diagnosis] = []
     for one, part in zip(curves, parts, strict=True):
         with alike(ranks):

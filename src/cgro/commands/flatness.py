@@ -36,6 +36,7 @@ from cgro.definitions.rounds import alike, require_same_task, rounds
 from cgro.flatness import Flatness, GapBound, Search, first_order, flatness, gap_bound, in_between, rank_correlation
 from cgro.flatness.monitor import radius_name
 from cgro.flatness.search import parse_radii
+from cgro.folder import seed_folders
 from cgro.ranks import Ranks
 from cgro.reading import attempt, read_npz
 from cgro.report.flatness import draw, gaps
@@ -156,7 +157,7 @@ def _expanded(paths: list[str]) -> list[Path]:
     """Folders of several seeds stand for their parts."""
     found = []
     for path in map(Path, paths):
-        found += sorted(path.glob("seed-*")) or [path]
+        found += seed_folders(path) or [path]
     return found
 
 

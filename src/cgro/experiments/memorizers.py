@@ -9,6 +9,7 @@ from cgro.commands import memorize
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import CERTIFIED_TEST, CERTIFIED_TRAIN, CLEAN_TEST, ROBUST_TEST, errors, n_examples
 from cgro.experiments.plan import Job, Scale
+from cgro.folder import seed_folders
 from cgro.results import MemorizeSummary
 from cgro.runs import Run
 
@@ -198,7 +199,7 @@ def read_task(done: Run, job: Job) -> Task:
         Certificates and errors.
     """
     config: memorize.Config = job.config()
-    parts = [Run(path) for path in sorted(done.path.glob("seed-*"))] or [done]
+    parts = [Run(path) for path in seed_folders(done.path)] or [done]
     results = [part.read(MemorizeSummary) for part in parts]
     with_clean_model = [result for result in results if CLEAN_MODEL in result.metrics]
     first = results[0]

@@ -14,6 +14,7 @@ from cgro.experiments.memorizers import RADII, REGIONS, Size, Task
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
+from cgro.folder import seed_folders
 from cgro.report.markdown import cell
 from cgro.report.theorem44 import robust_brackets, size_law
 from cgro.results import MemorizeSummary
@@ -272,5 +273,5 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
     named = {f"{task.data}\n{task.classes}\np = {task.p}": task for task in findings.tasks.values()}
     robust_brackets(folder / "brackets", named)
     whole = workspace.runs / REGIONS
-    first = next(iter(sorted(whole.glob("seed-*"))), whole)
+    first = next(iter(seed_folders(whole)), whole)
     copy_figure(first, "decision_regions", folder / "regions")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from cgro.folder import seed_folders
 from cgro.report.style import CLEAN, ROBUST
 from cgro.report.values import Number, damaged
 from cgro.results import read_value
@@ -121,7 +122,7 @@ def seeds_of(run: Run) -> list[Run]:
     Returns:
         The run of each seed; of a run of one seed that run itself.
     """
-    return [Run(path) for path in sorted(run.path.glob("seed-*"))] or [run]
+    return [Run(path) for path in seed_folders(run.path)] or [run]
 
 
 def mean_over_seeds(seeds: Sequence[Sequence[Epoch]]) -> list[Epoch]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cgro._check import BadRequest, bad
+from cgro.folder import seed_folders
 from cgro.report.examples import Examples, image_of, read_examples
 from cgro.runs import Run
 
@@ -93,7 +94,7 @@ def read_pictures(run: Run) -> Pictures:
     command = run.read().command
     if command not in KEPT_BY:
         return Pictures(figures=() if command in DRAWN_BY_THE_PAGE else _figures(run))
-    for source in (run.path / "examples.npz", *sorted(run.path.glob("seed-*/examples.npz"))):
+    for source in (run.path / "examples.npz", *(part / "examples.npz" for part in seed_folders(run.path))):
         if not source.exists():
             continue
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from cgro._check import bad, count
 from cgro.diagnosis.columns import CURVES
 from cgro.diagnosis.curves import Curves
+from cgro.folder import seed_folders
 from cgro.runs import Run
 
 
@@ -24,7 +25,7 @@ def read_run(path: str | Path) -> list[Curves]:
     run = Run.open(path)
     if "eval_attack" not in run.config:
         raise bad(str(path), expected="a run of cgro train", got=f"a run of cgro {run.config.get('command')}")
-    parts = sorted(run.path.glob("seed-*")) or [run.path]
+    parts = seed_folders(run.path) or [run.path]
     return [_one_run(Run.open(part)) for part in parts]
 
 
