@@ -85,6 +85,14 @@ def test_the_range_of_a_number_is_told_apart_from_a_number_just_outside_it() -> 
         number(0.49999995, "error", low=0.0, high=0.4999999)
 
 
+def test_a_range_may_be_half_open() -> None:
+    assert number(0.0, "share", low=0.0, below=1.0) == 0.0
+    assert number(1 - 2**-53, "share", low=0.0, below=1.0) < 1
+    for value in (1.0, "3/2", -0.1, float("inf")):
+        with pytest.raises(BadRequest, match=r"share: expected a finite number in \[0, 1\), got"):
+            number(value, "share", low=0.0, below=1.0)
+
+
 def test_errors_say_what_was_expected_what_came_and_what_to_do() -> None:
     assert str(bad("a", expected="b", got=3)) == "a: expected b, got 3"
     assert str(bad("a", expected="b", got="x", remedy="do c")) == "a: expected b, got x; do c"

@@ -47,6 +47,8 @@ def test_the_text_goes_before_the_options_and_unknown_options_are_left_out() -> 
         ("scalde", "--scale: expected one of scaled, failing, or package.module:name, got 'scalde'"),
         ("scaled:speed=3", "scaled: expected factor=VALUE, times=VALUE, up=VALUE, unit=VALUE, got 'speed=3'"),
         ("scaled:factor=1,times", "factor=VALUE"),
+        ("scaled:factor=1,factor=6", "scaled: factor: expected one value, got two; leave one out"),
+        ("scaled:times=2,up=true,times=2", "scaled: times: expected one value, got two"),
         ("scaled:factor=many", "scaled: factor: expected a number"),
         ("scaled:times=1.5", "scaled: times: expected an integer"),
         ("scaled:times=" + "9" * 19, "expected an integer"),

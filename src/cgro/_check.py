@@ -143,14 +143,22 @@ def _written(value: object, write: Callable[[object], str] = str) -> str:
         return "an integer of thousands of digits"
 
 
-def number(value: float | str, what: str, *, low: float = -math.inf, high: float = math.inf) -> float:
-    """Read a finite number, also written as a fraction, and check that it lies in [low, high].
+def number(
+    value: float | str,
+    what: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    below: float = math.inf,
+) -> float:
+    """Read a finite number, also written as a fraction, and check that it lies in [low, high], or in [low, below).
 
     Args:
         value: a number, or a text such as 0.1 or 8/255.
         what: how the message calls it.
         low: smallest value that is taken.
         high: largest value that is taken.
+        below: smallest value above `low` that is not taken, in place of `high`.
 
     Returns:
         The number.
@@ -170,9 +178,10 @@ def number(value: float | str, what: str, *, low: float = -math.inf, high: float
             result = float(value)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise bad(what, expected="a number such as 0.1 or 8/255", got=_written(value, repr)) from None
-    if not math.isfinite(result) or not low <= result <= high:
-        least, largest, _ = apart(low, high, result)
-        raise bad(what, expected=f"a finite number in [{least}, {largest}]", got=value)
+    if not math.isfinite(result) or not low <= result <= high or result >= below:
+        least, largest, _ = apart(low, min(high, below), result)
+        end = ")" if below <= high and below < math.inf else "]"
+        raise bad(what, expected=f"a finite number in [{least}, {largest}{end}", got=value)
     return result
 
 

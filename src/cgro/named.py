@@ -150,6 +150,8 @@ def _typed(text: str, known: Mapping[str, inspect.Parameter], name: str) -> dict
         if not equals or key not in known:
             expected = ", ".join(f"{k}=VALUE" for k in known) or "no parameters"
             raise bad(name, expected=expected, got=repr(part))
+        if key in values:
+            raise bad(f"{name}: {key}", expected="one value", got="two", remedy="leave one out")
         values[key] = _value(value, _kind(known[key]), f"{name}: {key}")
     return values
 

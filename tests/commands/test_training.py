@@ -44,6 +44,14 @@ def test_standard_training_attacks_nothing() -> None:
     assert (objective.cost.n_gradients, objective.attack.threat.radius) == (0, 0.0)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("weight", [0.5, 0.25])
+def test_a_robust_weight_without_an_attack_is_refused_as_it_would_have_no_effect(weight: float) -> None:
+    with pytest.raises(BadRequest, match="--robust-weight: expected none with --attack none"):
+        Config(attack="none", robust_weight=weight).build_objective()
+    for said in (0.0, 1.0):  # what it comes to, and the default
+        assert Config(attack="none", robust_weight=said).build_objective().robust_weight == 0.0  # type: ignore[attr-defined]
+
+
 def test_a_task_has_what_a_target_needs() -> None:
     assert all(f.default is not MISSING for f in fields(Task))
     assert Task(p="2", radius="1/2").threat().radius == 0.5

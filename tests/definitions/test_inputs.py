@@ -110,6 +110,11 @@ def test_the_default_dtype_changes_nothing() -> None:
             for name, attack in ATTACKS.items():
                 found = attack(model, X, Y)
                 assert torch.equal(found, plain.setdefault(name, found)), name
+                record = survey(model, X, Y, attack)
+                seen = plain.setdefault(f"survey {name}", record)
+                for field in ("by", "step", "margin", "x_adv"):
+                    assert torch.equal(getattr(record, field), getattr(seen, field)), (name, field)
+                assert robust_error(model, X, Y, attack) == record.error()
         finally:
             torch.set_default_dtype(torch.float32)
 
@@ -117,13 +122,28 @@ def test_the_default_dtype_changes_nothing() -> None:
 LOW = [torch.float16, torch.bfloat16]
 
 
+class Rounds(nn.Module):
+    """A network of low precision for float32 inputs."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.dtype = network, dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.to(self.dtype)).float()
+
+
 @pytest.mark.parametrize("dtype", LOW)
 @pytest.mark.parametrize("p", [1, 2, "inf"])
 def test_networks_of_low_precision_are_attacked_in_float32(dtype: torch.dtype, p: float | str) -> None:
-    """The error of v -> net(round(v)), which a function of float32 inputs writes down directly."""
+    """The error of v -> net(round(v)), which a module for float32 inputs writes down directly.
+
+    A module, not a function: its weights are laid out for the search as those of the other, and the layout decides the
+    last bits of float16.
+    """
     model = made("BatchNorm", train=False).to(dtype)
     attack = PGD(ThreatModel(p, {1: 3.0, 2: 0.6, "inf": 0.06}[p]), n_steps=5)
-    direct = lambda v: model(v.to(dtype)).float()  # noqa: E731
+    direct = Rounds(model, dtype).eval()
     x = X.to(dtype).float()
     assert robust_error(model, X.to(dtype), Y, attack) == robust_error(direct, x, Y, attack)
     found = survey(model, X.to(dtype), Y, attack)

@@ -17,7 +17,7 @@ def row(epoch: int, robust: float, clean: float = 0.1, share: float = 0.2) -> Ro
 
 
 def test_the_lowest_validation_error_is_selected_robust_before_clean_and_early_before_late() -> None:
-    history = History(Recipe(), n_outputs=10)
+    history = History(Recipe(), guessing=math.log(10))
     chosen = []
     for epoch, robust, clean in ((1, 0.5, 0.2), (2, 0.6, 0.0), (3, 0.5, 0.2), (4, 0.5, 0.1), (5, 0.4, 0.9)):
         if history.selects(row(epoch, robust, clean)):
@@ -28,7 +28,7 @@ def test_the_lowest_validation_error_is_selected_robust_before_clean_and_early_b
 
 
 def test_patience_counts_evaluations_after_the_selected_one() -> None:
-    history = History(Recipe(patience=2), n_outputs=10)
+    history = History(Recipe(patience=2), guessing=math.log(10))
     for epoch, over in ((1, False), (2, False), (3, False), (4, True)):
         if epoch == 3:
             history.rows.append({"epoch": 3, "train_loss": 1.0, "lr": 0.1})  # not evaluated
@@ -36,13 +36,13 @@ def test_patience_counts_evaluations_after_the_selected_one() -> None:
             history.rows.append(row(epoch, robust=0.5))
             history.selects(history.rows[-1])
         assert history.out_of_patience() == over
-    without = History(Recipe(patience=0), 10, rows=history.rows, selected=history.selected)
+    without = History(Recipe(patience=0), math.log(10), rows=history.rows, selected=history.selected)
     assert not without.out_of_patience()
 
 
 @pytest.mark.parametrize(("n_outputs", "guessing"), [(1, math.log(2)), (10, math.log(10))])
 def test_divergence_is_measured_in_losses_of_guessing(n_outputs: int, guessing: float) -> None:
-    history = History(Recipe(), n_outputs)
+    history = History(Recipe(), math.log(max(2, n_outputs)))
     limit = DIVERGED_FACTOR * guessing
     assert history.divergence({"epoch": 2, "train_loss": limit, "lr": 0.1}) is None
     outcome = history.divergence({"epoch": 2, "train_loss": 1.01 * limit, "lr": 0.1})
@@ -56,7 +56,7 @@ def test_divergence_is_measured_in_losses_of_guessing(n_outputs: int, guessing: 
     [((1.0, 1.0), "since the start"), ((0.3, 1.0, 0.99), "since epoch 2"), ((1.0, 0.5, 1.0), "since epoch 3")],
 )
 def test_a_network_that_is_constant_at_the_end_has_collapsed(shares: tuple[float, ...], since: str) -> None:
-    history = History(Recipe(epochs=len(shares)), n_outputs=10)
+    history = History(Recipe(epochs=len(shares)), guessing=math.log(10))
     for epoch, share in enumerate(shares, 1):
         history.rows.append(row(epoch, 0.9, share=share))
     outcome = history.ending(len(shares))
@@ -66,7 +66,7 @@ def test_a_network_that_is_constant_at_the_end_has_collapsed(shares: tuple[float
 
 
 def test_other_endings() -> None:
-    history = History(Recipe(epochs=3, patience=1), n_outputs=10, rows=[row(1, 0.9, share=1.0), row(2, 0.9)])
+    history = History(Recipe(epochs=3, patience=1), guessing=math.log(10), rows=[row(1, 0.9, share=1.0), row(2, 0.9)])
     assert history.ending(3) == Outcome("completed", "3 epochs", 3)
     assert history.note() == ""
     history.selects(history.rows[0])
@@ -77,7 +77,7 @@ def test_other_endings() -> None:
 
 def test_columns_and_curves() -> None:
     bare: Row = {"epoch": 2, "train_loss": 0.5, "lr": 0.1}
-    history = History(Recipe(), n_outputs=10, rows=[row(1, 0.5), bare, row(3, 0.4)])
+    history = History(Recipe(), guessing=math.log(10), rows=[row(1, 0.5), bare, row(3, 0.4)])
     history.selects(history.rows[0])
     end = Outcome("completed", "3 epochs", 3)
     trajectory = history.trajectory(end)
@@ -86,7 +86,7 @@ def test_columns_and_curves() -> None:
     assert trajectory.meta == {"selected": {"epoch": 1, "score": [0.5, 0.1]}}
     every = history.trajectory(end, evaluated=False)
     assert every["train_loss"].tolist() == [1.0, 0.5, 1.0]
-    assert History(Recipe(), 10).trajectory(end).meta == {"selected": None}
+    assert History(Recipe(), math.log(10)).trajectory(end).meta == {"selected": None}
     curves = history.curves()
     assert curves["robust error, test"] == [0.5, 0.4]
     assert curves["robust error, train"] == []

@@ -85,7 +85,7 @@ def test_craft_mode_decides_who_updates_batchnorm(digits: Dataset) -> None:
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"lr": math.nan}, {"optimizer": "lion"},
                                     {"craft_mode": "both"}, {"lr_drops": (9,), "epochs": 5}, {"radius_warmup": 99},
                                     {"schedule": "linear"}, {"schedule": "cosine", "lr_drops": (2,)}, {"clip": -1},
-                                    {"patience": -1}, {"augment": "rotate"}])  # fmt: skip
+                                    {"patience": -1}, {"lr_factor": -1}, {"lr_factor": math.inf}, {"augment": "rotate"}])  # fmt: skip
 def test_bad_recipes(change: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         Recipe(**change)

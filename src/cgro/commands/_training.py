@@ -216,6 +216,9 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         self._admit("objective", self.objective)
         attack = self.crafting()
         weight = 0.0 if self.attack == "none" else self.robust_weight
+        if self.attack == "none" and self.robust_weight not in (0.0, 1.0):
+            remedy = "leave it out: nothing is attacked"
+            raise bad("--robust-weight", expected="none with --attack none", got=self.robust_weight, remedy=remedy)
         if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
             raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
         objective = objective_by_name(self.objective, attack, teacher=self._teacher, robust_weight=weight)

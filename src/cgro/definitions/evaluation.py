@@ -67,7 +67,7 @@ class Record:
             tried=minus,
             by=minus.clone(),
             step=minus.clone(),
-            margin=torch.full((len(x),), torch.inf),
+            margin=torch.full((len(x),), torch.inf, dtype=torch.float32),
             x_adv=x.detach().cpu().clone(),
         )
 

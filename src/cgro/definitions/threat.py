@@ -187,10 +187,10 @@ class ThreatModel:
         """
         if not len(center):
             return torch.ones(0, dtype=torch.bool, device=x.device)
-        size = self.radius
+        size = torch.tensor(self.radius, dtype=torch.float64, device=center.device)
         if center.numel():
-            size += float(center.abs().max())
-        unit = _EPS32 * max(size, 1e-30)
+            size = size + center.abs().max().double()  # not read on the host: a GPU would wait
+        unit = _EPS32 * size.clamp(min=1e-30)
         # n^(1/p) is the p-norm of a vector of n ones; for p = inf it is 1.
         rounding = unit * center[0].numel() ** (1 / self.p)
         inside = self.distance(x, center) <= self.radius * (1 + _EPS32) + rounding

@@ -9,7 +9,7 @@ from cgro.definitions.attacks import SearchOptions
 from cgro.definitions.attacks.captured import is_plain
 from cgro.definitions.attacks.dropping import Dropping
 from cgro.definitions.attacks.passes import on_copies
-from cgro.definitions.attacks.reads import LabelRange, require_finite_passes
+from cgro.definitions.attacks.reads import LabelRange, require_fine_search
 from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision
 from cgro.definitions.threat import require_radius_fits
 
@@ -84,7 +84,7 @@ class CraftChecks:
 
     @property
     def noted(self) -> Tensor | None:
-        """(4,) bool: what was fine in all attacks since the last read; None before the first attack."""
+        """(5,) bool: what was fine in all attacks since the last read; None before the first attack."""
         return self._fine
 
     def forget(self) -> None:
@@ -96,17 +96,17 @@ class CraftChecks:
 
         Raises:
             BadRequest: inputs outside the box, a network that writes on its input now and then, outputs or gradients
-                that were not finite.
+                that were not finite, points that left ball or box.
         """
         if self._fine is None:
             return
-        inside, unwritten, outputs, gradients = self._fine.tolist()
+        inside, unwritten, *fine = self._fine.tolist()
         self._fine.fill_(True)
         if not inside:
             raise bad("inputs", expected="finite values in the box of the threat model", got="others in some batch")
         if not unwritten:
             raise bad("model", expected="an input that is left as it is", got="a network that wrote on it")
-        require_finite_passes(outputs=outputs, gradients=gradients)
+        require_fine_search(*fine)
 
 
 def _inside(attack: Attack, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from cgro.training.extensions.carried import with_memory
 from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
-from cgro.training.objectives.base import Objective, require_objective
+from cgro.training.objectives.base import Objective, loss_of_guessing, require_objective
 from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
@@ -119,7 +119,7 @@ def fit(
     }
     prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
-    history = History(recipe, data.n_outputs)
+    history = History(recipe, loss_of_guessing(objective, max(2, data.n_outputs)))
     runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
     store = Store(run, steps, runner)
     position = store.resume(history)

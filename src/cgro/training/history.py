@@ -1,6 +1,5 @@
 """What training remembers of its epochs: rows, the selected network, when patience is over, and how it ended."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -62,12 +61,12 @@ class History:
 
     Args:
         recipe: epochs and patience.
-        n_outputs: 1 for scores, else the number of classes.
+        guessing: loss of a network that answers every class alike, in nats.
         rows: one per epoch.
         selected: None before there is one.
 
     Example:
-        >>> history = History(Recipe(epochs=3), n_outputs=10)
+        >>> history = History(Recipe(epochs=3), guessing=math.log(10))
         >>> errors = {"clean_error/validation": 0.1, "robust_error/validation": 0.4}
         >>> history.selects({"epoch": 1, **errors}), history.selects({"epoch": 2, **errors})
         (True, False)
@@ -76,7 +75,7 @@ class History:
     """
 
     recipe: Recipe
-    n_outputs: int
+    guessing: float
     rows: list[Row] = field(default_factory=list)
     selected: Selected | None = None
 
@@ -120,12 +119,12 @@ class History:
         Returns:
             The outcome; None if the loss is not.
         """
-        guessing = math.log(max(2, self.n_outputs))
-        if row[LOSS] <= DIVERGED_FACTOR * guessing:
+        if row[LOSS] <= DIVERGED_FACTOR * self.guessing:
             return None
         reason = (
             f"training loss {row[LOSS]:.3g} in epoch {row[EPOCH]}, more than {DIVERGED_FACTOR:g} times that of "
-            f"guessing ({guessing:.2f}); lower lr (now {row[LR]:g})"
+            f"guessing ({self.guessing:.2f}); lower lr (now {row[LR]:g}), or let an objective of another scale say its "
+            "loss_of_guessing"
         )
         return Outcome("diverged", reason, int(row[EPOCH]))
 

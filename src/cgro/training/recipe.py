@@ -82,6 +82,7 @@ class Recipe:
         one_of(self.batch_norm, "batch_norm", POLICIES)
         count(self.accumulate, "accumulate")
         number(self.lr, "lr", low=0.0)
+        number(self.lr_factor, "lr_factor", low=0.0)
         number(self.momentum, "momentum", low=0.0, high=1.0)
         number(self.weight_decay, "weight_decay", low=0.0)
         number(self.radius_warmup, "radius_warmup", low=0.0)

@@ -22,6 +22,8 @@ from cgro.definitions import (
     robust_error,
 )
 from cgro.definitions.attacks import Evaluator, require_attack
+from cgro.definitions.attacks.reads import LabelRange
+from cgro.training.craft import CraftChecks
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
@@ -96,6 +98,53 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
     x, y = images()
     with pytest.raises(ValueError, match="outside its own threat model"):
         robust_error(linear_logits(64).eval(), x * 0.5, y, Faulty(ThreatModel("inf", 0.1), "leaves the ball"))
+
+
+@dataclass(frozen=True)
+class Strays(Attack):
+    """Of others: the last of its points leaves the ball, the box, or neither."""
+
+    leaves: str = ""
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        _, gradient = evaluator.gradient(evaluator.x)
+        length = 3.0 if self.leaves == "ball" else 1.0
+        x = evaluator.x + length * self.threat.radius * gradient.sign()
+        if self.leaves != "box":
+            x = x.clamp(0, 1)
+        if self.leaves == "clean moved":
+            evaluator.x += self.threat.radius
+        evaluator.update(x, 0)
+
+
+@pytest.mark.parametrize("leaves", ["ball", "box"])
+@pytest.mark.parametrize("call", ["attack", "find", "search", "training"])
+def test_a_search_of_others_that_leaves_ball_or_box_is_refused(leaves: str, call: str) -> None:
+    """Planted: its points were believed everywhere but in an evaluation, so a training took points at any distance."""
+    model, (x, y) = linear_logits(64).eval(), images()
+    x = x.round()  # on the faces of the box
+    attack = Strays(ThreatModel("inf", 0.1), leaves)
+    draws = Draws.of(0, "attack", torch.arange(len(x)))
+    checks = CraftChecks(LabelRange.of(y))
+    calls = {
+        "attack": lambda: attack(model, x, y),
+        "find": lambda: attack.find(model, x, y, until_wrong=True),
+        "search": lambda: robust_error(model, x, y, attack),
+        "training": lambda: (checks.craft(attack, model, x, y, draws), checks.require()),
+    }
+    with pytest.raises(BadRequest, match="inside its own ball and box|outside its own threat model"):
+        calls[call]()
+    checks.require()  # what was read is over
+
+
+def test_a_search_of_others_that_stays_is_left_alone() -> None:
+    model, (x, y) = linear_logits(64).eval(), images()
+    moved = Strays(ThreatModel("inf", 0.1))(model, x, y)
+    assert (moved - x).abs().max() == pytest.approx(0.1, abs=1e-6)
+    # Ours are not looked at again; one that changes what it takes for the clean input is judged by the true one.
+    with pytest.raises(BadRequest, match="inside its own ball and box"):
+        Strays(ThreatModel("inf", 0.01), "ball")(model, x, y)
+    assert torch.equal(Strays(ThreatModel("inf", 0.1), "clean moved")(model, x, y), moved)
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)

@@ -111,6 +111,20 @@ class Declares(nn.Module):
         return self.norm(self.conv(x)).mean((2, 3))
 
 
+class MeansSomethingElse(Declares):
+    """A class of others whose attribute of the same name counts something."""
+
+    folds = 5
+
+
+class NamesWhatIsNotThere(Declares):
+    folds = (("conv", "norm"), ("first", "second"))
+
+
+class IsNoTuple(Declares):
+    folds = "cn"
+
+
 class Inherits(Declares):
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x)).mean((2, 3)) + self.conv(x).mean((2, 3))
@@ -132,7 +146,17 @@ def not_adjacent() -> nn.Module:
 
 @pytest.mark.parametrize(
     ("make", "n"),
-    [(Peeks, 0), (Inherits, 0), (Declares, 1), (hooked, 1), (without_statistics, 0), (not_adjacent, 0)],
+    [
+        (Peeks, 0),
+        (Inherits, 0),
+        (Declares, 1),
+        (MeansSomethingElse, 0),
+        (NamesWhatIsNotThere, 0),
+        (IsNoTuple, 0),
+        (hooked, 1),
+        (without_statistics, 0),
+        (not_adjacent, 0),
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_only_what_is_known_is_folded(make, n: int) -> None:

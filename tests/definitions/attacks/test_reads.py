@@ -51,7 +51,7 @@ def test_labels_of_another_number_and_none() -> None:
 def test_what_a_watch_saw() -> None:
     watch = Watch(outputs=[torch.tensor(True)])
     watch.see_gradient(torch.tensor([1.0, -3e38]))
-    assert watch.flags().tolist() == [True, True, True]
+    assert watch.flags().tolist() == [True, True, True, True]
     assert not watch.wrote_on_input()
     for value in (torch.nan, torch.inf, -torch.inf):
         bad = Watch(outputs=[torch.tensor(True)])

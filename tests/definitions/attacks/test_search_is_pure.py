@@ -91,7 +91,7 @@ def test_every_attack_runs_whole_on_tensors_without_values(name: str, precision:
     for train, until_wrong in ((False, True), (True, False), (False, False)):
         found = run_on_fakes(attack, train=train, until_wrong=until_wrong)
         assert found.best.x.shape == (6, 1, 5, 5)
-        assert found.watch.flags().shape == (3,)
+        assert found.watch.flags().shape == (4,)
 
 
 @pytest.mark.parametrize("threat", THREATS[1:], ids=str)

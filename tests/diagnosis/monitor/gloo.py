@@ -19,7 +19,7 @@ def main(rank: int, n: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=n)
     torch.set_num_threads(1)
-    for case in (shared, plain, raises, refuses):
+    for case in (shared, plain, raises, refuses, overflows):
         case(rank, monitor_in(folder / case.__name__, strong=("pgd3", 2)))
     dist.destroy_process_group()
 
@@ -67,6 +67,16 @@ def refuses(rank: int, monitor: Monitor) -> None:
         assert ("process 0" in str(error)) == bool(rank), error
     else:
         raise AssertionError("nothing was refused")
+
+
+def overflows(rank: int, monitor: Monitor) -> None:
+    """Outputs that are not finite in one process alone: all leave the epoch out, and none ends."""
+    model = loop(None, 1)
+    ddp = DistributedDataParallel(model)
+    hook = model.register_forward_hook(lambda module, inputs, outputs: outputs / 0 if rank else outputs)
+    assert monitor(ddp, 1) is None
+    hook.remove()
+    assert (monitor(ddp, 2) is None) == bool(rank)
 
 
 if __name__ == "__main__":

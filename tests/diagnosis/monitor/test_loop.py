@@ -147,6 +147,44 @@ def test_a_training_that_diverges_is_told_of_and_goes_on(tmp_path: Path, capsys:
     assert "not finite after epoch 2" in monitor.verdict().reason
 
 
+@pytest.mark.parametrize("broken", ["averages", "overflow", "some examples"])
+def test_outputs_that_are_not_finite_are_told_of_and_the_loop_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture, broken: str
+) -> None:
+    """Planted: only weights were looked at, and a half-precision overflow that a scaler skips ended the training."""
+    monitor = monitor_in(tmp_path / "run")
+    model = busy_network()
+    assert monitor(model, 1)
+    scale = nn.Parameter(torch.tensor(3e38))
+
+    def overflow(module: nn.Module, inputs: object, outputs: torch.Tensor) -> torch.Tensor:
+        if broken == "some examples":
+            return outputs / (outputs[:, :1] > outputs[:, :1].median())
+        return outputs * scale * scale
+
+    hook = model.register_forward_hook(overflow) if broken != "averages" else None
+    (norm,) = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    kept = norm.running_var.clone()
+    if broken == "averages":
+        norm.running_var.fill_(math.nan)
+    assert monitor(model, 2) is None
+    assert "epoch 2: not evaluated, the network's outputs are not finite" in capsys.readouterr().err
+    norm.running_var.copy_(kept)
+    if hook is not None:
+        hook.remove()
+    assert monitor(model, 3)
+    assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [1, 3]
+    assert "not finite after epoch 2" in monitor.verdict().reason
+
+
+def test_what_a_network_raises_still_comes_through(tmp_path: Path) -> None:
+    monitor = monitor_in(tmp_path / "run")
+    model = busy_network()
+    model.register_forward_pre_hook(lambda module, inputs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        monitor(model, 1)
+
+
 def test_no_other_command_goes_on_with_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     monitor = monitor_in(tmp_path / "run")
     monitor(busy_network(), 1)
@@ -162,6 +200,25 @@ def test_rewinding_keeps_only_weights_of_the_epochs_that_stay(tmp_path: Path) ->
     monitor.rewind(2)
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["epoch-0001.safetensors", "epoch-0002.safetensors"]
+
+
+@pytest.mark.parametrize("back_to", [1, 2, 3])
+def test_rewinding_keeps_the_selected_weights_of_an_epoch_that_stays(tmp_path: Path, back_to: int) -> None:
+    """Planted: they went with every rewind, though their epoch stayed and nothing would write them again."""
+    monitor = monitor_in(tmp_path / "run", validation=blobs(50, seed=4), keep="best")
+    good = loop(None, 4)
+    scaled = busy_network(seed=9)  # untrained
+    for epoch, model in ((1, scaled), (2, good), (3, scaled), (4, scaled)):
+        monitor(model, epoch)
+    best = tmp_path / "run" / "checkpoints" / "best_validation.safetensors"
+    assert Run.open(tmp_path / "run").read(MonitorSummary).selected.epoch == 2
+    content = best.read_bytes()
+    monitor.rewind(back_to)
+    assert best.exists() == (back_to >= 2)
+    monitor(scaled, 5)
+    if back_to >= 2:
+        assert best.read_bytes() == content
+        assert Run.open(tmp_path / "run").read(MonitorSummary).selected.epoch == 2
 
 
 def test_the_checkpoint_selected_on_validation(tmp_path: Path) -> None:

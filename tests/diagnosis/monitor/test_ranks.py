@@ -39,7 +39,7 @@ def test_two_processes_count_what_one_does(tmp_path: Path, folder: Path) -> None
     assert (two.path / last).read_bytes() == (one.path / last).read_bytes()
 
 
-@pytest.mark.parametrize(("case", "epochs"), [("plain", [0, 1]), ("raises", []), ("refuses", [5])])
+@pytest.mark.parametrize(("case", "epochs"), [("plain", [0, 1]), ("raises", []), ("refuses", [5]), ("overflows", [2])])
 def test_no_process_waits_for_ever(folder: Path, case: str, epochs: list[int]) -> None:
     assert [row["epoch"] for row in Run(folder / case).rows()] == epochs
 

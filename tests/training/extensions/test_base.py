@@ -8,9 +8,27 @@ import torch
 from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, same_weights, small, train
 from torch import nn
 
+from cgro._check import BadRequest
 from cgro.data import Dataset
-from cgro.training import AWP, EMA, Adversarial, Cost, Extension, Recipe, Step, evaluated, fit, step_cost
+from cgro.training import (
+    ADR,
+    AWP,
+    DOM,
+    EMA,
+    SWA,
+    Adversarial,
+    Cost,
+    Extension,
+    Extra,
+    LabelSmoothing,
+    Recipe,
+    Step,
+    evaluated,
+    fit,
+    step_cost,
+)
 from cgro.training.checkpoint import LAST
+from cgro.training.extensions.base import require_extensions
 from cgro.training.registry import EXTENSIONS, extension_by_name
 
 
@@ -114,6 +132,32 @@ def test_what_is_no_extension_is_refused(digits: Dataset) -> None:
     for extensions in ([Extension], [Calls(), Calls()], [Slashed()]):
         with pytest.raises(ValueError, match="extension"):
             train(small(), digits, Recipe(epochs=1), extensions=extensions)
+
+
+def test_extensions_of_which_one_would_undo_the_other_are_refused(digits: Dataset) -> None:
+    """Planted: of two averages the second was never evaluated; DOM kept and dropped images that others had replaced."""
+
+    class Own(EMA):
+        name = "own average"
+
+    for extensions, words in (
+        ([EMA(), SWA(1)], "ema and swa"),
+        ([SWA(1), EMA()], "swa and ema"),
+        ([EMA(), Own()], "ema and own average"),
+        ([DOM(), Extra(digits)], "extra before dom"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            require_extensions(extensions)
+    require_extensions([Extra(digits), DOM(), EMA(), ADR()])  # ADR's own average is a teacher
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: EMA(1.0), lambda: ADR(decay=1.0), lambda: LabelSmoothing(1.0), lambda: DOM(start=1)]
+)
+def test_a_share_of_everything_leaves_nothing(make: Callable[[], object]) -> None:
+    """Planted: 1 was taken where [0, 1) stands, and the initial network was evaluated for ever."""
+    with pytest.raises(BadRequest, match=r"in \[0, 1\)"):
+        make()
 
 
 @pytest.mark.parametrize("stop_after", [2, 7])

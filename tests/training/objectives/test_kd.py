@@ -1,14 +1,18 @@
 """KD against the authors' loss written out, its teachers, and what is refused."""
 
 import copy
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tests.training.cases import ATTACK, gradients, same_weights, small, toy, toy_step
 from torch import Tensor, nn
 
+from cgro._check import BadRequest
 from cgro.data import Dataset
 from cgro.training import KD, SWA, Adversarial, Recipe, evaluated, fit
+from cgro.training.objectives import loss_of_guessing
 from cgro.training.objectives.kd import kd_by_name
 
 
@@ -61,6 +65,32 @@ def test_each_option_has_an_effect(digits: Dataset) -> None:
         models.append(model)
     for k, model in enumerate(models):
         assert all(not same_weights(model, other) for other in models[k + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("temperature", "weights"), [(1.0, (0.3, 0.1, 0.6)), (6.0, (0.3, 0.0, 0.6)), (4.0, (0.0, 2.0, 0.0))]
+)
+def test_the_loss_of_guessing_is_that_of_a_network_that_answers_every_class_alike(
+    temperature: float, weights: tuple[float, float, float]
+) -> None:
+    """Planted: the loss was held against log C whatever the temperature, so a training at T = 6 had diverged at once."""
+    step = toy_step(toy())
+    teachers = [toy(k) if weight else None for k, weight in enumerate(weights[1:], 1)]
+    kd = KD(ATTACK, *teachers, *weights, temperature)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in step.model.parameters():
+            parameter.zero_()
+    n_classes = step.outputs().shape[1]
+    assert kd(step).detach().numpy() == pytest.approx(kd.loss_of_guessing(n_classes), rel=1e-5)
+    assert loss_of_guessing(kd, n_classes) == kd.loss_of_guessing(n_classes)
+    assert loss_of_guessing(Adversarial(ATTACK), 10) == pytest.approx(math.log(10))
+    with pytest.raises(BadRequest, match="loss_of_guessing"):
+        loss_of_guessing(SimpleNamespace(loss_of_guessing=lambda n_classes: -1.0), 10)
+
+
+def test_a_training_of_another_scale_has_not_diverged(digits: Dataset) -> None:
+    kd = KD(ATTACK, robust=small(2), weight_standard=0.0, temperature=8.0)
+    assert fit(small(), digits, kd, Recipe(epochs=2)).end.kind == "completed"
 
 
 def test_kd_swa_is_their_sum(digits: Dataset) -> None:

@@ -26,7 +26,7 @@ from cgro.definitions.attacks.best import Best
 from cgro.definitions.attacks.capturable import has_hooks, obstacle_of
 from cgro.definitions.attacks.evaluator import SearchOptions
 from cgro.definitions.attacks.passes import evaluated_outputs
-from cgro.definitions.attacks.reads import LabelRange, read_batch, require_finite_passes
+from cgro.definitions.attacks.reads import LabelRange, read_batch, require_fine_search
 from cgro.definitions.attacks.state import preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.graphs import Backend, Call, backend_on
@@ -55,7 +55,7 @@ class Found:
         x: (B, *S) the points.
         margins: (B,) theirs.
         step: (B,) when an example was first wrong.
-        flags: (3,) see `Watch.flags`.
+        flags: (4,) see `Watch.flags`.
     """
 
     x: Tensor
@@ -353,8 +353,8 @@ def find_captured(
     search.tell()
     if found is None:
         return attack.find(model, x, y, generator=draws, until_wrong=until_wrong)
-    _, outputs, gradients = found.flags.tolist()
-    require_finite_passes(outputs=outputs, gradients=gradients)
+    _, *fine = found.flags.tolist()
+    require_fine_search(*fine)
     return found.best(n, until_wrong=until_wrong)
 
 

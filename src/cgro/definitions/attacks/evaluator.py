@@ -14,7 +14,7 @@ from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
-from cgro.definitions.attacks.reads import LabelRange, Watch, require_finite_passes
+from cgro.definitions.attacks.reads import LabelRange, Watch, require_fine_search
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 
 
@@ -433,4 +433,4 @@ def require_finite(finite: Tensor) -> None:
     Raises:
         BadRequest: they were not.
     """
-    require_finite_passes(outputs=True, gradients=bool(finite))
+    require_fine_search(outputs=True, gradients=bool(finite))

@@ -75,8 +75,14 @@ def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
     """Names of parts of which the second is applied to the first's output alone; None where nothing is known."""
     if type(module) is nn.Sequential:
         return list(pairwise(module._modules))
-    # Of the class itself: one that inherits may have another forward.
-    return type(module).__dict__.get("folds")
+    # Of the class itself: one that inherits may have another forward. A class of others may mean something else by it.
+    pairs = type(module).__dict__.get("folds")
+    if not isinstance(pairs, tuple):
+        return None
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(name in module._modules for name in pair)):
+            return None
+    return pairs
 
 
 def _is_halving(module: nn.Module) -> bool:

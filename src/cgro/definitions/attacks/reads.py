@@ -97,11 +97,13 @@ class Watch:
         written: () bool tensors, whether the network wrote on its input.
         outputs: () bool tensors, whether outputs at clean inputs were finite; at least one after a first pass.
         gradients: () tensors that are finite where all of a gradient is.
+        inside: () bool tensors, whether the points of an attack of others lie in its ball and box.
     """
 
     written: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     gradients: list[Tensor] = field(default_factory=list)
+    inside: list[Tensor] = field(default_factory=list)
 
     def see_gradient(self, gradient: Tensor) -> None:
         """Take note of a gradient: by its extremes, which NaN and infinity pass through.
@@ -118,15 +120,18 @@ class Watch:
         """What was seen, in one tensor.
 
         Returns:
-            (3,) bool: the network did not write on its input, outputs are finite, gradients are finite.
+            (4,) bool: the network did not write on its input, outputs are finite, gradients are finite, points lie in
+                ball and box.
         """
         true = torch.ones_like(self.outputs[0])
-        unwritten, gradients = true, true
+        unwritten, gradients, inside = true, true, true
         if self.written:
             unwritten = ~torch.stack(self.written).any()
         if self.gradients:
             gradients = torch.stack(self.gradients).isfinite().all()
-        return torch.stack([unwritten, torch.stack(self.outputs).all(), gradients])
+        if self.inside:
+            inside = torch.stack(self.inside).all()
+        return torch.stack([unwritten, torch.stack(self.outputs).all(), gradients, inside])
 
     def wrote_on_input(self) -> bool:
         """The one read after a search.
@@ -135,29 +140,34 @@ class Watch:
             Whether the network wrote on its input, so that the search means nothing.
 
         Raises:
-            BadRequest: outputs or gradients that were not finite, where the network did not write on its input.
+            BadRequest: outputs or gradients that were not finite, or points outside ball or box, where the network did
+                not write on its input.
         """
         if not self.outputs:
             return False
-        unwritten, outputs, gradients = self.flags().tolist()
+        unwritten, *fine = self.flags().tolist()
         if not unwritten:
             return True
-        require_finite_passes(outputs=outputs, gradients=gradients)
+        require_fine_search(*fine)
         return False
 
 
-def require_finite_passes(*, outputs: bool, gradients: bool) -> None:
-    """Refuse passes whose values were not finite.
+def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> None:
+    """Refuse a search whose passes were not finite, or whose points left ball or box.
 
     Args:
-        outputs: whether outputs at clean inputs were.
+        outputs: whether outputs at clean inputs were finite.
         gradients: whether gradients were.
+        inside: whether the points lie in ball and box.
 
     Raises:
-        BadRequest: they were not.
+        BadRequest: they were or do not.
     """
     if not outputs:
         raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
     if not gradients:
         remedy = "the loss overflows or is singular here"
         raise bad("gradient", expected="finite values", got="NaN or inf", remedy=remedy)
+    if not inside:
+        remedy = "project them, as `self.threat.project(x, clean)` does"
+        raise bad("attack", expected="points inside its own ball and box", got="others", remedy=remedy)

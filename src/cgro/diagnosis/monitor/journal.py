@@ -28,7 +28,7 @@ from cgro.results import (
 )
 from cgro.results.records import Json
 from cgro.runs import Run, dump_json, plain, read_json, write_atomic
-from cgro.training.checkpoint import LAST, SELECTED, epoch_file, save_checkpoint
+from cgro.training.checkpoint import LAST, SELECTED, epoch_file, kept_epochs, save_checkpoint
 from cgro.training.history import CLEAN_VALIDATION, EPOCH, LR, PREDICTION_SHARE, ROBUST_VALIDATION, Row
 
 COMMAND = "monitor"
@@ -206,14 +206,19 @@ class Journal:
         self.run.finish(done, learning_curves)
 
     def rewind(self, epoch: int) -> None:
-        """Drop the rows behind an epoch. The summary and the weights that are kept may be of later ones, and go too.
+        """Drop the rows behind an epoch, the weights of later ones and the summary, which may be of one.
 
         Args:
             epoch: the last one that stays.
         """
+        folder = self.run.path / "checkpoints"
+        selected = selected_of(self.rows())
         (self.run.path / SUMMARY).unlink(missing_ok=True)
-        for path in sorted((self.run.path / "checkpoints").glob("*.safetensors")):
-            if path.name in (LAST, SELECTED) or path.name > epoch_file(epoch):
+        (folder / LAST).unlink(missing_ok=True)
+        if selected is None or selected.epoch > epoch:
+            (folder / SELECTED).unlink(missing_ok=True)
+        for of, path in kept_epochs(self.run).items():
+            if of > epoch:
                 path.unlink()
         self.run.write_rows([row for row in self.rows() if row[EPOCH] <= epoch])  # type: ignore[arg-type]
 

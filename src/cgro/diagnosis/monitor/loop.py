@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from cgro._check import BadRequest, bad, count, number
 from cgro.definitions import FOUR, Attack, ErrorRate, ThreatModel
+from cgro.definitions.metrics import NotFinite
 from cgro.diagnosis.headline import with_caveats
 from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.monitor.journal import MONITOR_SECONDS, SECONDS, Journal, row_of
@@ -123,8 +124,8 @@ class Monitor:
             lr: the learning rate of the epoch; with it the verdict sees drops.
 
         Returns:
-            The row of `metrics.jsonl`, errors as fractions; None if the epoch was left out, as one is whose weights are
-            not finite, and in processes other than the first.
+            The row of `metrics.jsonl`, errors as fractions; None if the epoch was left out, as one is whose weights or
+            outputs are not finite, and in processes other than the first.
 
         Raises:
             BadRequest: an epoch before the last one that was not evaluated, or that comes out otherwise; examples that
@@ -145,7 +146,11 @@ class Monitor:
                 if decision == SKIPPED:
                     return None
                 attacks = self._attacks(decision)
-                found = measure(network, self.parts.samples, attacks, ranks, self.settings.normalize)
+                try:
+                    found = measure(network, self.parts.samples, attacks, ranks, self.settings.normalize)
+                except NotFinite:  # in every process
+                    self._leave_out(epoch, "the network's outputs are not finite, though its weights are")
+                    return None
                 if self._journal is None:
                     return None
                 row = row_of(epoch, found, started - self._since, lr)
@@ -180,7 +185,7 @@ class Monitor:
                     errors[key] = error
         (curves,) = read_run(run.path)
         if self._not_finite:
-            caveats.append(f"the weights were not finite after epoch {self._not_finite[0]}, where nothing was measured")
+            caveats.append(f"the network was not finite after epoch {self._not_finite[0]}, where nothing was measured")
         found = with_caveats(diagnose(curves, errors=errors), caveats)
         say(f"{found.label}: {found.reason}")
         say(f"next: cgro report {run.path}")
@@ -234,15 +239,19 @@ class Monitor:
         elif not self._affords() and rows:
             return SKIPPED
         if not is_finite(network):
-            # A training that diverged is no bad request: whether it goes on is for the loop to say.
-            self._not_finite.append(epoch)
-            say(f"cgro.Monitor, epoch {epoch}: not evaluated, the weights are not finite; lower the learning rate")
+            self._leave_out(epoch, "the weights are not finite")
             return SKIPPED
         self._tell_of_another(network, epoch)
         strong = self.settings.strong
         if strong is not None and (position + 1) % strong[1] == 0:
             return THOROUGH
         return CHEAP
+
+    def _leave_out(self, epoch: int, reason: str) -> None:
+        """A training that diverged is no bad request: whether it goes on is for the loop to say."""
+        self._not_finite.append(epoch)
+        if self._journal is not None:
+            say(f"cgro.Monitor, epoch {epoch}: not evaluated, {reason}; lower the learning rate")
 
     def _tell_of_another(self, network: nn.Module, epoch: int) -> None:
         """Say it where the weights have other shapes than before: the rows would be the curve of two networks.

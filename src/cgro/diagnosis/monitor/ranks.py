@@ -11,6 +11,7 @@ from torch import nn
 
 from cgro._check import BadRequest
 from cgro.definitions.examples import Sample
+from cgro.definitions.metrics import NotFinite
 from cgro.ranks import ALONE, together
 
 
@@ -72,13 +73,18 @@ class Ranks:
             The sums.
 
         Raises:
+            NotFinite: in every process, where outputs were not finite in one and nothing else failed.
             BadRequest: another process failed. What failed here is raised as it is.
         """
-        *sums, n_failed = self._ranks.sums([*counts, int(failure is not None)])
-        if failure is not None:
+        not_finite = isinstance(failure, NotFinite)
+        broken = failure is not None and not not_finite
+        *sums, n_not_finite, n_broken = self._ranks.sums([*counts, int(not_finite), int(broken)])
+        if failure is not None and not (not_finite and n_broken):
             raise failure
-        if n_failed:
-            raise BadRequest(f"the evaluation failed in {n_failed} of {self._ranks.size} processes; see theirs")
+        if n_broken:
+            raise BadRequest(f"the evaluation failed in {n_broken} of {self._ranks.size} processes; see theirs")
+        if n_not_finite:
+            raise NotFinite(f"model output: not finite in {n_not_finite} of {self._ranks.size} processes")
         return sums
 
     def largest(self, value: int) -> int:

@@ -53,7 +53,7 @@ class ADR(Extension):
         self.cold = _positive(cold, "adr: cold")
         self.low = number(low, "adr: low", low=0.0, high=1.0)
         self.high = number(high, "adr: high", low=0.0, high=1.0)
-        self.decay = number(decay, "adr: decay", low=0.0, high=1.0)
+        self.decay = number(decay, "adr: decay", low=0.0, below=1.0)
         self._teacher = EMA(self.decay)
         self._classes: Classes | None = None
         self._made: tuple[Step, Tensor] | None = None

@@ -46,9 +46,17 @@ class Extension:
         capturable: True, in the very class, of an extension whose `around` and `after_step` do nothing on the host that
             another step would need anew: no counter, no plain number, no read. Then steps with it are captured on a
             GPU; see `cgro.training.capturable`.
+        evaluates_its_own: True of an extension whose own network is evaluated, whatever those behind it have; a
+            training has at most one of them.
+        brings_examples: True of an extension that puts other examples into the batch.
+        judges_examples: True of an extension that looks at each example before those behind it have their turn; one
+            that brings examples must stand before it.
     """
 
     capturable: ClassVar[bool] = False
+    evaluates_its_own: ClassVar[bool] = False
+    brings_examples: ClassVar[bool] = False
+    judges_examples: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -194,7 +202,7 @@ def step_cost(objective: Objective, extensions: Sequence[Extension]) -> Cost:
 
 
 def require_extensions(extensions: Sequence[object]) -> None:
-    """Refuse what is no extension, and two of one name, before any work.
+    """Refuse what is no extension, two of one name, and those of which one would undo the other, before any work.
 
     Args:
         extensions: whatever was given for them.
@@ -209,3 +217,20 @@ def require_extensions(extensions: Sequence[object]) -> None:
         if extension.name in names or "/" in extension.name:
             raise bad("extensions", expected="names of their own without /", got=f"{extension.name} twice or with /")
         names.append(extension.name)
+    _require_fitting([extension for extension in extensions if isinstance(extension, Extension)])
+
+
+def _require_fitting(extensions: Sequence[Extension]) -> None:
+    """One network that is evaluated; and nothing judged by examples that are replaced behind it."""
+    own = [extension.name for extension in extensions if extension.evaluates_its_own]
+    if len(own) > 1:
+        remedy = "its own would not be evaluated, without a word: leave one out"
+        raise bad("extensions", expected="one that has its own network evaluated", got=" and ".join(own), remedy=remedy)
+    judge = ""
+    for extension in extensions:
+        if extension.brings_examples and judge:
+            got = f"{judge} before {extension.name}"
+            remedy = f"{judge} would judge examples that {extension.name} replaces: name {extension.name} first"
+            raise bad("extensions", expected=f"{extension.name} before {judge}", got=got, remedy=remedy)
+        if extension.judges_examples:
+            judge = extension.name

@@ -5,14 +5,12 @@ Lin, Yu, Han, Su and Liu, "On the over-memorization during natural, robust and c
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from cgro._check import number, one_of
-from cgro.data import Dataset
 from cgro.definitions import default_loss
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.cost import Cost
-from cgro.training.recipe import Recipe
 from cgro.training.step import Step
 
 MEANS = ("batch", "kept")
@@ -28,13 +26,13 @@ class DOM(Extension):
     Args:
         threshold: in nats; the authors' values for CIFAR-10 are 1.5 for PGD-10, 2.0 for FGSM with a random start and
             0.2 for standard training (CIFAR-100: 4.0, 4.6 and 0.45).
-        start: share of the training after which it begins, in [0, 1]; the authors take the second half.
+        start: share of the training after which it begins, in [0, 1); the authors take the second half.
         mean: over the whole `batch`, as in the authors' code, so that the step shrinks with every example that is left
             out; or over those that are `kept`. Where all are left out, both give a gradient of 0.
 
     Raises:
-        BadRequest: a negative threshold, a start outside [0, 1], another word; before work, a start after which nothing
-            is left.
+        BadRequest: a negative threshold, a start outside [0, 1), since nothing would be left of the training at 1,
+            another word.
 
     Example:
         >>> DOM().cost(Cost(n_forward=2, n_gradients=10, n_updates=1))
@@ -42,28 +40,16 @@ class DOM(Extension):
     """
 
     capturable = True
+    judges_examples = True
 
     def __init__(self, threshold: float = 1.5, start: float = 0.5, *, mean: str = "batch") -> None:
         self.threshold = number(threshold, "dom: threshold", low=0.0)
-        self.start = number(start, "dom: start", low=0.0, high=1.0)
+        self.start = number(start, "dom: start", low=0.0, below=1.0)
         self.mean = one_of(mean, "dom: mean", MEANS)
 
     def __repr__(self) -> str:
         """With its parameters."""
         return f"DOM(threshold={self.threshold}, start={self.start}, mean={self.mean!r})"
-
-    def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
-        """Refuse a start at the end.
-
-        Args:
-            model: unused.
-            recipe: unused.
-            data: unused.
-
-        Raises:
-            BadRequest: nothing would be left of the training.
-        """
-        number(self.start, "dom: start", low=0.0, high=1 - 1e-9)
 
     def cost(self, step: Cost) -> Cost:
         """A clean pass; none where the objective asks for it anyway (TRADES).

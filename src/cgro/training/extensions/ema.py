@@ -22,7 +22,7 @@ class EMA(Extension):
         decay: in [0, 1); 0 evaluates the last weights.
 
     Raises:
-        BadRequest: a decay outside [0, 1].
+        BadRequest: a decay outside [0, 1); with 1 the initial weights would be evaluated for ever.
 
     Example:
         >>> model, ema = nn.Linear(1, 1, bias=False), EMA(decay=0.75)
@@ -35,9 +35,10 @@ class EMA(Extension):
     """
 
     capturable = True
+    evaluates_its_own = True
 
     def __init__(self, decay: float = 0.999) -> None:
-        self.decay = number(decay, "decay", low=0.0, high=1.0)
+        self.decay = number(decay, "ema: decay", low=0.0, below=1.0)
         self._average: nn.Module | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +74,7 @@ class EMA(Extension):
         """The network with averaged weights.
 
         Args:
-            model: unused; an extension behind this one that has another network evaluated is passed over.
+            model: unused; no other extension has its own network evaluated.
 
         Returns:
             The same object in every step of a training.

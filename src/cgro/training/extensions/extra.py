@@ -49,6 +49,7 @@ class Extra(Extension):
     """
 
     capturable = True
+    brings_examples = True
 
     def __init__(
         self, data: Dataset | None = None, labels: Model | None = None, ratio: float = 0.5, n: int = 0

@@ -25,7 +25,7 @@ class LabelSmoothing(Extension):
             al., whose code smooths the training loss alone.
 
     Raises:
-        BadRequest: a number outside [0, 1]; in the first step, an objective that does not take soft labels.
+        BadRequest: a number outside [0, 1); in the first step, an objective that does not take soft labels.
 
     Example:
         >>> LabelSmoothing(0.2)
@@ -35,7 +35,7 @@ class LabelSmoothing(Extension):
     capturable = True
 
     def __init__(self, smoothing: float = 0.1, *, attack: bool = False) -> None:
-        self.smoothing = number(smoothing, "label-smoothing: smoothing", low=0.0, high=1.0)
+        self.smoothing = number(smoothing, "label-smoothing: smoothing", low=0.0, below=1.0)
         self.attack = attack
         self._classes: Classes | None = None
 

@@ -49,6 +49,7 @@ class SWA(Extension):
     """
 
     capturable = True
+    evaluates_its_own = True
 
     def __init__(self, start: int = 0, every: int = 1, *, batchnorm: str = "recomputed") -> None:
         self.start = count(start, "swa: start", low=0)

@@ -1,11 +1,12 @@
 """The protocol of objectives, and what training asks about one."""
 
+import math
 from dataclasses import replace
 from typing import Protocol
 
 from torch import Tensor
 
-from cgro._check import bad
+from cgro._check import bad, number
 from cgro.definitions import PGD, Attack
 from cgro.definitions.inputs import describe
 from cgro.training.objectives.cost import Cost
@@ -19,7 +20,7 @@ class Objective(Protocol):
     """What training minimizes: the mean over the batch of a loss per example.
 
     An objective is a value that carries nothing from step to step. It may have an attribute `attack`: the default of
-    `Step.craft`, whose radius is recorded.
+    `Step.craft`, whose radius is recorded; and a method `loss_of_guessing`, see the function of this name.
     """
 
     @property
@@ -50,6 +51,32 @@ def attack_of(objective: object) -> Attack | None:
     """
     attack = getattr(objective, "attack", None)
     return attack if isinstance(attack, Attack) else None
+
+
+def loss_of_guessing(objective: object, n_classes: int) -> float:
+    """The loss of a network that answers every class alike, the scale by which a training is said to have diverged.
+
+    Args:
+        objective: anything that training accepts as one. A method `loss_of_guessing(n_classes)` of its own says it.
+        n_classes: 2 or more.
+
+    Returns:
+        In nats; log(n_classes), that of cross-entropy, unless the objective says otherwise.
+
+    Raises:
+        BadRequest: the objective says something that is no positive number.
+
+    Example:
+        >>> round(loss_of_guessing("an objective without the method", 10), 3)
+        2.303
+    """
+    own = getattr(objective, "loss_of_guessing", None)
+    if own is None:
+        return math.log(n_classes)
+    found = number(own(n_classes), "loss_of_guessing", low=0.0)
+    if found == 0:
+        raise bad("loss_of_guessing", expected="a number > 0", got=found)
+    return found
 
 
 def require_objective(objective: object) -> None:

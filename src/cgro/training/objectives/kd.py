@@ -5,6 +5,7 @@ Chen, Zhang, Liu, Chang and Wang, "Robust overfitting may be mitigated by proper
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, cast
@@ -76,6 +77,20 @@ weight_standard=0
     def cost(self) -> Cost:
         """Of the attack, of one term of the loss, and of a pass of each teacher, as if it were of the same size."""
         return attack_cost(self.attack) + Cost(n_forward=len(self._teachers()), n_updates=1)
+
+    def loss_of_guessing(self, n_classes: int) -> float:
+        """Of a network that answers every class alike: a cross-entropy of log C in each term, times its weight.
+
+        Args:
+            n_classes: C.
+
+        Returns:
+            (a + T^2 sum_t a_t) log C.
+        """
+        weights = self.weight
+        for _, weight in self._teachers():
+            weights += self.temperature**2 * weight
+        return weights * math.log(n_classes)
 
     def __call__(self, step: Step) -> Tensor:
         """The loss of each example.
