@@ -32,7 +32,9 @@ _ATTACKS = _set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square 
 _CERTIFIED = _set("certified verified certificate cert provable")
 _ROBUST = _ATTACKS | _CERTIFIED | _set("robust rob robustness adv adversarial attack attacked perturbed")
 _ROBUST_LETTERS = tuple(sorted(_ROBUST))
-_ATTACK_DETAILS = _set("linf l1 l2 l inf eps epsilon steps step restarts iter iters ce dlr targeted t")
+_ATTACK_DETAILS = _set(
+    "linf l1 l2 l inf eps epsilon steps step restarts iter iters iterations ce dlr targeted t radius"
+)
 """Words that say more about an attack; without an attack they are unknown."""
 _MEANS = _set("epoch mean avg average overall rate metric metrics percent pct top")
 _PLACES = _set("set data dataset split cifar mnist svhn imagenet")
@@ -303,6 +305,18 @@ def has_measure(words: Iterable[str]) -> bool:
         (True, False)
     """
     return not _MEASURES.keys().isdisjoint(words)
+
+
+def is_best(word: str) -> bool:
+    """Whether a word says that a value is the best so far.
+
+    Args:
+        word: in lower case.
+
+    Returns:
+        True for best, max, peak and the like.
+    """
+    return word in _BEST
 
 
 def is_total(name: str) -> bool:

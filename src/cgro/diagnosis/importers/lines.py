@@ -8,6 +8,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 
+from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_small
 from cgro.diagnosis.words import has_measure, kinds_of, may_be_robust, parts_of, words_of
 
 MOST_CHARACTERS = 4_000
@@ -37,8 +38,6 @@ _VALUE = re.compile(
     r"(?![\w.%/])(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
     re.IGNORECASE,
 )
-_ATTACK_NUMBER = 1000
-"""Steps or restarts of an attack are fewer. A choice."""
 
 
 @dataclass
@@ -94,7 +93,7 @@ def parse_line(body: str) -> Line:
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = _TENSOR.sub(r"\1", body[:MOST_CHARACTERS])
+    text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
     found = Line(is_bar="%|" in text)
     if "poch" in text or "POCH" in text:
         for match in _EPOCH.finditer(text):
@@ -129,8 +128,8 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
         raw = kept + chunk[start : match.start()]
         start = match.end()
         kept = ""
-        if _tells_attack(raw, match, chunk):
-            kept = raw + match[1]
+        if _tells_attack(raw, match, chunk) or belongs_to_name(raw, match, chunk):
+            kept = re.sub(r"[:=]\s*$", " ", raw) + match[0]
             continue
         name = _name(raw, said)
         if name:
@@ -150,7 +149,7 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
-    if not raw[-1:].isspace() or not match[1].isdecimal() or int(match[1][:9]) > _ATTACK_NUMBER:
+    if not raw[-1:].isspace() or not is_small(match[1]):
         return False
     words = _words(raw)
     follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
