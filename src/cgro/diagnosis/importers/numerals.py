@@ -26,8 +26,17 @@ _MOST_AFTER = 120
 """Characters behind a number that are looked at. A choice."""
 
 
+_COUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})*|\d+)\s*(?:/|of)\s*([1-9]\d{0,2}(?:,\d{3})+)(?![\w,]|\.\d)")
+"""A count whose total has separators of thousands: `4,512/10,000`."""
+_COMMAS = re.compile(r"(?<![\w.,])\d[\d.]*(?:,\d[\d.]*)+")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*")
+_PAIR = re.compile(r"(\d\.\d+\s?%?|\d\s?%)/(?=(?:\d+\.\d|\.\d|\d+\s?%))(?!255)")
+"""Two values, `47.10/45.20`; a count of a total has no point."""
+
+
 def in_one_form(text: str) -> str:
-    """A line whose brackets in names hold no comma and no colon, so that they stay in one part.
+    """A line whose brackets in names hold no comma and no colon, so that they stay in one part, whose counts have no
+    separators of thousands, and in which commas between digits belong to a number.
 
     Args:
         text: of a line.
@@ -38,7 +47,14 @@ def in_one_form(text: str) -> str:
     Example:
         >>> in_one_form("adv acc (eps: 8/255, 20 steps): 45.2, loss (a, b)")
         'adv acc (eps 8/255  20 steps): 45.2, loss (a, b)'
+        >>> in_one_form("adv acc 4,512/10,000 [0.44,0.46] 0,45")
+        'adv acc 4512/10000 [0.44, 0.46] 0,45'
     """
+    if "/" in text:
+        text = _PAIR.sub(r"\1 / ", text)
+    if "," in text:
+        text = _COUNT.sub(_without_thousands, text)
+        text = _COMMAS.sub(_apart, text)
     if "(" not in text and "[" not in text and "{" not in text:
         return text
     return _BRACKETS.sub(_without_separators, text)
@@ -46,6 +62,51 @@ def in_one_form(text: str) -> str:
 
 def _without_separators(match: re.Match[str]) -> str:
     return match[1] + match[2] + re.sub(r"[,;|:]", " ", match[3]) + match[4]
+
+
+def _without_thousands(match: re.Match[str]) -> str:
+    return match[1].replace(",", "") + "/" + match[2].replace(",", "")
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Numbers of a list, apart: where one has a point, no comma is a decimal one."""
+    if "." not in match[0]:
+        return match[0]
+    if _THOUSANDS.fullmatch(match[0]):
+        return match[0].replace(",", "")
+    return match[0].replace(",", ", ")
+
+
+def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> bool:
+    """Whether a number without a name is something else than another value: a deviation, an interval, a time, a count.
+
+    Args:
+        raw: between it and the number before it.
+        match: of the number, its total and its percent sign.
+        after: what follows it.
+        value: text of the number before it.
+
+    Returns:
+        False where it could be the value as well.
+    """
+    between = raw.strip()
+    if "\u00b1" in between or "+" in between or "[" in between or match[1][0] in "+-" or match[2]:
+        return True
+    if between == "(" and not after.lstrip().startswith(")"):
+        return True
+    if re.match(r"[-:]\d|\s*-?[A-Za-z]", after):
+        return True
+    in_percent = value.endswith("%")
+    if bool(match[3]) == in_percent and not ("=" in between and in_percent):
+        return False
+    return abs(_fraction(value) - _fraction(match[1] + (match[3] or ""))) < 0.01
+
+
+def _fraction(text: str) -> float:
+    number = float(text.rstrip(" %"))
+    if text.endswith("%"):
+        number /= 100
+    return number
 
 
 def is_small(digits: str) -> bool:
