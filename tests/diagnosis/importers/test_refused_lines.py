@@ -175,6 +175,13 @@ def test_behind_a_count_of_batches_the_average_counts(file: Callable[[str], Path
     assert is_right(read(file(text_of(write))))
 
 
+@pytest.mark.parametrize("epoch", ["Epoch [EPOCH/12]", "Epoch: [EPOCH/12] |", "[EPOCH/12] Epoch EPOCH"])
+def test_a_count_of_epochs_is_none_of_batches(file: Callable[[str], Path], epoch: str) -> None:
+    """Here the number in brackets may as well be the best so far."""
+    path = file(text_of(f"{epoch} test acc CLEAN, test adv acc ROBUST (BEST)"))
+    refused(lambda: read(path), "several numbers stand behind its name")
+
+
 @pytest.mark.parametrize(
     "text", ["BEST (ROBUST)", "BEST/ROBUST", "BEST -> ROBUST", "BEST ROBUST", "BEST% / ROBUST%", ": (BEST) ROBUST"]
 )

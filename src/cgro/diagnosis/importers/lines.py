@@ -66,7 +66,7 @@ _VALUE = re.compile(
     r"(?![\w.%/])(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
     re.IGNORECASE,
 )
-_COUNTER = re.compile(r"\[\s*\d+\s*/\s*\d+\s*\]")
+_COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
 _WEIGHTS = word_set(
     "best max maximum highest lowest peak smoothed cumulative moving ema swa polyak averaged teacher student"
@@ -158,15 +158,17 @@ def parse_line(body: str, *, labelled: bool = False, weights: tuple[str, ...] = 
     """
     text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
     found = Line(is_bar="%|" in text)
-    said = _Said(weights=weights, averaged=_COUNTER.search(text) is not None)
+    said = _Said(weights=weights)
     if "poch" in text or "POCH" in text:
         text = _BEST_EPOCH.sub(" | ", text)
         before, epochs, text = _around_epoch(text, found)
+        said.averaged = _counts_batches(before, epochs)
         _take(before, said, found)
         if len(epochs) > 1:
             found.doubt = found.doubt or f"a line names two epochs, {epochs[0]} and {epochs[1]}; leave one"
         if not found.values:
             _leave_epoch(said, found, labelled=labelled)
+    said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
     if not any(map(_is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
@@ -178,6 +180,12 @@ def parse_line(body: str, *, labelled: bool = False, weights: tuple[str, ...] = 
     if speaks_of_attack:
         found.attack = body.strip()
     return found
+
+
+def _counts_batches(text: str, epochs: Sequence[int | None]) -> bool:
+    """Whether a text says which batch of how many it is of, and not which epoch of how many."""
+    match = _COUNTER.search(_EPOCH.sub(" | ", text))
+    return match is not None and int(match[1]) not in epochs
 
 
 def _take(text: str, said: _Said, line: Line) -> None:
