@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from cgro.diagnosis.run_names import keras_training, without_run_names
 from cgro.diagnosis.words import Meaning, Unknown, meaning_of
 
 LONG = 200_000
@@ -99,19 +98,3 @@ def test_the_words_of_an_attack_are_kept() -> None:
     meaning = meaning_of("Test PGD-20 Acc")
     assert isinstance(meaning, Meaning)
     assert meaning.attack == "pgd 20"
-
-
-def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
-    runs = without_run_names(["adv - test_acc", "adv - test_pgd_acc", "lr"])
-    assert list(runs.values()) == ["test_acc", "test_pgd_acc", "lr"]
-    attacks = ["clean - train acc", "PGD20 - test acc", "train - adv_acc"]
-    assert list(without_run_names(attacks).values()) == ["train acc", "PGD20 - test acc", "train - adv_acc"]
-    assert without_run_names(["pgd at seed0 - test_acc"]) == {"pgd at seed0 - test_acc": "test_acc"}
-    sections = ["train/acc", "test/acc", "robust/test_acc", "robust_error/test"]
-    assert list(without_run_names(sections)) == list(without_run_names(sections).values())
-    two_runs = ["pgd_at/test_acc", "fgsm_at/test_acc"]  # neither is the other's
-    assert list(without_run_names(two_runs).values()) == two_runs
-
-
-def test_keras_names_the_training_by_nothing() -> None:
-    assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}

@@ -36,7 +36,8 @@ _EPOCH = re.compile(
 )
 _OTHER_EPOCH = re.compile(
     r"(?:best|from|resum\w*|load\w*|restor\w*|start\w*|total|every|per|until)[^|,;]*$"
-    r"|(?<![A-Za-z])(?:max|maximum|min|minimum|peak|highest|lowest|record)(?:[^|;]*(?<![A-Za-z])(?:at|in|@)|\W{0,4})\s*$"
+    r"|(?<![A-Za-z])(?:max|maximum|min|minimum|peak|highest|lowest|record)"
+    r"(?:[^|;]*(?<![A-Za-z])(?:at|in|@)|\W{0,4})\s*$"
     r"|\([^()]*\d[^()]*(?:(?<![A-Za-z])(?:at|in)|@)\s*$",
     re.IGNORECASE,
 )
