@@ -46,7 +46,7 @@ def in_one_form(text: str) -> str:
 
     Example:
         >>> in_one_form("adv acc (eps: 8/255, 20 steps): 45.2, loss (a, b)")
-        'adv acc (eps 8/255  20 steps): 45.2, loss (a, b)'
+        'adv acc (eps  8/255  20 steps): 45.2, loss (a, b)'
         >>> in_one_form("adv acc 4,512/10,000 [0.44,0.46] 0,45")
         'adv acc 4512/10000 [0.44, 0.46] 0,45'
     """
