@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cgro.diagnosis.words import Meaning, Unknown, keras_training, meaning_of, without_run_names
+from cgro.diagnosis.words import Meaning, Unknown, meaning_of
 
 LONG = 200_000
 
@@ -31,6 +31,11 @@ def test_no_name_of_a_column_takes_long() -> None:
         ("train_sa", "clean_accuracy/train"),
         ("robust_accuracy/test", "robust_accuracy/test"),
         ("clean_error/train", "clean_error/train"),
+        ("test/acc@1", "clean_accuracy/test"),
+        ("test_top_1_acc", "clean_accuracy/test"),
+        ("test_pgd_acc_20", "robust_accuracy/test"),
+        ("test_acc (10000 images)", "clean_accuracy/test"),
+        ("robust test acc of the model", "robust_accuracy/test"),
         ("lr-SGD", "lr"),
     ],
 )
@@ -54,6 +59,13 @@ def test_names_that_are_understood(name: str, told: str) -> None:
         ("test_clean_adv_acc", "clean and robust"),
         ("test_acc_err", "error and accuracy"),
         ("test_l2_acc", "'l2' is not known"),  # of an attack, or of a penalty?
+        ("robust model test acc", "names a network"),
+        ("standard_network_test_acc", "names a network"),
+        ("test acc adv model", "names a network"),
+        ("test_acc_3", "what the number 3 behind 'acc' says"),
+        ("test error 20", "what the number 20 behind 'error' says"),
+        ("PGD - test acc", "may be the name of a run"),
+        ("adv - val_acc", "may be the name of a run"),
     ],
 )
 def test_names_that_are_not_understood_say_why(name: str, reason: str) -> None:
@@ -62,7 +74,22 @@ def test_names_that_are_not_understood_say_why(name: str, reason: str) -> None:
     assert reason in meaning.reason
 
 
-@pytest.mark.parametrize("name", ["GPU", "Seconds", "test_acc5", "train_loss_step", "noise_rate", "some_loss", "seed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GPU",
+        "Seconds",
+        "test_acc5",
+        "test_top_5_acc",
+        "test/acc@5",
+        "test_top3_acc",
+        "val prec@5",
+        "train_loss_step",
+        "noise_rate",
+        "some_loss",
+        "seed",
+    ],
+)
 def test_names_of_other_things(name: str) -> None:
     assert meaning_of(name) is None
 
@@ -71,16 +98,3 @@ def test_the_words_of_an_attack_are_kept() -> None:
     meaning = meaning_of("Test PGD-20 Acc")
     assert isinstance(meaning, Meaning)
     assert meaning.attack == "pgd 20"
-
-
-def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
-    runs = without_run_names(["adv - test_acc", "adv - test_pgd_acc", "lr"])
-    assert list(runs.values()) == ["test_acc", "test_pgd_acc", "lr"]
-    sections = ["train/acc", "test/acc", "robust/test_acc", "robust_error/test"]
-    assert list(without_run_names(sections)) == list(without_run_names(sections).values())
-    two_runs = ["pgd_at/test_acc", "fgsm_at/test_acc"]  # neither is the other's
-    assert list(without_run_names(two_runs).values()) == two_runs
-
-
-def test_keras_names_the_training_by_nothing() -> None:
-    assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}

@@ -5,6 +5,7 @@ set; "test_foo_acc" could be anything, so it is unknown, and not clean: the wron
 while the refusal is one line with the option that mends it."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,15 @@ from cgro._check import LONGEST_VALUE
 from cgro.diagnosis.columns import ACCURACIES, CURVES
 
 
-def _set(words: str) -> frozenset[str]:
+def word_set(words: str) -> frozenset[str]:
+    """Words as a set.
+
+    Args:
+        words: with blanks between.
+
+    Returns:
+        Each once.
+    """
     return frozenset(words.split())
 
 
@@ -27,21 +36,27 @@ _MEASURES = {
 }  # fmt: skip
 _ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
 """Standard, natural and robust accuracy in two letters."""
-_CLEAN = _set("clean nat natural standard benign nominal unperturbed normal")
-_ATTACKS = _set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
-_CERTIFIED = _set("certified verified certificate cert provable")
-_ROBUST = _ATTACKS | _CERTIFIED | _set("robust rob robustness adv adversarial attack attacked perturbed")
+_CLEAN = word_set("clean nat natural standard benign nominal unperturbed normal")
+_ATTACKS = word_set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
+_CERTIFIED = word_set("certified verified certificate cert provable")
+_ROBUST = _ATTACKS | _CERTIFIED | word_set("robust rob robustness adv adversarial attack attacked perturbed")
 _ROBUST_LETTERS = tuple(sorted(_ROBUST))
-_ATTACK_DETAILS = _set("linf l1 l2 l inf eps epsilon steps step restarts iter iters ce dlr targeted t")
+_ATTACK_DETAILS = word_set(
+    "linf l1 l2 l inf eps epsilon steps step restarts iter iters iterations ce dlr targeted t radius"
+)
 """Words that say more about an attack; without an attack they are unknown."""
-_MEANS = _set("epoch mean avg average overall rate metric metrics percent pct top")
-_PLACES = _set("set data dataset split cifar mnist svhn imagenet")
-_NEUTRAL = _MEANS | _PLACES | _set("in on of the under with network model image images example examples")
-_BEST = _set("best max min maximum minimum highest lowest peak record")
-_SMOOTHED = _set("running smoothed smooth cumulative moving")
-_FIVE = _set("acc5 top5 prec5 err5")
+_MEANS = word_set("epoch mean avg average overall rate metric metrics percent pct top")
+_PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
+_NEUTRAL = _MEANS | _PLACES | word_set("in on of the under with network model image images example examples")
+_BEST = word_set("best max min maximum minimum highest lowest peak record")
+_SMOOTHED = word_set("running smoothed smooth cumulative moving")
+_FIVE = word_set("acc5 top5 prec5 err5")
 """The five likeliest classes: another quantity."""
-_OPTIMIZERS = _set("sgd adam adamw pg")
+_LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
+MODELS = word_set("model network")
+SEVERAL = "several"
+"""Stands in the name of a number that is one of several behind one name; see the printed text."""
+_OPTIMIZERS = word_set("sgd adam adamw pg")
 _GROUPS = (["seed"], ["run"], ["run", "id"], ["run", "name"], ["trial"])
 _STEPS = (["step"], ["steps"], ["global", "step"], ["iter"], ["iteration"], ["iterations"], ["batch"])
 
@@ -104,7 +119,7 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
     """What a column's name says that it holds.
 
     Args:
-        name: of the column, without the name of a run (see `without_run_names`).
+        name: of the column, without the name of a run (see `run_names`).
 
     Returns:
         Its meaning; `Unknown` for an error or accuracy that is not understood; None for a column of other things.
@@ -121,12 +136,30 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
         return Meaning(name.replace("accuracy", "error"), accuracy=True)
     if len(name) > LONGEST_VALUE:
         return None
+    if may_name_attack(name):
+        return _Name.of(words_of(name)).unknown("what stands before ' - ' may be the name of a run")
     words = words_of(name)
     if words in (["epoch"], ["epochs"], ["ep"]):
         return Meaning("epoch")
     if words == ["learning", "rate"] or (words[:1] == ["lr"] and not set(map(_letters, words[1:])) - _OPTIMIZERS):
         return Meaning("lr")
     return _Name.of(words).meaning()
+
+
+def may_name_attack(name: str) -> bool:
+    """Whether a name is "PGD - test acc": of an attack, or of a run that is called so.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        True where all words before the dash are known, one says robust, and the metric behind it says no kind.
+    """
+    before, dash, after = name.rpartition(" - ")
+    words = words_of(before)
+    if not dash or "robust" not in kinds_of(words) or kinds_of(words_of(after)) or not has_measure(words_of(after)):
+        return False
+    return all_known(words)
 
 
 def _letters(word: str) -> str:
@@ -174,11 +207,11 @@ class _Name:
         return "robust" if self.robust else "clean"
 
     def meaning(self) -> Meaning | Unknown | None:
-        if not (self.measures or self.robust) or not _FIVE.isdisjoint(self.words):
+        if not (self.measures or self.robust) or self.is_of_several_classes:
             return None
         if self.words[-1] == "step" and self.measures:
             return None  # Lightning's value of a single step, beside the epoch's
-        reason = self.lack()
+        reason = "several numbers stand behind its name" if SEVERAL in self.words else self.lack()
         if self.measures == {"loss"}:
             if reason:
                 return None  # no verdict needs a loss
@@ -190,10 +223,20 @@ class _Name:
             details = [word for word in self.words if _letters(word) in _ROBUST | _ATTACK_DETAILS or word.isdigit()]
         return Meaning(f"{self.kind}_error/{min(self.parts)}", self.measures == {"accuracy"}, " ".join(details))
 
+    @property
+    def is_of_several_classes(self) -> bool:
+        """Whether an answer may be any of the likeliest classes: top5, acc@5; under an attack 5 may be steps."""
+        for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
+            if word in _FIVE or _LIKELIEST.fullmatch(word):
+                return True
+            if (word == "top" or (after == "5" and not self.robust)) and _LIKELIEST.fullmatch(word + after):
+                return True
+        return False
+
     def unknown(self, reason: str) -> Unknown:
         """What it most likely is, for the option that the caller may paste: robust accuracy on test."""
         kind, measure, part = "robust", "accuracy", "test"
-        if self.clean and not self.robust:
+        if not self.robust and (self.clean or SEVERAL in self.words):
             kind = "clean"
         if self.measures == {"error"}:
             measure = "error"
@@ -220,7 +263,33 @@ class _Name:
             return "its name does not say train, validation or test"
         if len(self.parts) > 1:
             return "its name says several parts"
+        return self.lack_beside()
+
+    def lack_beside(self) -> str:
+        """Why words that stand side by side make no meaning; empty if they do."""
+        for word, after in itertools.pairwise(self.words):
+            if after in MODELS and kinds_of([word]):
+                return f"'{word} {after}' names a network, of several perhaps"
+            if word in _MEASURES and after.isdigit() and after != "1" and not self.robust and not self.counts_images:
+                return f"what the number {after} behind {word!r} says is not known"
         return ""
+
+    @property
+    def counts_images(self) -> bool:
+        """Whether a number says how many images were evaluated."""
+        return not {"image", "images", "example", "examples"}.isdisjoint(self.words)
+
+
+def all_known(words: Iterable[str]) -> bool:
+    """Whether each word has a meaning of its own.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        False for the words of most names of runs.
+    """
+    return all(_is_known(word, robust=False) for word in words)
 
 
 def _is_known(word: str, *, robust: bool) -> bool:
@@ -305,6 +374,18 @@ def has_measure(words: Iterable[str]) -> bool:
     return not _MEASURES.keys().isdisjoint(words)
 
 
+def is_best(word: str) -> bool:
+    """Whether a word says that a value is the best so far.
+
+    Args:
+        word: in lower case.
+
+    Returns:
+        True for best, max, peak and the like.
+    """
+    return word in _BEST
+
+
 def is_total(name: str) -> bool:
     """Whether a name says that it is a count over all examples, as `robust_err_total`.
 
@@ -340,54 +421,6 @@ def is_step(name: str) -> bool:
         True for `step`, `global_step`, `iteration` and the like.
     """
     return words_of(name) in _STEPS
-
-
-def without_run_names(names: Iterable[str]) -> dict[str, str]:
-    """Names without what Weights & Biases and others put before them: the name of a run, which means nothing.
-
-    "run - metric" always begins with a run's name. The beginning of "group/metric" is one if its words are not all
-    known and every such column has the same.
-
-    Args:
-        names: of all columns.
-
-    Returns:
-        Name -> what is left of it.
-
-    Example:
-        >>> without_run_names(["pgd_at/train_acc", "pgd_at/test_acc", "epoch"])
-        {'pgd_at/train_acc': 'train_acc', 'pgd_at/test_acc': 'test_acc', 'epoch': 'epoch'}
-        >>> without_run_names(["val/adv_acc", "pgd - test_acc"])
-        {'val/adv_acc': 'val/adv_acc', 'pgd - test_acc': 'test_acc'}
-    """
-    left = {name: name.rpartition(" - ")[2] for name in names}
-    groups = set()
-    for name in left.values():
-        if "/" in name and name not in CURVES and meaning_of(name.partition("/")[2]) is not None:
-            groups.add(name.partition("/")[0])
-    if len(groups) != 1:
-        return left
-    group = groups.pop()
-    if all(_is_known(word, robust=False) for word in words_of(group)):
-        return left
-    return {name: short.removeprefix(f"{group}/") for name, short in left.items()}
-
-
-def keras_training(names: Iterable[str]) -> dict[str, str]:
-    """Columns without a part that have a twin with `val_` before it: those of the training, as Keras names them.
-
-    Args:
-        names: of all columns.
-
-    Returns:
-        Name -> the name with its part.
-
-    Example:
-        >>> keras_training(["accuracy", "val_accuracy", "adv_accuracy"])
-        {'accuracy': 'train_accuracy'}
-    """
-    there = set(names)
-    return {name: f"train_{name}" for name in sorted(there) if f"val_{name}" in there}
 
 
 def closest(name: str, names: Iterable[str]) -> str:

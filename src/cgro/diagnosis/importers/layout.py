@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.run_names import keras_training, without_run_names
 from cgro.diagnosis.words import (
     Meaning,
     Unknown,
     closest,
     is_group,
     is_step,
-    keras_training,
     meaning_of,
-    without_run_names,
     words_of,
 )
 

@@ -6,9 +6,24 @@ layout of the file asks for it."""
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cgro.diagnosis.words import has_measure, kinds_of, may_be_robust, parts_of, words_of
+from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_other_number, is_small
+from cgro.diagnosis.words import (
+    MODELS,
+    SEVERAL,
+    Meaning,
+    Unknown,
+    has_measure,
+    kinds_of,
+    may_be_robust,
+    meaning_of,
+    parts_of,
+    word_set,
+    words_of,
+)
 
 MOST_CHARACTERS = 4_000
 """Characters of a line that are read. A choice: what programs print for people is shorter."""
@@ -20,25 +35,50 @@ _EPOCH = re.compile(
     re.IGNORECASE,
 )
 _OTHER_EPOCH = re.compile(
-    r"(?:best|from|resum\w*|load\w*|restor\w*|start\w*|total|every|per|until)[^|,;]*$", re.IGNORECASE
+    r"(?:best|from|resum\w*|load\w*|restor\w*|start\w*|total|every|per|until)[^|,;]*$"
+    r"|(?<![A-Za-z])(?:max|maximum|min|minimum|peak|highest|lowest|record)"
+    r"(?:[^|;]*(?<![A-Za-z])(?:at|in|@)|\W{0,4})\s*$"
+    r"|\([^()]*\d[^()]*(?:(?<![A-Za-z])(?:at|in)|@)\s*$",
+    re.IGNORECASE,
 )
 """What stands before an epoch that is not the one of the lines that follow."""
+_BESIDE_EPOCH = re.compile(r"(?:(?<![A-Za-z])(?:at|after|since)|@)\s*$", re.IGNORECASE)
+"""What stands before an epoch that may be another one, where the line names two."""
+_BEST_EPOCH = re.compile(
+    r"(?<![A-Za-z])(?:best|max|maximum|peak|highest|lowest|record)\s+(?:so\s+far\s+)?(?:(?:at|is|in|from)\s+)?"
+    + f"(?:{_EPOCH.pattern})"
+    + r"(?=\s*(?:[|,;\t]|\s\s|$))|[(\[]\s*best\s+"
+    + f"(?:{_EPOCH.pattern})",
+    re.IGNORECASE,
+)
+"""`best epoch: 17` as a part of its own: the values that follow are not those of the best epoch."""
+_THOUSANDS_FOLLOW = re.compile(r",\d{3}(?![\d.])")
 _BEFORE_EPOCH = 60
 """Characters in which it stands. A choice."""
 _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
-_BETWEEN = re.compile(r"[,;|]|\s-\s")
-"""What separates the parts of a line."""
+_BETWEEN = re.compile(r"(?<!\d),|,(?!\d)|[;|]|\s-\s")
+"""What separates the parts of a line; not the comma of 0,45 and 4,512."""
 _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IGNORECASE)
 # A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, and not the 10000 of
 # "10000 test images".
 _VALUE = re.compile(
-    r"(?<![\w.%/\-@#])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
+    r"(?<![\w.%/\-@#])(?<!\d,)([-+]?(?:\d+(?:,\d+)+|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
     r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
-    r"(?![\w.%/])(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
+    r"(?![\w.%/])(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
     re.IGNORECASE,
 )
-_ATTACK_NUMBER = 1000
-"""Steps or restarts of an attack are fewer. A choice."""
+_COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
+"""Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
+_WEIGHTS = word_set(
+    "best max maximum highest lowest peak smoothed cumulative moving ema swa polyak averaged teacher student"
+)
+"""Words before a name that make its value another one than that of the network after its epoch."""
+_OWN_WEIGHTS = word_set("last current cur raw plain online now")
+"""Words that end what such a word says."""
+_ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
+"""Words of a line that only says that the best value is a new one."""
+_QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
+"""Words in brackets behind a number, before another one: `47.1 (best) 45.2 (last)`."""
 
 
 @dataclass
@@ -52,6 +92,9 @@ class Line:
         is_bar: whether it is the progress bar of tqdm.
         ends: whether it says that the epoch is over, so that its values stand above.
         attack: the line, if it speaks of an attack and no name of a number does.
+        doubt: why a number or the epoch of it cannot be read; empty where all can.
+        labels: what it says before its epoch, clean or robust, without a part: of a run, or of its values.
+        weights: words that say that what follows is of the best epoch, or of averaged weights, where no number does.
     """
 
     epoch: int | None = None
@@ -60,6 +103,9 @@ class Line:
     is_bar: bool = False
     ends: bool = False
     attack: str = ""
+    doubt: str = ""
+    labels: frozenset[str] = frozenset()
+    weights: tuple[str, ...] = ()
 
 
 @dataclass
@@ -70,18 +116,35 @@ class _Said:
         header: words of a part, or of clean or robust, that stand before a colon, in brackets or alone.
         part: the part of the last name that has one of its own.
         kinds: whether that name says clean or robust too.
+        weights: words before a name that say that it is of the best epoch, or of averaged weights.
+        averaged: whether a number in brackets behind another is the average.
     """
 
     header: str = ""
     part: str = ""
     kinds: frozenset[str] = frozenset()
+    weights: tuple[str, ...] = ()
+    averaged: bool = False
+
+    def hear(self, text: str) -> None:
+        """Take what a text without a number says of the names that follow.
+
+        Args:
+            text: before a colon, in brackets or alone.
+        """
+        self.header = _relevant(text) or self.header
+        weights = weights_of(text)
+        if weights or not _OWN_WEIGHTS.isdisjoint(_words(text)):
+            self.weights = weights
 
 
-def parse_line(body: str) -> Line:
+def parse_line(body: str, *, labelled: bool = False, weights: tuple[str, ...] = ()) -> Line:
     """Read a line.
 
     Args:
         body: without what logging puts before it.
+        labelled: whether clean or robust before the epoch is said of the values, and not of the run.
+        weights: what an earlier line said of the network, see `Line.weights`.
 
     Returns:
         Its epoch and its named numbers.
@@ -94,24 +157,107 @@ def parse_line(body: str) -> Line:
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = _TENSOR.sub(r"\1", body[:MOST_CHARACTERS])
+    text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
     found = Line(is_bar="%|" in text)
+    said = _Said(weights=weights)
     if "poch" in text or "POCH" in text:
-        for match in _EPOCH.finditer(text):
-            if not _OTHER_EPOCH.search(text[max(0, match.start() - _BEFORE_EPOCH) : match.start()]):
-                found.epoch = int(match[1])
-                found.ends = _ENDS.search(text) is not None
-                break
-        text = _EPOCH.sub(" | ", text)
-    said = _Said()
-    for chunk in _BETWEEN.split(text):
-        found.values += _values(chunk, said, found)
-    speaks_of_attack = may_be_robust(text) and "robust" in kinds_of(_words(text))
+        text = _BEST_EPOCH.sub(" | ", text)
+        before, epochs, text = _around_epoch(text, found)
+        said.averaged = _counts_batches(before, epochs)
+        _take(before, said, found)
+        if len(epochs) > 1:
+            found.doubt = found.doubt or f"a line names two epochs, {epochs[0]} and {epochs[1]}; leave one"
+        if not found.values:
+            _leave_epoch(said, found, labelled=labelled)
+    said.averaged = said.averaged or _counts_batches(text, [found.epoch])
+    _take(text, said, found)
+    if not any(map(_is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
+        found.doubt = ""
+    if not found.values and weights_of(text) == said.weights:
+        found.weights = said.weights
+    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(_words(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
     for name, _ in found.values:
         speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(_words(name))
     if speaks_of_attack:
         found.attack = body.strip()
     return found
+
+
+def _counts_batches(text: str, epochs: Sequence[int | None]) -> bool:
+    """Whether a text says which batch of how many it is of, and not which epoch of how many."""
+    match = _COUNTER.search(_EPOCH.sub(" | ", text))
+    return match is not None and int(match[1]) not in epochs
+
+
+def _take(text: str, said: _Said, line: Line) -> None:
+    """Add the numbers of a text."""
+    for chunk in _BETWEEN.split(_EPOCH.sub(" | ", text)):
+        line.values += _values(chunk, said, line)
+
+
+def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
+    """What stands before the epoch of a line and behind it, and which epochs it may be."""
+    own: list[re.Match[str]] = []
+    beside: list[re.Match[str]] = []
+    for match in _EPOCH.finditer(text):
+        before = text[max(0, match.start() - _BEFORE_EPOCH) : match.start()]
+        if _OTHER_EPOCH.search(before):
+            continue
+        if _BESIDE_EPOCH.search(before):
+            beside.append(match)
+        else:
+            own.append(match)
+    matches = own or beside
+    if not matches:
+        return "", [], text
+    match = matches[0]
+    line.epoch = int(match[1])
+    line.ends = _ENDS.search(text) is not None
+    if _THOUSANDS_FOLLOW.match(text, match.end()):
+        got = text[match.start(1) : match.end() + 4]
+        line.doubt = f"the epoch {got!r} may have a separator of thousands; write epochs without one"
+    return text[: match.start()], list(dict.fromkeys(int(one[1]) for one in matches)), text[match.end() :]
+
+
+def _leave_epoch(said: _Said, line: Line, *, labelled: bool) -> None:
+    """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
+    words = _words(said.header)
+    if parts_of(words):
+        return
+    line.labels = kinds_of(words)
+    if "robust" in line.labels and not labelled:
+        said.header = ""
+
+
+def weights_of(text: str) -> tuple[str, ...]:
+    """The words of a text that say that what follows is of the best epoch, or of averaged weights.
+
+    Args:
+        text: without a number.
+
+    Returns:
+        The words; none where they only announce a new best value.
+
+    Example:
+        >>> weights_of("[EMA]"), weights_of("Saved the best model")
+        (('ema',), ())
+    """
+    words = _words(text)
+    if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
+        return ()
+    return tuple(filter(_WEIGHTS.__contains__, words))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_error(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_held_out(name: str) -> bool:
+    meaning = meaning_of(name)
+    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -125,32 +271,74 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     start = 0
     kept = ""
+    follows = False  # whether the number before this one has a name
     for match in _VALUE.finditer(chunk):
         raw = kept + chunk[start : match.start()]
         start = match.end()
         kept = ""
-        if _tells_attack(raw, match, chunk):
-            kept = raw + match[1]
+        if _tells_attack(raw, match, chunk) or belongs_to_name(raw, match, chunk):
+            kept = re.sub(r"[:=]\s*$", " ", raw) + match[0]
+            continue
+        if follows and _is_unnamed(raw):
+            _take_again(found, raw, match, chunk, said)
+            follows = False
             continue
         name = _name(raw, said)
+        follows = bool(name) and "," not in match[1]
+        if name and "," in match[1]:
+            if _is_error(name):
+                line.doubt = line.doubt or _comma(name, match[0])
+            continue
         if name:
             found.append((name, _text_of(match)))
         if match[2] and "test" in parts_of(_words(name)):
             line.n_test = int(match[2])
-    rest = _relevant(kept + chunk[start:])
-    if not rest:
-        return found
-    if found:
+    rest = kept + chunk[start:]
+    if not found and start == 0:
+        said.hear(rest)
+    elif found and _relevant(rest):
         name, value = found[-1]
-        found[-1] = (_completed(name, rest, ""), value)
-    elif start == 0:
-        said.header = rest
+        found[-1] = (_completed(name, _relevant(rest), ""), value)
     return found
+
+
+def _comma(name: str, value: str) -> str:
+    return (
+        f"{value!r} behind {name!r} may have a decimal comma, or a separator of thousands; write numbers with a "
+        "decimal point and without separators"
+    )
+
+
+def _is_unnamed(raw: str) -> bool:
+    """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
+    if not _words(raw):
+        return True
+    inside = _QUALIFIES.fullmatch(raw)
+    return inside is not None and not has_measure(_words(inside[1]))
+
+
+def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], chunk: str, said: _Said) -> None:
+    """Add a second number behind one name: the average of a meter, or of two held-out values one to be asked for."""
+    name, value = found[-1]
+    after = chunk[match.end() :]
+    inside = _QUALIFIES.fullmatch(raw)
+    if inside is not None:
+        weights = " ".join(weights_of(inside[1]))
+        found[-1] = (f"{weights} {_completed(name, _relevant(inside[1]), '')}".strip(), value)
+    elif said.averaged and raw.strip() == "(" and after.lstrip().startswith(")"):
+        found[-1] = (name, _text_of(match))
+        return
+    elif is_other_number(raw, match, after, value):
+        return
+    elif _is_held_out(name):
+        found[-1] = (f"{name} (first of {SEVERAL})", value)
+    if _is_held_out(name):
+        found.append((f"{name} (second of {SEVERAL})", _text_of(match)))
 
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
-    if not raw[-1:].isspace() or not match[1].isdecimal() or int(match[1][:9]) > _ATTACK_NUMBER:
+    if not raw[-1:].isspace() or not is_small(match[1]):
         return False
     words = _words(raw)
     follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
@@ -172,9 +360,7 @@ def _name(raw: str, said: _Said) -> str:
     text = raw.rstrip(" \t:=([{->~)]}")
     place = max(map(text.rfind, ":]})>")) + 1
     own = text[place:].strip(" \t\"'*([{-=>.#!_")
-    header = _relevant(text[:place])
-    if header:
-        said.header = header
+    said.hear(text[:place])
     words = _words(own)
     if not words:
         return ""
@@ -184,6 +370,8 @@ def _name(raw: str, said: _Said) -> str:
         if said.kinds and not kinds_of(words):
             carried = ""  # "Test Robust Loss 1.5, Acc 0.45": of which kind the second one is, nobody says
         name = _completed(own, said.header, carried)
+        if said.weights:
+            name = " ".join([*said.weights, name])
     parts = parts_of(words)
     if parts:
         said.part = min(parts)
@@ -199,7 +387,7 @@ def _completed(own: str, header: str, part: str) -> str:
     its_parts, outer_parts = parts_of(words), parts_of(outer)
     missing: list[str] = []
     if not kinds_of(words):
-        missing += filter(_says_kind, outer)
+        missing += _kind_words(outer)
     if not its_parts or (missing and its_parts != outer_parts):
         missing += filter(_says_part, outer)
     if not its_parts and not outer_parts and part:
@@ -209,17 +397,20 @@ def _completed(own: str, header: str, part: str) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _relevant(text: str) -> str:
-    """The words of a text that say a part, or clean or robust."""
-    return " ".join(filter(_says_any, words_of(text)))
+    """The words of a text that say a part, or clean or robust, and whether that is said of a network."""
+    words = words_of(text)
+    kinds = _kind_words(words)
+    return " ".join(word for word in words if word in kinds or _says_part(word))
 
 
-def _says_kind(word: str) -> bool:
-    return bool(kinds_of([word]))
+def _kind_words(words: Sequence[str]) -> list[str]:
+    """The words that say clean or robust, and a model or network right behind one."""
+    found: list[str] = []
+    for word in words:
+        if kinds_of([word]) or (word in MODELS and found):
+            found.append(word)
+    return found
 
 
 def _says_part(word: str) -> bool:
     return bool(parts_of([word]))
-
-
-def _says_any(word: str) -> bool:
-    return _says_kind(word) or _says_part(word)

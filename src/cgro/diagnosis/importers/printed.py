@@ -15,7 +15,7 @@ from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, Unknown, is_total, meaning_of, words_of
+from cgro.diagnosis.words import Meaning, Unknown, is_total, meaning_of, word_set, words_of
 
 _HEAD = 20_000
 """Lines that are looked at to recognize the format. A choice: some programs print each of 400 batches."""
@@ -24,6 +24,11 @@ _OF_TEST = {
     "robust_acc": Meaning("robust_error/test", accuracy=True),
 }
 """What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
+_HEADING = word_set(
+    "best so far model network checkpoint weights the of on with for result results evaluation evaluating evaluate "
+    "eval test testing val validation ema swa polyak teacher student averaged average moving"
+)
+"""Words of a line that says whose values stand below it."""
 _PROGRESS = re.compile(r"Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]")
 
 
@@ -72,6 +77,8 @@ class _Printed:
         attack: the first line that speaks of an attack without a number that says so.
         is_mart: whether the training prints as TRADES and MART do.
         n_test: of how many test examples counts are; None where no line says so.
+        labels: what lines say before their epoch: clean, robust or both.
+        doubt: the first reason not to read a line.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
@@ -79,6 +86,8 @@ class _Printed:
     attack: str = ""
     is_mart: bool = False
     n_test: int | None = None
+    labels: frozenset[str] = frozenset()
+    doubt: str = ""
 
 
 class Printed:
@@ -105,7 +114,7 @@ class Printed:
                 continue
             said = parse_line(without_prefix(line))
             epoch = epoch or said.epoch is not None
-            value = value or any(_is_error(name) for name, _ in said.values)
+            value = value or bool(said.doubt) or any(_is_error(name) for name, _ in said.values)
             if epoch and value:
                 return 0.7
         return 0.0
@@ -124,7 +133,11 @@ class Printed:
             BadRequest: a held-out number that is printed twice an epoch, counts of an unknown total, lines about an
                 attack where no number is robust; see `curves_of`.
         """
-        found = _read(text)
+        found = _read(text, labelled=False)
+        if len(found.labels) > 1:  # some lines begin with clean and some with robust: they name what the values are
+            found = _read(text, labelled=True)
+        if found.doubt:
+            raise refusal(text.source, found.doubt)
         remarks = said_of_itself(found.settings)
         _require_single(found, text.source)
         _require_lines(found, text.source)
@@ -141,8 +154,9 @@ class Printed:
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
 
 
-def _read(text: Text) -> _Printed:
+def _read(text: Text, *, labelled: bool) -> _Printed:
     found = _Printed()
+    weights: tuple[str, ...] = ()
     for line in text.lines:
         body = without_prefix(line)
         settings = settings_of(body)
@@ -150,8 +164,13 @@ def _read(text: Text) -> _Printed:
             found.settings |= settings
             continue
         found.is_mart = found.is_mart or _PROGRESS.match(body) is not None
-        said = parse_line(body)
+        said = parse_line(body, labelled=labelled)
         block = found.blocks[-1]
+        if said.epoch is None and weights and block.fresh.keys().isdisjoint(name for name, _ in said.values):
+            said = parse_line(body, labelled=labelled, weights=weights)
+        weights = _weights_below(body, said, weights)
+        found.labels |= said.labels
+        found.doubt = found.doubt or said.doubt
         if said.epoch is not None and said.epoch != block.epoch:
             block = _Block(said.epoch, said.ends)
             found.blocks.append(block)
@@ -162,6 +181,18 @@ def _read(text: Text) -> _Printed:
         if said.attack and block.epoch is not None:
             found.attack = found.attack or said.attack
     return found
+
+
+def _weights_below(body: str, said: Line, weights: tuple[str, ...]) -> tuple[str, ...]:
+    """What a line says of the network whose values stand below it: "Best model so far" and the like, and no more."""
+    if said.epoch is not None or not body:
+        return ()
+    words = words_of(body)
+    if said.values or not words:
+        return weights
+    if _HEADING.issuperset(words):
+        return said.weights
+    return ()
 
 
 def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:

@@ -1,0 +1,190 @@
+"""Which numbers of a printed line are values, and which belong to a name, as the 20 of `adv acc (20 steps) 45.2`. Pure
+functions."""
+
+import re
+
+from cgro.diagnosis.words import has_measure, is_best, kinds_of, words_of
+
+_NUMBER = r"[-+]?(?:\d|\.\d)"
+# Brackets between a name and a number, "adv acc (eps=8/255, 20 steps): 45.2": what they hold belongs to the name.
+_BRACKETS = re.compile(
+    rf"([A-Za-z][\w\-@./]{{0,40}}\s{{0,4}})([(\[{{])([^()\[\]{{}}]{{1,80}})([)\]}}])(?=\s*[:=]?\s*{_NUMBER})"
+)
+_STEPS = r"(?:steps?|iters?|iterations?|restarts?)(?![A-Za-z])"
+_SIZE_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?<!\d\s)(?<!\d)(?:eps|epsilon|radius|alpha|linf|l_inf)\s*[:=]?\s*$|@\s+$", re.IGNORECASE
+)
+_STEPS_BEFORE = re.compile(rf"(?<![A-Za-z])(?<!\d\s)(?<!\d)(?<!\d-){_STEPS}\s*[:=]?\s*$", re.IGNORECASE)
+_STEPS_AFTER = re.compile(rf"\s?-?\s?{_STEPS}(?!\s*[:=]?\s*\d)", re.IGNORECASE)
+_VALUE_FOLLOWS = re.compile(rf"\s*(?:{_STEPS}|eps|epsilon|linf|l2)?\s*[)\]}}]*\s*[:=]\s*{_NUMBER}", re.IGNORECASE)
+"""`: 45.2` behind a number without a colon of its own: the colon ends the name, and the number is a part of it."""
+_CLOCK = re.compile(r":\d\d(?![\d.])")
+_CLOSED = re.compile(rf"([^()\[\]{{}}]{{0,80}})[)\]}}](\s*[:=])?\s*{_NUMBER}")
+_ATTACK_NUMBER = 1000
+"""Steps or restarts of an attack are fewer. A choice."""
+_MOST_AFTER = 120
+"""Characters behind a number that are looked at. A choice."""
+
+
+_COUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})*|\d+)\s*(?:/|of)\s*([1-9]\d{0,2}(?:,\d{3})+)(?![\w,]|\.\d)")
+"""A count whose total has separators of thousands: `4,512/10,000`."""
+_COMMAS = re.compile(r"(?<![\w.,])\d[\d.]*(?:,\d[\d.]*)+")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*")
+_PAIR = re.compile(r"(\d\.\d+\s?%?|\d\s?%)/(?=(?:\d+\.\d|\.\d|\d+\s?%))(?!255)")
+"""Two values, `47.10/45.20`; a count of a total has no point."""
+
+
+def in_one_form(text: str) -> str:
+    """A line whose brackets in names hold no comma and no colon, so that they stay in one part, whose counts have no
+    separators of thousands, and in which commas between digits belong to a number.
+
+    Args:
+        text: of a line.
+
+    Returns:
+        The line.
+
+    Example:
+        >>> in_one_form("adv acc (eps: 8/255, 20 steps): 45.2, loss (a, b)")
+        'adv acc (eps  8/255  20 steps): 45.2, loss (a, b)'
+        >>> in_one_form("adv acc 4,512/10,000 [0.44,0.46] 0,45")
+        'adv acc 4512/10000 [0.44, 0.46] 0,45'
+    """
+    if "/" in text:
+        text = _PAIR.sub(r"\1 / ", text)
+    if "," in text:
+        text = _COUNT.sub(_without_thousands, text)
+        text = _COMMAS.sub(_apart, text)
+    if "(" not in text and "[" not in text and "{" not in text:
+        return text
+    return _BRACKETS.sub(_without_separators, text)
+
+
+def _without_separators(match: re.Match[str]) -> str:
+    return match[1] + match[2] + re.sub(r"[,;|:]", " ", match[3]) + match[4]
+
+
+def _without_thousands(match: re.Match[str]) -> str:
+    return match[1].replace(",", "") + "/" + match[2].replace(",", "")
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Numbers of a list, apart: where one has a point, no comma is a decimal one."""
+    if "." not in match[0]:
+        return match[0]
+    if _THOUSANDS.fullmatch(match[0]):
+        return match[0].replace(",", "")
+    return match[0].replace(",", ", ")
+
+
+def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> bool:
+    """Whether a number without a name is something else than another value: a deviation, an interval, a time, a count.
+
+    Args:
+        raw: between it and the number before it.
+        match: of the number, its total and its percent sign.
+        after: what follows it.
+        value: text of the number before it.
+
+    Returns:
+        False where it could be the value as well.
+    """
+    between = raw.strip()
+    if "\u00b1" in between or "+" in between or "[" in between or match[1][0] in "+-" or match[2]:
+        return True
+    if between == "(" and not after.lstrip().startswith(")"):
+        return True
+    if re.match(r"[-:]\d|\s*-?[A-Za-z]", after):
+        return True
+    in_percent = value.endswith("%")
+    if bool(match[3]) == in_percent and not ("=" in between and in_percent):
+        return False
+    return abs(_fraction(value) - _fraction(match[1] + (match[3] or ""))) < 0.01
+
+
+def _fraction(text: str) -> float:
+    number = float(text.rstrip(" %"))
+    if text.endswith("%"):
+        number /= 100
+    return number
+
+
+def is_small(digits: str) -> bool:
+    """Whether a number may count steps or restarts of an attack.
+
+    Args:
+        digits: of the number.
+
+    Returns:
+        True for a whole number up to 1000.
+    """
+    return digits.isdecimal() and int(digits[:9]) <= _ATTACK_NUMBER
+
+
+def belongs_to_name(raw: str, match: re.Match[str], chunk: str) -> bool:
+    """Whether a number says more about the name before it, so that the value is still to come.
+
+    Args:
+        raw: the name so far.
+        match: of the number and, after a slash, its total.
+        chunk: the part of the line.
+
+    Returns:
+        True for the radius, steps or restarts of an attack; False for a value, and where no name stands before.
+
+    Example:
+        >>> chunk = "adv acc (20 steps) 45.2"
+        >>> numbers = re.finditer(r"([\\d.]+)()", chunk)
+        >>> [belongs_to_name(chunk[: match.start()], match, chunk) for match in numbers]
+        [True, False]
+    """
+    words = words_of(raw)
+    if not has_measure(words) and not kinds_of(words):
+        return False
+    after = chunk[match.end() : match.end() + _MOST_AFTER]
+    return _is_setting(raw, match, after) or _is_bracketed(raw, match, after) or _ends_name(raw, match, after)
+
+
+def _is_setting(raw: str, match: re.Match[str], after: str) -> bool:
+    """Whether words beside a number say that it is a radius, or counts steps."""
+    if _SIZE_BEFORE.search(raw):
+        return True
+    if not is_small(match[1]) or match[2]:
+        return False
+    if _STEPS_BEFORE.search(raw):
+        return True
+    return raw.rstrip()[-1:] not in (":", "=") and _STEPS_AFTER.match(after) is not None
+
+
+def _is_bracketed(raw: str, match: re.Match[str], after: str) -> bool:
+    """Whether a number stands in brackets between a name and another number."""
+    opening = max(map(raw.rfind, "([{"))
+    if (
+        opening <= max(map(raw.rfind, ")]}"))
+        or not words_of(raw[:opening])
+        or raw[:opening].rstrip()[-1:] in (":", "=")
+    ):
+        return False
+    closed = _CLOSED.match(after)
+    if closed is None:
+        return False
+    before = [word for word in words_of(raw[opening + 1 :]) if not word.isdigit()]
+    if before and (has_measure(before[-1:]) or is_best(before[-1])):
+        return False  # "acc (best 47.1) 45.2": a value of its own
+    if before and kinds_of(before[-1:]):
+        return is_small(match[1])
+    if before or any(not word.isdigit() for word in words_of(closed[1])):
+        return True
+    return bool(closed[2] or match[2])
+
+
+def _ends_name(raw: str, match: re.Match[str], after: str) -> bool:
+    """Whether the colon or equals sign between a name and its value comes only behind a number."""
+    if raw.rstrip()[-1:] in (":", "=") or not _VALUE_FOLLOWS.match(after) or _CLOCK.match(after):
+        return False
+    if match[2]:
+        return match[2] == "255"  # of pixels: a radius; else a count of a total
+    last = [word for word in words_of(raw) if not word.isdigit()][-1:]
+    if last and kinds_of(last):
+        return is_small(match[1])
+    return match[1].isdecimal() or not has_measure(last)

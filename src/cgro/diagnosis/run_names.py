@@ -1,0 +1,73 @@
+"""What the name of a column says of the run or the part that it belongs to. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+
+from cgro.diagnosis.columns import CURVES
+from cgro.diagnosis.words import all_known, kinds_of, may_name_attack, meaning_of, parts_of, words_of
+
+
+def without_run_names(names: Iterable[str]) -> dict[str, str]:
+    """Names without what Weights & Biases and others put before them: the name of a run, which means nothing.
+
+    "run - metric" begins with a run's name, unless that is a part which the metric lacks, or may be an attack: its
+    words are all known, and no metric of that run says robust. The beginning of "group/metric" is one if its words are
+    not all known and every such column has the same.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> what is left of it.
+
+    Example:
+        >>> without_run_names(["pgd_at/train_acc", "pgd_at/test_acc", "epoch"])
+        {'pgd_at/train_acc': 'train_acc', 'pgd_at/test_acc': 'test_acc', 'epoch': 'epoch'}
+        >>> without_run_names(["val/adv_acc", "pgd - test_acc"])
+        {'val/adv_acc': 'val/adv_acc', 'pgd - test_acc': 'pgd - test_acc'}
+        >>> without_run_names(["pgd - test_acc", "pgd - test_adv_acc"])
+        {'pgd - test_acc': 'test_acc', 'pgd - test_adv_acc': 'test_adv_acc'}
+    """
+    left = _without_dashes(list(names))
+    groups = set()
+    for name in left.values():
+        if "/" in name and name not in CURVES and meaning_of(name.partition("/")[2]) is not None:
+            groups.add(name.partition("/")[0])
+    if len(groups) != 1:
+        return left
+    group = groups.pop()
+    if all_known(words_of(group)):
+        return left
+    return {name: short.removeprefix(f"{group}/") for name, short in left.items()}
+
+
+def _without_dashes(names: Sequence[str]) -> dict[str, str]:
+    """Names without what stands before " - ", where that names a run."""
+    runs: set[str] = set()
+    for name in names:
+        before, _, after = name.rpartition(" - ")
+        if "robust" in kinds_of(words_of(after)):
+            runs.add(before)
+    left: dict[str, str] = {}
+    for name in names:
+        before, _, after = name.rpartition(" - ")
+        words = words_of(before)
+        is_part = parts_of(words) and not parts_of(words_of(after)) and all_known(words)
+        left[name] = name if is_part or (before not in runs and may_name_attack(name)) else after
+    return left
+
+
+def keras_training(names: Iterable[str]) -> dict[str, str]:
+    """Columns without a part that have a twin with `val_` before it: those of the training, as Keras names them.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> the name with its part.
+
+    Example:
+        >>> keras_training(["accuracy", "val_accuracy", "adv_accuracy"])
+        {'accuracy': 'train_accuracy'}
+    """
+    there = set(names)
+    return {name: f"train_{name}" for name in sorted(there) if f"val_{name}" in there}

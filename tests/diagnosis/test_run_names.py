@@ -1,0 +1,19 @@
+"""What stands before the name of a metric: a run, a part, or an attack."""
+
+from cgro.diagnosis.run_names import keras_training, without_run_names
+
+
+def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
+    runs = without_run_names(["adv - test_acc", "adv - test_pgd_acc", "lr"])
+    assert list(runs.values()) == ["test_acc", "test_pgd_acc", "lr"]
+    attacks = ["clean - train acc", "PGD20 - test acc", "train - adv_acc"]
+    assert list(without_run_names(attacks).values()) == ["train acc", "PGD20 - test acc", "train - adv_acc"]
+    assert without_run_names(["pgd at seed0 - test_acc"]) == {"pgd at seed0 - test_acc": "test_acc"}
+    sections = ["train/acc", "test/acc", "robust/test_acc", "robust_error/test"]
+    assert list(without_run_names(sections)) == list(without_run_names(sections).values())
+    two_runs = ["pgd_at/test_acc", "fgsm_at/test_acc"]  # neither is the other's
+    assert list(without_run_names(two_runs).values()) == two_runs
+
+
+def test_keras_names_the_training_by_nothing() -> None:
+    assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}
