@@ -15,11 +15,11 @@ from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.importers.unread import EMPTY, not_understood, require_rows_of_one_training
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
 from cgro.diagnosis.words import Meaning
 
-_EMPTY = ("", "none", "null", "-", "n/a")
 _OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
 CLEAN_ACCURACY = "clean_accuracy/"
 AGREE = 0.005
@@ -103,6 +103,11 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
         table = replace(table, rows=one.rows, names=names, remarks=[*table.remarks, one.remark])
     layout = layout_of(names, told, table.source, table.meanings)
     require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
+    passed_over = require_rows_of_one_training(table.rows, names, layout, table.source)
+    strange = not_understood(names, layout)
+    if strange and not layout.measures(ERRORS[3:]):
+        passed_over.append(f"not understood, and not used: {listed(map(repr, strange), 5)}; one may be a robust error")
+    table = replace(table, remarks=[*table.remarks, *passed_over])
     seeds, percent = _seeds(table, layout)
     units = _units(seeds.values(), layout, percent, table)
     found: list[Curves] = []
@@ -216,7 +221,7 @@ def _joined(seeds: dict[str, Seed], group: str) -> dict[str, Seed]:
 
 def _is_written(cell: object) -> bool:
     """Whether a cell that holds no number holds NaN or infinity, rather than nothing."""
-    return cell is not None and str(cell).strip().lower() not in _EMPTY
+    return cell is not None and str(cell).strip().lower() not in EMPTY
 
 
 def _cell(value: object, where: str, signs: set[bool]) -> float:
