@@ -27,8 +27,8 @@ from cgro.reading.texts import (
 
 __all__ = [
     "ALWAYS_ROOM",
-    "RepeatedKeyError",
     "TEXT_LIMIT",
+    "RepeatedKeyError",
     "attempt",
     "file_kind",
     "gunzip",

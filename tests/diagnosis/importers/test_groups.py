@@ -55,7 +55,7 @@ def test_trainings_of_such_names_stay_trainings_where_columns_say_what_is_measur
     found = read_json({"standard": both, "adversarial": both})
     assert [one.meta["group"] for one in found] == ["run standard", "run adversarial"]
     for names in (("PGD-AT", "TRADES"), ("pgd-seed0", "pgd-seed1")):
-        assert len(read_csv(rows_of("run,epoch,test_acc", **{name: CLEAN for name in names}))) == 2
+        assert len(read_csv(rows_of("run,epoch,test_acc", **dict.fromkeys(names, CLEAN)))) == 2
 
 
 def test_parts_under_names_are_one_training() -> None:

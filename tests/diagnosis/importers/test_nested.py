@@ -50,7 +50,8 @@ def test_an_epoch_that_is_no_number_is_refused_and_not_looked_into() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("metrics", "test", "robust", "linf"), ("a", "eval", "test", "adv", "pgd"), ("a", "b", "test", "pgd", "x", "y")]
+    "names",
+    [("metrics", "test", "robust", "linf"), ("a", "eval", "test", "adv", "pgd"), ("a", "b", "test", "pgd", "x", "y")],
 )
 def test_a_value_below_many_names_is_not_lost(names: tuple[str, ...]) -> None:
     rows = []

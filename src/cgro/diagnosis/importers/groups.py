@@ -1,4 +1,4 @@
-"""Groups of rows, by a column such as run: trainings, seeds, or what one training measured clean, attacked, or on a part."""
+"""Groups of rows, by a column such as run: trainings, seeds, or the parts, the clean and the attacked examples of one."""
 
 import itertools
 import shlex
@@ -133,8 +133,8 @@ def _says_kind(group: str) -> bool:
 def _which(group: str, values: Sequence[str], measured: Sequence[str]) -> str:
     """The question, with the option that makes one training of the groups."""
     text = (
-        f"the values of column {group!r}, {listed(values, 8)}, say what was measured, or they name several trainings; if "
-        "they are several, save each of them alone"
+        f"the values of column {group!r}, {listed(values, 8)}, say what was measured, or they name several trainings; "
+        "if they are several, save each of them alone"
     )
     pairs: dict[str, str] = {}
     for name in measured:
@@ -193,7 +193,7 @@ def follow_each_other(epochs: Mapping[str, Sequence[float]], group: str) -> bool
         False where one verdict for all would mix trainings.
 
     Example:
-        >>> follow_each_other({"a": [0, 1, 2], "b": [3, 4]}, "run"), follow_each_other({"a": [0, 2], "b": [1, 3]}, "run")
+        >>> follow_each_other({"a": [0, 1], "b": [2, 3]}, "run"), follow_each_other({"a": [0, 2], "b": [1, 3]}, "run")
         (True, False)
     """
     if words_of(group)[:1] != ["run"]:
@@ -202,7 +202,4 @@ def follow_each_other(epochs: Mapping[str, Sequence[float]], group: str) -> bool
     if any(len(block) < 2 for block in blocks):
         return False
     longest = max(later - earlier for block in blocks for earlier, later in itertools.pairwise(block))
-    for first, second in itertools.pairwise(blocks):
-        if not 0 < second[0] - first[-1] <= 2 * longest:
-            return False
-    return True
+    return all(0 < second[0] - first[-1] <= 2 * longest for first, second in itertools.pairwise(blocks))

@@ -43,7 +43,8 @@ class JsonRows:
             One value per seed.
 
         Raises:
-            BadRequest: damaged JSON, a key twice in one object, lists of different lengths, rows that are no objects; see `curves_of`.
+            BadRequest: damaged JSON, a key twice in one object, lists of different lengths, rows that are no objects;
+                see `curves_of`.
         """
         source = text.source
         whole = _whole(text)

@@ -211,7 +211,9 @@ def _joined(seeds: dict[str, Seed], group: str) -> dict[str, Seed]:
     epochs = {name: [row["epoch"] for row in seed.rows] for name, seed in seeds.items()}
     if len(seeds) == 1 or not follow_each_other(epochs, group):
         return seeds
-    whole = Seed(remarks=[f"the rows of {group} {listed(seeds, 8)} go on from each other: they are taken for one training"])
+    whole = Seed(
+        remarks=[f"the rows of {group} {listed(seeds, 8)} go on from each other: they are taken for one training"]
+    )
     for seed in seeds.values():
         whole.rows += seed.rows
         for name, written in seed.written.items():

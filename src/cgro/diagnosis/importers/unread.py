@@ -11,20 +11,26 @@ from cgro.diagnosis.words import is_step, meaning_of, parts_of, words_of
 
 EMPTY = ("", "none", "null", "-", "n/a")
 """Cells without a value, in lower case."""
-_TRAININGS = frozenset(
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_TRAININGS = _set(
     "method methods model models arch architecture network net backbone defense defence objective algorithm algo variant "
-    "attack attacks attacker".split()
+    "attack attacks attacker"
 )
 """Words of a column that tells trainings or attacks apart."""
-_NAMES = frozenset(["name", "experiment", "exp", "config", "id"])
-_SWEPT = frozenset(
+_NAMES = _set("name experiment exp config id")
+_SWEPT = _set(
     "eps epsilon radius radii width beta lambda alpha gamma temperature temp norm restarts n steps depth budget severity "
-    "noise sigma samples strength".split()
+    "noise sigma samples strength"
 )
 """Words of a number that is varied from one training, or one evaluation, to the next."""
-_BESIDE_SWEPT = frozenset("attack pgd test train eval val num number of".split())
+_BESIDE_SWEPT = _set("attack pgd test train eval val num number of")
 _ANSWERS = ("true", "false", "yes", "no")
-_TIMES = frozenset("time date timestamp datetime created elapsed duration wall clock day hour started finished".split())
+_TIMES = _set("time date timestamp datetime created elapsed duration wall clock day hour started finished")
 _TEXT = re.compile(r"\W*[A-Za-z]")
 MOST_KEPT = 10_000
 """Different values of a column that are kept. A choice: no table of methods or radii has so many rows."""
@@ -232,7 +238,7 @@ def _require_alike(rows: Rows, candidates: Iterable[str], epoch: str, layout: La
         if apart and (at_once or len(apart) > 1) and not (layout.steps and not at_once):
             first, second = next(iter(apart.values()))
             text = (
-                f"rows of one epoch differ by column {name!r}, as {first!r} and {second!r} of epoch {next(iter(apart))}; "
-                "keep the rows of one of them, or give each a column"
+                f"rows of one epoch differ by column {name!r}, as {first!r} and {second!r} of epoch "
+                f"{next(iter(apart))}; keep the rows of one of them, or give each a column"
             )
             raise refusal(source, text)
