@@ -1,4 +1,4 @@
-"""Groups of rows, by a column such as run: trainings, seeds, or the parts, the clean and the attacked examples of one."""
+"""Groups of rows, by a column such as run: trainings, seeds, or parts, clean and attacked examples of one."""
 
 import itertools
 import shlex

@@ -18,14 +18,14 @@ def _set(words: str) -> frozenset[str]:
 
 
 _TRAININGS = _set(
-    "method methods model models arch architecture network net backbone defense defence objective algorithm algo variant "
-    "attack attacks attacker"
+    "method methods model models arch architecture network net backbone defense defence objective algorithm algo "
+    "variant attack attacks attacker"
 )
 """Words of a column that tells trainings or attacks apart."""
 _NAMES = _set("name experiment exp config id")
 _SWEPT = _set(
-    "eps epsilon radius radii width beta lambda alpha gamma temperature temp norm restarts n steps depth budget severity "
-    "noise sigma samples strength"
+    "eps epsilon radius radii width beta lambda alpha gamma temperature temp norm restarts n steps depth budget "
+    "severity noise sigma samples strength"
 )
 """Words of a number that is varied from one training, or one evaluation, to the next."""
 _BESIDE_SWEPT = _set("attack pgd test train eval val num number of")
