@@ -166,8 +166,9 @@ def _require_one_training(rows: Sequence[Mapping[str, float]], source: str, besi
     """Refuse rows of which the last record of each epoch would mix several trainings."""
     epochs = list(map(_epoch, rows))
     remedy = "give each its own file, or add a column named seed"
-    if not steps and len(beside) > max(3, len(set(epochs)) // 4):
-        got = f"several rows with other values in {len(beside)} of {len(set(epochs))} epochs"
+    n_epochs = len(set(epochs))
+    if not steps and (len(beside) > max(3, n_epochs // 4) or len(beside) == n_epochs):
+        got = f"several rows with other values in {len(beside)} of {n_epochs} epochs"
         raise bad(source, expected="one training, or a column that tells the seeds apart", got=got, remedy=remedy)
     _, n_trainings = _last_training(rows)
     if n_trainings > 1:

@@ -15,6 +15,7 @@ from cgro.reading.files import file_kind, open_regular, read_bytes
 from cgro.reading.room import ALWAYS_ROOM, memory_left, require_room
 from cgro.reading.texts import (
     TEXT_LIMIT,
+    RepeatedKeyError,
     attempt,
     parse_json,
     parse_yaml,
@@ -27,6 +28,7 @@ from cgro.reading.texts import (
 __all__ = [
     "ALWAYS_ROOM",
     "TEXT_LIMIT",
+    "RepeatedKeyError",
     "attempt",
     "file_kind",
     "gunzip",

@@ -46,25 +46,43 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT, follow: bool = True) -> st
         ) from None
 
 
-def parse_json(text: str | bytes, what: str, *, non_finite: bool = False) -> object:
+class RepeatedKeyError(BadRequest):
+    """A JSON object that has a key twice, where that is refused."""
+
+
+def parse_json(text: str | bytes, what: str, *, non_finite: bool = False, single_keys: bool = False) -> object:
     """The value of a JSON text.
 
     Args:
         text: of one value.
         what: how messages call it.
         non_finite: whether NaN and Infinity, which Python writes and JSON has not, are taken.
+        single_keys: whether an object that has a key twice is refused; otherwise the last one counts, as in Python.
 
     Returns:
         None, a bool, a number, a text, a list or a dict with text for keys; which, the caller checks.
 
     Raises:
-        BadRequest: no JSON, nested too deeply, a number of thousands of digits.
+        BadRequest: no JSON, nested too deeply, a number of thousands of digits; a `RepeatedKeyError`.
     """
+
+    def single(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in pairs:
+            if name in found:
+                got = f"{name!r} twice in one object"
+                raise RepeatedKeyError(str(bad(what, expected="each key once", got=got, remedy="rename one of them")))
+            found[name] = value
+        return found
+
     # Counted before it is parsed: a text of brackets takes thirty times its size in memory.
     if _n_containers(text) > MOST_CONTAINERS:
         raise bad(what, expected=f"JSON of at most {MOST_CONTAINERS:,} lists and objects", got="more")
     try:
-        return json.loads(text, parse_constant=None if non_finite else _refuse_constant)
+        constant = None if non_finite else _refuse_constant
+        return json.loads(text, parse_constant=constant, object_pairs_hook=single if single_keys else None)
+    except RepeatedKeyError:  # a ValueError, as every BadRequest
+        raise
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise bad(what, expected="JSON", got=f"a damaged text ({one_line(str(error), 120)})") from None
 

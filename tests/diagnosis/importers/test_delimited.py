@@ -1,6 +1,7 @@
 """Tables with fields between delimiters: blanks, quotation marks, repeated headers."""
 
 import numpy as np
+import pytest
 from tests.cases import refused
 
 from cgro.diagnosis import Curves
@@ -42,3 +43,26 @@ def test_two_columns_of_one_name_are_refused() -> None:
 def test_sentences_with_commas_are_no_table() -> None:
     for text in ("Epoch: 1, acc: 0.5\nEpoch: 2, acc: 0.6\n", "first = 1, second = 2\na, b\n"):
         assert Delimited().recognizes(Text(text, "x")) == 0
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "epochs", "value"),
+    [
+        (";", [f"{25 * k:,}" for k in range(30, 50)], "45"),
+        ("\t", [f"{100 * k:,}" for k in range(1, 21)], "45.5"),
+        (";", [f"{9000 + 100 * k:,}" for k in range(20)], "45.5"),
+        (",", [f'"{25 * k:,}"' for k in range(30, 50)], "45.5"),
+    ],
+)
+def test_commas_between_the_thousands_of_epochs(delimiter: str, epochs: list[str], value: str) -> None:
+    rows = [delimiter.join((epoch, "80", value)) for epoch in epochs]
+    found = read("\n".join([HEAD.replace(",", delimiter), *rows]))
+    assert found.epoch.tolist() == [float(epoch.strip('"').replace(",", "")) for epoch in epochs]
+    assert any("between thousands" in remark for remark in found.remarks)
+
+
+def test_epochs_with_decimal_commas_stay_decimal() -> None:
+    for epochs in ([f"{k},000" for k in range(1, 20)], [f"{k // 2},{5 * (k % 2)}" for k in range(1, 20)]):
+        found = read("\n".join([HEAD.replace(",", ";"), *(f"{epoch};80,5;45,5" for epoch in epochs)]))
+        assert found.epoch.tolist() == [float(epoch.replace(",", ".")) for epoch in epochs]
+        assert found.remarks[0] == "a comma in a number is taken for the decimal point"

@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pytest
+from tests.cases import refused
 
 from cgro.diagnosis import Curves
 from cgro.diagnosis.importers import Told
@@ -44,3 +46,20 @@ def test_nan_as_python_writes_it_is_nan_and_null_is_nothing() -> None:
 
 def test_a_last_line_that_was_cut_is_left_out() -> None:
     assert len(read("\n".join(map(json.dumps, ROWS)) + '\n{"epoch": 12, "te')) == 12
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"epoch": 1, "test_acc": 0.8, "test_acc": 0.5}\n{"epoch": 2, "test_acc": 0.8, "test_acc": 0.5}',
+        '[{"epoch": 1, "test_acc": 0.8}, {"epoch": 2, "epoch": 3, "test_acc": 0.5}]',
+        '{"history": {"test_acc": [0.8, 0.9], "test_acc": [0.5, 0.4]}}',
+        '{"epoch": 1, "test": {"acc": 0.8, "acc": 0.5}}',
+    ],
+)
+def test_a_key_twice_in_one_object_is_refused(text: str) -> None:
+    refused(lambda: read(text), "each key once", "twice in one object")
+
+
+def test_a_key_in_several_objects_is_no_repetition() -> None:
+    assert len(read('{"epoch": 1, "test": {"adv_acc": 0.5}, "train": {"adv_acc": 0.6}}\n{"epoch": 2, "test": {}}')) == 2

@@ -242,3 +242,67 @@ def test_a_broken_line_is_a_lost_epoch_that_is_named() -> None:
     lines[9] = "9 0.5 0.4###"
     found = read_log(HEAD + "\n".join(lines))
     assert "epoch 9 is missing between the first and the last" in found.remarks
+
+
+# ---------------------------------------------------------------- a table between tabs is no log
+
+
+def tabbed(cells: list[list[str]], head: str = "epoch\ttest_acc\ttest_adv_acc") -> str:
+    return "\n".join([head, *("\t".join(row) for row in cells)]) + "\n"
+
+
+def cells_of(n: int = 30) -> list[list[str]]:
+    errors = four(n)
+    return [[f"{e}", *(f"{1 - errors[key][e]:.4f}" for key in FOUR[2:])] for e in range(n)]
+
+
+@pytest.mark.parametrize("empty", ["-", "", "n/a", "None"])
+def test_an_empty_cell_between_tabs_costs_one_value_and_no_row(file, empty: str) -> None:
+    cells = cells_of()
+    for row in cells[20:]:
+        row[2] = empty
+    (found,) = read_curves(file(tabbed(cells)))
+    assert len(found) == 30
+    assert {column.name: column.n_missing for column in found.columns} == {"test_acc": 0, "test_adv_acc": 10}
+
+
+def test_text_between_tabs_is_refused_by_row_and_column(file) -> None:
+    cells = cells_of()
+    cells[25][2] = "diverged"
+    refused(lambda: read_curves(file(tabbed(cells))), "row 26, column test_adv_acc", "'diverged'")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: [f"{row[0]}/30", *row[1:]],
+        lambda row: [row[0], *(f"{100 * float(cell):.2f}%" for cell in row[1:])],
+        lambda row: [cell.replace(".", ",") for cell in row],
+        lambda row: [*row, "AT"],
+        lambda row: [f"{1000 * int(row[0]):,}", *row[1:]],
+    ],
+)
+def test_what_a_table_with_commas_may_hold_a_table_with_tabs_may(file, change) -> None:
+    head = "epoch\ttest_acc\ttest_adv_acc"
+    rows = [change(row) for row in cells_of()]
+    if len(rows[0]) > 3:
+        head += "\tobjective"
+    (found,) = read_curves(file(tabbed(rows, head)))
+    assert np.allclose(found["robust_error/test"], four(30)["robust_error/test"], atol=1e-4)
+
+
+def test_a_row_of_a_log_with_a_cell_that_is_no_number_is_said(file) -> None:
+    """Between other lines the text is no table; in tabs and in blanks the row counts as left out."""
+    for row in ("7\t0.5\t-", "7 0.5 diverged", "7\t?\t?"):
+        lines = [f"{e}\t0.5\t0.4" for e in range(20)]
+        lines[7] = row
+        (found,) = read_curves(file(HEAD + "\n".join([*lines, "Saving model.pt"])))
+        assert f"left out, since the header does not fit: 1 row, first {row!r}" in found.remarks
+        assert len(found) == 19
+
+
+def test_numbers_alone_between_tabs_stay_a_log_and_sentences_are_no_rows(file) -> None:
+    (found,) = read_curves(file(tabbed([*cells_of(), ["30", "-1", "-1"]])))
+    assert found.meta["format"] == "text log"
+    (found,) = read_curves(file(HEAD + "\n".join(f"{e} 0.5 0.4\n3 epochs left" for e in range(20))))
+    assert found.remarks == ()

@@ -49,6 +49,33 @@ def test_an_epoch_that_is_no_number_is_refused_and_not_looked_into() -> None:
         refused(lambda epoch=epoch: read([{"epoch": 1, "test_acc": 0.5}, {"epoch": epoch, "test_acc": 0.6}]), "epoch")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("metrics", "test", "robust", "linf"), ("a", "eval", "test", "adv", "pgd"), ("a", "b", "test", "pgd", "x", "y")],
+)
+def test_a_value_below_many_names_is_not_lost(names: tuple[str, ...]) -> None:
+    rows = []
+    for e in range(3):
+        value: object = {"acc": 0.5 - e / 10}
+        for name in reversed(names):
+            value = {name: value}
+        rows.append({"epoch": e, "test": {"clean": {"acc": 0.8}}, **(value if isinstance(value, dict) else {})})
+    if len(names) == 6:
+        refused(lambda: read(rows), "'a/b/test/pgd/x/y/acc'", "--map robust_accuracy/test=a/b/test/pgd/x/y/acc")
+    elif names[0] == "a":
+        refused(lambda: read(rows), "'a/eval/test/adv/pgd/acc'")
+    else:
+        assert np.allclose(read(rows)[0]["robust_error/test"], [0.5, 0.6, 0.7])
+
+
+def test_what_lies_too_deep_is_named_and_not_denied() -> None:
+    value: dict[str, object] = {"acc": 0.5}
+    for name in ("robust", *"abcdefgh", "test"):
+        value = {name: value}
+    rows = [{"epoch": e, "test_acc": 0.8, "x": value} for e in range(3)]
+    assert "not understood" in str(read(rows)[0].remarks)
+
+
 def test_objects_in_objects_without_end_are_no_columns() -> None:
     value: dict[str, object] = {"acc": 0.5}
     for _ in range(200):

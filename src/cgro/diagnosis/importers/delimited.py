@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from cgro._check import bad
@@ -15,11 +15,14 @@ from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import meaning_of
+from cgro.diagnosis.words import Meaning, meaning_of
 
 _DELIMITERS = ",;\t"
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s?%?\s*")
 """A number with a decimal comma."""
+_THOUSANDS = re.compile(r"\s*\d{1,3}(?:,\d{3})+\s*")
+"""A whole number with commas between its thousands, or one with three decimals behind a comma."""
+_WHOLE = re.compile(r"\s*\d+\s*")
 _POINTED = re.compile(r"\s*[-+]?\d*\.\d+\s?%?\s*")
 """A number with a decimal point."""
 _PRINTED = re.compile(r"[:=]\s*[-+]?\d")
@@ -85,14 +88,18 @@ class Delimited:
 
         headers = sum(line.strip() == first for line in lines)
         remarks: list[str] = []
-        has_commas = delimiter != "," and _has_decimal_commas(text, delimiter)
+        epochs = _epoch_columns(names, told)
+        thousands = _thousands_in(text, delimiter, epochs)
+        has_commas = delimiter != "," and _has_decimal_commas(text, delimiter, thousands)
+        if thousands:
+            remarks.append("a comma in an epoch is taken to stand between thousands")
         if has_commas:
             remarks.append("a comma in a number is taken for the decimal point")
         if headers > 1:
             remarks.append(f"the header is repeated {counted(headers - 1, 'time')}")
         table = Table(
             text.source,
-            lambda: _rows(text, delimiter, names, commas=has_commas),
+            lambda: _rows(text, delimiter, names, commas=has_commas, thousands=thousands),
             names,
             {"format": self.name},
             remarks,
@@ -101,8 +108,10 @@ class Delimited:
         return curves_of(table, told)
 
 
-def _rows(text: Text, delimiter: str, names: Sequence[str], *, commas: bool) -> Iterator[Cells]:
-    """The rows but for repeated headers; `commas` are decimal ones."""
+def _rows(
+    text: Text, delimiter: str, names: Sequence[str], *, commas: bool, thousands: Collection[int]
+) -> Iterator[Cells]:
+    """The rows but for repeated headers; `commas` are decimal ones, but for those of the columns `thousands`."""
     for n, record in enumerate(itertools.islice(_records(text, delimiter), 1, None), 2):
         while len(record) > len(names) and not record[-1].strip():
             record.pop()  # a delimiter at the end of every row
@@ -112,6 +121,9 @@ def _rows(text: Text, delimiter: str, names: Sequence[str], *, commas: bool) -> 
                 more = "more"
             lengths = f"line {n} has {more} fields than the header: curves of different lengths"
             raise refusal(text.source, lengths)
+        for place in thousands:
+            if _THOUSANDS.fullmatch(record[place][:100]):
+                record[place] = record[place].replace(",", "")
         if commas:
             record = [cell.replace(",", ".") if _DECIMAL.fullmatch(cell[:100]) else cell for cell in record]
         if list(map(str.strip, record)) != names:
@@ -130,14 +142,58 @@ def _content(text: Text) -> str:
     return content
 
 
-def _has_decimal_commas(text: Text, delimiter: str) -> bool:
-    """Whether numbers have a decimal comma: some cells do, and none has a point."""
+def _epoch_columns(names: Sequence[str], told: Told) -> list[int]:
+    """The places of the columns that count epochs, by their names or as the caller says."""
+    choice = told.choices.get("epoch")
+    found: list[int] = []
+    for place, name in enumerate(names):
+        meaning = meaning_of(name)
+        if choice is not None:
+            is_epoch = name == choice.text
+        else:
+            is_epoch = isinstance(meaning, Meaning) and meaning.curve == "epoch"
+        if is_epoch:
+            found.append(place)
+    return found
+
+
+def _thousands_in(text: Text, delimiter: str, epochs: Sequence[int]) -> list[int]:
+    """Those columns of epochs in which a comma stands between thousands: 975, then 1,000.
+
+    Where every epoch is written as 1,000 is, it may be a whole number with three decimals; that is left to what the
+    other columns say of commas, and its curve is the same.
+    """
+    found: list[int] = []
+    for place in epochs:
+        with_comma = whole = pointed = others = False
+        for record in itertools.islice(_records(text, delimiter), 1, None):
+            cell = record[place] if place < len(record) else ""
+            if _THOUSANDS.fullmatch(cell[:100]):
+                with_comma = True
+                others = others or cell.lstrip().startswith("0")
+            elif _WHOLE.fullmatch(cell[:100]):
+                whole = True
+            elif _DECIMAL.fullmatch(cell[:100]):
+                others = True
+            pointed = pointed or any(map(_is_pointed, record))
+        if with_comma and not others and (whole or pointed or delimiter == ","):
+            found.append(place)
+    return found
+
+
+def _is_pointed(cell: str) -> bool:
+    return _POINTED.fullmatch(cell[:100]) is not None
+
+
+def _has_decimal_commas(text: Text, delimiter: str, thousands: Collection[int]) -> bool:
+    """Whether numbers have a decimal comma: some cells do, and none has a point. `thousands` are columns left out."""
     found = False
     for record in itertools.islice(_records(text, delimiter), 1, None):
-        for cell in record:
-            if _POINTED.fullmatch(cell[:100]):
+        for place, cell in enumerate(record):
+            if _is_pointed(cell):
                 return False
-            found = found or _DECIMAL.fullmatch(cell[:100]) is not None
+            if place not in thousands:
+                found = found or _DECIMAL.fullmatch(cell[:100]) is not None
     return found
 
 

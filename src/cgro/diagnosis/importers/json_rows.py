@@ -10,7 +10,7 @@ from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.nested import flat, table_in
 from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.reading import attempt, parse_json
+from cgro.reading import RepeatedKeyError, parse_json
 
 
 class JsonRows:
@@ -43,10 +43,11 @@ class JsonRows:
             One value per seed.
 
         Raises:
-            BadRequest: damaged JSON, lists of different lengths, rows that are no objects; see `curves_of`.
+            BadRequest: damaged JSON, a key twice in one object, lists of different lengths, rows that are no objects;
+                see `curves_of`.
         """
         source = text.source
-        whole = attempt(lambda: parse_json(text.content, source, non_finite=True))
+        whole = _whole(text)
         if isinstance(whole, dict | list):
             found = table_in(whole, source)
             if found is not None:
@@ -54,12 +55,24 @@ class JsonRows:
         return curves_of(Table(source, lambda: _objects(_lines(text), source), about={"format": self.name}), told)
 
 
+def _whole(text: Text) -> object:
+    """The value of a text that is one; None where it is none, such as JSON lines."""
+    try:
+        return parse_json(text.content, text.source, non_finite=True, single_keys=True)
+    except RepeatedKeyError:
+        raise
+    except BadRequest:
+        return None
+
+
 def _lines(text: Text) -> Iterator[object]:
     """The values of the lines; a last line that was cut, as by a full disk, is left out."""
     lines = [(n, line) for n, line in enumerate(text.lines, 1) if line.strip()]
     for place, (n, line) in enumerate(lines):
         try:
-            row = parse_json(line, text.source, non_finite=True)
+            row = parse_json(line, f"{text.source}: line {n}", non_finite=True, single_keys=True)
+        except RepeatedKeyError:
+            raise
         except BadRequest:
             if place == 0 or place < len(lines) - 1:
                 raise refusal(text.source, f"line {n} is not JSON") from None

@@ -14,7 +14,9 @@ from cgro.diagnosis.words import (
     closest,
     is_group,
     is_step,
+    kinds_of,
     meaning_of,
+    parts_of,
     words_of,
 )
 
@@ -102,7 +104,8 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:
-        meaning = (known or {}).get(name) or meaning_of(training.get(short[name], short[name]))
+        meaning = (known or {}).get(name) or _success_rate(short[name])
+        meaning = meaning or meaning_of(training.get(short[name], short[name]))
         if name in units or meaning is None:
             continue
         if isinstance(meaning, Unknown):
@@ -119,6 +122,16 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     if cut is not None:
         run = cut.removesuffix(short[cut]).strip(" -/")
     return Layout(used, units, unknown, group, steps, run)
+
+
+def _success_rate(name: str) -> Unknown | None:
+    """A column such as test_asr: an error, but perhaps of fewer examples."""
+    words = set(words_of(name)[:100])
+    if "asr" not in words and not ("success" in words and kinds_of(words) == {"robust"}):
+        return None
+    reason = "the success rate of an attack is of all examples, or of those that were classified correctly before it"
+    part = min(parts_of(words), default="test")
+    return Unknown(reason, f"robust_error/{part}", frozenset(words))
 
 
 def _require_single(

@@ -11,6 +11,7 @@ from cgro._check import bad
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -89,6 +90,7 @@ class Log:
         Rows follow a header; a restart repeats Namespace and header, and the last record of an epoch counts. -1 is "not
         measured". A `validation` line belongs to the row before it. The rate logged with an epoch is that of its last
         step, so a drop shows one row early; here it stands where it was in force. attack='none' is standard training.
+        A table between tabs with cells that are no numbers is left to `Delimited`, which knows empty ones.
 
         Args:
             text: of the file.
@@ -100,6 +102,8 @@ class Log:
         Raises:
             BadRequest: no header, no rows that fit it, and see `curves_of`.
         """
+        if _is_table(text.lines):
+            return Delimited().read(text, told)
         found = _Log()
         for line in text.lines:
             _take(without_prefix(line), found)
@@ -205,16 +209,57 @@ def _take(body: str, found: _Log) -> None:
     if lower.startswith("validation") and found.rows:
         found.rows[-1] |= _validation(body)
         return
-    values = numbers_of(body)
-    if values is None or not found.headers:
+    if not found.headers:
         return
-    names = _names_for(len(values), found.headers)
-    if names is None or not values[0].is_integer():  # NaN and infinity are not either
+    values = numbers_of(body)
+    if values is None and not _is_damaged_row(body, found.headers):
+        return
+    names = None if values is None else _names_for(len(values), found.headers)
+    if values is None or names is None or not values[0].is_integer():  # NaN and infinity are not either
         found.n_misfits += 1
         found.first_misfit = found.first_misfit or body[:60]
         return
     found.n_unnamed = max(found.n_unnamed, len(values) - len(_PLAIN) if len(values) > len(names) else 0)
     found.rows.append(_row(names, values))
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    """Whether every line has as many fields between tabs as the header above it, and some row a cell that is no number.
+
+    A table of numbers alone is read as a log, which it may be.
+    """
+    rows = list(filter(str.strip, lines))
+    if len(rows) < 2 or not headers_of(rows[0].strip()):
+        return False
+    names = rows[0].rstrip().split("\t")
+    if len(names) < 2 or not all(map(str.strip, names)):
+        return False  # two tabs between names: columns that are lined up, whose fields say nothing
+    others = False
+    for row in rows[1:]:
+        if len(row.rstrip().split("\t")) > len(names) or row.count("\t") < len(names) - 1:
+            return False
+        if without_prefix(row) != row.strip():
+            return False  # behind what logging writes
+        cells = row.rstrip("\r\n").split("\t")[: len(names)]
+        are_numbers = numbers_of(row) is not None and all(map(str.strip, cells))
+        others = others or not (are_numbers or row.strip() == rows[0].strip())
+    return others
+
+
+def _is_damaged_row(body: str, headers: Sequence[list[str]]) -> bool:
+    """Whether a line that is not of numbers alone is a row: a number first, and a header's number of fields.
+
+    Between blanks most fields must be numbers, or a sentence such as "3 epochs left" would be one.
+    """
+    if not body[:1].isdigit():
+        return False
+    lengths = set(map(len, headers))
+    cells = body.split("\t", maxsplit=MOST_FIELDS)
+    if len(cells) > 1 and len(cells) in lengths and _NUMBER.fullmatch(cells[0].strip()):
+        return True
+    fields = body.replace("|", " ").split(maxsplit=MOST_FIELDS)
+    n_numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in fields)
+    return len(fields) in lengths and _NUMBER.fullmatch(fields[0]) is not None and 2 * n_numbers > len(fields)
 
 
 def _row(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:

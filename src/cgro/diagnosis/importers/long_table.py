@@ -11,9 +11,10 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
+from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, is_group, is_step, kinds_of, meaning_of, parts_of, words_of
+from cgro.diagnosis.words import Meaning, is_group, is_step, meaning_of, words_of
 
 _TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])
 _VALUES = (["value"], ["val"], ["scalar"], ["metric", "value"])
@@ -190,38 +191,6 @@ def _row_of(
     elif columns.group is not None:
         row[names[columns.group]] = record[columns.group]
     return row, tag
-
-
-def as_parts(groups: Iterable[str]) -> dict[str, str]:
-    """Runs that are the parts of one training, as exp/train and exp/validation.
-
-    Args:
-        groups: names of runs.
-
-    Returns:
-        Run -> the words of its part, and of clean or robust; empty where the runs are several trainings.
-
-    Example:
-        >>> as_parts(["a/train", "a/validation"]), as_parts(["seed0", "seed1"])
-        ({'a/train': 'train', 'a/validation': 'validation'}, {})
-    """
-    names = sorted(set(groups))
-    heads: set[str] = set()
-    found: dict[str, str] = {}
-    for name in names:
-        head, _, tail = name.rpartition("/")
-        heads.add(head)
-        words = words_of(tail)
-        if not words or not all(map(_says_part_or_kind, words)):
-            return {}
-        found[name] = " ".join(words)
-    if len(heads) != 1 or len(names) < 2:
-        return {}
-    return found
-
-
-def _says_part_or_kind(word: str) -> bool:
-    return bool(parts_of([word]) or kinds_of([word]))
 
 
 def _delimiter(line: str) -> str:

@@ -8,10 +8,10 @@ from cgro._check import bad, listed
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.words import Meaning, Unknown, meaning_of
+from cgro.diagnosis.words import Meaning, Unknown, is_step, meaning_of
 
-_DEEPEST = 3
-"""Levels of objects inside a row, and of names above a table. A choice."""
+_DEEPEST = 8
+"""Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
 _TRAINER = "log_history"
 """Where the trainer of Hugging Face keeps its rows: those of the evaluations, and those of every few steps."""
 Json = dict[str, object]
@@ -67,6 +67,8 @@ def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Itera
         if isinstance(value, dict) and not isinstance(meaning_of(str(name)), Meaning):
             if left:
                 yield from _flat(value, (*names, str(name)), left - 1)
+            else:
+                yield "/".join((*names, str(name), "...")), value  # deeper: named where it says what was measured
         else:
             yield "/".join((*names, str(name))), value
 
@@ -120,14 +122,15 @@ def _is_indexed(value: Mapping[str, object]) -> bool:
 
 
 def _of_lists(lists: Mapping[str, list[object]], source: str) -> Table:
-    """Rows of lists of one length, counted from 1 where there is no epoch."""
+    """Rows of lists of one length. Where a list counts steps they are numbered from 1: each is an evaluation."""
     if len(set(map(len, lists.values()))) > 1:
         lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
         raise refusal(source, f"curves of different lengths: {lengths}")
 
     def rows() -> Iterator[Cells]:
         for n, values in enumerate(zip(*lists.values(), strict=True), 1):
-            yield {"epoch": n, **dict(zip(lists, values, strict=True))}
+            row: dict[str, object] = dict(zip(lists, values, strict=True))
+            yield {"epoch": n, **row} if any(map(is_step, lists)) else row
 
     return Table(source, rows)
 

@@ -12,14 +12,14 @@ from cgro.diagnosis.checks import impossible, lost_epochs
 from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
 from cgro.diagnosis.importers import base
+from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.importers.unread import EMPTY, not_understood, require_rows_of_one_training
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
 from cgro.diagnosis.words import Meaning
 
-Cells = Mapping[str, object]
-_EMPTY = ("", "none", "null", "-", "n/a")
 _OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
 CLEAN_ACCURACY = "clean_accuracy/"
 AGREE = 0.005
@@ -58,10 +58,12 @@ class Seed:
     Args:
         rows: with `epoch` and the names of columns as keys.
         written: column -> epochs for which NaN or infinity was written.
+        remarks: what was assumed of its rows.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     written: dict[str, set[float]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, values: dict[str, float], nan: Iterable[str]) -> None:
         """Take a row, unless it has no epoch.
@@ -95,8 +97,17 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     names = table.names
     if names is None:
         names = _names(table)
+    one = regrouped(table.rows, names, told, table.source)
+    if one is not None:
+        names = one.names
+        table = replace(table, rows=one.rows, names=names, remarks=[*table.remarks, one.remark])
     layout = layout_of(names, told, table.source, table.meanings)
     require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
+    passed_over = require_rows_of_one_training(table.rows, names, layout, table.source)
+    strange = not_understood(names, layout)
+    if strange and not layout.measures(ERRORS[3:]):
+        passed_over.append(f"not understood, and not used: {listed(map(repr, strange), 5)}; one may be a robust error")
+    table = replace(table, remarks=[*table.remarks, *passed_over])
     seeds, percent = _seeds(table, layout)
     units = _units(seeds.values(), layout, percent, table)
     found: list[Curves] = []
@@ -171,7 +182,7 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
     kept = {group: seed for group, seed in seeds.items() if seed.rows}
     if not kept:
         raise refusal(table.source, f"no rows with an epoch; columns: {listed(layout.used, 20)}")
-    return _joined(kept), {name for name, seen in signs.items() if True in seen}
+    return _joined(kept, layout.group or ""), {name for name, seen in signs.items() if True in seen}
 
 
 def _without_total(cell: object, meaning: Meaning) -> object:
@@ -195,17 +206,14 @@ def _require_single_signs(signs: Mapping[str, set[bool]], source: str) -> None:
             raise bad(source, expected="one unit per column", got=got, remedy="write all of them alike")
 
 
-def _joined(seeds: dict[str, Seed]) -> dict[str, Seed]:
-    """Groups without a common epoch are parts of one training, such as a run that was resumed under another name."""
-    epochs: set[float] = set()
-    n_epochs = 0
-    for seed in seeds.values():
-        its_own = {row["epoch"] for row in seed.rows}
-        epochs |= its_own
-        n_epochs += len(its_own)
-    if len(epochs) < n_epochs or len(seeds) == 1:
+def _joined(seeds: dict[str, Seed], group: str) -> dict[str, Seed]:
+    """Groups of which each goes on where another ended are one training that was resumed under another name."""
+    epochs = {name: [row["epoch"] for row in seed.rows] for name, seed in seeds.items()}
+    if len(seeds) == 1 or not follow_each_other(epochs, group):
         return seeds
-    whole = Seed()
+    whole = Seed(
+        remarks=[f"the rows of {group} {listed(seeds, 8)} go on from each other: they are taken for one training"]
+    )
     for seed in seeds.values():
         whole.rows += seed.rows
         for name, written in seed.written.items():
@@ -215,7 +223,7 @@ def _joined(seeds: dict[str, Seed]) -> dict[str, Seed]:
 
 def _is_written(cell: object) -> bool:
     """Whether a cell that holds no number holds NaN or infinity, rather than nothing."""
-    return cell is not None and str(cell).strip().lower() not in _EMPTY
+    return cell is not None and str(cell).strip().lower() not in EMPTY
 
 
 def _cell(value: object, where: str, signs: set[bool]) -> float:
@@ -308,7 +316,7 @@ def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], gr
         if meaning.curve in values:
             column = Column(name, meaning.curve, _measure(meaning), meaning.attack, units.get(name))
             columns.append(_with_missing(column, values[meaning.curve], merged.epoch, seed))
-    about["remarks"] = [*table.remarks, *_remarks(layout), *merged.remarks, *lost_epochs(merged.epoch)]
+    about["remarks"] = [*table.remarks, *_remarks(layout), *seed.remarks, *merged.remarks, *lost_epochs(merged.epoch)]
     about["caveats"] = merged.caveats
     return checked(Curves(merged.epoch, values, about, columns))
 
