@@ -297,6 +297,10 @@ CAPTION = (
 )
 
 
+FRONT = "no other is better in both"
+NO_GAP = "training error = test error"
+
+
 def _options(record: RemedyRecord) -> str:
     parts = []
     for name, value in record.options.items():
@@ -324,6 +328,9 @@ def draw(path: Path, remedies: Mapping[str, RemedyRecord]) -> None:
         )
         handles, labels = left.get_legend_handles_labels()
         if handles:
+            for line, label in zip(*right.get_legend_handles_labels(), strict=True):
+                if label == NO_GAP:
+                    handles, labels = [*handles, line], [*labels, label]
             drawing.legend(handles, labels, loc="outside lower center", ncols=min(5, len(handles)), fontsize=9)
         else:
             left.text(0.5, 0.5, "nothing measured yet", transform=left.transAxes, ha="center", color=GREY)
@@ -340,6 +347,7 @@ def _points_of(record: RemedyRecord, x: str) -> np.ndarray:
 
 
 def _clouds(axes: Axes, remedies: Mapping[str, RemedyRecord], x: str) -> None:
+    several = False
     for k, (name, record) in enumerate(remedies.items()):
         points = _points_of(record, x)
         if not len(points):
@@ -349,8 +357,11 @@ def _clouds(axes: Axes, remedies: Mapping[str, RemedyRecord], x: str) -> None:
         mean = points.mean(0)
         if len(points) > 1:
             axes.plot(points[:, 0], points[:, 1], marker, color=color, markersize=4, alpha=0.45, markeredgewidth=0)
+            several = True
         axes.plot(*mean, marker, color=color, markersize=9, label=plain_text(name), markeredgecolor="white", zorder=3)
         name_mark(axes, plain_text(name, 24), tuple(mean), color)
+    if several:
+        axes.plot([], [], "o", color=GREY, markersize=4, alpha=0.45, markeredgewidth=0, label="small: one seed")
     axes.margins(0.18)
 
 
@@ -363,7 +374,7 @@ def _front(axes: Axes, remedies: Mapping[str, RemedyRecord]) -> None:
             means.append((float(mean[0]), float(mean[1])))
     front = pareto(means)
     if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, linestyle="-", zorder=1)
+        axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, linestyle="-", zorder=1, label=FRONT)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -391,5 +402,5 @@ def _diagonal(axes: Axes) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     low, high = max(left, bottom), min(right, top)
     if low < high:
-        axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":", zorder=1)
+        axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":", zorder=1, label=NO_GAP)
     axes.set(xlim=(left, right), ylim=(bottom, top))
