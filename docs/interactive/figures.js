@@ -16,7 +16,7 @@ globalThis.cgro = cgro;
 cgro.figures = (() => {
   const MAP_RATIO = 3;
   /** Of the width of the map, for radii below the signal; and the decades of 1 - ratio that it shows. */
-  const BELOW = 0.62,
+  const BELOW = 0.54,
     DECADES = 3;
   const MAP_EXAMPLES = 1200;
   /** Pixels of a chart below which fewer numbers have room. */

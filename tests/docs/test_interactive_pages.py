@@ -510,7 +510,9 @@ def test_figures_are_drawn_for_the_printer_from_a_dark_screen(browser: Any, name
         page.done()
     tab.evaluate("""() => {
       globalThis.light = () => [...document.querySelectorAll('canvas')].map(canvas => {
-        const d = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+        copy.drawImage(canvas, 0, 0);
+        const d = copy.getImageData(0, 0, canvas.width, canvas.height).data;
         let n = 0;
         for (let i = 0; i < d.length; i += 4) if (d[i] === 236 && d[i + 1] === 236 && d[i + 2] === 234) n++;
         return n;
