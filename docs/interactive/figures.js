@@ -255,7 +255,7 @@ cgro.figures = (() => {
             ],
           });
       });
-      chart.words("robust", 0.55, 60);
+      chart.words("robust", 0.7, 60);
       const ends = Math.min(extinction, MAP_RATIO);
       if (ends > 1.5) chart.words("turned", (1 + ends) / 2, 60);
       if (extinction < MAP_RATIO - 0.4) chart.words("extinct", (extinction + MAP_RATIO) / 2, 60);
