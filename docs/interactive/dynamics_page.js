@@ -4,7 +4,7 @@ var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
 
 cgro.page = (() => {
-  const {DEFAULT, RANGES, settingOf, commandOf, addressOf, choiceOf} = cgro.setting;
+  const {DEFAULT, expected, numberOf, settingOf, commandOf, addressOf, read} = cgro.setting;
   const {PRESETS, STATEMENTS, percent, digits} = cgro.words;
   /** Milliseconds of a frame that are computed in, at most and at least; a frame of 60 per second has 16.7. */
   const MOST_WORK = 10,
@@ -39,7 +39,7 @@ cgro.page = (() => {
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  let choice = choiceOf(location.hash.slice(1));
+  let choice = DEFAULT;
   /** @type {any} */
   let run = null;
   /** @type {Generator<undefined, void> | null} */
@@ -48,6 +48,7 @@ cgro.page = (() => {
   let asked = false;
   /** Steps per millisecond, as measured. */
   let speed = 1;
+  let measured = false;
   /** Steps and milliseconds since it was measured last. */
   let gained = 0,
     spent = 0;
@@ -160,6 +161,7 @@ cgro.page = (() => {
     spent += took;
     if (gained < 4) return;
     speed = 0.8 * speed + 0.2 * (gained / spent);
+    measured = true;
     gained = 0;
     spent = 0;
   }
@@ -200,7 +202,7 @@ cgro.page = (() => {
     byId("now-stage").textContent = cgro.words.stageName(view);
     const perSecond = Number((1000 * speed).toPrecision(2)).toLocaleString("en");
     const notes = [];
-    if (run.state === "running") notes.push(`about ${perSecond} steps per second while computing`);
+    if (run.state === "running" && measured) notes.push(`about ${perSecond} steps per second while computing`);
     if (last.ballTrain !== null) {
       const broken = (100 * last.ballTrain).toFixed(0);
       notes.push(`the search over the full ball breaks ${broken}% of the training examples`);
@@ -300,8 +302,12 @@ cgro.page = (() => {
     input("nTrain").value = String(nearest);
     input("nTrain").setAttribute("aria-valuetext", `${setting.nTrain} examples`);
     byId("nTrain-value").textContent = String(setting.nTrain);
-    for (const id of NUMBERS)
+    // All fields are written anew: what was refused in one of them no longer stands there.
+    byId("refused").textContent = "";
+    for (const id of NUMBERS) {
       input(id).value = String(id === "noiseStd" || id === "lr" ? +setting[id].toPrecision(6) : setting[id]);
+      input(id).removeAttribute("aria-invalid");
+    }
     document.querySelectorAll("input[name=noise]").forEach((radio) => {
       const one = /** @type {HTMLInputElement} */ (radio);
       one.checked = Number(one.value) === choice.fresh;
@@ -337,19 +343,23 @@ cgro.page = (() => {
 
   /** The text of a number field, or why it cannot be taken. @param {(typeof NUMBERS)[number]} id */
   function readNumber(id) {
-    const [low, high, whole] = RANGES[id];
     const word = input(id).value.trim();
-    const value = Number(word);
-    const kind = whole ? "a whole number" : "a number";
-    if (word === "" || !(value >= low && value <= high) || (whole && !Number.isInteger(value))) {
+    const value = numberOf(id, word);
+    if (value === null) {
       const name = byId(id).parentElement?.querySelector("label")?.textContent;
-      byId("refused").textContent = `Refused: ${name} expects ${kind} from ${low} to ${high}, got "${word}".`;
+      byId("refused").textContent = `Refused: ${name} expects ${expected(id)}, got "${word}".`;
       input(id).setAttribute("aria-invalid", "true");
       return;
     }
-    input(id).removeAttribute("aria-invalid");
-    byId("refused").textContent = "";
     choose({[id]: value});
+  }
+
+  /** Take what the address holds, and say what of it could not be taken. */
+  function fromAddress() {
+    const {choice: found, refused} = read(location.hash.slice(1));
+    choice = found;
+    begin();
+    if (refused.length) byId("refused").textContent = `Not taken from the address: ${refused.join("; ")}.`;
   }
 
   async function copyLink() {
@@ -390,10 +400,7 @@ cgro.page = (() => {
     byId("restart").addEventListener("click", () => choose({}));
     byId("copy").addEventListener("click", copyLink);
     byId("readings-part").addEventListener("toggle", showTables);
-    addEventListener("hashchange", () => {
-      choice = choiceOf(location.hash.slice(1));
-      begin();
-    });
+    addEventListener("hashchange", fromAddress);
     addEventListener("beforeprint", () => {
       document.querySelectorAll("details").forEach((part) => {
         part.open = true;
@@ -403,7 +410,7 @@ cgro.page = (() => {
   }
 
   listen();
-  begin();
+  fromAddress();
   showTables();
   return {
     get run() {

@@ -55,15 +55,25 @@ cgro.words = (() => {
   }
 
   /**
+   * Whether stage I is over. While a run goes on a boundary is provisional, and before the predicted end of stage I, or
+   * where the theory has the signal die, it is not spoken of. The prediction is not a number under the full ball.
+   * @param {View} view
+   */
+  function isLearned({run, stages, growthEnd}) {
+    return stages.signalGrowthEnd.step !== null && (run.state !== "running" || !(run.step < growthEnd));
+  }
+
+  /**
    * What has happened in a run so far, for those who listen: a name of each event, and a sentence.
    * @param {View} view
    * @returns {[string, string][]}
    */
-  function events({run, stages, setting}) {
+  function events(view) {
+    const {run, stages, setting} = view;
     const {signalGrowthEnd, memorizationStart, memorizationEnd} = stages;
     /** @type {[string, string][]} */
     const found = [];
-    if (signalGrowthEnd.step !== null) {
+    if (isLearned(view)) {
       found.push(["I", `Stage I has ended at step ${whole(signalGrowthEnd.step)}: ${signalGrowthEnd.reason}.`]);
     }
     if (memorizationStart.step !== null) {
@@ -92,9 +102,10 @@ cgro.words = (() => {
   }
 
   /** Which stage a run is in. @param {View} view @returns {string} */
-  function stageName({run, stages}) {
+  function stageName(view) {
+    const {run, stages} = view;
     if (run.state === "diverged") return "diverged";
-    if (stages.signalGrowthEnd.step === null) return "I: signal grows";
+    if (!isLearned(view)) return run.state === "running" ? "I: signal grows" : "signal not learned";
     if (stages.memorizationStart.step === null) return "II: signal stalls";
     return stages.memorizationEnd.step === null ? "III: memorization" : "memorized";
   }

@@ -14,11 +14,13 @@ globalThis.cgro = cgro;
  */
 
 cgro.figures = (() => {
-  const MAP_RATIO = 2.4;
+  const MAP_RATIO = 3;
   /** Of the width of the map, for radii below the signal; and the decades of 1 - ratio that it shows. */
-  const BELOW = 0.62,
+  const BELOW = 0.54,
     DECADES = 3;
   const MAP_EXAMPLES = 1200;
+  /** Pixels of a chart below which fewer numbers have room. */
+  const NARROW = 450;
   /** Readings of a filter's way that are drawn behind its dot. */
   const TRAIL = 60;
 
@@ -208,7 +210,7 @@ cgro.figures = (() => {
       low: 0,
       high: MAP_RATIO,
       share: placeOnMap,
-      ticks: [0, 0.5, 0.9, 0.97, 0.99, 1, 1.5, 2],
+      ticks: chart.width < NARROW ? [0, 0.9, 0.99, 1, 1.5, 2] : [0, 0.5, 0.9, 0.97, 0.99, 1, 1.5, 2, 2.5],
       text: (/** @type {number} */ v) => String(v),
     };
     chart.y = {label: "training examples, N", low: 1, high: MAP_EXAMPLES, log: true};
@@ -253,7 +255,7 @@ cgro.figures = (() => {
             ],
           });
       });
-      chart.words("robust", 0.55, 60);
+      chart.words("robust", 0.7, 60);
       const ends = Math.min(extinction, MAP_RATIO);
       if (ends > 1.5) chart.words("turned", (1 + ends) / 2, 60);
       if (extinction < MAP_RATIO - 0.4) chart.words("extinct", (extinction + MAP_RATIO) / 2, 60);

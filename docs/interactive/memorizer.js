@@ -196,7 +196,7 @@ cgro.memorizer = (() => {
 
   /**
    * The line of least squares through the labels, scaled so that |f_clean| is 1 at distance 1/4 from where it is 0.
-   * @param {Point[]} points @returns {Line | null} null where all points lie on one line or there are too few.
+   * @param {Point[]} points @returns {Line | null} null where no line is better than none: one class only, or classes with the same mean.
    */
   function fittedLine(points) {
     const n = points.length;
@@ -210,9 +210,13 @@ cgro.memorizer = (() => {
     const xl = mean((p) => (p.x - mx) * (p.label - ml)),
       yl = mean((p) => (p.y - my) * (p.label - ml));
     const determinant = xx * yy - xy * xy;
-    if (!(determinant > 1e-12)) return null;
-    const a = (yy * xl - xy * yl) / determinant,
+    let a = (yy * xl - xy * yl) / determinant,
       b = (xx * yl - xy * xl) / determinant;
+    if (!(determinant > 1e-12)) {
+      // All points lie on one line, as any two do: of the solutions the one of least norm, along that line.
+      a = xl / (xx + yy);
+      b = yl / (xx + yy);
+    }
     const size = Math.hypot(a, b);
     if (!(size > 1e-9)) return null;
     const scale = 4 / size;

@@ -5,24 +5,33 @@ globalThis.cgro = cgro;
 
 cgro.page = (() => {
   const {Memorizer, separation, refusal, fittedLine} = cgro.memorizer;
-  const {MOST_POINTS, fresh, addressOf, memoryOf, lineOf, shapeOf, commandOf} = cgro.memory;
+  const {MOST_POINTS, fresh, addressOf, read, lineOf, shapeOf, commandOf} = cgro.memory;
   /** How near, in units of the square, a point must be to be taken. */
-  const NEAR = 0.03;
+  const NEAR = 0.03,
+    NEAR_FINGER = 0.06;
+  /** Pixels that a finger may slip in a tap; beyond it is a swipe, and scrolls. */
+  const TAP = 10;
   /** Milliseconds after which numbers and tables follow a point that is being dragged. */
   const SOON = 150;
   const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 
   /** @type {Memory} */
-  let memory = memoryOf(location.hash.slice(1));
+  let memory = fresh();
   let cross = {x: 0.5, y: 0.5};
   /** @type {any} the memorizer, or null where it is refused. */
   let built = null;
+  /** @type {any} its network written out, once somebody asks for it. */
+  let counted = null;
+  /** Whether the clean model follows from the points. */
+  let fitted = true;
   /** @type {Line} */
   let clean = {a: 4, b: 0, c: -2};
   const plane = new cgro.plane.Plane(/** @type {HTMLCanvasElement} */ (document.getElementById("canvas")));
   /** @type {number | null} point that is being dragged. */
   let dragged = null;
+  /** @type {{left: number, top: number} | null} where a finger came down that may yet scroll. */
+  let tapped = null;
   /** The timer of what is due, or 0. */
   let later = 0;
 
@@ -45,9 +54,12 @@ cgro.page = (() => {
   }
 
   function sketch() {
-    clean = memory.line ? lineOf(memory.line) : (fittedLine(memory.points) ?? lineOf({angle: 0, offset: 0}));
+    const fit = fittedLine(memory.points);
+    fitted = fit !== null;
+    clean = memory.line ? lineOf(memory.line) : (fit ?? lineOf({angle: 0, offset: 0}));
     const why = refusal(memory.points, memory.p, memory.radius);
     built = why ? null : new Memorizer(memory.points, memory.p, memory.radius, clean, memory.ramp);
+    counted = null;
     if (byId("refused").textContent !== why) byId("refused").textContent = why;
     const answer =
       built && memory.shown !== "clean"
@@ -56,6 +68,12 @@ cgro.page = (() => {
         : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
     plane.regions(answer);
     draw();
+  }
+
+  /** Parameters and layers of what is built. */
+  function counts() {
+    counted ??= cgro.network.parameters(built);
+    return counted;
   }
 
   function draw() {
@@ -113,20 +131,18 @@ cgro.page = (() => {
     byId("verdict").textContent = failed
       ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach in. Take a narrower ramp.`
       : `Certified: y F ≥ ${short(least)} on all ${n} training balls. Robust training error 0.`;
-    const counts = cgro.network.parameters(built);
+    const {clean: ofClean, generic, memory: ofMemory, total, depth} = counts();
     const ofSquares = `ND + 4N + (8m−1)D + m, m = ${built.depth}`;
     const formula = {inf: "6ND + N", 1: "3ND + 4N + D", 2: ofSquares}[memory.p];
-    const at = cgro.network.evaluate(counts.layers, [cross.x, cross.y])[0];
     rows.push(
       row(["clean model alone: training balls not robust", open]),
       row(["least certified y F", least]),
-      row(["parameters of the clean model, non-zero", counts.clean]),
-      row([`indicators, by the formula ${formula}`, counts.generic]),
-      row(["extra parameters of memory, counted in the network", counts.memory]),
-      row(["extra parameters over N D", counts.memory / (2 * n)]),
-      row(["all parameters of the network, non-zero", counts.total]),
-      row(["affine layers of the network", counts.depth]),
-      row(["written-out network at the crosshair", at]),
+      row(["parameters of the clean model, non-zero", ofClean]),
+      row([`indicators, by the formula ${formula}`, generic]),
+      row(["extra parameters of memory, counted in the network", ofMemory]),
+      row(["extra parameters over N D", ofMemory / (2 * n)]),
+      row(["all parameters of the network, non-zero", total]),
+      row(["affine layers of the network", depth]),
     );
     byId("numbers").replaceChildren(...rows);
   }
@@ -144,7 +160,14 @@ cgro.page = (() => {
   function showProbe() {
     const {x, y} = cross;
     const rows = [row(["place", `(${x}, ${y})`]), row(["f_clean", clean.a * x + clean.b * y + clean.c])];
-    if (built) rows.push(row(["f_S, hard balls", built.hardAt(x, y)]), row(["F, network", built.at(x, y)]));
+    if (built) {
+      const written = cgro.network.evaluate(counts().layers, [x, y])[0];
+      rows.push(
+        row(["f_S, hard balls", built.hardAt(x, y)]),
+        row(["F, network", built.at(x, y)]),
+        row(["F, all its layers written out", written]),
+      );
+    }
     byId("probe").replaceChildren(...rows);
   }
 
@@ -179,6 +202,10 @@ cgro.page = (() => {
     input("radius").value = String(memory.radius);
     byId("radius-value").textContent = String(memory.radius);
     input("fit").checked = memory.line === null;
+    byId("fit-note").textContent =
+      memory.line !== null || fitted
+        ? ""
+        : "Not fitted: no line through these points tells their labels apart. It stands upright in the middle.";
     const shape = memory.line ?? shapeOf(clean);
     input("angle").value = String(shape.angle);
     input("offset").value = String(shape.offset);
@@ -269,20 +296,42 @@ cgro.page = (() => {
     return plane.at(event.clientX - box.left, event.clientY - box.top);
   }
 
+  /** The crosshair goes to a place; without a point to drag there, what is chosen is done. */
+  function pick(/** @type {{x: number, y: number}} */ place, /** @type {number} */ reach) {
+    cross = place;
+    if (dragged === null) act(tool(), reach);
+    draw();
+    showProbe();
+  }
+
   function listenToPlane() {
     const area = byId("plane");
     area.addEventListener("keydown", onKey);
     area.addEventListener("focus", draw);
     area.addEventListener("blur", draw);
     area.addEventListener("pointerdown", (event) => {
-      cross = placeOf(event);
-      const at = nearest(cross.x, cross.y, NEAR);
+      const touch = event.pointerType === "touch";
+      const place = placeOf(event);
+      const at = nearest(place.x, place.y, touch ? NEAR_FINGER : NEAR);
       if (at >= 0 && tool() !== 0) {
         dragged = at;
         area.setPointerCapture(event.pointerId);
-      } else act(tool(), NEAR);
-      draw();
-      showProbe();
+      } else if (touch) {
+        tapped = {left: event.clientX, top: event.clientY};
+        return;
+      }
+      pick(place, NEAR);
+    });
+    // A finger on a point moves it; elsewhere the page scrolls.
+    area.addEventListener("touchstart", (event) => dragged !== null && event.preventDefault(), {passive: false});
+    area.addEventListener("pointerup", (event) => {
+      if (!tapped || event.pointerType !== "touch") return;
+      const slipped = Math.hypot(event.clientX - tapped.left, event.clientY - tapped.top);
+      tapped = null;
+      if (slipped < TAP) pick(placeOf(event), NEAR_FINGER);
+    });
+    area.addEventListener("pointercancel", () => {
+      tapped = null;
     });
     area.addEventListener("pointermove", (event) => {
       if (dragged === null) return;
@@ -294,16 +343,27 @@ cgro.page = (() => {
     for (const name of ["pointerup", "pointercancel"]) {
       area.addEventListener(name, () => {
         if (dragged === null) return;
-        update();
-        tell(`Point ${dragged + 1} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
+        const name = `Point ${dragged + 1}`;
+        const gone = !memory.points[dragged];
         dragged = null;
+        update();
+        if (!gone) tell(`${name} is at (${cross.x}, ${cross.y}). ${byId("verdict").textContent}`);
       });
     }
     new ResizeObserver(draw).observe(area);
   }
 
+  /** Take what the address holds, and say what of it could not be taken. */
+  function fromAddress() {
+    const {memory: found, refused} = read(location.hash.slice(1));
+    memory = found;
+    update();
+    tell(refused.length ? `Not taken from the address: ${refused.join("; ")}.` : "");
+  }
+
   /** @param {Partial<Memory>} changed */
   function choose(changed) {
+    tell("");
     memory = {...memory, ...changed};
     update();
   }
@@ -333,10 +393,7 @@ cgro.page = (() => {
     byId("clear").addEventListener("click", () => choose({points: []}));
     byId("save").addEventListener("click", save);
     byId("copy").addEventListener("click", copyLink);
-    addEventListener("hashchange", () => {
-      memory = memoryOf(location.hash.slice(1));
-      update();
-    });
+    addEventListener("hashchange", fromAddress);
     addEventListener("beforeprint", () => {
       document.querySelectorAll("details").forEach((part) => {
         part.open = true;
@@ -367,7 +424,7 @@ cgro.page = (() => {
 
   listen();
   listenToPlane();
-  update();
+  fromAddress();
   return {
     get memory() {
       return memory;

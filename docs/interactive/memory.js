@@ -53,35 +53,94 @@ cgro.memory = (() => {
     return found.toString();
   }
 
-  /** @param {string} text of an address; what cannot be read is left at its default. @returns {Memory} */
-  function memoryOf(text) {
-    const given = new URLSearchParams(text);
-    const found = fresh();
-    const number = (/** @type {string | null} */ word, /** @type {number} */ low, /** @type {number} */ high) => {
-      const value = word === null || word.trim() === "" ? NaN : Number(word);
-      return value >= low && value <= high ? value : null;
-    };
-    const p = given.get("p");
-    if (p === "inf" || p === "1" || p === "2") found.p = p;
-    const shown = given.get("shown");
-    if (shown === "S" || shown === "clean") found.shown = shown;
-    found.radius = number(given.get("radius"), 0.001, 0.5) ?? found.radius;
-    found.ramp = number(given.get("ramp"), 0.001, 1);
-    const line = (given.get("line") ?? "").split(",");
-    const angle = number(line[0], -180, 180),
-      offset = number(line[1] ?? null, -2, 2);
-    if (angle !== null && offset !== null) found.line = {angle, offset};
-    if (given.has("points")) {
-      found.points = [];
-      for (const word of (given.get("points") ?? "").split(";").slice(0, MOST_POINTS)) {
-        const [x, y, label] = word.split(",");
-        const at = [number(x ?? null, 0, 1), number(y ?? null, 0, 1)];
-        if (at[0] !== null && at[1] !== null && (label === "+" || label === " " || label === "-")) {
-          found.points.push({x: at[0], y: at[1], label: label === "-" ? -1 : 1});
-        }
+  /** What a number of the address may be: what the slider of it holds. @type {Record<string, [number, number]>} */
+  const RANGES = {radius: [0.005, 0.5], ramp: [0.005, 1], angle: [-180, 180], offset: [-1, 1], place: [0, 1]};
+
+  /** A number within its range, or null. @param {string | undefined} word @param {string} of a key of RANGES */
+  function number(word, of) {
+    const value = word === undefined || word.trim() === "" ? NaN : Number(word);
+    return value >= RANGES[of][0] && value <= RANGES[of][1] ? value : null;
+  }
+
+  /** x,y,label; a plus in an address may have become a blank. @param {string} word @returns {Point | null} */
+  function pointOf(word) {
+    const [left, up, label, ...more] = word.split(",");
+    const x = number(left, "place"),
+      y = number(up, "place");
+    if (x === null || y === null || more.length || !["+", " ", "-"].includes(label)) return null;
+    return {x, y, label: label === "-" ? -1 : 1};
+  }
+
+  /** @param {string} text @param {string[]} refused what is not taken is added. @returns {Point[]} */
+  function pointsOf(text, refused) {
+    const words = text === "" ? [] : text.split(";");
+    /** @type {Point[]} */
+    const found = [];
+    for (const word of words) {
+      const point = pointOf(word);
+      if (!point) refused.push(`point "${word}" (expects x,y,+ or x,y,- within [0, 1])`);
+      else if (found.length < MOST_POINTS) found.push(point);
+      else {
+        refused.push(`points beyond the first ${MOST_POINTS}`);
+        break;
       }
     }
     return found;
+  }
+
+  /** The readers of an address: each takes a word and says what it expects where it cannot. */
+  const READERS = /** @type {Record<string, (found: Memory, word: string, refused: string[]) => string>} */ ({
+    p(found, word) {
+      if (word !== "inf" && word !== "1" && word !== "2") return "inf, 1 or 2";
+      found.p = word;
+      return "";
+    },
+    shown(found, word) {
+      if (word !== "F" && word !== "S" && word !== "clean") return "F, S or clean";
+      found.shown = word;
+      return "";
+    },
+    radius(found, word) {
+      const value = number(word, "radius");
+      found.radius = value ?? found.radius;
+      return value === null ? `a number from ${RANGES.radius.join(" to ")}` : "";
+    },
+    ramp(found, word) {
+      found.ramp = number(word, "ramp");
+      return found.ramp === null ? `a number from ${RANGES.ramp.join(" to ")}` : "";
+    },
+    line(found, word) {
+      const [turn, shift, ...more] = word.split(",");
+      const angle = number(turn, "angle"),
+        offset = number(shift, "offset");
+      if (angle === null || offset === null || more.length) return "angle,offset within [-180, 180] and [-1, 1]";
+      found.line = {angle, offset};
+      return "";
+    },
+    points(found, word, refused) {
+      found.points = pointsOf(word, refused);
+      return "";
+    },
+  });
+
+  /**
+   * Points and settings of an address; what cannot be read is left at its default, and named.
+   * @param {string} text the part behind #.
+   * @returns {{memory: Memory, refused: string[]}}
+   */
+  function read(text) {
+    const memory = fresh();
+    /** @type {string[]} */
+    const refused = [];
+    for (const [key, word] of new URLSearchParams(text)) {
+      if (!Object.hasOwn(READERS, key)) {
+        refused.push(`${key} (unknown)`);
+        continue;
+      }
+      const expected = READERS[key](memory, word, refused);
+      if (expected) refused.push(`${key}=${word} (expects ${expected})`);
+    }
+    return {memory, refused};
   }
 
   /**
@@ -110,5 +169,5 @@ cgro.memory = (() => {
     return words.join(" ");
   }
 
-  return {MOST_POINTS, fresh, addressOf, memoryOf, lineOf, shapeOf, commandOf};
+  return {MOST_POINTS, fresh, addressOf, read, lineOf, shapeOf, commandOf};
 })();

@@ -153,37 +153,63 @@ cgro.setting = (() => {
     nSteps: [10, 1000000, true],
   };
 
+  /** What a number that cannot be taken should have been. @param {string} key of RANGES */
+  function expected(key) {
+    const [low, high, whole] = RANGES[key];
+    return `${whole ? "a whole number" : "a number"} from ${low} to ${high}`;
+  }
+
+  /** @param {string} key of RANGES @param {string} word @returns {number | null} null where it cannot be taken. */
+  function numberOf(key, word) {
+    const [low, high, whole] = RANGES[key];
+    const value = word.trim() === "" ? NaN : Number(word);
+    return value >= low && value <= high && (!whole || Number.isInteger(value)) ? value : null;
+  }
+
+  /** @type {Record<string, string[]>} */
+  const NAMED = {preset: ["theorem", "table2", "control"], adversary: ["restricted", "l2"]};
+
   /**
-   * @param {string} text the part of an address behind #.
-   * @returns {Choice} the default where a value is missing, unreadable or out of its range.
+   * The choice of an address; what is unreadable or out of its range is left at its default, and named.
+   * @param {string} text the part behind #.
+   * @returns {{choice: Choice, refused: string[]}}
    */
-  function choiceOf(text) {
-    const given = new URLSearchParams(text);
+  function read(text) {
     /** @type {Record<string, unknown>} */
     const found = {...DEFAULT};
-    const preset = given.get("preset");
-    if (preset === "table2" || preset === "control") found.preset = preset;
-    if (given.get("adversary") === "l2") found.adversary = "l2";
-    for (const [key, flag] of [...FLAGS, /** @type {[keyof Choice, string]} */ (["fresh", "fresh"])]) {
-      const word = given.get(flag);
-      if (!(key in RANGES) || word === null || word.trim() === "") continue;
-      const value = Number(word);
-      const [low, high, whole] = RANGES[key];
-      if (value >= low && value <= high && (!whole || Number.isInteger(value))) found[key] = value;
+    /** @type {string[]} */
+    const refused = [];
+    const keys = new Map([["preset", "preset"], ["fresh", "fresh"], ...FLAGS.map(([key, flag]) => [flag, key])]);
+    for (const [flag, word] of new URLSearchParams(text)) {
+      const key = keys.get(flag);
+      if (key === undefined) refused.push(`${flag} (unknown)`);
+      else if (key in NAMED) {
+        if (NAMED[key].includes(word)) found[key] = word;
+        else refused.push(`${flag}=${word} (expects ${NAMED[key].join(", ")})`);
+      } else {
+        const value = numberOf(key, word);
+        if (value === null) refused.push(`${flag}=${word} (expects ${expected(key)})`);
+        else found[key] = value;
+      }
     }
     const choice = /** @type {Choice} */ (/** @type {unknown} */ (found));
     // The remedies of Python have the adversary along w* only.
-    if (choice.adversary === "l2") choice.fresh = 0;
-    return choice;
+    if (choice.adversary === "l2" && choice.fresh > 0) {
+      refused.push(`fresh=${choice.fresh} (with the adversary along w* only)`);
+      choice.fresh = 0;
+    }
+    return {choice, refused};
   }
 
   return {
     DEFAULT,
     RANGES,
+    expected,
+    numberOf,
     settingOf,
     commandOf,
     addressOf,
-    choiceOf,
+    read,
     theoremRadiusRatio,
     presetRadiusRatio,
     presetRobustWeight,

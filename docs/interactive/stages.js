@@ -9,6 +9,8 @@ globalThis.cgro = cgro;
 cgro.stages = (() => {
   const FEWEST_RECORDS = 8;
   const MIN_GAIN = 0.5;
+  const MIN_SIGNAL = 0.5;
+  const MIN_KEPT = 0.25;
   const MAX_VARIATION = 3;
 
   /**
@@ -60,20 +62,36 @@ cgro.stages = (() => {
     return t[at - 1] * (t[at] / t[at - 1]) ** share;
   }
 
+  /** @param {string} reason @returns {Boundary} */
+  const missing = (reason) => ({step: null, reason});
+
   /** @param {number[]} t @param {number[]} signal @returns {Boundary} */
   function growthEnd(t, signal) {
     const rate = gradient(signal, t);
-    if (Math.max(...signal) <= signal[0]) return {step: null, reason: "the signal never grows"};
-    const peak = rate.indexOf(Math.max(...rate));
-    let below = peak;
-    while (below < rate.length && rate[below] >= rate[peak] / 2) below++;
-    if (below === rate.length) return {step: null, reason: "signal growth is still above half of its peak"};
-    const step = crossing(t, rate, below, rate[peak] / 2);
-    const reached = interpolate(step, t, signal);
-    return {
-      step,
-      reason: `signal growth peaks at step ${t[peak]} and has halved here, at α^q U = ${reached.toPrecision(3)}`,
-    };
+    const most = Math.max(...signal);
+    if (most <= signal[0]) return missing("the signal never grows");
+    if (most < MIN_SIGNAL) {
+      return missing(`the signal stays below ${MIN_SIGNAL} (α^q U at most ${most.toPrecision(3)}): not learned`);
+    }
+    let peak = 0,
+      step = 0,
+      reached = 0;
+    for (let below = 0; reached < MIN_SIGNAL; ) {
+      peak = rate.indexOf(Math.max(...rate.slice(below)), below);
+      if (rate[peak] <= 0) return missing(`signal growth ends below ${MIN_SIGNAL}: not learned`);
+      below = peak;
+      while (below < rate.length && rate[below] >= rate[peak] / 2) below++;
+      if (below === rate.length) return missing("signal growth is still above half of its peak");
+      step = crossing(t, rate, below, rate[peak] / 2);
+      // Below MIN_SIGNAL it was filters of the wrong sign that died: growth is looked for behind it.
+      reached = interpolate(step, t, signal);
+    }
+    const left = signal[signal.length - 1];
+    const size = `α^q U = ${reached.toPrecision(3)}`;
+    if (left < MIN_KEPT * reached) {
+      return missing(`of ${size} at step ${step.toFixed(0)} only ${left.toPrecision(3)} is left: the signal dies`);
+    }
+    return {step, reason: `signal growth peaks at step ${t[peak]} and has halved here, at ${size}`};
   }
 
   /** @param {number[]} t @param {number[]} rate @param {number} after @returns {Boundary} */
@@ -122,8 +140,8 @@ cgro.stages = (() => {
       return {...all({step: null, reason: "stage I has no end to count from"}), signalGrowthEnd: first};
     const gain = noise[noise.length - 1] - interpolate(first.step, t, noise);
     if (gain < MIN_GAIN) {
-      const missing = {step: null, reason: `mean V gained ${gain.toPrecision(2)} since stage I, below ${MIN_GAIN}`};
-      return {...all(missing), signalGrowthEnd: first};
+      const tooLittle = missing(`mean V gained ${gain.toPrecision(2)} since stage I, below ${MIN_GAIN}`);
+      return {...all(tooLittle), signalGrowthEnd: first};
     }
     const second = memorizationStart(t, gradient(noise, t), first.step);
     const wrong = readings.map((reading) => reading.robustTrain);

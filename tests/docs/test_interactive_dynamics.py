@@ -159,6 +159,23 @@ def test_other_settings(tab: Any, choice: dict, changes: dict) -> None:
     assert difference(found, simulate(replace(PRESETS["theorem"], **changes), seeds=[5], n_steps=400)) < CLOSE
 
 
+@pytest.mark.parametrize(
+    ("choice", "changes"),
+    [
+        ({"radiusRatio": 2.4, "nFilters": 4}, {"radius_ratio": 2.4, "n_filters": 4}),
+        ({"radiusRatio": 2.4, "nFilters": 96, "power": 2}, {"radius_ratio": 2.4, "n_filters": 96,
+                                                            "activation_power": 2.0}),
+        ({"radiusRatio": 1.95, "nFilters": 4}, {"radius_ratio": 1.95, "n_filters": 4}),
+        ({"power": 2.5, "nFilters": 96}, {"activation_power": 2.5, "n_filters": 96}),  # a transient first
+    ],
+)  # fmt: skip
+def test_whether_the_signal_is_learned_is_read_alike(tab: Any, choice: dict, changes: dict) -> None:
+    found = tab.evaluate(RUN, {**choice, "nTrain": 4, "nSteps": 300})
+    run = simulate(replace(PRESETS["theorem"], n_train=4, **changes), seeds=[0], n_steps=300)
+    assert difference(found, run) < CLOSE
+    assert (found["stages"][0] is None) == ("radius_ratio" in changes)
+
+
 @pytest.mark.parametrize("fresh", [0.5, 1.0])
 def test_fresh_noise(tab: Any, fresh: float) -> None:
     setting = replace(PRESETS["theorem"], n_train=8, n_filters=6)
@@ -259,8 +276,8 @@ def test_standard_training_and_the_full_ball_have_no_threshold(tab: Any) -> None
 def test_the_command_is_the_setting(tab: Any, choice: dict) -> None:
     script = """choice => {
       const whole = {...cgro.setting.DEFAULT, ...choice};
-      const again = cgro.setting.choiceOf(cgro.setting.addressOf(whole));
-      return [cgro.setting.settingOf(whole), cgro.setting.commandOf(whole), JSON.stringify(again) === JSON.stringify(whole)];
+      const {choice: again, refused} = cgro.setting.read(cgro.setting.addressOf(whole));
+      return [cgro.setting.settingOf(whole), cgro.setting.commandOf(whole), JSON.stringify(again) === JSON.stringify(whole) && !refused.length];
     }"""
     found, line, same = tab.evaluate(script, choice)
     assert same
@@ -283,8 +300,21 @@ def test_the_command_is_the_setting(tab: Any, choice: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "preset=<script>", "n-train=1e99&seed=-1&lr=NaN&d=", "adversary=l2&fresh=7", "%%%&=&&"]
+    ("text", "named"),
+    [
+        ("", []),
+        ("preset=<script>", ["preset"]),
+        ("n-train=5000", ["n-train"]),
+        ("n-train=1e99&seed=-1&lr=NaN&d=", ["n-train", "seed", "lr", "d"]),
+        ("adversary=l2&fresh=1", ["fresh"]),
+        ("n-steps=&n-filters=4.5&radius-ratio=3.5", ["n-steps", "n-filters", "radius-ratio"]),
+        ("%%%&=&&", ["%%%", ""]),
+    ],
 )
-def test_an_address_of_others_gives_a_setting_or_the_default(tab: Any, text: str) -> None:
-    choice = tab.evaluate("text => cgro.setting.choiceOf(text)", text)
+def test_an_address_of_others_gives_the_default_and_what_was_not_taken_is_named(
+    tab: Any, text: str, named: list[str]
+) -> None:
+    choice, refused = tab.evaluate("text => (r => [r.choice, r.refused])(cgro.setting.read(text))", text)
     assert {**choice, "adversary": "restricted"} == tab.evaluate("() => cgro.setting.DEFAULT")
+    assert [sentence.partition(" (")[0].partition("=")[0] for sentence in refused] == named
+    assert all("expects" in sentence or "unknown" in sentence or "along w*" in sentence for sentence in refused)

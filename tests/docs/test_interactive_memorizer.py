@@ -151,7 +151,38 @@ def test_the_fitted_line_is_that_of_least_squares(tab: Any) -> None:
     solved = np.linalg.lstsq(np.c_[x, np.ones(len(x))], y.astype(float), rcond=None)[0]
     expected = 4 * solved / np.hypot(*solved[:2])
     np.testing.assert_allclose([found["a"], found["b"], found["c"]], expected, atol=1e-12)
-    assert tab.evaluate("points => cgro.memorizer.fittedLine(points)", points_of(x[:2], y[:2])) is None
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([[0.5, 0.8], [0.5, 0.2]], [1, -1]),
+        ([[0.1, 0.9], [0.7, 0.3]], [-1, 1]),
+        ([[0.1, 0.2], [0.3, 0.4], [0.6, 0.7], [0.8, 0.9]], [1, 1, -1, 1]),  # on one line, not separable
+    ],
+)
+def test_points_on_one_line_are_fitted_along_it(tab: Any, x: list, y: list) -> None:
+    """Of all solutions of least squares the one of least norm."""
+    points, labels = np.array(x), np.array(y, dtype=float)
+    found = tab.evaluate("points => cgro.memorizer.fittedLine(points)", points_of(points, np.array(y)))
+    solved = np.linalg.lstsq(points - points.mean(0), labels - labels.mean(), rcond=1e-9)[0]
+    whole = np.array([*solved, labels.mean() - points.mean(0) @ solved])
+    expected = 4 * whole / np.hypot(*solved)
+    np.testing.assert_allclose([found["a"], found["b"], found["c"]], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([[0.2, 0.2], [0.8, 0.8], [0.2, 0.8], [0.8, 0.2]], [1, 1, -1, -1]),
+        ([[0.2, 0.5], [0.5, 0.5], [0.8, 0.5]], [1, -1, 1]),
+        ([[0.2, 0.5]], [1]),
+        ([], []),
+    ],
+)
+def test_points_that_no_line_tells_apart_are_not_fitted(tab: Any, x: list, y: list) -> None:
+    points = [{"x": a, "y": b, "label": label} for (a, b), label in zip(x, y, strict=True)]
+    assert tab.evaluate("points => cgro.memorizer.fittedLine(points)", points) is None
 
 
 def test_saved_points_are_read_by_the_command_and_give_the_same_memorizer(tab: Any, tmp_path: Path) -> None:

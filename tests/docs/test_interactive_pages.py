@@ -1,5 +1,6 @@
 """The interactive pages in headless Chromium: keyboard, words, links, widths, print; no request leaves them."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,11 +267,204 @@ def test_a_copied_link_opens_the_same_state(browser: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["#points=9,9,+;0.1,0.2;a,b,-&radius=-1&ramp=x", "#p=7&shown=<b>&line=,", "#points=;;;,,"]
+    ("address", "named"),
+    [
+        ("#points=9,9,%2B;0.1,0.2;a,b,-&radius=-1&ramp=x", ["point", "point", "point", "radius=-1", "ramp=x"]),
+        ("#points=0.2,0.2,%2B;0.7,0.7,x&radius=0.9&line=10,5", ["point", "radius=0.9", "line=10,5"]),
+        ("#p=7&shown=<b>&line=,", ["p=7", "shown=<b>", "line=,"]),
+        ("#points=;;;,,", ["point"] * 4),
+        ("#points=" + ";".join(["0.1,0.1,-"] * 70), ["points beyond the first 60"]),
+        ("#color=red", ["color (unknown)"]),
+        ("#p=2&radius=0.4&line=30,0.9&ramp=0.8&points=", []),
+    ],
 )
-def test_an_address_of_others_breaks_nothing(browser: Any, address: str) -> None:
+def test_an_address_of_others_breaks_nothing_and_what_was_not_taken_is_said(
+    browser: Any, address: str, named: list[str]
+) -> None:
     page = Opened(browser, "memorizer.html", address)
     assert page.tab.locator("#numbers tr").count() >= 1
+    said = page.tab.locator("#live").text_content()
+    assert said.startswith("Not taken from the address: ") == bool(named)
+    found = said.removeprefix("Not taken from the address: ").split("; ")
+    for part, beginning in zip(found if named else [], named, strict=True):
+        assert part.startswith(beginning)
+    page.close()
+
+
+def test_an_address_out_of_range_is_said_and_goes_with_the_next_choice(browser: Any) -> None:
+    page = Opened(browser, "dynamics.html", "#n-train=5000&n-filters=4&n-steps=200")
+    said = page.tab.locator("#refused")
+    wanted = "Not taken from the address: n-train=5000 (expects a whole number from 1 to 1200)."
+    assert said.text_content() == wanted
+    assert "--n-train" not in page.tab.locator("#command").text_content()
+    page.tab.locator("[data-preset=control]").click()
+    assert said.text_content() == ""
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "slider", "value"),
+    [
+        ("dynamics.html", "#n-filters=4&n-train=4&n-steps=100&radius-ratio=2.9", "radiusRatio", 2.9),
+        ("memorizer.html", "#radius=0.4", "radius", 0.4),
+        ("memorizer.html", "#line=30,0.9", "offset", 0.9),
+        ("memorizer.html", "#ramp=0.8", "ramp", 0.8),
+    ],
+)
+def test_a_slider_holds_what_an_address_may(browser: Any, name: str, address: str, slider: str, value: float) -> None:
+    page = Opened(browser, name, address)
+    found = page.tab.locator(f"#{slider}")
+    assert float(found.input_value()) == value
+    found.focus()
+    page.tab.keyboard.press("ArrowRight")
+    assert float(page.tab.locator(f"#{slider}-value").text_content()) > value
+    page.close()
+
+
+def test_the_network_at_the_crosshair_follows_it(browser: Any) -> None:
+    page = Opened(browser, "memorizer.html")
+    tab = page.tab
+    tab.locator("#plane").focus()
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "ArrowUp", "ArrowLeft"):
+        tab.keyboard.press(key)
+        rows = dict(
+            tab.evaluate(
+                "[...document.querySelectorAll('#probe tr')].map(r => [...r.children].map(c => c.textContent))"
+            )
+        )
+        assert float(rows["F, network"]) == pytest.approx(float(rows["F, all its layers written out"]), abs=1e-5)
+        assert "crosshair" not in tab.locator("#numbers").text_content()
+    page.close()
+
+
+def test_a_line_that_is_not_fitted_says_so(browser: Any) -> None:
+    page = Opened(browser, "memorizer.html", "#points=0.5,0.8,%2B;0.5,0.2,-&radius=0.1&shown=clean")
+    tab = page.tab
+    assert tab.locator("#fit").is_checked()
+    assert tab.locator("#fit-note").text_content() == ""
+    assert "clean model: wrong on training points0" in tab.locator("#numbers").text_content()
+    page.close()
+    page = Opened(browser, "memorizer.html", "#points=0.2,0.2,%2B;0.8,0.8,%2B;0.2,0.8,-;0.8,0.2,-")
+    assert page.tab.locator("#fit-note").text_content().startswith("Not fitted: ")
+    page.tab.locator("#fit").uncheck()
+    assert page.tab.locator("#fit-note").text_content() == ""
+    page.close()
+
+
+@pytest.mark.parametrize("remedy", ["preset", "field", "slider"])
+def test_a_refusal_goes_when_a_choice_is_taken(browser: Any, remedy: str) -> None:
+    page = Opened(browser, "dynamics.html", SMALL)
+    tab = page.tab
+    tab.locator("details").first.evaluate("part => { part.open = true; }")
+    tab.locator("#seed").fill("-1")
+    tab.keyboard.press("Tab")
+    assert tab.locator("#seed").get_attribute("aria-invalid") == "true"
+    if remedy == "preset":
+        tab.locator("[data-preset=control]").click()
+    elif remedy == "field":
+        tab.locator("#nFilters").fill("6")
+        tab.keyboard.press("Tab")
+    else:
+        tab.locator("#robustWeight").focus()
+        tab.keyboard.press("ArrowRight")
+    assert tab.locator("#refused").text_content() == ""
+    assert tab.locator("[aria-invalid]").count() == 0
+    assert tab.locator("#seed").input_value() == "0"
+    tab.locator("#seed").fill("1e20")
+    tab.keyboard.press("Tab")
+    assert tab.locator("#refused").text_content().startswith("Refused: seed")  # a new one is said
+    page.close()
+
+
+def test_what_was_said_of_points_goes_with_them(browser: Any) -> None:
+    page = Opened(browser, "memorizer.html", "#points=0.5,0.5,%2B;0.8,0.8,-")
+    tab = page.tab
+    tab.locator("#plane").focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#live").text_content() == "There is a point here already."
+    tab.locator("#clear").click()
+    assert tab.locator("#live").text_content() == ""
+    tab.locator("#example").click()
+    box = tab.locator("#canvas").bounding_box()
+    tab.mouse.move(box["x"] + 14 + 0.2 * (box["width"] - 28), box["y"] + 14 + 0.75 * (box["height"] - 28))
+    tab.mouse.down()
+    tab.evaluate("cgro.page.choose({points: []})")
+    tab.mouse.up()
+    assert "is at" not in tab.locator("#live").text_content()
+    assert tab.evaluate("cgro.page.memory.points") == []
+    page.close()
+
+
+def test_a_finger_scrolls_taps_and_moves_a_point(browser: Any) -> None:
+    page = Opened(browser, "memorizer.html", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tab = page.tab
+    tab.locator("#plane").scroll_into_view_if_needed()
+    session = page.context.new_cdp_session(tab)
+    count = "cgro.page.memory.points.length"
+
+    def at(x: float, y: float) -> dict:
+        box = tab.locator("#canvas").bounding_box()
+        side = box["width"] - 28
+        return {"x": box["x"] + 14 + x * side, "y": box["y"] + 14 + (1 - y) * side}
+
+    def swipe(start: dict, left: float, down: float) -> None:
+        points = [{"x": start["x"] + k * left / 8, "y": start["y"] + k * down / 8} for k in range(9)]
+        session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+        for point in points[1:]:
+            session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        tab.wait_for_timeout(300)
+
+    before = tab.evaluate("scrollY")
+    swipe(at(0.5, 0.5), 0, -150)
+    assert tab.evaluate(count) == 12  # nothing was placed
+    assert tab.evaluate("scrollY") > before + 50
+    tab.evaluate("scrollTo(0, 0)")
+    tab.locator("#plane").scroll_into_view_if_needed()
+    before = tab.evaluate("scrollY")
+    swipe(at(0.2, 0.25), 0, -60)
+    assert tab.evaluate(count) == 12
+    assert tab.evaluate("scrollY") == before
+    assert tab.evaluate("cgro.page.memory.points[0].y") > 0.3  # the point was moved
+    place = at(0.55, 0.45)
+    tab.touchscreen.tap(place["x"], place["y"])
+    assert tab.evaluate(count) == 13
+    tab.locator("input[name=tool][value='0']").check()
+    tab.locator("#plane").scroll_into_view_if_needed()
+    place = at(0.55, 0.45)
+    tab.touchscreen.tap(place["x"], place["y"])
+    assert tab.evaluate(count) == 12
+    page.close()
+
+
+@pytest.mark.parametrize("setting", ["preset=theorem&seed=3", "n-train=10&n-filters=8", "n-train=1&n-filters=2"])
+def test_stage_one_is_not_over_in_its_first_steps(browser: Any, setting: str) -> None:
+    page = Opened(browser, "dynamics.html", f"#{setting}&n-steps=400")
+    tab = page.tab
+    heard = tab.evaluate_handle("""() => {
+      const heard = [], live = document.getElementById('live');
+      new MutationObserver(() => heard.push(live.textContent)).observe(live, {childList: true});
+      cgro.page.choose({});
+      return heard;
+    }""")
+    page.done()
+    tab.wait_for_timeout(50)
+    ended = [text for text in heard.json_value() if text.startswith("Stage I has ended")]
+    assert len(ended) == 1
+    at = tab.evaluate("cgro.page.stages.signalGrowthEnd.step")
+    assert abs(int(ended[0].split("step ")[1].split(":")[0]) - at) < 0.2 * at
+    page.close()
+
+
+def test_a_signal_that_dies_is_not_called_learned(browser: Any) -> None:
+    page = Opened(browser, "dynamics.html", "#n-train=4&n-filters=4&n-steps=300&radius-ratio=2.4")
+    page.done()
+    tab = page.tab
+    tab.wait_for_timeout(50)
+    assert tab.locator("#now-stage").text_content() == "signal not learned"
+    first = tab.locator("#stages tr").first.text_content()
+    assert "not found" in first
+    assert "stays below 0.5" in first
     page.close()
 
 
@@ -305,6 +499,40 @@ def test_print(browser: Any, name: str, tmp_path: Path) -> None:
     assert not tab.locator(".controls").is_visible()
     assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
     page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_are_drawn_for_the_printer_from_a_dark_screen(browser: Any, name: str) -> None:
+    """Of the words of the dark page, #ececea, no pixel is left on the canvases; afterwards they are there again."""
+    page = Opened(browser, name, PAGES[name], color_scheme="dark")
+    tab = page.tab
+    if name == "dynamics.html":
+        page.done()
+    tab.evaluate("""() => {
+      globalThis.light = () => [...document.querySelectorAll('canvas')].map(canvas => {
+        const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
+        copy.drawImage(canvas, 0, 0);
+        const d = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+        let n = 0;
+        for (let i = 0; i < d.length; i += 4) if (d[i] === 236 && d[i + 1] === 236 && d[i + 2] === 234) n++;
+        return n;
+      });
+      addEventListener('beforeprint', () => { globalThis.printed = light(); });
+    }""")
+    before = tab.evaluate("light()")
+    assert min(before) > 20
+    tab.pdf()
+    assert tab.evaluate("printed") == [0] * len(before)
+    tab.wait_for_timeout(100)
+    assert tab.evaluate("light()") == before
+    page.close()
+
+
+def test_the_colors_of_print_are_the_same_twice() -> None:
+    style = (FOLDER / "page.css").read_text()
+    blocks = re.findall(r"(?:@media print \{\s*:root|:root\.printing) \{(.*?)\}", style, re.DOTALL)
+    assert len(blocks) == 2
+    assert len({" ".join(block.split()) for block in blocks}) == 1
 
 
 @pytest.mark.parametrize("name", PAGES)

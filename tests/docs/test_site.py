@@ -126,6 +126,28 @@ def test_pages_are_shown_as_on_github(text: str, expected: str) -> None:
     assert prose.as_on_github(text) == expected
 
 
+@pytest.mark.parametrize(
+    "latex", [r"\overline{(1-\lambda) p + \lambda r}", r"\underline{ab}", r"\frac{\overline{p q}}{2}"]
+)
+def test_a_bar_over_several_letters_is_refused(latex: str) -> None:
+    """Chromium draws it over one of them, which is another equation."""
+    pytest.importorskip("latex2mathml")
+    from tools.site.mathml import mathml_of  # needs latex2mathml
+
+    with pytest.raises(ValueError, match="written out"):
+        mathml_of(latex, block=True)
+
+
+@pytest.mark.parametrize(
+    "latex", [r"\overline{p}", r"\overline{p_k}", r"\overline{V}_i", r"\bar x", r"\frac1N \sum_k p_k"]
+)
+def test_a_bar_over_one_letter_is_drawn(latex: str) -> None:
+    pytest.importorskip("latex2mathml")
+    from tools.site.mathml import mathml_of  # needs latex2mathml
+
+    assert mathml_of(latex, block=False).startswith("<math")
+
+
 def test_links_are_led_to_copies_in_the_site() -> None:
     assert (
         places.led("[a](../../examples/keras_fit.py)", "tutorials/03.md")

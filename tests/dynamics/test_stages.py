@@ -74,6 +74,80 @@ def test_a_falling_signal_never_grows():
     assert stages.signal_growth_end.reason == "the signal never grows"
 
 
+@pytest.mark.parametrize("rise", [0.0001, 0.05, 0.3])
+def test_a_signal_that_stays_small_is_not_learned(rise):
+    (stages,) = detect_stages(planted(rise=rise))
+    assert not any(getattr(stages, name).found for name in BOUNDARIES)
+    assert "below 0.5" in stages.signal_growth_end.reason
+
+
+def test_a_signal_of_order_one_is_learned():
+    (stages,) = detect_stages(planted(rise=0.8))
+    assert stages.signal_growth_end.step == pytest.approx(30, rel=0.06)
+
+
+def test_a_signal_that_dies_is_not_learned():
+    t = planted()
+    t.values["signal_margin"][:, 0] *= 1 / (1 + (STEPS / 1_000.0) ** 2)
+    (stages,) = detect_stages(t)
+    assert not stages.signal_growth_end.found
+    assert "dies" in stages.signal_growth_end.reason
+
+
+def test_a_signal_that_falls_by_half_is_learned():
+    """As it does for delta > alpha, from its plateau to the maximum of the margin on all examples."""
+    t = planted()
+    t.values["signal_margin"][:, 0] *= 1 - 0.5 * STEPS / STEPS[-1]
+    (stages,) = detect_stages(t)
+    assert stages.signal_growth_end.step == pytest.approx(30, rel=0.06)
+
+
+def test_filters_of_the_wrong_sign_that_die_first_are_not_the_growth():
+    """Their end raises the signal at once, faster than growth does, which sets in later."""
+    t = planted()
+    grown = 4 / (1 + (200 / np.maximum(STEPS, 1e-9)) ** 4)
+    t.values["signal_margin"][:, 0] = 0.1 * (1 - np.exp(-2 * STEPS)) + grown
+    (stages,) = detect_stages(t)
+    assert 150 < stages.signal_growth_end.step < 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_steps"),
+    [
+        ({"n_train": 4, "n_filters": 4, "radius_ratio": 2.4}, 300),
+        ({"n_train": 4, "n_filters": 4, "radius_ratio": 2.05}, 300),
+        ({"n_train": 4, "n_filters": 96, "radius_ratio": 2.4}, 300),
+        ({"n_train": 4, "n_filters": 96, "radius_ratio": 2.4, "activation_power": 2.0}, 300),
+    ],
+)
+def test_a_signal_that_is_predicted_to_die_is_not_learned(changes, n_steps):
+    run = simulate(replace(PRESETS["theorem"], **changes), seeds=range(4), n_steps=n_steps, n_test=20)
+    for stages in detect_stages(run):
+        assert not stages.signal_growth_end.found
+
+
+def test_a_plateau_near_extinction_is_learned():
+    setting = replace(PRESETS["theorem"], n_train=4, n_filters=4, radius_ratio=1.85)
+    run = simulate(setting, seeds=range(3), n_steps=3000, n_test=20)
+    steps = [stages.signal_growth_end.step for stages in detect_stages(run)]
+    assert steps == pytest.approx([218.6, 66.5, 136.1], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("seed", "changes"),
+    [(3, {}), (0, {"n_train": 10, "n_filters": 8}), (0, {"n_train": 1, "n_filters": 2}), (1, {"radius_ratio": 1.5874})],
+)
+def test_a_run_that_has_only_begun_has_not_ended_stage_one(seed, changes):
+    """The first records of a run, as the page in the browser reads them while it trains."""
+    run = simulate(replace(PRESETS["theorem"], **changes), seeds=[seed], n_steps=400, n_test=20)
+    (end,) = detect_stages(run)
+    for n in range(8, len(run.steps)):
+        first = Trajectory(run.steps[:n], {k: v[:n] for k, v in run.values.items()}, run.outcomes)
+        (so_far,) = detect_stages(first)
+        if so_far.signal_growth_end.found:
+            assert so_far.signal_growth_end.step == pytest.approx(end.signal_growth_end.step, rel=0.2)
+
+
 def test_training_that_never_resists_has_no_end():
     t = planted()
     t.values["robust_error/train"][:] = 0.1

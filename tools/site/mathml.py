@@ -15,6 +15,8 @@ BOLD_ONE = "\U0001d7cf"
 """Of an indicator function. Browsers know no attribute for bold."""
 BEHIND_BIG = {"\\{": "{", "\\}": "}", "\\|": "\u2016"}
 """Delimiters that latex2mathml 3.81 leaves as they are written behind `\\big` and its like."""
+BAR = "\u2015"
+"""Of \\overline and \\underline; Chromium draws it as wide as one letter, however many it belongs to."""
 BELOW = ("max", "min")
 """Operators whose subscript stands below them in an equation of its own line."""
 
@@ -46,9 +48,19 @@ def mathml_of(latex: str, *, block: bool) -> str:
             raise ValueError(f"expected LaTeX that latex2mathml knows, got {text} in {latex!r}")
         elif text == "1" and element.get("mathvariant") == "bold":
             element.text = BOLD_ONE
+        elif element.tag.endswith(("}mover", "}munder")) and element[1].text == BAR and not _is_one(element[0]):
+            wanted = "a sum that is written out: a browser does not stretch a bar over several letters"
+            raise ValueError(f"expected {wanted}, got {latex!r}")
         if block and element.tag.endswith("}msub") and element[0].text in BELOW:
             element.tag = element.tag.replace("msub", "munder")
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _is_one(element: ElementTree.Element) -> bool:
+    """Whether a MathML element is a single letter, number or sign, perhaps in braces or with a subscript."""
+    while element.tag.endswith("}mrow") and len(element) == 1:
+        element = element[0]
+    return not element.tag.endswith("}mrow")
 
 
 def typeset(page: str, where: str) -> str:

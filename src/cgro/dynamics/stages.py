@@ -20,6 +20,10 @@ from cgro.trajectory import Trajectory
 FEWEST_RECORDS = 8
 """Of a trajectory whose stages can be read. A choice: derivatives and a half-maximum need a few points each."""
 MIN_GAIN = 0.5  # of mean V since stage I: Theta(1) growth, read as half a unit of margin
+MIN_SIGNAL = 0.5  # of alpha^q U where stage I ends: order 1, read as half a unit of margin too
+# Of alpha^q U at the end of stage I that is left at the last record; a choice. For delta > alpha the theory leaves half
+# of the plateau or more, and nothing where the signal dies.
+MIN_KEPT = 0.25
 # A curve that rises, and perhaps settles a little lower, varies by at most twice its range; a shuffled one, many times.
 MAX_VARIATION = 3.0
 
@@ -97,10 +101,12 @@ BOUNDARIES = ("signal_growth_end", "memorization_start", "memorization_end")
 def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
     """The three stages of adversarial training, by half-maximum rules that have nothing to tune.
 
-    With s = d(alpha^q U)/dt and n = d(mean_i V_i)/dt: stage I ends where s falls below half its maximum after its peak;
-    memorization starts at the first later step with n at half its maximum or above; it ends where robust training
-    accuracy is 100% from then on. The last two also need mean V to have gained at least 0.5 since stage I. A boundary
-    is interpolated in the logarithm of the step, so it is no finer than the records. It says nothing about causes.
+    With s = d(alpha^q U)/dt and n = d(mean_i V_i)/dt: stage I ends where s falls below half its maximum after its peak,
+    if alpha^q U is at least 0.5 there, and a quarter of it is left at the last record; else the signal was not learned,
+    or died. Memorization starts at the first later step with n at half its maximum or above; it ends where robust
+    training accuracy is 100% from then on. The last two also need mean V to have gained at least 0.5 since stage I. A
+    boundary is interpolated in the logarithm of the step, so it is no finer than the records. It says nothing about
+    causes.
 
     Args:
         trajectory: with `signal_margin` (R, S), `noise_learned` (R, S, N) and `robust_error/train` (R, S).
@@ -157,15 +163,42 @@ def _unreadable(curve: Array, name: str) -> str:
 def _growth_end(t: Array, rate: Array, signal: Array) -> Boundary:
     if signal.max() <= signal[0]:
         return Boundary(None, "the signal never grows")
-    # From the peak on, as the rate also lies below half its maximum at the start, before growth sets in.
-    peak = int(rate.argmax())
-    below = np.flatnonzero(rate[peak:] < rate[peak] / 2)
-    if not len(below):
-        return Boundary(None, "signal growth never falls below half its peak: train longer")
-    step = _crossing(t, rate, peak + int(below[0]), rate[peak] / 2)
+    if signal.max() < MIN_SIGNAL:
+        return Boundary(
+            None, f"the signal stays below {MIN_SIGNAL} (alpha^q U at most {signal.max():.3g}): not learned"
+        )
+    halved = _halved_at_order_one(t, rate, signal)
+    if isinstance(halved, str):
+        return Boundary(None, halved)
+    peak, step = halved
     reached = np.interp(step, t, signal)
+    if signal[-1] < MIN_KEPT * reached:
+        died = f"of alpha^q U = {reached:.3g} at step {step:.0f} only {signal[-1]:.3g} is left: the signal dies"
+        return Boundary(None, died)
     reason = f"signal growth peaks at step {t[peak]:.0f} and has halved here, at alpha^q U = {reached:.3g}"
     return Boundary(step, reason)
+
+
+def _halved_at_order_one(t: Array, rate: Array, signal: Array) -> tuple[int, float] | str:
+    """The peak of the growth that takes the signal to order 1, and the step at which it has halved; or why not.
+
+    U = sum_r sign(u_r) |u_r|^q also rises where filters of the wrong sign die, within the first steps and at times
+    faster than ever after. A peak that has halved below order 1 is passed over.
+    """
+    start = 0
+    while start < len(t):
+        # From the peak on, as the rate also lies below half its maximum at the start, before growth sets in.
+        peak = start + int(rate[start:].argmax())
+        if rate[peak] <= 0:
+            break
+        below = np.flatnonzero(rate[peak:] < rate[peak] / 2)
+        if not len(below):
+            return "signal growth never falls below half its peak: train longer"
+        start = peak + int(below[0])
+        step = _crossing(t, rate, start, rate[peak] / 2)
+        if np.interp(step, t, signal) >= MIN_SIGNAL:
+            return peak, step
+    return f"signal growth ends below {MIN_SIGNAL}: not learned"
 
 
 def _memorization_start(t: Array, rate: Array, after: float) -> Boundary:

@@ -73,7 +73,7 @@ def phase_map(path: Path, points: Sequence[Point], lines: Boundaries) -> Path:
         axes.plot(ratios, lines.clean, color=MARK, linestyle="--", label="predicted: noise is learned first above")
         axes.plot(ratios, fit, color=MARK, label="predicted: memory fits above")
         top = float(np.interp(lines.threshold, ratios, lines.clean))
-        axes.plot([lines.threshold] * 2, [lowest, top], color=MARK, linestyle=":", label=r"signal alone: $1/\sqrt{2}$")
+        axes.plot([lines.threshold] * 2, [lowest, top], color=MARK, linestyle=":", label="signal alone: 1/√2")
         for phase, (words, color, marker) in NAMES.items():
             of_phase = [point for point in points if point.phase == phase]
             if not of_phase:
