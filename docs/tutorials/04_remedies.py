@@ -71,7 +71,7 @@ for name in list(table)[1:]:
 # ## The command that does it properly
 #
 # A plan names remedies by their options; every remedy gets the same number of gradient passes, the time is estimated
-# first, and one page says per remedy `helps`, `only fits less`, `costs clean accuracy`, or that the seeds do not
+# first, and one page says per remedy `helps`, `only fits less`, `harms`, or that the seeds do not
 # decide it ([compare.md](../compare.md)).
 
 # %%

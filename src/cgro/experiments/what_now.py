@@ -24,7 +24,11 @@ from cgro.results import CompareSummary, RemedyRecord
 from cgro.results.reading import read_summary
 from cgro.runs import Json, dump_json, write_atomic
 
-DATA = {"cifar10": "CIFAR-10 (JPEG mirror)", "mnist": "MNIST"}
+DATA = {
+    "cifar10": "CIFAR-10 (JPEG mirror)",
+    "cifar10-rest": "CIFAR-10 (JPEG mirror), the other remedies",
+    "mnist": "MNIST",
+}
 """Name of a comparison -> title, in the order of the page."""
 BEGIN = "<!-- table: python -m cgro.experiments.what_now -->"
 END = "<!-- end of table -->"

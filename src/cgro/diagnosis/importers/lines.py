@@ -138,12 +138,12 @@ class _Said:
             self.weights = weights
 
 
-def parse_line(body: str, *, labelled: bool = False, weights: tuple[str, ...] = ()) -> Line:
+def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = ()) -> Line:
     """Read a line.
 
     Args:
         body: without what logging puts before it.
-        labelled: whether clean or robust before the epoch is said of the values, and not of the run.
+        labeled: whether clean or robust before the epoch is said of the values, and not of the run.
         weights: what an earlier line said of the network, see `Line.weights`.
 
     Returns:
@@ -168,7 +168,7 @@ def parse_line(body: str, *, labelled: bool = False, weights: tuple[str, ...] = 
         if len(epochs) > 1:
             found.doubt = found.doubt or f"a line names two epochs, {epochs[0]} and {epochs[1]}; leave one"
         if not found.values:
-            _leave_epoch(said, found, labelled=labelled)
+            _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
     if not any(map(_is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
@@ -219,13 +219,13 @@ def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
     return text[: match.start()], list(dict.fromkeys(int(one[1]) for one in matches)), text[match.end() :]
 
 
-def _leave_epoch(said: _Said, line: Line, *, labelled: bool) -> None:
+def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
     words = _words(said.header)
     if parts_of(words):
         return
     line.labels = kinds_of(words)
-    if "robust" in line.labels and not labelled:
+    if "robust" in line.labels and not labeled:
         said.header = ""
 
 

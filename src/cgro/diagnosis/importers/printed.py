@@ -133,9 +133,9 @@ class Printed:
             BadRequest: a held-out number that is printed twice an epoch, counts of an unknown total, lines about an
                 attack where no number is robust; see `curves_of`.
         """
-        found = _read(text, labelled=False)
+        found = _read(text, labeled=False)
         if len(found.labels) > 1:  # some lines begin with clean and some with robust: they name what the values are
-            found = _read(text, labelled=True)
+            found = _read(text, labeled=True)
         if found.doubt:
             raise refusal(text.source, found.doubt)
         remarks = said_of_itself(found.settings)
@@ -154,7 +154,7 @@ class Printed:
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
 
 
-def _read(text: Text, *, labelled: bool) -> _Printed:
+def _read(text: Text, *, labeled: bool) -> _Printed:
     found = _Printed()
     weights: tuple[str, ...] = ()
     for line in text.lines:
@@ -164,10 +164,10 @@ def _read(text: Text, *, labelled: bool) -> _Printed:
             found.settings |= settings
             continue
         found.is_mart = found.is_mart or _PROGRESS.match(body) is not None
-        said = parse_line(body, labelled=labelled)
+        said = parse_line(body, labeled=labeled)
         block = found.blocks[-1]
         if said.epoch is None and weights and block.fresh.keys().isdisjoint(name for name, _ in said.values):
-            said = parse_line(body, labelled=labelled, weights=weights)
+            said = parse_line(body, labeled=labeled, weights=weights)
         weights = _weights_below(body, said, weights)
         found.labels |= said.labels
         found.doubt = found.doubt or said.doubt
