@@ -74,15 +74,15 @@ def full_ball() -> None:
                     linestyle=style,
                     marker="o",
                     markersize=4,
-                    label=f"attack in training: {label}; {part}",
+                    label=f"{label}; {part}",
                 )
             right.plot(x, [np.mean(c["noise_learned"]) for c in mine], color=color, marker="o", markersize=4,
-                       label=f"attack in training: {label}")  # fmt: skip
-        left.axvline(SIGNAL_THRESHOLD, color=MARK, linestyle=":", label=r"predicted: signal alone, $1/\sqrt{2}$")
+                       label=label)  # fmt: skip
+        left.axvline(SIGNAL_THRESHOLD, color=MARK, linestyle=":", label="predicted: signal alone, 1/√2")
         left.set(xlabel="radius / signal strength", ylabel="error under the full l2 ball (%)", ylim=(-3, 103))
         right.set(xlabel="radius / signal strength", ylabel=r"noise learned, mean $V_i$")
-        left.legend(fontsize=7, handlelength=4)
-        right.legend(fontsize=7)
+        left.legend(fontsize=7, handlelength=4, title="attack in training", title_fontsize=7)
+        right.legend(fontsize=7, title="attack in training", title_fontsize=7)
 
 
 def full_ball_phases() -> None:

@@ -162,7 +162,8 @@ def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", visible=False)
     axes.set_title("left of 1: fewer examples are memorized")
-    axes.legend(loc="upper left", fontsize=8)
+    # As the other panel's, below the axes: in them it would lie over the first rows.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8)
 
 
 def courses_figure(
