@@ -53,9 +53,18 @@ def test_class_names_that_are_long_numbers() -> None:
         (np.arange(40, dtype=np.uint8).reshape(-1, 1, 1) % 3 > 0, 1 / 255),
         (np.linspace(0, 1 / 255, 40, dtype=np.float32).reshape(-1, 1, 1), 1 / 255),
         (np.linspace(0.5, 0.51, 40, dtype=np.float32).reshape(-1, 1, 1), 0.01),
+        (np.arange(40, dtype=np.uint8).reshape(-1, 1, 1) % 17, 16 / 255),
+        (np.linspace(0, 16 / 255, 40, dtype=np.float32).reshape(-1, 1, 1), 16 / 255),
         (np.linspace(0.4, 0.6, 40, dtype=np.float32).reshape(-1, 1, 1), None),
     ],
-    ids=["bytes of 0 and 1", "divided twice", "nearly constant", "of low contrast"],
+    ids=[
+        "bytes of 0 and 1",
+        "divided twice",
+        "nearly constant",
+        "bytes of 4 bits",
+        "of 4 bits by 255",
+        "of low contrast",
+    ],
 )
 def test_little_of_the_range_of_the_pixels_is_said(tmp_path: Path, x: np.ndarray, share: float | None) -> None:
     if x.dtype == bool:

@@ -20,9 +20,9 @@ N_TEST_WITHOUT_OFFICIAL = 0.2
 """Share held out for testing where a source has no official test part; the cut is the same for every seed."""
 NOT_IN_TASK = -9
 """Stands for the label of an example whose class the task leaves out."""
-LITTLE_OF_THE_RANGE = 0.02
-"""Share of [0, 1] below which the scale of the pixels is doubted. A choice: 1/255 is 0.4%, and photographs that are
-all darker than 5 of 255 are not to be expected."""
+LITTLE_OF_THE_RANGE = 0.1
+"""Share of [0, 1] below which the scale of the pixels is doubted. A choice: bytes of 0 and 1 take 0.4% of it and those
+of 4 bits 6%; photographs that are all darker than 25 of 255 are not to be expected."""
 N_LOOKED_AT = 64
 """Images of a set that is streamed whose range is looked at."""
 LONGEST_NUMBER = 18
@@ -283,7 +283,8 @@ def _remarks(name: str, train: Split) -> list[str]:
     if high - low < LITTLE_OF_THE_RANGE:
         return [
             f"{shown(name)}: the pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; were "
-            "they 0 and 1, or divided by 255 twice? Against a radius meant for [0, 1] no network can be robust"
+            "they of fewer bits (0 and 1, 0 to 16), or divided by 255 twice? Against a radius meant for [0, 1] no "
+            "network can be robust"
         ]
     return []
 

@@ -24,6 +24,20 @@ def test_two_files_are_asked_for_by_name(tmp_path: Path) -> None:
     refused(lambda: read_curves(tmp_path), "a.csv", "b.log", "name one")
 
 
+def test_more_files_than_are_tried_are_not_called_without_curves(tmp_path: Path) -> None:
+    """Planted: the first 30 were tried, and the log among them was said to be the only one."""
+    for k in range(35):
+        (tmp_path / f"b{k:02d}.txt").write_text("nothing here\n")
+    (tmp_path / "a_old.log").write_text(plain())
+    (tmp_path / "z_train.log").write_text(plain())
+    refused(lambda: read_curves(tmp_path), "at most 30 files that may be logs, got 37", "name the log")
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "z.log").write_text(plain())
+    for k in range(29):
+        (tmp_path / "only" / f"b{k:02d}.txt").write_text("nothing here\n")
+    assert read_curves(tmp_path / "only")
+
+
 def test_a_log_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing\n")
     (tmp_path / "metrics.csv").write_text("epoch,loss\n1,2\n")

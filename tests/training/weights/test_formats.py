@@ -126,6 +126,46 @@ def test_shards_are_one_file(tmp_path: Path, suffix: str) -> None:
         refused(lambda: entries_of(index), words)
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_of_each_shard_what_the_index_has_there_is_taken(tmp_path: Path, suffix: str) -> None:
+    """Planted: a tensor that lay in a later shard as well was taken from there, and nothing was said."""
+    save = save_file if suffix == "safetensors" else torch.save
+    names = [f"model-0000{k}-of-00002.{suffix}" for k in (1, 2)]
+    save({"a": torch.arange(3.0), "b": -torch.ones(2)}, tmp_path / names[0])
+    save({"a": -torch.ones(3), "b": torch.arange(2.0), "c": torch.zeros(1)}, tmp_path / names[1])
+    index = tmp_path / f"model.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "b": names[1]}}))
+    assert {key: value.tolist() for key, value in read_weights(index).items()} == {"a": [0, 1, 2], "b": [0, 1]}
+    index.write_text(json.dumps({"weight_map": {"a": names[0], "c": names[0]}}))
+    refused(lambda: entries_of(index), "none of c")
+
+
+def test_a_shard_with_several_sets_is_refused(tmp_path: Path) -> None:
+    """Planted: they were merged, and the last one won."""
+    torch.save({"raw": {"a": torch.zeros(1)}, "ema": {"a": torch.ones(1)}}, tmp_path / "x.bin")
+    index = tmp_path / "model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "x.bin"}}))
+    refused(lambda: entries_of(index), "x.bin", "several: raw, ema")
+
+
+@pytest.mark.parametrize(
+    "where", ["optimizer.exp_avg", "optim.momentum_buffer", "exp_avg_sq", "optimizer_states.state", "opt_state"]
+)
+def test_what_an_optimizer_keeps_by_names_of_weights_are_no_weights(tmp_path: Path, where: str) -> None:
+    """Planted: a file with nothing but this was loaded as the network."""
+    state = {"a.weight": torch.zeros(2), "a.bias": torch.zeros(1)}
+    for name in reversed(where.split(".")):
+        state = {name: state}
+    refused(
+        lambda: entries_of(saved(tmp_path / "x.pt", state)), "expected a state dict of tensors", where.split(".")[0]
+    )
+    both = {"model": {"a.weight": torch.ones(2), "a.bias": torch.ones(1)}, **state}
+    assert list(entries_of(saved(tmp_path / "y.pt", both))) == ["model"]
+    # A part of a network may be called so as well.
+    network = {"optimizer.weight": torch.ones(2), "momentum.bias": torch.ones(1)}
+    assert read_weights(saved(tmp_path / "z.pt", network)).keys() == network.keys()
+
+
 def test_a_shard_alone_names_its_index(tmp_path: Path) -> None:
     names = [f"model-0000{k}-of-00002.safetensors" for k in (1, 2)]
     for name in names:

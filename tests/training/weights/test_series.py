@@ -53,11 +53,14 @@ def test_the_epoch_is_the_number_that_runs(tmp_path: Path, what: str) -> None:
         (["a.pt", "b.pt"], ["numbers of epochs", "name one file"]),
         (["best.pt", "last.pt"], ["name one file"]),
         (["acc_50.pt", "acc_51.pt"], ["one whole number"]),
+        (["resnet-18.pt", "resnet-34.pt", "resnet-50.pt"], ["one whole number"]),
+        (["fold_0.pt", "fold_1.pt"], ["one whole number"]),
+        (["width_8.pt", "width_16.pt"], ["one whole number"]),
         (["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"], ["model.safetensors.index.json"]),
         (["x.txt"], ["checkpoints"]),
         ([], ["nothing"]),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_names_that_do_not_say_which_are_refused(tmp_path: Path, names: list[str], words: list[str]) -> None:
     for name in names:

@@ -11,7 +11,8 @@ _LOGS = (".csv", ".log")
 """A file of such a name is a log, or should be."""
 _EVENTS = "tfevents"
 MOST_FILES = 30
-"""Files of a folder that are tried. A choice: a training leaves a few."""
+"""Files of a folder that are tried; of more none is, since what is not tried could be the log. A choice: a training
+leaves a few."""
 
 
 def log_in(folder: Path, read: Callable[[Path], object]) -> Path | None:
@@ -25,17 +26,21 @@ def log_in(folder: Path, read: Callable[[Path], object]) -> Path | None:
         None where no file can be read.
 
     Raises:
-        BadRequest: several can be read (names them); or none, and one is surely a log: why not.
+        BadRequest: several can be read (names them), or more might than are tried; or none, and one is surely a log:
+            why not.
     """
     found: list[Path] = []
-    for name in sorted(os.listdir(folder))[: 100 * MOST_FILES]:
+    for name in sorted(os.listdir(folder)):
         path = folder / name
         if path.is_file() and (name.lower().endswith(_SUFFIXES) or _EVENTS in name):
             found.append(path)
     readable: list[Path] = []
     names: list[str] = []
     refusals: list[BadRequest] = []
-    for path in found[:MOST_FILES]:
+    if len(found) > MOST_FILES:
+        expected = f"a folder with at most {MOST_FILES} files that may be logs"
+        raise bad(str(folder), expected=expected, got=len(found), remedy="name the log")
+    for path in found:
         try:
             read(path)
         except BadRequest as refused:

@@ -31,6 +31,10 @@ Entries = dict[str, dict[str, Tensor]]
 """Name of an entry -> state dict. The name of the whole file is "", of a nested entry its path, such as ema.module."""
 MODEL = "model/"
 OPTIMIZER = "optimizer/"
+OF_AN_OPTIMIZER = re.compile(
+    r"optim(izer)?s?(_state(s|_dict)?)?|opt_state|(max_)?exp_avg(_sq)?s?|momentum_buffers?|square_avg"
+)
+"""Keys below which tensors by the names of weights are no weights: what an optimizer keeps of each."""
 EXTENSION = "extension/"
 """What the names of the tensors of a checkpoint of ours begin with."""
 MOST_PICKLE = 16 << 20
@@ -243,8 +247,13 @@ def _read_shards(path: Path) -> Entries:
     for name in sorted(set(map(str, places.values()))):
         if Path(name).name != name or name == path.name:
             raise bad(str(path), expected="names of files beside it", got=name)
-        for entry in _shard(path.parent / name).values():
-            tensors |= entry
+        shard = path.parent / name
+        entries = _shard(shard)
+        if len(entries) != 1:
+            raise bad(str(shard), expected="one set of tensors, as a shard has", got=f"several: {listed(entries, 3)}")
+        (entry,) = entries.values()
+        # What the index has elsewhere may be older here.
+        tensors |= {key: tensor for key, tensor in entry.items() if str(places.get(key)) == name}
     missing = [key for key in places if key not in tensors]
     if missing:
         raise bad(str(path), expected="all tensors of its index in its files", got=f"none of {listed(missing, 3)}")
@@ -307,7 +316,7 @@ def _collect(value: object, names: tuple[str, ...], found: Entries, seen: set[in
         return
     n_before = len(found)
     for key, entry in value.items():
-        if isinstance(key, str):
+        if isinstance(key, str) and not OF_AN_OPTIMIZER.fullmatch(key):
             _collect(entry, (*names, key), found, seen, path)
     tensors = {key: entry for key, entry in value.items() if isinstance(key, str) and isinstance(entry, Tensor)}
     if len(found) == n_before and 2 * len(tensors) > len(value):  # a state dict with an epoch or an empty state in it
