@@ -49,6 +49,8 @@ KINDS = {
     "a zip archive": (lambda: zipped("model.pth"), "unpack"),
     "an .npz of numpy": (arrays, "safetensors"),
     "HDF5": (lambda: b"\x89HDF\r\n\x1a\n", "PyTorch"),
+    "a text": (lambda: b"Epoch 1 | test acc 80.1\nEpoch 2 | test acc 81.0\n", "cgro diagnose"),
+    "a text ": (lambda: ("epoch,gr\u00f6\u00dfe\n" + 5000 * "1,\u00e4").encode(), "cgro diagnose"),
     "TorchScript": (scripted, "torch.jit.load(FILE).state_dict()"),
 }
 
@@ -60,7 +62,7 @@ def test_what_it_is_and_what_to_do(tmp_path: Path, what: str, suffix: str) -> No
     write, remedy = KINDS[what]
     path = tmp_path / f"x{suffix}"
     path.write_bytes(write())
-    refused(lambda: entries_of(path), what, remedy)
+    refused(lambda: entries_of(path), what.strip(), remedy)
 
 
 def test_weights_are_not_foreign(tmp_path: Path) -> None:

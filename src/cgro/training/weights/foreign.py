@@ -48,7 +48,20 @@ def foreign_kind(file: IO[bytes]) -> tuple[str, str] | None:
         return "a tar archive", "unpack it"
     if start.startswith(b"PK") and zipfile.is_zipfile(file):
         return _archive_kind(file)
+    if _is_text(start):
+        return "a text", "cgro diagnose reads logs and tables"
     return None
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether a file begins as a text does; one of torch.save never does."""
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 3:  # not just a letter that is cut
+            return False
+        text = start[: error.start].decode()
+    return "\n" in text and all(character.isprintable() or character in "\t\r\n\x1b" for character in text)
 
 
 def _archive_kind(file: IO[bytes]) -> tuple[str, str] | None:
