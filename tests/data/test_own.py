@@ -233,9 +233,10 @@ def test_the_advice_on_a_type_loses_no_value(tmp_path: Path, x: np.ndarray, type
         (np.where(np.arange(12)[:, None, None, None] == 7, np.inf, 0.5) * np.ones((12, 3, 6, 5)), "first in image 7"),
         (PIXELS / 127.5 - 1, "x \\+ 1"),
         (PIXELS / 255 * (1 + 3e-6), "clip"),
+        (PIXELS / 255 * (1 + 1e-12), r"values in \[0, 1\], got \[.*, 1\.0*1\]; rounding .*clip"),
         (PIXELS / 1.0, "value of white, 255"),
     ],
-    ids=["infinite", "normalized", "rounded", "bytes as floats"],
+    ids=["infinite", "normalized", "rounded", "in the last bits", "bytes as floats"],
 )
 def test_the_advice_on_a_range_fits_it(tmp_path: Path, x: np.ndarray, words: str) -> None:
     load_refused(words, saved(tmp_path / "own.npz", x=x, y=LABELS))

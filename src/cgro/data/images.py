@@ -186,7 +186,8 @@ class Images:
         return image
 
     def _damaged(self, row: int, error: Exception) -> BadRequest:
-        line = one_line(str(error), 120)
+        # Pillow names the bytes by their place in memory.
+        line = one_line(re.sub(r" <_io\.\w+ object at 0x[0-9a-f]+>", "", str(error)), 120)
         return bad(self.name_of(row), expected="a " + " or ".join(FORMATS), got=f"a damaged or other file ({line})")
 
     def decode(self, row: int) -> np.ndarray:

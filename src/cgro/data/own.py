@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cgro import writing
-from cgro._check import bad, listed
+from cgro._check import apart, bad, listed
 from cgro.data.raw import Part, Raw, shown
 from cgro.reading import read_bytes, read_npz
 from cgro.trust import current_folder, one_line_if_it_fails, resolve
@@ -148,10 +148,11 @@ def _pixels(x: np.ndarray, layout: str, what: str) -> np.ndarray:
             remedy="leave these images out, or mend them",
         )
     if x.size and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+        first, last, least, largest = apart(0.0, 1.0, float(x.min()), float(x.max()), digits=9)
         raise bad(
             what,
-            expected="values in [0, 1]",
-            got=f"[{x.min():.9g}, {x.max():.9g}]",
+            expected=f"values in [{first}, {last}]",
+            got=f"[{least}, {largest}]",
             remedy=_scaling(float(x.min()), float(x.max())),
         )
     return np.ascontiguousarray(x, dtype=np.float32)
