@@ -171,7 +171,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
             _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
-    if not any(map(_is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
+    if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
     if not found.values and weights_of(text) == said.weights:
         found.weights = said.weights
@@ -249,13 +249,29 @@ def weights_of(text: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=10_000)
-def _is_error(name: str) -> bool:
+def is_error(name: str) -> bool:
+    """Whether a name is that of an error or accuracy, of which one or that one cannot say.
+
+    Args:
+        name: of a value in a line.
+
+    Returns:
+        True if so.
+    """
     meaning = meaning_of(name)
     return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
 
 
 @functools.lru_cache(maxsize=10_000)
-def _is_held_out(name: str) -> bool:
+def is_held_out(name: str) -> bool:
+    """Whether a name is that of an error on data that are not trained on.
+
+    Args:
+        name: of a value in a line.
+
+    Returns:
+        True if so.
+    """
     meaning = meaning_of(name)
     return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
 
@@ -286,7 +302,7 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
         name = _name(raw, said)
         follows = bool(name) and "," not in match[1]
         if name and "," in match[1]:
-            if _is_error(name):
+            if is_error(name):
                 line.doubt = line.doubt or _comma(name, match[0])
             continue
         if name:
@@ -330,9 +346,9 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
         return
     elif is_other_number(raw, match, after, value):
         return
-    elif _is_held_out(name):
+    elif is_held_out(name):
         found[-1] = (f"{name} (first of {SEVERAL})", value)
-    if _is_held_out(name):
+    if is_held_out(name):
         found.append((f"{name} (second of {SEVERAL})", _text_of(match)))
 
 

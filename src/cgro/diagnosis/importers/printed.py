@@ -1,17 +1,15 @@
 """What a program printed: lines that name an epoch and numbers, as `Test: Accuracy: 8000/10000 (80%)`."""
 
-import functools
 import itertools
 import re
 from dataclasses import dataclass, field
 
 from cgro._check import listed, one_line
-from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import Line, parse_line
+from cgro.diagnosis.importers.lines import Line, is_error, is_held_out, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -55,7 +53,7 @@ class _Block:
     def take(self, line: Line) -> None:
         """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
         for name, value in line.values:
-            held_out = _is_held_out(name) or name in _OF_TEST
+            held_out = is_held_out(name) or name in _OF_TEST
             if held_out and line.is_bar:
                 self.in_bars.add(name)
                 continue
@@ -114,7 +112,7 @@ class Printed:
                 continue
             said = parse_line(without_prefix(line))
             epoch = epoch or said.epoch is not None
-            value = value or bool(said.doubt) or any(_is_error(name) for name, _ in said.values)
+            value = value or bool(said.doubt) or any(is_error(name) for name, _ in said.values)
             if epoch and value:
                 return 0.7
         return 0.0
@@ -217,19 +215,7 @@ def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
 
 
 def _held_out(block: _Block) -> set[str]:
-    return {name for name in block.values if _is_error(name) and "train" not in words_of(name)}
-
-
-@functools.lru_cache(maxsize=10_000)
-def _is_error(name: str) -> bool:
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _is_held_out(name: str) -> bool:
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
+    return {name for name in block.values if is_error(name) and "train" not in words_of(name)}
 
 
 def _require_single(found: _Printed, source: str) -> None:
@@ -253,7 +239,7 @@ def _require_lines(found: _Printed, source: str) -> None:
     for block in found.blocks:
         in_bars |= block.in_bars
         in_lines |= block.values.keys()
-    if in_bars and not any(map(_is_held_out, in_lines)):
+    if in_bars and not any(map(is_held_out, in_lines)):
         text = (
             f"{min(in_bars)!r} stands in progress bars alone, which show the value of an earlier epoch until it is "
             "measured again; write the values of each epoch into a file, as CSVLogger does"
@@ -298,9 +284,9 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
         meaning = meaning_of(name)
         if isinstance(meaning, Unknown):
             return
-        if isinstance(meaning, Meaning) and _is_held_out(name) and meaning.curve.startswith("robust_"):
+        if isinstance(meaning, Meaning) and is_held_out(name) and meaning.curve.startswith("robust_"):
             return
-    held_out = list(filter(_is_held_out, names))
+    held_out = list(filter(is_held_out, names))
     if not held_out:
         return
     text = (
