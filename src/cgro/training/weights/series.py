@@ -25,7 +25,8 @@ SAYS_EPOCH = re.compile(r"(?:^|[^a-z])(?:epochs?|ep|e)[^a-z0-9]*$")
 SAYS_STEP = re.compile(r"(?:^|[^a-z])(?:iter|iteration|iters|step|steps|global_step|checkpoint|ckpt)[^a-z0-9]*$")
 SAYS_OTHER = re.compile(
     r"(?:(?:acc|accuracy|err|error|loss)|(?:^|[^a-z])(?:score|metric|best|val|top|rob|robust|clean|adv|pgd|aa|prec|"
-    r"precision|seed|lr|eps|epsilon|wd|cifar|v|width|depth|fold|split|beta|gamma|alpha|trial|resnet|wrn|vgg|bs))[^a-z0-9]*$"
+    r"precision|seed|lr|eps|epsilon|wd|cifar|v|width|depth|fold|split|beta|gamma|alpha|trial|resnet|wrn|vgg|bs))"
+    r"[^a-z0-9]*$"
 )
 """How the text before a number ends, in lower case. Words of the field; a choice."""
 NO_EPOCH = frozenset(
