@@ -157,7 +157,7 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
 
     x = images(5)[0] * 0.4
     model = linear_logits(64).eval()
-    with pytest.raises(ValueError, match="outside its own threat model"):
+    with pytest.raises(ValueError, match="inside its own ball and box"):
         survey(model, x, model(x).argmax(1), Leaving(THREAT))
 
 

@@ -117,8 +117,9 @@ def test_every_extension(digits: Dataset, name: str) -> None:
     assert_captured_is_eager(digits, OBJECTIVES["adversarial"], extensions=made)
 
 
-def test_several_extensions_together(digits: Dataset) -> None:
-    names = ("mixup", "label-smoothing:attack=true", "awp:batchnorm=unperturbed", "mlcat-ls", "ema", "swa:start=1")
+@pytest.mark.parametrize("average", ["ema", "swa:start=1"])
+def test_several_extensions_together(digits: Dataset, average: str) -> None:
+    names = ("mixup", "label-smoothing:attack=true", "awp:batchnorm=unperturbed", "mlcat-ls", average)
     assert_captured_is_eager(digits, TRADES(ATTACK), extensions=lambda: [extension_by_name(name) for name in names])
 
 

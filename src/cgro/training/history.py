@@ -66,7 +66,7 @@ class History:
         selected: None before there is one.
 
     Example:
-        >>> history = History(Recipe(epochs=3), guessing=math.log(10))
+        >>> history = History(Recipe(epochs=3), guessing=2.3)
         >>> errors = {"clean_error/validation": 0.1, "robust_error/validation": 0.4}
         >>> history.selects({"epoch": 1, **errors}), history.selects({"epoch": 2, **errors})
         (True, False)

@@ -102,7 +102,7 @@ def test_an_attack_that_leaves_the_ball_is_refused() -> None:
 
 @dataclass(frozen=True)
 class Strays(Attack):
-    """Of others: the last of its points leaves the ball, the box, or neither."""
+    """Of others: its point leaves the ball, the box, or neither."""
 
     leaves: str = ""
 
@@ -113,7 +113,7 @@ class Strays(Attack):
         if self.leaves != "box":
             x = x.clamp(0, 1)
         if self.leaves == "clean moved":
-            evaluator.x += self.threat.radius
+            evaluator.x.add_(self.threat.radius)
         evaluator.update(x, 0)
 
 

@@ -296,8 +296,15 @@ def test_what_fails_in_the_capture_is_searched_as_ever() -> None:
     with capturing_by(Refusing()):
         for k in range(4):
             found = captured(ATTACK, model, k)
-            if found is not None:
-                assert same(found, as_ever(ATTACK, model, k))
+            if found is None:
+                continue
+            expected = as_ever(ATTACK, model, k)
+            if the_search(model).reason:
+                # Called as without capture, which on a CPU drops what is wrong: the last bit of a margin may depend on
+                # the size of the batch.
+                x, y, draws = batch(k)
+                expected = ATTACK.find(model, x, y, generator=draws, until_wrong=True)
+            assert same(found, expected)
     assert the_search(model).reason == "no graphs here"
 
 

@@ -83,7 +83,8 @@ def digits() -> Dataset:
     "extensions",
     [
         (),
-        (EMA(0.9), SWA(batchnorm="averaged")),
+        (EMA(0.9),),
+        (SWA(batchnorm="averaged"),),
         (AWP(),),
         (MLCATWP(n_steps=3),),
         (MLCATLS(), SameClassBoxes()),
