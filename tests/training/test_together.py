@@ -121,7 +121,7 @@ def test_a_training_goes_on_with_another_number_of_processes(tmp_path: Path) -> 
     together.resumed(ALONE, tmp_path)
     for size in (2, 4):
         run_ranks(size, "tests.training.together:resumed", tmp_path)
-    for case in (together.RESUMED, together.FREE):
+    for case in (together.RESUMED, together.EPOCHS_AVERAGED, together.FREE):
         assert together.begin(case, ALONE, tmp_path, cut=False, name="whole").startswith("co")
         order = (tmp_path / "whole.order").read_text()
         weights = load_file(tmp_path / "whole.safetensors")

@@ -253,7 +253,8 @@ def streamed(ranks: Ranks, folder: Path) -> None:
 
 
 CHUNKS = Case("chunks", "trades:beta=2")
-RESUMED = Case("resumed", "trades:beta=2", ("ema:decay=0.9", "swa:start=1"))
+RESUMED = Case("resumed", "trades:beta=2", ("ema:decay=0.9",))
+EPOCHS_AVERAGED = Case("epochs averaged", "trades:beta=2", ("swa:start=1",))
 FREE = Case("resumed free", "free:replays=2")
 HALF = 4
 """Steps before a training is cut: one of the second epoch."""
@@ -307,14 +308,14 @@ def begin(case: Case, ranks: Ranks, folder: Path, *, cut: bool, name: str) -> st
 def cut_in_two(ranks: Ranks, folder: Path) -> None:
     """Begun by these processes, to be resumed by another number."""
     pairs = {(1, 2), (2, 1), (2, 4)}
-    for case in (RESUMED, FREE):
+    for case in (RESUMED, EPOCHS_AVERAGED, FREE):
         for _, then in sorted(pair for pair in pairs if pair[0] == ranks.size):
             assert begin(case, ranks, folder, cut=True, name=f"{case.name} {ranks.size} {then}") == "interrupted 1"
 
 
 def resumed(ranks: Ranks, folder: Path) -> None:
     """Gone on with by these processes."""
-    for case in (RESUMED, FREE):
+    for case in (RESUMED, EPOCHS_AVERAGED, FREE):
         for before in (1, 2, 4):
             name = f"{case.name} {before} {ranks.size}"
             if (folder / name).exists():
