@@ -195,7 +195,9 @@ def test_nothing_is_written_through_a_link_that_leads_out(tmp_path: Path, name: 
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("name", ["figures", "checkpoints", "seed-1", "figures/a.png", "evaluations/deep/more"])
+@pytest.mark.parametrize(
+    "name", ["figures", "checkpoints", "seed-1", "figures/a.png", "evaluations/deep/more", "seed-0/examples.npz"]
+)
 def test_nothing_is_read_through_a_link_that_leads_out(tmp_path: Path, name: str) -> None:
     """Planted: only writing was guarded, and `cgro report` put the pictures behind a link into the page to be sent."""
     run = finished(tmp_path / "run")
@@ -203,6 +205,8 @@ def test_nothing_is_read_through_a_link_that_leads_out(tmp_path: Path, name: str
     private.mkdir()
     link = run.path / name
     link.parent.mkdir(parents=True, exist_ok=True)
+    if name.startswith("seed-0"):
+        (link.parent / folder.LOCK).touch()
     link.symlink_to(private)
     refused(lambda: Run.open(run.path), str(link), "no link out of the run")
     link.unlink()

@@ -193,7 +193,8 @@ class Run:
         run = cls(Path(path))
         if not (run.path / "config.yaml").exists():
             raise bad("RUN", expected="a run directory (with config.yaml)", got=path)
-        folder.check_links(run.path)
+        for part in (run.path, *folder.seed_folders(run.path)):  # a seed with a lock is a run of its own
+            folder.check_links(part)
         run.check_version()
         _ = run.config  # compared with what it was
         if run.finished:
