@@ -5,10 +5,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
-from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.lines import is_error
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.words import Meaning, Unknown, is_step, meaning_of
+from cgro.diagnosis.words import Meaning, is_step, meaning_of
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
@@ -140,7 +140,7 @@ def _below(whole: Json, source: str) -> Table | None:
     found: dict[str, Table] = {}
     for name, value in whole.items():
         table = _under(value, source)
-        if table is not None and any(map(_is_error, _names(table))):
+        if table is not None and any(map(is_error, _names(table))):
             found[str(name)] = table
     if not found:
         return None
@@ -187,9 +187,4 @@ def _names(table: Table) -> list[str]:
 
 
 def _is_evaluation(row: Cells) -> bool:
-    return any(map(_is_error, row))
-
-
-def _is_error(name: str) -> bool:
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
+    return any(map(is_error, row))
