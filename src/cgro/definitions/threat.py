@@ -187,9 +187,10 @@ class ThreatModel:
         """
         if not len(center):
             return torch.ones(0, dtype=torch.bool, device=x.device)
-        size = torch.tensor(self.radius, dtype=torch.float64, device=center.device)
+        # Neither read on the host, where a GPU would wait, nor made there, which a CUDA graph cannot capture.
+        size = center.new_full((), self.radius, dtype=torch.float64)
         if center.numel():
-            size = size + center.abs().max().double()  # not read on the host: a GPU would wait
+            size = size + center.abs().max()
         unit = _EPS32 * size.clamp(min=1e-30)
         # n^(1/p) is the p-norm of a vector of n ones; for p = inf it is 1.
         rounding = unit * center[0].numel() ** (1 / self.p)
