@@ -84,3 +84,75 @@ def test_lowering_leaves_the_module_alone() -> None:
     before = [p.clone() for p in net.parameters()]
     to_layers(net, (1, 2, 2))
     assert all(torch.equal(a, b) and b.dtype == torch.float32 for a, b in zip(before, net.parameters(), strict=True))
+
+
+class Negated(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return -super().forward(x)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class Cosine(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(nn.functional.normalize(x), nn.functional.normalize(self.weight))
+
+
+class Squared(nn.ReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x) ** 2
+
+
+def hooked(hook: object, *, before: bool = False) -> nn.Module:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
+    if before:
+        net.register_forward_pre_hook(hook)
+    else:
+        net[1].register_forward_hook(hook)
+    return net
+
+
+OTHER_FUNCTIONS = {
+    "a chain with a forward": lambda: Negated(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)),
+    "a chain inside": lambda: nn.Sequential(nn.Flatten(), Residual(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))),
+    "a linear layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), Cosine(4, 3)),
+    "a ReLU": lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 4), Squared(), nn.Linear(4, 3)),
+    "a hook": lambda: hooked(lambda module, given, output: 10 * output),
+    "a hook before": lambda: hooked(lambda module, given: ((given[0] - 0.5) / 0.1,), before=True),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FUNCTIONS)
+def test_a_model_that_is_another_function_than_its_modules_is_refused(name: str) -> None:
+    """Their bounds would certify another network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = OTHER_FUNCTIONS[name]().eval()
+    with pytest.raises(BadRequest, match="a forward method of its own or by a hook"):
+        to_layers(net, (1, 2, 2))
+
+
+class Flat(nn.Sequential):
+    """As many people write it: what is its own in the forward pass changes nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_forward_or_a_hook_that_changes_nothing_is_accepted(dtype: torch.dtype) -> None:
+    seen: list[Tensor] = []
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weighed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+        net = Flat(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), weighed).eval().to(dtype)
+    net[1].register_forward_hook(lambda module, given, output: seen.append(output))
+    before = torch.get_rng_state()
+    layers = to_layers(net, (1, 2, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    x = torch.rand(5, 1, 2, 2).to(dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(evaluate(layers, x.flatten(1)).to(dtype), net(x), atol=0.02, rtol=0.02)

@@ -80,7 +80,7 @@ def dense_layer(weight: Tensor, bias: Tensor | None = None) -> Layer:
     """
     rows, cols = torch.nonzero(weight, as_tuple=True)
     if bias is None:
-        bias = torch.zeros(len(weight), dtype=torch.float64)
+        bias = torch.zeros(len(weight), dtype=torch.float64, device=weight.device)
     return sparse_layer(rows, cols, weight[rows, cols], bias, weight.shape[1])
 
 

@@ -1,6 +1,7 @@
 """A torch module as affine layers with ReLU between them."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -14,6 +15,8 @@ _RESHAPING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
 _MODE_DEPENDENT = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)
 _COLUMNS = 512
 """Basis vectors that pass through an affine module at a time."""
+_N_COMPARED = 16
+"""Inputs on which the layers are compared with the module. A choice: one shows a forward pass of another kind."""
 
 
 def to_layers(model: nn.Module, shape: Sequence[int], *, limit: int = DENSE_LIMIT, what: str = "model") -> list[Layer]:
@@ -34,7 +37,8 @@ def to_layers(model: nn.Module, shape: Sequence[int], *, limit: int = DENSE_LIMI
 
     Raises:
         BadRequest: a module that is not affine or ReLU (named), BatchNorm or Dropout in train mode, a layer beyond the
-            size limit, a ReLU without an affine layer before it, outputs that are not flat.
+            size limit, a ReLU without an affine layer before it, outputs that are not flat, a model that computes
+            something else than its modules one after another, by a `forward` of its own or a hook.
 
     Example:
         >>> from cgro.bounds import evaluate
@@ -66,7 +70,45 @@ def to_layers(model: nn.Module, shape: Sequence[int], *, limit: int = DENSE_LIMI
     # A head may have dropped the last axis of (B, 1); of a wider output it would have mixed the examples.
     if not after_affine or len(now) > 1 or layers[-1].n_out != now.numel():
         raise bad(what, expected="an affine last layer with a flat output", got=f"output shape {tuple(now)}")
+    _require_same_function(layers, model, shape, what)
     return layers
+
+
+@torch.no_grad()
+def _require_same_function(layers: Sequence[Layer], model: nn.Module, shape: Sequence[int], what: str) -> None:
+    """Refuse a model that computes something else than its modules in their order say.
+
+    A subclass of `nn.Sequential` or `nn.Linear` with a `forward` of its own, and a hook, do; a certificate of the
+    modules would be one of another network. Those that only reshape or count pass: what they compute is compared.
+    """
+    network = copy.deepcopy(model).cpu()
+    dtype = torch.float64
+    for parameter in network.parameters():
+        if parameter.is_floating_point():
+            dtype = parameter.dtype
+    generator = torch.Generator("cpu").manual_seed(0)
+    x = torch.rand(_N_COMPARED, *shape, dtype=torch.float64, generator=generator, device="cpu")
+    x[0] = 0.0
+    x[1] = 1.0
+    x = x.to(dtype)
+    z = x.flatten(1).double()
+    size = 1.0
+    for position, layer in enumerate(layers):
+        if position > 0:
+            z = z.clamp_min(0)
+        z = layer(z)
+        size = max(size, float(z.abs().max()))
+    outputs: object = network(x)
+    if isinstance(outputs, Tensor) and outputs.numel() == z.numel():
+        difference = float((outputs.reshape(z.shape).double() - z).abs().max())
+        if not difference > math.sqrt(torch.finfo(dtype).eps) * size:  # roundings of its own precision
+            return
+    raise bad(
+        what,
+        expected="the function that its modules are one after another",
+        got=f"another one, by a forward method of its own or by a hook, from {type(model).__name__}",
+        remedy="only these modules are bounded; write the rest as Linear layers and ReLU",
+    )
 
 
 def _in_order(module: nn.Module, what: str) -> Iterator[nn.Module]:
@@ -94,7 +136,7 @@ def _only_reshapes(module: nn.Module) -> bool:
 
 def _output_shape(module: nn.Module, shape: torch.Size) -> torch.Size:
     """Shape of one output for inputs of this shape."""
-    return module(torch.zeros(1, *shape, dtype=torch.float64)).shape[1:]
+    return module(torch.zeros(1, *shape, dtype=torch.float64, device="cpu")).shape[1:]
 
 
 def _as_layer(module: nn.Module, shape: torch.Size, limit: int, what: str) -> Layer:
@@ -110,7 +152,7 @@ def _as_layer(module: nn.Module, shape: torch.Size, limit: int, what: str) -> La
 
 def _from_basis(affine: Callable[[Tensor], Tensor], shape: torch.Size) -> Layer:
     """An affine map from its values on the basis, f(e_j) - f(0); the constant part is f(0)."""
-    zero = affine(torch.zeros(1, *shape, dtype=torch.float64))
-    basis = torch.eye(shape.numel(), dtype=torch.float64)
+    zero = affine(torch.zeros(1, *shape, dtype=torch.float64, device="cpu"))
+    basis = torch.eye(shape.numel(), dtype=torch.float64, device="cpu")
     columns = [(affine(part.view(-1, *shape)) - zero).flatten(1) for part in basis.split(_COLUMNS)]
     return dense_layer(torch.cat(columns).T, zero.flatten())
