@@ -135,7 +135,7 @@ class Ranks:
         """
         if not self.shared:
             return list(numbers)
-        told = torch.tensor(numbers, dtype=torch.int64)
+        told = torch.tensor(numbers, dtype=torch.int64, device="cpu")
         self._broadcast(told)
         return told.tolist()
 
@@ -154,7 +154,7 @@ class Ranks:
         if not self.shared:
             return data
         (n,) = self.of_first([len(data)])
-        told = torch.empty(n, dtype=torch.uint8)
+        told = torch.empty(n, dtype=torch.uint8, device="cpu")
         if self.writes:
             told = torch.frombuffer(bytearray(data), dtype=torch.uint8) if n else told
         self._broadcast(told)
@@ -234,7 +234,7 @@ class Ranks:
             BadRequest: a process has ended, or has not come within `seconds`.
         """
         with self._told(what):
-            self._all_reduce(torch.zeros(1, dtype=torch.int64), dist.ReduceOp.SUM)
+            self._all_reduce(torch.zeros(1, dtype=torch.int64, device="cpu"), dist.ReduceOp.SUM)
 
     @contextlib.contextmanager
     def failing_together(self, what: str) -> Generator[None, None, None]:
@@ -278,7 +278,7 @@ class Ranks:
     def _reduced(self, numbers: Sequence[int], operation: dist.ReduceOp.RedOpType) -> list[int]:
         if not self.shared:
             return list(numbers)
-        told = torch.tensor(numbers, dtype=torch.int64)
+        told = torch.tensor(numbers, dtype=torch.int64, device="cpu")
         with self._told():
             self._all_reduce(told, operation)
         return told.tolist()
@@ -299,7 +299,7 @@ class Ranks:
         sizes = [0] * self.size
         sizes[self.number] = len(own)
         sizes = self.sums(sizes)
-        padded = torch.zeros(max(sizes), dtype=torch.uint8)
+        padded = torch.zeros(max(sizes), dtype=torch.uint8, device="cpu")
         padded[: len(own)] = own
         found = [torch.empty_like(padded) for _ in sizes]
         with self._told():

@@ -1,6 +1,6 @@
 """survey: the same answers in any batch and after any interruption, and exact bookkeeping."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -147,6 +147,25 @@ def test_an_unfinished_or_foreign_record_is_refused() -> None:
         survey(model, x, y, PARTS[0], record=fresh)
     with pytest.raises(ValueError, match="record"):
         survey(model, x, y, TOGETHER, record=fresh, index=torch.arange(1, 6))
+
+
+def test_a_record_of_another_threat_or_of_other_examples_is_refused() -> None:
+    """Its finished examples would be reported as results of these: they would not be attacked again."""
+    model, x, y = case(12)
+    attack = PGD(ThreatModel("inf", 0.01), n_steps=2)
+    done = survey(model, x, y, attack)
+    norm = PGD(ThreatModel(2, 0.01), n_steps=2)
+    for other, images_now in ((attack.at(0.05), x), (attack.at(0.001), x), (norm, x), (attack, x.flip(0))):
+        with pytest.raises(ValueError, match="record: expected .* leave record out"):
+            survey(model, images_now, y, other, record=done)
+    stored = replace(done, threat="")  # one of an older version says it by its points alone
+    with pytest.raises(ValueError, match="points in the balls"):
+        survey(model, x, y, attack.at(0.001), record=stored)
+    with pytest.raises(ValueError, match="points of shape"):
+        survey(model, x.flatten(2), y, attack, record=stored)
+    assert same(survey(model, x, y, PGD(ThreatModel("inf", 0.01), n_steps=2), record=stored), done)
+    begun = survey(model.double(), x, y, attack, stages=0)  # points in float64, images in float32
+    assert survey(model, x, y, attack, record=begun).complete
 
 
 def test_an_attack_that_leaves_the_ball_is_refused() -> None:

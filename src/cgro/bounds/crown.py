@@ -62,7 +62,7 @@ def certified_margin(layers: Sequence[Layer], x: Tensor, y: Tensor, threat: Thre
         0.2
     """
     dense = [(layer.weight.to_dense(), layer.bias) for layer in layers]
-    bounds = [torch.zeros(0, dtype=torch.float64)]
+    bounds = [torch.zeros(0, dtype=torch.float64, device=x.device)]
     flat = x.flatten(1).double()
     for first in range(0, len(flat), batch):
         part = slice(first, first + batch)
@@ -82,7 +82,7 @@ def margin_rows(y: Tensor, n_outputs: int) -> Tensor:
     """
     if n_outputs == 1:
         return y.double()[:, None, None]
-    eye = torch.eye(n_outputs, dtype=torch.float64)
+    eye = torch.eye(n_outputs, dtype=torch.float64, device=y.device)
     return eye[y][:, None] - eye[None]
 
 
@@ -102,7 +102,7 @@ def _least_margins(dense: list[Dense], x: Tensor, y: Tensor, threat: Threat) -> 
 
 def _outputs_bounds(dense: Sequence[Dense], relaxations: Sequence[Relaxation], x: Tensor, threat: Threat) -> Interval:
     """Bounds of the last of these layers' outputs: the least value of each, and of its negative."""
-    eye = torch.eye(len(dense[-1][1]), dtype=torch.float64)[None]
+    eye = torch.eye(len(dense[-1][1]), dtype=torch.float64, device=x.device)[None]
     coefficients, constant = _back(eye, dense, relaxations)
     low = _least_in_ball(coefficients, x, threat) + constant
     coefficients, constant = _back(-1 * eye, dense, relaxations)

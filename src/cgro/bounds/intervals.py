@@ -141,8 +141,8 @@ def _through(layer: Layer, z: Interval) -> Interval:
     index = layer.weight.indices()
     values = layer.weight.values()
     shape = layer.weight.shape
-    plus = torch.sparse_coo_tensor(index, values.clamp_min(0), shape, check_invariants=False)
-    minus = torch.sparse_coo_tensor(index, values.clamp_max(0), shape, check_invariants=False)
+    plus = torch.sparse_coo_tensor(index, values.clamp_min(0), shape, device=values.device, check_invariants=False)
+    minus = torch.sparse_coo_tensor(index, values.clamp_max(0), shape, device=values.device, check_invariants=False)
     low = (torch.sparse.mm(plus, z.low.T) + torch.sparse.mm(minus, z.high.T)).T + layer.bias
     high = (torch.sparse.mm(plus, z.high.T) + torch.sparse.mm(minus, z.low.T)).T + layer.bias
     return Interval(low, high)

@@ -64,7 +64,8 @@ def sparse_layer(rows: Tensor, cols: Tensor, values: Tensor, bias: Tensor, n_in:
     """
     keep = values != 0
     index = torch.stack([rows[keep], cols[keep]])
-    weight = torch.sparse_coo_tensor(index, values[keep].double(), (len(bias), n_in), check_invariants=False)
+    kept = values[keep].double()
+    weight = torch.sparse_coo_tensor(index, kept, (len(bias), n_in), device=values.device, check_invariants=False)
     return Layer(weight.coalesce(), bias.double())
 
 
@@ -128,7 +129,7 @@ def side_by_side(branches: Sequence[list[Layer]]) -> list[Layer]:
     depth = max(map(len, branches))
     padded: list[list[Layer]] = []
     for branch in branches:
-        carry = dense_layer(torch.eye(branch[-1].n_out, dtype=torch.float64))
+        carry = dense_layer(torch.eye(branch[-1].n_out, dtype=torch.float64, device="cpu"))
         padded.append(branch + [carry] * (depth - len(branch)))
     levels = list(zip(*padded, strict=True))
     return [_stack(levels[0], shared_input=True), *(_stack(level, shared_input=False) for level in levels[1:])]

@@ -27,7 +27,7 @@ CLEAN = 0
 
 @dataclass
 class Record:
-    """What is known of each example, on the CPU. Plain tensors, so that it can be stored at any moment.
+    """What is known of each example, on the CPU. Plain tensors and words, so that it can be stored at any moment.
 
     Args:
         attacks: names in the order tried.
@@ -38,6 +38,7 @@ class Record:
         step: (N,) int64, the step of that attack (steps of all restarts, counted on), else -1.
         margin: (N,) float32, of x_adv.
         x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
+        threat: that the attacks keep to, in words; "" where it is not known.
     """
 
     attacks: tuple[str, ...]
@@ -47,6 +48,7 @@ class Record:
     step: Tensor
     margin: Tensor
     x_adv: Tensor
+    threat: str = ""
 
     @classmethod
     def fresh(cls, attack: Attack, x: Tensor, index: Tensor) -> "Record":
@@ -60,15 +62,16 @@ class Record:
         Returns:
             A new record.
         """
-        minus = torch.full((len(x),), -1)
+        minus = torch.full((len(x),), -1, device="cpu")
         return cls(
             attacks=names_of(attack),
             index=index.cpu(),
             tried=minus,
             by=minus.clone(),
             step=minus.clone(),
-            margin=torch.full((len(x),), torch.inf, dtype=torch.float32),
+            margin=torch.full((len(x),), torch.inf, dtype=torch.float32, device="cpu"),
             x_adv=x.detach().cpu().clone(),
+            threat=repr(attack.threat),
         )
 
     @property
@@ -201,7 +204,7 @@ def survey(
         batch: examples at a time; affects speed and memory only.
         seed: of the random streams.
         index: (N,) positions in the data set; None means 0 .. N-1.
-        record: an unfinished record to go on with.
+        record: an unfinished record to go on with, of the same model; it is written in place.
         saved: called with the record after every batch, in the first process.
         given: (N, *S) points each, evaluated before any attack: those that broke a similar model, say.
         stages: go no further than the clean inputs (0) or the first so many attacks; None means all.
@@ -213,7 +216,8 @@ def survey(
         The record, complete unless it was stopped. A lower bound: what is not broken may still be breakable.
 
     Raises:
-        BadRequest: see `robust_error`; a record of other attacks or examples; another process failed.
+        BadRequest: see `robust_error`; a record of other attacks, another threat model or other examples; another
+            process failed.
 
     Example:
         >>> from cgro.definitions import PGD, ThreatModel
@@ -247,7 +251,7 @@ def survey(
 
 def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | None) -> Record:
     """The record to go on with; a new one for None."""
-    index = torch.arange(len(x)) if index is None else index.cpu()
+    index = torch.arange(len(x), device="cpu") if index is None else index.cpu()
     if len(index) != len(x):
         raise bad("index", expected=f"{len(x)} positions, one per example", got=len(index))
     if record is None:
@@ -255,6 +259,15 @@ def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | Non
     if record.attacks != names_of(attack) or not torch.equal(record.index, index):
         expected = f"one of {list(names_of(attack))} on these examples"
         raise bad("record", expected=expected, got=record.attacks)
+    remedy = "leave record out: a new evaluation begins"
+    if record.threat not in ("", repr(attack.threat)):
+        raise bad("record", expected=f"one under {attack.threat}", got=f"one under {record.threat}", remedy=remedy)
+    expected = "points in the balls around these examples"
+    if record.x_adv.shape != x.shape:
+        raise bad("record", expected=expected, got=f"points of shape {tuple(record.x_adv.shape)}", remedy=remedy)
+    outside = int((~attack.threat.contains(record.x_adv.to(x), x)).sum())
+    if outside:
+        raise bad("record", expected=expected, got=f"{outside} of {len(x)} outside", remedy=remedy)
     return record
 
 
@@ -397,7 +410,7 @@ class _Stage:
         """Number k: 0 for the clean inputs, 1 for the first attack. Gives what the record knows of them then."""
         if k == CLEAN:
             x = self.x[rows.to(self.x.device)]
-            self.record.note(CLEAN, rows, self._margins(x, rows), x, torch.zeros(len(rows)))
+            self.record.note(CLEAN, rows, self._margins(x, rows), x, torch.zeros(len(rows), device="cpu"))
         elif self.attack.threat.radius > 0:
             self._attacked(k, rows)
         return self.record.known(rows)
@@ -424,7 +437,7 @@ class _Stage:
         x_adv = points[rows].to(x)
         allowed = self.attack.threat.contains(x_adv, x)
         margins = torch.where(allowed, self._margins(x_adv, rows), torch.inf)
-        self.record.note(GIVEN, rows, margins, x_adv, torch.zeros(len(rows)))
+        self.record.note(GIVEN, rows, margins, x_adv, torch.zeros(len(rows), device="cpu"))
 
     def _try(self, k: int, rows: Tensor) -> None:
         """One attack. Its output is not trusted: it is checked and evaluated anew."""

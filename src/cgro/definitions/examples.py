@@ -256,4 +256,4 @@ def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Te
 
 def _of_stream(batches: DataLoader, n: int | None) -> Sample:
     x, y = _joined(batches, n)
-    return Sample(x, y, torch.arange(len(x)), None)
+    return Sample(x, y, torch.arange(len(x), device="cpu"), None)

@@ -87,8 +87,8 @@ class Round:
                 own = [values.detach().cpu() for values in find(self.chunks[ranks.number])]
         layout = _Layout.of(own).of_first(ranks)
         sizes = [len(chunk) for chunk in self.chunks]
-        places = torch.arange(sum(sizes))
-        mine = torch.zeros(0, dtype=torch.int64)
+        places = torch.arange(sum(sizes), device="cpu")
+        mine = torch.zeros(0, dtype=torch.int64, device="cpu")
         if ranks.number < len(sizes):
             mine = places.split(sizes)[ranks.number]
         return layout.unpacked(ranks.in_order(layout.packed(own), mine, len(places)))
@@ -158,7 +158,7 @@ class _Layout:
     def packed(self, values: Sequence[Tensor]) -> Tensor:
         """(R, bytes of an example)."""
         if not values:
-            return torch.zeros(0, sum(self._sizes), dtype=torch.uint8)
+            return torch.zeros(0, sum(self._sizes), dtype=torch.uint8, device="cpu")
         rows = [one.reshape(len(one), -1).contiguous().view(torch.uint8) for one in values]
         return torch.cat(rows, 1)
 
@@ -274,11 +274,11 @@ def _fail_together(ranks: Ranks, error: BaseException | None) -> None:
     if not any(ends):
         return
     number = next(k for k, end in enumerate(ends) if end)
-    text = torch.zeros(0, dtype=torch.uint8)
+    text = torch.zeros(0, dtype=torch.uint8, device="cpu")
     if ranks.number == number:
-        text = torch.tensor(list(_words(error, ranks).encode()), dtype=torch.uint8)
+        text = torch.tensor(list(_words(error, ranks).encode()), dtype=torch.uint8, device="cpu")
     (n,) = ranks.sums([len(text)])
-    words = bytes(ranks.in_order(text, torch.arange(len(text)), n).tolist()).decode()
+    words = bytes(ranks.in_order(text, torch.arange(len(text), device="cpu"), n).tolist()).decode()
     if isinstance(error, BadRequest) and str(error) == words:
         error.add_note(TOLD)
         raise error

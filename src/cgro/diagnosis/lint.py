@@ -240,7 +240,7 @@ class _Attacked:
             return [one[None] for one in (wrong, margins, x_adv)[: 2 + points]]
 
         found: list[list[Tensor]] = []
-        for some in rounds(torch.arange(len(attacks)), 1, self.ranks):
+        for some in rounds(torch.arange(len(attacks), device="cpu"), 1, self.ranks):
             values = [one.to(self.x.device) for one in some.found(find)]
             for row in range(len(some.rows)):
                 found.append([one[row] for one in values])
@@ -375,7 +375,7 @@ def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_
     answers = evaluated_outputs(model, x)
     network = _surrogate(x, answers, width)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**31, ()).item()))
+    generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**31, (), device="cpu").item()))
     objective = Adversarial(NoAttack(), robust_weight=0.0)
 
     def streams(purpose: str) -> Draws:
@@ -392,8 +392,11 @@ def distil(model: Model, x: Tensor, threat: ThreatModel, *, width: int = 128, n_
 def _surrogate(x: Tensor, outputs: Tensor, width: int) -> nn.Module:
     """One hidden layer, from inputs to outputs of these shapes."""
     size = x[0].numel()
+    n_outputs = 1
+    if outputs.ndim > 1:
+        n_outputs = outputs.shape[1]
+    with torch.device("cpu"):  # whose generator was seeded, whatever the caller's default device is
+        layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, n_outputs)]
     if outputs.ndim == 1:
-        layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, 1), nn.Flatten(0)]
-    else:
-        layers = [nn.Flatten(), nn.Linear(size, width), nn.Softplus(), nn.Linear(width, outputs.shape[1])]
+        layers.append(nn.Flatten(0))
     return nn.Sequential(*layers).to(x.device, x.dtype)

@@ -35,7 +35,7 @@ def random_subsets(n_examples: int, n_models: int, generator: torch.Generator, *
     if not 0 < share < 1:
         raise bad("share", expected="a number in (0, 1)", got=share)
     size = max(1, round(share * n_examples))
-    return [torch.randperm(n_examples, generator=generator)[:size] for _ in range(n_models)]
+    return [torch.randperm(n_examples, generator=generator, device=generator.device)[:size] for _ in range(n_models)]
 
 
 def memorization_values(
@@ -73,7 +73,7 @@ def memorization_values(
         model = fit(rows, k)
         found = attack(model, x, y)
         robust.append(~is_wrong(evaluated_outputs(model, found), y))
-        trained_on = torch.zeros(len(x), dtype=torch.bool)
+        trained_on = torch.zeros(len(x), dtype=torch.bool, device="cpu")
         trained_on[rows[rows < len(x)]] = True
         inside.append(trained_on)
     r = torch.stack(robust).double().cpu()

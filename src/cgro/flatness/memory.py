@@ -128,7 +128,7 @@ def attacked(
 
     parts: list[list[Tensor]] = []
     with preserve_state(model, x.device), stopping_alike(ranks):
-        for some in rounds(torch.arange(len(x)), batch, ranks):
+        for some in rounds(torch.arange(len(x), device="cpu"), batch, ranks):
             parts.append(some.found(find))
     margins, radii = (torch.cat(values) for values in zip(*parts, strict=True))
     return Attacked(margins, radii, reach)
@@ -162,7 +162,7 @@ class _Ray:
         high = self.x.new_full((len(self.x),), math.inf)
         high = torch.where(self.wrong(low), 0.0, high)
         # Steps outwards: `high` is the first wrong one, `low` the last right one before it.
-        for t in torch.linspace(0, reach, flips.n_points + 1)[1:].tolist():
+        for t in torch.linspace(0, reach, flips.n_points + 1, device="cpu")[1:].tolist():
             crossed = high.isinf() & self.wrong(self.x.new_full((len(self.x),), t))
             high = torch.where(crossed, t, high)
             low = torch.where(high.isinf(), t, low)

@@ -215,7 +215,7 @@ def flatness(
 
     parts: list[Flatness] = []
     with preserve_state(model, x.device), stopping_alike(ranks):
-        for some in rounds(torch.arange(len(x)), batch, ranks):
+        for some in rounds(torch.arange(len(x), device="cpu"), batch, ranks):
             parts.append(Flatness(values, *some.found(find)))
     return Flatness.joined(parts)
 
@@ -265,7 +265,7 @@ def in_between(x: Tensor, y: Tensor, generator: torch.Generator, n: int | None =
         >>> x.tolist(), y.tolist()
         ([[0.5], [0.5]], [1, 1])
     """
-    order = torch.randperm(len(y), generator=generator)
+    order = torch.randperm(len(y), generator=generator, device=generator.device)
     pairs = []
     for label in y.unique():
         of_class = order[y.cpu()[order] == label.cpu()]

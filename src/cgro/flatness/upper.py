@@ -99,7 +99,7 @@ def _loss_by_logits(z: Interval, y: Tensor) -> Interval:
     P_k = 1 / (1 + sum_(j != k) exp(z_j - z_k)) is least at the least z_k and the largest of the others.
     """
     n_classes = z.low.shape[1]
-    eye = torch.eye(n_classes, dtype=torch.bool)
+    eye = torch.eye(n_classes, dtype=torch.bool, device=y.device)
     target = F.one_hot(y, n_classes)
 
     def softmax(own: Tensor, others: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def train_clean_model(
     model.train()
     for epoch in range(epochs):
         share = min(1.0, (epoch + 1) / warmup)
-        for rows in torch.randperm(len(x), generator=generator).split(BATCH):
+        for rows in torch.randperm(len(x), generator=generator, device="cpu").split(BATCH):
 
             def streams(purpose: str, n: int = len(rows)) -> Draws:
                 return Draws.from_generator(generator, n)

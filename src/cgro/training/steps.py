@@ -115,7 +115,7 @@ class Steps:
         """
         pass_of_data, part = divmod(epoch, self.replays)
         generator = torch.Generator("cpu").manual_seed(derive_seed(self.seed, "order", pass_of_data))
-        order = torch.randperm(len(self.data), generator=generator)
+        order = torch.randperm(len(self.data), generator=generator, device="cpu")
         return replayed(order, self.recipe.batch_size, self.replays, part)
 
     def lr(self, epoch: int, k: int) -> float:
