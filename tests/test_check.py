@@ -3,10 +3,29 @@
 import math
 import random
 import string
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from cgro._check import BadRequest, apart, bad, count, listed, number, one_line, one_of, printable
+from cgro._check import (
+    BadRequest,
+    apart,
+    bad,
+    count,
+    count_field,
+    listed,
+    number,
+    number_field,
+    one_line,
+    one_of,
+    printable,
+)
+from cgro.data import load
+from cgro.definitions import PGD, Square, ThreatModel, robust_error, survey
+from cgro.training import Adversarial, Evaluation, Recipe, fit
 
 
 def test_values_in_messages_are_short_and_printable() -> None:
@@ -97,3 +116,41 @@ def test_errors_say_what_was_expected_what_came_and_what_to_do() -> None:
     assert str(bad("a", expected="b", got=3)) == "a: expected b, got 3"
     assert str(bad("a", expected="b", got="x", remedy="do c")) == "a: expected b, got x; do c"
     assert isinstance(bad("a", expected="b", got=10**5000), ValueError)
+
+
+@dataclass(frozen=True)
+class Fields:
+    n: int = 1
+    step: float = 0.5
+
+    def __post_init__(self) -> None:
+        count_field(self, "n")
+        number_field(self, "step", "length", low=0.0)
+
+
+@pytest.mark.parametrize("n", [3, 3.0, np.int64(3), torch.tensor(3)])
+@pytest.mark.parametrize("step", ["2/8", "0.25", np.float32(0.25), 0.25])
+def test_what_is_taken_for_a_number_is_stored_as_one(n: int, step: float) -> None:
+    found = Fields(n, step)
+    assert (type(found.n), type(found.step)) == (int, float)
+    assert found == Fields(3, 0.25)
+
+
+def test_a_number_stays_as_it_was_written() -> None:
+    """A stored text of the value, as a recipe's, is the same as before."""
+    assert repr(Fields(3, 1)) == "Fields(n=3, step=1)"
+    for n, step, words in ((0, 1, "n: expected"), (2.5, 1, "n: expected"), (1, -1, "length: expected")):
+        with pytest.raises(BadRequest, match=words):
+            Fields(n, step)
+
+
+def test_attacks_and_recipes_work_with_what_they_take() -> None:
+    x, y = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    threat = ThreatModel("inf", "8/255")
+    for attack in (PGD(threat, n_steps=3.0, n_restarts=2.0, step_size="2/255"), Square(threat, n_queries=3.0)):
+        assert robust_error(network, x, y, attack, batch=2.0).n == survey(network, x, y, attack, batch=2.0).error().n
+    recipe = Recipe(epochs=2.0, batch_size=np.int64(20), lr="1/100")
+    data = load("digits", n_train=40, n_test=20)
+    evaluation = Evaluation(PGD(threat, n_steps=1), n=10.0, every=1.0)
+    assert fit(network, data, Adversarial(attack), recipe, evaluation=evaluation).end.kind == "completed"

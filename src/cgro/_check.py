@@ -211,6 +211,63 @@ def count(value: float, what: str, *, low: int = 1, high: int | None = None) -> 
     return whole
 
 
+def count_field(owner: object, name: str, what: str = "", *, low: int = 1, high: int | None = None) -> None:
+    """As `count`, of a field of a frozen value; what is taken for an integer is stored as one.
+
+    Args:
+        owner: the value that is being made.
+        name: of its field.
+        what: how the message calls it; "": by its name.
+        low: smallest value that is taken.
+        high: largest value that is taken; None: there is none.
+
+    Raises:
+        BadRequest: no integer, or outside of the range.
+    """
+    given = getattr(owner, name)
+    whole = count(given, what or name, low=low, high=high)
+    if type(given) is not int:
+        object.__setattr__(owner, name, whole)
+
+
+def number_field(owner: object, name: str, what: str = "", *, low: float = -math.inf, high: float = math.inf) -> None:
+    """As `number`, of a field of a frozen value; what is taken for a number, such as 2/255, is stored as one.
+
+    Args:
+        owner: the value that is being made.
+        name: of its field.
+        what: how the message calls it; "": by its name.
+        low: smallest value that is taken.
+        high: largest value that is taken.
+
+    Raises:
+        BadRequest: no number, not finite, or outside of the range.
+    """
+    given = getattr(owner, name)
+    value = number(given, what or name, low=low, high=high)
+    if type(given) not in (int, float):
+        object.__setattr__(owner, name, value)
+
+
+def seed_number(value: float) -> int:
+    """A seed as Python's integer: numbers are named by its text, and numpy's 0 is written in another way than 0.
+
+    Args:
+        value: an integer of any type; a negative one is taken.
+
+    Returns:
+        The integer.
+
+    Raises:
+        BadRequest: no integer.
+
+    Example:
+        >>> seed_number(3.0)
+        3
+    """
+    return count(value, "seed", low=-(2**63), high=2**63 - 1)
+
+
 def _whole(value: float) -> int | None:
     """The integer that a value is; None if it is none."""
     if isinstance(value, bool):

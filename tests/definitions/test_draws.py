@@ -1,11 +1,13 @@
 """Random streams: their distribution, and that they belong to examples."""
 
+import numpy as np
 import pytest
 import torch
 from tests.cases import images, linear_logits
 
 from cgro.definitions import PGD, Draws, ThreatModel
 from cgro.definitions.draws import base_of
+from cgro.training.step import derive_seed
 
 
 def test_draws_are_uniform_normal_and_belong_to_examples() -> None:
@@ -48,3 +50,19 @@ def test_streams_named_by_a_tensor_have_the_same_bits_and_follow_what_is_written
         assert torch.equal(ours.keys, expected.keys)
         assert torch.equal(ours.uniform(5), expected.uniform(5))
     assert signs == {True, False}
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), torch.tensor(3), 3.0])
+def test_a_seed_of_another_type_names_the_same_numbers(seed: int) -> None:
+    """A loop over `numpy.arange(3)` repeats what a loop over `range(3)` gave."""
+    index = torch.arange(4)
+    assert torch.equal(Draws.of(seed, "start", index).keys, Draws.of(3, "start", index).keys)
+    assert derive_seed(seed, "order", 1) == derive_seed(3, "order", 1) != derive_seed(-3, "order", 1)
+
+
+@pytest.mark.parametrize("seed", [None, True, "3", 0.5, float("nan")])
+def test_what_is_no_integer_is_no_seed(seed: object) -> None:
+    with pytest.raises(ValueError, match="seed: expected an integer"):
+        base_of(seed, "start")
+    with pytest.raises(ValueError, match="seed: expected an integer"):
+        derive_seed(seed, "order")

@@ -248,6 +248,7 @@ def load(
         BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file, labels with gaps,
             images of mixed sizes, values outside [0, 1], no network.
     """
+    seed = count(seed, "seed", low=0)
     raw = read(name, download=download, storage=Storage(stream, image_size))
     groups, names = parse_classes(classes, raw.y, raw.classes)
     train_pool, test_pool = _pools(raw, _label_table(raw, groups))

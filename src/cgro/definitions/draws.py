@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from cgro._check import bad
+from cgro._check import bad, seed_number
 from cgro.definitions.inputs import describe
 from cgro.definitions.splitmix import GAMMA, mix, uniform_numbers
 
@@ -20,8 +20,15 @@ def base_of(seed: int, purpose: str) -> int:
 
     Returns:
         An integer in [-2^63, 2^63).
+
+    Raises:
+        BadRequest: a seed that is no integer.
+
+    Example:
+        >>> base_of(torch.tensor(5), "start") == base_of(5, "start") != base_of(6, "start")
+        True
     """
-    digest = hashlib.sha256(repr((seed, purpose)).encode()).digest()
+    digest = hashlib.sha256(repr((seed_number(seed), purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 

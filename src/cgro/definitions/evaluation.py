@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count
+from cgro._check import bad, count, seed_number
 from cgro.definitions.attacks import Attack, preserve_state, require_attack
 from cgro.definitions.attacks.captured import find_captured
 from cgro.definitions.draws import Draws
@@ -228,7 +228,9 @@ def survey(
     """
     with alike(ranks):
         require_attack(attack)
-        model, x, y = check_set(model, x, y, batch)
+        batch = count(batch, "batch")
+        seed = seed_number(seed)
+        model, x, y = check_set(model, x, y)
         attack.threat.check_input(x)
         record = _begun(record, attack, x, index)
     last = len(attack.parts) if stages is None else min(stages, len(attack.parts))

@@ -71,14 +71,13 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
 
 
-def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Model, Tensor, Tensor]:
+def check_set(model: Model, x: Tensor, y: Tensor) -> tuple[Model, Tensor, Tensor]:
     """Refuse train mode, no examples, and labels that do not match.
 
     Args:
         model: to be evaluated.
         x: (N, *S) inputs.
         y: (N,) labels.
-        batch: examples at a time.
 
     Returns:
         Network, inputs and labels to compute with, see `in_full_precision`, `as_inputs` and `as_labels`.
@@ -87,7 +86,6 @@ def check_set(model: Model, x: Tensor, y: Tensor, batch: int) -> tuple[Model, Te
         BadRequest: one of these, or no tensors.
     """
     require_eval(model)
-    count(batch, "batch")
     x = as_inputs(x)
     y = as_labels(y, x.device)
     if not len(x):
@@ -165,7 +163,8 @@ def wrong_examples(
         (0.25, 0.5)
     """
     require_attack(attack)
-    model, x, y = check_set(model, x, y, batch)
+    batch = count(batch, "batch")
+    model, x, y = check_set(model, x, y)
     attack.threat.check_input(x)
     require_radius_fits(attack.threat, x.shape[1:])
     if generator is None:
@@ -317,7 +316,7 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
         [0.75, 0.25]
     """
     require_eval(model)
-    count(batch, "batch")
+    batch = count(batch, "batch")
     model, x = in_full_precision(model, as_inputs(x))
     with preserve_state(model, x.device):
         outputs = torch.cat([evaluated_outputs(model, part) for part in x.split(batch)])

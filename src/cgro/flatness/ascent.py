@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import count
+from cgro._check import count_field
 from cgro.definitions import Draws, Loss, Model, ThreatModel
 from cgro.definitions.attacks import loss_gradient
 from cgro.definitions.attacks.evaluator import require_finite
@@ -39,9 +39,9 @@ class Search:
     n_restarts: int = 1
 
     def __post_init__(self) -> None:
-        count(self.n_steps, "n_steps")
-        count(self.n_loss_steps, "n_loss_steps")
-        count(self.n_restarts, "n_restarts")
+        count_field(self, "n_steps")
+        count_field(self, "n_loss_steps")
+        count_field(self, "n_restarts")
 
     @property
     def passes(self) -> int:

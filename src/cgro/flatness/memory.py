@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number
+from cgro._check import bad, count, count_field, number, seed_number
 from cgro.definitions import Attack, Draws, Model, margin
 from cgro.definitions.attacks import evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.inputs import ordinary_tensors
@@ -39,8 +39,8 @@ class FlipSearch:
     n_halvings: int = 12
 
     def __post_init__(self) -> None:
-        count(self.n_points, "n_points")
-        count(self.n_halvings, "n_halvings", low=0)
+        count_field(self, "n_points")
+        count_field(self, "n_halvings", low=0)
         if self.reach is not None and number(self.reach, "reach", low=0.0) == 0:
             raise bad("reach", expected="> 0", got=0)
 
@@ -106,7 +106,9 @@ def attacked(
     """
     with alike(ranks):
         require_attack(attack)
-        model, x, y = check_set(model, x, y, batch)
+        batch = count(batch, "batch")
+        seed = seed_number(seed)
+        model, x, y = check_set(model, x, y)
         radius = attack.threat.radius
         if not radius > 0:
             raise bad("attack", expected="a radius above 0", got=radius)

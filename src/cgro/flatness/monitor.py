@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from cgro._check import count
+from cgro._check import count_field
 from cgro.data import Dataset
 from cgro.flatness.ascent import Search
 from cgro.flatness.search import Flatness, Measure, flatness, parse_radii
@@ -68,8 +68,8 @@ class FlatnessMonitor:
 
     def __post_init__(self) -> None:
         parse_radii(self.radii)
-        count(self.n, "n")
-        count(self.every, "every")
+        count_field(self, "n")
+        count_field(self, "every")
 
     def keys(self, part: str) -> tuple[str, ...]:
         """The names of what is recorded.

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cgro._check import bad, number
+from cgro._check import bad, count, number
 from cgro.definitions import Draws, Loss, Model, ThreatModel, default_loss
 from cgro.definitions.attacks import first_pass, preserve_state
 from cgro.definitions.attacks.gradient import image_layout
@@ -198,7 +198,8 @@ def flatness(
     with alike(ranks):
         values = parse_radii(radii)
         threat = ThreatModel(p, values[-1], box)
-        model, x, y = check_set(model, x, y, batch)
+        batch = count(batch, "batch")
+        model, x, y = check_set(model, x, y)
         threat.check_input(x)
         require_radius_fits(threat, x.shape[1:])
         draws = draws_for(generator, len(x), x.device)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from cgro._check import count, one_of
+from cgro._check import count_field, one_of
 
 Bound = Literal["lower", "upper", "exact"]
 """What a number proves: `lower` (an attack found it), `upper` (the rest is certified), `exact`."""
@@ -34,8 +34,8 @@ class ErrorRate:
     bound: Bound = "exact"
 
     def __post_init__(self) -> None:
-        count(self.n, "n")
-        count(self.wrong, "wrong", low=0, high=self.n)
+        count_field(self, "n")
+        count_field(self, "wrong", low=0, high=self.n)
         one_of(self.bound, "bound", ("lower", "upper", "exact"))
 
     def __float__(self) -> float:

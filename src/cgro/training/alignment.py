@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import count
+from cgro._check import count_field
 from cgro.definitions import Attack, Draws, Model, ThreatModel, default_loss
 from cgro.definitions.inputs import as_labels
 from cgro.training.evaluation import Snapshot
@@ -75,7 +75,7 @@ class GradientAlignment:
     n: int = 128
 
     def __post_init__(self) -> None:
-        count(self.n, "n")
+        count_field(self, "n")
 
     def __call__(self, snapshot: Snapshot) -> Mapping[str, float]:
         """Observe an epoch.

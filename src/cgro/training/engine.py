@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import bad, seed_number
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions.metrics import NotFinite
@@ -97,6 +97,7 @@ def fit(
         >>> trajectory.end.kind, trajectory.steps.tolist()
         ('completed', [1, 2])
     """
+    seed = seed_number(seed)
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from cgro._check import count
+from cgro._check import count_field
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Draws, ErrorRate, NoAttack, predicted_shares
@@ -41,9 +41,9 @@ class Evaluation:
     keep_every: int = 0
 
     def __post_init__(self) -> None:
-        count(self.n, "n")
-        count(self.every, "every")
-        count(self.keep_every, "keep_every", low=0)
+        count_field(self, "n")
+        count_field(self, "every")
+        count_field(self, "keep_every", low=0)
 
 
 @dataclass(frozen=True)

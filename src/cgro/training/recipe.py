@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count_field, number_field, one_of
 from cgro.data import augmentation_by_name
 from cgro.training.batch_norm import POLICIES
 from cgro.training.step import CraftMode
@@ -73,21 +73,21 @@ class Recipe:
     batch_norm: str = "local"
 
     def __post_init__(self) -> None:
-        count(self.epochs, "epochs")
-        count(self.batch_size, "batch_size")
+        count_field(self, "epochs")
+        count_field(self, "batch_size")
         one_of(self.optimizer, "optimizer", ("sgd", "adam", "adamw"))
         one_of(self.schedule, "schedule", SCHEDULES)
         augmentation_by_name(self.augment)
         one_of(self.craft_mode, "craft_mode", ("eval", "train", "train_update_bn"))
         one_of(self.batch_norm, "batch_norm", POLICIES)
-        count(self.accumulate, "accumulate")
-        number(self.lr, "lr", low=0.0)
-        number(self.lr_factor, "lr_factor", low=0.0)
-        number(self.momentum, "momentum", low=0.0, high=1.0)
-        number(self.weight_decay, "weight_decay", low=0.0)
-        number(self.radius_warmup, "radius_warmup", low=0.0)
-        number(self.clip, "clip", low=0.0)
-        count(self.patience, "patience", low=0)
+        count_field(self, "accumulate")
+        number_field(self, "lr", low=0.0)
+        number_field(self, "lr_factor", low=0.0)
+        number_field(self, "momentum", low=0.0, high=1.0)
+        number_field(self, "weight_decay", low=0.0)
+        number_field(self, "radius_warmup", low=0.0)
+        number_field(self, "clip", low=0.0)
+        count_field(self, "patience", low=0)
         if self.lr_drops and self.schedule != "steps":
             raise bad("lr_drops", expected=f"none with schedule {self.schedule}", got=list(self.lr_drops))
         if any(not 0 < epoch < self.epochs for epoch in self.lr_drops):

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import bad, seed_number
 from cgro.definitions import PGD, Attack, GradientAttack, Loss, Model, SoftTargets, default_loss, soft_cross_entropy
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
@@ -53,11 +53,14 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     Returns:
         An integer in [0, 2^63).
 
+    Raises:
+        BadRequest: a seed that is no integer.
+
     Example:
         >>> derive_seed(0, "order", 1) == derive_seed(0, "order", 1) != derive_seed(0, "order", 2)
         True
     """
-    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    digest = hashlib.sha256(repr((seed_number(seed), *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -1,11 +1,14 @@
 """The examples of a monitor, and the record by which a later process knows them."""
 
+import numpy as np
 import pytest
 import torch
 from tests.cases import refused
 from tests.diagnosis.monitor.cases import TEST, THREAT, TRAIN
 
+from cgro._check import BadRequest
 from cgro.data import load
+from cgro.definitions import PGD, ThreatModel
 from cgro.diagnosis.monitor.parts import UNDONE, Parts, parts_of
 from cgro.diagnosis.monitor.settings import Settings
 
@@ -49,6 +52,40 @@ def test_images_that_were_normalized_are_undone_within_rounding() -> None:
     assert 0 <= float(back.x.min()) <= float(back.x.max()) <= 1
 
 
-@pytest.mark.parametrize("normalize", [((0.3, 0.3), (0.2, 0.2)), ((0.3,), (4.0,))])
-def test_another_normalization_than_that_of_the_data_is_refused(normalize) -> None:
-    refused(lambda: made(test=((TEST[0] - 0.3) / 0.2, TEST[1]), normalize=normalize), "test part")
+@pytest.mark.parametrize(
+    ("normalize", "part"),
+    [(((0.3, 0.3), (0.2, 0.2)), "train part"), (((0.3,), (4.0,)), "test part")],  # fits no part, and one alone
+)
+def test_another_normalization_than_that_of_the_data_is_refused(normalize, part: str) -> None:
+    refused(lambda: made(test=((TEST[0] - 0.3) / 0.2, TEST[1]), normalize=normalize), part)
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "labels"),
+    [
+        ("labels: expected integers, or -1 and \\+1", {}, TEST[1].float()),
+        ("labels: expected integers, or -1 and \\+1", {}, TEST[1].double() * 0.5),
+        ("radius: expected at most", {"threat": ThreatModel(2, 1e6)}, TEST[1]),
+        ("normalize: expected 1 numbers", {"normalize": ((0.3, 0.3), (0.2, 0.2))}, TEST[1]),
+    ],
+)
+def test_what_no_epoch_could_be_evaluated_with_is_refused_before_the_training(words, settings, labels) -> None:
+    given = {"train": TRAIN, "test": (TEST[0], labels)}
+    with pytest.raises(BadRequest, match=words):
+        parts_of(given, Settings(**{"threat": THREAT} | settings))
+
+
+def test_signs_of_any_type_are_labels_of_scores() -> None:
+    signs = torch.where(TEST[1] > 0, 1.0, -1.0)
+    assert made(test=(TEST[0], signs)).samples["test"].y.dtype == torch.float32
+
+
+def test_settings_are_stored_as_the_numbers_that_they_are_taken_for() -> None:
+    settings = Settings(THREAT, n=np.int64(20), seed=np.uint8(3), keep=2.0)
+    assert [(type(value), value) for value in (settings.n, settings.seed, settings.keep)] == [
+        (int, 20), (int, 3), (int, 2),
+    ]  # fmt: skip
+    with pytest.raises(
+        BadRequest, match="attack: expected the name of an attack, such as pgd10, got a value of type PGD"
+    ):
+        Settings(THREAT, attack=PGD(THREAT, n_steps=3))

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count
+from cgro._check import bad, count_field
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
@@ -218,8 +218,8 @@ class APGD(GradientAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        count(self.n_steps, "n_steps")
-        count(self.n_restarts, "n_restarts")
+        count_field(self, "n_steps")
+        count_field(self, "n_restarts")
 
     @property
     def name(self) -> str:
@@ -445,7 +445,7 @@ class TargetedAPGD(APGD):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_targets is not None:
-            count(self.n_targets, "n_targets")
+            count_field(self, "n_targets")
         if self.loss is not None or self.n_restarts != 1:
             raise bad("APGD-T", expected="its own loss and one restart per target", got=(self.loss, self.n_restarts))
 

@@ -14,6 +14,7 @@ from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
+from cgro.definitions.inputs import describe
 from cgro.definitions.threat import ThreatModel
 from cgro.named import build, look_up
 from cgro.trust import code_of
@@ -81,6 +82,8 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "au
         >>> attack_by_name("cgro.definitions:PGD:n_steps=3", ThreatModel("inf", 0.1)).name
         'pgd3'
     """
+    if not isinstance(name, str):
+        raise bad("attack", expected="the name of an attack, such as pgd10", got=describe(name))
     if code_of(name) is not None:
         return _own(name, threat, precision)
     for pattern, named in ATTACKS.items():

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count_field, number_field, one_of
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
 from cgro.definitions.attacks.passes import image_layout
@@ -60,13 +60,13 @@ class PGD(GradientAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        count(self.n_steps, "n_steps")
-        count(self.n_restarts, "n_restarts")
+        count_field(self, "n_steps")
+        count_field(self, "n_restarts")
         if self.step_size is not None:
-            number(self.step_size, "step_size", low=0.0)
+            number_field(self, "step_size", low=0.0)
         one_of(self.keep, "keep", ("best", "last"))
         if self.start_std is not None:
-            number(self.start_std, "start_std", low=0.0)
+            number_field(self, "start_std", low=0.0)
         if self.n_restarts > 1 and self.keep == "last":
             raise bad("n_restarts", expected="1 with keep='last'", got=self.n_restarts, remedy="keep the best")
         if self.n_restarts > 1 and not self.random_start:

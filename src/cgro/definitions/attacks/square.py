@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count_field, number, one_of
 from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.passes import image_layout
@@ -74,7 +74,7 @@ class Square(Attack):
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        count(self.n_queries, "n_queries")
+        count_field(self, "n_queries")
         if number(self.first_share, "first_share", low=0.0, high=1.0) == 0:
             raise bad("first_share", expected="a share in (0, 1]", got=self.first_share)
         one_of(self.precision, "precision", PRECISIONS)

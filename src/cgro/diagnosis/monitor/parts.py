@@ -8,6 +8,7 @@ import torch
 from cgro._check import bad
 from cgro.data import Split
 from cgro.definitions.examples import Sample, take_examples
+from cgro.definitions.threat import require_radius_fits
 from cgro.diagnosis.monitor.settings import Settings, Statistics
 from cgro.diagnosis.monitor.surroundings import channels
 from cgro.results.records import Json
@@ -67,7 +68,8 @@ def parts_of(given: Mapping[str, object], settings: Settings) -> Parts:
         The samples, on the CPU or where the caller has them, as images in [0, 1].
 
     Raises:
-        BadRequest: images outside of [0, 1] (says what to do), parts of different shapes, no examples.
+        BadRequest: images outside of [0, 1] (says what to do), parts of different shapes, no examples, labels that are
+            no class numbers, a radius or a normalization that does not fit the images.
     """
     samples: dict[str, Sample] = {}
     remarks: list[str] = []
@@ -104,10 +106,16 @@ def _images(sample: Sample, settings: Settings) -> tuple[Sample, list[str]]:
     if sample.y.ndim != 1:
         remedy = "give class numbers, such as y.argmax(1) of one-hot rows"
         raise bad("labels", expected="one number per example, shape (N,)", got=tuple(sample.y.shape), remedy=remedy)
+    if sample.y.is_floating_point() and not bool((sample.y.abs() == 1).all()):
+        remedy = "use y.long()"
+        raise bad("labels", expected="integers, or -1 and +1 for scores", got=sample.y.dtype, remedy=remedy)
     told = list(sample.remarks)
     if not x.is_floating_point():
         remedy = "divide images in 0..255 by 255, as torchvision's ToTensor does"
         raise bad("inputs", expected="floating point in [0, 1]", got=x.dtype, remedy=remedy)
+    require_radius_fits(settings.threat, x.shape[1:])
+    if settings.normalize is not None and x.ndim > 1:
+        channels(settings.normalize[0], x)  # refuses another number of them
     low, high = (float(value) for value in torch.aminmax(x))
     if settings.normalize is not None and (low < 0 or high > 1):
         x = _undone(x, settings.normalize)

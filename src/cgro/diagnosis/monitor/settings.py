@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count, count_field, number, one_of
 from cgro.definitions import Attack, ThreatModel, attack_by_name
 from cgro.results.records import Json
 from cgro.training.objectives import attack_cost
@@ -71,12 +71,12 @@ class Settings:
         if self.threat.box != (0.0, 1.0):
             remedy = "images are in [0, 1]; a loop that normalizes them says normalize=(mean, std)"
             raise bad("threat", expected="the box (0, 1)", got=self.threat.box, remedy=remedy)
-        count(self.n, "n")
-        count(self.seed, "seed", low=0)
+        count_field(self, "n")
+        count_field(self, "seed", low=0)
         if isinstance(self.keep, str):
             one_of(self.keep, "keep", KEPT)
         else:
-            count(self.keep, "keep")
+            count_field(self, "keep")
         if self.normalize is not None:
             object.__setattr__(self, "normalize", _statistics(self.normalize))
         if self.strong is not None:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from cgro._check import number
+from cgro._check import number_field
 from cgro.definitions import Attack
 from cgro.definitions.attacks import require_attack
 from cgro.training.objectives.cost import Cost, attack_cost
@@ -42,7 +42,7 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         require_attack(self.attack)
-        number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
+        number_field(self, "robust_weight", low=0.0, high=1.0)
 
     @property
     def cost(self) -> Cost:

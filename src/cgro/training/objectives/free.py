@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number
+from cgro._check import bad, count_field, number_field
 from cgro.data import Split
 from cgro.definitions import Attack
 from cgro.definitions.attacks import require_attack
@@ -56,8 +56,8 @@ class Free:
         if self.attack.threat.p != float("inf") or self.attack.threat.radius == 0:
             expected = "an attack in the norm inf, such as pgd10"
             raise bad("free", expected=expected, got=f"{self.attack.name}, norm {self.attack.threat.p}")
-        count(self.replays, "free: replays")
-        number(self.step, "free: step", low=0.0)
+        count_field(self, "replays", "free: replays")
+        number_field(self, "step", "free: step", low=0.0)
         object.__setattr__(self, "memory", KeptPerturbation(self.step))
 
     @property

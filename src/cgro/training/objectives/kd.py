@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from cgro._check import bad, number
+from cgro._check import bad, number, number_field
 from cgro.definitions import Attack, Model, log_probabilities, soft_cross_entropy
 from cgro.definitions.attacks import require_attack
 from cgro.definitions.inputs import describe
@@ -67,7 +67,7 @@ weight_standard=0
 
     def __post_init__(self) -> None:
         require_attack(self.attack)
-        number(self.weight, "kd: weight", low=0.0)
+        number_field(self, "weight", "kd: weight", low=0.0)
         if number(self.temperature, "kd: temperature", low=0.0) == 0:
             raise bad("kd: temperature", expected="a number > 0", got=self.temperature)
         object.__setattr__(self, "standard", _teacher(self.standard, self.weight_standard, "standard"))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cgro._check import number
+from cgro._check import number_field
 from cgro.definitions import Attack, classes_of, divergence, log_probabilities
 from cgro.training.objectives.base import SearchFromBeside, require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
@@ -50,8 +50,8 @@ class MART(SearchFromBeside):
 
     def __post_init__(self) -> None:
         require_pgd(self.attack, "MART")
-        number(self.beta, "mart: beta", low=0.0)
-        number(self.floor, "mart: floor", low=0.0)
+        number_field(self, "beta", "mart: beta", low=0.0)
+        number_field(self, "floor", "mart: floor", low=0.0)
 
     @property
     def cost(self) -> Cost:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from cgro._check import number
+from cgro._check import number_field
 from cgro.definitions import Attack, FromClean, divergence
 from cgro.training.objectives.base import SearchFromBeside, require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
@@ -47,7 +47,7 @@ class TRADES(SearchFromBeside):
 
     def __post_init__(self) -> None:
         require_pgd(self.attack, "TRADES")
-        number(self.beta, "beta", low=0.0)
+        number_field(self, "beta", low=0.0)
 
     @property
     def cost(self) -> Cost:
