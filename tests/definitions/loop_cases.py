@@ -235,7 +235,8 @@ def tensors_in(value: object) -> list[Tensor]:
         return [value]
     if isinstance(value, int | float | list):
         return [torch.tensor(value)]
-    return [v if isinstance(v, Tensor) else torch.tensor(v) for v in vars(value).values() if not isinstance(v, tuple)]
+    values = [v for v in vars(value).values() if not isinstance(v, tuple | str)]
+    return [v if isinstance(v, Tensor) else torch.tensor(v) for v in values]
 
 
 def same_tensors(a: object, b: object) -> bool:

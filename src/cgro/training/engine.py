@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from cgro._check import bad, seed_number
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
+from cgro.definitions.inputs import describe
 from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run, say
 from cgro.training.capture import StepRunner, decision_of
-from cgro.training.evaluation import Evaluation, Snapshot, evaluate
+from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
 from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
 from cgro.training.extensions.carried import with_memory
 from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
@@ -98,6 +99,7 @@ def fit(
         ('completed', [1, 2])
     """
     seed = seed_number(seed)
+    _require_kinds(data, recipe, evaluation, run)
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)
@@ -130,6 +132,20 @@ def fit(
     ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)
+
+
+def _require_kinds(data: object, recipe: object, evaluation: object, run: object) -> None:
+    """Refuse what is of another type before any work: an evaluation would be asked for after the first epoch only."""
+    if not isinstance(data, Dataset):
+        remedy = "see docs/own_data_and_network.md for data of your own"
+        raise bad("data", expected='a Dataset such as cgro.data.load("digits")', got=describe(data), remedy=remedy)
+    if not isinstance(recipe, Recipe):
+        raise bad("recipe", expected="one such as Recipe(epochs=20)", got=describe(recipe))
+    if evaluation is not None and not isinstance(evaluation, Evaluation):
+        expected = "one such as Evaluation(attack), or None"
+        raise bad("evaluation", expected=expected, got=describe(evaluation))
+    if run is not None and not isinstance(run, Run):
+        raise bad("run", expected="a Run, as Run.start gives it, or None", got=describe(run))
 
 
 @contextlib.contextmanager
@@ -337,13 +353,13 @@ class _Loop:
             self.history.rows.append(row)
             return diverged
         if evaluation is None:
-            row |= self._observed(evaluated(self.steps.network, self.steps.extensions), epoch)
+            row |= self._observed(evaluated(self.steps.network, self.steps.extensions), epoch, row)
         else:
             if evaluation.keep_every and epoch % evaluation.keep_every == 0:
                 self.store.keep(epoch)
             if epoch == self.steps.recipe.epochs or epoch % evaluation.every == 0:
                 try:
-                    row |= self._evaluated(evaluation, epoch)
+                    row |= self._evaluated(evaluation, epoch, row)
                 except NotFinite:  # made so by the last step, whose loss was computed before it
                     self.history.rows.append(row)
                     return self._outputs_not_finite(row)
@@ -353,11 +369,11 @@ class _Loop:
         self.steps.fabric.log_dict(numbers, step=epoch)
         return None
 
-    def _evaluated(self, evaluation: Evaluation, epoch: int) -> Row:
+    def _evaluated(self, evaluation: Evaluation, epoch: int, measured: Row) -> Row:
         network = evaluated(self.steps.network, self.steps.extensions)
         self.ranks.copy_first(network.buffers())
         row: Row = evaluate(network, self.parts, evaluation, self.ranks)
-        row |= self._observed(network, epoch)
+        row |= self._observed(network, epoch, {**measured, **row})
         if self.history.selects({EPOCH: epoch, **row}):
             assert self.history.selected is not None
             self.store.select(self.history.selected)
@@ -369,13 +385,14 @@ class _Loop:
             return row
         return json.loads(self.ranks.bytes_of_first(json.dumps(row).encode()))
 
-    def _observed(self, network: nn.Module, epoch: int) -> Row:
-        """What the probes see; an observer finds the network in evaluation mode."""
+    def _observed(self, network: nn.Module, epoch: int, known: Row) -> Row:
+        """What the probes see beside what is known; an observer finds the network in evaluation mode."""
         row: Row = {}
         network.eval()
         with self.ranks.failing_together("a probe"):
             if self.ranks.writes:
                 for probe in self.probes:
                     seen = probe(Snapshot(network, self.data, epoch))
+                    require_own_names(seen, {**known, **row})
                     row.update(seen)  # type: ignore[arg-type]  # numbers, as `Probe` says
         return row

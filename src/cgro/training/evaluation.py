@@ -8,10 +8,11 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from cgro._check import count_field
+from cgro._check import bad, count_field, listed
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Draws, ErrorRate, NoAttack, predicted_shares
+from cgro.definitions.inputs import describe
 from cgro.definitions.metrics import NotFinite, WrongExamples, wrong_examples
 from cgro.ranks import ALONE, Ranks
 from cgro.training.history import PREDICTION_SHARE
@@ -95,6 +96,23 @@ def errors_on(
         else:
             wrong = _wrong_in_pieces(model, head, attack, generator, update)
     return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
+
+
+def require_own_names(seen: object, known: Mapping[str, object]) -> None:
+    """Refuse what a probe saw unless it has names of its own: it would stand in place of what was measured.
+
+    Args:
+        seen: what a probe returned.
+        known: the row of the epoch so far.
+
+    Raises:
+        BadRequest: no mapping, or a name that is taken.
+    """
+    if not isinstance(seen, Mapping):
+        raise bad("probe", expected="numbers by name, such as {}", got=describe(seen))
+    taken = sorted(str(name) for name in seen if name in known)
+    if taken:
+        raise bad("probe", expected="names of its own", got=listed(taken), remedy="these are measured already")
 
 
 def _wrong_in_pieces(

@@ -18,7 +18,7 @@ from cgro._check import bad, seed_number
 from cgro.definitions import PGD, Attack, GradientAttack, Loss, Model, SoftTargets, default_loss, soft_cross_entropy
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import describe, logits_of
 from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
 from cgro.training.part import WHOLE, Part
@@ -291,11 +291,12 @@ class Step:
         """The loss of training against the labels, or against `targets` where an extension has set them.
 
         Args:
-            outputs: (B, C) logits or (B,) scores of `model`.
+            outputs: (B, C) logits or (B,) scores of `model`, or an object that has them as `.logits`.
 
         Returns:
             (B,): cross-entropy or the logistic loss.
         """
+        outputs = logits_of(outputs)
         if self.targets is None:
             return default_loss(outputs, self.y)
         self.targets_used = True

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.data import Split, augmentation_by_name
+from cgro.definitions.attacks.layout import is_about_conversion
+from cgro.definitions.attacks.passes import require_same_kind
 from cgro.definitions.attacks.reads import LabelRange
 from cgro.definitions.draws import Draws
 from cgro.definitions.graphs import backend_on
@@ -309,7 +311,12 @@ class Steps:
 
     def _piece(self, step: Step) -> Tensor:
         """Add the gradients of the examples that the step has now."""
-        loss = step.mean_loss(self.objective)
+        try:
+            loss = step.mean_loss(self.objective)
+        except RuntimeError as error:
+            if is_about_conversion(error):
+                require_same_kind(self.network, step.x)
+            raise
         if self._is_first:
             self.optimizer.zero_grad(set_to_none=True)
         self._is_first = False

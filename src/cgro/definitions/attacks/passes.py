@@ -33,7 +33,7 @@ def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
         with torch.no_grad(), torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             outputs = model(x)
     except (RuntimeError, NotImplementedError):
-        _require_same_kind(model, x)
+        require_same_kind(model, x)
         raise
     return logits_of(outputs)
 
@@ -223,8 +223,16 @@ def on_copies(model: Model) -> Model:
     return lambda x: model(x.clone())
 
 
-def _require_same_kind(model: Model, x: Tensor) -> None:
-    """Explain a failed pass of a network that has no tensor of the input's device, or none of its dtype."""
+def require_same_kind(model: Model, x: Tensor) -> None:
+    """Explain a failed pass of a network that has no tensor of the input's device, or none of its dtype.
+
+    Args:
+        model: that raised; nothing is known of a function.
+        x: (B, *S) that it was given.
+
+    Raises:
+        BadRequest: it has none.
+    """
     if not isinstance(model, nn.Module):
         return
     devices: set[torch.device] = set()

@@ -210,6 +210,9 @@ def require_extensions(extensions: Sequence[object]) -> None:
     Raises:
         BadRequest: says which.
     """
+    if isinstance(extensions, Extension):
+        remedy = f"give ({extensions!r},)"
+        raise bad("extensions", expected="several of them in a tuple", got=describe(extensions), remedy=remedy)
     names: list[str] = []
     for extension in extensions:
         if not isinstance(extension, Extension):

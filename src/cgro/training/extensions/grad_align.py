@@ -12,6 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from cgro._check import bad, number
 from cgro.definitions import default_loss
+from cgro.definitions.inputs import logits_of
 from cgro.training.extensions.base import Extension
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
@@ -112,6 +113,6 @@ class GradAlign(Extension):
 
     def _gradient(self, step: Step, x: Tensor, *, constant: bool) -> Tensor:
         point = x.detach().requires_grad_()
-        loss = default_loss(step.model(point), step.y).sum()
+        loss = default_loss(logits_of(step.model(point)), step.y).sum()
         (gradient,) = torch.autograd.grad(loss, point, create_graph=not constant)
         return gradient

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cgro._check import bad, number, number_field
 from cgro.definitions import Attack, Model, log_probabilities, soft_cross_entropy
 from cgro.definitions.attacks import require_attack
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import describe, logits_of
 from cgro.training.given import weights_digest
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
@@ -105,7 +105,7 @@ weight_standard=0
             BadRequest: a teacher has other outputs than the network.
         """
         x_adv = step.craft(self.attack)
-        outputs = step.model(x_adv)
+        outputs = logits_of(step.model(x_adv))
         loss = self.weight * step.loss(outputs)
         for teacher, weight in self._teachers():
             targets = self._targets(teacher, x_adv, outputs)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cgro._check import number_field
 from cgro.definitions import Attack, classes_of, divergence, log_probabilities
+from cgro.definitions.inputs import logits_of
 from cgro.training.objectives.base import SearchFromBeside, require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
@@ -68,11 +69,11 @@ class MART(SearchFromBeside):
         Returns:
             (B,).
         """
-        outputs = step.model(step.craft(self.search))
+        outputs = logits_of(step.model(step.craft(self.search)))
         boosted = self._boosted(outputs, step.y)
         if self.beta == 0:
             return boosted
-        clean = step.model(step.x)
+        clean = logits_of(step.model(step.x))
         right = _at(log_probabilities(clean), classes_of(step.y, are_signs=clean.ndim == 1))
         # 1 - p without its rounding where p is near 1.
         return boosted + self.beta * divergence(clean, outputs) * -torch.expm1(right)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cgro._check import number_field
 from cgro.definitions import Attack, FromClean, divergence
+from cgro.definitions.inputs import logits_of
 from cgro.training.objectives.base import SearchFromBeside, require_pgd
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.step import Step
@@ -68,5 +69,5 @@ class TRADES(SearchFromBeside):
         if self.beta == 0:
             return step.loss(step.model(step.x))
         x_adv = step.craft(self.search, loss=FromClean(step.outputs()))
-        clean = step.model(step.x)
-        return step.loss(clean) + self.beta * divergence(clean, step.model(x_adv))
+        clean = logits_of(step.model(step.x))
+        return step.loss(clean) + self.beta * divergence(clean, logits_of(step.model(x_adv)))
