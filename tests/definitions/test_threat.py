@@ -12,7 +12,7 @@ from tests import oracles
 from tests.cases import THREATS, points
 
 from cgro._check import BadRequest
-from cgro.definitions import ThreatModel
+from cgro.definitions import PGD, ThreatModel
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
@@ -206,3 +206,17 @@ def test_inputs_within_rounding_of_the_box_are_let_through_and_others_not() -> N
     for values, remedy in (([0.0, 9.0], "divide by 255"), ([-9.0, 9.0], "normalization")):
         with pytest.raises(BadRequest, match=remedy):
             threat.check_input(torch.tensor([values]))
+
+
+@pytest.mark.parametrize("box", [(-123.68, 151.061), (-2.1179, 2.64), (0.0, 1e-3), (-1e4 / 3, 1e4 / 3)])
+def test_an_edge_that_float32_does_not_have_is_inside(box: tuple[float, float]) -> None:
+    """Images that were clamped to the box, as the refusal tells to, are taken; what lies clearly outside is not."""
+    threat = ThreatModel("inf", 0.1 * (box[1] - box[0]), box)
+    x = torch.tensor([[-1e9, 0.0, 1e9]]).clamp(*box)
+    threat.check_input(x)
+    found = PGD(threat, n_steps=2)(lambda v: v[:, 0] - v[:, 2], x, torch.tensor([1]))
+    assert bool(threat.contains(found, x).all())
+    width = box[1] - box[0]
+    for outside in (box[1] + 1e-3 * width, box[0] - 1e-3 * width):
+        with pytest.raises(BadRequest, match="inputs: expected values in"):
+            threat.check_input(torch.tensor([[outside]]))

@@ -130,6 +130,13 @@ class ThreatModel:
         delta = (x.double() - center.double()).flatten(1)
         return torch.linalg.vector_norm(delta, ord=self.p, dim=1)
 
+    @property
+    def rounding(self) -> float:
+        """How far float32 may round an edge of the box outwards: 151.061, which it lacks, becomes 151.061005."""
+        if self.box is None:
+            return 0.0
+        return _EPS32 * max(1.0, abs(self.box[0]), abs(self.box[1]))
+
     def check_input(self, x: Tensor) -> None:
         """Refuse inputs that are not finite or not in the box.
 
@@ -159,7 +166,8 @@ class ThreatModel:
         if not (math.isfinite(low) and math.isfinite(high)):
             got = f"values in [{low:g}, {high:g}]"
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
-        if self.box is None or (low >= self.box[0] - _EPS32 and high <= self.box[1] + _EPS32):
+        rounding = self.rounding
+        if self.box is None or (low >= self.box[0] - rounding and high <= self.box[1] + rounding):
             return
         first, last, least, largest = apart(*self.box, low, high, digits=3)
         expected = f"values in [{first}, {last}]"

@@ -114,5 +114,5 @@ def _inside(attack: Attack, x: Tensor) -> Tensor:
     low, high = torch.aminmax(x)
     if attack.threat.box is None:
         return torch.isfinite(low) & torch.isfinite(high)
-    rounding = 2.0**-23
+    rounding = attack.threat.rounding
     return (low >= attack.threat.box[0] - rounding) & (high <= attack.threat.box[1] + rounding)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from cgro.data import Dataset
+from cgro.data import Dataset, load
 from cgro.definitions import PGD, ThreatModel
 from cgro.runs import Run
-from cgro.training import EMA, Adversarial, Evaluation, Extension, Recipe, evaluated, fit
+from cgro.training import EMA, SWA, Adversarial, Evaluation, Extension, Recipe, evaluated, fit
 from cgro.training.checkpoint import EVALUATED, LAST, SELECTED, checkpoint_of, kept_epochs
 from cgro.training.weights import read_weights
 
@@ -104,6 +104,31 @@ def test_tied_weights_are_averaged_once() -> None:
     nn.init.constant_(model[0].weight, 8.0)
     ema.after_step(model, 1)
     assert (ema.evaluated_model(model)[1].weight == 2.0).all()
+
+
+class Complex(nn.Module):
+    """Weights and a buffer in the complex numbers, as in layers of Fourier coefficients."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2,), complex(value, -value)))
+        self.register_buffer("phase", torch.full((2,), complex(0.0, value)))
+        self.register_buffer("steps", torch.tensor(int(value)))
+
+
+@pytest.mark.parametrize("extension", [EMA(0.5), SWA(start=1, batchnorm="averaged")])
+def test_complex_weights_are_averaged_and_counts_are_not(extension: Extension) -> None:
+    model = Complex(0.0)
+    extension.prepare(model, Recipe(epochs=2), load("digits", n_train=40, n_test=20))
+    extension.begin(model)
+    extension.after_epoch(model, 1)
+    model.load_state_dict(Complex(8.0).state_dict())
+    extension.after_step(model, 1)
+    extension.after_epoch(model, 2)
+    average = extension.evaluated_model(model)
+    assert average.weight.tolist() == [complex(4.0, -4.0)] * 2
+    assert average.phase.tolist() == [complex(0.0, 4.0)] * 2
+    assert int(average.steps) == 8
 
 
 def test_a_run_is_resumed_with_the_extensions_it_was_begun_with(digits: Dataset, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class EMA(Extension):
         means = [*average.parameters(), *average.buffers()]
         values = [*model.parameters(), *model.buffers()]
         for mean, value in zip(means, values, strict=True):
-            if mean.is_floating_point():
+            if mean.is_floating_point() or mean.is_complex():
                 mean.lerp_(value, 1 - self.decay)
             else:
                 mean.copy_(value)

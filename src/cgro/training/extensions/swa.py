@@ -107,7 +107,7 @@ class SWA(Extension):
         for mean, value in zip(average.parameters(), model.parameters(), strict=True):
             mean.lerp_(value, 1 / self._n)
         for mean, value in zip(average.buffers(), model.buffers(), strict=True):
-            if mean.is_floating_point() and self.batchnorm != "last":
+            if (mean.is_floating_point() or mean.is_complex()) and self.batchnorm != "last":
                 mean.lerp_(value, 1 / self._n)
             else:
                 mean.copy_(value)
