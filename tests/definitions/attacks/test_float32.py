@@ -1,5 +1,6 @@
 """float32 is float32 where results are decided, whatever the process has set, and the process keeps what it has set."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -88,6 +89,60 @@ def test_a_flag_that_followed_its_parent_follows_it_afterwards() -> None:
         pass
     torch.backends.fp32_precision = "ieee"
     assert torch.backends.mkldnn.conv.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("set_meanwhile", [False, True])
+def test_the_last_of_several_threads_puts_the_flags_back(setting, set_meanwhile: bool) -> None:
+    """One that leaves early would have the others decide in TF32."""
+    setting()
+    before = flags()
+    outer, inner = full_float32(CPU), full_float32(CPU)
+    entered, leave = threading.Event(), threading.Event()
+    seen: list[dict[str, object]] = []
+
+    def beside() -> None:
+        with inner:
+            entered.set()
+            assert leave.wait(60)
+            seen.append(flags())
+
+    other = threading.Thread(target=beside)
+    with outer:
+        other.start()
+        assert entered.wait(60)
+        inside = flags()
+    if set_meanwhile:
+        torch.set_float32_matmul_precision("high")
+    between = flags()
+    leave.set()
+    other.join()
+    assert seen == [between]
+    if set_meanwhile:
+        assert torch.get_float32_matmul_precision() == "high"
+    else:
+        assert between == inside
+        assert flags() == before
+
+
+def test_threads_that_attack_two_networks_leave_the_flags_as_they_were() -> None:
+    medium()
+    x = images()[0]
+    attack = PGD(ThreatModel("inf", 0.1), n_steps=2)
+    networks = [Sees().eval() for _ in range(3)]
+    y = torch.zeros(len(x), dtype=torch.int64)
+
+    def work(network: nn.Module) -> None:
+        for _ in range(5):
+            robust_error(network, x, y, attack)
+
+    threads = [threading.Thread(target=work, args=(network,)) for network in networks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {mode for network in networks for mode in network.seen} <= {"highest", "bfloat16"}
+    assert torch.get_float32_matmul_precision() == "medium"
 
 
 class Sees(nn.Module):

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
     and after `torch.set_float32_matmul_precision("medium")` bfloat16 in products, on CPUs too. Measured on an H100: the
     outputs of a PreActResNet-18 are then off by 2.2e-4 of their norm instead of 4e-7.
 
-    A process has one set of flags: other threads that multiply meanwhile do so in full precision as well.
+    A process has one set of flags: other threads that multiply meanwhile do so in full precision as well. Where several
+    decide at the same time, the last of them puts the flags back.
 
     Args:
         device: where the network is. On a CPU the flags of cuDNN do not matter and are left alone.
@@ -43,16 +45,45 @@ def full_float32(device: torch.device) -> Iterator[None]:
         yield
         return
     changed: list[tuple[_Flag, object]] = []
+    thread = threading.get_ident()
+    with _GUARD:
+        _INSIDE[thread] = _INSIDE.get(thread, 0) + 1
     try:
-        for flag in _flags(device.type):
-            before = flag.read()
-            if before not in flag.full:
-                changed.append((flag, before))
-                flag.write(flag.full[0])
+        with _GUARD:
+            for flag in _flags(device.type):
+                before = flag.read()
+                if before not in flag.full:
+                    changed.append((flag, before))
+                    flag.write(flag.full[0])
         yield
     finally:
-        for flag, before in reversed(changed):
+        with _GUARD:
+            _leave(thread, changed)
+
+
+_GUARD = threading.RLock()
+_INSIDE: dict[int, int] = {}
+"""Threads that are deciding -> how many of these contexts they are in."""
+_OWED: "list[tuple[_Flag, object]]" = []
+"""Flags that a thread changed and could not put back, as another was still deciding; the earliest first."""
+
+
+def _leave(thread: int, changed: "list[tuple[_Flag, object]]") -> None:
+    """Put back what a context changed, or leave that to the threads that are still deciding."""
+    _INSIDE[thread] -= 1
+    if not _INSIDE[thread]:
+        del _INSIDE[thread]
+    if any(other != thread for other in _INSIDE):
+        _OWED.extend(changed)
+        return
+    for flag, before in reversed(changed):
+        flag.put_back(before)
+    if thread in _INSIDE:
+        return
+    for flag, before in reversed(_OWED):
+        if flag.read() in flag.full:  # else somebody has set it since
             flag.put_back(before)
+    _OWED.clear()
 
 
 @dataclass(frozen=True)
