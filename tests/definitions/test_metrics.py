@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from tests import oracles
 from tests.cases import THREATS, LinearScore, busy_network, images, points
 
+from cgro._check import BadRequest
 from cgro.definitions import (
     PGD,
     ErrorRate,
@@ -108,6 +109,18 @@ def test_a_false_certificate_is_refused() -> None:
 def test_predicted_shares() -> None:
     assert predicted_shares(lambda v: v, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.3], [1.0, 0.0]])) == [0.75, 0.25]
     assert predicted_shares(lambda v: v[:, 0] - 0.5, torch.tensor([[0.9], [0.1]])) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_not_finite_predict_no_class(value: float) -> None:
+    """NaN was the first class, always: a network that collapsed to it."""
+    x = torch.linspace(0.1, 0.9, 15).view(5, 3)
+    for network in (lambda v: v * value, lambda v: v[:, 0] * value, lambda v: torch.where(v > 0.8, value, v)):
+        with pytest.raises(BadRequest, match="model output: expected finite values"):
+            predicted_shares(network, x)
+    with pytest.raises(BadRequest, match="examples: expected at least one"):
+        predicted_shares(lambda v: v, x[:0])
+    assert sum(predicted_shares(lambda v: 1e38 * v, x)) == 1.0
 
 
 def test_clean_and_robust_errors_come_from_one_clean_pass() -> None:

@@ -45,6 +45,22 @@ def test_bad_requests_are_one_clear_line():
         m.expand(limit=100)
 
 
+def test_points_and_labels_in_any_usual_form_make_the_same_network():
+    m, x, y, g = case("inf", "box")
+    q = probes(m, x, g)
+    for given in (
+        (x.clone().requires_grad_(), y),
+        (x, y.to(torch.int8)),
+        (x, y.numpy()),
+        (x.float().numpy(), y.numpy()),
+    ):
+        found = RobustMemorizer(m.clean_model, *given, m.threat, variant="box")
+        assert certify(found).holds
+        assert torch.allclose(found(q), m(q), atol=1e-4)
+    with pytest.raises(BadRequest, match="labels: expected a torch tensor, got a value of type list"):
+        RobustMemorizer(m.clean_model, x, y.tolist(), m.threat)
+
+
 def test_a_float32_point_on_the_edge_of_its_ball_is_answered_with_full_strength():
     m, x, y, _ = case("inf", "box", seed=2)
     edge = (x + m.threat.radius * torch.ones_like(x)).float().clamp(0, 1).double()

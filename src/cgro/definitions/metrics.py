@@ -67,6 +67,10 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
         NotFinite: outputs that are not finite.
     """
     check_labels(outputs, y)
+    _require_finite(outputs)
+
+
+def _require_finite(outputs: Tensor) -> None:
     if not bool(torch.isfinite(outputs).all()):
         raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
 
@@ -309,7 +313,8 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
         One share per class, in the order of the classes; for (B,) scores of -1 and +1.
 
     Raises:
-        BadRequest: train mode, outputs that are no tensor.
+        BadRequest: train mode, no inputs, outputs that are no tensor.
+        NotFinite: outputs that are not finite, which predict nothing.
 
     Example:
         >>> predicted_shares(lambda v: v[:, 0] - 0.5, torch.tensor([[0.1], [0.2], [0.3], [0.9]]))
@@ -318,8 +323,11 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
     require_eval(model)
     batch = count(batch, "batch")
     model, x = in_full_precision(model, as_inputs(x))
+    if not len(x):
+        raise bad("examples", expected="at least one", got=0)
     with preserve_state(model, x.device):
         outputs = torch.cat([evaluated_outputs(model, part) for part in x.split(batch)])
+    _require_finite(outputs)
     labels = predict(outputs)
     if outputs.ndim == 1:
         classes = torch.tensor([-1, 1], device=labels.device)

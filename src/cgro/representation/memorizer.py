@@ -24,6 +24,7 @@ from cgro.bounds import (
     to_layers,
     to_sequential,
 )
+from cgro.definitions.inputs import as_inputs, as_labels
 from cgro.definitions.losses import Model, check_labels
 from cgro.definitions.metrics import require_eval
 from cgro.definitions.threat import ThreatModel
@@ -104,6 +105,10 @@ class RobustMemorizer(nn.Module):
         if NORM_OF[self.variant] != threat.p:
             raise bad("variant", expected=f"one for p = {threat.p:g}", got=variant, remedy="leave it out")
         number(threat.radius, "radius", low=1e-9)
+        x = as_inputs(x)
+        if isinstance(y, Tensor):
+            y = y.to(x.device)
+        y = as_labels(y, x.device)
         self.y = y.cpu()
         self.shape = tuple(x.shape[1:])
         self.combination = self._task(x)
