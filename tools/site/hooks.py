@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.site import api, mathml, places, prose  # noqa: E402  # mkdocs loads this file by its path
+from tools.site import api, mathml, places, prose, tables  # noqa: E402  # mkdocs loads this file by its path
 
 WRITTEN_HERE = ("api/", "reference/")
 """Pages that are Markdown for mkdocs from the start."""
@@ -132,7 +132,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw the equations; an empty cell is no heading.
+    """Draw the equations; let tables fit; an empty cell is no heading.
 
     Args:
         html: of the page.
@@ -144,4 +144,4 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         HTML.
     """
     html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)
-    return mathml.typeset(html, page.file.src_uri)
+    return mathml.typeset(tables.fitted(html), page.file.src_uri)
