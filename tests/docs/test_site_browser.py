@@ -5,6 +5,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.docs.accessibility import violations
@@ -72,6 +73,39 @@ def test_a_table_of_numbers_scrolls_under_the_names_of_its_rows(browser: object)
     tab.locator(".md-typeset__scrollwrap").first.evaluate("wrap => wrap.scrollBy(120, 0)")
     assert second.bounding_box()["x"] == before[1] - 120
     assert 0 <= first.bounding_box()["x"] <= before[0]
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["dynamics.html", "memorizer.html"])
+def test_an_interactive_page_leads_back_to_the_site(browser: object, page: str) -> None:
+    said: list[str] = []
+    tab = browser.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto((SITE / "interactive" / page).as_uri())
+    link = tab.locator("nav a#site")
+    link.wait_for()  # until it is seen
+    assert said == []
+    link.click()
+    assert tab.url == (SITE / "index.html").as_uri()
+    assert tab.locator("h1").text_content().startswith("cgro")
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["dynamics.html", "memorizer.html"])
+def test_an_interactive_page_copied_out_of_the_site_has_no_dead_link(
+    browser: object, page: str, tmp_path: Path
+) -> None:
+    shutil.copytree(SITE / "interactive", tmp_path / "interactive")
+    tab = browser.new_page()
+    with tab.expect_event("requestfailed"):
+        tab.goto((tmp_path / "interactive" / page).as_uri())
+    tab.wait_for_timeout(100)
+    assert tab.locator("nav a#site").is_hidden()
+    shown = [link for link in tab.locator("a[href]").all() if link.is_visible()]
+    assert shown
+    for link in shown:
+        target = link.get_attribute("href").partition("#")[0]
+        assert (tmp_path / "interactive" / target).exists(), target
     tab.close()
 
 
