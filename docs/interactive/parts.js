@@ -1,12 +1,12 @@
-/* What both pages share: elements, rows of tables, symbols as a paper sets them, colors, and the way back to the site. */
+/* What both pages share: elements, rows of tables, symbols as a paper sets them, colors, the way back to the site. */
 "use strict";
 var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
 
 cgro.parts = (() => {
   /**
-   * Symbols in words that scripts write: what is set, and what is read aloud. Only these: a word from an address that has
-   * an underscore stays as it was written.
+   * Symbols in words that scripts write: what is set, and what is read aloud. Only these: a word from an address that
+   * has an underscore stays as it was written.
    * @type {Record<string, {base: string, low?: string, high?: string, rest?: string, spoken: string}>}
    */
   const SYMBOLS = {
@@ -23,7 +23,7 @@ cgro.parts = (() => {
   const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
   const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
 
-  /** Colors of the page since the last drawing began: to ask for the style at every stroke takes longer than to draw. */
+  /** Colors since the last drawing began: to ask for the style at every stroke takes longer than to draw. */
   const known = new Map();
 
   /** A color of the page. @param {string} name such as "signal" @returns {string} */

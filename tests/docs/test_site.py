@@ -178,7 +178,18 @@ def table(*rows: tuple[str, ...]) -> str:
 ])  # fmt: skip
 def test_long_names_in_tables_break_where_their_parts_end(cell: str, expected: str) -> None:
     assert tables.fitted(table(("a", "b"), ("x", cell))) == table(("a", "b"), ("x", expected))
-    assert tables.fitted(cell) == cell  # outside of a table nothing changes
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("<p>in <code>checkpoints/best_validation.pt</code>.</p>", "<p>in <code>checkpoints/<wbr>best_<wbr>validation.pt</code>.</p>"),
+    ("<li><code>test_search_is_pure</code></li>", "<li><code>test_<wbr>search_<wbr>is_<wbr>pure</code></li>"),
+    ("<h2><code>cgro.definitions</code></h2>", "<h2><code>cgro.<wbr>definitions</code></h2>"),
+    ("<p>clean_overfitting_of_words</p>", "<p>clean_overfitting_of_words</p>"),
+    ("<pre><span></span><code>checkpoints/best_validation.pt\n</code></pre>", "<pre><span></span><code>checkpoints/best_validation.pt\n</code></pre>"),
+    ('<code class="doc">checkpoints/best_validation.pt</code>', '<code class="doc">checkpoints/best_validation.pt</code>'),
+])  # fmt: skip
+def test_names_in_code_break_and_blocks_of_code_do_not(text: str, expected: str) -> None:
+    assert tables.fitted(text) == expected
 
 
 def test_a_row_of_words_names_the_column_of_each_cell() -> None:

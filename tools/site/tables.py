@@ -1,4 +1,4 @@
-"""Tables that fit: long names break where their parts end, and rows of words stand below each other on a phone.
+"""What fits a phone: long names break where their parts end, and rows of words stand below each other.
 
 A table of words, such as that of map.md, has nothing to compare down a column, so that at the width of a phone each row
 becomes a list of its cells, each with the heading of its column before it (assets/site.css). A table of numbers stays
@@ -12,6 +12,8 @@ import statistics
 TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 CELL = re.compile(r"<(t[hd])([^>]*)>(.*?)</\1>", re.DOTALL)
+BLOCK = re.compile(r"(<pre.*?</pre>)", re.DOTALL)
+CODE = re.compile(r"(?<=<code>)[^<]*(?=</code>)")
 PARTS_OF_TAGS = re.compile(r"(<[^>]*>)")
 LONG_WORD = 16
 """Characters from which a word may break: shorter ones, as `n_steps`, are read at a glance. A choice."""
@@ -24,7 +26,7 @@ ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row"
 
 
 def fitted(page: str) -> str:
-    """Let the tables of a page fit its width.
+    """Let tables and names in code fit the width of a page; blocks of code scroll.
 
     Args:
         page: HTML, with tables as Markdown writes them.
@@ -32,7 +34,13 @@ def fitted(page: str) -> str:
     Returns:
         HTML.
     """
-    return TABLE.sub(lambda found: _fitted(found[0]), page)
+    page = TABLE.sub(lambda found: _fitted(found[0]), page)
+    parts = BLOCK.split(page)
+    return "".join(part if part.startswith("<pre") else _with_breaks(part) for part in parts)
+
+
+def _with_breaks(page: str) -> str:
+    return CODE.sub(lambda found: _breakable(found[0]), page)
 
 
 def _fitted(table: str) -> str:
