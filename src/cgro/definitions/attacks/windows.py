@@ -81,15 +81,37 @@ class Window:
         self.flat = _bump(wide, high, x).T.flatten()
 
     def corners(self, numbers: Tensor) -> Tensor:
-        """(..., 2) row and column of corners from uniform numbers, the first two of (..., N)."""
+        """Where windows lie.
+
+        Args:
+            numbers: (..., N) uniform in [0, 1); the first two count.
+
+        Returns:
+            (..., 2) int64, rows and columns of their upper left corners.
+        """
         return (numbers[..., :2] * self.room).long()
 
     def cells(self, corner: Tensor) -> Tensor:
-        """(..., K) positions in the image, of the windows with corners (..., 2)."""
+        """The pixels of windows.
+
+        Args:
+            corner: (..., 2) int64.
+
+        Returns:
+            (..., K) int64, their positions in the image, row by row.
+        """
         return (corner[..., :1] * self.width + corner[..., 1:]) + self.offsets
 
     def outside(self, corner: Tensor, other: Tensor) -> Tensor:
-        """(..., K) bool, which pixels of the windows at `corner` are not in those at `other`."""
+        """Which pixels of windows are not in other windows of the same size.
+
+        Args:
+            corner: (..., 2) int64.
+            other: (..., 2) int64, corners of the others.
+
+        Returns:
+            (..., K) bool.
+        """
         apart = corner - other
         rows = apart[..., :1] + self.places[0]
         columns = apart[..., 1:] + self.places[1]
