@@ -47,7 +47,7 @@ _ATTACK_DETAILS = word_set(
 """Words that say more about an attack; without an attack they are unknown."""
 _MEANS = word_set("epoch mean avg average overall rate metric metrics percent pct top")
 _PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
-_NEUTRAL = _MEANS | _PLACES | word_set("in on of the under with network model image images example examples")
+_NEUTRAL = _MEANS | _PLACES | word_set("in on of the is under with network model image images example examples")
 _BEST = word_set("best max min maximum minimum highest lowest peak record")
 _SMOOTHED = word_set("running smoothed smooth cumulative moving")
 _FIVE = word_set("acc5 top5 prec5 err5")

@@ -17,6 +17,7 @@ from cgro.diagnosis.words import (
     Meaning,
     Unknown,
     has_measure,
+    is_step,
     kinds_of,
     may_be_robust,
     meaning_of,
@@ -59,12 +60,12 @@ _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|en
 _BETWEEN = re.compile(r"(?<!\d),|,(?!\d)|[;|]|\s-\s")
 """What separates the parts of a line; not the comma of 0,45 and 4,512."""
 _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IGNORECASE)
-# A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, and not the 10000 of
-# "10000 test images".
+# A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, the 10000 of "10000 test
+# images", or the 95 of "95% CI".
 _VALUE = re.compile(
     r"(?<![\w.%/\-@#])(?<!\d,)([-+]?(?:\d+(?:,\d+)+|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
     r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
-    r"(?![\w.%/])(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
+    r"(?![\w%/]|\.\w)(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
     re.IGNORECASE,
 )
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
@@ -90,6 +91,7 @@ class Line:
         values: (name, text of the number), in order.
         n_test: of how many test examples a number of it is a count; None where none is.
         is_bar: whether it is the progress bar of tqdm.
+        is_within: whether it says which batch or step of the epoch it is of.
         ends: whether it says that the epoch is over, so that its values stand above.
         attack: the line, if it speaks of an attack and no name of a number does.
         doubt: why a number or the epoch of it cannot be read; empty where all can.
@@ -101,6 +103,7 @@ class Line:
     values: list[tuple[str, str]] = field(default_factory=list)
     n_test: int | None = None
     is_bar: bool = False
+    is_within: bool = False
     ends: bool = False
     attack: str = ""
     doubt: str = ""
@@ -115,7 +118,9 @@ class _Said:
     Args:
         header: words of a part, or of clean or robust, that stand before a colon, in brackets or alone.
         part: the part of the last name that has one of its own.
-        kinds: whether that name says clean or robust too.
+        kinds: whether the last name that says a part, or clean or robust, says clean or robust.
+        unclear: name -> its own words, where another name before it says clean or robust.
+        is_open: whether the last number ended its part of the line, so that another of its list may follow.
         weights: words before a name that say that it is of the best epoch, or of averaged weights.
         averaged: whether a number in brackets behind another is the average.
     """
@@ -123,6 +128,8 @@ class _Said:
     header: str = ""
     part: str = ""
     kinds: frozenset[str] = frozenset()
+    unclear: dict[str, str] = field(default_factory=dict)
+    is_open: bool = False
     weights: tuple[str, ...] = ()
     averaged: bool = False
 
@@ -132,7 +139,9 @@ class _Said:
         Args:
             text: before a colon, in brackets or alone.
         """
-        self.header = _relevant(text) or self.header
+        if _relevant(text):
+            self.header = _relevant(text)
+            self.kinds = frozenset()
         weights = weights_of(text)
         if weights or not _OWN_WEIGHTS.isdisjoint(_words(text)):
             self.weights = weights
@@ -171,6 +180,8 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
             _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
+    _leave_unclear(said, found)
+    found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
     if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
     if not found.values and weights_of(text) == said.weights:
@@ -191,8 +202,18 @@ def _counts_batches(text: str, epochs: Sequence[int | None]) -> bool:
 
 def _take(text: str, said: _Said, line: Line) -> None:
     """Add the numbers of a text."""
+    said.is_open = False
     for chunk in _BETWEEN.split(_EPOCH.sub(" | ", text)):
-        line.values += _values(chunk, said, line)
+        _take_part(chunk, said, line)
+
+
+def _leave_unclear(said: _Said, line: Line) -> None:
+    """Leave a name incomplete that could be clean or robust: "Test Robust Loss 1.5, Acc 0.45". Beside a robust
+    accuracy in the line a plain one is clean."""
+    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(_words(name))]
+    for place, (name, value) in enumerate(line.values):
+        if name in said.unclear and is_error(name) not in robust:
+            line.values[place] = (said.unclear[name], value)
 
 
 def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
@@ -282,12 +303,13 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(words_of(text))
 
 
-def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
-    """The named numbers of one part of a line; without any, its words are a header for the parts that follow."""
-    found: list[tuple[str, str]] = []
+def _take_part(chunk: str, said: _Said, line: Line) -> None:
+    """Add the named numbers of one part of a line; without any, its words are a header for the parts that follow."""
+    found = line.values
+    n_before = len(found)
     start = 0
     kept = ""
-    follows = False  # whether the number before this one has a name
+    follows = said.is_open  # whether the number before this one has a name
     for match in _VALUE.finditer(chunk):
         raw = kept + chunk[start : match.start()]
         start = match.end()
@@ -301,21 +323,19 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
             continue
         name = _name(raw, said)
         follows = bool(name) and "," not in match[1]
-        if name and "," in match[1]:
-            if is_error(name):
-                line.doubt = line.doubt or _comma(name, match[0])
-            continue
-        if name:
+        if follows:
             found.append((name, _text_of(match)))
+        elif name and is_error(name):
+            line.doubt = line.doubt or _comma(name, match[0])
         if match[2] and "test" in parts_of(_words(name)):
             line.n_test = int(match[2])
     rest = kept + chunk[start:]
-    if not found and start == 0:
+    said.is_open = follows and not rest.strip()
+    if start == 0:
         said.hear(rest)
-    elif found and _relevant(rest):
+    elif len(found) > n_before and _relevant(rest):
         name, value = found[-1]
         found[-1] = (_completed(name, _relevant(rest), ""), value)
-    return found
 
 
 def _comma(name: str, value: str) -> str:
@@ -382,15 +402,12 @@ def _name(raw: str, said: _Said) -> str:
         return ""
     name = own
     if has_measure(words) or kinds_of(words):
-        carried = said.part
-        if said.kinds and not kinds_of(words):
-            carried = ""  # "Test Robust Loss 1.5, Acc 0.45": of which kind the second one is, nobody says
-        name = _completed(own, said.header, carried)
-        if said.weights:
-            name = " ".join([*said.weights, name])
+        name = " ".join([*said.weights, _completed(own, said.header, said.part)])
+        if said.kinds and not kinds_of(_words(name)) and not parts_of(words):
+            said.unclear[name] = own
     parts = parts_of(words)
-    if parts:
-        said.part = min(parts)
+    said.part = min(parts, default=said.part)
+    if parts or kinds_of(words):
         said.kinds = kinds_of(words)
     return name
 

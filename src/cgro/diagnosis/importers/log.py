@@ -13,10 +13,11 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.lines import weights_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
-from cgro.diagnosis.words import Meaning, meaning_of
+from cgro.diagnosis.words import Meaning, all_known, kinds_of, meaning_of, parts_of, words_of
 
 MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""
@@ -25,14 +26,16 @@ DROP = 1.5
 
 # What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with
 # a character that no other one allows, so that a line takes time in proportion to its length.
-PREFIX = re.compile(
-    r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
-    r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
+_PREFIX = re.compile(
+    r"\s*(?:(?P<bracket>\[[^\]]*\])\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
+    r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:(?P<logger>[\w.]{1,60}):\s+)?)?"
 )
+_LONGEST_HEADING = 60
+"""Characters of brackets that may name what stands behind them. A choice."""
 _COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 """What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)")
 _PLAIN = (
     "Epoch", "Train Time", "Test Time", "LR", "Train Loss", "Train Acc", "Train Robust Loss", "Train Robust Acc",
     "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
@@ -160,10 +163,35 @@ def without_prefix(line: str) -> str:
     Example:
         >>> without_prefix("2024-01-01 10:00:00,123 INFO train: Epoch 1")
         'Epoch 1'
+        >>> without_prefix("[10:00:00] [Test] acc 0.5"), without_prefix("INFO EMA: acc 0.5")
+        ('[Test] acc 0.5', 'EMA: acc 0.5')
     """
     if "\x1b" in line or "\b" in line:
         line = _COLOR.sub("", line.rpartition("\b")[2])  # Keras goes back over its bar
-    return PREFIX.sub("", line, count=1).strip()
+    match = _PREFIX.match(line)
+    if match is None:
+        return line.strip()
+    bracket, logger = match.group("bracket", "logger")
+    end = match.end()
+    if logger and _says_of_values(logger):
+        end = match.start("logger")
+    if bracket and _is_heading(bracket):
+        end = match.start("bracket")
+    return line[end:].strip()
+
+
+def _says_of_values(text: str) -> bool:
+    """Whether words say something of the values behind them: clean or robust, or that they are the best ones."""
+    return bool(weights_of(text) or kinds_of(words_of(text)))
+
+
+def _is_heading(bracket: str) -> bool:
+    """Whether brackets are [Epoch 3], [Test], [PGD-20] or [EMA], and nothing else; not [train.py:31], nor a time."""
+    words = [word for word in words_of(bracket[:_LONGEST_HEADING]) if not word.isdigit()]
+    if len(bracket) > _LONGEST_HEADING or not words:
+        return False
+    others = [word for word in words if word not in ("epoch", *weights_of(bracket))]
+    return all_known(others) and bool(len(others) < len(words) or parts_of(words) or kinds_of(words))
 
 
 def headers_of(body: str) -> list[list[str]]:
