@@ -13,6 +13,7 @@ from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_other_number, is_small
 from cgro.diagnosis.words import (
     MODELS,
+    OTHER_WEIGHTS,
     SEVERAL,
     Meaning,
     Unknown,
@@ -70,9 +71,7 @@ _VALUE = re.compile(
 )
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
-_WEIGHTS = word_set(
-    "best max maximum highest lowest peak smoothed cumulative moving ema swa polyak averaged teacher student"
-)
+_WEIGHTS = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak smoothed cumulative moving")
 """Words before a name that make its value another one than that of the network after its epoch."""
 _OWN_WEIGHTS = word_set("last current cur raw plain online now")
 """Words that end what such a word says."""
