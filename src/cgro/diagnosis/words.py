@@ -5,6 +5,7 @@ set; "test_foo_acc" could be anything, so it is unknown, and not clean: the wron
 while the refusal is one line with the option that mends it."""
 
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -119,10 +120,23 @@ def words_of(name: str) -> list[str]:
         >>> words_of("testRobustAcc@PGD-20"), words_of("acc1")
         (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'])
     """
+    if len(name) > LONGEST_VALUE:
+        return _split(name)
+    return list(_split_once(name))
+
+
+def _split(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower())
 
 
+@functools.lru_cache(maxsize=10_000)
+def _split_once(name: str) -> tuple[str, ...]:
+    """The words of a name; in a log the same names come again in every line."""
+    return tuple(_split(name))
+
+
+@functools.lru_cache(maxsize=50_000)
 def meaning_of(name: str) -> Meaning | Unknown | None:
     """What a column's name says that it holds.
 
@@ -370,6 +384,18 @@ def kinds_of(words: Iterable[str]) -> frozenset[str]:
         elif word in _ABBREVIATIONS:
             found.add(_ABBREVIATIONS[word])
     return frozenset(found)
+
+
+def says_part_or_kind(word: str) -> bool:
+    """Whether a word names a part of the data, or says clean or robust.
+
+    Args:
+        word: in lower case.
+
+    Returns:
+        True for train, val, nat, pgd20 and the like.
+    """
+    return bool(parts_of([word]) or kinds_of([word]))
 
 
 def may_be_robust(text: str) -> bool:
