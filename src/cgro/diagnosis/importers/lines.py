@@ -55,6 +55,8 @@ _BEST_EPOCH = re.compile(
 )
 """`best epoch: 17` as a part of its own: the values that follow are not those of the best epoch."""
 _THOUSANDS_FOLLOW = re.compile(r",\d{3}(?![\d.])")
+ABOVE = "the values of an epoch stand above the line that says that it is over"
+"""What is said where they do."""
 _BEFORE_EPOCH = 60
 """Characters in which it stands. A choice."""
 _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
@@ -142,7 +144,7 @@ class _Said:
             self.header = _relevant(text)
             self.kinds = frozenset()
         weights = weights_of(text)
-        if weights or not _OWN_WEIGHTS.isdisjoint(_words(text)):
+        if weights or not _OWN_WEIGHTS.isdisjoint(words_of(text)):
             self.weights = weights
 
 
@@ -185,9 +187,9 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         found.doubt = ""
     if not found.values and weights_of(text) == said.weights:
         found.weights = said.weights
-    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(_words(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
+    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(words_of(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
     for name, _ in found.values:
-        speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(_words(name))
+        speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(words_of(name))
     if speaks_of_attack:
         found.attack = body.strip()
     return found
@@ -209,7 +211,7 @@ def _take(text: str, said: _Said, line: Line) -> None:
 def _leave_unclear(said: _Said, line: Line) -> None:
     """Leave a name incomplete that could be clean or robust: "Test Robust Loss 1.5, Acc 0.45". Beside a robust
     accuracy in the line a plain one is clean."""
-    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(_words(name))]
+    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(words_of(name))]
     for place, (name, value) in enumerate(line.values):
         if name in said.unclear and is_error(name) not in robust:
             line.values[place] = (said.unclear[name], value)
@@ -232,16 +234,28 @@ def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
         return "", [], text
     match = matches[0]
     line.epoch = int(match[1])
-    line.ends = _ENDS.search(text) is not None
+    line.ends = says_over(text)
     if _THOUSANDS_FOLLOW.match(text, match.end()):
         got = text[match.start(1) : match.end() + 4]
         line.doubt = f"the epoch {got!r} may have a separator of thousands; write epochs without one"
     return text[: match.start()], list(dict.fromkeys(int(one[1]) for one in matches)), text[match.end() :]
 
 
+def says_over(text: str) -> bool:
+    """Whether a line with an epoch says that it is over.
+
+    Args:
+        text: of the line.
+
+    Returns:
+        True for words such as took, done and elapsed.
+    """
+    return _ENDS.search(text[:MOST_CHARACTERS]) is not None
+
+
 def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
-    words = _words(said.header)
+    words = words_of(said.header)
     if parts_of(words):
         return
     line.labels = kinds_of(words)
@@ -262,13 +276,12 @@ def weights_of(text: str) -> tuple[str, ...]:
         >>> weights_of("[EMA]"), weights_of("Saved the best model")
         (('ema',), ())
     """
-    words = _words(text)
+    words = words_of(text)
     if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
         return ()
     return tuple(filter(_WEIGHTS.__contains__, words))
 
 
-@functools.lru_cache(maxsize=10_000)
 def is_error(name: str) -> bool:
     """Whether a name is that of an error or accuracy, of which one or that one cannot say.
 
@@ -282,7 +295,6 @@ def is_error(name: str) -> bool:
     return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
 
 
-@functools.lru_cache(maxsize=10_000)
 def is_held_out(name: str) -> bool:
     """Whether a name is that of an error on data that are not trained on.
 
@@ -294,12 +306,6 @@ def is_held_out(name: str) -> bool:
     """
     meaning = meaning_of(name)
     return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
-
-
-@functools.lru_cache(maxsize=10_000)
-def _words(text: str) -> tuple[str, ...]:
-    """The words of a text; names come again in every line."""
-    return tuple(words_of(text))
 
 
 def _take_part(chunk: str, said: _Said, line: Line) -> None:
@@ -326,7 +332,7 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
             found.append((name, _text_of(match)))
         elif name and is_error(name):
             line.doubt = line.doubt or _comma(name, match[0])
-        if match[2] and "test" in parts_of(_words(name)):
+        if match[2] and "test" in parts_of(words_of(name)):
             line.n_test = int(match[2])
     rest = kept + chunk[start:]
     said.is_open = follows and not rest.strip()
@@ -346,10 +352,10 @@ def _comma(name: str, value: str) -> str:
 
 def _is_unnamed(raw: str) -> bool:
     """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
-    if not _words(raw):
+    if not words_of(raw):
         return True
     inside = _QUALIFIES.fullmatch(raw)
-    return inside is not None and not has_measure(_words(inside[1]))
+    return inside is not None and not has_measure(words_of(inside[1]))
 
 
 def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], chunk: str, said: _Said) -> None:
@@ -375,7 +381,7 @@ def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
     if not raw[-1:].isspace() or not is_small(match[1]):
         return False
-    words = _words(raw)
+    words = words_of(raw)
     follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
     return follows and "robust" in kinds_of(words) and not has_measure(words)
 
@@ -396,13 +402,13 @@ def _name(raw: str, said: _Said) -> str:
     place = max(map(text.rfind, ":]})>")) + 1
     own = text[place:].strip(" \t\"'*([{-=>.#!_")
     said.hear(text[:place])
-    words = _words(own)
+    words = words_of(own)
     if not words:
         return ""
     name = own
     if has_measure(words) or kinds_of(words):
         name = " ".join([*said.weights, _completed(own, said.header, said.part)])
-        if said.kinds and not kinds_of(_words(name)) and not parts_of(words):
+        if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
             said.unclear[name] = own
     parts = parts_of(words)
     said.part = min(parts, default=said.part)
@@ -415,7 +421,7 @@ def _name(raw: str, said: _Said) -> str:
 def _completed(own: str, header: str, part: str) -> str:
     """A name with the words of a header that it lacks, else with a part. What contradicts it stays in the name, so that
     it is not understood."""
-    words, outer = _words(own), _words(header)
+    words, outer = words_of(own), words_of(header)
     its_parts, outer_parts = parts_of(words), parts_of(outer)
     missing: list[str] = []
     if not kinds_of(words):

@@ -9,7 +9,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import Line, is_error, is_held_out, parse_line
+from cgro.diagnosis.importers.lines import ABOVE, Line, is_error, is_held_out, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -120,15 +120,9 @@ class Printed:
         Returns:
             0.7 for a text that names an epoch, and numbers that are errors or accuracies.
         """
-        epoch = value = False
-        for line in text.lines[:_HEAD]:
-            if not any(map(str.isdigit, line)):
-                continue
-            said = parse_line(without_prefix(line))
-            epoch = epoch or said.epoch is not None
-            value = value or bool(said.doubt) or any(is_error(name) for name, _ in said.values)
-            if epoch and value:
-                return 0.7
+        lines = text.lines[:_HEAD]
+        if any(map(_has_epoch, lines)) and any(map(_has_value, lines)):
+            return 0.7
         return 0.0
 
     def read(self, text: Text, told: Told) -> list[Curves]:
@@ -164,6 +158,17 @@ class Printed:
         about = about_of(found.settings, self.name)
         remarks += more
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
+
+
+def _has_epoch(line: str) -> bool:
+    return "poch" in line.lower() and parse_line(without_prefix(line)).epoch is not None
+
+
+def _has_value(line: str) -> bool:
+    if not any(map(str.isdigit, line)):
+        return False
+    said = parse_line(without_prefix(line))
+    return bool(said.doubt) or any(is_error(name) for name, _ in said.values)
 
 
 def _read(text: Text, *, labeled: bool) -> _Printed:
@@ -215,7 +220,7 @@ def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
     assumed: list[str] = []
     if before and blocks[-1:] and not _held_out(blocks[-1]) and blocks[-1].ends:
         holders = found.blocks[:-1]
-        assumed.append("the values of an epoch stand above the line that says that it is over")
+        assumed.append(ABOVE)
     elif before:
         assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
     if blocks and blocks[-1].twice:
