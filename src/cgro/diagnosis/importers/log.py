@@ -41,7 +41,7 @@ _PLAIN = (
     "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
 )  # fmt: skip
 """The twelve columns of Rice et al., for rows under a header that names some of them and nothing else."""
-_USUAL = frozenset(map(str.lower, _PLAIN))
+_USUAL = list(map(str.lower, _PLAIN))
 _VALIDATION = ("Validation Loss", "Validation Acc", "Validation Robust Loss", "Validation Robust Acc")
 
 
@@ -56,7 +56,8 @@ class _Log:
         n_headers: headers so far.
         n_misfits: rows of numbers that do not fit the header.
         first_misfit: the first of them.
-        n_unnamed: numbers of a row that the header does not name, where the first twelve are the usual ones.
+        is_usual: whether rows have more numbers than the header has names, and the first twelve are the usual ones.
+        n_unused: numbers behind those.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -65,7 +66,8 @@ class _Log:
     n_headers: int = 0
     n_misfits: int = 0
     first_misfit: str = ""
-    n_unnamed: int = 0
+    is_usual: bool = False
+    n_unused: int = 0
 
 
 class Log:
@@ -120,10 +122,11 @@ class Log:
         if found.n_misfits:
             rows = counted(found.n_misfits, "row")
             remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
-        if found.n_unnamed:
+        if found.is_usual:
+            unused = f", and the last {found.n_unused} are not used" if found.n_unused else ""
             remarks.append(
                 f"the header names fewer columns than there are: the first {len(_PLAIN)} are read as those of Rice "
-                f"et al., in their order, and the last {found.n_unnamed} are not used"
+                f"et al., in their order{unused}"
             )
         about = about_of(found.settings, self.name)
         table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
@@ -230,7 +233,7 @@ def _take(body: str, found: _Log) -> None:
         return
     if lower.startswith("epoch"):
         ways = headers_of(body)
-        if ways:
+        if ways and (not found.headers or _names_columns(ways)):
             found.headers = ways
             found.n_headers += 1
         return
@@ -247,8 +250,15 @@ def _take(body: str, found: _Log) -> None:
         found.n_misfits += 1
         found.first_misfit = found.first_misfit or body[:60]
         return
-    found.n_unnamed = max(found.n_unnamed, len(values) - len(_PLAIN) if len(values) > len(names) else 0)
+    if names is _PLAIN:
+        found.is_usual = True
+        found.n_unused = max(found.n_unused, len(values) - len(_PLAIN))
     found.rows.append(_row(names, values))
+
+
+def _names_columns(ways: Sequence[list[str]]) -> bool:
+    """Whether a line below the first header is another one, and not `Epoch complete | saving`."""
+    return any(meaning_of(name) is not None for names in ways for name in names[1:])
 
 
 def _is_table(lines: Sequence[str]) -> bool:
@@ -308,9 +318,10 @@ def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
             return names
     for names in headers:
         given = list(map(str.lower, names))
-        if n == len(_PLAIN) and _USUAL.issuperset(given):
-            return _PLAIN
-        if n > len(_PLAIN) and len(given) >= 4 and given == list(map(str.lower, _PLAIN[: len(given)])):
+        left = iter(_USUAL)
+        in_order = all(name in left for name in given)
+        begins = len(given) >= 4 and given == _USUAL[: len(given)]
+        if (n == len(_PLAIN) and in_order) or (n > len(_PLAIN) and begins):
             return _PLAIN
     return None
 
