@@ -31,6 +31,7 @@ from cgro.dynamics.spaces import SPACES
 from cgro.flatness import flatness
 from cgro.models import build
 from cgro.reading import read_json
+from cgro.report import style
 from cgro.representation import RobustMemorizer, certify, separation
 from cgro.runs import dump_json, environment, write_atomic
 
@@ -228,37 +229,31 @@ def write_page(rows: Sequence[Mapping]) -> None:
     PAGE.write_text(TEXT + "\n".join(lines) + "\n" + AFTER)
 
 
-def draw(rows: Sequence[Mapping]) -> None:
+def draw(rows: Sequence[Mapping], path: Path = FIGURE) -> None:
     """Time and memory against size, one color and mark per law in both panels, each divided by its first value."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    colors = pyplot.get_cmap("tab20").colors
-    figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 5.6), layout="constrained")
-    for k, row in enumerate(rows):
-        sizes = np.array(row["sizes"]) / row["sizes"][0]
-        look = {"color": colors[2 * k % 20 + k // 10], "marker": "os^Dv<>pP*X"[k], "markersize": 5, "linewidth": 1}
-        label = f"{row['name']}: {row['time_exponent']:.2f}, {exponent(row['memory_exponent'])}"
-        axes[0].loglog(sizes, np.array(row["seconds"]) / row["seconds"][0], label=label, **look)
-        if min(row["megabytes"]) > 0:
-            axes[1].loglog(sizes, np.array(row["megabytes"]) / row["megabytes"][0], **look)
-    for panel, what in zip(axes, ("CPU time", "memory"), strict=True):
-        panel.plot([1, 16], [1, 16], color="0.7", linestyle="--", zorder=0)
-        panel.text(14, 14, "exponent 1 ", color="0.5", fontsize=8, va="bottom", ha="right")
-        panel.set_xlabel("size, relative to the smallest")
-        panel.set_ylabel(f"{what}, relative to the smallest")
-    figure.legend(
-        loc="outside lower center",
-        ncols=3,
-        fontsize=8,
-        title="fitted exponents of time and of memory",
-        title_fontsize=8,
-    )
-    for ending in ("png", "svg"):
-        figure.savefig(FIGURE.with_suffix(f".{ending}"), dpi=150, metadata={"Date": None} if ending == "svg" else None)
-    pyplot.close(figure)
+    with style.figure(path, width=9.6, height=6.2) as drawing:
+        axes = drawing.subplots(1, 2)
+        for k, row in enumerate(rows):
+            sizes = np.array(row["sizes"]) / row["sizes"][0]
+            color, marker = style.COMPARED[k % len(style.COMPARED)], style.MARKERS[k % len(style.MARKERS)]
+            look = {"color": color, "marker": marker, "markersize": 5, "linewidth": 1}
+            label = f"{row['name']}: {row['time_exponent']:.2f}, {exponent(row['memory_exponent'])}"
+            axes[0].loglog(sizes, np.array(row["seconds"]) / row["seconds"][0], label=label, **look)
+            if min(row["megabytes"]) > 0:
+                axes[1].loglog(sizes, np.array(row["megabytes"]) / row["megabytes"][0], **look)
+        for panel, what in zip(axes, ("CPU time", "memory"), strict=True):
+            # Named in the legend, as a word beside it would lie over the lines of the laws that follow it.
+            label = "exponent 1" if panel is axes[0] else None
+            panel.plot([1, 16], [1, 16], color=style.MARK, linewidth=1.4, zorder=0, label=label, **style.DOTTED)
+            panel.set_xlabel("size, relative to the smallest")
+            panel.set_ylabel(f"{what}, relative to the smallest")
+        drawing.legend(
+            loc="outside lower center",
+            ncols=3,
+            fontsize=8,
+            title="fitted exponents of time and of memory",
+            title_fontsize=8,
+        )
 
 
 def exponent(value: float | None) -> str:

@@ -6,15 +6,14 @@ globalThis.cgro = cgro;
 cgro.page = (() => {
   const {DEFAULT, expected, numberOf, settingOf, commandOf, addressOf, read} = cgro.setting;
   const {PRESETS, STATEMENTS, percent, digits} = cgro.words;
-  /** Milliseconds of a frame that are computed in, at most and at least; a frame of 60 per second has 16.7. */
-  const MOST_WORK = 10,
-    LEAST_WORK = 2;
-  /** Milliseconds from a frame to the next above which less is computed. */
-  const LATE = 20;
+  const {byId, input, write, openForPrint, copyAddress} = cgro.parts;
+  const row = (/** @type {(string | number)[]} */ cells) => cgro.parts.row(cells, digits);
   /** Share of the time that may go into drawing: on a slow machine not every reading is drawn. */
   const DRAWING = 0.25;
   /** Milliseconds of steps between two looks at the clock. */
   const PART = 1.5;
+  /** Milliseconds of steps in which their speed is measured: clocks of browsers tick in whole ones. */
+  const MEASURED = 5;
   /** Between two drawings where motion is not wanted, in milliseconds. */
   const CALM = 1000;
   const EXAMPLES = [
@@ -35,8 +34,6 @@ cgro.page = (() => {
     "lr",
   ]);
 
-  const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-  const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   let choice = DEFAULT;
@@ -52,9 +49,8 @@ cgro.page = (() => {
   /** Steps and milliseconds since it was measured last. */
   let gained = 0,
     spent = 0;
-  let budget = MOST_WORK;
-  /** When the last frame came, when figures were drawn last, and how long that took, in milliseconds. */
-  let frameAt = 0;
+  const pace = new cgro.pace.Pace();
+  /** When figures were drawn last, and how long that took, in milliseconds. */
   let drawnAt = 0;
   let drawing = 0;
   let tableAt = 0;
@@ -122,16 +118,17 @@ cgro.page = (() => {
   function frame(now) {
     asked = false;
     if (!playing || !work || run.state !== "running") return;
-    budget = now - frameAt > LATE ? Math.max(LEAST_WORK, 0.8 * budget) : Math.min(MOST_WORK, budget + 0.1);
-    frameAt = now;
-    const until = performance.now() + budget;
-    const recorded = run.readings.length;
-    const first = run.step;
     const began = performance.now();
+    const until = began + pace.next(now);
+    const recorded = run.readings.length;
     // One reading a frame at most: early ones lie a few steps apart, and would be over at once.
-    while (performance.now() < until && run.readings.length === recorded && !work.next().done);
-    const took = performance.now() - began;
-    if (run.readings.length === recorded) measureSpeed(run.step - first, took);
+    for (let start = began, done = false; start < until && run.readings.length === recorded && !done; ) {
+      const first = run.step;
+      done = work.next().done === true;
+      const end = performance.now();
+      if (run.stepping) measureSpeed(run.step - first, end - start);
+      start = end;
+    }
     if (run.readings.length > recorded || run.state !== "running") {
       if (recorded === 0 && view.setting.adversary === "restricted")
         view.growthEnd = cgro.theory.growthEnd(view.setting, run.readings[0].signalComponent);
@@ -155,11 +152,15 @@ cgro.page = (() => {
     ask();
   }
 
-  /** A step of a large network takes many frames. @param {number} steps @param {number} took in milliseconds */
+  /**
+   * Of steps alone, without data that are drawn and readings; a step of a large network takes many parts.
+   * @param {number} steps
+   * @param {number} took in milliseconds
+   */
   function measureSpeed(steps, took) {
     gained += steps;
     spent += took;
-    if (gained < 4) return;
+    if (gained < 4 || spent < MEASURED) return;
     speed = 0.8 * speed + 0.2 * (gained / spent);
     measured = true;
     gained = 0;
@@ -186,7 +187,7 @@ cgro.page = (() => {
     for (const [name, text] of cgro.words.events(view)) {
       if (said.has(name)) continue;
       said.add(name);
-      byId("live").textContent = text;
+      write(byId("live"), text);
     }
   }
 
@@ -218,40 +219,19 @@ cgro.page = (() => {
     }
   }
 
-  /**
-   * A row of a table.
-   * @param {(string | number)[]} cells
-   * @param {boolean} heading whether the first one heads the row.
-   */
-  function row(cells, heading) {
-    const line = document.createElement("tr");
-    cells.forEach((cell, k) => {
-      const made = document.createElement(heading && k === 0 ? "th" : "td");
-      if (heading && k === 0) made.setAttribute("scope", "row");
-      if (typeof cell === "number") made.className = "number";
-      made.textContent = typeof cell === "number" ? digits(cell) : cell;
-      line.append(made);
-    });
-    return line;
-  }
-
   function showTables() {
     const {stages, setting} = view;
     const step = (/** @type {Boundary} */ b) => (b.step === null ? "not found" : digits(Math.round(b.step * 10) / 10));
     const predicted = Number.isFinite(view.growthEnd) ? digits(Math.round(view.growthEnd * 10) / 10) : "";
     byId("stages").replaceChildren(
-      row(
-        ["I to II: the signal is learned", step(stages.signalGrowthEnd), predicted, stages.signalGrowthEnd.reason],
-        true,
-      ),
-      row(
-        ["II to III: memorization starts", step(stages.memorizationStart), "", stages.memorizationStart.reason],
-        true,
-      ),
-      row(
-        ["end of III: all training examples resist", step(stages.memorizationEnd), "", stages.memorizationEnd.reason],
-        true,
-      ),
+      row(["I to II: the signal is learned", step(stages.signalGrowthEnd), predicted, stages.signalGrowthEnd.reason]),
+      row(["II to III: memorization starts", step(stages.memorizationStart), "", stages.memorizationStart.reason]),
+      row([
+        "end of III: all training examples resist",
+        step(stages.memorizationEnd),
+        "",
+        stages.memorizationEnd.reason,
+      ]),
     );
     const part = /** @type {HTMLDetailsElement} */ (byId("readings-part"));
     if (!part.open && run.state === "running") return;
@@ -260,20 +240,17 @@ cgro.page = (() => {
     );
     byId("readings").replaceChildren(
       ...chosen.map((/** @type {Reading} */ r) =>
-        row(
-          [
-            String(r.step),
-            r.signalMargin,
-            r.meanNoise,
-            Math.min(...r.noiseLearned),
-            r.loss,
-            100 * (1 - r.cleanTrain),
-            100 * (1 - r.cleanTest),
-            100 * (1 - r.robustTrain),
-            100 * (1 - r.robustTest),
-          ],
-          true,
-        ),
+        row([
+          String(r.step),
+          r.signalMargin,
+          r.meanNoise,
+          Math.min(...r.noiseLearned),
+          r.loss,
+          100 * (1 - r.cleanTrain),
+          100 * (1 - r.cleanTest),
+          100 * (1 - r.robustTrain),
+          100 * (1 - r.robustTest),
+        ]),
       ),
     );
   }
@@ -362,14 +339,11 @@ cgro.page = (() => {
     if (refused.length) byId("refused").textContent = `Not taken from the address: ${refused.join("; ")}.`;
   }
 
-  async function copyLink() {
+  function copyLink() {
     history.replaceState(null, "", `#${addressOf(choice)}`);
-    try {
-      await navigator.clipboard.writeText(location.href);
-      byId("live").textContent = "The link with these settings has been copied.";
-    } catch {
-      byId("live").textContent = `Copy the address of this page: ${location.href}`;
-    }
+    copyAddress("these settings", (text) => {
+      byId("live").textContent = text;
+    });
   }
 
   function listen() {
@@ -401,12 +375,7 @@ cgro.page = (() => {
     byId("copy").addEventListener("click", copyLink);
     byId("readings-part").addEventListener("toggle", showTables);
     addEventListener("hashchange", fromAddress);
-    addEventListener("beforeprint", () => {
-      document.querySelectorAll("details").forEach((part) => {
-        part.open = true;
-      });
-      showTables();
-    });
+    openForPrint(showTables);
   }
 
   listen();

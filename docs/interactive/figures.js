@@ -112,7 +112,7 @@ cgro.figures = (() => {
   ) {
     if (!shown.length) return;
     const c = chart.context;
-    c.fillStyle = cgro.plots.color("memory");
+    c.fillStyle = cgro.parts.color("memory");
     c.globalAlpha = 0.2;
     c.beginPath();
     shown.forEach((reading, i) => c.lineTo(chart.px(reading.step), chart.py(most[i])));
@@ -219,7 +219,7 @@ cgro.figures = (() => {
     const curve = /** @type {[number, number][]} */ (ratios.map((ratio, i) => [ratio, halves[i]]));
     if (covered) {
       chart.clipped(() => {
-        c.fillStyle = cgro.plots.color("memory");
+        c.fillStyle = cgro.parts.color("memory");
         c.globalAlpha = 0.22;
         c.beginPath();
         const from = ratios.length ? ratios[0] : 1;

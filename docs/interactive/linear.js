@@ -204,7 +204,6 @@ cgro.linear = (() => {
   }
 
   return {
-    multiply,
     multiplyInParts,
     rowsOfPart,
     transposed,
@@ -212,7 +211,6 @@ cgro.linear = (() => {
     identity,
     root,
     basisOf,
-    dot,
     length,
   };
 })();

@@ -16,11 +16,14 @@ globalThis.cgro = cgro;
 
 cgro.memorizer = (() => {
   const DIM = 2;
+  // Of Python, where each has its reason: supports.py, combination.py, certificate.py.
   const SLACK = 1e-6;
   const ROUNDED_DOWN = 1 - 2 ** -40;
   const ABOVE_ONE = 1 + 2 ** -10;
   const ROUNDING = 1e-9;
   const LEAST_DEPTH = 2;
+  /** |f_clean| is 1 at distance 1/STEEPNESS from the line where it is 0: a choice of this page. */
+  const STEEPNESS = 4;
 
   /** @param {Norm} p @param {number} dx @param {number} dy @returns {number} */
   function lengthOf(p, dx, dy) {
@@ -30,6 +33,21 @@ cgro.memorizer = (() => {
 
   /** @param {number} value */
   const relu = (value) => Math.max(value, 0);
+
+  /** f_clean. @param {Line} line @param {number} x @param {number} y */
+  function scoreOf({a, b, c}, x, y) {
+    return a * x + b * y + c;
+  }
+
+  /**
+   * How fast f_clean changes with the distance at most: the dual norm of its gradient.
+   * @param {Line} line
+   * @param {Norm} p
+   */
+  function slopeOf({a, b}, p) {
+    if (p === "inf") return Math.abs(a) + Math.abs(b);
+    return p === "1" ? Math.max(Math.abs(a), Math.abs(b)) : Math.hypot(a, b);
+  }
 
   /** What the sawtooth adds to |x|^2 at most. @param {number} depth */
   const sawtoothError = (depth) => DIM / 4 ** (depth + 1);
@@ -80,7 +98,7 @@ cgro.memorizer = (() => {
     const both = `points ${pair[0] + 1} and ${pair[1] + 1}`;
     if (value === 0) return `Refused: ${both} are equal and have different labels. Move or remove one of them.`;
     if ((2 + SLACK) * radius < value) return "";
-    const norm = p === "inf" ? "l∞" : `l${p}`;
+    const norm = `l_${p === "inf" ? "∞" : p}`;
     return (
       `Refused: the balls of ${both}, which have different labels, overlap. The classes are ${value.toPrecision(4)} ` +
       `apart in ${norm}; Assumption 4.2 asks for a radius below half of that, ${(value / 2).toPrecision(4)}.`
@@ -135,7 +153,7 @@ cgro.memorizer = (() => {
 
     /** f_clean. @param {number} x @param {number} y */
     cleanAt(x, y) {
-      return this.clean.a * x + this.clean.b * y + this.clean.c;
+      return scoreOf(this.clean, x, y);
     }
 
     /** F, the network. @param {number} x @param {number} y */
@@ -195,8 +213,9 @@ cgro.memorizer = (() => {
   }
 
   /**
-   * The line of least squares through the labels, scaled so that |f_clean| is 1 at distance 1/4 from where it is 0.
-   * @param {Point[]} points @returns {Line | null} null where no line is better than none: one class only, or classes with the same mean.
+   * The line of least squares through the labels, scaled to STEEPNESS.
+   * @param {Point[]} points
+   * @returns {Line | null} null where no line is better than none: one class only, or classes with the same mean.
    */
   function fittedLine(points) {
     const n = points.length;
@@ -219,9 +238,9 @@ cgro.memorizer = (() => {
     }
     const size = Math.hypot(a, b);
     if (!(size > 1e-9)) return null;
-    const scale = 4 / size;
+    const scale = STEEPNESS / size;
     return {a: scale * a, b: scale * b, c: scale * (ml - a * mx - b * my)};
   }
 
-  return {Memorizer, separation, refusal, fittedLine, lengthOf, ABOVE_ONE};
+  return {Memorizer, separation, refusal, fittedLine, scoreOf, slopeOf, ABOVE_ONE, STEEPNESS};
 })();

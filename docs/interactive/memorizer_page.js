@@ -4,7 +4,7 @@ var cgro = globalThis.cgro ?? {};
 globalThis.cgro = cgro;
 
 cgro.page = (() => {
-  const {Memorizer, separation, refusal, fittedLine} = cgro.memorizer;
+  const {Memorizer, separation, refusal, fittedLine, scoreOf, slopeOf} = cgro.memorizer;
   const {MOST_POINTS, fresh, addressOf, read, lineOf, shapeOf, commandOf} = cgro.memory;
   /** How near, in units of the square, a point must be to be taken. */
   const NEAR = 0.03,
@@ -13,12 +13,14 @@ cgro.page = (() => {
   const TAP = 10;
   /** Milliseconds after which numbers and tables follow a point that is being dragged. */
   const SOON = 150;
-  const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
-  const input = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (document.getElementById(id));
+  const {byId, input, write, openForPrint, copyAddress} = cgro.parts;
+  const row = (/** @type {(string | number)[]} */ cells) => cgro.parts.row(cells, short);
 
   /** @type {Memory} */
   let memory = fresh();
   let cross = {x: 0.5, y: 0.5};
+  /** Why there is none; said once. */
+  let refused = "";
   /** @type {any} the memorizer, or null where it is refused. */
   let built = null;
   /** @type {any} its network written out, once somebody asks for it. */
@@ -27,6 +29,7 @@ cgro.page = (() => {
   let fitted = true;
   /** @type {Line} */
   let clean = {a: 4, b: 0, c: -2};
+  const {inSquare} = cgro.plane;
   const plane = new cgro.plane.Plane(/** @type {HTMLCanvasElement} */ (document.getElementById("canvas")));
   /** @type {number | null} point that is being dragged. */
   let dragged = null;
@@ -60,14 +63,21 @@ cgro.page = (() => {
     const why = refusal(memory.points, memory.p, memory.radius);
     built = why ? null : new Memorizer(memory.points, memory.p, memory.radius, clean, memory.ramp);
     counted = null;
-    if (byId("refused").textContent !== why) byId("refused").textContent = why;
+    // What is written anew is read aloud anew.
+    if (refused !== why) write(byId("refused"), why);
+    refused = why;
     const answer =
       built && memory.shown !== "clean"
         ? (/** @type {number} */ x, /** @type {number} */ y) =>
             memory.shown === "F" ? built.at(x, y) : built.hardAt(x, y)
-        : (/** @type {number} */ x, /** @type {number} */ y) => clean.a * x + clean.b * y + clean.c;
+        : cleanAt;
     plane.regions(answer);
     draw();
+  }
+
+  /** f_clean, which is there without a memorizer, too. @param {number} x @param {number} y */
+  function cleanAt(x, y) {
+    return scoreOf(clean, x, y);
   }
 
   /** Parameters and layers of what is built. */
@@ -90,19 +100,6 @@ cgro.page = (() => {
     });
   }
 
-  /** @param {(string | number)[]} cells */
-  function row(cells) {
-    const line = document.createElement("tr");
-    cells.forEach((cell, k) => {
-      const made = document.createElement(k ? "td" : "th");
-      if (!k) made.setAttribute("scope", "row");
-      if (typeof cell === "number") made.className = "number";
-      made.textContent = typeof cell === "number" ? short(cell) : cell;
-      line.append(made);
-    });
-    return line;
-  }
-
   /** @param {number} value */
   function short(value) {
     return Number.isInteger(value) ? value.toLocaleString("en") : String(+value.toPrecision(6));
@@ -115,7 +112,7 @@ cgro.page = (() => {
     if (found) {
       rows.push(row(["separation of the classes", found.value]), row(["largest radius, half of it", found.value / 2]));
     }
-    const wrong = memory.points.filter((q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > 0)).length;
+    const wrong = memory.points.filter((q) => !(q.label * cleanAt(q.x, q.y) > 0)).length;
     rows.push(row(["clean model: wrong on training points", wrong]));
     if (!built) {
       byId("verdict").textContent = "There is no memorizer for these balls.";
@@ -125,9 +122,8 @@ cgro.page = (() => {
     const margins = built.certificate();
     const least = Math.min(...margins),
       failed = margins.filter((/** @type {number} */ m) => !(m > 0)).length;
-    const open = memory.points.filter(
-      (q) => !(q.label * (clean.a * q.x + clean.b * q.y + clean.c) > reachOfBall()),
-    ).length;
+    const fall = memory.radius * slopeOf(clean, memory.p);
+    const open = memory.points.filter((q) => !(q.label * cleanAt(q.x, q.y) > fall)).length;
     byId("verdict").textContent = failed
       ? `NOT certified on ${failed} of ${n} training balls: ramps of the other class reach in. Take a narrower ramp.`
       : `Certified: y F ≥ ${short(least)} on all ${n} training balls. Robust training error 0.`;
@@ -147,19 +143,9 @@ cgro.page = (() => {
     byId("numbers").replaceChildren(...rows);
   }
 
-  /** By how much the clean score can fall within a ball: radius times the dual norm of its gradient. */
-  function reachOfBall() {
-    const dual = {
-      inf: Math.abs(clean.a) + Math.abs(clean.b),
-      1: Math.max(Math.abs(clean.a), Math.abs(clean.b)),
-      2: Math.hypot(clean.a, clean.b),
-    };
-    return memory.radius * dual[memory.p];
-  }
-
   function showProbe() {
     const {x, y} = cross;
-    const rows = [row(["place", `(${x}, ${y})`]), row(["f_clean", clean.a * x + clean.b * y + clean.c])];
+    const rows = [row(["place", `(${x}, ${y})`]), row(["f_clean", cleanAt(x, y)])];
     if (built) {
       const written = cgro.network.evaluate(counts().layers, [x, y])[0];
       rows.push(
@@ -184,7 +170,7 @@ cgro.page = (() => {
           found ? found.nearest[i] : "none",
           built ? built.ramp[i] : "refused",
           built ? margins[i] : "refused",
-          clean.a * q.x + clean.b * q.y + clean.c,
+          cleanAt(q.x, q.y),
         ]),
       ),
     );
@@ -268,7 +254,7 @@ cgro.page = (() => {
 
   /** @param {string} text */
   function tell(text) {
-    byId("live").textContent = text;
+    write(byId("live"), text);
   }
 
   /** @param {KeyboardEvent} event */
@@ -278,11 +264,10 @@ cgro.page = (() => {
     const moves = {ArrowLeft: [-by, 0], ArrowRight: [by, 0], ArrowUp: [0, by], ArrowDown: [0, -by]};
     const move = moves[event.key];
     if (move) {
-      const inside = (/** @type {number} */ v) => Math.round(1000 * Math.min(1, Math.max(0, v))) / 1000;
-      cross = {x: inside(cross.x + move[0]), y: inside(cross.y + move[1])};
+      cross = {x: inSquare(cross.x + move[0]), y: inSquare(cross.y + move[1])};
       draw();
       showProbe();
-      const value = built ? built.at(cross.x, cross.y) : clean.a * cross.x + clean.b * cross.y + clean.c;
+      const value = built ? built.at(cross.x, cross.y) : cleanAt(cross.x, cross.y);
       tell(`(${cross.x}, ${cross.y}): ${built ? "F" : "f_clean"} = ${+value.toPrecision(3)}`);
     } else if (event.key === "Enter" || event.key === " ") act(tool(), 0.1);
     else if (event.key === "Delete" || event.key === "Backspace") act(0, 0.1);
@@ -310,6 +295,8 @@ cgro.page = (() => {
     area.addEventListener("focus", draw);
     area.addEventListener("blur", draw);
     area.addEventListener("pointerdown", (event) => {
+      // The right button opens the menu of the browser, the middle one scrolls; a second finger zooms.
+      if (event.button !== 0 || !event.isPrimary) return;
       const touch = event.pointerType === "touch";
       const place = placeOf(event);
       const at = nearest(place.x, place.y, touch ? NEAR_FINGER : NEAR);
@@ -340,8 +327,8 @@ cgro.page = (() => {
       memory.points = memory.points.map((q, i) => (i === at ? {...q, ...cross} : q));
       updateSoon();
     });
-    for (const name of ["pointerup", "pointercancel"]) {
-      area.addEventListener(name, () => {
+    for (const end of ["pointerup", "pointercancel"]) {
+      area.addEventListener(end, () => {
         if (dragged === null) return;
         const name = `Point ${dragged + 1}`;
         const gone = !memory.points[dragged];
@@ -392,25 +379,11 @@ cgro.page = (() => {
     byId("example").addEventListener("click", () => choose({points: fresh().points}));
     byId("clear").addEventListener("click", () => choose({points: []}));
     byId("save").addEventListener("click", save);
-    byId("copy").addEventListener("click", copyLink);
+    byId("copy").addEventListener("click", () => copyAddress("these points and settings", tell));
     addEventListener("hashchange", fromAddress);
-    addEventListener("beforeprint", () => {
-      document.querySelectorAll("details").forEach((part) => {
-        part.open = true;
-      });
-      update();
-    });
+    openForPrint(update);
     addEventListener("afterprint", update);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
-  }
-
-  async function copyLink() {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      tell("The link with these points and settings has been copied.");
-    } catch {
-      tell(`Copy the address of this page: ${location.href}`);
-    }
   }
 
   function save() {

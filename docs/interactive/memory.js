@@ -14,9 +14,8 @@ globalThis.cgro = cgro;
  */
 
 cgro.memory = (() => {
+  const {STEEPNESS} = cgro.memorizer;
   const MOST_POINTS = 60;
-  /** |f_clean| is 1 at distance 1/STEEPNESS from the line where it is 0. */
-  const STEEPNESS = 4;
   /** @type {[number, number, 1 | -1][]} */
   const EXAMPLE = [
     [0.2, 0.25, -1],

@@ -238,5 +238,5 @@ cgro.network = (() => {
     };
   }
 
-  return {writtenOut, evaluate, parameters, countNonZero, generic};
+  return {evaluate, parameters};
 })();

@@ -84,5 +84,5 @@ cgro.npz = (() => {
     return zip({"x.npy": x, "y.npy": y, "x_test.npy": x, "y_test.npy": y});
   }
 
-  return {ofPoints, checksum};
+  return {ofPoints};
 })();

@@ -8,14 +8,11 @@ cgro.plane = (() => {
   const CELLS = 200;
   const EDGE = 14;
 
-  /** Colors of the page since the last picture began: to ask for the style at every stroke takes longer than to draw. */
-  const known = new Map();
+  const {color, forgetColors} = cgro.parts;
 
-  /** A color of the page. @param {string} name */
-  function color(name) {
-    if (!known.has(name))
-      known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
-    return known.get(name);
+  /** A coordinate within the square, rounded as points are. @param {number} value */
+  function inSquare(value) {
+    return Math.round(1000 * Math.min(1, Math.max(0, value))) / 1000;
   }
 
   /** Red, green and blue of #rrggbb. @param {string} text @returns {number[]} */
@@ -41,7 +38,7 @@ cgro.plane = (() => {
     regions(answer) {
       const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
       const image = context.createImageData(CELLS, CELLS);
-      known.clear();
+      forgetColors();
       const plus = channels(color("plus")),
         minus = channels(color("minus"));
       for (let j = 0; j < CELLS; j++) {
@@ -70,8 +67,7 @@ cgro.plane = (() => {
     /** Coordinates of a place on the canvas, rounded as points are. @param {number} left @param {number} top */
     at(left, top) {
       const scale = this.size - 2 * EDGE;
-      const inside = (/** @type {number} */ v) => Math.round(1000 * Math.min(1, Math.max(0, v))) / 1000;
-      return {x: inside((left - EDGE) / scale), y: inside((this.size - EDGE - top) / scale)};
+      return {x: inSquare((left - EDGE) / scale), y: inSquare((this.size - EDGE - top) / scale)};
     }
 
     /**
@@ -81,7 +77,7 @@ cgro.plane = (() => {
     draw({points, p, radius, reach, cross, clash, focused}) {
       const wide = this.canvas.clientWidth;
       if (!wide) return;
-      known.clear();
+      forgetColors();
       const sharp = Math.min(globalThis.devicePixelRatio || 1, 3);
       this.size = wide;
       const pixels = Math.round(wide * sharp);
@@ -187,5 +183,5 @@ cgro.plane = (() => {
     }
   }
 
-  return {Plane};
+  return {Plane, inSquare};
 })();

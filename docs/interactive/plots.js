@@ -22,17 +22,7 @@ cgro.plots = (() => {
     BOTTOM = 44;
   const FONT = '13px system-ui, "DejaVu Sans", sans-serif';
 
-  /**
-   * Colors of the page since the last drawing began: to ask for the style at every stroke takes longer than to draw.
-   */
-  const known = new Map();
-
-  /** A color of the page. @param {string} name such as "signal" @returns {string} */
-  function color(name) {
-    if (!known.has(name))
-      known.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
-    return known.get(name);
-  }
+  const {color, forgetColors} = cgro.parts;
 
   /**
    * Round numbers between two ends.
@@ -102,7 +92,7 @@ cgro.plots = (() => {
       this.context.setTransform(sharp, 0, 0, sharp, 0, 0);
       this.context.clearRect(0, 0, this.width, this.height);
       this.context.font = FONT;
-      known.clear();
+      forgetColors();
       this.paint(this);
     }
 
@@ -114,13 +104,6 @@ cgro.plots = (() => {
     /** @param {number} value @returns {number} */
     py(value) {
       return this.height - BOTTOM - share(this.y, value) * (this.height - TOP - BOTTOM);
-    }
-
-    /** Value of the x axis at a place. @param {number} place in pixels of the page */
-    valueAt(place) {
-      const part = (place - LEFT) / (this.width - LEFT - RIGHT);
-      if (this.x.log) return this.x.low * (this.x.high / this.x.low) ** part;
-      return this.x.low + part * (this.x.high - this.x.low);
     }
 
     axes() {
@@ -252,5 +235,5 @@ cgro.plots = (() => {
     return (value - axis.low) / (axis.high - axis.low);
   }
 
-  return {Chart, color, short, roundNumbers};
+  return {Chart};
 })();

@@ -290,5 +290,5 @@ cgro.random = (() => {
     }
   }
 
-  return {MersenneTwister, Pcg64, seedWords};
+  return {MersenneTwister, Pcg64};
 })();

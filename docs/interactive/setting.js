@@ -203,15 +203,11 @@ cgro.setting = (() => {
 
   return {
     DEFAULT,
-    RANGES,
     expected,
     numberOf,
     settingOf,
     commandOf,
     addressOf,
     read,
-    theoremRadiusRatio,
-    presetRadiusRatio,
-    presetRobustWeight,
   };
 })();

@@ -90,6 +90,8 @@ cgro.simulator = (() => {
       this.setting = setting;
       const {nTrain: n, nFilters: m, patchDim: d, strength, radiusRatio, power} = setting;
       this.step = 0;
+      /** Whether steps are taken, and not data drawn or readings made. */
+      this.stepping = false;
       // `cheapest` of spaces.py; noise that moves and an attack on it need vectors.
       this.direct = n > 2 * d || setting.fresh > 0 || setting.adversary === "l2";
       /** @type {Float64Array | null} (d, m) */
@@ -333,11 +335,13 @@ cgro.simulator = (() => {
     *train(stepsAtOnce = () => 16) {
       yield* this.prepare();
       for (const target of recordSteps(this.setting.nSteps)) {
+        this.stepping = true;
         while (this.step < target) {
           const until = Math.min(target, this.step + stepsAtOnce(this.step));
           while (this.step < until) yield* this.advance();
           yield;
         }
+        this.stepping = false;
         const reading = yield* this.observe();
         this.readings.push(reading);
         if (this.overshot()) {

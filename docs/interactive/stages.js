@@ -7,6 +7,7 @@ globalThis.cgro = cgro;
 /** @typedef {{signalGrowthEnd: Boundary, memorizationStart: Boundary, memorizationEnd: Boundary}} Stages */
 
 cgro.stages = (() => {
+  // The constants of stages.py, where each has its reason.
   const FEWEST_RECORDS = 8;
   const MIN_GAIN = 0.5;
   const MIN_SIGNAL = 0.5;
@@ -117,7 +118,7 @@ cgro.stages = (() => {
     if (start !== null && t[right] < start) {
       return {step: null, reason: "robust training accuracy was 100% before memorization began: not its doing"};
     }
-    const gained = `mean V has gained ${gain.toPrecision(3)} since stage I`;
+    const gained = `mean V_i has gained ${gain.toPrecision(3)} since stage I`;
     const reason = `robust training accuracy is 100% from here on; ${gained}`;
     return {step: t[right], reason};
   }
@@ -140,7 +141,7 @@ cgro.stages = (() => {
       return {...all({step: null, reason: "stage I has no end to count from"}), signalGrowthEnd: first};
     const gain = noise[noise.length - 1] - interpolate(first.step, t, noise);
     if (gain < MIN_GAIN) {
-      const tooLittle = missing(`mean V gained ${gain.toPrecision(2)} since stage I, below ${MIN_GAIN}`);
+      const tooLittle = missing(`mean V_i gained ${gain.toPrecision(2)} since stage I, below ${MIN_GAIN}`);
       return {...all(tooLittle), signalGrowthEnd: first};
     }
     const second = memorizationStart(t, gradient(noise, t), first.step);
@@ -152,5 +153,5 @@ cgro.stages = (() => {
     };
   }
 
-  return {detect, gradient};
+  return {detect};
 })();

@@ -214,8 +214,6 @@ cgro.theory = (() => {
   }
 
   return {
-    normalQuantile,
-    integral,
     push,
     costOfHalf,
     sampleThreshold,

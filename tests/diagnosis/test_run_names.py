@@ -15,5 +15,14 @@ def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
     assert list(without_run_names(two_runs).values()) == two_runs
 
 
+def test_best_and_ema_are_no_names_of_runs() -> None:
+    for group in ("best", "ema", "ema_model"):
+        names = ["test_acc", f"{group}/test_robust_acc"]
+        assert list(without_run_names(names).values()) == names
+    assert list(without_run_names(["awp_ema/test_acc"]).values()) == ["test_acc"]
+    for name in ("best - test_acc", "1 - test_acc", "train acc - test acc"):
+        assert without_run_names([name]) == {name: name}
+
+
 def test_keras_names_the_training_by_nothing() -> None:
     assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}

@@ -37,6 +37,9 @@ def test_no_name_of_a_column_takes_long() -> None:
         ("test_acc (10000 images)", "clean_accuracy/test"),
         ("robust test acc of the model", "robust_accuracy/test"),
         ("lr-SGD", "lr"),
+        ("100-step PGD test acc", "robust_accuracy/test"),
+        ("acc/test_robust_acc", "robust_accuracy/test"),
+        ("the test robust accuracy is", "robust_accuracy/test"),
     ],
 )
 def test_names_that_are_understood(name: str, told: str) -> None:
@@ -58,6 +61,14 @@ def test_names_that_are_understood(name: str, told: str) -> None:
         ("train_test_acc", "several parts"),
         ("test_clean_adv_acc", "clean and robust"),
         ("test_acc_err", "error and accuracy"),
+        ("test loss/acc", "loss and accuracy"),
+        ("1 - test_acc", "1 minus its values"),
+        ("1-test_robust_acc", "1 minus its values"),
+        ("100 - test acc (%)", "1 minus its values"),
+        ("train acc - test acc", "a difference"),
+        ("robust test acc / test acc", "a ratio"),
+        ("test acc \u03c3", "a deviation"),
+        ("\u0394 test robust acc", "a difference"),
         ("test_l2_acc", "'l2' is not known"),  # of an attack, or of a penalty?
         ("robust model test acc", "names a network"),
         ("standard_network_test_acc", "names a network"),

@@ -193,7 +193,7 @@ def test_points_are_placed_and_removed_by_keyboard(browser: Any) -> None:
     for _ in range(4):
         tab.keyboard.press("Shift+ArrowRight")
     tab.keyboard.press("ArrowUp")
-    assert tab.locator("#live").text_content().startswith("(0.7, 0.51): f_clean = ")
+    assert tab.locator("#live").text_content().startswith("(0.7, 0.51): fclean = ")  # f with a subscript
     tab.locator("input[name=tool]").first.focus()
     tab.keyboard.press("ArrowDown")
     tab.locator("#plane").focus()

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 import yaml
-from tools.site import api, places, prose
+from tools.site import api, places, prose, tables
 
 import cgro
 
@@ -156,3 +156,57 @@ def test_links_are_led_to_copies_in_the_site() -> None:
     assert places.led("[a](docs/map.md#x)", "project/README.md") == "[a](../map.md#x)"
     assert places.led("`[a](../x.py)`", "map.md") == "`[a](../x.py)`"
     assert places.linked("[a](../SECURITY.md) [b](map.md)", "docs/dynamics.md") == ["SECURITY.md"]
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """As Markdown writes it."""
+    head, *body = rows
+    lines = ["<table>", "<thead>", "<tr>", *[f"<th>{cell}</th>" for cell in head], "</tr>", "</thead>", "<tbody>"]
+    for row in body:
+        lines += ["<tr>", *[f"<td>{cell}</td>" for cell in row], "</tr>"]
+    return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+@pytest.mark.parametrize(("cell", "expected"), [
+    ("<code>definitions/metrics.py: clean_error</code>", "<code>definitions/<wbr>metrics.py: clean_error</code>"),
+    ("<code>test_the_gap_is_that</code>", "<code>test_<wbr>the_<wbr>gap_<wbr>is_<wbr>that</code>"),
+    ("clean_overfitting", "clean_<wbr>overfitting"),
+    ("<code>cgro.definitions.attacks</code>", "<code>cgro.<wbr>definitions.<wbr>attacks</code>"),
+    ("<code>n_steps</code>, <code>--radius-ratio</code>", "<code>n_steps</code>, <code>--radius-ratio</code>"),
+    ('<a href="a/long/path_of_a_page.html">page</a>', '<a href="a/long/path_of_a_page.html">page</a>'),
+    ("two ordinary words", "two ordinary words"),
+])  # fmt: skip
+def test_long_names_in_tables_break_where_their_parts_end(cell: str, expected: str) -> None:
+    assert tables.fitted(table(("a", "b"), ("x", cell))) == table(("a", "b"), ("x", expected))
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("<p>in <code>checkpoints/best_validation.pt</code>.</p>", "<p>in <code>checkpoints/<wbr>best_<wbr>validation.pt</code>.</p>"),
+    ("<li><code>test_search_is_pure</code></li>", "<li><code>test_<wbr>search_<wbr>is_<wbr>pure</code></li>"),
+    ("<h2><code>cgro.definitions</code></h2>", "<h2><code>cgro.<wbr>definitions</code></h2>"),
+    ("<p>clean_overfitting_of_words</p>", "<p>clean_overfitting_of_words</p>"),
+    ("<pre><span></span><code>checkpoints/best_validation.pt\n</code></pre>", "<pre><span></span><code>checkpoints/best_validation.pt\n</code></pre>"),
+    ('<code class="doc">checkpoints/best_validation.pt</code>', '<code class="doc">checkpoints/best_validation.pt</code>'),
+])  # fmt: skip
+def test_names_in_code_break_and_blocks_of_code_do_not(text: str, expected: str) -> None:
+    assert tables.fitted(text) == expected
+
+
+def test_a_row_of_words_names_the_column_of_each_cell() -> None:
+    sentence = "a sentence of words that no column of numbers would hold"
+    found = tables.fitted(table(("symbol", "what &amp; <em>why</em>", ""), ("x", sentence, "1")))
+    assert '<table role="table" data-stacked>' in found
+    assert f'<td role="cell" data-label="what &amp; why">{sentence}</td>' in found
+    assert '<td role="cell">x</td>' in found  # the first one names its row
+    assert '<td role="cell">1</td>' in found  # a column without a heading
+    assert found.count('role="columnheader"') == 3
+
+
+@pytest.mark.parametrize("rows", [
+    [("0.978", "12.1 (0.3)"), ("1.2", "3.4 (0.1)")],
+    [("unfitted", "1"), ("memorizes", "2"), ("a single long remark beside many rows of numbers", "3")],
+    [],
+])  # fmt: skip
+def test_a_table_of_numbers_stays_one(rows: list[tuple[str, ...]]) -> None:
+    numbers = table(("setting", "error"), *rows)
+    assert tables.fitted(numbers) == numbers

@@ -5,6 +5,7 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.docs.accessibility import violations
@@ -12,7 +13,7 @@ from tools.site.places import ROOT
 
 SITE = ROOT / "site"
 PAGES = ["index.html", "tutorials/01_phenomenon.html", "theory/dynamics.html", "theory/representation.html",
-         "dynamics.html", "reproduction.html", "api/dynamics.html", "glossary.html"]  # fmt: skip
+         "dynamics.html", "reproduction.html", "api/dynamics.html", "glossary.html", "map.html", "what_now.html"]  # fmt: skip
 WIDTHS = (390, 1280, 2560)
 
 
@@ -46,6 +47,65 @@ def test_a_page_loads_nothing_from_elsewhere_and_fits(browser: object, page: str
     assert said == []
     assert tab.locator("h1").count() == 1
     assert "\\" not in "".join(tab.locator("math").all_text_contents())
+    tab.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("page", ["map.html", "glossary.html", "remedies.html"])
+def test_no_table_of_words_is_wider_than_its_column(browser: object, page: str, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto((SITE / page).as_uri())
+    found = tab.evaluate(
+        "[...document.querySelectorAll('table[data-stacked]')].map(t => [t.closest('.md-typeset__scrollwrap'), t.rows[1].cells[1]])"
+        ".map(([wrap, cell]) => [wrap.scrollWidth - wrap.clientWidth, getComputedStyle(cell, '::before').content !== 'none'])"
+    )
+    assert found
+    assert all(beyond <= 0 and labeled == (width == 390) for beyond, labeled in found)
+    tab.close()
+
+
+def test_a_table_of_numbers_scrolls_under_the_names_of_its_rows(browser: object) -> None:
+    tab = browser.new_page(viewport={"width": 390, "height": 900})
+    tab.goto((SITE / "full_ball.html").as_uri())
+    table = tab.locator(".md-typeset table").first
+    first, second = table.locator("tbody tr").first.locator("td").all()[:2]
+    before = first.bounding_box()["x"], second.bounding_box()["x"]
+    tab.locator(".md-typeset__scrollwrap").first.evaluate("wrap => wrap.scrollBy(120, 0)")
+    assert second.bounding_box()["x"] == before[1] - 120
+    assert 0 <= first.bounding_box()["x"] <= before[0]
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["dynamics.html", "memorizer.html"])
+def test_an_interactive_page_leads_back_to_the_site(browser: object, page: str) -> None:
+    said: list[str] = []
+    tab = browser.new_page()
+    tab.on("console", lambda message: said.append(message.text))
+    tab.goto((SITE / "interactive" / page).as_uri())
+    link = tab.locator("nav a#site")
+    link.wait_for()  # until it is seen
+    assert said == []
+    link.click()
+    assert tab.url == (SITE / "index.html").as_uri()
+    assert tab.locator("h1").text_content().startswith("cgro")
+    tab.close()
+
+
+@pytest.mark.parametrize("page", ["dynamics.html", "memorizer.html"])
+def test_an_interactive_page_copied_out_of_the_site_has_no_dead_link(
+    browser: object, page: str, tmp_path: Path
+) -> None:
+    shutil.copytree(SITE / "interactive", tmp_path / "interactive")
+    tab = browser.new_page()
+    with tab.expect_event("requestfailed"):
+        tab.goto((tmp_path / "interactive" / page).as_uri())
+    tab.wait_for_timeout(100)
+    assert tab.locator("nav a#site").is_hidden()
+    shown = [link for link in tab.locator("a[href]").all() if link.is_visible()]
+    assert shown
+    for link in shown:
+        target = link.get_attribute("href").partition("#")[0]
+        assert (tmp_path / "interactive" / target).exists(), target
     tab.close()
 
 

@@ -15,10 +15,14 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.site import api, mathml, places, prose  # noqa: E402  # mkdocs loads this file by its path
+from tools.site import api, mathml, places, prose, tables  # noqa: E402  # mkdocs loads this file by its path
 
 WRITTEN_HERE = ("api/", "reference/")
 """Pages that are Markdown for mkdocs from the start."""
+NAVIGATION = '<nav aria-label="Interactive pages">'
+TO_THE_SITE = '<a id="site" href="../index.html" data-probe="../assets/images/favicon.png" hidden>cgro, the site</a>'
+"""Of the interactive pages. In the repository there is no site for them to lead to, so that the link is added here;
+parts.js shows it where the probe, an image of the site, can be loaded: not on a page that was copied out of it."""
 
 
 def _titled() -> list[tuple[str, str]]:
@@ -132,7 +136,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw the equations; an empty cell is no heading.
+    """Draw the equations; let tables fit; an empty cell is no heading.
 
     Args:
         html: of the page.
@@ -144,4 +148,27 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         HTML.
     """
     html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)
-    return mathml.typeset(html, page.file.src_uri)
+    return mathml.typeset(tables.fitted(html), page.file.src_uri)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Let the interactive pages lead back to the site.
+
+    Args:
+        config: of the site.
+    """
+    for file in sorted((Path(config.site_dir) / "interactive").glob("*.html")):
+        file.write_text(with_way_back(file.read_text()))
+
+
+def with_way_back(page: str) -> str:
+    """Add the link to the site.
+
+    Args:
+        page: HTML of an interactive page.
+
+    Returns:
+        HTML.
+    """
+    assert page.count(NAVIGATION) == 1, f"an interactive page has no {NAVIGATION} for the link to the site"
+    return page.replace(NAVIGATION, NAVIGATION + TO_THE_SITE)

@@ -449,6 +449,7 @@ class _Stage:
         x, y = self.x[here], self.y[here]
         found = find_captured(part, self.model, x, y, size=self.batch, generator=draws, until_wrong=True)
         if found is None:
-            found = part.find(self.model, x, y, generator=draws, until_wrong=True)
+            reached = self.record.margin[rows] if k > 1 else None
+            found = part.find(self.model, x, y, generator=draws, until_wrong=True, reached=reached)
         require_inside(part, found.x, x)
         self.record.note(k, rows, self._margins(found.x, rows), found.x, found.step)

@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Sequence
 
 from cgro.diagnosis.columns import CURVES
-from cgro.diagnosis.words import all_known, kinds_of, may_name_attack, meaning_of, parts_of, words_of
+from cgro.diagnosis.words import (
+    all_known,
+    compares,
+    is_other_value,
+    kinds_of,
+    may_name_attack,
+    meaning_of,
+    parts_of,
+    words_of,
+)
+
+_MINUENDS = ("1", "100")
+"""What stands before the dash in "1 - test_acc"."""
 
 
 def without_run_names(names: Iterable[str]) -> dict[str, str]:
@@ -11,7 +23,7 @@ def without_run_names(names: Iterable[str]) -> dict[str, str]:
 
     "run - metric" begins with a run's name, unless that is a part which the metric lacks, or may be an attack: its
     words are all known, and no metric of that run says robust. The beginning of "group/metric" is one if its words are
-    not all known and every such column has the same.
+    not all known and every such column has the same. "best" and "ema" say of a value what it is, and name no run.
 
     Args:
         names: of all columns.
@@ -35,7 +47,8 @@ def without_run_names(names: Iterable[str]) -> dict[str, str]:
     if len(groups) != 1:
         return left
     group = groups.pop()
-    if all_known(words_of(group)):
+    words = words_of(group)
+    if all_known(words) or is_other_value(words):
         return left
     return {name: short.removeprefix(f"{group}/") for name, short in left.items()}
 
@@ -52,7 +65,8 @@ def _without_dashes(names: Sequence[str]) -> dict[str, str]:
         before, _, after = name.rpartition(" - ")
         words = words_of(before)
         is_part = parts_of(words) and not parts_of(words_of(after)) and all_known(words)
-        left[name] = name if is_part or (before not in runs and may_name_attack(name)) else after
+        stays = is_part or is_other_value(words) or compares(name) or (before not in runs and may_name_attack(name))
+        left[name] = name if stays or before in _MINUENDS else after
     return left
 
 

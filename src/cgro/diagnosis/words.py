@@ -5,10 +5,11 @@ set; "test_foo_acc" could be anything, so it is unknown, and not clean: the wron
 while the refusal is one line with the option that mends it."""
 
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cgro._check import LONGEST_VALUE
 from cgro.diagnosis.columns import ACCURACIES, CURVES
@@ -47,11 +48,19 @@ _ATTACK_DETAILS = word_set(
 """Words that say more about an attack; without an attack they are unknown."""
 _MEANS = word_set("epoch mean avg average overall rate metric metrics percent pct top")
 _PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
-_NEUTRAL = _MEANS | _PLACES | word_set("in on of the under with network model image images example examples")
+_NEUTRAL = _MEANS | _PLACES | word_set("in on of the is under with network model image images example examples")
+OTHER_WEIGHTS = word_set("ema swa polyak averaged teacher student")
+"""Words of a network beside the one that is trained."""
 _BEST = word_set("best max min maximum minimum highest lowest peak record")
 _SMOOTHED = word_set("running smoothed smooth cumulative moving")
 _FIVE = word_set("acc5 top5 prec5 err5")
 """The five likeliest classes: another quantity."""
+_COMPLEMENT = re.compile(r"\s*(?:1|100)(?:\.0*)?\s*[-\u2212\u2013]\s*(?!step|iter|restart)[A-Za-z(]", re.IGNORECASE)
+"""How "1 - test_acc" begins, and not "100-step PGD acc"."""
+_OPERATOR = re.compile(r"\s[-\u2212\u2013/*+]\s")
+"""Between blanks, since "acc/test_acc" is a path."""
+_SYMBOL = re.compile(r"[\u0394\u2206\u03c3\u00b1]")
+"""Of a difference or a deviation."""
 _LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
 MODELS = word_set("model network")
 SEVERAL = "several"
@@ -111,10 +120,23 @@ def words_of(name: str) -> list[str]:
         >>> words_of("testRobustAcc@PGD-20"), words_of("acc1")
         (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'])
     """
+    if len(name) > LONGEST_VALUE:
+        return _split(name)
+    return list(_split_once(name))
+
+
+def _split(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower())
 
 
+@functools.lru_cache(maxsize=10_000)
+def _split_once(name: str) -> tuple[str, ...]:
+    """The words of a name; in a log the same names come again in every line."""
+    return tuple(_split(name))
+
+
+@functools.lru_cache(maxsize=50_000)
 def meaning_of(name: str) -> Meaning | Unknown | None:
     """What a column's name says that it holds.
 
@@ -136,14 +158,37 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
         return Meaning(name.replace("accuracy", "error"), accuracy=True)
     if len(name) > LONGEST_VALUE:
         return None
-    if may_name_attack(name):
-        return _Name.of(words_of(name)).unknown("what stands before ' - ' may be the name of a run")
     words = words_of(name)
+    if has_measure(words) and (compares(name) or _SYMBOL.search(name)):
+        return replace(_Name.of(words).unknown("a difference, a ratio or a deviation"), words=frozenset())
+    if has_measure(words) and _COMPLEMENT.match(name):
+        found = _Name.of(words).unknown("it may hold 1 minus its values")
+        other = {"accuracy": "error", "error": "accuracy"}
+        return replace(found, guess=re.sub("accuracy|error", lambda match: other[match[0]], found.guess))
+    if may_name_attack(name):
+        return _Name.of(words).unknown("what stands before ' - ' may be the name of a run")
     if words in (["epoch"], ["epochs"], ["ep"]):
         return Meaning("epoch")
     if words == ["learning", "rate"] or (words[:1] == ["lr"] and not set(map(_letters, words[1:])) - _OPTIMIZERS):
         return Meaning("lr")
     return _Name.of(words).meaning()
+
+
+def compares(name: str) -> bool:
+    """Whether a name has known words with an error or accuracy on either side of an operator between blanks.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        True for a difference or a ratio.
+
+    Example:
+        >>> compares("train acc - test acc"), compares("pgd - test_acc"), compares("acc/test_acc")
+        (True, False, False)
+    """
+    sides = list(map(words_of, _OPERATOR.split(name)))
+    return len(sides) > 1 and all(has_measure(side) and all_known(side) for side in sides)
 
 
 def may_name_attack(name: str) -> bool:
@@ -258,7 +303,7 @@ class _Name:
         if not self.measures:
             return "its name says neither error nor accuracy"
         if len(self.measures) > 1:
-            return "its name says error and accuracy"
+            return f"its name says {' and '.join(sorted(self.measures, reverse=True))}"
         if not self.parts:
             return "its name does not say train, validation or test"
         if len(self.parts) > 1:
@@ -341,6 +386,18 @@ def kinds_of(words: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def says_part_or_kind(word: str) -> bool:
+    """Whether a word names a part of the data, or says clean or robust.
+
+    Args:
+        word: in lower case.
+
+    Returns:
+        True for train, val, nat, pgd20 and the like.
+    """
+    return bool(parts_of([word]) or kinds_of([word]))
+
+
 def may_be_robust(text: str) -> bool:
     """Whether a text has the letters of a word for robust, abbreviations aside: a quick look before `kinds_of`.
 
@@ -384,6 +441,23 @@ def is_best(word: str) -> bool:
         True for best, max, peak and the like.
     """
     return word in _BEST
+
+
+def is_other_value(words: Iterable[str]) -> bool:
+    """Whether words say the best or smoothed value, or that of averaged weights, and nothing else.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        True for best, ema and ema_model; False for the words of the name of a run.
+
+    Example:
+        >>> is_other_value(["ema", "model"]), is_other_value(["awp", "ema"]), is_other_value(["model"])
+        (True, False, False)
+    """
+    others = _BEST | _SMOOTHED | OTHER_WEIGHTS
+    return not others.isdisjoint(words) and (others | MODELS).issuperset(words)
 
 
 def is_total(name: str) -> bool:

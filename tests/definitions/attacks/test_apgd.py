@@ -23,7 +23,7 @@ from cgro.definitions import (
     margin,
     robust_error,
 )
-from cgro.definitions.attacks import SearchOptions, apgd
+from cgro.definitions.attacks import SearchOptions, dropping
 from cgro.definitions.draws import draws_for
 
 
@@ -182,7 +182,7 @@ def test_starts_side_by_side_find_what_they_find_one_by_one(monkeypatch, p, prec
     ):
         found = []
         for limit in (1, 10_000):
-            monkeypatch.setattr(apgd, "SIDE_BY_SIDE", {"cpu": limit})
+            monkeypatch.setattr(dropping, "SIDE_BY_SIDE", {"cpu": limit})
             found.append(attack.find(model, x, y, until_wrong=True))
         one_by_one, beside = found
         assert torch.equal(one_by_one.margins > 0, beside.margins > 0)

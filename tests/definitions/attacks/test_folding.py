@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cgro.definitions import PGD, ThreatModel
+from cgro.definitions import PGD, Square, ThreatModel
 from cgro.definitions.attacks import SearchOptions
 from cgro.definitions.attacks.folding import Halving, folded
 from cgro.definitions.draws import draws_for
@@ -259,3 +259,20 @@ def test_other_pooling_stays(pool: nn.Module) -> None:
 
 def test_pooling_that_is_written_out_is_replaced() -> None:
     assert parts(nn.Sequential(nn.MaxPool2d((2, 2), stride=(2, 2)))).count("Halving") == 1
+
+
+def test_queries_in_float32_pool_by_halves_and_keep_the_norms() -> None:
+    """The same values to the bit, on a LeNet and behind a BatchNorm; `Square` asks that network."""
+    x = torch.rand(9, 3, 8, 8)
+    conv, norm, pool = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.MaxPool2d(2)
+    model = unlike_fresh(nn.Sequential(conv, norm, nn.ReLU(), pool, nn.Flatten(), nn.Linear(64, 3)))
+    asked = folded(model, norms=False)
+    kinds = [type(part) for part in asked.modules()]
+    assert Halving in kinds
+    assert nn.BatchNorm2d in kinds
+    assert nn.Identity not in kinds
+    assert torch.equal(asked(x), model(x))
+    seen: list[int] = []
+    pool.forward = lambda v: seen.append(len(v)) or nn.functional.max_pool2d(v, 2)
+    Square(ThreatModel("inf", 0.1), n_queries=20).find(model, x, model(x).argmax(1), until_wrong=True)
+    assert 1 <= len(seen) < 6  # the clean look and judging alone

@@ -306,3 +306,24 @@ def test_numbers_alone_between_tabs_stay_a_log_and_sentences_are_no_rows(file) -
     assert found.meta["format"] == "text log"
     (found,) = read_curves(file(HEAD + "\n".join(f"{e} 0.5 0.4\n3 epochs left" for e in range(20))))
     assert found.remarks == ()
+
+
+def test_a_sentence_that_begins_with_epoch_is_no_header() -> None:
+    """It would else end the curve: the rows below it do not fit two names."""
+    for line in ("Epoch complete | saving", "Epoch 5    done", "Epoch time:   12", "Epoch is over\tsaved"):
+        rows = "".join(f"{e}\t0.{50 + e}\t.{30 + e}\n{line}\n" for e in range(12))
+        found = read_log(HEAD + rows)
+        assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
+        assert found.remarks == ()
+    other = "Epoch \t Test Robust Acc\n" + "".join(f"{e}\t0.{30 + e}\n" for e in range(12, 20))
+    found = read_log(HEAD + "".join(f"{e}\t0.{50 + e}\t0.{30 + e}\n" for e in range(12)) + other)
+    assert np.allclose(found["robust_error/test"], 0.7 - np.arange(20) / 100)
+
+
+def test_twelve_numbers_below_some_of_the_usual_names_are_the_usual_ones_and_that_is_said() -> None:
+    rows = "".join(f"{e}\t10\t5\t0.1\t1.5\t0.8\t2.0\t0.5\t1.0\t0.8\t2.0\t0.{30 + e}\n" for e in range(12))
+    for names in ("Epoch \t Train Acc \t Test Acc", "Epoch \t LR \t Test Robust Acc"):
+        found = read_log(f"{names}\n{rows}")
+        assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
+        assert "are read as those of Rice et al., in their order" in found.remarks[0]
+    refused(lambda: read_log(f"Epoch \t Test Acc \t Train Acc \t LR\n{rows}"), "do not fit the header")

@@ -67,3 +67,14 @@ def test_the_last_column_for_the_value_would_be_seen() -> None:
     wrong = text.replace("value,wall", "wall,value")
     assert np.allclose(read(text)[0]["clean_error/test"], 1 - ACC[CTE], atol=1e-6)
     refused(lambda: read(wrong), "fractions in [0, 1] or percent")
+
+
+def test_other_columns_tell_rows_of_one_epoch_apart() -> None:
+    """Blocks of fewer than ten epochs would else be a false start and the training."""
+    for name, values in {"model": ("A", "B"), "eps": ("8", "4"), "method": ("AT", "TRADES")}.items():
+        rows = [
+            f"{e},{value},test_robust_acc,{0.3 + k / 10 + e / 100}" for k, value in enumerate(values) for e in range(8)
+        ]
+        refused(lambda name=name, rows=rows: read("\n".join([f"epoch,{name},metric,value", *rows])), f"column {name!r}")
+    rows = [f"{e},host{e},test_robust_acc,{0.3 + e / 100}" for e in range(8)]
+    assert read("\n".join(["epoch,host,metric,value", *rows]))[0]["robust_error/test"][0] == 0.7

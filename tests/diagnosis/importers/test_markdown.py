@@ -22,6 +22,16 @@ def test_rules_of_several_writers(rule: str) -> None:
     assert found["robust_error/test"].tolist() == [0.6, 0.5]
 
 
+def test_a_second_table_is_left_out_and_that_is_said() -> None:
+    table = "| epoch | test robust acc |\n|---|---|\n| 1 | 0.4 |\n| 2 | 0.5 |\n"
+    (found,) = read(f"{table}\n## Another\n\n{table.replace('0.4', '0.9')}")
+    assert found["robust_error/test"].tolist() == [0.6, 0.5]
+    assert found.remarks == ("further tables of the text are not read",)
+    assert read(table)[0].remarks == ()
+    grid = "+---+---+\n| epoch | test robust acc |\n+---+---+\n| 1 | 0.4 |\n+---+---+\n| 2 | 0.5 |\n+---+---+\n"
+    assert read(grid)[0].remarks == ()
+
+
 def test_seeds_between_bars() -> None:
     rows = "".join(f"| {s} | {e} | 0.{4 + s} |\n" for s in (0, 1) for e in (1, 2))
     found = read(f"| seed | epoch | test adv acc |\n|---|---|---|\n{rows}")

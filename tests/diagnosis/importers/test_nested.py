@@ -26,6 +26,10 @@ def read(value: object) -> list[Curves]:
         {"metrics": {**LISTS, "note": 3}, "config": {"layers": [1, 2]}}, LISTS, ROWS, {**LISTS, "seed": 0},
         {"columns": list(LISTS), "data": [list(row) for row in zip(*LISTS.values(), strict=True)]},
         {name: dict(enumerate(values)) for name, values in LISTS.items()},
+        {f"epoch_{row['epoch']}": {"test": {"acc": row["test_acc"], "pgd_acc": row["test_adv_acc"]}} for row in ROWS},
+        dict(enumerate(ROWS)), {"test": {"acc": LISTS["test_acc"], "adv_acc": LISTS["test_adv_acc"]}},
+        {"test": {"clean": {"acc": LISTS["test_acc"]}, "pgd": {"acc": LISTS["test_adv_acc"]}}, "config": {"a": {"b": [1]}}},
+        {"train": {"acc": [0.9, 0.9, 0.9]}, "test": {"acc": LISTS["test_acc"], "adv_acc": LISTS["test_adv_acc"]}},
     ],
 )  # fmt: skip
 def test_the_table_is_found(value: object) -> None:
@@ -81,3 +85,20 @@ def test_objects_in_objects_without_end_are_no_columns() -> None:
     for _ in range(200):
         value = {"test": value}
     refused(lambda: read([{"epoch": 1, **value}]), "no column")
+
+
+def test_what_the_name_above_the_rows_says_is_not_lost() -> None:
+    """Robust may be said of a run that is called so; best and ema are said of the values."""
+    accuracy = {"test_acc": LISTS["test_acc"]}
+    for value in ({"pgd": accuracy}, {"pgd": [{"epoch": e, "test_acc": 0.5} for e in range(3)], "config": {}}):
+        refused(lambda value=value: read(value), "'pgd - test_acc' is not understood", "may be the name of a run")
+    refused(lambda: read({"best": LISTS}), "a best so far")
+    refused(lambda: read({"ema": LISTS}), "'ema' is not known")
+    (found,) = read({"train": {"robust_acc": LISTS["test_acc"]}})
+    assert np.allclose(found["robust_error/train"], [0.4, 0.3, 0.2])
+    (found,) = read({"pgd_at": accuracy})
+    assert np.allclose(found["clean_error/test"], [0.4, 0.3, 0.2])
+
+
+def test_rows_under_numbers_without_an_epoch_may_be_seeds() -> None:
+    refused(lambda: read(dict(enumerate([{"test_acc": 0.5}, {"test_acc": 0.6}]))), "both look like")

@@ -78,3 +78,15 @@ def test_a_long_line_is_searched_at_its_beginning() -> None:
     start = time.process_time()
     read("x " * 1_000_000 + "\nacc 0.5\n", r"robust_accuracy/test=/acc ([\d.]+)/")
     assert time.process_time() - start < 5
+
+
+def test_values_above_the_line_of_their_epoch_are_of_that_epoch() -> None:
+    columns = r"epoch=/Epoch (\d+)/,robust_accuracy/test=/PGD ([\d.]+)/"
+    for over in ("took 3 s", "done", "is over"):
+        found = read("".join(f"PGD 0.{30 + e}\nEpoch {e} {over}\n" for e in range(12)), columns)
+        assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
+        assert found.epoch.tolist() == list(range(12))
+        assert "stand above the line" in found.remarks[0]
+    found = read("PGD 0.1\n" + "".join(f"Epoch {e}\nPGD 0.{30 + e}\n" for e in range(12)), columns)
+    assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
+    assert "before the first epoch are left out" in found.remarks[0]

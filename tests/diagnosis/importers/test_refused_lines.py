@@ -86,6 +86,10 @@ def test_counts_may_have_separators_of_thousands(file: Callable[[str], Path]) ->
         ("Epoch EPOCH | test acc CLEAN | test adv acc (best/current): BEST/ROBUST", "no curve: a best so far"),
         ("Epoch EPOCH | test acc CLEAN | Best (epoch 3): test adv acc BEST", "no curve: a best so far"),
         ("Epoch EPOCH | test acc CLEAN | peak: test adv acc BEST", "'peak test adv acc'"),
+        ("Epoch EPOCH\ntest acc CLEAN\n[best] test adv acc BEST", "no curve: a best so far"),
+        ("Epoch EPOCH\ntest acc CLEAN\n[EMA model] test adv acc BEST", "'ema' is not known"),
+        ("Epoch EPOCH\ntest acc CLEAN\n[12:30:00] [SWA] test adv acc BEST", "'swa' is not known"),
+        ("Epoch EPOCH\ntest acc CLEAN\nINFO best: test adv acc BEST", "no curve: a best so far"),
     ],
 )
 def test_the_best_or_another_network_is_no_curve(file: Callable[[str], Path], write: str, says: str) -> None:
@@ -163,6 +167,12 @@ def test_a_word_for_robust_before_the_epoch_may_name_the_run(
         "Clean | Epoch EPOCH | test acc CLEAN\nPGD | Epoch EPOCH | test acc ROBUST",
         "Clean Test Epoch EPOCH: acc CLEAN\nAdv Test Epoch EPOCH: acc ROBUST",
         "Epoch EPOCH\nclean: test acc CLEAN\nPGD-20: test acc ROBUST",
+        "Epoch EPOCH\n[Clean] test acc CLEAN\n[PGD-20] test acc ROBUST",
+        "Epoch EPOCH\nINFO clean: test acc CLEAN\nINFO pgd20: test acc ROBUST",
+        "Epoch EPOCH\n[Train] acc 90.00, adv acc 80.00\n[Test] acc CLEAN, adv acc ROBUST",
+        "[Epoch EPOCH/12] [train] acc 90.00, adv acc 80.00 [test] acc CLEAN, adv acc ROBUST",
+        "[Epoch EPOCH] test acc CLEAN test adv acc ROBUST",
+        "[train.py:31] Epoch EPOCH\n[train.py:32] test acc CLEAN\n[12:30:00 INFO] test adv acc ROBUST",
     ],
 )
 def test_what_names_the_values_and_not_the_run_stays(file: Callable[[str], Path], write: str) -> None:
@@ -183,8 +193,12 @@ def test_a_count_of_epochs_is_none_of_batches(file: Callable[[str], Path], epoch
 
 
 @pytest.mark.parametrize(
-    "text", ["BEST (ROBUST)", "BEST/ROBUST", "BEST -> ROBUST", "BEST ROBUST", "BEST% / ROBUST%", ": (BEST) ROBUST"]
-)
+    "text",
+    [
+        "BEST (ROBUST)", "BEST/ROBUST", "BEST -> ROBUST", "BEST ROBUST", "BEST% / ROBUST%", ": (BEST) ROBUST",
+        "BEST, ROBUST", "= [BEST, ROBUST]", "BEST | ROBUST |", ": BEST; ROBUST",
+    ],
+)  # fmt: skip
 def test_two_numbers_behind_a_name_are_asked_for_and_either_can_be_chosen(
     file: Callable[[str], Path], text: str
 ) -> None:
@@ -195,8 +209,13 @@ def test_two_numbers_behind_a_name_are_asked_for_and_either_can_be_chosen(
 
 
 @pytest.mark.parametrize(
-    "text", ["ROBUST (+0.3)", "ROBUST +/- 0.3", "ROBUST (40.00, 42.00)", "ROBUST 30 s", "ROBUST 12:34:56"]
-)
+    "text",
+    [
+        "ROBUST (+0.3)", "ROBUST +/- 0.3", "ROBUST (40.00, 42.00)", "ROBUST 30 s", "ROBUST 12:34:56", "ROBUST, 30 s",
+        "ROBUST | 391 | 0.5 h", "ROBUST, 79/79", "ROBUST (1,234)", "ROBUST.",
+        "ROBUST (95% confidence: 39.00 to 42.00)",
+    ],
+)  # fmt: skip
 def test_a_second_number_of_another_kind_is_passed_over(file: Callable[[str], Path], text: str) -> None:
     assert is_right(read(file(text_of(f"Epoch EPOCH: test acc CLEAN | test adv acc {text}"))))
 
@@ -204,3 +223,52 @@ def test_a_second_number_of_another_kind_is_passed_over(file: Callable[[str], Pa
 def test_the_option_for_one_of_several_keeps_clean_and_robust_apart(file: Callable[[str], Path]) -> None:
     path = file(text_of("Epoch EPOCH: test acc BEST -> CLEAN | train adv acc 90.00"))
     refused(lambda: read(path), "--map 'clean_accuracy/test=test acc (first of several)'")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "Epoch EPOCH: Test Loss 1.2 PGD Loss 2.1 Acc ROBUST",
+        "Epoch EPOCH: Test Loss: 1.2, Robust Loss: 2.1, Acc: ROBUST",
+        "Epoch EPOCH | Test: Loss 1.2, Robust Loss 2.1, Acc ROBUST",
+    ],
+)
+def test_a_plain_accuracy_behind_a_robust_loss_is_asked_for(file: Callable[[str], Path], write: str) -> None:
+    refused(lambda: read(file(text_of(write))), "'Acc' is not understood", "--map robust_accuracy/test=Acc")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "Epoch EPOCH: Test Loss 1.2 PGD Loss 2.1 Acc CLEAN PGD Acc ROBUST",
+        "Epoch EPOCH: Test Robust Acc ROBUST, Acc CLEAN",
+        "Epoch EPOCH | Train Robust Loss 2.1 | Test: Acc CLEAN, Robust Acc ROBUST",
+    ],
+)
+def test_beside_a_robust_accuracy_a_plain_one_is_clean(file: Callable[[str], Path], write: str) -> None:
+    assert is_right(read(file(text_of(write))))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "Epoch EPOCH test acc CLEAN\nEpoch EPOCH test acc ROBUST",
+        "Epoch EPOCH | evaluation 1\ntest acc: CLEAN\nEpoch EPOCH | evaluation 2\ntest acc: ROBUST",
+        "[Epoch EPOCH] test adv acc BEST\n[Epoch EPOCH] test adv acc ROBUST, test acc CLEAN",
+    ],
+)
+def test_an_epoch_that_is_named_before_each_of_two_values_does_not_tell_them_apart(
+    file: Callable[[str], Path], write: str
+) -> None:
+    refused(lambda: read(file(text_of(write))), "is printed twice in epoch 0", "rename one")
+
+
+def test_later_values_of_an_epoch_and_those_of_a_training_that_was_resumed_are_read(
+    file: Callable[[str], Path],
+) -> None:
+    """Evaluations within an epoch say their step; a training that was resumed records few epochs once more."""
+    line = "Epoch EPOCH test acc CLEAN test adv acc ROBUST"
+    within = "Epoch EPOCH iter 200 test acc BEST\nEpoch EPOCH iter 400 test acc CLEAN test adv acc ROBUST"
+    batches = "Epoch EPOCH [200/400] test acc BEST\nEpoch EPOCH [400/400] test acc CLEAN test adv acc ROBUST"
+    for text in (text_of(within), text_of(batches), "Epoch 0 test acc 55.00 test adv acc 30.00\n" + text_of(line)):
+        assert is_right(read(file(text)))

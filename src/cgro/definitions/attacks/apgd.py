@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cgro._check import bad, count_field
 from cgro.definitions.attacks.best import Best, per_example
+from cgro.definitions.attacks.dropping import rows_at_once
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
 from cgro.definitions.attacks.passes import evaluated_outputs, image_layout
@@ -37,11 +38,6 @@ N_TARGETS = 9
 """Most likely wrong classes that APGD-T tries. Croce and Hein (2020), as in AutoAttack's standard version."""
 CHUNK = 10
 """Steps of an evaluation on a GPU between two looks at which examples are wrong. Affects speed only; no source."""
-SIDE_BY_SIDE = {"cpu": 256}
-"""Rows of a batch up to which further starts of its examples are laid beside one another, by the type of the device: an
-operation on few rows takes as long as one on more. Affects speed only. On a CPU beyond a few hundred rows nothing is
-gained (docs/evaluation.md); elsewhere not measured."""
-SIDE_BY_SIDE_ELSEWHERE = 4096
 COMPACT_SHARE = 0.125
 """The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
 
@@ -269,7 +265,7 @@ class APGD(GradientAttack):
         """
         n = targets.shape[1]
         self.restart(evaluator, draws, 0, loss, targets[:, 0])
-        limit = SIDE_BY_SIDE.get(evaluator.x.device.type, SIDE_BY_SIDE_ELSEWHERE)
+        limit = rows_at_once(evaluator.x.device)
         number = 1
         while number < n:
             part = evaluator.remaining(first=False)

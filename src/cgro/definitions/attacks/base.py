@@ -141,6 +141,7 @@ class Attack(ABC):
         generator: torch.Generator | Draws | None = None,
         until_wrong: bool = False,
         dropping: Dropping | None = None,
+        reached: Tensor | None = None,
     ) -> Best:
         """As calling it, with the margins and steps beside the points.
 
@@ -152,6 +153,8 @@ class Attack(ABC):
             until_wrong: evaluation, not training: an example is left alone at the first point at which it is wrong,
                 so margins of wrong examples are not the lowest ones.
             dropping: how the search goes on with fewer examples; None chooses by the device, see `dropping_on`.
+            reached: (B,) margins that other attacks reached on these examples: `Square` gives up walks far from them.
+                None if there were none.
 
         Returns:
             For each example the point, its margin, and the step at which it was first wrong.
@@ -171,7 +174,9 @@ class Attack(ABC):
             dropping = "never"  # BatchNorm mixes the examples: what one gives depends on the others of its batch
         elif dropping is None:
             dropping = dropping_on(x.device)
-        options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels)
+        if reached is not None:
+            reached = reached.to(x)
+        options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels, reached=reached)
         evaluator = self.search_unread(model, x, y, draws, options)
         if evaluator.watch.wrote_on_input():
             evaluator = self.search_unread(on_copies(model), x, y, draws, options)

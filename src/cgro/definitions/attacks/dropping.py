@@ -11,6 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+SIDE_BY_SIDE = {"cpu": 256}
+"""Rows of a batch up to which starts or queries of its examples are laid beside one another, by the type of the device:
+an operation on few rows takes as long as one on more. Affects speed only. On a CPU beyond a few hundred rows nothing is
+gained (docs/evaluation.md); elsewhere not measured."""
+SIDE_BY_SIDE_ELSEWHERE = 4096
+
 Dropping = Literal["never", "exact", "padded"]
 """`never`: all examples go on, and masks say which of them count. `exact`: those that are right, no others. `padded`:
 those that are right, filled up to a half, a quarter, ... of the batch."""
@@ -28,6 +34,18 @@ def dropping_on(device: torch.device) -> Dropping:
     if device.type == "cpu":
         return "exact"
     return "padded"
+
+
+def rows_at_once(device: torch.device) -> int:
+    """Rows that a batch is filled up to with further starts or queries of its examples.
+
+    Args:
+        device: of the batch.
+
+    Returns:
+        Their number.
+    """
+    return SIDE_BY_SIDE.get(device.type, SIDE_BY_SIDE_ELSEWHERE)
 
 
 def rows_to_keep(right: Tensor, dropping: Dropping, *, most: float = 1.0) -> Tensor | None:

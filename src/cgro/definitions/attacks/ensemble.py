@@ -72,6 +72,8 @@ class Ensemble(Attack):
             part, rows = evaluator.apart(attack.search_precision)
             if not len(part.x):
                 return
+            if attack is self.attacks[0]:
+                part = replace(part, reached=None)  # the margins of the clean inputs: no attack reached anything yet
             own = draws.copy() if rows is None else draws.rows(rows)
             with part.searching():
                 attack.search(part, own)

@@ -27,12 +27,14 @@ class SearchOptions:
         dropping: whether, and how, the search goes on with fewer examples once some are wrong.
         labels: their range, if it was read; None reads the labels.
         plain: search in float32 where the attack leaves the precision to us.
+        reached: (B,) margins that other attacks reached on these examples; None if there were none.
     """
 
     until_wrong: bool = False
     dropping: Dropping = "never"
     labels: LabelRange | None = None
     plain: bool = False
+    reached: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Evaluator:
         plain: take float32 for `auto`.
         proposer: what `gradient` and `outputs` call: in bfloat16 the network with BatchNorm folded; None means `model`.
         n_starts: rows per example, next to one another; those behind a wrong one are left alone.
+        reached: (B,) margins that other attacks reached; None if there were none.
 
     Example:
         >>> x, y = torch.tensor([[0.5], [0.9]]), torch.tensor([1, 1])
@@ -80,6 +83,7 @@ class Evaluator:
     plain: bool = False
     proposer: Model | None = None
     n_starts: int = 1
+    reached: Tensor | None = None
 
     @classmethod
     def begin(
@@ -135,9 +139,8 @@ class Evaluator:
         best = Best(x, margins, until_wrong=options.until_wrong)
         best.lowest_clean = lowest
         begun = cls(model, x, y, best, bfloat16, dropping=options.dropping, watch=watch, plain=options.plain)
-        if not bfloat16:
-            return begun
-        return replace(begun, proposer=folded(model))
+        proposer = folded(model) if bfloat16 else None
+        return replace(begun, proposer=proposer, reached=options.reached)
 
     def finish(self) -> None:
         """Evaluate the clean inputs that may be no stronger than what the search found."""
@@ -177,18 +180,22 @@ class Evaluator:
             return part  # `Best` itself takes nothing more for an example that is wrong
         return replace(part, active=right)
 
-    def shrunk(self, *, most: float = 1.0) -> Tensor | None:
+    def shrunk(self, *, most: float = 1.0, without: Tensor | None = None) -> Tensor | None:
         """The examples to go on with between two chunks of steps of an evaluation.
 
         Args:
             most: share of the examples; where more of them would be left, all go on.
+            without: (B,) bool, examples to leave alone although they are right; None means none.
 
         Returns:
             (R,) int64, positions among the examples of this evaluator, for `part`; None to go on with all.
         """
         if not self.best.until_wrong:
             return None
-        return rows_to_keep(self._known_margins() > 0, self.dropping, most=most)
+        right = self._known_margins() > 0
+        if without is not None:
+            right = right & ~without
+        return rows_to_keep(right, self.dropping, most=most)
 
     def part(self, rows: Tensor) -> "Evaluator":
         """Restrict to some examples; what is found still goes to the same best points.
@@ -204,10 +211,12 @@ class Evaluator:
         known = rows
         if self.rows is not None:
             known = self.rows[rows]
-        active = self.active
+        active, reached = self.active, self.reached
         if active is not None:
             active = active[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], rows=known, active=active)
+        if reached is not None:
+            reached = reached[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], rows=known, active=active, reached=reached)
 
     def apart(self, precision: Precision) -> "tuple[Evaluator, Tensor | None]":
         """Restrict to the examples still correctly classified, with best points of their own: for an attack that runs
@@ -234,7 +243,7 @@ class Evaluator:
         bfloat16 = uses_bfloat16(precision, self.model, x)
         proposer = folded(self.model) if bfloat16 else None
         inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active, proposer=proposer)
-        return inner, rows
+        return replace(inner, reached=margins), rows
 
     def side_by_side(self, n_starts: int) -> "Evaluator":
         """Lay several starts of each example beside one another, with best points of their own; see `take_from`.
@@ -252,7 +261,7 @@ class Evaluator:
         if active is not None:
             active = active.repeat_interleave(n_starts)
         best = Best(known_x.repeat_interleave(n_starts, 0), margins.repeat_interleave(n_starts), until_wrong=True)
-        return replace(self, x=x, y=y, best=best, rows=None, active=active, n_starts=n_starts)
+        return replace(self, x=x, y=y, best=best, rows=None, active=active, n_starts=n_starts, reached=None)
 
     def take_from(self, beside: "Evaluator") -> None:
         """Take over what starts side by side found: the first start's that is wrong, else the lowest.

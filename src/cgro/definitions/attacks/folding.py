@@ -26,11 +26,12 @@ Affects speed only. LeNet x2 and x4, one thread of a busy CPU: a pass is 0.87 an
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def folded(model: Model) -> Model:
+def folded(model: Model, *, norms: bool = True) -> Model:
     """The same function with as many BatchNorms folded as are known to be foldable, and with `Halving` for pooling.
 
     Args:
         model: any; it is left as it is. Its modes are looked at: BatchNorm in training mode is never folded.
+        norms: fold them. Without, the result has the same values, to the bit.
 
     Returns:
         A network that shares what is not folded, or `model` itself where nothing can be.
@@ -43,10 +44,10 @@ def folded(model: Model) -> Model:
     # A graph in the making has no place for new modules; what compiles folds on its own.
     if not isinstance(model, nn.Module) or torch.compiler.is_compiling():
         return model
-    return _folded(model)
+    return _folded(model, norms)
 
 
-def _folded(module: nn.Module) -> nn.Module:
+def _folded(module: nn.Module, norms: bool) -> nn.Module:
     pairs = _pairs(module)
     if pairs is None or getattr(module, "_compiled_call_impl", None) is not None:
         return module
@@ -57,10 +58,10 @@ def _folded(module: nn.Module) -> nn.Module:
         if _is_halving(child):
             changed[name] = Halving()
             continue
-        found = _folded(child)
+        found = _folded(child, norms)
         if found is not child:
             changed[name] = found
-    for conv_name, norm_name in pairs:
+    for conv_name, norm_name in pairs if norms else ():
         conv = module._modules.get(conv_name)
         norm = module._modules.get(norm_name)
         if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and _is_plain(conv) and _is_plain(norm):

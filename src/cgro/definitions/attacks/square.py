@@ -1,45 +1,37 @@
 """Square attack: random search without gradients (Andriushchenko et al., ECCV 2020)."""
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cgro._check import bad, count_field, number, one_of
 from cgro.definitions.attacks.base import Attack
+from cgro.definitions.attacks.dropping import rows_at_once
 from cgro.definitions.attacks.evaluator import Evaluator
+from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import image_layout
 from cgro.definitions.attacks.precision import PRECISIONS, Precision
+from cgro.definitions.attacks.windows import Window, window_area, window_sides
 from cgro.definitions.draws import Draws
 from cgro.definitions.losses import margin
 
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries after which the area of the square is halved. Andriushchenko et al. (2020), Section 4.1, for 10,000."""
 COMPACT_EVERY = 50
-"""Queries between two looks at which examples are still right, whose random numbers are drawn at once. Affects speed
-only; no source."""
+"""Rounds between two looks at which examples are still right. Affects speed only; no source."""
+SPOILED = 0.25
+"""Share of the queries of a round that may be asked in vain, because one before them lowered the margin. Affects speed
+only; a choice."""
+LOOK_EVERY = 250
+"""Queries between two looks at which walks lead nowhere."""
+FIRST_LOOK = 1000
+"""Queries before the first of these looks decides. On two networks that mask gradients, on which it was chosen, looks
+from 500 on lost 4 of 53 examples that Square breaks, from 1,000 on none; docs/evaluation.md has others."""
+OPTIMISM = 1.5
+"""A walk is given up if it would stay right at this multiple of its recent pace. A choice; 1 lost none either."""
 SLACK = 1e-6
 """Share of radius^p that the walks for p = 1 and 2 leave unused: more than float32 sums of changes can be off between
 two exact sums, so that no point has to be projected onto the ball again. A choice."""
-
-
-def window_area(query: int, first_share: float) -> float:
-    """Share of the image that the square of a query covers.
-
-    Args:
-        query: number of the query, from 0.
-        first_share: of the first query.
-
-    Returns:
-        `first_share`, halved once for each of `HALVINGS` that is passed.
-
-    Example:
-        >>> window_area(0, 0.8), window_area(60, 0.8)
-        (0.8, 0.2)
-    """
-    n_halvings = sum(query > passed for passed in HALVINGS)
-    return first_share / 2**n_halvings
 
 
 @dataclass(frozen=True)
@@ -51,11 +43,14 @@ class Square(Attack):
     was unused, in the first, on a random bump. All points lie in ball and box. Inputs that are not (B, C, H, W) are
     taken as one column. It cannot prove that nothing is there either.
 
+    In an evaluation after other attacks, a walk is given up that is still above the margin that they reached and would
+    stay right at 1.5 times the pace of its last half; alone, it asks all of its queries.
+
     Args:
         threat: where x_adv may lie.
         n_queries: forward passes.
         first_share: share of the image that the first squares cover.
-        precision: of the queries. `auto` takes bfloat16 where it pays; what is found is evaluated in float32.
+        precision: of the queries. `auto` is float32: a walk goes down in small steps, which bfloat16 does not see.
 
     Raises:
         BadRequest: no queries, a share outside (0, 1], an unknown precision.
@@ -82,6 +77,8 @@ class Square(Attack):
     @property
     def search_precision(self) -> Precision:
         """The precision of the queries."""
+        if self.precision == "auto":
+            return "float32"
         return self.precision
 
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
@@ -94,35 +91,21 @@ class Square(Attack):
         part = evaluator.remaining(first=True)
         if not len(part.x):
             return
+        if not part.bfloat16:
+            part = replace(part, proposer=folded(part.model, norms=False))
         own = draws.copy() if part.rows is None else draws.rows(part.rows)
         kind = _Walk
         if self.threat.p == math.inf:
             kind = _SignWalk
         walk = kind(self, part, own)
-        for first in range(0, self.n_queries, COMPACT_EVERY):
+        first = 0
+        while first < self.n_queries:
             if not walk.compact(first):
                 return
-            walk.ask(range(first, min(first + COMPACT_EVERY, self.n_queries)))
+            last = min(walk.block_end(first), self.n_queries)
+            walk.ask(range(first, last))
+            first = last
         walk.report(self.n_queries)
-
-
-def window_sides(area: float, height: int, width: int) -> tuple[int, int]:
-    """The sides of a window, nearly a square, that covers a share of an image.
-
-    Args:
-        area: share of the image.
-        height: of the image.
-        width: of the image.
-
-    Returns:
-        Its height and width, at least 1 each.
-
-    Example:
-        >>> window_sides(0.25, 8, 8), window_sides(0.25, 100, 1)
-        ((4, 4), (25, 1))
-    """
-    wide = max(1, min(width, round((area * height * width) ** 0.5)))
-    return max(1, min(height, round(area * height * width / wide))), wide
 
 
 def _signs(uniform: Tensor) -> Tensor:
@@ -131,20 +114,23 @@ def _signs(uniform: Tensor) -> Tensor:
 
 
 def _unit(delta: Tensor, p: float) -> Tensor:
-    """Each channel of each example, (B, K, C), scaled to l_p norm 1; zero stays zero."""
-    size = torch.linalg.vector_norm(delta, ord=p, dim=1, keepdim=True)
+    """Each channel of (..., K, C) scaled to l_p norm 1; zero stays zero."""
+    size = torch.linalg.vector_norm(delta, ord=p, dim=-2, keepdim=True)
     return delta / size.clamp_min(max(1e-12, torch.finfo(delta.dtype).tiny))
 
 
-def _bump(length: int, breadth: int, x: Tensor) -> Tensor:
-    """Two halves of opposite sign, one behind the other, each highest in its middle: (length, breadth), as x."""
-    along = torch.arange(1, length + 1, dtype=x.dtype, device=x.device)[:, None]
-    across = torch.arange(1, breadth + 1, dtype=x.dtype, device=x.device)[None, :]
-    # in the dtype of x, whatever torch's default is
-    side = torch.where(along <= (length + 1) // 2, 1.0, -1.0).to(x.dtype)
-    middle = (length / 4 + 0.5) + (side < 0).to(x.dtype) * (length / 2)
-    far = torch.maximum((along - middle).abs(), (across - (breadth + 1) / 2).abs())
-    return side / (1 + far).square()
+@dataclass(frozen=True)
+class _Change:
+    """What a query would write.
+
+    Args:
+        windows: (at, new, old) each (B, R, K, C): positions of cells, and their values after and before. They are
+            written one after another, so where windows overlap the last one counts.
+        gained: (B, R) mass that the change adds; None where it is not counted.
+    """
+
+    windows: tuple[tuple[Tensor, Tensor, Tensor], ...]
+    gained: Tensor | None = None
 
 
 class _Walk:
@@ -154,6 +140,10 @@ class _Walk:
     place, and where the margin was not lowered, what was there is written back. Cells are the positions of an image
     with their channels, (B, H * W, C), a view of `points` in any memory layout. Inputs of another shape than images
     are one channel of one column.
+
+    A round asks the next R queries of each example side by side, each from the current point. The first of them that
+    lowers the margin is taken and those behind it are asked again, so the walk is that of one query after another,
+    whatever R is: queries are rarely taken, and few rows cost a pass nearly what many do.
     """
 
     def __init__(self, attack: Square, evaluator: Evaluator, draws: Draws) -> None:
@@ -169,13 +159,21 @@ class _Walk:
         self.height, self.width = x.shape[2:]
         self.n_channels = x.shape[1]
         self.points = torch.empty_like(self.x).copy_(self._start())
+        self.copies = self.points
         n = len(x)
         self.margins = torch.full((n,), torch.inf, dtype=evaluator.best.margins.dtype, device=x.device)
         self.fell = torch.zeros(n, dtype=torch.int64, device=x.device)
         self.mass = torch.zeros(n, dtype=torch.float64, device=x.device)
-        self.windows: dict[tuple[int, int], _Window] = {}
+        self.n_taken = torch.zeros(n, dtype=torch.int64, device=x.device)
+        self.given_up: Tensor | None = None
+        if evaluator.reached is not None and evaluator.best.until_wrong:
+            self.given_up = torch.zeros(n, dtype=torch.bool, device=x.device)
+        self.looks: list[Tensor] = []
+        self.n_beside = 1
+        self.n_asked = 0
+        self.windows: dict[tuple[int, int], Window] = {}
         self.prepare()
-        self._consider(0)
+        self._consider(self.points, 0)
 
     @property
     def n_numbers(self) -> int:
@@ -203,80 +201,213 @@ class _Walk:
         return images.permute(0, 2, 3, 1).view(len(images), n_cells, self.n_channels)
 
     def compact(self, step: int) -> bool:
-        """Leave alone what is wrong, if this is an evaluation. False if nothing is left."""
+        """Leave alone what is wrong and what leads nowhere, if this is an evaluation. False if nothing is left."""
         if not self.evaluator.best.until_wrong:
             return True
         if not self.evaluator.bfloat16 or self.evaluator.dropping != "exact":
             self.report(step)
-        stays = self.evaluator.shrunk()
+        if step % LOOK_EVERY == 0:
+            self._give_up(step)
+        stays = self.evaluator.shrunk(without=self.given_up)
         if stays is not None:
-            self.evaluator = self.evaluator.part(stays)
-            self.draws = self.draws.rows(stays)
-            self.x = image_layout(self.x[stays], self.evaluator.model)
-            self.points = torch.empty_like(self.x).copy_(self.points[stays])
-            self.margins, self.fell = self.margins[stays], self.fell[stays]
+            self._keep(stays)
         self.prepare()
+        self._choose_beside()
         return len(self.x) > 0
+
+    def _keep(self, stays: Tensor) -> None:
+        self.evaluator = self.evaluator.part(stays)
+        self.draws = self.draws.rows(stays)
+        self.x = image_layout(self.x[stays], self.evaluator.model)
+        self.points = torch.empty_like(self.x).copy_(self.points[stays])
+        self.margins, self.fell, self.n_taken = self.margins[stays], self.fell[stays], self.n_taken[stays]
+        if self.given_up is not None:
+            self.given_up = self.given_up[stays]
+        self.looks = [margins[stays] for margins in self.looks]
+
+    def _give_up(self, step: int) -> None:
+        """Mark the walks that lead nowhere.
+
+        Square is there for what gradients do not show. A walk that is still above the margin that attacks with
+        gradients reached, and would stay right if it went on at `OPTIMISM` times the pace of its last half, shows no
+        sign of that: random search slows down as its windows shrink. On a network that masks gradients walks get below
+        what gradients reached, or hold their pace, and go on.
+        """
+        if self.given_up is None or self.evaluator.reached is None:
+            return
+        self.looks.append(self.margins)
+        if step < FIRST_LOOK:
+            return
+        half = step // LOOK_EVERY // 2
+        pace = (self.looks[half] - self.margins) / (step - half * LOOK_EVERY)
+        way = OPTIMISM * pace * (self.attack.n_queries - step)
+        above = self.margins > self.evaluator.reached
+        self.given_up = self.given_up | (above & (self.margins > way))
+
+    def _choose_beside(self) -> None:
+        """How many queries of an example the next rounds ask side by side, by how many of the last ones were taken."""
+        self.n_beside = 1
+        if self.n_asked and len(self.x) and self.evaluator.dropping != "never":
+            taken = float(self.n_taken.sum()) / (self.n_asked * len(self.x))
+            few = rows_at_once(self.x.device) // len(self.x)
+            self.n_beside = max(1, min(few, int(SPOILED / max(taken, 1e-6))))
+        self.n_taken = torch.zeros_like(self.n_taken)
+        self.n_asked = 0
+
+    def block_end(self, first: int) -> int:
+        """Where the queries end that are asked between two looks at the examples, the first of them given."""
+        return min(first + COMPACT_EVERY * self.n_beside, first - first % LOOK_EVERY + LOOK_EVERY)
 
     def ask(self, queries: range) -> None:
         """Make some queries per example, whose random numbers are drawn at once."""
         numbers = self.draws.uniform(len(queries) * self.n_numbers).view(len(self.x), len(queries), -1)
-        for query, own in zip(queries, numbers.unbind(1), strict=True):
-            area = window_area(query, self.attack.first_share)
-            high, wide = window_sides(area, self.height, self.width)
-            if (high, wide) not in self.windows:
-                self.windows[high, wide] = _Window(high, wide, self.x)
-            self.move(self.windows[high, wide], own, query + 1)
+        first = queries.start
+        for query in queries:
+            window = self._window(query)
+            if query + 1 < queries.stop and self._window(query + 1) is window:
+                continue
+            # All of one window, up to here.
+            self._ask_of(window, numbers[:, first - queries.start : query + 1 - queries.start], first)
+            first = query + 1
+        self.n_asked = len(queries)
 
-    def move(self, window: "_Window", numbers: Tensor, step: int) -> None:
-        """One query: mass of two windows and what is unused goes to the first, on its old direction plus a bump."""
+    def _window(self, query: int) -> Window:
+        sides = window_sides(window_area(query, self.attack.first_share), self.height, self.width)
+        if sides not in self.windows:
+            self.windows[sides] = Window(*sides, self.x)
+        return self.windows[sides]
+
+    def _ask_of(self, window: Window, numbers: Tensor, first: int) -> None:
+        """Make the queries of one window. `numbers` are (B, Q, N), and `first` is the number of the first query."""
+        n_queries = numbers.shape[1]
+        if self.n_beside == 1:
+            for query, own in enumerate(numbers.split(1, 1)):
+                self._round(window, own, first + query + 1)
+            return
+        answered = torch.zeros(len(self.x), dtype=torch.int64, device=self.x.device)
+        beside = torch.arange(min(self.n_beside, n_queries), device=self.x.device)
+        # Each example is asked on from where it is. Between two rounds this is read: the walks are of different pace.
+        while bool((answered < n_queries).any()):
+            which = answered[:, None] + beside
+            own = numbers.gather(1, which.clamp(max=n_queries - 1)[:, :, None].expand(-1, -1, numbers.shape[2]))
+            answered += self._round(window, own, first + answered + 1, which < n_queries)
+
+    def _round(self, window: Window, numbers: Tensor, step: int | Tensor, asked: Tensor | None = None) -> Tensor:
+        """Ask R queries of each example from its current point, and go to the first that lowers the margin.
+
+        Args:
+            window: of the queries.
+            numbers: (B, R, N) uniform.
+            step: number of the first of the queries, or (B,) one per example.
+            asked: (B, R) bool, the queries that count; None means all.
+
+        Returns:
+            (B,) int64, how many of the queries are answered: up to the one taken, or all.
+        """
+        n_beside = numbers.shape[1]
+        change = self.change(window, numbers)
+        images = self.points
+        cells = self.point_cells[:, None]
+        if n_beside > 1:
+            images = self._copied(n_beside)
+            cells = self._cells(images).unflatten(0, (-1, n_beside))
+        for at, new, _ in change.windows:
+            cells.scatter_(2, at, new)
+        taken, slot = self._consider(images, step, asked)
+        kept = taken[:, None, None]
+        for written in change.windows:
+            at, new, old = (_at(values, slot) for values in written)
+            self.point_cells.scatter_(1, at, torch.where(kept, new, old))
+        if change.gained is not None:
+            self.mass = torch.where(taken, self.mass + _at(change.gained, slot), self.mass)
+        if slot is None:
+            return taken.new_ones(len(taken), dtype=torch.int64)
+        return torch.where(taken, slot + 1, n_beside)
+
+    def _copied(self, n_beside: int) -> Tensor:
+        """(B * R, C, H, W): the current points, R times each, in memory that the next round takes again."""
+        n = len(self.points)
+        if len(self.copies) != n * n_beside or self.copies is self.points:
+            empty = self.points.new_empty(n * n_beside, *self.points.shape[1:])
+            self.copies = image_layout(empty, self.evaluator.model)
+        self.copies.unflatten(0, (n, n_beside)).copy_(self.points[:, None])
+        return self.copies
+
+    def change(self, window: Window, numbers: Tensor) -> _Change:
+        """A query: mass of two windows and what is unused goes to the first, on its old direction plus a bump."""
         p = self.threat.p
-        into, out = window.corners(numbers[:, :2]), window.corners(numbers[:, 2:4])
+        into, out = window.corners(numbers), window.corners(numbers[..., 2:])
         at_into, at_out = self._expanded(window.cells(into)), self._expanded(window.cells(out))
-        x_into, old_into = self.x_cells.gather(1, at_into), self.point_cells.gather(1, at_into)
-        x_out, old_out = self.x_cells.gather(1, at_out), self.point_cells.gather(1, at_out)
+        x_into, old_into = self._values(self.x_cells, at_into), self._values(self.point_cells, at_into)
+        x_out, old_out = self._values(self.x_cells, at_out), self._values(self.point_cells, at_out)
         delta = old_into - x_into
-        emptied = (old_out - x_out).abs() ** p * window.outside(out, into)[:, :, None]
-        freed = torch.cat([delta.abs() ** p, emptied], 1).sum(1, keepdim=True, dtype=torch.float64)
+        emptied = (old_out - x_out).abs() ** p * window.outside(out, into)[..., None]
+        freed = torch.cat([delta.abs() ** p, emptied], -2).sum(-2, keepdim=True, dtype=torch.float64)
         # Where rounding used more than there is, this takes it back.
-        unused = (self.threat.radius**p * (1 - SLACK) - self.mass)[:, None, None]
+        unused = (self.threat.radius**p * (1 - SLACK) - self.mass)[:, None, None, None]
         available = (freed + unused / self.n_channels).clamp_min(0) ** (1 / p)
-        signs = _signs(numbers[:, 4:-1]).to(delta)[:, None, :]
-        bump = torch.where(numbers[:, -1:] < 0.5, window.upright, window.flat)[:, :, None]
+        signs = _signs(numbers[..., 4:-1]).to(delta)[..., None, :]
+        bump = torch.where(numbers[..., -1:] < 0.5, window.upright, window.flat)[..., None]
         moved = _unit(_unit(signs * bump, p) + _unit(delta, p), p) * available.to(delta)
         # In the ball by its mass; cutting at the box only brings it closer to X.
         new_into = x_into + moved
         if self.threat.box is not None:
             new_into = new_into.clamp_(*self.threat.box)
+        gained = ((new_into - x_into).abs() ** p).sum((-2, -1), dtype=torch.float64) - freed.sum((-2, -1))
         # The second window first: where the two overlap, the first counts.
-        self.point_cells.scatter_(1, at_out, x_out)
-        self.point_cells.scatter_(1, at_into, new_into)
-        lower = self._consider(step)
-        kept = lower[:, None, None]
-        self.point_cells.scatter_(1, at_out, torch.where(kept, x_out, old_out))
-        self.point_cells.scatter_(1, at_into, torch.where(kept, new_into, old_into))
-        gained = ((new_into - x_into).abs() ** p).sum((1, 2), dtype=torch.float64) - freed.sum((1, 2))
-        self.mass = torch.where(lower, self.mass + gained, self.mass)
+        return _Change(((at_out, x_out, old_out), (at_into, new_into, old_into)), gained)
 
     def _expanded(self, cells: Tensor) -> Tensor:
-        return cells[:, :, None].expand(-1, -1, self.n_channels)
+        return cells[..., None].expand(*cells.shape, self.n_channels)
 
-    def _consider(self, step: int) -> Tensor:
-        """Ask for the outputs at the points. (B,) bool, where the margin is lower: there the walk goes on from them."""
-        points = self.points.view(-1, *self.shape)
+    @staticmethod
+    def _values(cells: Tensor, at: Tensor) -> Tensor:
+        """(B, R, K, C) values of (B, N, C) cells at the positions (B, R, K, C)."""
+        return cells[:, None].expand(-1, at.shape[1], -1, -1).gather(2, at)
+
+    def _consider(
+        self, images: Tensor, step: int | Tensor, asked: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Ask for the outputs at (B * R) images, and take over the margins of the first that lowers an example's.
+
+        Args:
+            images: R of each example, next to one another.
+            step: number of the first query, or (B,) one per example.
+            asked: (B, R) bool, the queries that count; None means all.
+
+        Returns:
+            (B,) bool, where one lowers it, and (B,) int64, which; None for R = 1.
+        """
+        points = images.view(-1, *self.shape)
         outputs = self.evaluator.outputs(points)
-        margins = margin(outputs, self.evaluator.y)
-        lower = margins < self.margins
+        n_beside = len(images) // len(self.x)
+        y = self.evaluator.y
+        slot = None
+        if n_beside > 1:
+            y = y.repeat_interleave(n_beside)
+        margins = margin(outputs, y)
+        lower = margins.view(-1, n_beside) < self.margins[:, None]
+        if asked is not None:
+            lower &= asked
+        if self.given_up is not None:
+            lower &= ~self.given_up[:, None]
+        taken = lower.any(1)
+        if n_beside > 1:
+            slot = lower.to(torch.uint8).argmax(1)
+            step = step + slot
+            first = torch.arange(len(self.x), device=slot.device) * n_beside + slot
+            points, outputs, margins = points[first], outputs[first], margins[first]
         if self.evaluator.bfloat16:
-            self.evaluator.propose(points, outputs, step, among=lower)
-        fell = lower
+            self.evaluator.propose(points, outputs, step, among=taken)
+        fell = taken
         if not self.evaluator.best.until_wrong:
             fell = (self.margins > 0) & ~(margins > 0)
         elif not self.evaluator.bfloat16:
-            lower &= self.margins > 0  # the first wrong point is the one to report
+            taken &= self.margins > 0  # the first wrong point is the one to report
         self.fell = torch.where(fell, step, self.fell)
-        self.margins = torch.where(lower, margins, self.margins)
-        return lower
+        self.margins = torch.where(taken, margins, self.margins)
+        self.n_taken += taken
+        return taken, slot
 
     def report(self, step: int) -> None:
         """Hand over where the walks are. In float32 their margins are certain; in bfloat16 they are evaluated."""
@@ -286,6 +417,13 @@ class _Walk:
             return
         best = self.evaluator.best
         best.update(points, self.margins, self.evaluator.rows, self.fell, among=self.evaluator.active)
+
+
+def _at(values: Tensor, slot: Tensor | None) -> Tensor:
+    """(B, ...) of (B, R, ...): one of the R for each example; None for the only one."""
+    if slot is None:
+        return values[:, 0]
+    return values[torch.arange(len(slot), device=slot.device), slot]
 
 
 class _SignWalk(_Walk):
@@ -308,52 +446,8 @@ class _SignWalk(_Walk):
         # Behind one another, so that one look-up per query takes each channel from the one or the other.
         self.ends = torch.cat([self._cells(high), self._cells(low)], 1)
 
-    def move(self, window: "_Window", numbers: Tensor, step: int) -> None:
+    def change(self, window: Window, numbers: Tensor) -> _Change:
         at = self._expanded(window.cells(window.corners(numbers)))
-        to_low = (numbers[:, 2:] < 0.5).long() * (self.height * self.width)
-        new = self.ends.gather(1, at + to_low[:, None, :])
-        old = self.point_cells.gather(1, at)
-        self.point_cells.scatter_(1, at, new)
-        lower = self._consider(step)
-        self.point_cells.scatter_(1, at, torch.where(lower[:, None, None], new, old))
-
-
-class _Window:
-    """A window of high x wide pixels, K in all, row by row; its corner is the upper left one.
-
-    Args:
-        high: rows.
-        wide: columns.
-        x: (B, C, H, W) images that it moves in.
-    """
-
-    def __init__(self, high: int, wide: int, x: Tensor) -> None:
-        height, width = x.shape[2:]
-        self.high = high
-        self.wide = wide
-        self.width = width
-        rows = torch.arange(high, device=x.device).repeat_interleave(wide)
-        columns = torch.arange(wide, device=x.device).repeat(high)
-        self.places = torch.stack([rows, columns])
-        self.offsets = rows * width + columns
-        # Filled by operations of the device, which a CUDA graph can take.
-        self.room = torch.ones(2, dtype=torch.int64, device=x.device)
-        self.room[0] += height - high
-        self.room[1] += width - wide
-        self.upright = _bump(high, wide, x).flatten()
-        self.flat = _bump(wide, high, x).T.flatten()
-
-    def corners(self, numbers: Tensor) -> Tensor:
-        """(B, 2) row and column of corners from uniform numbers, the first two of each example."""
-        return (numbers[:, :2] * self.room).long()
-
-    def cells(self, corner: Tensor) -> Tensor:
-        """(B, K) positions in the image, of the windows with corners (B, 2)."""
-        return (corner[:, :1] * self.width + corner[:, 1:]) + self.offsets
-
-    def outside(self, corner: Tensor, other: Tensor) -> Tensor:
-        """(B, K) bool, which pixels of the windows at `corner` are not in those at `other`."""
-        apart = corner - other
-        rows = apart[:, :1] + self.places[0]
-        columns = apart[:, 1:] + self.places[1]
-        return (rows < 0) | (rows >= self.high) | (columns < 0) | (columns >= self.wide)
+        to_low = (numbers[..., 2:] < 0.5).long() * (self.height * self.width)
+        new = self._values(self.ends, at + to_low[:, :, None, :])
+        return _Change(((at, new, self._values(self.point_cells, at)),))

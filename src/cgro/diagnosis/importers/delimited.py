@@ -50,7 +50,7 @@ class Delimited:
         if len(text.lines) < 2 or not start:
             return 0.0
         header = start[0]
-        delimiter = _delimiter(header)
+        delimiter = delimiter_of(header)
         if delimiter not in header or _PRINTED.search(header[:10_000]):
             return 0.0
         names = header.split(delimiter)[:1000]
@@ -78,7 +78,7 @@ class Delimited:
         content = _content(text)
         text = replace(text, content=content)
         first = content.splitlines()[0].strip()
-        delimiter = _delimiter(first)
+        delimiter = delimiter_of(first)
         head = list(itertools.islice(_records(text, delimiter), 2))
         if len(head) < 2:
             raise bad(text.source, expected="a table with a header and rows", got="none")
@@ -197,7 +197,15 @@ def _has_decimal_commas(text: Text, delimiter: str, thousands: Collection[int]) 
     return found
 
 
-def _delimiter(line: str) -> str:
+def delimiter_of(line: str) -> str:
+    """The delimiter of a table.
+
+    Args:
+        line: its header.
+
+    Returns:
+        A comma, a semicolon or a tab, whichever is commonest.
+    """
     return max(_DELIMITERS, key=line.count)
 
 

@@ -9,7 +9,17 @@ from cgro._check import listed
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, Unknown, is_group, is_step, kinds_of, meaning_of, parts_of, words_of
+from cgro.diagnosis.words import (
+    Meaning,
+    Unknown,
+    is_group,
+    is_step,
+    kinds_of,
+    meaning_of,
+    parts_of,
+    says_part_or_kind,
+    words_of,
+)
 
 Cells = Mapping[str, object]
 Rows = Callable[[], Iterable[Cells]]
@@ -54,16 +64,12 @@ def as_parts(groups: Iterable[str]) -> dict[str, str]:
         head, _, tail = name.rpartition("/")
         heads.add(head)
         words = words_of(tail)
-        if not words or not all(map(_says_part_or_kind, words)):
+        if not words or not all(map(says_part_or_kind, words)):
             return {}
         found[name] = " ".join(words)
     if len(heads) != 1 or len(names) < 2:
         return {}
     return found
-
-
-def _says_part_or_kind(word: str) -> bool:
-    return bool(parts_of([word]) or kinds_of([word]))
 
 
 def regrouped(rows: Rows, names: Sequence[str], told: Told, source: str) -> Regrouped | None:
@@ -125,7 +131,7 @@ def _says_kind(group: str) -> bool:
     """Whether the name of a group says clean or robust, and nothing that could be the name of a training."""
     words = words_of(group.rpartition("/")[2])
     for word in words:
-        if not (_says_part_or_kind(word) or word in _DETAILS or word.isdigit()):
+        if not (says_part_or_kind(word) or word in _DETAILS or word.isdigit()):
             return False
     return bool(kinds_of(words))
 

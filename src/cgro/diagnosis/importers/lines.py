@@ -13,10 +13,12 @@ from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_other_number, is_small
 from cgro.diagnosis.words import (
     MODELS,
+    OTHER_WEIGHTS,
     SEVERAL,
     Meaning,
     Unknown,
     has_measure,
+    is_step,
     kinds_of,
     may_be_robust,
     meaning_of,
@@ -53,25 +55,25 @@ _BEST_EPOCH = re.compile(
 )
 """`best epoch: 17` as a part of its own: the values that follow are not those of the best epoch."""
 _THOUSANDS_FOLLOW = re.compile(r",\d{3}(?![\d.])")
+ABOVE = "the values of an epoch stand above the line that says that it is over"
+"""What is said where they do."""
 _BEFORE_EPOCH = 60
 """Characters in which it stands. A choice."""
 _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?<!\d),|,(?!\d)|[;|]|\s-\s")
 """What separates the parts of a line; not the comma of 0,45 and 4,512."""
 _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IGNORECASE)
-# A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, and not the 10000 of
-# "10000 test images".
+# A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, the 10000 of "10000 test
+# images", or the 95 of "95% CI".
 _VALUE = re.compile(
     r"(?<![\w.%/\-@#])(?<!\d,)([-+]?(?:\d+(?:,\d+)+|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
     r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
-    r"(?![\w.%/])(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b)",
+    r"(?![\w%/]|\.\w)(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
     re.IGNORECASE,
 )
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
-_WEIGHTS = word_set(
-    "best max maximum highest lowest peak smoothed cumulative moving ema swa polyak averaged teacher student"
-)
+_WEIGHTS = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak smoothed cumulative moving")
 """Words before a name that make its value another one than that of the network after its epoch."""
 _OWN_WEIGHTS = word_set("last current cur raw plain online now")
 """Words that end what such a word says."""
@@ -90,6 +92,7 @@ class Line:
         values: (name, text of the number), in order.
         n_test: of how many test examples a number of it is a count; None where none is.
         is_bar: whether it is the progress bar of tqdm.
+        is_within: whether it says which batch or step of the epoch it is of.
         ends: whether it says that the epoch is over, so that its values stand above.
         attack: the line, if it speaks of an attack and no name of a number does.
         doubt: why a number or the epoch of it cannot be read; empty where all can.
@@ -101,6 +104,7 @@ class Line:
     values: list[tuple[str, str]] = field(default_factory=list)
     n_test: int | None = None
     is_bar: bool = False
+    is_within: bool = False
     ends: bool = False
     attack: str = ""
     doubt: str = ""
@@ -115,7 +119,9 @@ class _Said:
     Args:
         header: words of a part, or of clean or robust, that stand before a colon, in brackets or alone.
         part: the part of the last name that has one of its own.
-        kinds: whether that name says clean or robust too.
+        kinds: whether the last name that says a part, or clean or robust, says clean or robust.
+        unclear: name -> its own words, where another name before it says clean or robust.
+        is_open: whether the last number ended its part of the line, so that another of its list may follow.
         weights: words before a name that say that it is of the best epoch, or of averaged weights.
         averaged: whether a number in brackets behind another is the average.
     """
@@ -123,6 +129,8 @@ class _Said:
     header: str = ""
     part: str = ""
     kinds: frozenset[str] = frozenset()
+    unclear: dict[str, str] = field(default_factory=dict)
+    is_open: bool = False
     weights: tuple[str, ...] = ()
     averaged: bool = False
 
@@ -132,9 +140,11 @@ class _Said:
         Args:
             text: before a colon, in brackets or alone.
         """
-        self.header = _relevant(text) or self.header
+        if _relevant(text):
+            self.header = _relevant(text)
+            self.kinds = frozenset()
         weights = weights_of(text)
-        if weights or not _OWN_WEIGHTS.isdisjoint(_words(text)):
+        if weights or not _OWN_WEIGHTS.isdisjoint(words_of(text)):
             self.weights = weights
 
 
@@ -171,13 +181,15 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
             _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
+    _leave_unclear(said, found)
+    found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
     if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
     if not found.values and weights_of(text) == said.weights:
         found.weights = said.weights
-    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(_words(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
+    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(words_of(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
     for name, _ in found.values:
-        speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(_words(name))
+        speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(words_of(name))
     if speaks_of_attack:
         found.attack = body.strip()
     return found
@@ -191,8 +203,18 @@ def _counts_batches(text: str, epochs: Sequence[int | None]) -> bool:
 
 def _take(text: str, said: _Said, line: Line) -> None:
     """Add the numbers of a text."""
+    said.is_open = False
     for chunk in _BETWEEN.split(_EPOCH.sub(" | ", text)):
-        line.values += _values(chunk, said, line)
+        _take_part(chunk, said, line)
+
+
+def _leave_unclear(said: _Said, line: Line) -> None:
+    """Leave a name incomplete that could be clean or robust: "Test Robust Loss 1.5, Acc 0.45". Beside a robust
+    accuracy in the line a plain one is clean."""
+    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(words_of(name))]
+    for place, (name, value) in enumerate(line.values):
+        if name in said.unclear and is_error(name) not in robust:
+            line.values[place] = (said.unclear[name], value)
 
 
 def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
@@ -212,16 +234,28 @@ def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
         return "", [], text
     match = matches[0]
     line.epoch = int(match[1])
-    line.ends = _ENDS.search(text) is not None
+    line.ends = says_over(text)
     if _THOUSANDS_FOLLOW.match(text, match.end()):
         got = text[match.start(1) : match.end() + 4]
         line.doubt = f"the epoch {got!r} may have a separator of thousands; write epochs without one"
     return text[: match.start()], list(dict.fromkeys(int(one[1]) for one in matches)), text[match.end() :]
 
 
+def says_over(text: str) -> bool:
+    """Whether a line with an epoch says that it is over.
+
+    Args:
+        text: of the line.
+
+    Returns:
+        True for words such as took, done and elapsed.
+    """
+    return _ENDS.search(text[:MOST_CHARACTERS]) is not None
+
+
 def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
-    words = _words(said.header)
+    words = words_of(said.header)
     if parts_of(words):
         return
     line.labels = kinds_of(words)
@@ -242,13 +276,12 @@ def weights_of(text: str) -> tuple[str, ...]:
         >>> weights_of("[EMA]"), weights_of("Saved the best model")
         (('ema',), ())
     """
-    words = _words(text)
+    words = words_of(text)
     if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
         return ()
     return tuple(filter(_WEIGHTS.__contains__, words))
 
 
-@functools.lru_cache(maxsize=10_000)
 def is_error(name: str) -> bool:
     """Whether a name is that of an error or accuracy, of which one or that one cannot say.
 
@@ -262,7 +295,6 @@ def is_error(name: str) -> bool:
     return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
 
 
-@functools.lru_cache(maxsize=10_000)
 def is_held_out(name: str) -> bool:
     """Whether a name is that of an error on data that are not trained on.
 
@@ -276,18 +308,13 @@ def is_held_out(name: str) -> bool:
     return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
 
 
-@functools.lru_cache(maxsize=10_000)
-def _words(text: str) -> tuple[str, ...]:
-    """The words of a text; names come again in every line."""
-    return tuple(words_of(text))
-
-
-def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
-    """The named numbers of one part of a line; without any, its words are a header for the parts that follow."""
-    found: list[tuple[str, str]] = []
+def _take_part(chunk: str, said: _Said, line: Line) -> None:
+    """Add the named numbers of one part of a line; without any, its words are a header for the parts that follow."""
+    found = line.values
+    n_before = len(found)
     start = 0
     kept = ""
-    follows = False  # whether the number before this one has a name
+    follows = said.is_open  # whether the number before this one has a name
     for match in _VALUE.finditer(chunk):
         raw = kept + chunk[start : match.start()]
         start = match.end()
@@ -301,21 +328,19 @@ def _values(chunk: str, said: _Said, line: Line) -> list[tuple[str, str]]:
             continue
         name = _name(raw, said)
         follows = bool(name) and "," not in match[1]
-        if name and "," in match[1]:
-            if is_error(name):
-                line.doubt = line.doubt or _comma(name, match[0])
-            continue
-        if name:
+        if follows:
             found.append((name, _text_of(match)))
-        if match[2] and "test" in parts_of(_words(name)):
+        elif name and is_error(name):
+            line.doubt = line.doubt or _comma(name, match[0])
+        if match[2] and "test" in parts_of(words_of(name)):
             line.n_test = int(match[2])
     rest = kept + chunk[start:]
-    if not found and start == 0:
+    said.is_open = follows and not rest.strip()
+    if start == 0:
         said.hear(rest)
-    elif found and _relevant(rest):
+    elif len(found) > n_before and _relevant(rest):
         name, value = found[-1]
         found[-1] = (_completed(name, _relevant(rest), ""), value)
-    return found
 
 
 def _comma(name: str, value: str) -> str:
@@ -327,10 +352,10 @@ def _comma(name: str, value: str) -> str:
 
 def _is_unnamed(raw: str) -> bool:
     """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
-    if not _words(raw):
+    if not words_of(raw):
         return True
     inside = _QUALIFIES.fullmatch(raw)
-    return inside is not None and not has_measure(_words(inside[1]))
+    return inside is not None and not has_measure(words_of(inside[1]))
 
 
 def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], chunk: str, said: _Said) -> None:
@@ -356,7 +381,7 @@ def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
     if not raw[-1:].isspace() or not is_small(match[1]):
         return False
-    words = _words(raw)
+    words = words_of(raw)
     follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
     return follows and "robust" in kinds_of(words) and not has_measure(words)
 
@@ -377,20 +402,17 @@ def _name(raw: str, said: _Said) -> str:
     place = max(map(text.rfind, ":]})>")) + 1
     own = text[place:].strip(" \t\"'*([{-=>.#!_")
     said.hear(text[:place])
-    words = _words(own)
+    words = words_of(own)
     if not words:
         return ""
     name = own
     if has_measure(words) or kinds_of(words):
-        carried = said.part
-        if said.kinds and not kinds_of(words):
-            carried = ""  # "Test Robust Loss 1.5, Acc 0.45": of which kind the second one is, nobody says
-        name = _completed(own, said.header, carried)
-        if said.weights:
-            name = " ".join([*said.weights, name])
+        name = " ".join([*said.weights, _completed(own, said.header, said.part)])
+        if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
+            said.unclear[name] = own
     parts = parts_of(words)
-    if parts:
-        said.part = min(parts)
+    said.part = min(parts, default=said.part)
+    if parts or kinds_of(words):
         said.kinds = kinds_of(words)
     return name
 
@@ -399,7 +421,7 @@ def _name(raw: str, said: _Said) -> str:
 def _completed(own: str, header: str, part: str) -> str:
     """A name with the words of a header that it lacks, else with a part. What contradicts it stays in the name, so that
     it is not understood."""
-    words, outer = _words(own), _words(header)
+    words, outer = words_of(own), words_of(header)
     its_parts, outer_parts = parts_of(words), parts_of(outer)
     missing: list[str] = []
     if not kinds_of(words):

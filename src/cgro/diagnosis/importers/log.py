@@ -13,10 +13,11 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.lines import weights_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
-from cgro.diagnosis.words import Meaning, meaning_of
+from cgro.diagnosis.words import Meaning, all_known, kinds_of, meaning_of, parts_of, words_of
 
 MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""
@@ -25,20 +26,22 @@ DROP = 1.5
 
 # What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with
 # a character that no other one allows, so that a line takes time in proportion to its length.
-PREFIX = re.compile(
-    r"^\s*(?:\[[^\]]*\]\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
-    r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:[\w.]{1,60}:\s+)?)?"
+_PREFIX = re.compile(
+    r"\s*(?:(?P<bracket>\[[^\]]*\])\s*-?\s*)?(?:\d{4}[-/]\d\d[-/]\d\d[ T_]\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,6})?[\s:|-]*)?"
+    r"(?:(?:DEBUG|INFO|WARNING|ERROR)\b[\s:|-]*(?:(?P<logger>[\w.]{1,60}):\s+)?)?"
 )
+_LONGEST_HEADING = 60
+"""Characters of brackets that may name what stands behind them. A choice."""
 _COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 """What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|nan|inf)")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)")
 _PLAIN = (
     "Epoch", "Train Time", "Test Time", "LR", "Train Loss", "Train Acc", "Train Robust Loss", "Train Robust Acc",
     "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
 )  # fmt: skip
 """The twelve columns of Rice et al., for rows under a header that names some of them and nothing else."""
-_USUAL = frozenset(map(str.lower, _PLAIN))
+_USUAL = list(map(str.lower, _PLAIN))
 _VALIDATION = ("Validation Loss", "Validation Acc", "Validation Robust Loss", "Validation Robust Acc")
 
 
@@ -53,7 +56,8 @@ class _Log:
         n_headers: headers so far.
         n_misfits: rows of numbers that do not fit the header.
         first_misfit: the first of them.
-        n_unnamed: numbers of a row that the header does not name, where the first twelve are the usual ones.
+        is_usual: whether rows have more numbers than the header has names, and the first twelve are the usual ones.
+        n_unused: numbers behind those.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -62,7 +66,8 @@ class _Log:
     n_headers: int = 0
     n_misfits: int = 0
     first_misfit: str = ""
-    n_unnamed: int = 0
+    is_usual: bool = False
+    n_unused: int = 0
 
 
 class Log:
@@ -117,10 +122,11 @@ class Log:
         if found.n_misfits:
             rows = counted(found.n_misfits, "row")
             remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
-        if found.n_unnamed:
+        if found.is_usual:
+            unused = f", and the last {found.n_unused} are not used" if found.n_unused else ""
             remarks.append(
                 f"the header names fewer columns than there are: the first {len(_PLAIN)} are read as those of Rice "
-                f"et al., in their order, and the last {found.n_unnamed} are not used"
+                f"et al., in their order{unused}"
             )
         about = about_of(found.settings, self.name)
         table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
@@ -160,10 +166,35 @@ def without_prefix(line: str) -> str:
     Example:
         >>> without_prefix("2024-01-01 10:00:00,123 INFO train: Epoch 1")
         'Epoch 1'
+        >>> without_prefix("[10:00:00] [Test] acc 0.5"), without_prefix("INFO EMA: acc 0.5")
+        ('[Test] acc 0.5', 'EMA: acc 0.5')
     """
     if "\x1b" in line or "\b" in line:
         line = _COLOR.sub("", line.rpartition("\b")[2])  # Keras goes back over its bar
-    return PREFIX.sub("", line, count=1).strip()
+    match = _PREFIX.match(line)
+    if match is None:
+        return line.strip()
+    bracket, logger = match.group("bracket", "logger")
+    end = match.end()
+    if logger and _says_of_values(logger):
+        end = match.start("logger")
+    if bracket and _is_heading(bracket):
+        end = match.start("bracket")
+    return line[end:].strip()
+
+
+def _says_of_values(text: str) -> bool:
+    """Whether words say something of the values behind them: clean or robust, or that they are the best ones."""
+    return bool(weights_of(text) or kinds_of(words_of(text)))
+
+
+def _is_heading(bracket: str) -> bool:
+    """Whether brackets are [Epoch 3], [Test], [PGD-20] or [EMA], and nothing else; not [train.py:31], nor a time."""
+    words = [word for word in words_of(bracket[:_LONGEST_HEADING]) if not word.isdigit()]
+    if len(bracket) > _LONGEST_HEADING or not words:
+        return False
+    others = [word for word in words if word not in ("epoch", *weights_of(bracket))]
+    return all_known(others) and bool(len(others) < len(words) or parts_of(words) or kinds_of(words))
 
 
 def headers_of(body: str) -> list[list[str]]:
@@ -202,7 +233,7 @@ def _take(body: str, found: _Log) -> None:
         return
     if lower.startswith("epoch"):
         ways = headers_of(body)
-        if ways:
+        if ways and (not found.headers or _names_columns(ways)):
             found.headers = ways
             found.n_headers += 1
         return
@@ -219,8 +250,15 @@ def _take(body: str, found: _Log) -> None:
         found.n_misfits += 1
         found.first_misfit = found.first_misfit or body[:60]
         return
-    found.n_unnamed = max(found.n_unnamed, len(values) - len(_PLAIN) if len(values) > len(names) else 0)
+    if names is _PLAIN:
+        found.is_usual = True
+        found.n_unused = max(found.n_unused, len(values) - len(_PLAIN))
     found.rows.append(_row(names, values))
+
+
+def _names_columns(ways: Sequence[list[str]]) -> bool:
+    """Whether a line below the first header is another one, and not `Epoch complete | saving`."""
+    return any(meaning_of(name) is not None for names in ways for name in names[1:])
 
 
 def _is_table(lines: Sequence[str]) -> bool:
@@ -280,9 +318,10 @@ def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
             return names
     for names in headers:
         given = list(map(str.lower, names))
-        if n == len(_PLAIN) and _USUAL.issuperset(given):
-            return _PLAIN
-        if n > len(_PLAIN) and len(given) >= 4 and given == list(map(str.lower, _PLAIN[: len(given)])):
+        left = iter(_USUAL)
+        in_order = all(name in left for name in given)
+        begins = len(given) >= 4 and given == _USUAL[: len(given)]
+        if (n == len(_PLAIN) and in_order) or (n > len(_PLAIN) and begins):
             return _PLAIN
     return None
 

@@ -10,7 +10,7 @@ from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.delimited import Delimited
+from cgro.diagnosis.importers.delimited import Delimited, delimiter_of
 from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -39,7 +39,7 @@ class LongTable:
         header = text.content.lstrip()[:10_000].splitlines()
         if not header or len(text.lines) < 2:
             return 0.0
-        return 0.9 if _columns(_fields(header[0], _delimiter(header[0]))) is not None else 0.0
+        return 0.9 if _columns(_fields(header[0], delimiter_of(header[0]))) is not None else 0.0
 
     def read(self, text: Text, told: Told) -> list[Curves]:
         """See `Importer.read`.
@@ -57,7 +57,7 @@ class LongTable:
             BadRequest: rows of another length than the header; steps that are no epochs; see `curves_of`.
         """
         lines = list(filter(str.strip, text.lines))
-        delimiter = _delimiter(lines[0])
+        delimiter = delimiter_of(lines[0])
         names = _fields(lines[0], delimiter)
         columns = _columns(names)
         if columns is None or any(choice.text == names[columns.value] for choice in told.choices.values()):
@@ -162,6 +162,10 @@ def _pivoted(
     parts: dict[str, str] = {}
     if columns.group is not None:
         parts = as_parts(record[columns.group] for record in records)
+    used = (columns.tag, columns.value, columns.epoch, columns.step, columns.group)
+    others = [
+        place for place, name in enumerate(names) if place not in used and not isinstance(meaning_of(name), Meaning)
+    ]
     tags: set[str] = set()
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     for record in records:
@@ -172,7 +176,9 @@ def _pivoted(
         key = tuple(row.values())
         if tag in rows.get(key, ()):
             yield rows.pop(key)  # the same value again, as of another seed: a row of its own, to be noticed
-        rows.setdefault(key, row)[tag] = record[columns.value]
+        if key not in rows:  # what tells its values from those of other rows, as a method or a radius
+            rows[key] = row | {names[place]: record[place] for place in others}
+        rows[key][tag] = record[columns.value]
     yield from rows.values()
 
 
@@ -191,10 +197,6 @@ def _row_of(
     elif columns.group is not None:
         row[names[columns.group]] = record[columns.group]
     return row, tag
-
-
-def _delimiter(line: str) -> str:
-    return max(",;\t", key=line.count)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

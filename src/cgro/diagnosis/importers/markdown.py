@@ -48,13 +48,18 @@ class Markdown:
         if len(names) > base.MOST_COLUMNS:
             raise bad(text.source, expected=f"at most {base.MOST_COLUMNS:,} columns", got=f"{len(names):,}")
         rows: list[dict[str, object]] = []
+        end = place + 1
         for n, cells in _rows(text.lines, place):
             if len(cells) != len(names):
                 raise refusal(text.source, f"line {n} has {len(cells)} cells and the header {len(names)}")
             rows.append(dict(zip(names, cells, strict=True)))
+            end = n
         if not rows:
             raise bad(text.source, expected="rows below the header", got="none")
-        return curves_of(Table(text.source, lambda: rows, names, {"format": self.name}), told)
+        remarks: list[str] = []
+        if _header(text.lines[end:]) is not None:
+            remarks.append("further tables of the text are not read")
+        return curves_of(Table(text.source, lambda: rows, names, {"format": self.name}, remarks), told)
 
 
 def _header(lines: Sequence[str]) -> int | None:

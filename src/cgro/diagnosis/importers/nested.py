@@ -2,18 +2,29 @@
 
 `{"history": {...}}` of Keras, `{"log_history": [...]}` of Hugging Face, and runs under their names."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import is_error
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.words import Meaning, is_step, meaning_of
+from cgro.diagnosis.words import (
+    Meaning,
+    is_other_value,
+    is_step,
+    kinds_of,
+    meaning_of,
+    parts_of,
+    says_part_or_kind,
+    words_of,
+)
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
 _TRAINER = "log_history"
 """Where the trainer of Hugging Face keeps its rows: those of the evaluations, and those of every few steps."""
+_EPOCH = re.compile(r"(epoch[ _:-]?)?(\d{1,7})", re.IGNORECASE)
 Json = dict[str, object]
 
 
@@ -38,10 +49,7 @@ def table_in(whole: object, source: str) -> Table | None:
         return Table(source, lambda: _objects(whole, source))
     if not isinstance(whole, dict):
         return None
-    found = _here(whole, source)
-    if found is not None:
-        return found
-    return _below(whole, source)
+    return _by_epoch(whole, source) or _here(whole, source) or _below(whole, source)
 
 
 def flat(row: Mapping[str, object]) -> dict[str, object]:
@@ -80,6 +88,17 @@ def _objects(rows: Sequence[object], source: str) -> Iterator[Cells]:
     for row in rows:
         if isinstance(row, dict):
             yield flat(row)
+
+
+def _by_epoch(whole: Json, source: str) -> Table | None:
+    """Rows under their epochs: {"epoch_1": {...}, ...}, or {"0": {"epoch": 1, ...}, ...} as pandas writes an index."""
+    rows: list[Cells] = []
+    for name, value in whole.items():
+        match = _EPOCH.fullmatch(name)
+        if match is None or not isinstance(value, dict) or not (match[1] or "epoch" in value):
+            return None
+        rows.append({"epoch": match[2], **flat(value)})
+    return Table(source, lambda: rows) if len(rows) > 1 else None
 
 
 def _here(whole: Json, source: str) -> Table | None:
@@ -127,10 +146,12 @@ def _of_lists(lists: Mapping[str, list[object]], source: str) -> Table:
         lengths = listed(f"{name} {len(value)}" for name, value in lists.items())
         raise refusal(source, f"curves of different lengths: {lengths}")
 
+    counts_steps = any(map(is_step, lists))
+
     def rows() -> Iterator[Cells]:
         for n, values in enumerate(zip(*lists.values(), strict=True), 1):
             row: dict[str, object] = dict(zip(lists, values, strict=True))
-            yield {"epoch": n, **row} if any(map(is_step, lists)) else row
+            yield {"epoch": n, **row} if counts_steps else row
 
     return Table(source, rows)
 
@@ -147,6 +168,9 @@ def _below(whole: Json, source: str) -> Table | None:
     if len(found) == 1:
         return _named(*next(iter(found.items())), whole)
     if len(set(map(frozenset, map(_names, found.values())))) > 1:
+        words = words_of(" ".join(found))
+        if words and all(map(parts_of, ([word] for word in words))):  # {"train": {...}, "test": {...}}: side by side
+            return _here(flat({name: whole[name] for name in found}), source)
         raise refusal(source, f"several tables of different columns, under {listed(found, 8)}; save one of them alone")
 
     def rows() -> Iterator[Cells]:
@@ -160,23 +184,44 @@ def _below(whole: Json, source: str) -> Table | None:
 def _under(value: object, source: str) -> Table | None:
     if isinstance(value, list) and value and all(map(_is_object, value)):
         return Table(source, lambda: _objects(value, source))
-    if isinstance(value, dict):
-        return _here(value, source)
-    return None
+    if not isinstance(value, dict):
+        return None
+    found = _here(value, source)
+    inside = flat(value)
+    if found is None and any(isinstance(values, list) and is_error(name) for name, values in inside.items()):
+        return _here(inside, source)
+    return found
 
 
 def _named(name: str, table: Table, whole: Json) -> Table:
-    """The only table, with the epochs that Keras keeps beside it; of a trainer's rows those of evaluations."""
+    """The only table, with the epochs that Keras keeps beside it; of a trainer's rows those of evaluations.
+
+    A name that says a part, best or ema belongs to its columns; one that says clean or robust may be that of a run, and
+    stands before a dash, so that it is asked for where no column says which.
+    """
     remarks = [f"the rows are those under {name!r}"]
     rows = list(table.rows())
     epochs = whole.get("epoch")
     if isinstance(epochs, list) and len(epochs) == len(rows):
         rows = [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
+    words = words_of(name)
+    if words and (all(map(says_part_or_kind, words)) or is_other_value(words)):
+        front = f"{name} - " if kinds_of(words) else f"{name}/"
+        rows = [{_behind(front, column): value for column, value in row.items()} for row in rows]
     if name == _TRAINER:
         evaluated = list(filter(_is_evaluation, rows))
         remarks.append(f"{len(rows) - len(evaluated)} rows without an error or accuracy are left out")
         rows = evaluated
     return Table(table.source, lambda: rows, remarks=remarks)
+
+
+def _behind(front: str, column: str) -> str:
+    """A column with the name above it, unless it says the same, or counts."""
+    meaning = meaning_of(column)
+    counts = isinstance(meaning, Meaning) and meaning.curve in ("epoch", "lr")
+    if meaning is None or counts or set(words_of(front)) <= set(words_of(column)):
+        return column
+    return front + column
 
 
 def _names(table: Table) -> list[str]:

@@ -96,10 +96,13 @@ def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> b
         return True
     if re.match(r"[-:]\d|\s*-?[A-Za-z]", after):
         return True
+    number = match[1].replace(",", "")
+    if float(number) > 100 and not match[3]:
+        return True
     in_percent = value.endswith("%")
     if bool(match[3]) == in_percent and not ("=" in between and in_percent):
         return False
-    return abs(_fraction(value) - _fraction(match[1] + (match[3] or ""))) < 0.01
+    return abs(_fraction(value) - _fraction(number + (match[3] or ""))) < 0.01
 
 
 def _fraction(text: str) -> float:

@@ -7,6 +7,7 @@ from cgro._check import bad, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.lines import ABOVE, says_over
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Choice, Told
 
@@ -18,7 +19,8 @@ class Pattern:
     r"""Texts that say `Epoch: 3 ... robust acc 45.2` in any form.
 
     `--map 'epoch=/Epoch: (\d+)/,robust_accuracy/test=/robust acc ([\d.]+)/'`: every line is searched for every pattern.
-    What stands between two epochs belongs to the earlier one, and the last match in it counts.
+    What stands between two epochs belongs to the earlier one, or to the later one where its line says that it is over
+    and values stand before the first; the last match in it counts.
     """
 
     name = "text by patterns"
@@ -47,7 +49,7 @@ class Pattern:
         Raises:
             BadRequest: a pattern that matches nowhere, or something that is no number; see `curves_of`.
         """
-        rows, n_matches = _rows(text, told)
+        rows, n_matches, remarks = _rows(text, told)
         unmatched = [curve for curve in told.choices if not n_matches[curve]]
         if unmatched:
             got = f"no match of /{told.choices[unmatched[0]].text}/ in {len(text.lines):,} lines"
@@ -59,7 +61,6 @@ class Pattern:
                 remedy=f"the first line with a number is {one_line(example, 120)!r}",
             )
         names = {curve: Choice(curve, unit=_unit(choice)) for curve, choice in told.choices.items()}
-        remarks: list[str] = []
         for curve, n in n_matches.items():
             n_epochs = sum(curve in row for row in rows)
             if curve != "epoch" and n > n_epochs:
@@ -75,29 +76,44 @@ def _unit(choice: Choice) -> Unit | None:
     return choice.unit
 
 
-def _rows(text: Text, told: Told) -> tuple[list[dict[str, float]], dict[str, int]]:
-    """One row per block of lines, and how often each pattern matched.
+def _rows(text: Text, told: Told) -> tuple[list[dict[str, float]], dict[str, int], list[str]]:
+    """One row per block of lines, how often each pattern matched, and what was assumed.
 
     With a pattern for the epoch a block ends where another number of it is found, without one where a curve is found
     that the block has.
     """
     rows: list[dict[str, float]] = []
+    before: dict[str, float] = {}
+    is_over = False
     n_matches = dict.fromkeys(told.choices, 0)
-    for curve, value in _matches(text, told):
+    for curve, value, line in _matches(text, told):
         n_matches[curve] += 1
         if curve == "epoch":
             if not rows or rows[-1]["epoch"] != value:
                 rows.append({"epoch": value})
+                is_over = says_over(line)
             continue
         if "epoch" not in told.choices and (not rows or curve in rows[-1]):
             rows.append({"epoch": len(rows) + 1.0})
         if rows:
             rows[-1][curve] = value
-    return rows, n_matches
+        else:
+            before[curve] = value
+    remarks: list[str] = []
+    if before and is_over and len(rows[-1]) == 1:
+        remarks.append(ABOVE)
+        rows = [{**values, **epoch} for values, epoch in zip([before, *rows[:-1]], map(_epoch_of, rows), strict=True)]
+    elif before:
+        remarks.append(f"values before the first epoch are left out, such as that of {min(before)}")
+    return rows, n_matches, remarks
 
 
-def _matches(text: Text, told: Told) -> Iterator[tuple[str, float]]:
-    """Curves and their numbers in the order of the text; within a line the epoch comes first."""
+def _epoch_of(row: dict[str, float]) -> dict[str, float]:
+    return {"epoch": row["epoch"]}
+
+
+def _matches(text: Text, told: Told) -> Iterator[tuple[str, float, str]]:
+    """Curves, their numbers and lines in the order of the text; within a line the epoch comes first."""
     patterns = {curve: re.compile(choice.text) for curve, choice in told.choices.items()}
     for n, line in enumerate(text.lines, 1):
         for curve in sorted(patterns, key=lambda name: name != "epoch"):
@@ -111,4 +127,4 @@ def _matches(text: Text, told: Told) -> Iterator[tuple[str, float]]:
             divisor = told.choices[curve].divisor
             if divisor is not None and curve.replace("accuracy", "error") in ERRORS:
                 value = value / divisor
-            yield curve, value
+            yield curve, value, line

@@ -9,7 +9,7 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import Line, is_error, is_held_out, parse_line
+from cgro.diagnosis.importers.lines import ABOVE, Line, is_error, is_held_out, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -27,6 +27,8 @@ _HEADING = word_set(
     "eval test testing val validation ema swa polyak teacher student averaged average moving"
 )
 """Words of a line that says whose values stand below it."""
+MOST_RESUMED = 3
+"""Epochs of a resumed training that are recorded twice, one right behind the other. A choice, as in `rows.merge`."""
 _PROGRESS = re.compile(r"Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]")
 
 
@@ -40,6 +42,8 @@ class _Block:
         values: name -> text of the number, the last one.
         fresh: names with their texts since the epoch was last named.
         twice: names on held-out data that have two values without the epoch being named between.
+        earlier: names with their texts from before the epoch was named again.
+        again: names on held-out data with the values that follow another one of them, the epoch named between.
         in_bars: names on held-out data with a value in a progress bar, which shows an earlier epoch's for a while.
     """
 
@@ -48,7 +52,14 @@ class _Block:
     values: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     twice: dict[str, tuple[str, str]] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict)
+    again: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     in_bars: set[str] = field(default_factory=set)
+
+    def name_again(self) -> None:
+        """Take note that the epoch is named again: what follows may be a later value of it, or another quantity."""
+        self.earlier |= self.fresh
+        self.fresh.clear()
 
     def take(self, line: Line) -> None:
         """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
@@ -61,6 +72,9 @@ class _Block:
             if earlier is not None and earlier != value and held_out:
                 self.twice.setdefault(name, (earlier, value))
                 continue
+            before = self.earlier.get(name, value)
+            if before != value and held_out and not line.is_within:
+                self.again.setdefault(name, []).append((before, value))
             self.fresh[name] = value
             self.values[name] = value
 
@@ -106,15 +120,9 @@ class Printed:
         Returns:
             0.7 for a text that names an epoch, and numbers that are errors or accuracies.
         """
-        epoch = value = False
-        for line in text.lines[:_HEAD]:
-            if not any(map(str.isdigit, line)):
-                continue
-            said = parse_line(without_prefix(line))
-            epoch = epoch or said.epoch is not None
-            value = value or bool(said.doubt) or any(is_error(name) for name, _ in said.values)
-            if epoch and value:
-                return 0.7
+        lines = text.lines[:_HEAD]
+        if any(map(_has_epoch, lines)) and any(map(_has_value, lines)):
+            return 0.7
         return 0.0
 
     def read(self, text: Text, told: Told) -> list[Curves]:
@@ -152,6 +160,17 @@ class Printed:
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
 
 
+def _has_epoch(line: str) -> bool:
+    return "poch" in line.lower() and parse_line(without_prefix(line)).epoch is not None
+
+
+def _has_value(line: str) -> bool:
+    if not any(map(str.isdigit, line)):
+        return False
+    said = parse_line(without_prefix(line))
+    return bool(said.doubt) or any(is_error(name) for name, _ in said.values)
+
+
 def _read(text: Text, *, labeled: bool) -> _Printed:
     found = _Printed()
     weights: tuple[str, ...] = ()
@@ -173,7 +192,7 @@ def _read(text: Text, *, labeled: bool) -> _Printed:
             block = _Block(said.epoch, said.ends)
             found.blocks.append(block)
         elif said.epoch is not None:
-            block.fresh.clear()
+            block.name_again()
         block.take(said)
         found.n_test = said.n_test or found.n_test
         if said.attack and block.epoch is not None:
@@ -201,7 +220,7 @@ def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
     assumed: list[str] = []
     if before and blocks[-1:] and not _held_out(blocks[-1]) and blocks[-1].ends:
         holders = found.blocks[:-1]
-        assumed.append("the values of an epoch stand above the line that says that it is over")
+        assumed.append(ABOVE)
     elif before:
         assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
     if blocks and blocks[-1].twice:
@@ -221,15 +240,26 @@ def _held_out(block: _Block) -> set[str]:
 def _require_single(found: _Printed, source: str) -> None:
     """Refuse two held-out values of one name in an epoch: clean and under attack, for example.
 
-    Behind the last epoch programs evaluate once more, as of the best weights: there the first value counts.
+    Behind the last epoch programs evaluate once more, as of the best weights: there the first value counts. Where the
+    epoch is named before each of two values, a resumed training may have recorded both, but not in most epochs.
     """
     for block in found.blocks[1:-1]:
-        for name, (first, second) in block.twice.items():
-            text = (
-                f"{name!r} is printed twice in epoch {block.epoch}, {first} and {second}; if one is clean and one is "
-                "under attack, rename one in the text, as 'Test Robust Accuracy'"
-            )
-            raise refusal(source, text)
+        for name, values in block.twice.items():
+            raise refusal(source, _two_values(name, block, values))
+    names = dict.fromkeys(itertools.chain.from_iterable(block.again for block in found.blocks))
+    for name in names:
+        twice = [block for block in found.blocks if len(block.again.get(name, ())) == 1]
+        n_blocks = sum(name in block.values for block in found.blocks)
+        if len(twice) > max(MOST_RESUMED, n_blocks // 4) or len(twice) == n_blocks > 1:
+            raise refusal(source, _two_values(name, twice[0], twice[0].again[name][0]))
+
+
+def _two_values(name: str, block: _Block, values: tuple[str, str]) -> str:
+    first, second = values
+    return (
+        f"{name!r} is printed twice in epoch {block.epoch}, {first} and {second}; if one is clean and one is "
+        "under attack, rename one in the text, as 'Test Robust Accuracy'"
+    )
 
 
 def _require_lines(found: _Printed, source: str) -> None:

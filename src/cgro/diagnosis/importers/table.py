@@ -22,6 +22,8 @@ from cgro.diagnosis.words import Meaning
 
 _OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
 CLEAN_ACCURACY = "clean_accuracy/"
+MOST_REMARKS = 10
+"""Columns of which each has a sentence. A choice: accuracies of each of a thousand classes would hide all others."""
 AGREE = 0.005
 """By how much an error and 1 minus its accuracy may differ. A choice: half a percent, the rounding of both."""
 
@@ -328,8 +330,10 @@ def _remarks(layout: Layout) -> list[str]:
         remarks.append("no column counts epochs: the rows are numbered from 1")
     if layout.run:
         remarks.append(f"{layout.run!r}, with which columns begin, is taken for the name of a run and means nothing")
-    for name, doubt in layout.unknown.items():
+    for name, doubt in list(layout.unknown.items())[:MOST_REMARKS]:
         remarks.append(f"column {name!r} is not used: {doubt.reason}")
+    if len(layout.unknown) > MOST_REMARKS:
+        remarks.append(f"{len(layout.unknown) - MOST_REMARKS} more columns of errors or accuracies are not used")
     return remarks
 
 

@@ -7,30 +7,26 @@ from dataclasses import dataclass, field
 from cgro._check import listed
 from cgro.diagnosis.importers.groups import Rows
 from cgro.diagnosis.importers.layout import Layout, map_option, refusal
-from cgro.diagnosis.words import is_step, meaning_of, parts_of, words_of
+from cgro.diagnosis.words import is_step, meaning_of, parts_of, word_set, words_of
 
 EMPTY = ("", "none", "null", "-", "n/a")
 """Cells without a value, in lower case."""
 
 
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_TRAININGS = _set(
+_TRAININGS = word_set(
     "method methods model models arch architecture network net backbone defense defence objective algorithm algo "
     "variant attack attacks attacker"
 )
 """Words of a column that tells trainings or attacks apart."""
-_NAMES = _set("name experiment exp config id")
-_SWEPT = _set(
+_NAMES = word_set("name experiment exp config id")
+_SWEPT = word_set(
     "eps epsilon radius radii width beta lambda alpha gamma temperature temp norm restarts n steps depth budget "
     "severity noise sigma samples strength"
 )
 """Words of a number that is varied from one training, or one evaluation, to the next."""
-_BESIDE_SWEPT = _set("attack pgd test train eval val num number of")
+_BESIDE_SWEPT = word_set("attack pgd test train eval val num number of")
 _ANSWERS = ("true", "false", "yes", "no")
-_TIMES = _set("time date timestamp datetime created elapsed duration wall clock day hour started finished")
+_TIMES = word_set("time date timestamp datetime created elapsed duration wall clock day hour started finished")
 _TEXT = re.compile(r"\W*[A-Za-z]")
 MOST_KEPT = 10_000
 """Different values of a column that are kept. A choice: no table of methods or radii has so many rows."""
@@ -102,7 +98,7 @@ def require_rows_of_one_training(rows: Rows, names: Sequence[str], layout: Layou
     Raises:
         BadRequest: names the column, and what to do.
     """
-    unread = [name for name in names if _is_unread(name, layout)]
+    unread = {name: None for name in names if _is_unread(name, layout)}
     if not unread:
         return []
     epoch = next((name for name, meaning in layout.used.items() if meaning.curve == "epoch"), None)
@@ -115,7 +111,7 @@ def require_rows_of_one_training(rows: Rows, names: Sequence[str], layout: Layou
             continue
         order.setdefault(group, []).append(_number(of_epoch))
         here = columns.setdefault(group, {})
-        for name in unread:
+        for name in filter(unread.__contains__, row):
             cell = _text(row, name)
             if cell.lower() not in EMPTY:
                 here.setdefault(name, _Column(name)).take(cell, of_epoch.removesuffix(".0"))
@@ -191,8 +187,8 @@ def _require_epochs(column: _Column, epochs: Sequence[float], source: str, *, co
                 remedy = f"if it counts epochs, add {map_option('epoch', column.name)}"
             raise refusal(source, f"no column counts epochs, and {what}: the rows may be no epochs; {remedy}")
         return
-    named = column.says(_TRAININGS | _NAMES) or not _is_ordered(epochs)
-    if new and column.is_text and named and 2 * column.epochs < column.n:
+    may_be_trainings = new and column.is_text and 2 * column.epochs < column.n
+    if may_be_trainings and (column.says(_TRAININGS | _NAMES) or not _is_ordered(epochs)):
         remedy = "save the epochs of one training"
         raise refusal(source, f"{what}, another one in every row: these are trainings, one a row; {remedy}")
 
