@@ -46,6 +46,21 @@ def test_verdict_needs_enough_examples_and_sees_collapse() -> None:
 
 
 @pytest.mark.parametrize(
+    ("errors", "share", "label"),
+    [
+        (four(0, 0, 0.005, 0.30), 1.0, "too_little_evidence"),  # all examples of one class, all answers right
+        (four(0, 0, 0.005, 0.30), [0.0, 1.0], "too_little_evidence"),
+        (four(0, 0, 0.005, 0.30), 0.995, "cgro"),  # never wrong, so five in a thousand are another answer
+        (four(0, 1, 0.005, 1.0, n=1), 1.0, "too_little_evidence"),  # one example has one answer
+        (four(0.5, 0.5, 0.5, 0.5), 1.0, "collapsed"),
+        (four(0, 0.001, 0.005, 0.30), 1.0, "collapsed"),
+    ],
+)
+def test_one_answer_says_something_only_where_it_may_be_wrong(errors: dict, share, label: str) -> None:
+    assert cgro_verdict(errors, prediction_share=share).label == label
+
+
+@pytest.mark.parametrize(
     "change",
     [{"min_gap": 0.5}, {"gap_ratio": 99.0}, {"chance_fraction": 0.01}, {"min_n": 5000}, {"collapse_share": 0.0}],
 )

@@ -125,10 +125,13 @@ def cgro_verdict(
             rule = replace(rule, n_classes=len(prediction_share))
     evidence: dict[str, object] = {key: error.value for key, error in errors.items()}
     evidence |= {"prediction_share": share, "rule": asdict(rule)}
-    if share is not None and share >= rule.collapse_share:
+    constant = share is not None and share >= rule.collapse_share
+    lack = _lack(errors, rule)
+    if constant and _may_be_wrong(errors.get("clean_error/test"), rule):
         reason = f"One class takes {share:.0%} of the predictions: the model answers a constant."
         return Verdict("collapsed", reason, evidence)
-    lack = _lack(errors, rule)
+    if share == 1 and not lack:
+        lack = "the test examples are of one class"
     if lack:
         return Verdict("too_little_evidence", f"Too little evidence: {lack}.", evidence)
     point = _Point(*(errors[key] for key in FOUR))
@@ -139,6 +142,11 @@ def cgro_verdict(
     }
     label = point.label(rule, attacked)
     return Verdict(label, point.sentence(label, rule), evidence)
+
+
+def _may_be_wrong(clean_test: ErrorRate | None, rule: VerdictRule) -> bool:
+    """Whether one answer to nearly all inputs says something of the network: not where it is right, or asked little."""
+    return clean_test is None or (clean_test.wrong > 0 and clean_test.n >= rule.min_n)
 
 
 def _lack(errors: Mapping[str, ErrorRate], rule: VerdictRule) -> str:

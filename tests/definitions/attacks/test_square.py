@@ -201,6 +201,32 @@ def one_by_one(monkeypatch) -> None:
     monkeypatch.setattr(dropping, "SIDE_BY_SIDE", {"cpu": 1})
 
 
+@pytest.mark.parametrize("rugged", [False, True])
+def test_no_more_is_asked_in_vain_than_is_said(monkeypatch, rugged: bool) -> None:
+    """Side by side from the first block on, whether or not queries are taken; three examples of different pace."""
+    monkeypatch.setattr(square, "COMPACT_EVERY", 5)
+    first = torch.randn(64, 40, generator=torch.Generator().manual_seed(0))
+    ways = torch.tensor([0.3, 3.0, 30.0])
+
+    def model(v: Tensor) -> Tensor:
+        if not rugged:
+            return 0 * v.flatten(1).sum(1) + 9
+        rows = torch.arange(len(v)) % 3
+        return 99 + torch.sin(ways[rows, None] * (v.flatten(1) @ first)).sum(1)
+
+    attack = Square(ThreatModel("inf", 0.2), n_queries=400)
+    asked = []
+    for limit in (1, 3_000):
+        monkeypatch.setattr(dropping, "SIDE_BY_SIDE", {"cpu": limit})
+        counted = Counting(model)
+        attack.find(counted, images(3)[0], torch.ones(3, dtype=torch.long), until_wrong=True)
+        asked.append(counted.images / 3)
+    fewest, beside = asked
+    assert 400 <= fewest <= 404
+    assert beside <= attack.most_images + fewest - 400
+    assert attack.most_images == 500
+
+
 def falling(pace: float, until: float = math.inf):
     """A score that falls by `pace` with every query, whatever the image is, as long as there were less than `until`."""
     asked = [0]

@@ -20,8 +20,8 @@ from cgro.definitions.losses import margin
 COMPACT_EVERY = 50
 """Rounds between two looks at which examples are still right. Affects speed only; no source."""
 SPOILED = 0.25
-"""Share of the queries of a round that may be asked in vain, because one before them lowered the margin. Affects speed
-only; a choice."""
+"""Share of the queries that may be asked in vain, because one before them lowered the margin. Affects speed only; a
+choice."""
 LOOK_EVERY = 250
 """Queries between two looks at which walks lead nowhere."""
 FIRST_LOOK = 1000
@@ -73,6 +73,11 @@ class Square(Attack):
         if number(self.first_share, "first_share", low=0.0, high=1.0) == 0:
             raise bad("first_share", expected="a share in (0, 1]", got=self.first_share)
         one_of(self.precision, "precision", PRECISIONS)
+
+    @property
+    def most_images(self) -> int:
+        """Images of an example that an evaluation looks at, those that were asked in vain included."""
+        return self.n_queries + int(SPOILED * self.n_queries)
 
     @property
     def search_precision(self) -> Precision:
@@ -171,6 +176,7 @@ class _Walk:
         self.looks: list[Tensor] = []
         self.n_beside = 1
         self.n_asked = 0
+        self.n_spare = int(SPOILED * attack.n_queries)
         self.windows: dict[tuple[int, int], Window] = {}
         self.prepare()
         self._consider(self.points, 0)
@@ -286,11 +292,18 @@ class _Walk:
             return
         answered = torch.zeros(len(self.x), dtype=torch.int64, device=self.x.device)
         beside = torch.arange(min(self.n_beside, n_queries), device=self.x.device)
-        # Each example is asked on from where it is. Between two rounds this is read: the walks are of different pace.
-        while bool((answered < n_queries).any()):
+        least = asked = 0
+        while least < n_queries:
+            # One at a time, the slowest example is answered as often as it is asked: no more is asked in vain.
+            if asked - least + len(beside) > self.n_spare:
+                beside = beside[:1]
             which = answered[:, None] + beside
             own = numbers.gather(1, which.clamp(max=n_queries - 1)[:, :, None].expand(-1, -1, numbers.shape[2]))
             answered += self._round(window, own, first + answered + 1, which < n_queries)
+            asked += len(beside)
+            # Read between two rounds: each example is asked on from where it is.
+            least = int(answered.min())
+        self.n_spare -= asked - n_queries
 
     def _round(self, window: Window, numbers: Tensor, step: int | Tensor, asked: Tensor | None = None) -> Tensor:
         """Ask R queries of each example from its current point, and go to the first that lowers the margin.
