@@ -26,6 +26,7 @@ NOT_STORED = (
     "verbose",
     "trust",
     "received",
+    "typed",
     "max_seconds",
     "executor",
     "workers",
@@ -141,6 +142,8 @@ class Trusting:
         flag=True,
         group="results",
     )
+    typed: frozenset[str] = field(default=frozenset(), metadata={"hidden": True})
+    """Names of the options that stand on the command line, also where they have their default."""
 
 
 @dataclass(kw_only=True)

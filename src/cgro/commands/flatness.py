@@ -165,6 +165,7 @@ def _target(config: Config, path: Path) -> Target:
     if config.per_epoch and path.is_file():
         raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
     target = load_target(path, config, p=config.p, radius=config.radius, trust=config.trust)
+    target.require_own(config, "p", "radius", "seed")
     return every_checkpoint(target) if config.per_epoch else target
 
 
