@@ -187,6 +187,8 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     with alike(ranks):
         prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
+    for remark in config.without_effect():
+        say(f"remark: {remark}")
     with begun_by_first(begin("train", config, path), ranks) as run:
         folder = None if run is None else run.path
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)
