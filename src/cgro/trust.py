@@ -268,11 +268,23 @@ trust=True, or its name
 
 
 def _said(name: str, said: Collection[str]) -> bool:
-    return any(_is_same(name, other) for other in said)
+    return any(is_same(name, other) for other in said)
 
 
-def _is_same(name: str, other: str) -> bool:
-    """Whether two names are the same text, code or path."""
+def is_same(name: str, other: str) -> bool:
+    """Whether two names are the same text, code or path.
+
+    Args:
+        name: of a network, of data, or any other setting.
+        other: another one.
+
+    Returns:
+        True if whoever says one has said the other.
+
+    Example:
+        >>> is_same("mine:Net:beta=6", "mine:Net"), is_same("lenet", "mlp")
+        (True, False)
+    """
     if name == other:
         return True
     code = code_of(name)

@@ -1,13 +1,11 @@
 """`cgro dynamics` from its configuration to the summary and the figures."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from cgro.cli import main
-from cgro.commands.dynamics import STATEMENTS, Config, parse_sweep, run, statement_of
-from cgro.dynamics import PRESETS
+from cgro.commands.dynamics import Config, parse_sweep, run
 from cgro.report.dynamics import filters_gif
 from cgro.runs import Run
 
@@ -65,13 +63,6 @@ def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
     # The theorem's 1/2 is about the adversary along w*: it is no statement about this run.
     assert result["statement"].startswith("full ball:")
     assert "coin flip" not in result["statement"]
-
-
-def test_a_calibrated_preset_says_so_against_a_full_ball_too():
-    ball = replace(PRESETS["table2"], adversary="l2")
-    assert statement_of("table2", PRESETS["table2"]) == STATEMENTS["table2"]
-    assert "CALIBRATED" in statement_of("table2", ball)
-    assert "every patch" in statement_of("table2", ball)
 
 
 def test_a_prediction_that_never_comes_is_printed_as_infinite(tmp_path, capsys):
@@ -148,14 +139,30 @@ def test_sweep_of_three_parameters_is_refused():
         parse_sweep("n_train=1:2:2,lr=1:2:2,n_filters=1:2:2")
 
 
-def test_the_statement_of_the_theorem_is_made_only_under_its_condition() -> None:
-    theorem = PRESETS["theorem"]
-    assert "coin flip" in statement_of("theorem", replace(theorem, radius_ratio=0.9))
-    for ratio in (1.0, 1.5):
-        said = statement_of("theorem", replace(theorem, radius_ratio=ratio))
-        assert "outside the condition of Theorem 5.9" in said
-        assert "coin flip" not in said
-    assert statement_of("table2", replace(PRESETS["table2"], radius_ratio=1.5)) == STATEMENTS["table2"]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--radius-ratio", "0.7"], "--radius-ratio: expected none beside --sweep radius_ratio=..., got 0.7"),
+        (["--full-ball", "l2"], "--sweep: expected neither --full-ball nor --gif beside it, got --full-ball l2"),
+        (["--gif"], "got --gif"),
+        (["--sweep", "radius_ratio=0.5:2:2,radius-ratio=1:2:2"], "radius_ratio twice"),
+    ],
+)
+def test_what_no_cell_of_a_sweep_would_follow_is_refused(words, said, tmp_path, capsys):
+    out = tmp_path / "r"
+    assert main(["dynamics", "--sweep", "radius_ratio=0.5:2:2", *words, "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [["--loss-below", "0.7"], ["--loss-below", "1e9", "--gif"], ["--n-steps", "1"]])
+def test_a_training_that_stops_before_its_first_step_is_drawn(words, tmp_path):
+    """The loss of filters that know nothing is log 2, so a first record may be the only one."""
+    small = ["--patch-dim", "20", "--n-train", "5", "--n-filters", "4", "--n-test", "50", "--n-steps", "50", "--quiet"]
+    assert main(["dynamics", *small, *words, "--out", str(tmp_path / "r")]) == 0
+    assert (tmp_path / "r" / "figures" / "stages.png").exists()
 
 
 def test_a_remedy_is_trained_and_said(tmp_path):

@@ -129,3 +129,26 @@ def test_other_targets_are_refused(tmp_path: Path, runs: Path, capsys: pytest.Ca
     for target, words in (([], "TARGET"), ([str(tmp_path)], "run directory"), ([__file__], "--radius")):
         assert main(["flatness", *target]) == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("twice", [["seed-0", "seed-0"], ["seed-0", "./seed-1/../seed-0"], [".", "seed-1"]])
+def test_a_target_that_is_there_twice_is_refused(
+    runs: Path, twice: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planted: means and spreads over runs counted it as two networks."""
+    words = [f"{runs}/{name}" for name in twice]
+    assert main(["flatness", *words, *QUICK, "--out", str(tmp_path / "f")]) == 2
+    assert "expected each run or checkpoint once" in capsys.readouterr().err
+    assert not (tmp_path / "f").exists()
+
+
+def test_one_image_of_each_part_says_nothing_of_memorization(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Planted: the interval of one image had no width, so every difference was established."""
+    words = ["flatness", str(runs / "seed-0"), "--n", "1", "--n-steps", "1", "--n-loss-steps", "1", "--radii", "0.1"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "nothing is said of memorization" in said
+    assert "less flat" not in said
+    entry = json.loads((runs / "seed-0" / "summary.json").read_text())["metrics"]["flatness/loss/test@0.1"]
+    assert (entry["n"], entry["interval"]) == (1, None)
+    assert main(["report", str(runs / "seed-0"), "--lint-n", "0", "--out", str(runs / "page.html")]) == 0

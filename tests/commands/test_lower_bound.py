@@ -29,6 +29,9 @@ def test_lower_bound_prints_floor_construction_toy_and_assumptions(tmp_path):
     [
         (["lower-bound", "--dims", "5"], ["first:last"]),
         (["lower-bound", "--radius", "0.6"], ["1/2"]),
+        (["lower-bound", "--dims", "2:100001"], ["--dims: expected dimensions up to 100,000"]),
+        (["lower-bound", "--dims", "5:1" + 300 * "0"], ["--dims: expected dimensions up to 100,000"]),
+        (["lower-bound", "--dims", "100000000000:100000000001"], ["--dims: expected dimensions up to 100,000"]),
     ],
 )
 def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):

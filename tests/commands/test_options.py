@@ -47,6 +47,21 @@ def test_words_and_values_of_files_become_values_of_the_type() -> None:
     assert isinstance(share, float)
 
 
+@pytest.mark.parametrize(("text", "number"), [("1e-3", 1e-3), ("5E2", 500.0), ("2.e+1", 20.0), (".5e0", 0.5)])
+def test_a_number_without_a_dot_is_one_where_a_file_should_have_it(text: str, number: float) -> None:
+    """YAML 1.1 takes 1e-3 for a text."""
+    assert OPTIONS["share"].from_file(text, "a.yaml") == number
+    assert OPTIONS["radius"].from_file(text, "a.yaml") == text
+
+
+@pytest.mark.parametrize("text", ["1e400", "e5", "1e", "1e-3x", "0.5", "nan"])
+def test_other_texts_are_no_numbers_of_a_file(text: str) -> None:
+    with pytest.raises(BadRequest, match="share: expected a number"):
+        OPTIONS["share"].from_file(text, "a.yaml")
+    with pytest.raises(BadRequest, match="n: expected an integer"):
+        OPTIONS["n"].from_file("1e3", "a.yaml")
+
+
 @pytest.mark.parametrize(
     ("name", "word", "message"),
     [

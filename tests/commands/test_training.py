@@ -5,6 +5,7 @@ from dataclasses import MISSING, fields
 import pytest
 
 from cgro._check import BadRequest
+from cgro.commands._parser import parse
 from cgro.commands._training import RECIPE_HELP, RECIPES, Config, Task
 from cgro.training import Adversarial, Recipe
 
@@ -55,3 +56,28 @@ def test_a_robust_weight_without_an_attack_is_refused_as_it_would_have_no_effect
 def test_a_task_has_what_a_target_needs() -> None:
     assert all(f.default is not MISSING for f in fields(Task))
     assert Task(p="2", radius="1/2").threat().radius == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--momentum", "0.5"), ["--momentum has no effect with --optimizer adam: it is that of sgd"]),
+        (("--momentum", "0.9", "--optimizer", "adamw"), ["--momentum has no effect with --optimizer adamw"]),
+        (("--lr-factor", "0.5"), ["--lr-factor has no effect without --lr-drops"]),
+        (("--objective", "free:replays=4", "--attack", "pgd3"), ["--attack has no effect with --objective free"]),
+        (("--objective", "free", "--step-size", "0.1"), ["--step-size has no effect with --objective free"]),
+        (("--momentum", "0.5", "--optimizer", "sgd"), []),
+        (("--lr-factor", "0.5", "--lr-drops", "5"), []),
+        (("--objective", "trades", "--attack", "pgd3", "--step-size", "0.1"), []),
+        (("--objective", "free"), []),
+        ((), []),
+        (("--recipe", "small-cifar10"), []),
+    ],
+)
+def test_an_option_that_changes_nothing_beside_the_others_is_remarked_on(
+    words: tuple[str, ...], said: list[str]
+) -> None:
+    found = parse("train", "", Config, words, RECIPES).without_effect()
+    assert len(found) == len(said)
+    for remark, beginning in zip(found, said, strict=True):
+        assert remark.startswith(beginning)

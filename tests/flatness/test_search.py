@@ -186,6 +186,8 @@ def test_averages_are_means_with_a_normal_interval() -> None:
     assert high - low == pytest.approx(2 * 1.96 * sd / math.sqrt(3), rel=1e-4)
     assert found.to_dict()["bound"] == "lower"
     assert Average.of(values[:1]).interval == (1.0, 1.0)
+    assert Average.of(values[:1]).to_dict()["interval"] is None  # of the spread of one example nothing is known
+    assert Average.of(values[:2]).to_dict()["interval"] is not None
 
 
 def test_joined_results_are_those_of_all_examples() -> None:

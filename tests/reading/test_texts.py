@@ -1,6 +1,7 @@
 """UTF-8, JSON and YAML: what is damaged, hostile or of another kind is one line."""
 
 import pytest
+import yaml
 from tests.reading.refusal import refused
 
 from cgro._check import BadRequest
@@ -73,6 +74,14 @@ def test_yaml_of_a_configuration(file) -> None:
     text = "command: train\nradius: 8/255\nlr: 0.1\nruns: [a, b]\nnone: null\n"
     found = read_yaml_mapping(file(text.encode()))
     assert found == {"command": "train", "radius": "8/255", "lr": 0.1, "runs": ["a", "b"], "none": None}
+
+
+def test_yaml_reads_no_number_in_base_8_or_60() -> None:
+    """The parser's own habit makes 15, 90 and 5025.5 of the first three."""
+    text = "[017, 1:30, 1:23:45.5, -010, 0, -7, 0.5, 10, 1_000, 0x1F, 1.5e+3]"
+    expected = ["017", "1:30", "1:23:45.5", "-010", 0, -7, 0.5, 10, 1000, 31, 1500.0]
+    assert parse_yaml(text, "a.yaml") == expected
+    assert yaml.safe_load(yaml.safe_dump(expected)) == expected == parse_yaml(yaml.safe_dump(expected), "a.yaml")
 
 
 def test_only_what_a_reader_refuses_is_made_anew(file) -> None:

@@ -26,6 +26,7 @@ NOT_STORED = (
     "verbose",
     "trust",
     "received",
+    "typed",
     "max_seconds",
     "executor",
     "workers",
@@ -141,6 +142,8 @@ class Trusting:
         flag=True,
         group="results",
     )
+    typed: frozenset[str] = field(default=frozenset(), metadata={"hidden": True})
+    """Names of the options that stand on the command line, also where they have their default."""
 
 
 @dataclass(kw_only=True)
@@ -304,6 +307,7 @@ class Option:
         Raises:
             BadRequest: another type.
         """
+        value = self._as_number(value)
         if not fits(value, self.hint):
             raise bad(f"{where}: {self.name}", expected=in_words(self.hint), got=repr(value))
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -315,6 +319,17 @@ class Option:
         if float in kinds and int not in kinds:
             return float(value)
         return value
+
+    def _as_number(self, value: object) -> object:
+        """The number of a text such as 1e-3, which YAML 1.1 takes for text since it has no dot, where one is asked."""
+        kinds = _kinds(self.hint)
+        if float not in kinds or str in kinds or not isinstance(value, str) or not _SCIENTIFIC.fullmatch(value):
+            return value
+        found = float(value)
+        return found if math.isfinite(found) else value
+
+
+_SCIENTIFIC = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
 def options_of(config_class: type) -> dict[str, Option]:

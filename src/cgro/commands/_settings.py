@@ -158,7 +158,7 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     Raises:
         Untrusted: the run names code, or a path of data, that is not trusted.
     """
-    known = {f.name for f in fields(TrainConfig)} - {"trust", "received"}
+    known = {f.name for f in fields(TrainConfig)} - {"trust", "received", "typed"}
     settings = {name: value for name, value in run.config.items() if name in known}
     # Where training held its images says nothing of this machine, and changes no result.
     settings.pop("stream", None)

@@ -56,6 +56,8 @@ def parse_sweep(text: str) -> dict[str, list[float]]:
         name, _, span = part.partition("=")
         name = name.strip().replace("-", "_")
         one_of(name, "--sweep", SWEEPABLE)
+        if name in axes:
+            raise bad("--sweep", expected="each parameter once", got=f"{name} twice", remedy="leave one out")
         axes[name] = _axis(name, span.split(":"), part)
     if len(axes) > 2:
         raise bad("--sweep", expected="one or two parameters", got=", ".join(axes))

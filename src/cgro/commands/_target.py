@@ -13,6 +13,7 @@ import torch
 from cgro._check import bad
 from cgro.commands._common import say_remarks
 from cgro.commands._options import Precision, option
+from cgro.commands._said import OF_A_CHECKPOINT, require_own
 from cgro.commands._settings import BareCheckpoint, described, is_watched, trained, watched
 from cgro.commands._training import Config as TrainConfig
 from cgro.commands._training import Task
@@ -128,6 +129,23 @@ class Target:
         if said:
             say(said)
         return model
+
+    def require_own(self, config: CheckpointOptions, *further: str) -> "Target":
+        """Refuse options that say something else of a run than it says of itself; a bare checkpoint has no others.
+
+        Args:
+            config: options of the command.
+            further: names of options, beside those of `CheckpointOptions`, that only describe a bare checkpoint.
+
+        Returns:
+            This target.
+
+        Raises:
+            BadRequest: an option that would have no effect.
+        """
+        if self.run is not None and not is_watched(self.run):
+            require_own(config, vars(self.settings), (*OF_A_CHECKPOINT, *further), where=str(self.run.path))
+        return self
 
     def load(self) -> tuple[Dataset, torch.nn.Module]:
         """Data, and the network with the weights that count.

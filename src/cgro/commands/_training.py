@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 from cgro._check import bad, number
-from cgro.commands._options import Computing, Output, Seeded, Spreading, Trusting, option
+from cgro.commands._options import Computing, Output, Seeded, Spreading, Trusting, flag_of, option
+from cgro.commands._said import given
 from cgro.data import Dataset, load
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
@@ -202,6 +203,24 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         values = {f.name: getattr(self, f.name) for f in fields(Recipe)}
         values["lr_drops"] = tuple(int(drop) for drop in drops)
         return Recipe(**values)
+
+    def without_effect(self) -> list[str]:
+        """Options that were given and change nothing beside the others; a plan or a recipe may set them for all.
+
+        Returns:
+            A remark for each.
+        """
+        asked = given(self)
+        remarks: list[str] = []
+        if "momentum" in asked and self.optimizer != "sgd":
+            remarks.append(f"--momentum has no effect with --optimizer {self.optimizer}: it is that of sgd")
+        if "lr_factor" in asked and not self.lr_drops:
+            remarks.append("--lr-factor has no effect without --lr-drops")
+        if self.objective.partition(":")[0] == "free":
+            for name in ("attack", "step_size"):
+                if name in asked:
+                    remarks.append(f"{flag_of(name)} has no effect with --objective free, which takes the radius alone")
+        return remarks
 
     def build_objective(self) -> Objective:
         """What training minimizes. Runs the caller's own code where `objective` names it.

@@ -30,6 +30,7 @@ from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
+from cgro.commands._said import require_own
 from cgro.commands._settings import described, is_watched, settings_of, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -165,7 +166,11 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
     if weights and path.exists():
         return path, None
     if path.is_dir():
-        Run.open(path)
+        source = Run.open(path)
+        if source.config.get("command") == "train":
+            # another --model or --data trusts nothing here: the lint is left out, and that is said
+            names = ("classes", "width", "image_size", "p", "radius")
+            require_own(config, source.config, names, where=str(path))
         return path, None
     return path, read_curves(path, columns or None)
 

@@ -29,7 +29,9 @@ import numpy as np
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands._common import begin, lines_of
+from cgro.commands._options import flag_of
 from cgro.commands._simulation import Config, setting_of, stop_rule
+from cgro.commands._statements import statement_of
 from cgro.commands._sweep import course_of, parse_cells, parse_sweep, row_of_cell
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
@@ -63,21 +65,6 @@ from cgro.trajectory import Outcome, Trajectory
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 FULL_BALL_EXAMPLES = 500  # unseen examples per seed under the full ball: 40 gradient steps from each start
-STATEMENTS = {
-    "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it. Up to the "
-    "sample threshold the noise of the training examples is memorized; that of an unseen example does not depend on "
-    "its label, so its attacked margin is a coin flip: robust test error 1/2. With more examples the signal wins.",
-    "table2": "table2 is CALIBRATED: two knobs fitted to the two test numbers of Table 2. delta > alpha, so the attack "
-    "turns the signal around and robust test error can exceed 1/2. Outside the theorem, and no evidence for it.",
-    "control": "control: standard training. The signal alone separates the data, so the noise is never memorized.",
-}
-
-FULL_BALL_STATEMENT = (
-    "full ball: the attack may move every patch. The signal alone resists it up to delta = alpha / sqrt 2 (l2, two "
-    "patches or more); beyond, the training set can be fitted by memory of long noise only, and unseen examples fall: "
-    "docs/full_ball.md. Stages and theory above speak of the adversary along w*."
-)
-"""In the place of a preset's statement, which speaks of the adversary along w*."""
 
 
 def run(config: Config) -> Run:
@@ -105,12 +92,28 @@ def run(config: Config) -> Run:
         if config.full_ball is not None:
             raise bad("--remedy", expected="no --full-ball beside it", got=config.full_ball)
     axes = parse_sweep(config.sweep) if config.sweep else {}
+    if axes:
+        _require_of_sweep(config, axes)
     if config.cells and not axes:
         raise bad("--cells", expected="a --sweep beside it", got="none")
     with begin("dynamics", config) as whole:
         if axes:
             return _sweep(config, whole, axes)
         return _single(config, whole, setting)
+
+
+def _require_of_sweep(config: Config, axes: Mapping[str, list[float]]) -> None:
+    """Refuse options that no cell would follow: a value of what is swept, and what is made of single settings."""
+    for name in axes:
+        value = getattr(config, name)
+        if value is not None:
+            remedy = "leave one of them out"
+            raise bad(flag_of(name), expected=f"none beside --sweep {name}=...", got=value, remedy=remedy)
+    if config.full_ball is not None or config.gif:
+        asked = "--gif" if config.full_ball is None else f"--full-ball {config.full_ball}"
+        raise bad(
+            "--sweep", expected="neither --full-ball nor --gif beside it", got=asked, remedy="call it per setting"
+        )
 
 
 def _single(config: Config, whole: Run, setting: Setting) -> Run:
@@ -290,35 +293,6 @@ FEWEST_RECORDS = 8
 """Records below which no stage is read off. A choice."""
 
 
-def statement_of(preset: str, setting: Setting) -> str:
-    """What a run can and cannot show.
-
-    Args:
-        preset: its name.
-        setting: that was simulated.
-
-    Returns:
-        The preset's statement, where its own condition holds; against a full ball another one, after that of a
-        calibrated preset.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from cgro.dynamics import PRESETS
-        >>> statement_of("theorem", replace(PRESETS["theorem"], radius_ratio=1.5))[:48]
-        'theorem, but delta / alpha is 1.5, not below 1: '
-    """
-    if preset == "theorem" and setting.radius_ratio >= 1 and not setting.full_ball:
-        return (
-            f"theorem, but delta / alpha is {setting.radius_ratio:g}, not below 1: outside the condition of Theorem "
-            "5.9, so the attack can turn the signal around and robust test error can exceed 1/2."
-        )
-    if not setting.full_ball:
-        return STATEMENTS[preset]
-    if preset in CALIBRATED:
-        return f"{STATEMENTS[preset]} {FULL_BALL_STATEMENT}"
-    return FULL_BALL_STATEMENT
-
-
 def _statement(config: Config, setting: Setting) -> str:
     """What a run can show; that its theory is of plain training, where it has a remedy."""
     words = parse_remedy(config.remedy).words if config.remedy else ""
@@ -359,6 +333,7 @@ def cells_of(config: Config) -> list[dict[str, float]]:
         BadRequest: see `parse_sweep` and `setting_of`.
     """
     axes = parse_sweep(config.sweep)
+    _require_of_sweep(config, axes)
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for cell in cells:
         setting_of(replace(config, **cell))

@@ -126,7 +126,7 @@ def _asked(config: Config) -> tuple[list[str], Target]:
     target = load_target(
         config.target, config, p=config.p, radius=config.radius, trust=config.trust, selected=config.selected
     )
-    return parts, target
+    return parts, target.require_own(config, "seed")
 
 
 def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ranks: Ranks) -> Run | Unsaved:

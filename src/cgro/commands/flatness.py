@@ -143,7 +143,9 @@ def _asked(config: Config) -> list[Target]:
         raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro flatness --help")
     for part in _parts(config):
         one_of(part, "--parts", PARTS)
-    targets = [_target(config, path) for path in _expanded(config.targets)]
+    paths = _expanded(config.targets)
+    _require_once(paths)
+    targets = [_target(config, path) for path in paths]
     for target in targets:
         _names(config, target.settings)
     return targets
@@ -161,10 +163,20 @@ def _expanded(paths: list[str]) -> list[Path]:
     return found
 
 
+def _require_once(paths: list[Path]) -> None:
+    """Refuse a target that is there twice: means and spreads would count it as another network."""
+    known: set[Path] = set()
+    for path in paths:
+        if path.resolve() in known:
+            raise bad("TARGET", expected="each run or checkpoint once", got=f"{path} twice", remedy="leave one out")
+        known.add(path.resolve())
+
+
 def _target(config: Config, path: Path) -> Target:
     if config.per_epoch and path.is_file():
         raise bad("--per-epoch", expected="a run with checkpoints/epoch-*.safetensors", got=f"one file, {path}")
     target = load_target(path, config, p=config.p, radius=config.radius, trust=config.trust)
+    target.require_own(config, "p", "radius", "seed")
     return every_checkpoint(target) if config.per_epoch else target
 
 
@@ -399,8 +411,10 @@ def _sentence(curves: FlatnessRecord, k: int) -> str:
     parts = curves.checkpoints[-1].parts
     train = parts["train"].rise[k]
     test = parts["test"].rise[k]
-    if train.typical is None or test.typical is None or not train.interval or not test.interval:
+    if train.typical is None or test.typical is None:
         return "The rise of the loss in the training balls is not known."
+    if not train.interval or not test.interval:
+        return "Intervals need two training and two test images or more: nothing is said of memorization."
     difference = test.typical - train.typical
     half = math.hypot(*((high - low) / 2 for low, high in (train.interval, test.interval)))
     meaning = "no difference is established, so flatness shows no memorization"

@@ -61,7 +61,7 @@ def _linted(config: Config, ranks: Ranks) -> Run | Unsaved:
         if config.target is None:
             raise bad("TARGET", expected="a run directory or a checkpoint", got="none", remedy="see cgro lint --help")
         target = load_target(config.target, config, p=config.p, radius=config.radius, trust=config.trust)
-        target = target.at(config.p, config.radius)
+        target = target.require_own(config).at(config.p, config.radius)
         data, model = target.load()
         device = device_for(config.device, ranks)
         test = data.test.head(config.n).to(device)

@@ -40,6 +40,8 @@ ASSUMPTIONS = (
     "Warren's bound on sign patterns, layer by layer; our derivation with explicit constants, not the paper's text",
 )
 LARGEST_BUILT, LARGEST_TOY = 4000, 20_000
+LARGEST_DIM = 100_000
+"""Of --dims; counting the floor takes seconds up to it. A choice, above the 3,072 of CIFAR-10."""
 
 
 @dataclass(kw_only=True)
@@ -135,6 +137,8 @@ def _dims(text: str) -> tuple[int, int]:
         raise bad("--dims", expected="first:last, such as 2:100", got=repr(text)) from None
     if not 2 <= first <= last:
         raise bad("--dims", expected="2 <= first <= last", got=text)
+    if last > LARGEST_DIM:
+        raise bad("--dims", expected=f"dimensions up to {LARGEST_DIM:,}", got=text)
     return first, last
 
 

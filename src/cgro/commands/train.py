@@ -36,6 +36,8 @@ from cgro._interrupt import stopping_after
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
 from cgro.commands._final import evaluate, final_errors, is_evaluated, selected_errors
+from cgro.commands._options import NOT_STORED, options_of
+from cgro.commands._said import require_own
 from cgro.commands._settings import received_from, settings_of, trained
 from cgro.commands._target import network, prepare
 from cgro.commands._together import INTERRUPTED, Beside, begun_by_first, beside
@@ -134,7 +136,7 @@ def _one_seed(config: Config, ranks: Ranks) -> Run | Beside:
 
 
 def _as_before(config: Config) -> Config:
-    """The settings of the run to resume; only where it computes may differ, and that is not changed either."""
+    """The settings of the run to resume: other ones are refused, since they would have no effect."""
     before = Run.open(config.resume or "")
     if before.finished:
         raise BadRequest(f"{before.path}: nothing to resume, it is finished")
@@ -144,9 +146,22 @@ def _as_before(config: Config) -> Config:
     before.check_known(settings, (f.name for f in fields(Config)))
     received = received_from(before, config.trust)
     admit(received, settings, Config, fetch=False)
+    _require_nothing_else(config, settings, before)
     settings |= {"out": str(before.path), "json": config.json, "trust": config.trust, "received": received}
     settings |= {"max_seconds": config.max_seconds}
     return Config(**settings)
+
+
+def _require_nothing_else(config: Config, settings: Mapping[str, object], before: Run) -> None:
+    """Refuse what stands beside --resume and would be left out: settings that the run does not have, another folder."""
+    if config.overwrite:
+        raise bad("--overwrite", expected="none beside --resume", got="both", remedy="leave one of them out")
+    if config.out is not None and Path(config.out).resolve() != before.path.resolve():
+        remedy = "leave it out: a run goes on where it is"
+        raise bad("--out", expected=f"{before.path}, which --resume names", got=config.out, remedy=remedy)
+    names = [name for name in options_of(Config) if name not in (*NOT_STORED, "resume")]
+    remedy = "a run goes on with its own settings: leave it out, or start anew with another --out"
+    require_own(config, settings, names, where=str(before.path), remedy=remedy)
 
 
 def _one(config: Config, path: str | Path | None) -> Run:
@@ -172,6 +187,8 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     with alike(ranks):
         prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
+    for remark in config.without_effect():
+        say(f"remark: {remark}")
     with begun_by_first(begin("train", config, path), ranks) as run:
         folder = None if run is None else run.path
         fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)

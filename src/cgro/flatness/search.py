@@ -51,9 +51,10 @@ class Average:
         """Plain values for `summary.json`.
 
         Returns:
-            value, sd, n, interval and bound.
+            value, sd, n, interval and bound; no interval for one example, of whose spread nothing is known.
         """
-        return {"value": self.value, "sd": self.sd, "n": self.n, "interval": list(self.interval), "bound": "lower"}
+        interval = list(self.interval) if self.n > 1 else None
+        return {"value": self.value, "sd": self.sd, "n": self.n, "interval": interval, "bound": "lower"}
 
     @classmethod
     def of(cls, values: Tensor) -> "Average":

@@ -1,6 +1,7 @@
 """UTF-8 text, JSON and YAML of plain values."""
 
 import json
+import re
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -154,6 +155,20 @@ class _PlainLoader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(None, None, f"the key {key.value} twice", key.start_mark)
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> object:
+        """A number; 017 and 1:30, which the base reads in base 8 and 60, are texts, as nobody writes 15 and 90 so."""
+        if _OTHER_BASE.fullmatch(node.value):
+            return node.value
+        if node.tag == _FLOAT:
+            return self.construct_yaml_float(node)
+        return self.construct_yaml_int(node)
+
+
+_FLOAT = "tag:yaml.org,2002:float"
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9_.]+)+)")
+for _tag in (_FLOAT, "tag:yaml.org,2002:int"):
+    _PlainLoader.add_constructor(_tag, _PlainLoader.construct_number)
 
 
 def parse_yaml(text: str, what: str) -> object:

@@ -191,7 +191,8 @@ def stages_figure(folder: Path) -> Path:
         ):
             draw_band(lower, steps, 100 * (1 - errors[keep]), color=ROBUST, label=label, **style)
         lower.set(xlabel="step of gradient descent", ylabel="accuracy (%)", ylim=(-3, 103))
-        _mark_stages(upper, found.ends, float(steps[-1]))
+        if len(steps):  # none where training stopped before its first step
+            _mark_stages(upper, found.ends, float(steps[-1]))
         for end in _ends_of_all(found.ends):
             lower.axvline(end, color=MARK, linewidth=1)
         handles = upper.get_legend_handles_labels()[0] + lower.get_legend_handles_labels()[0]
@@ -303,7 +304,7 @@ def filters_gif(folder: Path, n_frames: int = 48) -> Path:
     _Limits.of(recorded, found.strength).apply(axes)
     axes.grid(alpha=0.25)
     frames = []
-    for step in [0.0, *np.geomspace(1, recorded.steps[-1], n_frames - 1)]:
+    for step in [0.0, *np.geomspace(1, max(recorded.steps[-1], 1), n_frames - 1)]:
         at = recorded.nearest(step)
         points.set_offsets(np.stack([found.strength * recorded.filter_signal[at], recorded.filter_noise[at]], 1))
         axes.set_title(
