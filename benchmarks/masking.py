@@ -76,14 +76,14 @@ def lenet(front: nn.Module | None = None, activation: Callable[[], nn.Module] = 
 
 
 MASKED: dict[str, tuple[Callable[[], nn.Module], float, str]] = {
-    "wave 0.02, FGSM": (lambda: lenet(Ripple(0.02)), 0.1, "fgsm"),
-    "wave 0.05, FGSM": (lambda: lenet(Ripple(0.05)), 0.1, "fgsm"),
+    "wave 0.02 by FGSM": (lambda: lenet(Ripple(0.02)), 0.1, "fgsm"),
+    "wave 0.05 by FGSM": (lambda: lenet(Ripple(0.05)), 0.1, "fgsm"),
     "wave 0.02": (lambda: lenet(Ripple(0.02)), 0.05, "clean"),
-    "winners take all, FGSM": (lambda: lenet(activation=WinnersTakeAll), 0.1, "fgsm"),
-    "winners take all, PGD-5": (lambda: lenet(activation=WinnersTakeAll), 0.1, "pgd5"),
+    "winners take all by FGSM": (lambda: lenet(activation=WinnersTakeAll), 0.1, "fgsm"),
+    "winners take all by PGD-5": (lambda: lenet(activation=WinnersTakeAll), 0.1, "pgd5"),
     "winners take all": (lambda: lenet(activation=WinnersTakeAll), 0.03, "clean"),
-    "staircase, FGSM": (lambda: lenet(Staircase()), 0.1, "fgsm"),
-    "steep step, FGSM": (lambda: lenet(Steep()), 0.1, "fgsm"),
+    "staircase by FGSM": (lambda: lenet(Staircase()), 0.1, "fgsm"),
+    "steep step by FGSM": (lambda: lenet(Steep()), 0.1, "fgsm"),
 }
 """Network, radius in l_inf, and how it is trained for four epochs on mnist5k."""
 STEPS = {"fgsm": 1, "pgd5": 5}
