@@ -24,7 +24,9 @@ from cgro.definitions import (
     robust_error,
 )
 from cgro.definitions.attacks import SearchOptions, dropping
-from cgro.definitions.draws import draws_for
+from cgro.definitions.attacks import evaluator as evaluators
+from cgro.definitions.attacks.best import Best
+from cgro.definitions.draws import Draws, draws_for
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)
@@ -207,6 +209,51 @@ def test_rows_behind_a_wrong_one_are_left_alone_and_the_first_wrong_one_is_taken
     evaluator.take_from(beside)
     torch.testing.assert_close(evaluator.best.x, torch.tensor([[0.35], [0.6]]))
     assert evaluator.best.step.tolist() == [1, -1]
+
+
+def test_what_bfloat16_cannot_tell_is_searched_in_float32(monkeypatch) -> None:
+    """Where all that stands counts as too close, nothing is missed that float32 finds by the same starts."""
+    model, x = busy_network().eval(), images(24)[0]
+    y = model(x).argmax(1)
+    threat = ThreatModel("inf", 0.02)
+    index = torch.arange(24)
+
+    def found(precision: str, **how) -> Best:
+        attack = TargetedAPGD(threat, n_steps=12, precision=precision)
+        return attack.find(model, x, y, generator=Draws.of(0, "a", index), until_wrong=True, **how)
+
+    plain, exact = found("bfloat16"), found("float32")
+    monkeypatch.setattr(evaluators, "rounding_margin", lambda outputs: 1e9 * outputs.abs().amax(1))
+    closer = found("bfloat16")
+    wrong = exact.margins <= 0
+    assert 0 < int(wrong.sum()) < 24
+    assert bool((closer.margins[wrong] <= 0).all())
+    torch.testing.assert_close(closer.margins[~wrong & (closer.margins > 0)], exact.margins[~wrong & (closer.margins > 0)])
+    assert torch.equal(closer.step[plain.margins <= 0], plain.step[plain.margins <= 0])
+    never = found("bfloat16", dropping="never")
+    assert torch.equal(never.margins > 0, plain.margins > 0)
+
+
+def test_too_close_to_tell() -> None:
+    """Logits of 10 are known to 10 / 128 = 0.078 in bfloat16: margins 0.07 and 0.08, and one that is wrong."""
+    model = lambda v: torch.stack([10 + 0 * v[:, 0], 10 - v[:, 0]], 1)  # noqa: E731
+    x, y = torch.tensor([[0.08], [0.07], [-0.01]]), torch.zeros(3, dtype=torch.long)
+
+    def begun(precision: str, *, until_wrong: bool, how: str) -> Evaluator:
+        options = SearchOptions(until_wrong=until_wrong, dropping=how)
+        return Evaluator.begin(model, x, y, precision=precision, options=options)
+
+    for precision, until_wrong, how in (
+        ("float32", True, "exact"),
+        ("bfloat16", False, "exact"),
+        ("bfloat16", True, "never"),
+    ):
+        assert begun(precision, until_wrong=until_wrong, how=how).too_close_to_tell() is None
+    part, rows = begun("bfloat16", until_wrong=True, how="exact").too_close_to_tell()
+    assert rows.tolist() == [1]
+    assert not part.bfloat16
+    assert torch.equal(part.x, x[1:2])
+    assert part.best.margins.tolist() == pytest.approx([0.07], abs=1e-6)
 
 
 Ask = Callable[[Tensor], tuple[float, Tensor]]  # a point -> its loss and gradient

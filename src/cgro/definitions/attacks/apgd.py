@@ -257,14 +257,29 @@ class APGD(GradientAttack):
         the same order as one by one, visit the same points and give the same result, whatever fits into a batch. Only
         in an evaluation: training asks for the lowest margin.
 
+        An evaluation in bfloat16 ends with the same starts in float32 on examples so close to the boundary that
+        bfloat16 cannot tell on which side the best point lies.
+
         Args:
             evaluator: the network and the batch.
             draws: (B,) streams, for the starts.
             loss: (outputs, y, targets) -> (B,), increased by the search.
             targets: (B, R) wrong classes of R starts, or anything that the loss takes for them.
         """
+        begun = draws.copy()
+        self._starts(evaluator, draws, loss, targets, 0)
+        closer = evaluator.too_close_to_tell()
+        if closer is None:
+            return
+        part, rows = closer
+        with part.searching():
+            self._starts(part, begun.rows(rows), loss, targets[rows], targets.shape[1])
+        evaluator.best.update(part.best.x, part.best.margins, rows, part.best.step)
+
+    def _starts(self, evaluator: Evaluator, draws: Draws, loss: TargetLoss, targets: Tensor, n_before: int) -> None:
+        """The starts, in the precision of the evaluator. `n_before` starts were made before these."""
         n = targets.shape[1]
-        self.restart(evaluator, draws, 0, loss, targets[:, 0])
+        self.restart(evaluator, draws, n_before, loss, targets[:, 0])
         limit = rows_at_once(evaluator.x.device)
         number = 1
         while number < n:
@@ -273,7 +288,7 @@ class APGD(GradientAttack):
                 return
             at_once = min(n - number, max(1, limit // len(part.x)))
             if at_once == 1 or not evaluator.best.until_wrong:
-                self.restart(evaluator, draws, number, loss, targets[:, number])
+                self.restart(evaluator, draws, n_before + number, loss, targets[:, number])
                 number += 1
                 continue
             own, theirs = draws.copy(), targets[:, number : number + at_once]
@@ -284,7 +299,7 @@ class APGD(GradientAttack):
             starts = [self._start(image_layout(part.x, part.model), own) for _ in range(at_once)]
             start = torch.stack(starts, 1).flatten(0, 1)
             draws.position = own.position
-            numbers = torch.arange(number, number + at_once, device=center.device).repeat(len(part.x))
+            numbers = n_before + torch.arange(number, number + at_once, device=center.device).repeat(len(part.x))
             self._climb(beside, center, start, loss, theirs.flatten(), numbers * (self.n_steps + 1))
             part.take_from(beside)
             number += at_once

@@ -245,6 +245,28 @@ class Evaluator:
         inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active, proposer=proposer)
         return replace(inner, reached=margins), rows
 
+    def too_close_to_tell(self) -> "tuple[Evaluator, Tensor] | None":
+        """The examples that bfloat16 left right by less than it can tell: their best point is within its rounding.
+
+        Only in an evaluation that drops examples; elsewhere their number is not to be read.
+
+        Returns:
+            An evaluator in float32 of these examples, at least one, with best points of their own, and (R,) int64,
+            their positions in `best`; None if there are none.
+        """
+        if not (self.bfloat16 and self.best.until_wrong) or self.dropping == "never":
+            return None
+        margins = self.best.margins
+        close = (margins > 0) & (margins <= rounding_margin(evaluated_outputs(self.model, self.best.x)))
+        rows = rows_to_keep(close, self.dropping)
+        if rows is None:
+            rows = torch.arange(len(close), device=close.device)
+        if not len(rows):
+            return None
+        best = Best(self.best.x[rows], margins[rows], until_wrong=True)
+        part = replace(self, x=self.x[rows], y=self.y[rows], best=best, bfloat16=False, proposer=None, reached=None)
+        return part, rows
+
     def side_by_side(self, n_starts: int) -> "Evaluator":
         """Lay several starts of each example beside one another, with best points of their own; see `take_from`.
 

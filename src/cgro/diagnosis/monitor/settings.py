@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cgro._check import bad, count, count_field, number, one_of
-from cgro.definitions import Attack, Square, ThreatModel, attack_by_name
+from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name
 from cgro.results.records import Json
 from cgro.training.objectives import attack_cost
 
@@ -121,8 +121,13 @@ class Settings:
         Returns:
             With the clean pass and the one that evaluates what the attack found.
         """
-        in_vain = sum(part.most_images - part.n_queries for part in attack.parts if isinstance(part, Square))
-        return 2 + attack_cost(attack).operations + in_vain
+        further = 0
+        for part in attack.parts:
+            if isinstance(part, Square):
+                further += part.most_images - part.n_queries
+            if isinstance(part, APGD) and part.search_precision != "float32":
+                further += 2 * part.n_gradients  # once more in float32, if bfloat16 cannot tell
+        return 2 + attack_cost(attack).operations + further
 
     def stored(self, names: tuple[str, str]) -> dict[str, Json]:
         """What `config.yaml` holds, under the names that readers of a training know.
