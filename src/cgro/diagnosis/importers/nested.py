@@ -7,18 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import is_error
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.words import (
-    Meaning,
-    is_other_value,
-    is_step,
-    kinds_of,
-    meaning_of,
-    parts_of,
-    says_part_or_kind,
-    words_of,
-)
+from cgro.diagnosis.vocabulary import is_other_value, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.words import Meaning, is_error, meaning_of
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from cgro._check import listed
 from cgro.diagnosis.importers.groups import Rows
 from cgro.diagnosis.importers.layout import Layout, map_option, refusal
-from cgro.diagnosis.words import is_step, meaning_of, parts_of, word_set, words_of
+from cgro.diagnosis.vocabulary import is_step, parts_of, word_set, words_of
+from cgro.diagnosis.words import meaning_of
 
 EMPTY = ("", "none", "null", "-", "n/a")
 """Cells without a value, in lower case."""
