@@ -23,7 +23,7 @@ def test_the_epochs_of_a_line(line: str, epochs: tuple[int, ...]) -> None:
 
 def test_what_stands_around_the_epoch() -> None:
     found = epochs_of("Train Epoch: 3 finished, acc 0.5")
-    assert (found.before, found.after, found.ends) == ("Train ", " finished, acc 0.5", True)
+    assert (found.before, found.after, found.ends) == ("Train ", "finished, acc 0.5", True)
     assert epochs_of("acc 0.5").after == "acc 0.5"
     assert without_epochs("acc 0.5 (epoch 3)") == "acc 0.5 ( | "
 

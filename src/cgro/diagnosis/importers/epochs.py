@@ -69,7 +69,7 @@ def epochs_of(text: str) -> Epochs:
 
     Example:
         >>> epochs_of("Train Epoch: 3 acc 0.5 (best epoch: 2)")
-        Epochs(numbers=(3,), before='Train ', after=' acc 0.5  | )', ends=False, doubt='')
+        Epochs(numbers=(3,), before='Train ', after='acc 0.5  | ', ends=False, doubt='')
     """
     if "poch" not in text and "POCH" not in text:
         return Epochs((), "", text)

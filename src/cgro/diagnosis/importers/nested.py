@@ -2,6 +2,7 @@
 
 `{"history": {...}}` of Keras, `{"log_history": [...]}` of Hugging Face, and runs under their names."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -216,10 +217,7 @@ def _behind(front: str, column: str) -> str:
 
 
 def _names(table: Table) -> list[str]:
-    names: dict[str, None] = {}
-    for row in table.rows():
-        names |= dict.fromkeys(row)
-    return list(names)
+    return list(dict.fromkeys(itertools.chain.from_iterable(table.rows())))
 
 
 def _is_evaluation(row: Cells) -> bool:
