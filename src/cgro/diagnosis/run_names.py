@@ -3,16 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from cgro.diagnosis.columns import CURVES
-from cgro.diagnosis.words import (
-    all_known,
-    compares,
-    is_other_value,
-    kinds_of,
-    may_name_attack,
-    meaning_of,
-    parts_of,
-    words_of,
-)
+from cgro.diagnosis.vocabulary import all_known, is_other_value, kinds_of, parts_of, words_of
+from cgro.diagnosis.words import compares, may_name_attack, meaning_of
 
 _MINUENDS = ("1", "100")
 """What stands before the dash in "1 - test_acc"."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from cgro._check import bad
 from cgro.diagnosis.columns import Unit
-from cgro.diagnosis.words import words_of
+from cgro.diagnosis.vocabulary import words_of
 
 PERCENT = 1.5
 """An accuracy or error above this is in percent. A choice: fractions end at 1, and no whole curve stays below 1.5%."""

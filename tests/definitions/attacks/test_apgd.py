@@ -228,7 +228,7 @@ def test_what_bfloat16_cannot_tell_is_searched_in_float32(monkeypatch) -> None:
     wrong = exact.margins <= 0
     assert 0 < int(wrong.sum()) < 24
     assert bool((closer.margins[wrong] <= 0).all())
-    torch.testing.assert_close(closer.margins[~wrong & (closer.margins > 0)], exact.margins[~wrong & (closer.margins > 0)])
+    assert bool((closer.margins[~wrong] <= exact.margins[~wrong] + 1e-6).all())
     assert torch.equal(closer.step[plain.margins <= 0], plain.step[plain.margins <= 0])
     never = found("bfloat16", dropping="never")
     assert torch.equal(never.margins > 0, plain.margins > 0)

@@ -1,23 +1,10 @@
-"""One printed line: which number has which name, and which epoch it is of."""
+"""One printed line: which number has which name."""
 
 import time
 
 import pytest
 
 from cgro.diagnosis.importers.lines import parse_line
-
-
-@pytest.mark.parametrize(
-    ("line", "epoch"),
-    [
-        ("Epoch: [3 | 120] | lr 0.1", 3), ("Epoch 3/120", 3), ("epoch=3, acc 0.5", 3), ("Train Epoch: 3 [0/50000 (0%)]", 3),
-        ("Epoch 3 of 120 done", 3), ("EPOCH #3", 3), ("{'acc': 0.5, 'epoch': 3.0}", 3), ("[Epoch 3] loss 0.1", 3), ("Epoch:3", 3),
-        ("Epochs: 120", None), ("Best epoch: 3", None), ("Resuming from epoch 3", None), ("epoch 3.5", None), ("3 epochs", None),
-        ("per epoch 12.5s", None), ("best at epoch 3", None),
-    ],
-)  # fmt: skip
-def test_the_epoch_of_a_line(line: str, epoch: int | None) -> None:
-    assert parse_line(line).epoch == epoch
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.words import Meaning
 
 _FIRST = ["epoch", "seconds", "lr", "train loss", "train acc"]
-_LAST = ("Test Loss", "Test Acc", "PGD Loss", "PGD Acc")
 _PROGRAMS = {"minibatch_replays": "free", "attack_iters": "pgd", "delta_init": "fgsm"}
 """Options that only one of the three programs has -> its attack in training; the first that is there decides."""
 _ON_ATTACKED = {"Train Loss": Meaning("robust_loss/train"), "Train Acc": Meaning("robust_error/train", accuracy=True)}
@@ -22,6 +21,7 @@ _AT_THE_END = {
     "PGD Loss": Meaning("robust_loss/test"),
     "PGD Acc": Meaning("robust_error/test", accuracy=True, attack="pgd"),
 }
+_LAST = tuple(_AT_THE_END)
 
 
 class Fast:

@@ -9,17 +9,8 @@ from cgro._check import listed
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import (
-    Meaning,
-    Unknown,
-    is_group,
-    is_step,
-    kinds_of,
-    meaning_of,
-    parts_of,
-    says_part_or_kind,
-    words_of,
-)
+from cgro.diagnosis.vocabulary import is_group, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.words import Meaning, Unknown, meaning_of
 
 Cells = Mapping[str, object]
 Rows = Callable[[], Iterable[Cells]]

@@ -8,17 +8,8 @@ from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.run_names import keras_training, without_run_names
-from cgro.diagnosis.words import (
-    Meaning,
-    Unknown,
-    closest,
-    is_group,
-    is_step,
-    kinds_of,
-    meaning_of,
-    parts_of,
-    words_of,
-)
+from cgro.diagnosis.vocabulary import is_group, is_step, kinds_of, parts_of, words_of
+from cgro.diagnosis.words import Meaning, Unknown, closest, meaning_of
 
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
 

@@ -9,76 +9,36 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
 from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_other_number, is_small
-from cgro.diagnosis.words import (
+from cgro.diagnosis.vocabulary import (
     MODELS,
-    OTHER_WEIGHTS,
-    SEVERAL,
-    Meaning,
-    Unknown,
+    OWN_WEIGHTS,
     has_measure,
     is_step,
     kinds_of,
     may_be_robust,
-    meaning_of,
     parts_of,
-    word_set,
+    weights_of,
     words_of,
 )
+from cgro.diagnosis.words import SEVERAL, is_error, is_held_out
 
-MOST_CHARACTERS = 4_000
-"""Characters of a line that are read. A choice: what programs print for people is shorter."""
-
-# "Epoch: [3 | 120]", "epoch=3/120", "Epoch 3 of 120", "Train Epoch: 3"; neither "Epochs: 120" nor "Best epoch: 3".
-_EPOCH = re.compile(
-    r"(?<![A-Za-z])epoch(?![A-Za-z])[\s:=#_'\"]{0,6}[\[(]?\s*(\d{1,7})(?:\.0+)?(?![\d.]*[\dA-Za-z])"
-    r"(?:\s*(?:/|\||of)\s*\d{1,7})?\s*[\])]?",
-    re.IGNORECASE,
-)
-_OTHER_EPOCH = re.compile(
-    r"(?:best|from|resum\w*|load\w*|restor\w*|start\w*|total|every|per|until)[^|,;]*$"
-    r"|(?<![A-Za-z])(?:max|maximum|min|minimum|peak|highest|lowest|record)"
-    r"(?:[^|;]*(?<![A-Za-z])(?:at|in|@)|\W{0,4})\s*$"
-    r"|\([^()]*\d[^()]*(?:(?<![A-Za-z])(?:at|in)|@)\s*$",
-    re.IGNORECASE,
-)
-"""What stands before an epoch that is not the one of the lines that follow."""
-_BESIDE_EPOCH = re.compile(r"(?:(?<![A-Za-z])(?:at|after|since)|@)\s*$", re.IGNORECASE)
-"""What stands before an epoch that may be another one, where the line names two."""
-_BEST_EPOCH = re.compile(
-    r"(?<![A-Za-z])(?:best|max|maximum|peak|highest|lowest|record)\s+(?:so\s+far\s+)?(?:(?:at|is|in|from)\s+)?"
-    + f"(?:{_EPOCH.pattern})"
-    + r"(?=\s*(?:[|,;\t]|\s\s|$))|[(\[]\s*best\s+"
-    + f"(?:{_EPOCH.pattern})",
-    re.IGNORECASE,
-)
-"""`best epoch: 17` as a part of its own: the values that follow are not those of the best epoch."""
-_THOUSANDS_FOLLOW = re.compile(r",\d{3}(?![\d.])")
-ABOVE = "the values of an epoch stand above the line that says that it is over"
-"""What is said where they do."""
-_BEFORE_EPOCH = 60
-"""Characters in which it stands. A choice."""
-_ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?<!\d),|,(?!\d)|[;|]|\s-\s")
 """What separates the parts of a line; not the comma of 0,45 and 4,512."""
 _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IGNORECASE)
 # A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, the 10000 of "10000 test
 # images", or the 95 of "95% CI".
 _VALUE = re.compile(
-    r"(?<![\w.%/\-@#])(?<!\d,)([-+]?(?:\d+(?:,\d+)+|\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"
-    r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"
-    r"(?![\w%/]|\.\w)(?!,\d)(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
+    r"(?<![\w.%/\-@#])(?<!\d,)"  # not within a word, a name, a number or a path
+    r"([-+]?(?:\d+(?:,\d+)+|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"  # the number
+    r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"  # its total, its sign, and what percentage it is
+    r"(?![\w%/]|\.\w)(?!,\d)"  # not the beginning of a word or of a longer number
+    r"(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
     re.IGNORECASE,
 )
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
-_WEIGHTS = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak smoothed cumulative moving")
-"""Words before a name that make its value another one than that of the network after its epoch."""
-_OWN_WEIGHTS = word_set("last current cur raw plain online now")
-"""Words that end what such a word says."""
-_ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
-"""Words of a line that only says that the best value is a new one."""
 _QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
 """Words in brackets behind a number, before another one: `47.1 (best) 45.2 (last)`."""
 
@@ -144,7 +104,7 @@ class _Said:
             self.header = _relevant(text)
             self.kinds = frozenset()
         weights = weights_of(text)
-        if weights or not _OWN_WEIGHTS.isdisjoint(words_of(text)):
+        if weights or not OWN_WEIGHTS.isdisjoint(words_of(text)):
             self.weights = weights
 
 
@@ -170,13 +130,17 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
     text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
     found = Line(is_bar="%|" in text)
     said = _Said(weights=weights)
-    if "poch" in text or "POCH" in text:
-        text = _BEST_EPOCH.sub(" | ", text)
-        before, epochs, text = _around_epoch(text, found)
-        said.averaged = _counts_batches(before, epochs)
-        _take(before, said, found)
-        if len(epochs) > 1:
-            found.doubt = found.doubt or f"a line names two epochs, {epochs[0]} and {epochs[1]}; leave one"
+    epochs = epochs_of(text)
+    text = epochs.after
+    if epochs.numbers:
+        found.epoch = epochs.numbers[0]
+        found.ends = epochs.ends
+        found.doubt = epochs.doubt
+        said.averaged = _counts_batches(epochs.before, epochs.numbers)
+        _take(epochs.before, said, found)
+        if len(epochs.numbers) > 1:
+            two = f"{epochs.numbers[0]} and {epochs.numbers[1]}"
+            found.doubt = found.doubt or f"a line names two epochs, {two}; leave one"
         if not found.values:
             _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
@@ -187,7 +151,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         found.doubt = ""
     if not found.values and weights_of(text) == said.weights:
         found.weights = said.weights
-    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(words_of(_EPOCH.sub(" | ", body[:MOST_CHARACTERS])))
+    speaks_of_attack = may_be_robust(body) and "robust" in kinds_of(words_of(without_epochs(body[:MOST_CHARACTERS])))
     for name, _ in found.values:
         speaks_of_attack = speaks_of_attack and "robust" not in kinds_of(words_of(name))
     if speaks_of_attack:
@@ -197,14 +161,14 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
 
 def _counts_batches(text: str, epochs: Sequence[int | None]) -> bool:
     """Whether a text says which batch of how many it is of, and not which epoch of how many."""
-    match = _COUNTER.search(_EPOCH.sub(" | ", text))
+    match = _COUNTER.search(without_epochs(text))
     return match is not None and int(match[1]) not in epochs
 
 
 def _take(text: str, said: _Said, line: Line) -> None:
     """Add the numbers of a text."""
     said.is_open = False
-    for chunk in _BETWEEN.split(_EPOCH.sub(" | ", text)):
+    for chunk in _BETWEEN.split(without_epochs(text)):
         _take_part(chunk, said, line)
 
 
@@ -217,42 +181,6 @@ def _leave_unclear(said: _Said, line: Line) -> None:
             line.values[place] = (said.unclear[name], value)
 
 
-def _around_epoch(text: str, line: Line) -> tuple[str, list[int], str]:
-    """What stands before the epoch of a line and behind it, and which epochs it may be."""
-    own: list[re.Match[str]] = []
-    beside: list[re.Match[str]] = []
-    for match in _EPOCH.finditer(text):
-        before = text[max(0, match.start() - _BEFORE_EPOCH) : match.start()]
-        if _OTHER_EPOCH.search(before):
-            continue
-        if _BESIDE_EPOCH.search(before):
-            beside.append(match)
-        else:
-            own.append(match)
-    matches = own or beside
-    if not matches:
-        return "", [], text
-    match = matches[0]
-    line.epoch = int(match[1])
-    line.ends = says_over(text)
-    if _THOUSANDS_FOLLOW.match(text, match.end()):
-        got = text[match.start(1) : match.end() + 4]
-        line.doubt = f"the epoch {got!r} may have a separator of thousands; write epochs without one"
-    return text[: match.start()], list(dict.fromkeys(int(one[1]) for one in matches)), text[match.end() :]
-
-
-def says_over(text: str) -> bool:
-    """Whether a line with an epoch says that it is over.
-
-    Args:
-        text: of the line.
-
-    Returns:
-        True for words such as took, done and elapsed.
-    """
-    return _ENDS.search(text[:MOST_CHARACTERS]) is not None
-
-
 def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
     words = words_of(said.header)
@@ -261,51 +189,6 @@ def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     line.labels = kinds_of(words)
     if "robust" in line.labels and not labeled:
         said.header = ""
-
-
-def weights_of(text: str) -> tuple[str, ...]:
-    """The words of a text that say that what follows is of the best epoch, or of averaged weights.
-
-    Args:
-        text: without a number.
-
-    Returns:
-        The words; none where they only announce a new best value.
-
-    Example:
-        >>> weights_of("[EMA]"), weights_of("Saved the best model")
-        (('ema',), ())
-    """
-    words = words_of(text)
-    if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
-        return ()
-    return tuple(filter(_WEIGHTS.__contains__, words))
-
-
-def is_error(name: str) -> bool:
-    """Whether a name is that of an error or accuracy, of which one or that one cannot say.
-
-    Args:
-        name: of a value in a line.
-
-    Returns:
-        True if so.
-    """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
-
-
-def is_held_out(name: str) -> bool:
-    """Whether a name is that of an error on data that are not trained on.
-
-    Args:
-        name: of a value in a line.
-
-    Returns:
-        True if so.
-    """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
 
 
 def _take_part(chunk: str, said: _Said, line: Line) -> None:

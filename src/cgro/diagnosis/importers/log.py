@@ -13,11 +13,11 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
-from cgro.diagnosis.importers.lines import weights_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
-from cgro.diagnosis.words import Meaning, all_known, kinds_of, meaning_of, parts_of, words_of
+from cgro.diagnosis.vocabulary import all_known, kinds_of, parts_of, weights_of, words_of
+from cgro.diagnosis.words import Meaning, meaning_of
 
 MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""

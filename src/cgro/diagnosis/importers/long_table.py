@@ -14,7 +14,8 @@ from cgro.diagnosis.importers.delimited import Delimited, delimiter_of
 from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, is_group, is_step, meaning_of, words_of
+from cgro.diagnosis.vocabulary import is_group, is_step, words_of
+from cgro.diagnosis.words import Meaning, meaning_of
 
 _TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])
 _VALUES = (["value"], ["val"], ["scalar"], ["metric", "value"])

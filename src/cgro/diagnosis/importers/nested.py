@@ -2,23 +2,15 @@
 
 `{"history": {...}}` of Keras, `{"log_history": [...]}` of Hugging Face, and runs under their names."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import is_error
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.words import (
-    Meaning,
-    is_other_value,
-    is_step,
-    kinds_of,
-    meaning_of,
-    parts_of,
-    says_part_or_kind,
-    words_of,
-)
+from cgro.diagnosis.vocabulary import is_other_value, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.words import Meaning, is_error, meaning_of
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
@@ -225,10 +217,7 @@ def _behind(front: str, column: str) -> str:
 
 
 def _names(table: Table) -> list[str]:
-    names: dict[str, None] = {}
-    for row in table.rows():
-        names |= dict.fromkeys(row)
-    return list(names)
+    return list(dict.fromkeys(itertools.chain.from_iterable(table.rows())))
 
 
 def _is_evaluation(row: Cells) -> bool:

@@ -3,7 +3,7 @@ functions."""
 
 import re
 
-from cgro.diagnosis.words import has_measure, is_best, kinds_of, words_of
+from cgro.diagnosis.vocabulary import BEST, has_measure, kinds_of, words_of
 
 _NUMBER = r"[-+]?(?:\d|\.\d)"
 # Brackets between a name and a number, "adv acc (eps=8/255, 20 steps): 45.2": what they hold belongs to the name.
@@ -172,7 +172,7 @@ def _is_bracketed(raw: str, match: re.Match[str], after: str) -> bool:
     if closed is None:
         return False
     before = [word for word in words_of(raw[opening + 1 :]) if not word.isdigit()]
-    if before and (has_measure(before[-1:]) or is_best(before[-1])):
+    if before and (has_measure(before[-1:]) or before[-1] in BEST):
         return False  # "acc (best 47.1) 45.2": a value of its own
     if before and kinds_of(before[-1:]):
         return is_small(match[1])

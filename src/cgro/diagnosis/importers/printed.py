@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.epochs import ABOVE
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import ABOVE, Line, is_error, is_held_out, parse_line
+from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, Unknown, is_total, meaning_of, word_set, words_of
+from cgro.diagnosis.vocabulary import is_total, word_set, words_of
+from cgro.diagnosis.words import Meaning, Unknown, is_error, is_held_out, meaning_of
 
 _HEAD = 20_000
 """Lines that are looked at to recognize the format. A choice: some programs print each of 400 batches."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from cgro._check import listed
 from cgro.diagnosis.importers.groups import Rows
 from cgro.diagnosis.importers.layout import Layout, map_option, refusal
-from cgro.diagnosis.words import is_step, meaning_of, parts_of, word_set, words_of
+from cgro.diagnosis.vocabulary import is_step, letters_of, parts_of, word_set, words_of
+from cgro.diagnosis.words import meaning_of
 
 EMPTY = ("", "none", "null", "-", "n/a")
 """Cells without a value, in lower case."""
@@ -129,7 +130,7 @@ def require_rows_of_one_training(rows: Rows, names: Sequence[str], layout: Layou
 
 def _is_swept(name: str) -> bool:
     """Whether a name is that of a setting: eps, attack_steps; not grad_norm, which no one sets."""
-    words = {word.rstrip("0123456789") or word for word in words_of(name)}
+    words = {letters_of(word) or word for word in words_of(name)}
     return not words.isdisjoint(_SWEPT) and words <= _SWEPT | _BESIDE_SWEPT
 
 
@@ -218,7 +219,7 @@ def _require_alike(rows: Rows, candidates: Iterable[str], epoch: str, layout: La
         before = -float("inf")
         for row in rows():
             of_epoch, here = _text(row, epoch), _text(row, name)
-            if not of_epoch or here.lower() == "":
+            if not of_epoch or not here:
                 continue
             n_passes += _number(of_epoch) < before
             before = _number(of_epoch)

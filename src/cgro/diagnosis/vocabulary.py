@@ -1,0 +1,331 @@
+"""The words of names, and what each says by itself: a part of the data, clean or robust, a measure. Pure functions.
+
+What a whole name means is decided in `cgro.diagnosis.words`."""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+from cgro._check import LONGEST_VALUE
+
+
+def word_set(words: str) -> frozenset[str]:
+    """Words as a set.
+
+    Args:
+        words: with blanks between.
+
+    Returns:
+        Each once.
+    """
+    return frozenset(words.split())
+
+
+_PARTS = {
+    "train": "train", "training": "train", "tr": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
+}  # fmt: skip
+_MEASURES = {
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy", "top1": "accuracy",
+    "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error", "loss": "loss",
+}  # fmt: skip
+_ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
+"""Standard, natural and robust accuracy in two letters."""
+_CLEAN = word_set("clean nat natural standard benign nominal unperturbed normal")
+_ATTACKS = word_set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
+_CERTIFIED = word_set("certified verified certificate cert provable")
+_ROBUST = _ATTACKS | _CERTIFIED | word_set("robust rob robustness adv adversarial attack attacked perturbed")
+_ATTACK_DETAILS = word_set(
+    "linf l1 l2 l inf eps epsilon steps step restarts iter iters iterations ce dlr targeted t radius"
+)
+"""Words that say more about an attack; without an attack they are unknown."""
+_MEANS = word_set("epoch mean avg average overall rate metric metrics percent pct top")
+_PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
+_NEUTRAL = _MEANS | _PLACES | word_set("in on of the is under with network model image images example examples")
+MODELS = word_set("model network")
+OTHER_WEIGHTS = word_set("ema swa polyak averaged teacher student")
+"""Words of a network beside the one that is trained."""
+OWN_WEIGHTS = word_set("last current cur raw plain online now")
+"""Words that end what such a word says."""
+BEST = word_set("best max min maximum minimum highest lowest peak record")
+SMOOTHED = word_set("running smoothed smooth cumulative moving")
+_NOT_OF_EPOCH = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak smoothed cumulative moving")
+"""Words before a name that make its value another one than that of the network after its epoch."""
+_ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
+"""Words of a line that only says that the best value is a new one."""
+_GROUPS = (["seed"], ["run"], ["run", "id"], ["run", "name"], ["trial"])
+_STEPS = (["step"], ["steps"], ["global", "step"], ["iter"], ["iteration"], ["iterations"], ["batch"])
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name in lower case; digits stay with the letters before them.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        Words, and numbers that stand alone.
+
+    Example:
+        >>> words_of("testRobustAcc@PGD-20"), words_of("acc1")
+        (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'])
+    """
+    if len(name) > LONGEST_VALUE:
+        return _split(name)
+    return list(_split_once(name))
+
+
+def _split(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower())
+
+
+@functools.lru_cache(maxsize=10_000)
+def _split_once(name: str) -> tuple[str, ...]:
+    """The words of a name; in a log the same names come again in every line."""
+    return tuple(_split(name))
+
+
+def letters_of(word: str) -> str:
+    """A word without the digits at its end.
+
+    Args:
+        word: see `words_of`.
+
+    Returns:
+        Empty for a number.
+
+    Example:
+        >>> letters_of("pgd20"), letters_of("l2inf")
+        ('pgd', 'l2inf')
+    """
+    return word.rstrip("0123456789")
+
+
+def all_known(words: Iterable[str]) -> bool:
+    """Whether each word has a meaning of its own.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        False for the words of most names of runs.
+    """
+    return all(is_known(word) for word in words)
+
+
+def is_known(word: str, *, robust: bool = False) -> bool:
+    """Whether a word has a meaning.
+
+    Args:
+        word: see `words_of`.
+        robust: whether another word of its name says robust, so that it may be a detail of the attack.
+
+    Returns:
+        True if so.
+
+    Example:
+        >>> is_known("acc"), is_known("steps"), is_known("steps", robust=True)
+        (True, False, True)
+    """
+    letters = letters_of(word)
+    if word in _PARTS or word in _MEASURES or word in _ABBREVIATIONS or word.isdigit():
+        return True
+    if letters in _CLEAN or letters in _ROBUST or letters in _NEUTRAL:
+        return True
+    return robust and not _ATTACK_DETAILS.isdisjoint((word, letters))
+
+
+def parts_of(words: Iterable[str]) -> frozenset[str]:
+    """Which parts of the data some words name.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of train, validation and test.
+
+    Example:
+        >>> sorted(parts_of(["val", "acc"])), sorted(parts_of(["acc"]))
+        (['validation'], [])
+    """
+    return frozenset(_PARTS[word] for word in words if word in _PARTS)
+
+
+def kinds_of(words: Iterable[str]) -> frozenset[str]:
+    """Whether some words say clean or robust.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of clean and robust.
+
+    Example:
+        >>> sorted(kinds_of(["nat", "acc"])), sorted(kinds_of(["pgd20"])), sorted(kinds_of(["acc"]))
+        (['clean'], ['robust'], [])
+    """
+    found: set[str] = set()
+    for word in words:
+        if word in _CLEAN:
+            found.add("clean")
+        elif letters_of(word) in _ROBUST:
+            found.add("robust")
+        elif word in _ABBREVIATIONS:
+            found.add(_ABBREVIATIONS[word])
+    return frozenset(found)
+
+
+def attack_of(words: Sequence[str]) -> str:
+    """The words that name an attack, with those that say more about it.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        With blanks between; empty where none names an attack.
+
+    Example:
+        >>> attack_of(["test", "pgd", "20", "acc"]), attack_of(["acc", "20"])
+        ('pgd 20', '')
+    """
+    if not any(letters_of(word) in _ROBUST for word in words):
+        return ""
+    return " ".join(word for word in words if letters_of(word) in _ROBUST | _ATTACK_DETAILS or word.isdigit())
+
+
+def says_part_or_kind(word: str) -> bool:
+    """Whether a word names a part of the data, or says clean or robust.
+
+    Args:
+        word: in lower case.
+
+    Returns:
+        True for train, val, nat, pgd20 and the like.
+    """
+    return bool(parts_of([word]) or kinds_of([word]))
+
+
+def may_be_robust(text: str) -> bool:
+    """Whether a text has the letters of a word for robust, abbreviations aside: a quick look before `kinds_of`.
+
+    Args:
+        text: of any length.
+
+    Returns:
+        False where no such word stands in it.
+
+    Example:
+        >>> may_be_robust("Train Epoch: 3 Loss: 1.2"), may_be_robust("PGD-20 acc")
+        (False, True)
+    """
+    lower = text.lower()
+    return any(word in lower for word in _ROBUST)
+
+
+def has_measure(words: Iterable[str]) -> bool:
+    """Whether some words name an error, an accuracy or a loss.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        False for the name of an attack alone.
+
+    Example:
+        >>> has_measure(["test", "acc"]), has_measure(["pgd20"])
+        (True, False)
+    """
+    return not _MEASURES.keys().isdisjoint(words)
+
+
+def measures_of(words: Sequence[str]) -> frozenset[str]:
+    """Which measures some words name; two letters such as RA stand for an accuracy where no other word names one.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of error, accuracy and loss.
+
+    Example:
+        >>> [sorted(measures_of(words)) for words in (["loss", "acc"], ["test", "ra"], ["ra", "err"])]
+        [['accuracy', 'loss'], ['accuracy'], ['error']]
+    """
+    measures = frozenset(_MEASURES[word] for word in words if word in _MEASURES)
+    if not measures and not _ABBREVIATIONS.keys().isdisjoint(words):
+        return frozenset(["accuracy"])
+    return measures
+
+
+def weights_of(text: str) -> tuple[str, ...]:
+    """The words of a text that say that what follows is of the best epoch, or of averaged weights.
+
+    Args:
+        text: without a number.
+
+    Returns:
+        The words; none where they only announce a new best value.
+
+    Example:
+        >>> weights_of("[EMA]"), weights_of("Saved the best model")
+        (('ema',), ())
+    """
+    words = words_of(text)
+    if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
+        return ()
+    return tuple(filter(_NOT_OF_EPOCH.__contains__, words))
+
+
+def is_other_value(words: Iterable[str]) -> bool:
+    """Whether words say the best or smoothed value, or that of averaged weights, and nothing else.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        True for best, ema and ema_model; False for the words of the name of a run.
+
+    Example:
+        >>> is_other_value(["ema", "model"]), is_other_value(["awp", "ema"]), is_other_value(["model"])
+        (True, False, False)
+    """
+    others = BEST | SMOOTHED | OTHER_WEIGHTS
+    return not others.isdisjoint(words) and (others | MODELS).issuperset(words)
+
+
+def is_total(name: str) -> bool:
+    """Whether a name says that it is a count over all examples, as `robust_err_total`.
+
+    Args:
+        name: of a column.
+
+    Returns:
+        True where a word is total, and another one error or accuracy.
+    """
+    words = words_of(name)
+    return "total" in words and has_measure(words)
+
+
+def is_group(name: str) -> bool:
+    """Whether a column tells which run or seed a row belongs to.
+
+    Args:
+        name: of the column.
+
+    Returns:
+        True for `seed`, `run`, `run_id`, `trial` and the like.
+    """
+    return words_of(name) in _GROUPS
+
+
+def is_step(name: str) -> bool:
+    """Whether a column counts steps of the optimizer.
+
+    Args:
+        name: of the column.
+
+    Returns:
+        True for `step`, `global_step`, `iteration` and the like.
+    """
+    return words_of(name) in _STEPS
