@@ -35,7 +35,7 @@ def statement_of(preset: str, setting: Setting) -> str:
     Example:
         >>> from dataclasses import replace
         >>> from cgro.dynamics import PRESETS
-        >>> statement_of("theorem", replace(PRESETS["theorem"], radius_ratio=1.5))[:48]
+        >>> statement_of("theorem", replace(PRESETS.get("theorem"), radius_ratio=1.5))[:48]
         'theorem, but delta / alpha is 1.5, not below 1: '
     """
     if not setting.full_ball:
