@@ -90,7 +90,7 @@ def parse(
         admit(Received(", ".join(files), trust), received, config_class)
     if "trust" in options:
         values["trust"] = trust
-        values["typed"] = frozenset(typed)
+        values.update(typed=frozenset(typed))
     return config_class(**values)
 
 

@@ -28,7 +28,7 @@ FIRST_LOOK = 1000
 """Queries before the first of these looks decides. On two networks that mask gradients, on which it was chosen, looks
 from 500 on lost 4 of 53 examples that Square breaks, from 1,000 on none; docs/evaluation.md has others."""
 OPTIMISM = 1.5
-"""A walk is given up if it would stay right at this multiple of its recent pace. A choice; 1 lost none either."""
+"""A walk is given up if it would stay right at this multiple of its recent pace. A choice."""
 SLACK = 1e-6
 """Share of radius^p that the walks for p = 1 and 2 leave unused: more than float32 sums of changes can be off between
 two exact sums, so that no point has to be projected onto the ball again. A choice."""
