@@ -152,9 +152,10 @@ def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Recor
     arrays = attempt(lambda: read_npz(path, follow=False)) or {}
     if str(arrays.get("identity")) != identity or not _fits(arrays, split, keep_examples):
         return None
-    known = {k: torch.from_numpy(arrays[k]) for k in _INTEGERS} | {"margin": torch.from_numpy(arrays["margin"])}
+    index, tried, by, step = (torch.from_numpy(arrays[name]) for name in _INTEGERS)
+    margin = torch.from_numpy(arrays["margin"])
     x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu()
-    return Record(tuple(str(name) for name in arrays["attacks"]), **known, x_adv=x_adv)
+    return Record(tuple(str(name) for name in arrays["attacks"]), index, tried, by, step, margin, x_adv)
 
 
 _INTEGERS = ("index", "tried", "by", "step")
