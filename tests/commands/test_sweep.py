@@ -79,7 +79,7 @@ def test_the_course_of_a_remedy_is_read_along_the_way(tmp_path) -> None:
         assert course["best_robust_test"][s] == trained["robust_error/test"][:, s].min()
     short = simulate(setting, n_steps=10, n_records=5, n_test=10)
     assert course_of(short)["half_memorized_at"] == [None]
-    options = {**SMALL, "n_steps": 20, "n_test": 10, "threads": 1, "sweep": "n_train=2:4:2"}
+    options = {**SMALL, "n_train": None, "n_steps": 20, "n_test": 10, "threads": 1, "sweep": "n_train=2:4:2"}
     with_it = run(Config(**options, remedy="fresh=0.5", out=str(tmp_path / "a"))).rows()
     without = run(Config(**options, out=str(tmp_path / "b"))).rows()
     assert with_it[0].keys() - without[0].keys() == {"half_memorized_at", "best_robust_test", "best_step"}

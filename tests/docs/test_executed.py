@@ -140,10 +140,13 @@ HERE = [words for words in KINDS.values() if not elsewhere(words)]
 def small(words: list[str]) -> list[str]:
     """The page's words, with those behind them that make them quick and free of downloads."""
     words = [*words]
+    more = [*SMALL[words[0]]]
     if "--sweep" in words:
         axis = words[words.index("--sweep") + 1].partition("=")[0]
         words[words.index("--sweep") + 1] = f"{axis}=4:6:2" if axis == "n_train" else f"{axis}=0.5:1:2"
-    more = [*SMALL[words[0]]]
+        if axis == "n_train":  # a value beside the sweep is refused
+            at = more.index("--n-train")
+            more = more[:at] + more[at + 2 :]
     own_data = any(":" in word for word in values(words, "--data"))
     if words[0] in ON_DIGITS or "--data" in words:
         more += [] if own_data and words[0] == "memory" else ["--data", "digits"]
