@@ -133,9 +133,8 @@ class ThreatModel:
     @property
     def rounding(self) -> float:
         """How far float32 may round an edge of the box outwards: 151.061, which it lacks, becomes 151.061005."""
-        if self.box is None:
-            return 0.0
-        return _EPS32 * max(1.0, abs(self.box[0]), abs(self.box[1]))
+        low, high = self.box or (0.0, 0.0)
+        return _EPS32 * max(1.0, abs(low), abs(high))
 
     def check_input(self, x: Tensor) -> None:
         """Refuse inputs that are not finite or not in the box.
@@ -166,8 +165,7 @@ class ThreatModel:
         if not (math.isfinite(low) and math.isfinite(high)):
             got = f"values in [{low:g}, {high:g}]"
             raise bad("inputs", expected="finite values", got=got, remedy="remove NaN and inf")
-        rounding = self.rounding
-        if self.box is None or (low >= self.box[0] - rounding and high <= self.box[1] + rounding):
+        if self.box is None or (low >= self.box[0] - self.rounding and high <= self.box[1] + self.rounding):
             return
         first, last, least, largest = apart(*self.box, low, high, digits=3)
         expected = f"values in [{first}, {last}]"
