@@ -164,7 +164,7 @@ class _Walk:
         self.height, self.width = x.shape[2:]
         self.n_channels = x.shape[1]
         self.points = torch.empty_like(self.x).copy_(self._start())
-        self.copies = self.points
+        self.copies: Tensor | None = None
         n = len(x)
         self.margins = torch.full((n,), torch.inf, dtype=evaluator.best.margins.dtype, device=x.device)
         self.fell = torch.zeros(n, dtype=torch.int64, device=x.device)
@@ -340,7 +340,7 @@ class _Walk:
     def _copied(self, n_beside: int) -> Tensor:
         """(B * R, C, H, W): the current points, R times each, in memory that the next round takes again."""
         n = len(self.points)
-        if len(self.copies) != n * n_beside or self.copies is self.points:
+        if self.copies is None or len(self.copies) != n * n_beside:
             empty = self.points.new_empty(n * n_beside, *self.points.shape[1:])
             self.copies = image_layout(empty, self.evaluator.model)
         self.copies.unflatten(0, (n, n_beside)).copy_(self.points[:, None])
