@@ -6,7 +6,7 @@ from tests.cases import LinearScore, points
 from torch import Tensor
 
 from cgro.commands._training import Config
-from cgro.definitions import ThreatModel, survey
+from cgro.definitions import TargetedAPGD, ThreatModel, survey
 from cgro.diagnosis.monitor.settings import Budget, Settings
 
 THREAT = ThreatModel("inf", 0.02)
@@ -64,3 +64,11 @@ def test_channel_statistics_in_any_form(given) -> None:
 def test_another_box_is_refused() -> None:
     with pytest.raises(ValueError, match=r"normalize=\(mean, std\)"):
         Settings(ThreatModel("inf", 0.1, (-1.0, 1.0)))
+
+
+def test_what_bfloat16_cannot_tell_is_counted_twice() -> None:
+    """Each gradient of the second search is two passes."""
+    threat = ThreatModel("inf", 0.1)
+    settings = Settings(threat)
+    low, full = (TargetedAPGD(threat, n_steps=5, precision=precision) for precision in ("bfloat16", "float32"))
+    assert settings.passes(low) - settings.passes(full) == 2 * 9 * 6
