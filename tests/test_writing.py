@@ -14,14 +14,12 @@ import pytest
 
 from cgro._check import BadRequest
 from cgro.writing import (
-    TEMPORARY,
     cannot_write,
     dump_json,
     is_alive,
     plain,
     remove_leftovers,
     sha256,
-    temporary_folder_beside,
     write_arrays,
     write_atomic,
 )
@@ -124,14 +122,3 @@ def test_values_become_strict_json() -> None:
 
 def test_digests_do_not_depend_on_the_pieces() -> None:
     assert sha256(b"ab", b"", b"c") == sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
-
-
-def test_a_temporary_folder_is_on_the_same_disk_and_known_as_a_leftover(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "run"
-    folder = temporary_folder_beside(target)
-    assert folder.parent == target.parent
-    assert folder.is_dir()
-    match = TEMPORARY.fullmatch(folder.name)
-    assert match is not None
-    assert int(match.group("process")) == os.getpid()
-    folder.rename(target)

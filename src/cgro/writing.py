@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -188,16 +187,3 @@ def sha256(*parts: bytes) -> str:
     for part in parts:
         total.update(part)
     return total.hexdigest()
-
-
-def temporary_folder_beside(path: Path) -> Path:
-    """A new folder beside `path`, on the same disk, so that it can be renamed into its place.
-
-    Args:
-        path: what the folder will become.
-
-    Returns:
-        Its path; `remove_leftovers` knows its name.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.tmp", dir=path.parent))

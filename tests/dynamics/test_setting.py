@@ -61,10 +61,6 @@ def test_bad_input_is_one_line(change, word):
     assert "\n" not in str(caught.value)
 
 
-def test_setting_survives_a_round_trip_through_plain_values():
-    assert Setting.from_dict(EASY.to_dict()) == EASY
-
-
 def test_scales_follow_the_signal():
     """init_std alpha and eta alpha^2 are the same for every alpha unless they are given."""
     weak, strong = (Setting(PatchData(100, signal_strength=a)) for a in (1.0, 4.0))

@@ -1,9 +1,8 @@
 """What is trained on what, against whom: one value, and the three named ones."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from cgro._check import bad, count, number, one_of
 from cgro.data.patches import PatchData
@@ -116,21 +115,6 @@ class Setting:
             field -> value, `data` as a mapping of its own.
         """
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Setting":
-        """The inverse of `to_dict`.
-
-        Args:
-            values: field -> value.
-
-        Returns:
-            The setting.
-
-        Raises:
-            BadRequest: a value out of its range.
-        """
-        return cls(**{**values, "data": PatchData(**values["data"])})
 
 
 def theorem_radius_ratio(patch_dim: int) -> float:
