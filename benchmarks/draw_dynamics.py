@@ -14,40 +14,40 @@ import numpy as np
 from cgro.dynamics.ball_theory import SIGNAL_THRESHOLD
 from cgro.experiments import full_ball as artifact
 from cgro.experiments.findings import read_findings
-from cgro.report.style import BLUE, GREEN, MARK, ORANGE, PURPLE, RED, figure
+from cgro.report.style import MARK, MEMORY, draw_band, figure, look_of, shades
 
 HERE = Path(__file__).parent
 FIGURES = HERE.parent / "docs" / "figures"
 
 
 def laws() -> None:
-    """U against alpha for three powers; V against N and d."""
+    """U against alpha for three powers; V against N and d. Means, and bands over the range of seeds."""
     with figure(FIGURES / "dynamics_laws", 9.6, 3.9) as drawing:
         left, right = drawing.subplots(1, 2)
-        for q, color, marker in ((2, BLUE, "o"), (3, ORANGE, "s"), (4, RED, "^")):
+        for k, q in enumerate((2, 3, 4)):
+            color, marker, _ = look_of(k)
             fits = json.loads((HERE / "results" / f"law_signal_q{q}.json").read_text())["fits"]
             for name, style in (("table2 (calibrated)", "-"), ("delta = alpha", "--")):
                 fit = fits[f"q={q}, {name}"]
                 u = np.array([cell["U"] for cell in fit["cells"]])
                 label = f"q = {q}, {name.replace('delta', 'radius').replace('alpha', 'signal')}: {fit['slope']:.3f}"
-                left.plot(
-                    fit["alphas"], u.mean(1), color=color, linestyle=style, marker=marker, markersize=4, label=label
-                )
+                draw_band(left, np.array(fit["alphas"]), u, color=color, label=label, linestyle=style, marker=marker)
         left.set(xscale="log", yscale="log", xlabel=r"signal strength $\alpha$", ylabel="signal learned U at the end")
         left.set_xticks([2, 3, 4, 6], ["2", "3", "4", "6"])
         left.minorticks_off()
         left.legend(title="measured slope", fontsize=7, title_fontsize=7, loc="lower left")
         left.set_ylim(1.5e-3, 3)
         noise = json.loads((HERE / "results" / "law_noise.json").read_text())
-        for key, color, label in (
-            ("n_train", GREEN, "against N (d = 100)"),
-            ("patch_dim", PURPLE, "against d (N = 20)"),
+        light, dark = shades(MEMORY, 2)
+        for key, color, marker, label in (
+            ("n_train", dark, "o", "against N (d = 100)"),
+            ("patch_dim", light, "s", "against d (N = 20)"),
         ):
-            v = np.array([cell["V_mean"] for cell in noise[key]["cells"]])
+            v = [cell["V_mean"] for cell in noise[key]["cells"]]
             low = np.array([min(cell["V_min"]) for cell in noise[key]["cells"]])
-            right.plot(noise[key]["sizes"], v.mean(1), color=color, marker="o", markersize=4, label=f"mean, {label}")
-            right.fill_between(noise[key]["sizes"], v.min(1), v.max(1), color=color, alpha=0.18, linewidth=0)
-            right.plot(noise[key]["sizes"], low, color=color, linestyle=":", label="least of all examples and seeds")
+            sizes = np.array(noise[key]["sizes"])
+            draw_band(right, sizes, v, color=color, label=f"mean, {label}", linestyle="-", marker=marker)
+            right.plot(sizes, low, color=color, linestyle=":", label="least of all examples and seeds")
         right.set(
             xscale="log",
             xlabel="training examples N, or patch dimension d",
@@ -58,26 +58,19 @@ def laws() -> None:
 
 
 def full_ball() -> None:
-    """Errors under the full l2 ball, and noise learned, against the radius."""
+    """Errors under the full l2 ball, and noise learned, against the radius. Means, and bands over the range of seeds."""
     cells = json.loads((HERE / "results" / "full_ball.json").read_text())["cells"]
     with figure(FIGURES / "dynamics_full_ball", 9.6, 3.9) as drawing:
         left, right = drawing.subplots(1, 2)
-        for adversary, color, label in (("l2", BLUE, "full ball"), ("restricted", ORANGE, "along the signal only")):
+        for k, (adversary, label) in enumerate((("l2", "full ball"), ("restricted", "along the signal only"))):
+            color, marker, _ = look_of(k)
             mine = [c for c in cells if c["adversary"] == adversary]
-            x = [c["radius_ratio"] for c in mine]
+            x = np.array([c["radius_ratio"] for c in mine])
             for part, style in (("train", "--"), ("test", "-")):
-                y = [100 * np.mean(c[f"full_ball_error/{part}"]) for c in mine]
-                left.plot(
-                    x,
-                    y,
-                    color=color,
-                    linestyle=style,
-                    marker="o",
-                    markersize=4,
-                    label=f"{label}; {part}",
-                )
-            right.plot(x, [np.mean(c["noise_learned"]) for c in mine], color=color, marker="o", markersize=4,
-                       label=label)  # fmt: skip
+                y = [100 * np.array(c[f"full_ball_error/{part}"]) for c in mine]
+                draw_band(left, x, y, color=color, label=f"{label}; {part}", linestyle=style, marker=marker)
+            learned = [c["noise_learned"] for c in mine]
+            draw_band(right, x, learned, color=color, label=label, linestyle="-", marker=marker)
         left.axvline(SIGNAL_THRESHOLD, color=MARK, linestyle=":", label="predicted: signal alone, 1/√2")
         left.set(xlabel="radius / signal strength", ylabel="error under the full l2 ball (%)", ylim=(-3, 103))
         right.set(xlabel="radius / signal strength", ylabel=r"noise learned, mean $V_i$")

@@ -32,7 +32,7 @@ from cgro.definitions.attacks.precision import bfloat16_pays, uses_bfloat16
 from cgro.definitions.losses import default_loss
 from cgro.environment import environment
 from cgro.models import build
-from cgro.report.style import BLUE, GREY, MARK, RED, figure
+from cgro.report.style import MARK, figure, look_of
 from cgro.results import Spread
 from cgro.speed import alternated, torchattacks_peer
 from cgro.writing import dump_json, write_atomic
@@ -177,13 +177,13 @@ def measure(options: argparse.Namespace) -> None:
 
 def draw() -> None:
     """The faster peer over ours of every network and batch, with and without the instructions."""
-    colors = {"": BLUE, "AVX512_CORE": RED, "AVX2": GREY}
     named = {"": "as it is", "AVX512_CORE": "without bfloat16", "AVX2": "AVX2 alone"}
     whole = json.loads(stored("").read_text())["rows"]
     labels = [f"{r['network']}, {r['pixels']} px, batch {r['batch']}" for r in whole]
     with figure(FIGURE, 7.2, 5.6) as drawing:
         axes = drawing.subplots()
-        for mask, color in colors.items():
+        for k, (mask, name) in enumerate(named.items()):
+            look = look_of(k)
             if not stored(mask).exists():
                 continue
             found = [r for r in json.loads(stored(mask).read_text())["rows"] if "torchattacks / plain" in r]
@@ -193,11 +193,11 @@ def draw() -> None:
             ratios = [r.get("faster peer / plain") or r["torchattacks / plain"] for r in found]
             middle = [r["median"] for r in ratios]
             spread = [[r["median"] - r["q1"] for r in ratios], [r["q3"] - r["median"] for r in ratios]]
-            axes.errorbar(middle, places, xerr=spread, fmt="o", color=color, markersize=4, label=named[mask])
+            axes.errorbar(middle, places, xerr=spread, fmt=look.marker, color=look.color, markersize=4, label=name)
         axes.axvline(1.0, color=MARK, linestyle=":")
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
         axes.invert_yaxis()
-        axes.set(xscale="log", xlabel="CPU time of the faster peer / ours (PGD-10, plain call)")
+        axes.set(xscale="log", xlabel="CPU time of the faster peer / ours (PGD-10, plain call; median, quartiles)")
         axes.set_xticks([0.5, 1, 2, 3], ["0.5", "1", "2", "3"])
         axes.minorticks_off()
         axes.legend(fontsize=7)

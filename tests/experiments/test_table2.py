@@ -5,7 +5,7 @@ from tests.experiments.cases import Cases, Wrong, spread
 
 from cgro.experiments import table2
 from cgro.experiments.claims import NOT_REPRODUCED, PARTLY
-from cgro.experiments.table2 import PAPER, Findings, Learned
+from cgro.experiments.table2 import PAPER, Findings, Learned, Presets
 
 
 def learned(clean: float, robust_train: float, robust: float, noise: float, *, calibrated: bool = False) -> Learned:
@@ -25,14 +25,14 @@ def learned(clean: float, robust_train: float, robust: float, noise: float, *, c
 FITTED = learned(98.4, 100.0, 17.6, 8.0, calibrated=True)
 THEOREM = learned(100.0, 100.0, 50.0, 8.0)
 CONTROL = learned(100.0, 60.0, 60.0, 0.0)
-RIGHT = Findings(scale="cpu", presets={"table2": FITTED, "theorem": THEOREM, "control": CONTROL})
+RIGHT = Findings(scale="cpu", presets=Presets(table2=FITTED, theorem=THEOREM, control=CONTROL))
 CASES = Cases(
     right=RIGHT,
     wrong=[
         Wrong(replace(PAPER, clean_test=60.0), "table2/clean_test"),
         Wrong(replace(PAPER, robust_train=50.0), "table2/robust_train"),
     ],
-    swapped=replace(RIGHT, presets={"table2": CONTROL, "theorem": THEOREM, "control": FITTED}),
+    swapped=replace(RIGHT, presets=Presets(table2=CONTROL, theorem=THEOREM, control=FITTED)),
     notices="table2/robust_test",
     # Calibrated settings count as partly at best; in the regime of the theorem 17.5% is impossible.
     expected={"table2/clean_test": PARTLY, "table2/robust_test": PARTLY, "table2/within_theorem": NOT_REPRODUCED},

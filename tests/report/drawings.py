@@ -107,8 +107,9 @@ def memory_draw(folder: Path, text: str) -> None:
 
 
 def memory_over_seeds(folder: Path, text: str) -> None:
-    quarters = {key: [[0.5, 0.6, 0.7, 0.8], [0.4, 0.5, 0.6, 0.7]] for key in ("train", "test", "memory")}
-    memory.over_seeds(folder / "quarters", {text: {"quarters": quarters}, text + "2": {"quarters": quarters}})
+    shares = [[0.5, 0.6, 0.7, 0.8], [0.4, 0.5, 0.6, 0.7]]
+    quarters = shaped(train=shares, test=shares, memory=shares)
+    memory.over_seeds(folder / "quarters", {text: quarters, text + "2": quarters})
 
 
 def flatness_draw(folder: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_margins_of_another_kind_are_one_line(margins: np.ndarray | None, tmp_pa
 
 def test_over_seeds(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:
     train = [[0.9, 0.8, 0.7, 0.6], [0.7, 0.8, 0.7, 0.6]]
-    data = {"mnist": {"quarters": {"train": train, "test": train, "memory": [[0.1] * 4, [0.3] * 4]}}}
+    data = {"mnist": SimpleNamespace(train=train, test=train, memory=[[0.1] * 4, [0.3] * 4])}
     assert over_seeds(tmp_path / "q", {**data, "cifar": data["mnist"]}) == tmp_path / "q.svg"
     assert [axes.get_title() for axes in drawn[0].axes] == ["mnist", "cifar"]
     assert lines_of(drawn[0].axes[1])["robust, train"].get_ydata() == pytest.approx([80, 80, 70, 60])

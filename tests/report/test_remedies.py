@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cgro.report.remedies import Curve, Shift, Stop, courses_figure, shifts_figure
+from cgro.report.remedies import IN_DIAGRAM, Curve, Shift, Stop, courses_figure, shifts_figure
+from cgro.report.style import PAPER
 
 RHOS = [0.02, 0.035, 0.07]
 PLAIN = Shift("plain-far", "plain", 1.0, [0.9, 1.1], RHOS, [80.0, 15.0, 2.0], "")
@@ -21,6 +22,7 @@ def test_lines_are_predicted_and_points_measured(tmp_path: Path, drawn: list[Fig
     lines = lines_of(left)
     assert list(lines) == ["plain", "weight decay"]
     assert lines["weight decay"].get_ydata().tolist() == [3.0, 3.0, 2.0]
+    assert lines["weight decay"].get_marker() == IN_DIAGRAM["decay-4"].marker  # as the point has it
     points = [tuple(map(float, (line.get_xdata()[0], line.get_ydata()[0]))) for line in left.lines
               if len(line.get_xdata()) == 1]  # fmt: skip
     heights = [y for x, y in points if x == pytest.approx(0.035, rel=0.02)]
@@ -28,7 +30,7 @@ def test_lines_are_predicted_and_points_measured(tmp_path: Path, drawn: list[Fig
     assert any(y == pytest.approx(4.5) for y in heights)  # 0.3 of the predicted plain N
     assert [tick.get_text() for tick in right.get_yticklabels()] == ["TRADES", "weight decay"]
     assert any("runs to 3.1" in text.get_text() for text in right.texts)
-    open_ones = [line for line in right.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    open_ones = [line for line in right.lines if line.get_markerfacecolor() == PAPER and len(line.get_xdata())]
     assert [float(line.get_xdata()[0]) for line in open_ones] == [0.2]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from tests.report.runs import lower_bound_run, make_run, settings, write_plane
@@ -28,11 +29,24 @@ def test_decision_regions(tmp_path: Path, drawn: list[Figure]) -> None:
     assert drawn[0].get_suptitle().endswith(r"$\ell_\infty$ balls, radius digits")
 
 
-def test_regions_of_many_classes_are_an_image(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_regions_of_many_classes_differ_in_color_or_hatch(tmp_path: Path, drawn: list[Figure]) -> None:
+    """A stripe per class, which holds its points and no other's."""
     make_run(tmp_path, config=settings("digits"))
-    classes = np.arange(81).reshape(9, 9) % 10
-    decision_regions(write_plane(tmp_path, binary=False, hard=classes))
-    assert np.array_equal(drawn[0].axes[1].images[0].get_array(), classes)
+    classes = np.tile(np.arange(9), (9, 1))
+    ball = np.zeros((9, 9))
+    decision_regions(
+        write_plane(tmp_path, binary=False, clean=classes, hard=classes, network=classes * 0 + 9, ball=ball)
+    )
+    regions = [one for one in drawn[0].axes[1].collections if isinstance(one, ContourSet) and one.filled]
+    assert len(regions) == 9
+    for k, region in enumerate(regions):
+        inside = [any(path.contains_point((x, 0.1)) for path in region.get_paths()) for x in np.linspace(-1, 1, 9)]
+        assert np.flatnonzero(inside).tolist() == [k]
+    assert len({(tuple(region.get_facecolor()[0]), *region.hatches) for region in regions}) == 9
+    (legend,) = drawn[0].legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named[:10] == [f"answer {k}" for k in range(10)]
+    assert [patch.get_hatch() or "" for patch in legend.get_patches()[:9]] == [region.hatches[0] for region in regions]
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["1", "-1", "1"]
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from tests.report.runs import bench_run
 
 from cgro.report.speed import ratios_figure
-from cgro.report.style import BLUE, GREY
+from cgro.report.style import COMPARED, MARK
 
 
 def test_a_bar_per_way_with_quartiles_and_the_floor(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -16,7 +16,7 @@ def test_a_bar_per_way_with_quartiles_and_the_floor(tmp_path: Path, drawn: list[
     (axes,) = drawn[0].axes
     bars = [bar for container in axes.containers if hasattr(container, "patches") for bar in container.patches]
     assert [bar.get_width() for bar in bars] == [1.25, 2.5]
-    assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == [BLUE, GREY]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in bars] == [COMPARED[1], MARK]
     segments = [line.get_segments()[0] for line in axes.collections]
     assert [(s[0][0], s[1][0]) for s in segments] == [
         (pytest.approx(1.125), pytest.approx(1.375)),

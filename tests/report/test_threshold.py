@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cgro.report.style import MEMORY
+from cgro.report.style import INK, MEMORY, shades
 from cgro.report.threshold import Transition, threshold_figure
 
 
@@ -46,9 +46,11 @@ def test_shares_are_drawn_over_n_in_units_of_the_prediction(tmp_path: Path, draw
     assert list(lines) == ["d = 100", "d = 25,600", "predicted half"]
     assert lines["d = 100"].get_xdata() == pytest.approx([0.25, 1.0, 4.0])
     assert lines["d = 100"].get_ydata() == pytest.approx([100, 50, 0])
-    assert lines["d = 100"].get_color() != lines["d = 25,600"].get_color()
+    assert [line.get_color() for line in list(lines.values())[:2]] == shades(MEMORY, 2)
+    ranges = [band.get_paths()[0].vertices[:, 1] for band in drawn[0].axes[1].collections]
+    assert [(low_high.min(), low_high.max()) for low_high in ranges] == [(0, 100)] * 2
     assert [tick for tick in drawn[0].axes[1].get_xticks() if tick == 1.0]
-    assert lines["predicted half"].get_color() == MEMORY
+    assert lines["predicted half"].get_color() == INK
 
 
 def test_ratios_stand_over_the_overlap_of_every_line(tmp_path: Path, drawn: list[Figure], lines_of: Any) -> None:

@@ -18,7 +18,7 @@ from tests.report.runs import (
 
 from cgro._check import BadRequest
 from cgro.report.examples import read_examples
-from cgro.report.style import CLEAN, ROBUST
+from cgro.report.style import CLEAN, PAPER, ROBUST
 from cgro.report.training import adversarial_grid, learning_curves, robust_error_by_epoch
 from cgro.results import ErrorRate
 from cgro.runs import Run
@@ -106,7 +106,7 @@ def test_the_robust_error_of_checkpoints(tmp_path: Path, drawn: list[Figure], li
     assert lines["apgd, test"].get_ydata() == pytest.approx([40, 60])
     assert lines["pgd, train"].get_linestyle() == "--"
     assert lines["pgd, test"].get_color() == lines["pgd, train"].get_color() != lines["apgd, test"].get_color()
-    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == PAPER]
     assert [line.get_xdata().tolist() for line in hollow] == [[2], [2], [2]]  # stopped before its end
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == pytest.approx((20, 60))

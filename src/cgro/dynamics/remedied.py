@@ -5,16 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cgro._check import bad, count, one_of
+from cgro._check import bad
 from cgro.dynamics.backends import Backend, place
 from cgro.dynamics.batch import Batch, Direct, Gram
-from cgro.dynamics.recording import columns, observe, record_steps
 from cgro.dynamics.remedies import Change, Classes, Remedy, State, check_covered
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.simulate import ALONG_THE_WAY, Simulation
-from cgro.dynamics.stopping import STOP_RULES, StopName, StopRule, all_diverged, outcomes_of
-from cgro.dynamics.unseen import draw_unseen
+from cgro.dynamics.simulate import Schedule, Simulation, train
+from cgro.dynamics.stopping import StopName, StopRule
 
 NOISE_STREAM = 0xF5
 """Of fresh noise and boxes, apart from other streams of the same seed."""
@@ -103,48 +101,9 @@ def simulate_remedied(
         'direct'
     """
     check_covered(setting)
-    if not len(seeds):
-        raise bad("seeds", expected="at least one", got=0)
-    for value, what in ((n_steps, "n_steps"), (n_records, "n_records"), (n_test, "n_test")):
-        count(value, what)
-    rule = stop_when
-    if isinstance(rule, str):
-        rule = STOP_RULES[one_of(rule, "stop_when", STOP_RULES)]
+    schedule = Schedule(seeds, n_steps=n_steps, n_records=n_records, n_test=n_test, stop_when=stop_when)
     trained, backend = _start(setting, remedy, seeds)
-    unseen = [draw_unseen(setting, seed, n_test, stream=ALONG_THE_WAY) for seed in seeds]
-    grid = record_steps(n_steps, n_records)
-    records = []
-    stopped = ""
-    done = 0
-    with np.errstate(all="ignore"):
-        for step in grid.tolist():
-            if step > done:
-                trained.advance(step - done)
-            done = step
-            records.append(observe(trained.evaluated(), unseen))
-            if progress is not None:
-                progress(step, f"signal margin {records[-1].signal_margin.mean():.2f}")
-            stopped = rule(records)
-            if all_diverged(records, grid[: len(records)]):
-                stopped = "all seeds diverged"
-            if stopped:
-                break
-        steps = grid[: len(records)]
-        values = columns(records)
-        margins = np.stack([record.clean_margin for record in records])
-        outcomes = outcomes_of(setting, seeds, steps, margins, stopped=stopped)
-    end = trained.evaluated()
-    return Simulation(
-        steps,
-        values,
-        outcomes,
-        setting=setting,
-        seeds=tuple(seeds),
-        n_test=n_test,
-        backend=backend,
-        batch=end,
-        covariance=end.covariance(),
-    )
+    return train(setting, schedule, trained, backend=backend, progress=progress)
 
 
 def _start(setting: Setting, remedy: Remedy, seeds: Sequence[int]) -> tuple[_Trained, str]:

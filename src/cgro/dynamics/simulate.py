@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
 from cgro.dynamics.spaces import rule_of
 from cgro.dynamics.stopping import STOP_RULES, StopName, StopRule, all_diverged, outcomes_of
-from cgro.dynamics.unseen import UnseenExamples, draw_unseen, unseen_margins
+from cgro.dynamics.unseen import draw_unseen, unseen_margins
 from cgro.trajectory import Trajectory
 
 ALONG_THE_WAY = 0x7E57
@@ -125,60 +125,33 @@ def simulate(
         >>> bool(run.final("signal_margin")[0] > 1 > run.final("noise_learned").mean())  # stage I is over, III is not
         True
     """
-    if not len(seeds):
-        raise bad("seeds", expected="at least one", got=0)
-    for value, what in ((n_steps, "n_steps"), (n_records, "n_records"), (n_test, "n_test"), (threads, "threads")):
-        count(value, what)
-    rule = stop_when
-    if isinstance(rule, str):
-        rule = STOP_RULES[one_of(rule, "stop_when", STOP_RULES)]
+    schedule = Schedule(seeds, n_steps=n_steps, n_records=n_records, n_test=n_test, stop_when=stop_when)
+    count(threads, "threads")
     batch, placed = place(setting, seeds, backend)
-    unseen = [draw_unseen(setting, seed, n_test, stream=ALONG_THE_WAY) for seed in seeds]
-    grid = record_steps(n_steps, n_records)
-    records: list[Record] = []
-    stopped = ""
-    with _pool(threads) as pool, np.errstate(all="ignore"):
-        advance = partial(batch.advance, compiled=compiled and not setting.full_ball, pool=pool)
-        for record in _observed(batch, unseen, grid, advance):
-            records.append(record)
-            if progress is not None:
-                progress(int(grid[len(records) - 1]), f"signal margin {record.signal_margin.mean():.2f}")
-            stopped = _stopped(records, grid[: len(records)], rule)
-            if stopped:
-                break
-        steps = grid[: len(records)]
-        values = columns(records)
-        outcomes = outcomes_of(setting, seeds, steps, values["clean_margin"], stopped=stopped)
-    return Simulation(
-        steps,
-        values,
-        outcomes,
-        setting=setting,
-        seeds=tuple(seeds),
-        n_test=n_test,
-        backend=placed,
-        batch=batch,
-        covariance=batch.covariance(),
-    )
+    with _pool(threads) as pool:
+        training = _Plain(batch, compiled=compiled and not setting.full_ball, pool=pool)
+        return train(setting, schedule, training, backend=placed, progress=progress)
 
 
-def _observed(
-    batch: Batch, unseen: Sequence[UnseenExamples], steps: Array, advance: Callable[[int], None]
-) -> Iterator[Record]:
-    """A record of the batch at each of the steps, as training reaches it."""
-    done = 0
-    for step in steps.tolist():
-        if step > done:
-            advance(step - done)
-        done = step
-        yield observe(batch, unseen)
+@dataclass(frozen=True)
+class _Plain:
+    """Gradient descent without a remedy, in one space.
 
+    Args:
+        batch: its arrays change in place.
+        compiled: whether the loops are.
+        pool: of threads; None for one.
+    """
 
-def _stopped(records: Sequence[Record], steps: Array, rule: StopRule) -> str:
-    """Why to stop here, or nothing."""
-    if all_diverged(records, steps):
-        return "all seeds diverged"
-    return rule(records)
+    batch: Batch
+    compiled: bool
+    pool: ThreadPoolExecutor | None
+
+    def advance(self, n_steps: int) -> None:
+        self.batch.advance(n_steps, compiled=self.compiled, pool=self.pool)
+
+    def evaluated(self) -> Batch:
+        return self.batch
 
 
 @contextlib.contextmanager
@@ -188,6 +161,127 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor | None]:
         return
     with ThreadPoolExecutor(threads) as pool:
         yield pool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training lasts, and what is recorded of it.
+
+    Args:
+        seeds: one run each.
+        n_steps: steps of gradient descent, at most.
+        n_records: records after step 0, evenly in the logarithm of the step.
+        n_test: unseen examples per seed.
+        stop_when: a name of `STOP_RULES`, or a rule.
+
+    Raises:
+        BadRequest: no seeds, counts out of range, an unknown name.
+    """
+
+    seeds: Sequence[int]
+    _: KW_ONLY
+    n_steps: int
+    n_records: int
+    n_test: int
+    stop_when: StopName | StopRule
+
+    def __post_init__(self) -> None:
+        if not len(self.seeds):
+            raise bad("seeds", expected="at least one", got=0)
+        for value, what in ((self.n_steps, "n_steps"), (self.n_records, "n_records"), (self.n_test, "n_test")):
+            count(value, what)
+        if isinstance(self.stop_when, str):
+            one_of(self.stop_when, "stop_when", STOP_RULES)
+
+    def reason_to_stop(self, records: Sequence[Record], steps: Array) -> str:
+        """Why training ends here, or nothing.
+
+        Args:
+            records: so far.
+            steps: (R,) of these records.
+
+        Returns:
+            Words for the outcome.
+        """
+        if all_diverged(records, steps):
+            return "all seeds diverged"
+        rule = self.stop_when
+        if isinstance(rule, str):
+            rule = STOP_RULES[rule]
+        return rule(records)
+
+
+class Training(Protocol):
+    """What moves the filters of all seeds."""
+
+    def advance(self, n_steps: int) -> None:
+        """Take steps.
+
+        Args:
+            n_steps: how many.
+        """
+        ...
+
+    def evaluated(self) -> Batch:
+        """What is recorded of them.
+
+        Returns:
+            The filters, which need not be those that are trained.
+        """
+        ...
+
+
+def train(
+    setting: Setting,
+    schedule: Schedule,
+    training: Training,
+    *,
+    backend: str,
+    progress: Callable[[int, str], object] | None = None,
+) -> Simulation:
+    """Take the steps of a training, and record it.
+
+    Args:
+        setting: what is trained.
+        schedule: seeds, steps and records.
+        training: before its first step.
+        backend: the space that carries the filters, for the record.
+        progress: called after each record with the steps done and a short note.
+
+    Returns:
+        Records and the end.
+    """
+    unseen = [draw_unseen(setting, seed, schedule.n_test, stream=ALONG_THE_WAY) for seed in schedule.seeds]
+    grid = record_steps(schedule.n_steps, schedule.n_records)
+    records: list[Record] = []
+    stopped = ""
+    done = 0
+    with np.errstate(all="ignore"):  # a divergence is an outcome
+        for step in grid.tolist():
+            if step > done:
+                training.advance(step - done)
+            done = step
+            records.append(observe(training.evaluated(), unseen))
+            if progress is not None:
+                progress(step, f"signal margin {records[-1].signal_margin.mean():.2f}")
+            stopped = schedule.reason_to_stop(records, grid[: len(records)])
+            if stopped:
+                break
+        steps = grid[: len(records)]
+        margins = np.stack([record.clean_margin for record in records])
+        outcomes = outcomes_of(setting, schedule.seeds, steps, margins, stopped=stopped)
+    end = training.evaluated()
+    return Simulation(
+        steps,
+        columns(records),
+        outcomes,
+        setting=setting,
+        seeds=tuple(schedule.seeds),
+        n_test=schedule.n_test,
+        backend=backend,
+        batch=end,
+        covariance=end.covariance(),
+    )
 
 
 def unseen_errors(run: Simulation, n_test: int = 20_000) -> dict[str, Array]:

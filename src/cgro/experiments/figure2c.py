@@ -1,8 +1,8 @@
 """Figure 2(c): feature learning of the two-layer network. Signal rises and stalls, noise rises late (Theorem 5.9)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from cgro.experiments.table2 import dynamics
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.markdown import cell
-from cgro.results import DynamicsSummary, Measured, Metric
+from cgro.results import DynamicsSummary, Measured, Metric, read_value
 
 NAME = "figure2c"
 TITLE = "Figure 2(c): the feature-learning process"
@@ -35,7 +35,20 @@ STAGES: dict[Boundary, str] = {
     "memorization_start": "memorization from",
     "memorization_end": "memorization to",
 }
-Row = Mapping[str, object]
+
+
+class Record(msgspec.Struct):
+    """What is read of a recorded step; lists over seeds.
+
+    Attributes:
+        step: of gradient descent.
+        signal_margin: alpha^q U.
+        noise_learned_min: the least V_i of the training examples.
+    """
+
+    step: int
+    signal_margin: list[float]
+    noise_learned_min: list[float]
 
 
 class Paper(Part, frozen=True, kw_only=True):
@@ -147,11 +160,11 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
 def _learning(workspace: Workspace, job: Job) -> Learning:
     run = workspace.read(job)
     result = run.read(DynamicsSummary)
-    rows = run.rows()
+    records = read_value(run.rows(), str(run.path / "metrics.jsonl"), list[Record])
     assert result.stages is not None, "a run of one setting with enough records"
     assert isinstance(result.noise_learned, Metric)
     stages = Boundaries(**{name: list(boundary.per_seed) for name, boundary in result.stages.items()})
-    first, second = _growth(rows, stages)
+    first, second = _growth(records, stages)
     return Learning(
         stages=stages,
         n_seeds=result.n_seeds,
@@ -159,14 +172,14 @@ def _learning(workspace: Workspace, job: Job) -> Learning:
         rate_second=second,
         noise_end=per_seed(result.noise_learned),
         theory={name: Prediction(**msgspec.structs.asdict(found)) for name, found in result.theory.items()},
-        noise_least=cast(list[float], rows[-1]["noise_learned_min"]),
+        noise_least=records[-1].noise_learned_min,
     )
 
 
-def _growth(rows: Sequence[Row], stages: Boundaries) -> tuple[list[float], list[float]]:
+def _growth(records: Sequence[Record], stages: Boundaries) -> tuple[list[float], list[float]]:
     """Growth of the signal margin per step in stage I, and in stage II (to the end of training if none ends it)."""
-    steps = np.array([row["step"] for row in rows], float)
-    margins = np.array([row["signal_margin"] for row in rows], float)
+    steps = np.array([record.step for record in records], float)
+    margins = np.array([record.signal_margin for record in records])
     first, second = [], []
     for seed, end in enumerate(stages.signal_growth_end):
         if end is None:

@@ -446,11 +446,5 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         folder: where the figure goes.
         workspace: not needed.
     """
-    shown = {}
-    for name, probes in findings.data.items():
-        shown[shown_data(name, findings.scale)] = {"quarters": _shares(probes)}
+    shown = {shown_data(name, findings.scale): probes.quarters for name, probes in findings.data.items()}
     over_seeds(folder / "quarters", shown)
-
-
-def _shares(probes: Probes) -> dict[str, list[list[float]]]:
-    return msgspec.structs.asdict(probes.quarters)

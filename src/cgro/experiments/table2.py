@@ -81,10 +81,36 @@ class Learned(Part, frozen=True, kw_only=True):
         return [self.clean_train, self.clean_test, self.robust_train, self.robust_test]
 
 
-class Findings(findings.Findings, frozen=True, kw_only=True):
-    """Preset -> what was learned."""
+class Presets(Part, frozen=True, kw_only=True):
+    """What was learned under each preset of `cgro dynamics`.
 
-    presets: dict[Preset, Learned]
+    Attributes:
+        table2: settings that were fitted to the paper's test accuracies.
+        theorem: the scales of Theorem 5.9.
+        control: the theorem's, trained without an attack.
+    """
+
+    table2: Learned
+    theorem: Learned
+    control: Learned
+
+    @property
+    def named(self) -> list[tuple[str, Learned]]:
+        """Each with the name that a reader sees, in the order of the table."""
+        found = []
+        for preset in PRESETS:
+            learned: Learned = getattr(self, preset)
+            name: str = preset
+            if learned.calibrated:
+                name = f"{preset} (calibrated)"
+            found.append((name, learned))
+        return found
+
+
+class Findings(findings.Findings, frozen=True, kw_only=True):
+    """What was learned, by preset."""
+
+    presets: Presets
 
 
 def dynamics(scale: Scale, preset: Preset) -> Job:
@@ -128,7 +154,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     presets = {}
     for preset in PRESETS:
         presets[preset] = _learned(workspace.read(dynamics(scale, preset)).read(DynamicsSummary))
-    return Findings(scale=scale, presets=presets)
+    return Findings(scale=scale, presets=Presets(**presets))
 
 
 def _learned(result: DynamicsSummary) -> Learned:
@@ -163,9 +189,9 @@ def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
     Returns:
         Seven claims.
     """
-    fitted = findings.presets["table2"]
-    theorem = findings.presets["theorem"]
-    control = findings.presets["control"]
+    fitted = findings.presets.table2
+    theorem = findings.presets.theorem
+    control = findings.presets.control
     return [
         _reached("clean_train", "clean training", paper.clean_train, fitted.clean_train),
         _fitted("clean_test", "clean test", paper.clean_test, fitted.clean_test),
@@ -230,27 +256,21 @@ def tables(findings: Findings) -> list[Table]:
     Returns:
         One table.
     """
-    n_seeds = len(findings.presets["theorem"].robust_test)
+    n_seeds = len(findings.presets.theorem.robust_test)
     caption = f"Mean (sd) over {n_seeds} seeds; the attack along w* is exact, 20,000 unseen examples a seed."
     columns = ["setting", "radius, weight", *(f"{name} %" for name in ROWS), "alpha^q U", "mean V_i"]
     table = Table("table2", caption, columns)
     table.add("paper", "not published", *(f"{accuracy:.1f}" for accuracy in _printed()), "", "")
-    for preset, learned in findings.presets.items():
+    for name, learned in findings.presets.named:
         setting = f"radius {learned.radius_ratio:.3f} x signal, lambda {learned.robust_weight:.3g}"
         cells = [cell(accuracies) for accuracies in learned.accuracies]
-        table.add(_named(preset, learned), setting, *cells, cell(learned.signal_margin), cell(learned.noise_learned))
+        table.add(name, setting, *cells, cell(learned.signal_margin), cell(learned.noise_learned))
     return [table]
 
 
 def _printed() -> list[float]:
     """The paper's accuracies in the order of `ROWS`."""
     return [PAPER.clean_train, PAPER.clean_test, PAPER.robust_train, PAPER.robust_test]
-
-
-def _named(preset: Preset, learned: Learned) -> str:
-    if learned.calibrated:
-        return f"{preset} (calibrated)"
-    return preset
 
 
 def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
@@ -262,6 +282,6 @@ def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:
         workspace: not needed.
     """
     groups = {"paper": dict(zip(ROWS, [[accuracy] for accuracy in _printed()], strict=True))}
-    for preset, learned in findings.presets.items():
-        groups[_named(preset, learned)] = dict(zip(ROWS, learned.accuracies, strict=True))
+    for name, learned in findings.presets.named:
+        groups[name] = dict(zip(ROWS, learned.accuracies, strict=True))
     accuracy_bars(folder / "table2", groups, ROWS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from cgro.report.style import COMPARED, MARKERS, figure, plain_text
+from cgro.report.style import figure, look_of, plain_text
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ def alpha_law_figure(path: Path, growths: Sequence[Growth]) -> None:
                 logs = np.log(growth.margins)
                 line = np.exp(logs.mean() + growth.slope * (np.log(x) - np.log(x).mean()))
                 label = f"q = {growth.power:g}, predicted slope {growth.slope:.3f}"
-                color = COMPARED[k % len(COMPARED)]
+                color, marker, _ = look_of(k)
                 axes.plot(x, line, color=color, linewidth=1.2, label=label)
-                marker = MARKERS[k % len(MARKERS)]
                 axes.plot(x, np.exp(logs.mean(1)), color=color, marker=marker, linestyle="none", markersize=5)
             axes.set(xscale="log", yscale="log", xlabel="signal strength alpha", title=plain_text(start))
             for axis in (axes.xaxis, axes.yaxis):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from cgro import __version__
 from cgro.report.markdown import line_of
 from cgro.report.page import csp_hash
-from cgro.report.style import COMPARED, GREY, MARKERS, counted, figure, name_mark, plain_text
+from cgro.report.style import MARK, PAPER, counted, figure, look_of, name_mark, plain_text
 from cgro.report.values import drawable
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
 from cgro.runs import write_atomic
@@ -333,7 +333,7 @@ def draw(path: Path, remedies: Mapping[str, RemedyRecord]) -> None:
                     handles, labels = [*handles, line], [*labels, label]
             drawing.legend(handles, labels, loc="outside lower center", ncols=min(5, len(handles)), fontsize=9)
         else:
-            left.text(0.5, 0.5, "nothing measured yet", transform=left.transAxes, ha="center", color=GREY)
+            left.text(0.5, 0.5, "nothing measured yet", transform=left.transAxes, ha="center", color=MARK)
 
 
 def _points_of(record: RemedyRecord, x: str) -> np.ndarray:
@@ -352,16 +352,15 @@ def _clouds(axes: Axes, remedies: Mapping[str, RemedyRecord], x: str) -> None:
         points = _points_of(record, x)
         if not len(points):
             continue
-        color = COMPARED[k % len(COMPARED)]
-        marker = MARKERS[k % len(MARKERS)]
+        color, marker, _ = look_of(k)
         mean = points.mean(0)
         if len(points) > 1:
             axes.plot(points[:, 0], points[:, 1], marker, color=color, markersize=4, alpha=0.45, markeredgewidth=0)
             several = True
-        axes.plot(*mean, marker, color=color, markersize=9, label=plain_text(name), markeredgecolor="white", zorder=3)
+        axes.plot(*mean, marker, color=color, markersize=9, label=plain_text(name), markeredgecolor=PAPER, zorder=3)
         name_mark(axes, plain_text(name, 24), tuple(mean), color)
     if several:
-        axes.plot([], [], "o", color=GREY, markersize=4, alpha=0.45, markeredgewidth=0, label="small: one seed")
+        axes.plot([], [], "o", color=MARK, markersize=4, alpha=0.45, markeredgewidth=0, label="small: one seed")
     axes.margins(0.18)
 
 
@@ -374,7 +373,7 @@ def _front(axes: Axes, remedies: Mapping[str, RemedyRecord]) -> None:
             means.append((float(mean[0]), float(mean[1])))
     front = pareto(means)
     if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, linestyle="-", zorder=1, label=FRONT)
+        axes.plot(*zip(*front, strict=True), color=MARK, linewidth=1, linestyle="-", zorder=1, label=FRONT)
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -402,5 +401,5 @@ def _diagonal(axes: Axes) -> None:
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     low, high = max(left, bottom), min(right, top)
     if low < high:
-        axes.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":", zorder=1, label=NO_GAP)
+        axes.plot([low, high], [low, high], color=MARK, linewidth=1, linestyle=":", zorder=1, label=NO_GAP)
     axes.set(xlim=(left, right), ylim=(bottom, top))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.report.curves import CURVES
-from cgro.report.style import MARK, figure, line_of, wrapped_text
+from cgro.report.style import INK, MARK, figure, line_of, wrapped_text
 from cgro.results import DiagnoseSummary
 from cgro.runs import Run
 
@@ -98,7 +98,7 @@ def diagnosis_figure(folder: Path) -> Path | None:
                 axes.plot(epochs, values, color=curve.color, label=curve.label, alpha=0.9, **line_of(curve.part))
         fit = 100 * _curve(rows, "valley")
         if not np.isnan(fit).all():
-            axes.plot(epochs, fit, color="black", linewidth=0.9, label="falls, then rises (fit)")
+            axes.plot(epochs, fit, color=INK, linewidth=0.9, label="falls, then rises (fit)")
         _mark_drops(axes, found.drops)
         if found.risen is not None and found.label == "robust_overfitting":
             _mark_onset(axes, found.risen.onset, found.risen.onset_interval)

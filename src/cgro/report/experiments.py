@@ -8,21 +8,22 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.report.style import (
-    BLUE,
+    CLEAN,
     COMPARED,
-    GREY,
-    PURPLE,
-    RED,
-    SKY,
+    GAP,
+    HATCHES,
+    MARK,
+    PAPER,
+    ROBUST,
     TEST,
     TRAIN,
     figure,
     plain_text,
+    width_ticks,
 )
 from cgro.results import Measured
 
-_HATCHES = ("", "//", "..", "xx", "\\\\")
-_COLORS = (GREY, *COMPARED, SKY)
+_COLORS = (MARK, *COMPARED)
 """Of groups: the paper in gray; the others mean nothing, the legend names each."""
 
 
@@ -59,10 +60,10 @@ def accuracy_bars(path: Path, groups: Mapping[str, Mapping[str, Sequence[float]]
                 wide * 0.92,
                 yerr=sd,
                 capsize=2,
-                color=_COLORS[k % 5],
+                color=_COLORS[k % len(_COLORS)],
                 label=plain_text(name),
-                hatch=_HATCHES[k % 5],
-                edgecolor="white",
+                hatch=HATCHES[k % len(HATCHES)],
+                edgecolor=PAPER,
                 error_kw={"elinewidth": 0.9},
             )
             tops = mean if sd is None else mean + sd
@@ -120,10 +121,7 @@ def width_curves(path: Path, ours: Mapping[int, Accuracies], paper: Printed, tit
         left.set(xlabel=plain_text(width), ylabel="accuracy (%)", ylim=(0, 103))
         right.set(xlabel=plain_text(width), ylabel="robust gap, train - test (points)")
         for axes in (left, right):
-            axes.set_xscale("log", base=2)
-            ticks = sorted({*ours, *paper})
-            axes.set_xticks(ticks, [f"{t}" for t in ticks], fontsize=8)
-            axes.minorticks_off()
+            width_ticks(axes, (*ours, *paper))
         handles, labels = left.get_legend_handles_labels()
         right.legend(fontsize=8)
         drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, handlelength=3.2)
@@ -133,9 +131,9 @@ def width_curves(path: Path, ours: Mapping[int, Accuracies], paper: Printed, tit
 
 def _accuracy_curves(axes: Axes, ours: Mapping[int, Accuracies], paper: Printed) -> None:
     curves = (
-        ("clean test", [own.clean_test for own in ours.values()], BLUE, TEST, "o"),
-        ("robust test", [own.robust_test for own in ours.values()], RED, TEST, "s"),
-        ("robust train", [own.robust_train for own in ours.values()], RED, TRAIN, "^"),
+        ("clean test", [own.clean_test for own in ours.values()], CLEAN, TEST, "o"),
+        ("robust test", [own.robust_test for own in ours.values()], ROBUST, TEST, "s"),
+        ("robust train", [own.robust_train for own in ours.values()], ROBUST, TRAIN, "^"),
     )
     for column, (name, values, color, style, marker) in enumerate(curves):
         mean, sd = _means_sds(values)
@@ -155,7 +153,7 @@ def _accuracy_curves(axes: Axes, ours: Mapping[int, Accuracies], paper: Printed)
             [row[column] for row in paper.values()],
             color=color,
             marker=marker,
-            markerfacecolor="white",
+            markerfacecolor=PAPER,
             linewidth=0.8,
             alpha=0.7,
             label=f"{name}, paper",
@@ -168,13 +166,13 @@ def _gap_curves(axes: Axes, ours: Mapping[int, Accuracies], paper: Printed) -> N
     for own in ours.values():
         gaps.append([train - test for train, test in zip(own.robust_train, own.robust_test, strict=True)])
     mean, sd = _means_sds(gaps)
-    axes.errorbar(list(ours), mean, sd, color=PURPLE, marker="D", markersize=5, capsize=2, label="ours")
+    axes.errorbar(list(ours), mean, sd, color=GAP, marker="D", markersize=5, capsize=2, label="ours")
     axes.plot(
         list(paper),
         [train - test for _, test, train in paper.values()],
-        color=PURPLE,
+        color=GAP,
         marker="D",
-        markerfacecolor="white",
+        markerfacecolor=PAPER,
         linewidth=0.8,
         alpha=0.8,
         linestyle=":",
@@ -249,10 +247,10 @@ def curves_over_epochs(path: Path, found: LearningCurves) -> Path:
     with figure(path, 7.6, 4.6) as drawing:
         axes = drawing.subplots()
         for name, errors, color, style, marker, shift in (
-            ("robust error, train", curves.robust_train, RED, TRAIN, "s", 0.0),
-            ("robust error, test", curves.robust_test, RED, TEST, "s", 0.0),
-            ("clean error, train", curves.clean_train, BLUE, TRAIN, "o", 0.15),
-            ("clean error, test", curves.clean_test, BLUE, TEST, "o", 0.15),
+            ("robust error, train", curves.robust_train, ROBUST, TRAIN, "s", 0.0),
+            ("robust error, test", curves.robust_test, ROBUST, TEST, "s", 0.0),
+            ("clean error, train", curves.clean_train, CLEAN, TRAIN, "o", 0.15),
+            ("clean error, test", curves.clean_test, CLEAN, TEST, "o", 0.15),
         ):
             epochs = np.array(found.epochs, float)
             values = np.array(errors)
@@ -262,7 +260,7 @@ def curves_over_epochs(path: Path, found: LearningCurves) -> Path:
                 axes.errorbar(epochs + shift, values.mean(0), sd, fmt="none", color=color, linewidth=0.9, capsize=1.5)
         for k, drop in enumerate(found.drops):
             label = None if k else "learning rate drops"
-            axes.axvline(drop + 0.5, color=GREY, linewidth=1, linestyle="-.", label=label)
+            axes.axvline(drop + 0.5, color=MARK, linewidth=1, linestyle="-.", label=label)
         axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, None))
         n = len(curves.robust_test)
         axes.set_title(f"{plain_text(found.note or found.data)}: adversarial training, {n} seeds")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.reading import read_json
-from cgro.report.style import COMPARED, FLATNESS, MARK, MARKERS, counted, figure, line_of, plain_text
+from cgro.report.style import COMPARED, FLATNESS, MARK, MARKERS, PAPER, counted, figure, line_of, plain_text
 from cgro.report.values import damaged, drawable
 from cgro.results import FlatnessCheckpoint, FlatnessPart, FlatnessRecord, Metric, read_value
 
@@ -82,7 +82,7 @@ def _look(part: str) -> _Look:
         "label": PART_LABELS.get(part, plain_text(part)),
         "marker": "o",
         "markersize": 4,
-        "markerfacecolor": FLATNESS if part == "test" else "white",
+        "markerfacecolor": FLATNESS if part == "test" else PAPER,
         **line_of(part),
     }
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from cgro.report.style import BLUE, GREEN, MARK, ORANGE, PURPLE, figure
+from cgro.report.style import COMPARED, MARK, MEMORY, SIGNAL, figure
 
 NAMES = {
-    "robust": ("robust: the signal suffices", GREEN, "o"),
-    "cgro": ("CGRO: fits, does not generalize under attack", ORANGE, "s"),
-    "unfitted": ("does not fit under attack", BLUE, "v"),
-    "clean_overfitting": ("clean overfitting", PURPLE, "^"),
+    "robust": ("robust: the signal suffices", SIGNAL, "o"),
+    "cgro": ("CGRO: fits, does not generalize under attack", MEMORY, "s"),
+    "unfitted": ("does not fit under attack", COMPARED[1], "v"),
+    "clean_overfitting": ("clean overfitting", COMPARED[2], "^"),
     "between": ("none of these", MARK, "x"),
 }
-"""Phase -> its words, color and marker."""
+"""Phase -> its words, color and marker: in the colors of signal and memory what they alone explain."""
 
 
 @dataclass(frozen=True)

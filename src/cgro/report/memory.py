@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -115,12 +116,31 @@ def _draw_quarters_of_one(axes: Axes, quarters: Sequence[QuarterRecord]) -> None
     _draw_quarters(axes, robust, Shares(memory, np.array([memory - low, high - memory])))
 
 
-def over_seeds(path: Path, data: Mapping[str, Mapping[str, Mapping[str, Sequence[Sequence[float]]]]]) -> Path:
+class QuartersOverSeeds(Protocol):
+    """Shares as fractions, (seeds, 4)."""
+
+    @property
+    def train(self) -> Sequence[Sequence[float]]:
+        """Of training images that are robust."""
+        ...
+
+    @property
+    def test(self) -> Sequence[Sequence[float]]:
+        """Of test images."""
+        ...
+
+    @property
+    def memory(self) -> Sequence[Sequence[float]]:
+        """The difference."""
+        ...
+
+
+def over_seeds(path: Path, data: Mapping[str, QuartersOverSeeds]) -> Path:
     """Draw the quarters of several seeds, one panel per data set; bars are one standard deviation.
 
     Args:
         path: of the figure; its suffix is replaced.
-        data: name -> {"quarters": {"train", "test", "memory"} -> (seeds, 4) shares}.
+        data: name -> quarters.
 
     Returns:
         The SVG; a PNG lies beside it.
@@ -128,9 +148,8 @@ def over_seeds(path: Path, data: Mapping[str, Mapping[str, Mapping[str, Sequence
     with figure(path, width=1.0 + 4.0 * len(data), height=3.8) as drawing:
         panels = drawing.subplots(1, len(data), squeeze=False)[0]
         for axes, (name, found) in zip(panels, data.items(), strict=True):
-            quarters = {part: Shares.over_seeds(values) for part, values in found["quarters"].items()}
-            memory = quarters.pop("memory")
-            _draw_quarters(axes, quarters, memory)
+            robust = {"train": Shares.over_seeds(found.train), "test": Shares.over_seeds(found.test)}
+            _draw_quarters(axes, robust, Shares.over_seeds(found.memory))
             axes.set_title(plain_text(name))
     return path.with_suffix(".svg")
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.report.style import COMPARED, DOTTED, MARKERS, TEST, TRAIN, LineStyle, figure, plain_text
+from cgro.report.style import DOTTED, TEST, TRAIN, LineStyle, Look, figure, look_of, plain_text, width_ticks
+from cgro.results import Measured
 
 
 class Evaluated(Protocol):
@@ -59,7 +59,7 @@ def optimizer_curves(path: Path, starts: Mapping[str, Mapping[int, Trained]], ti
         ticks: set[int] = set()
         for k, (name, widths) in enumerate(starts.items()):
             ticks |= widths.keys()
-            look = (COMPARED[k % len(COMPARED)], MARKERS[k % len(MARKERS)])
+            look = look_of(k)
             of_width = list(widths.values())
             sizes = list(widths)
             shown = plain_text(name)
@@ -68,9 +68,7 @@ def optimizer_curves(path: Path, starts: Mapping[str, Mapping[int, Trained]], ti
             _curve(left, sizes, [own.beside.ensemble for own in of_width], look, DOTTED, f"{shown}: test, ensemble")
             _curve(right, sizes, [own.gaps for own in of_width], look, TEST, shown)
         for axes in (left, right):
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(sorted(ticks), [f"{tick}" for tick in sorted(ticks)], fontsize=8)
-            axes.minorticks_off()
+            width_ticks(axes, ticks)
             axes.set(xlabel="width of LeNet")
             axes.legend(fontsize=8)
         left.set(ylabel="robust accuracy (%)", ylim=(0, 103))
@@ -84,11 +82,12 @@ def _curve(
     axes: Axes,
     sizes: Sequence[int],
     values: Sequence[Sequence[float]],
-    look: tuple[str, str],
+    look: Look,
     style: LineStyle,
     label: str,
 ) -> None:
-    color, marker = look
-    mean = [float(np.mean(seeds)) for seeds in values]
-    sd = [float(np.std(seeds, ddof=1)) if len(seeds) > 1 else 0.0 for seeds in values]
-    axes.errorbar(sizes, mean, sd, color=color, marker=marker, markersize=4, capsize=2, label=label, **style)
+    """Draw means, and bars of one standard deviation over seeds."""
+    found = [Measured.of(seeds) for seeds in values]
+    mean = [one.mean for one in found]
+    sd = [one.sd if one.n > 1 else 0.0 for one in found]
+    axes.errorbar(sizes, mean, sd, color=look.color, marker=look.marker, markersize=4, capsize=2, label=label, **style)

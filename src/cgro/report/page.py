@@ -25,15 +25,12 @@ from cgro.report.diagnosis import explanation, words_of
 from cgro.report.facts import missing
 from cgro.report.pictures import Pictures
 from cgro.report.side_by_side import ERRORS, Difference, robust_curves
-from cgro.report.style import COMPARED, FLATNESS, GAP, GREY, ROBUST
+from cgro.report.style import COMPARED, FLATNESS, GAP, INK, MARK, ROBUST, TEXT_MARK
 from cgro.report.values import drawable
 from cgro.results import CheckRecord, DiagnosisRecord, EpochRecord
 
 LONGEST_TEXT = 10_000
 """Characters of one text that the page shows. A choice; descriptions of ensembles have some hundreds."""
-DROP_COLOR = "#595959"
-ONSET_COLOR = "#595959"
-FIT_COLOR = "#000000"
 WITHOUT_LINT = (
     "data",
     "separation",
@@ -309,7 +306,7 @@ def _curve_charts(card: Card) -> tuple[Chart | None, Chart | None]:
     if card.valley.epochs:
         fitted = dict(zip(card.valley.epochs, card.valley.values, strict=True))
         values = _percent([fitted.get(epoch) for epoch in epochs])
-        lines.append(Line("falls, then rises (fit)", FIT_COLOR, "fit", values, width=1.2))
+        lines.append(Line("falls, then rises (fit)", INK, "fit", values, width=1.2))
     gap = 100 * (drawable(card.curve(ROBUST_TEST.key)) - drawable(card.curve(ROBUST_TRAIN.key)))
     gap_line = Line("robust test minus robust training error", GAP, "test", gap.tolist())
     return (
@@ -322,14 +319,14 @@ def _marks(diagnosis: DiagnosisRecord | None) -> list[Mark]:
     """The drops of the learning rate, the best epoch, and the onset of robust overfitting with its interval."""
     if diagnosis is None:
         return []
-    marks = [Mark(drop, "lr drop", "drop", DROP_COLOR) for drop in diagnosis.drops]
+    marks = [Mark(drop, "lr drop", "drop", TEXT_MARK) for drop in diagnosis.drops]
     if diagnosis.selection is not None and diagnosis.selection.on_test.epoch is not None:
         best = diagnosis.selection.on_test.epoch
-        marks.append(Mark(best, f"best epoch {best:g}", "best", GREY))
+        marks.append(Mark(best, f"best epoch {best:g}", "best", MARK))
     if diagnosis.risen and diagnosis.label == "robust_overfitting":
         onset = diagnosis.risen.onset
         low, high = diagnosis.risen.onset_interval
-        marks.append(Mark(onset, f"onset {onset:g} [{low:g}, {high:g}]", "onset", ONSET_COLOR, (low, high)))
+        marks.append(Mark(onset, f"onset {onset:g} [{low:g}, {high:g}]", "onset", TEXT_MARK, (low, high)))
     return marks
 
 
@@ -360,7 +357,7 @@ def _flatness_charts(card: Card) -> list[Chart | None]:
         ("Flatness: largest gradient in the ball", "dual norm (nats / input unit), lower bound", found.gradient),
         ("Flatness: largest rise of the loss in the ball", "nats, lower bound", found.rise),
     )
-    marks = [Mark(found.training_radius, "training radius", "radius", DROP_COLOR)]
+    marks = [Mark(found.training_radius, "training radius", "radius", TEXT_MARK)]
     charts = []
     for title, unit, by_part in measures:
         lines = [Line(one_line(part, LONGEST_TEXT), FLATNESS, part, values) for part, values in by_part.items()]

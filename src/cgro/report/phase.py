@@ -11,7 +11,20 @@ from matplotlib.patches import Rectangle
 from msgspec import UNSET
 
 from cgro._check import bad
-from cgro.report.style import CLEAN, MARK, ROBUST, TEST, TRAIN, counted, draw_band, figure, plain_text
+from cgro.report.style import (
+    CLEAN,
+    ERROR_SCALE,
+    INK,
+    MARK,
+    PAPER,
+    ROBUST,
+    TEST,
+    TRAIN,
+    counted,
+    draw_band,
+    figure,
+    plain_text,
+)
 from cgro.report.values import Number, damaged
 from cgro.results import DynamicsSummary, read_value
 from cgro.results.records import Real
@@ -122,8 +135,8 @@ def _draw_plane(path: Path, sweep: _Sweep) -> None:
             accuracy[k] = 100 * (1 - np.mean(np.array(cell.robust_test, float)))
     with figure(path, 6.8, 5.0) as drawing:
         axes = drawing.add_subplot()
-        axes.patch.set(facecolor="white", edgecolor=MARK, hatch=DIVERGED_HATCH)
-        image = axes.pcolormesh(x, y, accuracy.reshape(shape).T, cmap="cividis", vmin=0, vmax=100, shading="nearest")
+        axes.patch.set(facecolor=PAPER, edgecolor=MARK, hatch=DIVERGED_HATCH)
+        image = axes.pcolormesh(x, y, accuracy.reshape(shape).T, cmap=ERROR_SCALE, vmin=0, vmax=100, shading="nearest")
         drawing.colorbar(image, ax=axes, label="robust test accuracy (%)")
         for label, linestyle, distance in sweep.predicted():
             if distance is None:
@@ -131,12 +144,12 @@ def _draw_plane(path: Path, sweep: _Sweep) -> None:
             distance = np.nan_to_num(distance, neginf=-1e3).reshape(shape).T
             if distance.min() < 0 < distance.max():
                 # Black with a white edge: seen on both ends of the color map.
-                drawn = axes.contour(x, y, distance, levels=[0.0], colors=["black"], linestyles=[linestyle])
-                drawn.set(path_effects=[effects.withStroke(linewidth=3.5, foreground="white")])
-                axes.plot([], [], color="black", linestyle=linestyle, label=label)
+                drawn = axes.contour(x, y, distance, levels=[0.0], colors=[INK], linestyles=[linestyle])
+                drawn.set(path_effects=[effects.withStroke(linewidth=3.5, foreground=PAPER)])
+                axes.plot([], [], color=INK, linestyle=linestyle, label=label)
         if np.isnan(accuracy).any():
             axes.add_patch(
-                Rectangle((0, 0), 0, 0, facecolor="white", edgecolor=MARK, hatch=DIVERGED_HATCH, label="diverged")
+                Rectangle((0, 0), 0, 0, facecolor=PAPER, edgecolor=MARK, hatch=DIVERGED_HATCH, label="diverged")
             )
         if axes.get_legend_handles_labels()[0]:
             drawing.legend(loc="outside lower center", ncols=3)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from cgro.report.style import BLUE, COMPARED, MARK, MEMORY, ROBUST, figure, plain_text
+from cgro.report.style import COMPARED, INK, MARK, MEMORY, PAPER, ROBUST, draw_band, figure, plain_text, plain_ticks
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class _Look:
 
 
 IN_DIAGRAM: Mapping[str, _Look] = {
-    "plain-far": _Look("black", "-", "o"),
+    "plain-far": _Look(INK, "-", "o"),
     "boxes-1-0.5": _Look(COMPARED[2], "--", "s"),
     "fresh-0.5": _Look(COMPARED[2], "-.", "^"),
     "decay-4": _Look(COMPARED[1], "--", "D"),
@@ -106,14 +105,18 @@ def shifts_figure(path: Path, shifts: Sequence[Shift], rho: float) -> None:
 def _draw_diagram(axes: Axes, shifts: Sequence[Shift], rho: float) -> None:
     plain = shifts[0]
     at_rho = float(np.exp(np.interp(np.log(rho), np.log(plain.rhos), np.log(plain.halves))))
-    axes.fill_between(plain.rhos, plain.halves, 1.0, color=ROBUST, alpha=0.08, linewidth=0)
-    axes.text(0.0205, 1.2, "plain training: memorized", color=ROBUST, fontsize=9)
-    axes.text(0.045, 60.0, "plain training: robust", color=BLUE, fontsize=9)
+    axes.fill_between(plain.rhos, plain.halves, 1.0, color=MEMORY, alpha=0.1, linewidth=0)
+    axes.text(0.0205, 1.2, "plain training: memorized", color=MEMORY, fontsize=9)
+    axes.text(0.045, 60.0, "plain training: robust", color=MARK, fontsize=9)
     shown = [shift for shift in shifts if shift.name in IN_DIAGRAM]
     for k, shift in enumerate(shown):
         look = IN_DIAGRAM[shift.name]
         halves = np.array(shift.halves)
-        axes.plot(shift.rhos, halves, color=look.color, linestyle=look.linestyle, label=plain_text(shift.words))
+        predicted = axes.plot(
+            shift.rhos, halves, color=look.color, linestyle=look.linestyle, label=plain_text(shift.words)
+        )[0]
+        if len(shift.measured):
+            predicted.set(marker=look.marker, markersize=7, markevery=slice(0))  # in the legend alone
         if len(shift.measured):
             sizes = at_rho * np.array(shift.measured)
             spread = sizes.std(ddof=1) if len(sizes) > 1 else 0.0
@@ -124,7 +127,7 @@ def _draw_diagram(axes: Axes, shifts: Sequence[Shift], rho: float) -> None:
     axes.set(xscale="log", yscale="log", xlim=(plain.rhos[0], plain.rhos[-1]), ylim=(1.0, 200.0))
     axes.set(xlabel="rho = 1 - radius / signal", ylabel="training examples N")
     axes.set_xticks([0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
-    _plain_ticks(axes)
+    plain_ticks(axes.xaxis, axes.yaxis)
     axes.set_title(f"memorized below the line; points: measured at rho = {rho:g}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8)
 
@@ -144,22 +147,19 @@ def _draw_factors(axes: Axes, shifts: Sequence[Shift]) -> None:
             )
             axes.text(0.96, y, f"every N, runs to {plain_text(shift.always)}", ha="right", va="center", fontsize=8)
             continue
-        axes.plot(shift.predicted, y, marker="o", color=MARK, markerfacecolor="white", markersize=9, linestyle="none")
+        axes.plot(shift.predicted, y, marker="o", color=MARK, markerfacecolor=PAPER, markersize=9, linestyle="none")
         if len(shift.measured):
             values = np.array(shift.measured)
             spread = values.std(ddof=1) if len(values) > 1 else 0.0
             axes.errorbar(values.mean(), y, xerr=spread, color=MEMORY, marker="o", markersize=4.5, capsize=3)
-    axes.axvline(1.0, color="black", linewidth=1.0)
-    axes.plot(
-        [], [], marker="o", color=MARK, markerfacecolor="white", markersize=9, linestyle="none", label="predicted"
-    )
+    axes.axvline(1.0, color=INK, linewidth=1.0)
+    axes.plot([], [], marker="o", color=MARK, markerfacecolor=PAPER, markersize=9, linestyle="none", label="predicted")
     axes.errorbar([], [], xerr=[], color=MEMORY, marker="o", markersize=4.5, capsize=3, label="measured, sd over seeds")
     axes.set_yticks(range(len(shifts)), [plain_text(shift.words) for shift in reversed(shifts)], fontsize=9)
     axes.set(xscale="log", xlim=(0.1, edge), ylim=(-0.7, len(shifts) - 0.3))
     axes.set_xlabel("N that is memorized by half, relative to plain training")
     axes.set_xticks([0.1, 0.2, 0.5, 1.0, 2.0, 4.0])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(axes.xaxis)
     axes.grid(axis="y", visible=False)
     axes.set_title("left of 1: fewer examples are memorized")
     # As the other panel's, below the axes: in them it would lie over the first rows.
@@ -177,47 +177,47 @@ def courses_figure(
         predicted: steps and robust test errors under fresh noise, in percent.
         stops: by N.
     """
-    looks = {"fixed": ("-", "noise of the training set"), "fresh": ("-.", "fresh noise at every step")}
     with figure(path, width=11.5, height=4.2) as drawing:
         left, right = drawing.subplots(1, 2)
-        for curve in curves:
-            linestyle, label = looks.get(curve.name, (":", plain_text(curve.name)))
-            errors = 100 * np.array(curve.errors)
-            left.plot(curve.steps, errors.mean(1), color=ROBUST, linestyle=linestyle, label=label)
-            left.fill_between(curve.steps, errors.min(1), errors.max(1), color=ROBUST, alpha=0.18, linewidth=0)
-        left.plot(*predicted, color="black", linestyle="--", linewidth=1.2, label="predicted, fresh noise")
-        left.set(xscale="log", xlabel="step of gradient descent", ylabel="robust test error (%)", ylim=(-2, 60))
-        left.set_xlim(left=30)
-        left.set_title("N = 30: fresh noise is infinite data")
-        left.legend(loc="lower left", fontsize=8)
-        sizes = [stop.n for stop in stops]
-        for name, label, marker in (("last", "last step", "o"), ("best", "best step", "s")):
-            errors = 100 * np.array([getattr(stop, name) for stop in stops])
-            spread = errors.std(axis=1, ddof=1) if errors.shape[1] > 1 else np.zeros(len(errors))
-            filled = ROBUST if name == "last" else "white"
-            right.errorbar(
-                sizes,
-                errors.mean(1),
-                spread,
-                color=ROBUST,
-                marker=marker,
-                markerfacecolor=filled,
-                linestyle="none",
-                capsize=3,
-                label=label,
-            )
-        right.plot(
-            sizes, [100 * stop.predicted for stop in stops], color="black", linestyle="--", label="best step, predicted"
+        _draw_courses(left, curves, predicted)
+        _draw_stops(right, stops)
+
+
+def _draw_courses(axes: Axes, curves: Sequence[Curve], predicted: tuple[Sequence[int], Sequence[float]]) -> None:
+    looks = {"fixed": ("-", "noise of the training set"), "fresh": ("-.", "fresh noise at every step")}
+    for curve in curves:
+        linestyle, label = looks.get(curve.name, (":", plain_text(curve.name)))
+        errors = 100 * np.array(curve.errors)
+        draw_band(axes, np.array(curve.steps), errors, color=ROBUST, label=label, linestyle=linestyle)
+    axes.plot(*predicted, color=INK, linestyle="--", linewidth=1.2, label="predicted, fresh noise")
+    axes.set(xscale="log", xlabel="step of gradient descent", ylabel="robust test error (%)", ylim=(-2, 60))
+    axes.set_xlim(left=30)
+    axes.set_title("N = 30: fresh noise is infinite data")
+    axes.legend(loc="lower left", fontsize=8)
+
+
+def _draw_stops(axes: Axes, stops: Sequence[Stop]) -> None:
+    sizes = [stop.n for stop in stops]
+    for label, ends, marker, filled in (
+        ("last step", [stop.last for stop in stops], "o", ROBUST),
+        ("best step", [stop.best for stop in stops], "s", PAPER),
+    ):
+        errors = 100 * np.array(ends)
+        spread = errors.std(axis=1, ddof=1) if errors.shape[1] > 1 else np.zeros(len(errors))
+        axes.errorbar(
+            sizes,
+            errors.mean(1),
+            spread,
+            color=ROBUST,
+            marker=marker,
+            markerfacecolor=filled,
+            linestyle="none",
+            capsize=3,
+            label=label,
         )
-        right.set(xscale="log", xlabel="training examples N", ylabel="robust test error (%)", ylim=(-2, 60))
-        right.set_xticks(sizes)
-        _plain_ticks(right)
-        right.set_title("what an early stop buys")
-        right.legend(loc="lower left", fontsize=8)
-
-
-def _plain_ticks(axes: Axes) -> None:
-    """Numbers at the ticks of logarithmic axes as people write them, and none between."""
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
+    axes.plot(sizes, [100 * stop.predicted for stop in stops], color=INK, linestyle="--", label="best step, predicted")
+    axes.set(xscale="log", xlabel="training examples N", ylabel="robust test error (%)", ylim=(-2, 60))
+    axes.set_xticks(sizes)
+    plain_ticks(axes.xaxis, axes.yaxis)
+    axes.set_title("what an early stop buys")
+    axes.legend(loc="lower left", fontsize=8)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
@@ -16,7 +15,20 @@ from matplotlib.patches import Circle, Patch
 
 from cgro._check import bad, number
 from cgro.reading import attempt
-from cgro.report.style import CLEAN, COMPARED, MARK, MEMORY, ROBUST, figure, norm_text, plain_text
+from cgro.report.style import (
+    CLEAN,
+    COMPARED,
+    HATCHES,
+    INK,
+    MARK,
+    MEMORY,
+    PAPER,
+    ROBUST,
+    figure,
+    look_of,
+    norm_text,
+    plain_text,
+)
 from cgro.report.values import Number, read_arrays
 from cgro.results import FloorRow, LowerBoundSummary, read_value
 from cgro.runs import Run
@@ -24,8 +36,8 @@ from cgro.runs import Run
 LOG10_OF_2 = math.log10(2)
 REGIONS = ListedColormap([COMPARED[1], COMPARED[2]])
 """Of two classes."""
-CLASSES = colormaps["tab10"]
-"""Of more classes."""
+MOST_REGIONS = len(COMPARED) * len(HATCHES)
+"""Classes whose regions differ in color or hatch; more share them, and the legend names these."""
 REGION_ALPHA = 0.45
 
 
@@ -139,15 +151,21 @@ def _legend(plane: Plane) -> list[Artist]:
         for label, color in ((-1, REGIONS(0)), (1, REGIONS(1))):
             entries.append(Patch(facecolor=color, alpha=REGION_ALPHA, label=f"answer {label:+d}"))
     else:
-        shown = np.unique(np.concatenate([part.ravel() for part in (plane.clean, plane.hard, plane.network)]))
-        for answer in shown[: CLASSES.N]:
-            color = CLASSES(int(answer) % CLASSES.N)
-            entries.append(Patch(facecolor=color, alpha=REGION_ALPHA, label=f"answer {int(answer)}"))
-    entries.append(Line2D([], [], color="black", linewidth=0.9, label="edge of a ball"))
-    image = Line2D([], [], marker="o", color="white", markeredgecolor="black", linestyle="none")
+        for k, answer in enumerate(_answers(plane)[:MOST_REGIONS]):
+            look = look_of(k)
+            entries.append(
+                Patch(facecolor=look.color, hatch=look.hatch, alpha=REGION_ALPHA, label=f"answer {int(answer)}")
+            )
+    entries.append(Line2D([], [], color=INK, linewidth=0.9, label="edge of a ball"))
+    image = Line2D([], [], marker="o", color=PAPER, markeredgecolor=INK, linestyle="none")
     image.set_label("training image and its label")
     entries.append(image)
     return entries
+
+
+def _answers(plane: Plane) -> np.ndarray:
+    """(A,) classes that any of the three functions answers, the smallest first."""
+    return np.unique(np.concatenate([part.ravel() for part in (plane.clean, plane.hard, plane.network)]))
 
 
 def _draw_answers(axes: Axes, plane: Plane, answers: np.ndarray, title: str, radius: float | None) -> None:
@@ -156,23 +174,25 @@ def _draw_answers(axes: Axes, plane: Plane, answers: np.ndarray, title: str, rad
         axes.contourf(plane.s, plane.t, np.sign(answers), levels=[-2, 0, 2], cmap=REGIONS, alpha=REGION_ALPHA)
         axes.contour(plane.s, plane.t, answers, levels=[0], colors=MARK, linewidths=0.8)
     else:
-        extent = (plane.s[0], plane.s[-1], plane.t[0], plane.t[-1])
-        axes.imshow(
-            answers, origin="lower", extent=extent, cmap=CLASSES, vmin=-0.5, vmax=CLASSES.N - 0.5, alpha=REGION_ALPHA
-        )
+        for k, answer in enumerate(_answers(plane)):
+            look = look_of(k)
+            region = (answers == answer).astype(float)
+            if region.any():
+                fill = {"colors": [look.color], "hatches": [look.hatch], "alpha": REGION_ALPHA}
+                axes.contourf(plane.s, plane.t, region, levels=[0.5, 1.5], **fill)
     if radius is None:
-        axes.contour(plane.s, plane.t, plane.ball.astype(float), levels=[0.5], colors="black", linewidths=0.9)
+        axes.contour(plane.s, plane.t, plane.ball.astype(float), levels=[0.5], colors=INK, linewidths=0.9)
     for corner, label in zip(plane.corners, plane.labels, strict=True):
         if radius is not None:
             axes.add_patch(Circle((float(corner[0]), float(corner[1])), radius, fill=False, linewidth=0.9))
-        axes.plot(*corner, marker="o", color="white", markeredgecolor="black", markersize=5)
+        axes.plot(*corner, marker="o", color=PAPER, markeredgecolor=INK, markersize=5)
         axes.annotate(
             f"{label:+d}" if plane.binary else str(label),
             corner,
             xytext=(9, 9),
             textcoords="offset points",
             fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 1},
         )
     axes.set(title=title, xlabel="first direction (input units)", aspect="equal")
     axes.grid(visible=False)
@@ -283,11 +303,11 @@ def parameter_law(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
             real = np.array([one.data == "mnist5k" for one in counts], bool)
             look = {"color": color, "markersize": 5, "alpha": 0.8, "linestyle": "none"}
             axes.loglog(sizes[random], measured[random], marker="o", **look)
-            axes.loglog(sizes[real], measured[real], marker="s", markerfacecolor="white", **look)
+            axes.loglog(sizes[real], measured[real], marker="s", markerfacecolor=PAPER, **look)
             label = f"{variant}: {formula}"
             axes.loglog(sizes, generic, color=color, linewidth=0.9, linestyle=linestyle, label=label)
         axes.plot([], [], "o", color=MARK, label="counted, random data")
-        axes.plot([], [], "s", color=MARK, markerfacecolor="white", label="counted, mnist5k")
+        axes.plot([], [], "s", color=MARK, markerfacecolor=PAPER, label="counted, mnist5k")
         axes.set(xlabel="training points N times dimension D", ylabel="non-zero parameters of the indicators")
         axes.set_title("Parameters that memorization takes")
         axes.legend(fontsize=8)

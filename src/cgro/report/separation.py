@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from cgro.reading import read_npz
-from cgro.report.style import BLUE, MARK, ROBUST, figure, norm_text, plain_text
+from cgro.report.style import COMPARED, MARK, ROBUST, figure, norm_text, plain_text
 from cgro.report.values import damaged
 from cgro.results import SeparationSummary
 from cgro.results.summaries import SeparationRow
@@ -63,7 +63,7 @@ def _distances(arrays: Mapping[str, np.ndarray], p: str, what: str) -> np.ndarra
 
 
 def _draw(axes: Axes, row: SeparationRow, values: np.ndarray) -> None:
-    axes.hist(values, bins=_bins(values), color=BLUE, alpha=0.6)
+    axes.hist(values, bins=_bins(values), color=COMPARED[1], alpha=0.6)
     axes.axvline(row.separation, color=MARK, linewidth=1.2, linestyle="-.", label=f"separation {row.separation:.4g}")
     axes.set(xlabel=f"distance ({norm_text(row.p)}, input units)", xlim=(0, None))
     axes.set_title(f"{norm_text(row.p)}: every radius below {row.max_radius:.4g}", fontsize=10)

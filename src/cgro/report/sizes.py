@@ -5,13 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
 
-from cgro.report.style import COMPARED, MARK, MARKERS, TEST, TRAIN, LineStyle, figure, plain_text
-
-BAND = 0.15
-"""Opacity of the range of seeds."""
+from cgro.report.style import MARK, TEST, TRAIN, draw_band, figure, look_of, plain_text, width_ticks
 
 
 class Size(Protocol):
@@ -53,15 +48,18 @@ def sizes_figure(path: Path, lines: Mapping[float, Sequence[Size]], *, closed: f
     with figure(path, 9.6, 4.2) as drawing:
         left, right = drawing.subplots(1, 2)
         for k, (radius, sizes) in enumerate(lines.items()):
-            look = (COMPARED[k % len(COMPARED)], MARKERS[k % len(MARKERS)])
-            n = [size.n for size in sizes]
-            _curve(left, n, [size.gaps for size in sizes], look, TEST, f"radius {radius:g}")
-            _curve(right, n, [size.robust_train for size in sizes], look, TRAIN, f"radius {radius:g}, training")
-            _curve(right, n, [size.robust_test for size in sizes], look, TEST, f"radius {radius:g}, test")
-            for axes in (left, right):
-                axes.set_xscale("log", base=2)
-                axes.set_xticks(n, [f"{number:,}" for number in n], fontsize=8)
-                axes.xaxis.set_minor_formatter(NullFormatter())
+            look = look_of(k)
+            n = np.array([size.n for size in sizes])
+            name = f"radius {radius:g}"
+            for axes, values, style, label in (
+                (left, [size.gaps for size in sizes], TEST, name),
+                (right, [size.robust_train for size in sizes], TRAIN, f"{name}, training"),
+                (right, [size.robust_test for size in sizes], TEST, f"{name}, test"),
+            ):
+                draw_band(axes, n, values, color=look.color, label=label, marker=look.marker, **style)
+        measured = [size.n for sizes in lines.values() for size in sizes]
+        width_ticks(left, measured)
+        width_ticks(right, measured)
         left.axhline(closed, color=MARK, linewidth=0.8, linestyle=":")
         left.set(xlabel="training images N", ylabel="robust gap, training - test (points)")
         left.set_ylim(bottom=0)
@@ -71,20 +69,3 @@ def sizes_figure(path: Path, lines: Mapping[float, Sequence[Size]], *, closed: f
         right.legend(fontsize=8)
         drawing.suptitle(plain_text(title), fontsize=11, fontweight="bold")
     return path.with_suffix(".svg")
-
-
-def _curve(
-    axes: Axes,
-    sizes: Sequence[int],
-    values: Sequence[Sequence[float]],
-    look: tuple[str, str],
-    style: LineStyle,
-    label: str,
-) -> None:
-    """Mean and range over seeds."""
-    color, marker = look
-    means = [float(np.mean(seeds)) for seeds in values]
-    axes.plot(sizes, means, color=color, marker=marker, markersize=4, label=label, **style)
-    axes.fill_between(
-        sizes, [min(seeds) for seeds in values], [max(seeds) for seeds in values], color=color, alpha=BAND, linewidth=0
-    )

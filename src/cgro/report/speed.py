@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from cgro.report.style import BLUE, GREY, MARK, figure, plain_text
+from cgro.report.style import COMPARED, MARK, figure, plain_text
 from cgro.report.values import drawable
 from cgro.results import BenchSummary, SpeedRow
 from cgro.runs import Run
@@ -45,4 +45,4 @@ def _bar(axes: Axes, place: int, row: SpeedRow) -> None:
     over = row.over_floor
     low, middle, high = drawable([over.low, over.median, over.high])
     error = np.clip([[middle - low], [high - middle]], 0.0, None)
-    axes.barh(place, middle, xerr=error, color=BLUE if row.ours else GREY, alpha=0.7, capsize=3)
+    axes.barh(place, middle, xerr=error, color=COMPARED[1] if row.ours else MARK, alpha=0.7, capsize=3)

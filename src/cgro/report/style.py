@@ -1,7 +1,8 @@
 """One look for every figure: one meaning per color, units on every axis, text that is safe.
 
 A color says what is measured, the style of a line on which part of the data: blue is clean, vermilion is robust (under
-attack), dashes are training, a solid line is test. The legend of one figure then reads in all others.
+attack), dashes are training, a solid line is test. The legend of one figure then reads in all others. So this module
+alone writes colors; others take one by its meaning, and the hues have no public name.
 
 Text from outside (names of data, classes, runs and attacks) is written by whoever made the data or the run. It passes
 `plain_text` before it enters a figure: nothing a name can hold ends a training at its figure. The rejected alternative
@@ -12,47 +13,101 @@ import contextlib
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 
 from cgro._check import one_line
 from cgro.runs import write_atomic
 
 # Okabe and Ito (2008), told apart with every common color blindness; line styles tell them apart in gray.
-BLUE = "#0072B2"
-ORANGE = "#E69F00"
-GREEN = "#009E73"
-RED = "#D55E00"
-PURPLE = "#CC79A7"
-SKY = "#56B4E9"
-GREY = "#666666"
+_BLUE = "#0072B2"
+_ORANGE = "#E69F00"
+_GREEN = "#009E73"
+_VERMILION = "#D55E00"
+_PURPLE = "#CC79A7"
+_SKY = "#56B4E9"
+_GRAY = "#666666"
 
-CLEAN = BLUE
-ROBUST = RED
-GAP = PURPLE
+CLEAN = _BLUE
+ROBUST = _VERMILION
+GAP = _PURPLE
 """Robust generalization gap: robust test error minus robust training error."""
-MEMORY = GREEN
+MEMORY = _GREEN
 """What is memorized: margins, noise and parameters that hold training examples only."""
-FLATNESS = ORANGE
-MARK = GREY
-"""Lines at an epoch, a step or a radius, and what is written beside them."""
-SIGNAL = SKY
-COMPARED = ("#000000", "#999933", "#882255")
+FLATNESS = _ORANGE
+SIGNAL = _SKY
+"""What generalizes on patch data: margins and filters along the signal."""
+MARK = _GRAY
+"""Lines at an epoch, a step or a radius, what is written beside them, and what others measured (the paper, peers)."""
+TEXT_MARK = "#595959"
+"""`MARK` where its line and its words are text of a page: 7 to 1 on white, as WCAG asks for at its level AAA."""
+INK = "#000000"
+"""Predictions and fits drawn over what was measured, and outlines."""
+PAPER = "#FFFFFF"
+COMPARED = (INK, "#999933", "#882255")
 """Several of one kind in one figure (attacks, seeds, variants): these colors mean nothing, the legend names each.
 
 The last two are from Tol's "muted" scheme, since of Okabe and Ito's colors no more are free. A choice.
 """
 MARKERS = ("o", "s", "^", "D")
 """As many that with `COMPARED`, both in turn, the first twelve look different."""
+HATCHES = ("", "////", "....", "\\\\\\\\")
+"""For areas what `MARKERS` are for lines."""
+
+LIGHTEST = 0.45
+"""Share of paper in the lightest of several shades: lighter ones are hardly seen. A choice."""
+DARKEST = 0.55
+"""Share of ink in the darkest: darker ones look black."""
+ERROR_SCALE = "cividis"
+"""Scale of matplotlib for a map of errors or accuracies; the same to readers who see no red or no green."""
+SIGNED_SCALE = "RdBu_r"
+"""Of what can be below and above 0, which is white."""
+PIXEL_SCALE = "gray"
+"""Of images."""
+
+
+class Look(NamedTuple):
+    """How one of several of a kind is drawn.
+
+    Attributes:
+        color: of `COMPARED`.
+        marker: of `MARKERS`, at its points.
+        hatch: of `HATCHES`, in its area.
+    """
+
+    color: str
+    marker: str
+    hatch: str
+
+
+def look_of(k: int) -> Look:
+    """How the k-th of several of a kind is drawn; the first twelve differ in two ways that need no legend's order.
+
+    Args:
+        k: place, from 0.
+
+    Returns:
+        Color, marker and hatch. The hatch changes where the colors are used up.
+
+    Example:
+        >>> look_of(0), look_of(4)
+        (Look(color='#000000', marker='o', hatch=''), Look(color='#999933', marker='s', hatch='////'))
+    """
+    n_colors = len(COMPARED)
+    return Look(COMPARED[k % n_colors], MARKERS[k % len(MARKERS)], HATCHES[k // n_colors % len(HATCHES)])
 
 
 class LineStyle(TypedDict):
@@ -142,6 +197,28 @@ def norm_text(p: object) -> str:
     return NORMS.get(str(p), plain_text(p))
 
 
+def shades(color: str, n: int) -> list[str]:
+    """One color from light to dark, for lines of one meaning that have an order.
+
+    Args:
+        color: of the palette.
+        n: how many.
+
+    Returns:
+        Of the color mixed with paper, itself in the middle, and mixed with ink; of one line the color itself.
+
+    Example:
+        >>> shades(MEMORY, 3)
+        ['#73c8b0', '#009e73', '#00472f']
+    """
+    found = []
+    for share in np.linspace(-1.0, 1.0, n) if n > 1 else [0.0]:
+        end, most = (PAPER, LIGHTEST) if share < 0 else (INK, DARKEST)
+        mixed = (1 - most * abs(share)) * np.array(to_rgb(color)) + most * abs(share) * np.array(to_rgb(end))
+        found.append(to_hex(tuple(mixed)))
+    return found
+
+
 @contextlib.contextmanager
 def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figure]:
     """A figure that is written as `path`.png and `path`.svg when the block ends. No global pyplot state.
@@ -217,6 +294,7 @@ def _look() -> contextlib.AbstractContextManager[None]:
     return matplotlib.rc_context(
         {
             "axes.grid": True,
+            "axes.prop_cycle": cycler(color=COMPARED),  # what is given no color gets one that means nothing
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlesize": 11,
@@ -237,22 +315,56 @@ def _look() -> contextlib.AbstractContextManager[None]:
 
 
 def draw_band(
-    axes: Axes, x: np.ndarray, values: np.ndarray, *, color: str, label: str, linestyle: str, marker: str = ""
+    axes: Axes,
+    x: np.ndarray,
+    values: Sequence[Sequence[float]] | np.ndarray,
+    *,
+    color: str,
+    label: str,
+    linestyle: str,
+    marker: str = "",
 ) -> None:
     """Draw the mean over seeds, and as a band the range from the smallest to the largest seed.
 
     Args:
         axes: where.
         x: (T,) what the values are drawn against.
-        values: (T, seeds), in the unit of the axis.
+        values: (T, seeds), in the unit of the axis; there may be more seeds at one place than at another.
         color: of both.
         label: of the line, for the legend.
         linestyle: of the line.
         marker: at each value; none if empty.
     """
-    axes.plot(x, values.mean(1), color=color, label=label, linestyle=linestyle, marker=marker, markersize=3)
-    if values.shape[1] > 1:
-        axes.fill_between(x, values.min(1), values.max(1), color=color, alpha=0.18, linewidth=0)
+    means = [np.mean(seeds) for seeds in values]
+    axes.plot(x, means, color=color, label=label, linestyle=linestyle, marker=marker, markersize=4)
+    if any(len(seeds) > 1 for seeds in values):
+        lowest = [np.min(seeds) for seeds in values]
+        highest = [np.max(seeds) for seeds in values]
+        axes.fill_between(x, lowest, highest, color=color, alpha=0.18, linewidth=0)
+
+
+def plain_ticks(*axes: Axis) -> None:
+    """Write the numbers at the ticks of logarithmic axes as people do, and none between.
+
+    Args:
+        axes: `Axes.xaxis`, `Axes.yaxis` or both.
+    """
+    for axis in axes:
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def width_ticks(axes: Axes, widths: Iterable[int]) -> None:
+    """Double along the x axis, with a tick and its number at each width or size that was measured.
+
+    Args:
+        axes: where.
+        widths: in any order.
+    """
+    ticks = sorted(set(widths))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def counted(n: int, noun: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from cgro.report.style import CLEAN, COMPARED, GREY, MARKERS, MEMORY, ROBUST, figure, plain_text
+from cgro.report.style import CLEAN, MARK, MEMORY, PAPER, ROBUST, figure, look_of, norm_text, plain_text
 from cgro.results import Measured
 
 
@@ -36,12 +36,8 @@ class Size(Protocol):
         ...
 
 
-NORMS = {
-    "inf": (COMPARED[0], MARKERS[0], r"$\ell_\infty$"),
-    "2": (COMPARED[1], MARKERS[1], r"$\ell_2$"),
-    "1": (COMPARED[2], MARKERS[2], r"$\ell_1$"),
-}
-"""Norm -> color, marker and name."""
+LOOKS = {"inf": look_of(0), "2": look_of(1), "1": look_of(2)}
+"""Of the norms."""
 
 
 def size_law(path: Path, sizes: Sequence[Size], slopes: Mapping[str, float]) -> Path:
@@ -57,12 +53,12 @@ def size_law(path: Path, sizes: Sequence[Size], slopes: Mapping[str, float]) -> 
     """
     with figure(path, 6.4, 4.2) as drawing:
         axes = drawing.subplots()
-        for p in NORMS:
+        for p in LOOKS:
             own = [size for size in sizes if size.p == p]
             if own:
                 _size_line(axes, own, p, slopes[p])
-        axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="D = 64 (digits)")
-        axes.plot([], [], "o", color=GREY, label="D = 784 (mnist5k)")
+        axes.plot([], [], "o", color=MARK, markerfacecolor=PAPER, label="D = 64 (digits)")
+        axes.plot([], [], "o", color=MARK, label="D = 784 (mnist5k)")
         axes.set(
             xscale="log",
             yscale="log",
@@ -76,13 +72,13 @@ def size_law(path: Path, sizes: Sequence[Size], slopes: Mapping[str, float]) -> 
 
 def _size_line(axes: Axes, sizes: Sequence[Size], p: str, slope: float) -> None:
     """The memories of one norm, the smallest first; open where D = 64."""
-    color, marker, norm = NORMS[p]
+    color, marker, _ = LOOKS[p]
     ordered = sorted((size.n_times_dim, size.generic, size.dim) for size in sizes)
     x, y, dims = np.array(ordered, float).T
     axes.plot(x, y, color=color, linewidth=0.8, alpha=0.6)
-    for dim, face in ((64, "white"), (784, color)):
+    for dim, face in ((64, PAPER), (784, color)):
         axes.plot(x[dims == dim], y[dims == dim], marker, color=color, markerfacecolor=face, markersize=5)
-    axes.plot([], [], marker, color=color, label=f"{norm}: power of N D {slope:.3f}")
+    axes.plot([], [], marker, color=color, label=f"{norm_text(p)}: power of N D {slope:.3f}")
 
 
 class Bracketed(Protocol):
@@ -161,7 +157,7 @@ def _bracket(axes: Axes, k: int, task: Bracketed) -> None:
     )
     for name, values, color, marker, size in (
         ("clean test error", task.clean_error, CLEAN, "o", 6),
-        ("naive PGD (masked)", task.naive_pgd, GREY, "x", 6),
+        ("naive PGD (masked)", task.naive_pgd, MARK, "x", 6),
         ("robust training error, certified", task.certified_error, MEMORY, "_", 9),
     ):
         found = Measured.of(values)

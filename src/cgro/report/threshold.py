@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from cgro.report.style import COMPARED, MARK, MARKERS, MEMORY, figure
+from cgro.report.style import (
+    DOTTED,
+    ERROR_SCALE,
+    INK,
+    MARK,
+    MARKERS,
+    MEMORY,
+    draw_band,
+    figure,
+    look_of,
+    plain_ticks,
+    shades,
+)
 
 MARKED = 30.0
 """Area of a cell's marker, in square points."""
-DIMS = colormaps.get_cmap("viridis")
-"""Of dimensions, which have an order."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +81,13 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
             sizes.append(size)
             errors.append(100 * np.mean(error))
     image = axes.scatter(
-        rhos, sizes, c=errors, s=MARKED, cmap="cividis", vmin=0, vmax=50, edgecolors=MARK, linewidths=0.5, marker="s"
+        rhos, sizes, c=errors, s=MARKED, cmap=ERROR_SCALE, vmin=0, vmax=50, edgecolors=MARK, linewidths=0.5, marker="s"
     )
     along = np.array(sorted((line.rho, line.predicted) for line in lines))
-    axes.plot(*along.T, color="black", label="predicted: half memorized, nothing fitted")
+    axes.plot(*along.T, color=INK, label="predicted: half memorized, nothing fitted")
     axes.set(xscale="log", yscale="log", xlabel="rho = 1 - radius / signal", ylabel="training examples N")
     axes.set_title("CGRO below the line, robust above")
-    _plain_ticks(axes)
+    plain_ticks(axes.xaxis, axes.yaxis)
     axes.set_xticks(along.T[0])
     axes.legend(loc="upper right")
     axes.grid(False)
@@ -87,17 +95,18 @@ def _draw_phases(axes: Axes, lines: Sequence[Transition]) -> PathCollection:
 
 
 def _draw_shares(axes: Axes, lines: Sequence[Transition]) -> None:
-    """Shares memorized against N over the prediction, mean over seeds, a line per dimension; darker is larger."""
-    for k, line in enumerate(lines):
+    """Shares memorized against N over the prediction, mean and range of seeds, a line per dimension."""
+    for k, (line, shade) in enumerate(zip(lines, shades(MEMORY, len(lines)), strict=True)):
         x = np.array(line.sizes) / line.predicted
-        shares = 100 * np.mean(line.memorized, axis=1)
-        color = DIMS(1 - k / max(len(lines) - 1, 1) * 0.85)
-        axes.plot(x, shares, color=color, marker=MARKERS[k % len(MARKERS)], label=f"d = {line.patch_dim:,}")
-    axes.axvline(1.0, color=MEMORY, linestyle=":", label="predicted half")
-    axes.axhline(50, color=MARK, linewidth=0.8, linestyle=":")
+        shares = 100 * np.array(line.memorized)
+        marker = MARKERS[k % len(MARKERS)]
+        label = f"d = {line.patch_dim:,}"
+        draw_band(axes, x, shares, color=shade, label=label, linestyle="-", marker=marker)
+    axes.axvline(1.0, color=INK, label="predicted half", **DOTTED)
+    axes.axhline(50, color=MARK, linewidth=0.8, **DOTTED)
     axes.set(xscale="log", xlabel="N / predicted N at half", ylabel="training examples memorized (%)", ylim=(-3, 103))
     axes.set_xlim(left=0.3)
-    _plain_ticks(axes)
+    plain_ticks(axes.xaxis, axes.yaxis)
     axes.set_xticks([0.5, 1.0, 2.0, 3.0])
     axes.set_title("the transition, by dimension")
     axes.legend(loc="lower left")
@@ -107,24 +116,17 @@ def _draw_ratios(axes: Axes, lines: Sequence[Transition]) -> None:
     """Measured over predicted N at half against the overlap: mean, and range of seeds."""
     powers = sorted({line.power for line in lines})
     for k, power in enumerate(powers):
-        color, marker = COMPARED[k % len(COMPARED)], MARKERS[k % len(MARKERS)]
-        axes.plot([], [], color=color, marker=marker, linestyle="none", label=f"q = {power:g}")
+        look = look_of(k)
+        axes.plot([], [], color=look.color, marker=look.marker, linestyle="none", label=f"q = {power:g}")
         for line in lines:
             if line.power == power and line.halves:
                 ratios = np.array(line.halves) / line.predicted
-                axes.plot([line.overlap] * 2, [ratios.min(), ratios.max()], color=color, linewidth=0.8)
-                axes.plot(line.overlap, ratios.mean(), color=color, marker=marker, linestyle="none")
-    axes.axhline(1.0, color=MEMORY, linestyle=":", label="predicted, without overlap")
+                axes.plot([line.overlap] * 2, [ratios.min(), ratios.max()], color=look.color, linewidth=0.8)
+                axes.plot(line.overlap, ratios.mean(), color=look.color, marker=look.marker, linestyle="none")
+    axes.axhline(1.0, color=INK, label="predicted, without overlap", **DOTTED)
     axes.set(xscale="log", xlabel="overlap sqrt(N / (m d)) / v_0", ylabel="measured / predicted N at half")
-    _plain_ticks(axes)
+    plain_ticks(axes.xaxis, axes.yaxis)
     axes.set_xticks([0.5, 1.0, 2.0, 4.0])
     axes.set_ylim(bottom=0)
     axes.set_title("what the overlap of noise adds")
     axes.legend(loc="lower right")
-
-
-def _plain_ticks(axes: Axes) -> None:
-    """Numbers at the ticks of logarithmic axes as people write them, and none between."""
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axis.set_minor_formatter(NullFormatter())

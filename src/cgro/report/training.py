@@ -21,7 +21,21 @@ from cgro.report.curves import (
     seeds_of,
 )
 from cgro.report.examples import Examples, image_of, read_examples
-from cgro.report.style import COMPARED, GAP, MARK, MARKERS, ROBUST, figure, line_of, norm_text, plain_text
+from cgro.report.style import (
+    COMPARED,
+    GAP,
+    INK,
+    MARK,
+    MARKERS,
+    PAPER,
+    PIXEL_SCALE,
+    ROBUST,
+    SIGNED_SCALE,
+    figure,
+    line_of,
+    norm_text,
+    plain_text,
+)
 from cgro.results import EpochRecord, ErrorRate, TrainSummary, read_value
 from cgro.runs import Run
 
@@ -183,7 +197,7 @@ def _draw_checkpoints(
     axes.plot(epochs, values, color=color, label=label, **line_of(part))
     axes.fill_between(epochs, intervals[:, 0], intervals[:, 1], color=color, alpha=0.15, linewidth=0)
     axes.plot(epochs[complete], values[complete], marker, color=color)
-    axes.plot(epochs[~complete], values[~complete], marker, color=color, markerfacecolor="white")
+    axes.plot(epochs[~complete], values[~complete], marker, color=color, markerfacecolor=PAPER)
 
 
 def _settings(folder: Path) -> _Settings:
@@ -234,9 +248,9 @@ def _draw_example(column: np.ndarray, found: Examples, i: int, scale: float) -> 
     """Draw one image, its change and the attacked image, one below the other."""
     top, middle, bottom = column
     change = (found.x_adv[i] - found.x[i]).mean(0)
-    top.imshow(image_of(found.x[i]), cmap="gray", vmin=0, vmax=1)
-    middle.imshow(change, cmap="RdBu_r", vmin=-scale, vmax=scale)
-    bottom.imshow(image_of(found.x_adv[i]), cmap="gray", vmin=0, vmax=1)
+    top.imshow(image_of(found.x[i]), cmap=PIXEL_SCALE, vmin=0, vmax=1)
+    middle.imshow(change, cmap=SIGNED_SCALE, vmin=-scale, vmax=scale)
+    bottom.imshow(image_of(found.x_adv[i]), cmap=PIXEL_SCALE, vmin=0, vmax=1)
     _frame(top, found.before[i], bool(found.right_before[i]))
     _frame(middle, "", True)
     _frame(bottom, found.after[i], bool(found.right_after[i]))
@@ -248,7 +262,7 @@ def _frame(axes: Axes, prediction: str, right: bool) -> None:
     axes.set_yticks([])
     axes.grid(False)
     if right:
-        axes.set_title(plain_text(prediction), fontsize=9, color="black")
+        axes.set_title(plain_text(prediction), fontsize=9, color=INK)
         color, width = MARK, 0.8
     else:
         axes.set_title(f"{plain_text(prediction)}  wrong", fontsize=9, color=ROBUST)
