@@ -25,6 +25,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._said import require_own
 from cgro.commands._settings import is_watched, trained, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -153,9 +154,12 @@ def _asked(config: Config) -> tuple[Target, Target | None]:
             got=f"{source.path}, standard training",
             remedy="name it as --clean",
         )
-    if config.clean is None:
-        return target, None
-    return target, _clean_run(config, config.clean, source)
+    clean = None
+    if config.clean is not None:
+        clean = _clean_run(config, config.clean, source)
+    if not any(is_watched(_run_of(one)) for one in (target, clean) if one is not None):
+        require_own(config, vars(settings), ("model", "data"), where=str(source.path))
+    return target, clean
 
 
 @dataclass
