@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 HAS_EFFECT = "HAS_EFFECT"
 """Name of the class attribute."""
+WITHOUT_PRECISION = ("none", "autoattack")
+"""Names of attacks that are made in float32 whatever is asked for."""
 LEAVE_OUT = "leave it out: it would have no effect"
 
 
@@ -52,6 +54,16 @@ def beside(words: str, holds: Callable[..., bool]) -> Only:
         '--out beside it'
     """
     return Only(f"{words} beside it", holds, "none")
+
+
+def of_attack() -> Only:
+    """The condition of --precision where `attack` alone computes in it.
+
+    Returns:
+        It holds for float32, in which everything else is computed, and for attacks that take a precision.
+    """
+    expected = "float32, or an attack that has a precision"
+    return Only(expected, lambda c: c.precision == "float32" or c.attack not in WITHOUT_PRECISION)
 
 
 def effects_of(config_class: type) -> dict[str, Only]:

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 from cgro._check import bad, one_of
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
-from cgro.commands._effect import Effects, Only
+from cgro.commands._effect import Effects, Only, of_attack
 from cgro.commands._epochs import curve
 from cgro.commands._target import CheckpointOptions, Target, load_target, metrics_of, prepare, rule_for, warned_checks
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -78,7 +78,8 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
 
     HAS_EFFECT: ClassVar[Effects] = {
-        "selected": Only("a run, which has a selected checkpoint", lambda c: _is_run(c.target), "a bare checkpoint")
+        "selected": Only("a run, which has a selected checkpoint", lambda c: _is_run(c.target), "a bare checkpoint"),
+        "precision": of_attack(),
     }
 
 

@@ -16,6 +16,7 @@ examples:
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._effect import Effects, of_attack
 from cgro.commands._said import require_own
 from cgro.commands._settings import is_watched, trained, watched
 from cgro.commands._target import Target, prepare
@@ -92,6 +94,8 @@ class Config(Trusting, Output, Computing):
     data: str | None = option(
         None, "data set of a run of cgro.Monitor; of another run, says that its own is yours", names="data"
     )
+
+    HAS_EFFECT: ClassVar[Effects] = {"precision": of_attack()}
 
 
 def run(config: Config) -> Run | Unsaved | Beside:
