@@ -32,6 +32,7 @@ from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
 from cgro.commands._effect import Effects, Only, beside
+from cgro.commands._options import options_of
 from cgro.commands._said import require_effect, require_own
 from cgro.commands._settings import described, is_watched, settings_of, watched
 from cgro.commands._target import Target, prepare
@@ -131,11 +132,8 @@ class Config(Trusting, Output, Computing):
         "image_size": Only("a run or checkpoints as TARGET", lambda c: _is(c, RUN, WEIGHTS)),
         "pattern": Only("a folder of checkpoints as TARGET", lambda c: _is(c, FOLDER)),
         "p": beside("--radius", lambda c: c.radius is not None or _is(c, RUN, WEIGHTS)),
-        "attack": Only("a folder of checkpoints as TARGET", lambda c: _is(c, FOLDER)),
+        "attack": Only("checkpoints as TARGET", lambda c: _is(c, WEIGHTS)),
         "n": Only("checkpoints as TARGET", lambda c: _is(c, WEIGHTS)),
-        "lint_n": Only(
-            "a run or checkpoints as TARGET: without weights there is no lint", lambda c: _is(c, RUN, WEIGHTS)
-        ),
         "precision": Only(
             "float32, but over a folder of checkpoints", lambda c: c.precision == "float32" or _is(c, FOLDER)
         ),
@@ -372,6 +370,8 @@ def _from_weights(config: Config, path: Path, ranks: Ranks) -> Run | Unsaved:
         for sentence in _fit_all(model, series, config.weights):
             say(sentence)
         model = model.to(device).eval()
+    if len(files) == 1 and config.attack != options_of(Config)["attack"].default:
+        say(f"remark: --attack {config.attack} is that of a curve; one checkpoint is attacked by attacks of its own")
     classes = max(2, data.n_outputs)
     with begun_by_first(begin("diagnose", config), ranks) as done:
         point = diagnose_model(
