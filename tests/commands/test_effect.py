@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from cgro._check import BadRequest
-from cgro.cli import COMMANDS, ELSEWHERE
+from cgro.cli import COMMANDS, ELSEWHERE, main
 from cgro.commands._effect import effects_of
 from cgro.commands._options import options_of
 from cgro.commands._parser import parse
@@ -175,3 +175,12 @@ def test_a_training_that_a_plan_calls_says_it_as_well() -> None:
     config = module_of("train").Config(patience=30, keep_every=30)
     assert [remark.split()[0] for remark in config.without_effect()] == ["--patience", "--keep-every"]
     assert not module_of("train").Config(patience=10, keep_every=5).without_effect()
+
+
+def test_a_patience_without_a_validation_part_makes_no_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = f"train --data digits --n-train 60 --n-test 20 --model mlp --patience 3 --validation 0 --out {tmp_path}/out"
+    assert main(line.split()) == 2
+    assert "--patience: expected an evaluation and a validation part" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -32,8 +32,7 @@ from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
 from cgro.commands._effect import Effects, Only, beside
-from cgro.commands._options import options_of
-from cgro.commands._said import require_effect, require_own
+from cgro.commands._said import given, require_effect, require_own
 from cgro.commands._settings import described, is_watched, settings_of, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -370,7 +369,7 @@ def _from_weights(config: Config, path: Path, ranks: Ranks) -> Run | Unsaved:
         for sentence in _fit_all(model, series, config.weights):
             say(sentence)
         model = model.to(device).eval()
-    if len(files) == 1 and config.attack != options_of(Config)["attack"].default:
+    if len(files) == 1 and "attack" in given(config):
         say(f"remark: --attack {config.attack} is that of a curve; one checkpoint is attacked by attacks of its own")
     classes = max(2, data.n_outputs)
     with begun_by_first(begin("diagnose", config), ranks) as done:
