@@ -230,6 +230,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
             raise
     with told(_loudness_of(config)):
         try:
+            _say_in_vain(config)
             return _do(name, module, config)
         except BadRequest as error:
             if config.verbose:
@@ -261,6 +262,17 @@ def _loudness_of(config: "Output") -> "Loudness":
     if config.quiet:
         return "quiet"
     return "verbose" if config.verbose else "normal"
+
+
+def _say_in_vain(config: object) -> None:
+    """Say which options that a file of --config has are without effect; those that were typed are refused."""
+    from cgro.commands._said import remarks_of
+    from cgro.runs import say
+
+    if _is_beside() or hasattr(config, "without_effect"):  # a training says it itself, also where a plan calls it
+        return
+    for remark in remarks_of(config):
+        say(f"remark: {remark}")
 
 
 def _asks_to_spread(config: object) -> bool:

@@ -89,7 +89,9 @@ def test_divergence_is_a_result_and_explains_itself(tmp_path, capsys):
         "--json",
     ]
     assert main(args) == 0
-    outcome = json.loads(capsys.readouterr().out)["outcome"]
+    result = json.loads(capsys.readouterr().out)
+    outcome = result["outcome"]
+    assert result["statement"].startswith("Nothing is shown: the training ended as diverged in 1 of 1 seeds")
     assert outcome["kind"] == "diverged"
     assert "largest stable lr" in outcome["reason"]
 

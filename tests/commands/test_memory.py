@@ -147,3 +147,25 @@ def test_stages_that_end_at_one_evaluation_are_no_order_that_was_seen(
     stages = RealStagesRecord(clean_learned=10, generalized=generalized, memorized=20, parted=None, ordered=ordered)
     record = MemoryRecord(radius=0.1, stages=stages)
     assert f"stages of training {said}" in command.sentence_of(MemoryScore(0.1, (0.05, 0.2), 0.6), record)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "lenet"], "--model: expected mlp, as "),
+        (["--data", "mnist5k"], "--data: expected digits, as "),
+        (["--model", "mlp", "--data", "patches"], "--data: expected digits, as "),
+    ],
+)
+def test_another_network_or_data_than_the_run_has_is_refused(
+    trained: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["memory", str(trained / "robust"), *words, "--out", str(out)]) == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_its_own_may_be_repeated(trained: Path, tmp_path: Path) -> None:
+    words = ["--model", "mlp", "--data", "digits", "--n", "8", "--attack", "pgd1"]
+    assert main(["memory", str(trained / "robust"), *words, "--out", str(tmp_path / "out")]) == 0

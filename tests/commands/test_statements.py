@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from cgro.commands._statements import STATEMENTS, statement_of
+from cgro.commands._statements import STATEMENTS, statement_of, unfinished
 from cgro.dynamics import PRESETS
+from cgro.trajectory import Outcome
 
 
 def test_a_calibrated_preset_says_so_against_a_full_ball_too():
@@ -48,3 +49,29 @@ def test_a_preset_whose_condition_an_option_leaves_says_that_and_nothing_else(pr
 )
 def test_a_preset_keeps_its_statement_within_its_condition(preset, changed):
     assert statement_of(preset, replace(PRESETS[preset], **changed)) == STATEMENTS[preset]
+
+
+ENDED, STOPPED = Outcome("completed", "200 steps", 200), Outcome("stopped", "the loss was reached", 90)
+DIVERGED, NOT_FINITE = Outcome("diverged", "at step 3", 3), Outcome("non_finite", "at step 4", 4)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "said"),
+    [
+        ([DIVERGED], "Nothing is shown: the training ended as diverged in 1 of 1 seeds"),
+        ([NOT_FINITE, NOT_FINITE], "Nothing is shown: the training ended as non_finite in 2 of 2 seeds"),
+        ([DIVERGED, NOT_FINITE], "Nothing is shown: the training ended as diverged or non_finite in 2 of 2 seeds"),
+    ],
+)
+def test_of_a_training_that_did_not_end_no_preset_says_anything(outcomes: list[Outcome], said: str) -> None:
+    found = unfinished(outcomes, STATEMENTS["theorem"])
+    assert found.startswith(said)
+    assert STATEMENTS["theorem"] not in found
+
+
+def test_of_several_seeds_the_statement_holds_for_those_that_ended() -> None:
+    found = unfinished([ENDED, DIVERGED, ENDED], STATEMENTS["theorem"])
+    assert found.startswith("The training ended as diverged in 1 of 3 seeds")
+    assert found.endswith(STATEMENTS["theorem"])
+    for outcomes in ([], [ENDED], [ENDED, STOPPED]):
+        assert unfinished(outcomes, STATEMENTS["theorem"]) == STATEMENTS["theorem"]

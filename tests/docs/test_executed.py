@@ -156,6 +156,8 @@ def small(words: list[str]) -> list[str]:
         more += ["--seeds", "2"]
     if "--radius-warmup" in words:
         more += ["--radius-warmup", "1"]
+    if "--patience" in words:  # one that cannot stop so few epochs is refused
+        more += ["--patience", "0"]
     if words[0] == "train" and {"rice2020", "small-cifar10"} & set(words):
         more += ["--lr-drops", "1"]
     if words[0] == "train" and "none" in words:

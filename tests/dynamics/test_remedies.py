@@ -7,7 +7,7 @@ import pytest
 from cgro._check import BadRequest
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting
-from cgro.dynamics.remedies import PLAIN, Remedy, check_covered, parse_remedy
+from cgro.dynamics.remedies import PLAIN, Remedy, check_covered, parse_remedy, require_weights
 
 
 def test_words_and_text_are_inverse() -> None:
@@ -36,11 +36,49 @@ def test_words_and_text_are_inverse() -> None:
         ("trades=1,inner=both", "inner"),
         ("trades=1,smoothing_clean=0.1", "beside it"),
         ("trades=1,half_life=10", "beside it"),
+        ("share=0.3", "share: expected mixed above 0 beside it, got mixed=0; leave it out"),
+        ("share=0.3,fresh=0.5", "share: expected mixed above 0"),
+        ("inner=margin", "inner: expected trades above 0 beside it, got trades=0"),
+        ("inner=margin,trades=0,weight_decay=1", "inner: expected trades above 0"),
     ],
 )
 def test_other_words_are_refused(text: str, said: str) -> None:
     with pytest.raises(BadRequest, match=said):
         parse_remedy(text)
+
+
+def test_a_part_at_its_default_may_stand_alone() -> None:
+    assert parse_remedy("share=0.5") == parse_remedy("inner=kl") == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "weight", "said"),
+    [
+        ("half_life=10", 0.0, "half_life in --remedy: expected a weight of the attacked loss, got robust weight 0"),
+        ("smoothing_attacked=0.1", 0.0, "smoothing_attacked in --remedy: expected a weight of the attacked loss"),
+        ("smoothing_clean=0.1", 1.0, "smoothing_clean in --remedy: expected a weight of the clean loss"),
+        ("smoothing_clean=0.1,smoothing_attacked=0.1", 1.0, "smoothing_clean in --remedy"),
+    ],
+)
+def test_a_part_that_acts_on_a_loss_without_weight_is_refused(text: str, weight: float, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        require_weights(parse_remedy(text), weight)
+
+
+@pytest.mark.parametrize(
+    ("text", "weight"),
+    [
+        ("half_life=10", 1.0),
+        ("smoothing_clean=0.1", 0.0),
+        ("smoothing_attacked=0.1", 1.0),
+        ("smoothing_clean=0.1,half_life=10", 1.0),
+        ("smoothing_clean=0.1,smoothing_attacked=0.1", 0.5),
+        ("trades=1", 0.0),
+        ("weight_decay=1", 0.0),
+    ],
+)
+def test_a_part_that_acts_is_taken(text: str, weight: float) -> None:
+    require_weights(parse_remedy(text), weight)
 
 
 def test_vectors_are_needed_where_noise_moves() -> None:

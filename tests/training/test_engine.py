@@ -10,7 +10,7 @@ from torch import nn
 from cgro.data import Dataset, load
 from cgro.definitions import PGD, ThreatModel, default_loss
 from cgro.runs import Run
-from cgro.training import Recipe, Snapshot, fit
+from cgro.training import Evaluation, Recipe, Snapshot, fit
 from cgro.training.checkpoint import LAST
 from cgro.training.engine import Tally
 from cgro.training.step import Step
@@ -185,6 +185,13 @@ def test_patience_stops_on_validation_error_also_after_a_resume(digits: Dataset,
     assert again.outcome == outcome
     with pytest.raises(ValueError, match="validation"):
         train(small(), load("digits", n_train=60, n_test=40), recipe)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_checkpoints_that_no_run_keeps_are_refused(digits: Dataset, every: int) -> None:
+    evaluation = Evaluation(PGD(ThreatModel("inf", 0.1), n_steps=1), n=10, keep_every=every)
+    with pytest.raises(ValueError, match="keep_every: expected a run, which keeps the checkpoints, got none"):
+        train(small(), digits, Recipe(epochs=5), evaluation=evaluation)
 
 
 def test_without_an_evaluation_there_are_rows_and_no_selection(digits: Dataset, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import math
 import re
 import typing
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from cgro._check import bad
+from cgro.commands._effect import Effects, beside
 from cgro.trust import Trust
 
 WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
@@ -103,6 +104,9 @@ class Output(Telling):
     out: str | None = option(None, "run directory; default runs/COMMAND-TIME", group="results")
     overwrite: bool = option(False, "delete a run that is already in --out", group="results")
     json: bool = option(False, "print the summary as JSON on stdout, nothing else", group="results")
+
+    # Without --out the directory is a new one.
+    HAS_EFFECT: ClassVar[Effects] = {"overwrite": beside("--out", lambda c: c.out is not None)}
 
 
 @dataclass(kw_only=True)

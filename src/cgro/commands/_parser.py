@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro.commands._admission import admit
 from cgro.commands._options import Option, flag_of, options_of
+from cgro.commands._said import require_effect
 from cgro.reading import read_yaml_mapping
 from cgro.results import BY_COMMAND, json_schema
 from cgro.trust import CommandLine, Received
@@ -66,7 +67,8 @@ def parse(
 
     Raises:
         Untrusted: a file of --config names code, a path or a data set of the hub that does not stand among the words.
-        BadRequest: an unknown option or recipe, or a value of the wrong type.
+        BadRequest: an unknown option or recipe, a value of the wrong type, or an option among the words that has no
+            effect beside the others.
     """
     options = options_of(config_class)
     parser = parser_of(command, doc, options.values(), recipes or {})
@@ -91,7 +93,9 @@ def parse(
     if "trust" in options:
         values["trust"] = trust
         values.update(typed=frozenset(typed))
-    return config_class(**values)
+    config = config_class(**values)
+    require_effect(config, typed)
+    return config
 
 
 def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mapping[str, object]) -> _Parser:

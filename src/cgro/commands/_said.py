@@ -1,9 +1,13 @@
-"""Options that stand beside a run, which has settings of its own: one that says otherwise is refused, not left out."""
+"""Options that would be left out in silence: beside a run, which has settings of its own, or beside other options.
+
+One that says otherwise than the run is refused, and so is one that has no effect; see `cgro.commands._effect`.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 
 from cgro._check import BadRequest, bad, number
-from cgro.commands._options import Option, options_of
+from cgro.commands._effect import Only, effects_of
+from cgro.commands._options import Option, flag_of, options_of
 from cgro.trust import code_of, is_same, runs_in
 
 OF_A_CHECKPOINT = ("data", "classes", "model", "width", "image_size")
@@ -32,6 +36,56 @@ def given(config: object) -> set[str]:
         if getattr(config, name) != entry.default:
             found.add(name)
     return found
+
+
+def in_vain(config: object) -> dict[str, Only]:
+    """The options that are not at their default and have no effect beside the others.
+
+    Args:
+        config: options of a command.
+
+    Returns:
+        Option -> the condition that does not hold. An option at its default is never one of them.
+    """
+    options = options_of(type(config))
+    changed = [name for name, entry in options.items() if getattr(config, name) != entry.default]
+    conditions = effects_of(type(config))
+    return {name: conditions[name] for name in changed if name in conditions and not conditions[name].holds(config)}
+
+
+def require_effect(config: object, said: Collection[str]) -> None:
+    """Refuse options that the caller said and that have no effect.
+
+    One that stands in a file of --config or a recipe is remarked on instead: such a file may be a run's, which holds
+    every option, or serve several calls.
+
+    Args:
+        config: options of a command.
+        said: names of those on the command line.
+
+    Raises:
+        BadRequest: one of them has no effect.
+    """
+    for name, only in in_vain(config).items():
+        if name in said:
+            got = only.got or getattr(config, name)
+            raise bad(flag_of(name), expected=only.expected, got=got, remedy=only.remedy)
+
+
+def remarks_of(config: object) -> list[str]:
+    """A remark for each option that was set somewhere else than on the command line and has no effect.
+
+    Args:
+        config: options of a command that `require_effect` has let pass.
+
+    Returns:
+        Sentences.
+    """
+    remarks: list[str] = []
+    for name, only in in_vain(config).items():
+        got = only.got or getattr(config, name)
+        remarks.append(f"{flag_of(name)} has no effect: expected {only.expected}, got {got}")
+    return remarks
 
 
 def require_own(

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from cgro._check import bad, number, one_of
 from cgro.commands._common import Output, Seeded, Spreading, option
-from cgro.commands._sweep import DATA, NUMBERS
+from cgro.commands._effect import Effects, Only
+from cgro.commands._sweep import DATA, MOST_TESTED, NUMBERS
 from cgro.data.patches import PatchData
 from cgro.dynamics import (
     CALIBRATED,
@@ -16,6 +17,7 @@ from cgro.dynamics import (
     StopRule,
     theorem_radius_ratio,
 )
+from cgro.dynamics.remedies import parse_remedy
 
 TRAINING = (*NUMBERS, "activation", "adversary")
 
@@ -57,6 +59,21 @@ class Config(Output, Seeded, Spreading):
     gif: bool = option(False, "also write the filters over time as figures/filters.gif")
     sweep: str = option("", "name=low:high:count[:log], one or two of them joined by a comma: a phase diagram")
     cells: str = option("", "of a sweep only these, counted from 0, such as 0:8; a part of a diagram, not drawn")
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "n_test": Only(
+            f"at most {MOST_TESTED:,} beside --sweep, in a cell of which no more are measured",
+            lambda c: not c.sweep or c.n_test <= MOST_TESTED,
+            remedy="lower it, or leave it out",
+        ),
+        "robust_weight": Only(
+            "no trades in --remedy, which has a weight of its own", lambda c: not _has_trades(c.remedy)
+        ),
+    }
+
+
+def _has_trades(remedy: str) -> bool:
+    return bool(remedy) and parse_remedy(remedy).trades > 0
 
 
 def setting_of(config: Config) -> Setting:

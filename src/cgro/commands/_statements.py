@@ -1,6 +1,9 @@
 """What a run of `cgro dynamics` can and cannot show, in words, within the conditions under which it holds."""
 
+from collections.abc import Sequence
+
 from cgro.dynamics import CALIBRATED, Setting
+from cgro.trajectory import Outcome
 
 STATEMENTS = {
     "theorem": "theorem: delta < alpha. The attack shrinks the signal to almost nothing but cannot turn it. Up to the "
@@ -68,3 +71,27 @@ def _outside(preset: str, setting: Setting) -> str:
             "nothing of what was calibrated holds here."
         )
     return ""
+
+
+def unfinished(outcomes: Sequence[Outcome], statement: str) -> str:
+    """What a run can show where seeds of it did not come to an end: a statement speaks of those that did.
+
+    Args:
+        outcomes: one per seed.
+        statement: of those that ended.
+
+    Returns:
+        The statement where all did; else how many did not, before it where any did.
+
+    Example:
+        >>> unfinished([Outcome("diverged", "at step 3", 3)], "theorem: ...")
+        'Nothing is shown: the training ended as diverged in 1 of 1 seeds; lower --lr.'
+    """
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    if not failed:
+        return statement
+    kinds = " or ".join(sorted({outcome.kind for outcome in failed}))
+    count = f"ended as {kinds} in {len(failed)} of {len(outcomes)} seeds; lower --lr."
+    if len(failed) == len(outcomes):
+        return f"Nothing is shown: the training {count}"
+    return f"The training {count} What follows holds of the other seeds alone, means over all do not. {statement}"

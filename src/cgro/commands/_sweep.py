@@ -30,6 +30,8 @@ NUMBERS = (
 )
 """Options that are numbers among the fields of `Setting`."""
 SWEEPABLE = (*DATA, *NUMBERS)
+MOST_TESTED = 2000
+"""Unseen examples of each cell and seed, at most."""
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
 """Measurements at the end of training that the row of a cell holds."""

@@ -133,6 +133,8 @@ class Target:
     def require_own(self, config: CheckpointOptions, *further: str) -> "Target":
         """Refuse options that say something else of a run than it says of itself; a bare checkpoint has no others.
 
+        What a loop trained under `cgro.Monitor`, and on what, its run does not know: that the caller may say.
+
         Args:
             config: options of the command.
             further: names of options, beside those of `CheckpointOptions`, that only describe a bare checkpoint.
@@ -143,8 +145,9 @@ class Target:
         Raises:
             BadRequest: an option that would have no effect.
         """
-        if self.run is not None and not is_watched(self.run):
-            require_own(config, vars(self.settings), (*OF_A_CHECKPOINT, *further), where=str(self.run.path))
+        if self.run is not None:
+            names = further if is_watched(self.run) else (*OF_A_CHECKPOINT, *further)
+            require_own(config, vars(self.settings), names, where=str(self.run.path))
         return self
 
     def load(self) -> tuple[Dataset, torch.nn.Module]:

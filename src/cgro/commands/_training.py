@@ -5,10 +5,12 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
+from typing import ClassVar
 
 from cgro._check import bad, number
+from cgro.commands._effect import Effects, Only, beside
 from cgro.commands._options import Computing, Output, Seeded, Spreading, Trusting, flag_of, option
-from cgro.commands._said import given
+from cgro.commands._said import given, remarks_of
 from cgro.data import Dataset, load
 from cgro.data.sources import kind_of
 from cgro.data.storage import StreamChoice
@@ -188,6 +190,22 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         0.0, "stop after the step in which so long is over, everything saved, exit 130; 0 for never", low=0.0
     )
 
+    HAS_EFFECT: ClassVar[Effects] = {
+        "overwrite": beside("--out", lambda c: c.out is not None or c.resume is not None),  # --resume refuses it itself
+        "patience": Only(
+            "(patience + 1) * --eval-every below --epochs, or the training never stops early",
+            lambda c: c.resume is not None or (c.patience + 1) * c.eval_every < c.epochs,
+            remedy="lower it, or leave it out",
+        ),
+        "keep_every": Only(
+            "at most --epochs, or no checkpoint is kept",
+            lambda c: c.resume is not None or c.keep_every <= c.epochs,
+            remedy="lower it, or leave it out",
+        ),
+        "radius_warmup": beside("an attack in training", lambda c: _may_use_radius(c)),
+        "craft_mode": beside("an attack in training", lambda c: _may_craft(c)),
+    }
+
     def recipe(self) -> Recipe:
         """The loop.
 
@@ -220,7 +238,11 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
             for name in ("attack", "step_size"):
                 if name in asked:
                     remarks.append(f"{flag_of(name)} has no effect with --objective free, which takes the radius alone")
-        return remarks
+        if self.objective == "adversarial" and self.attack != "none" and self.robust_weight == 0:
+            for name in ("attack", "step_size"):
+                if name in asked:
+                    remarks.append(f"{flag_of(name)} has no effect with --robust-weight 0: nothing is attacked")
+        return remarks + remarks_of(self)
 
     def build_objective(self) -> Objective:
         """What training minimizes. Runs the caller's own code where `objective` names it.
@@ -241,9 +263,20 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
             raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
         objective = objective_by_name(self.objective, attack, teacher=self._teacher, robust_weight=weight)
+        if isinstance(objective, Adversarial) and objective.robust_weight != weight:
+            self._require_own_weight(objective.robust_weight)
         if isinstance(objective, Adversarial) and objective.robust_weight == 0:
             return replace(objective, attack=NoAttack(attack.threat.at(0.0)))
         return objective
+
+    def _require_own_weight(self, robust_weight: float) -> None:
+        """Refuse a weight inside of --objective that leaves --robust-weight or --attack none without effect."""
+        if self.attack == "none" and robust_weight != 1.0:
+            expected = "no robust weight with --attack none"
+            raise bad(f"--objective {self.objective}", expected=expected, got=robust_weight, remedy="leave it out")
+        if self.attack != "none" and self.robust_weight != 1.0:
+            expected = f"{robust_weight:g}, as in --objective {self.objective}"
+            raise bad("--robust-weight", expected=expected, got=self.robust_weight, remedy="leave one of them out")
 
     def build_extensions(self) -> tuple[Extension, ...]:
         """New extensions, in their order. Runs the caller's own code where `extension` names it.
@@ -320,3 +353,17 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         if not any(f.name == "step_size" for f in fields(attack)):
             raise bad("--step-size", expected="none for this attack", got=self.step_size)
         return replace(attack, step_size=number(self.step_size, "--step-size", low=0.0))
+
+
+def _may_use_radius(config: Config) -> bool:
+    """Whether anything in a training may depend on the radius; of code of the caller's that is not known."""
+    if config.resume is not None or config.extension or config.objective.partition(":")[0] != "adversarial":
+        return True
+    return config.attack != "none" and config.robust_weight != 0
+
+
+def _may_craft(config: Config) -> bool:
+    """Whether a pass in a training may be made in the attack's mode: the objective free has none."""
+    if config.resume is not None or config.extension:
+        return True
+    return config.objective.partition(":")[0] != "free" and _may_use_radius(config)

@@ -13,10 +13,11 @@ examples:
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cgro._check import BadRequest
 from cgro.commands._common import Output, Trusting, begin, option, say_remarks
+from cgro.commands._effect import Effects, beside
 from cgro.data.storage import StreamChoice
 from cgro.results import DataSummary, ListedDataset, OutcomeRecord
 from cgro.runs import Run, Unsaved
@@ -43,6 +44,11 @@ class Config(Trusting, Output):
         "auto", "images in files: no: hold them; yes: decode them when needed; auto: if memory is short"
     )
     image_size: int | None = option(None, "side in pixels to which images of any size are cut and scaled", low=1)
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "stream": beside("the NAME of a data set", lambda c: c.name is not None),
+        "image_size": beside("the NAME of a data set", lambda c: c.name is not None),
+    }
 
 
 def run(config: Config) -> Run | Unsaved:

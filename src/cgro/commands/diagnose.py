@@ -23,6 +23,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -30,7 +31,8 @@ from cgro._check import CheckFailed, apart, bad, count, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
-from cgro.commands._said import require_own
+from cgro.commands._effect import Effects, Only, beside
+from cgro.commands._said import given, require_effect, require_own
 from cgro.commands._settings import described, is_watched, settings_of, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -116,6 +118,46 @@ class Config(Trusting, Output, Computing):
     lint_n: int = option(128, "test examples of the evaluation lint, where there are weights; 0 leaves it out", low=0)
     seed: int = option(0, "of simulations and attacks, and of the cut of checkpoints' data", low=0)
 
+    HAS_EFFECT: ClassVar[Effects] = {
+        "map": Only("a table or a log as TARGET, whose columns it names", lambda c: _is(c, TABLE)),
+        "n_classes": Only("no checkpoints as TARGET: their data say it", lambda c: _is(c, TABLE, RUN)),
+        "model": Only(
+            "a run or checkpoints as TARGET: a table or a log has no weights", lambda c: _is(c, RUN, WEIGHTS)
+        ),
+        "width": Only("a run or checkpoints as TARGET", lambda c: _is(c, RUN, WEIGHTS)),
+        "weights": Only("checkpoints as TARGET", lambda c: _is(c, WEIGHTS)),
+        "data": Only("a run or checkpoints as TARGET", lambda c: _is(c, RUN, WEIGHTS)),
+        "classes": Only("a run or checkpoints as TARGET", lambda c: _is(c, RUN, WEIGHTS)),
+        "image_size": Only("a run or checkpoints as TARGET", lambda c: _is(c, RUN, WEIGHTS)),
+        "pattern": Only("a folder of checkpoints as TARGET", lambda c: _is(c, FOLDER)),
+        "p": beside("--radius", lambda c: c.radius is not None or _is(c, RUN, WEIGHTS)),
+        "attack": Only("checkpoints as TARGET", lambda c: _is(c, WEIGHTS)),
+        "n": Only("checkpoints as TARGET", lambda c: _is(c, WEIGHTS)),
+        "precision": Only(
+            "float32, but over a folder of checkpoints", lambda c: c.precision == "float32" or _is(c, FOLDER)
+        ),
+    }
+
+
+RUN, TABLE, WEIGHTS, FOLDER = "run", "table", "weights", "folder"
+"""Kinds of targets; a folder of checkpoints is both of the last two."""
+
+
+def _is(config: Config, *kinds: str) -> bool:
+    """Whether the target is of one of some kinds, or of one that is not known before it is read."""
+    path = Path(config.target or "")
+    if config.target is None or not path.exists():
+        return True
+    if (path / "config.yaml").exists():
+        return RUN in kinds
+    if is_weights(path):
+        return WEIGHTS in kinds
+    if not path.is_dir():
+        return TABLE in kinds
+    if config.model is None and not any(map(is_weights, path.iterdir())):  # of a log, perhaps: see `_read`
+        return True
+    return WEIGHTS in kinds or FOLDER in kinds
+
 
 def run(config: Config) -> Run | Unsaved | Beside:
     """Diagnose any target; networks are attacked by the share that this process has among several.
@@ -161,6 +203,7 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
     if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
         log = log_in(path, lambda file: read_curves(file, columns or None))
     if log is not None:
+        require_effect(replace(config, target=str(log)), config.typed)
         say(f"{log} is read: no other file of the folder holds curves")
         path, weights = log, False
     if weights and path.exists():
@@ -171,6 +214,8 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
             # another --model or --data trusts nothing here: the lint is left out, and that is said
             names = ("classes", "width", "image_size", "p", "radius")
             require_own(config, source.config, names, where=str(path))
+        elif is_watched(source):
+            require_own(config, source.config, ("p", "radius"), where=str(path))
         return path, None
     return path, read_curves(path, columns or None)
 
@@ -324,6 +369,8 @@ def _from_weights(config: Config, path: Path, ranks: Ranks) -> Run | Unsaved:
         for sentence in _fit_all(model, series, config.weights):
             say(sentence)
         model = model.to(device).eval()
+    if len(files) == 1 and "attack" in given(config):
+        say(f"remark: --attack {config.attack} is that of a curve; one checkpoint is attacked by attacks of its own")
     classes = max(2, data.n_outputs)
     with begun_by_first(begin("diagnose", config), ranks) as done:
         point = diagnose_model(

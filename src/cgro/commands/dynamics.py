@@ -31,8 +31,8 @@ from cgro._progress import progress
 from cgro.commands._common import begin, lines_of
 from cgro.commands._options import flag_of
 from cgro.commands._simulation import Config, setting_of, stop_rule
-from cgro.commands._statements import statement_of
-from cgro.commands._sweep import course_of, parse_cells, parse_sweep, row_of_cell
+from cgro.commands._statements import statement_of, unfinished
+from cgro.commands._sweep import MOST_TESTED, course_of, parse_cells, parse_sweep, row_of_cell
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
 from cgro.dynamics import (
@@ -49,7 +49,7 @@ from cgro.dynamics import (
     unseen_errors,
 )
 from cgro.dynamics.remedied import simulate_remedied
-from cgro.dynamics.remedies import check_covered, parse_remedy
+from cgro.dynamics.remedies import check_covered, parse_remedy, require_weights
 from cgro.results import (
     BoundaryRecord,
     DynamicsSummary,
@@ -86,8 +86,10 @@ def run(config: Config) -> Run:
         one_of(config.full_ball, "--full-ball", ("l2", "linf"))
         one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
     if config.remedy:
-        parse_remedy(config.remedy)
+        remedy = parse_remedy(config.remedy)
         check_covered(setting)
+        if not config.sweep:  # along which the weight may change
+            require_weights(remedy, setting.robust_weight)
         one_of(config.backend, "--backend with --remedy", ("auto",))
         if config.full_ball is not None:
             raise bad("--remedy", expected="no --full-ball beside it", got=config.full_ball)
@@ -268,7 +270,7 @@ def result_of(config: Config, setting: Setting, trained: Simulation) -> Dynamics
         metrics={key: error.metric() for key, error in errors.items()},
         preset=config.preset,
         calibrated=config.preset in CALIBRATED,
-        statement=_statement(config, setting),
+        statement=_statement(config, setting, trained.outcomes),
         n_seeds=len(trained.seeds),
         stages=stages,
         signal_learned=_over_seeds(trained.final("signal_learned")),
@@ -293,10 +295,10 @@ FEWEST_RECORDS = 8
 """Records below which no stage is read off. A choice."""
 
 
-def _statement(config: Config, setting: Setting) -> str:
+def _statement(config: Config, setting: Setting, outcomes: Sequence[Outcome] = ()) -> str:
     """What a run can show; that its theory is of plain training, where it has a remedy."""
     words = parse_remedy(config.remedy).words if config.remedy else ""
-    statement = statement_of(config.preset, setting)
+    statement = unfinished(outcomes, statement_of(config.preset, setting))
     if not words:
         return statement
     return f"Trained under a remedy: {words}. Losses, theory and what follows speak of training without it. {statement}"
@@ -401,7 +403,7 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
             seeds=seeds,
             n_steps=config.n_steps,
             n_records=RECORDS_OF_REMEDY,
-            n_test=min(config.n_test, 2000),
+            n_test=min(config.n_test, MOST_TESTED),
             stop_when=stop_rule(config),
         )
         row = row_of_cell(setting, trained, cell) | course_of(trained)
@@ -413,7 +415,7 @@ def _cell(config: Config, setting: Setting, cell: Mapping[str, float]) -> dict[s
         backend=one_of(config.backend, "--backend", BACKENDS),
         threads=config.threads or os.cpu_count() or 1,
         n_records=40,
-        n_test=min(config.n_test, 2000),
+        n_test=min(config.n_test, MOST_TESTED),
         stop_when=stop_rule(config),
     )
     return {**row_of_cell(setting, trained, cell), "outcome": outcome_of(trained.outcomes).kind}

@@ -19,6 +19,7 @@ A run is data: what it names is imported, read or fetched only if --model and --
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from msgspec import UNSET
@@ -27,6 +28,7 @@ from msgspec.structs import replace
 from cgro._check import bad, one_of
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._effect import Effects, Only, of_attack
 from cgro.commands._epochs import curve
 from cgro.commands._target import CheckpointOptions, Target, load_target, metrics_of, prepare, rule_for, warned_checks
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -74,6 +76,16 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "selected": Only("a run, which has a selected checkpoint", lambda c: _is_run(c.target), "a bare checkpoint"),
+        "precision": of_attack(),
+    }
+
+
+def _is_run(target: str | None) -> bool:
+    """Whether it is one, or nothing that is there, which is refused later."""
+    return target is None or not Path(target).exists() or (Path(target) / "config.yaml").exists()
 
 
 def run(config: Config) -> Run | Unsaved | Beside:

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec.structs
 import numpy as np
@@ -27,6 +28,7 @@ import torch
 from cgro._check import bad, count, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, metrics_over, option, set_up
+from cgro.commands._effect import Effects, Only
 from cgro.commands._target import CheckpointOptions, Target, every_checkpoint, load_target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.commands._training import Config as TrainConfig
@@ -81,6 +83,10 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")
     seed: int = option(0, "seed that cut the parts of a bare checkpoint's data", low=0)
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "precision": Only("float32, in which the search is made", lambda c: c.precision == "float32")
+    }
 
     def search(self) -> Search:
         """How long to look.

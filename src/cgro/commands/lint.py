@@ -14,9 +14,11 @@ A run is data: what it names is imported, read or fetched only if --model and --
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cgro._check import CheckFailed, bad, count
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
+from cgro.commands._effect import Effects, Only
 from cgro.commands._target import CheckpointOptions, load_target
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.definitions.rounds import alike
@@ -37,6 +39,10 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     p: str | None = option(None, "norm; default: that of the run, or inf")
     radius: str | None = option(None, "radius; default: that of the run")
     seed: int = option(0, "of the attacks, and of the cut of a bare checkpoint's data", low=0)
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "precision": Only("float32, in which the lint attacks", lambda c: c.precision == "float32")
+    }
 
 
 def run(config: Config) -> Run | Unsaved | Beside:

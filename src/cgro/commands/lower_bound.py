@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
 from cgro._check import CheckFailed, bad, count, number
 from cgro.commands._common import Output, begin, option
+from cgro.commands._effect import Effects, Only
 from cgro.report.representation import hierarchy
 from cgro.report.representation import toy as toy_figure
 from cgro.representation.lower_bound import (
@@ -57,6 +59,18 @@ class Config(Output):
     p: str = option("inf", "norm of the toy: 1, 2 or inf")
     seed: int = option(0, "seed of the labelings", low=0)
 
+    HAS_EFFECT: ClassVar[Effects] = {
+        "toy_points": Only("--dims in which a toy is small enough to be made", lambda c: bool(_toy_dims(c)), "none"),
+        "p": Only("--dims in which a toy is small enough to be made", lambda c: bool(_toy_dims(c)), "none"),
+    }
+
+
+def _toy_dims(config: Config) -> list[int]:
+    """The dimensions of --dims in which the toy is made."""
+    first, last = _dims(config.dims)
+    radius = number(config.radius, "--radius", low=1e-6)
+    return [dim for dim in dims_of_grids_up_to(radius, LARGEST_TOY) if first <= dim <= last]
+
 
 def run(config: Config) -> Run:
     """Compute the floor for every D, build and certify the networks that fit, run the toy.
@@ -83,9 +97,8 @@ def run(config: Config) -> Run:
             if first <= dim <= last
         ]
         toys = []
-        for dim in dims_of_grids_up_to(radius, LARGEST_TOY):
-            if first <= dim <= last:
-                toys.append(errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed))
+        for dim in _toy_dims(config):
+            toys.append(errors_on_family(radius, dim, config.toy_points, p=config.p, seed=config.seed))
         done.write_rows([row.plain() for row in rows])
         result = _summary(config, radius, rows, built, toys)
         done.finish(result, partial(_draw, toys, config.toy_points))

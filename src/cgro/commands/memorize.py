@@ -9,6 +9,7 @@ examples:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from msgspec import UNSET
@@ -26,6 +27,7 @@ from cgro.commands._common import (
     say_remarks,
     set_up,
 )
+from cgro.commands._effect import Effects, Only, beside
 from cgro.data import Dataset, load
 from cgro.definitions import DEFAULT_RULE, ErrorRate, ThreatModel, Verdict, cgro_verdict, clean_error, predicted_shares
 from cgro.models import build
@@ -85,7 +87,14 @@ class Config(Trusting, Output, Seeded, Computing):
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
     export: bool = option(False, "write ONNX (float64) and VNN-LIB properties into DIR/export, checked (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
-    verify_n: int = option(10, "training balls to solve", low=1)
+    verify_n: int = option(10, "training balls to solve, and to export, at most", low=1)
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "verify_n": beside("--verify milp or --export", lambda c: c.export or c.verify != "none"),
+        "clean_epochs": Only("no --clean-model beside it", lambda c: c.clean_model is None, "one"),
+        "device": Only("cpu, where the construction and its certificate are computed", lambda c: c.device == "cpu"),
+        "precision": Only("float32, in which the attacks search", lambda c: c.precision == "float32"),
+    }
 
 
 def run(config: Config) -> Run:

@@ -16,6 +16,7 @@ examples:
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
+from cgro.commands._effect import Effects, of_attack
+from cgro.commands._said import require_own
 from cgro.commands._settings import is_watched, trained, watched
 from cgro.commands._target import Target, prepare
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
@@ -92,6 +95,8 @@ class Config(Trusting, Output, Computing):
         None, "data set of a run of cgro.Monitor; of another run, says that its own is yours", names="data"
     )
 
+    HAS_EFFECT: ClassVar[Effects] = {"precision": of_attack()}
+
 
 def run(config: Config) -> Run | Unsaved | Beside:
     """Probe one run, in this process or by the share that it has among several.
@@ -153,9 +158,12 @@ def _asked(config: Config) -> tuple[Target, Target | None]:
             got=f"{source.path}, standard training",
             remedy="name it as --clean",
         )
-    if config.clean is None:
-        return target, None
-    return target, _clean_run(config, config.clean, source)
+    clean = None
+    if config.clean is not None:
+        clean = _clean_run(config, config.clean, source)
+    if not any(is_watched(_run_of(one)) for one in (target, clean) if one is not None):
+        require_own(config, vars(settings), ("model", "data"), where=str(source.path))
+    return target, clean
 
 
 @dataclass

@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from cgro._check import BadRequest, bad, one_line
 from cgro.commands import diagnose
 from cgro.commands._common import Telling, Trusting, option
 from cgro.commands._diagnosed import not_run
+from cgro.commands._effect import Effects, Only
 from cgro.report.card import Valley, read_card, read_summary_of
 from cgro.report.page import html
 from cgro.report.pictures import KEPT_BY, read_pictures
@@ -42,6 +44,11 @@ class Config(Trusting, Telling):
     json: bool = option(False, "print the machine-readable cards on stdout, nothing else; writes no file")
     lint_n: int = option(128, "test examples of the evaluation lint of training runs; 0 leaves it out", low=0)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "out": Only("no --json beside it, which writes no file", lambda c: not c.json, "both"),
+        "overwrite": Only("no --json beside it, which writes no file", lambda c: not c.json, "both"),
+    }
 
 
 class _Findings(msgspec.Struct):

@@ -17,12 +17,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.catalog import OWN, Listed, Value, columns_of, differing, find_runs
 from cgro.commands._common import Telling, option
+from cgro.commands._effect import Effects, beside
 from cgro.commands._where import as_number, read_conditions, require_column
 from cgro.runs import Unsaved, write_atomic
 
@@ -52,6 +54,11 @@ class Config(Telling):
     out: str | None = option(None, "also write the table: a .csv or .parquet file", group="results")
     overwrite: bool = option(False, "replace a file that is there", group="results")
     json: bool = option(False, "print the table as JSON on stdout, nothing else", group="results")
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "descending": beside("--sort", lambda c: c.sort is not None),
+        "overwrite": beside("--out", lambda c: c.out is not None),
+    }
 
 
 class _Table(msgspec.Struct):

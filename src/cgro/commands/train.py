@@ -54,6 +54,7 @@ from cgro.runs import Run, dump_json, read_json, say, write_atomic
 from cgro.training import Adversarial, Evaluation, evaluated, fit, make_fabric, step_cost
 from cgro.training.alignment import alignment_probes
 from cgro.training.compiling import OPTIONS
+from cgro.training.engine import require_validation
 from cgro.training.extensions.base import prepare_extensions
 from cgro.training.fabric import PRECISIONS, step_precision
 from cgro.training.given import given_to
@@ -185,6 +186,7 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     if data.on_disk:
         config = replace(config, stream="yes")
     with alike(ranks):
+        require_validation(recipe, data, evaluation)
         prepare_extensions(extensions, model, recipe, data, data.train)
     _warn_of_few_for_validation(len(data.validation))
     for remark in config.without_effect():

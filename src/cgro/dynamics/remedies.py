@@ -35,7 +35,8 @@ class Remedy:
             divergence ("kl", as published).
 
     Raises:
-        BadRequest: a value out of its range, TRADES with smoothed labels or a robust weight that decays.
+        BadRequest: a value out of its range, TRADES with smoothed labels or a robust weight that decays, `share`
+            without `mixed` or `inner` without `trades`, which would change nothing.
 
     Example:
         >>> Remedy(weight_decay=1e-3).words
@@ -64,6 +65,11 @@ class Remedy:
         one_of(self.inner, "inner", INNERS)
         if self.fresh + self.mixed > 1:
             raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self)
+        for name, needed in (("share", "mixed"), ("inner", "trades")):
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default and not getattr(self, needed):
+                remedy = "leave it out: alone it changes nothing"
+                raise bad(name, expected=f"{needed} above 0 beside it", got=f"{needed}=0", remedy=remedy)
         if self.trades > 0 and (self.smoothing_clean or self.smoothing_attacked or self.half_life):
             raise bad("trades", expected="no smoothed labels and no decaying robust weight beside it", got=self.words)
 
@@ -117,6 +123,36 @@ def parse_remedy(text: str) -> Remedy:
         else:
             values[name] = number(value.strip(), name)
     return Remedy(**values)  # type: ignore[arg-type]  # checked there
+
+
+def require_weights(remedy: Remedy, robust_weight: float) -> None:
+    """Refuse parts of a remedy that act on a half of the loss that has no weight.
+
+    Args:
+        remedy: of a training; that of TRADES has weights of its own.
+        robust_weight: lambda of the setting.
+
+    Raises:
+        BadRequest: a part that would change nothing.
+
+    Example:
+        >>> require_weights(Remedy(smoothing_clean=0.1), 0.5)
+    """
+    if remedy.trades:
+        return
+    in_clean = remedy.smoothing_clean and not remedy.half_life  # with which the clean half has a weight soon
+    for name, half, acts, weight in (
+        ("half_life", "attacked", remedy.half_life, robust_weight),
+        ("smoothing_attacked", "attacked", remedy.smoothing_attacked, robust_weight),
+        ("smoothing_clean", "clean", in_clean, 1 - robust_weight),
+    ):
+        if acts and not weight:
+            raise bad(
+                f"{name} in --remedy",
+                expected=f"a weight of the {half} loss",
+                got=f"robust weight {robust_weight:g}",
+                remedy="leave it out: it would change nothing",
+            )
 
 
 def check_covered(setting: Setting) -> None:

@@ -24,11 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from cgro._check import CheckFailed, bad, count
 from cgro._interrupt import acknowledge, stopping_after
 from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Spreading, Trusting, option, set_up
+from cgro.commands._effect import Effects
 from cgro.data.sources import kind_of
 from cgro.experiments.execute import Carry, Tolerance, execute, table_of_failures
 from cgro.experiments.outcomes import Outcomes
@@ -69,6 +71,8 @@ class Config(Trusting, Output, Spreading, Computing):
     model: list[str] = option([], YOURS.format("network"), names="network", group="names in the plan")
     objective: list[str] = option([], YOURS.format("objective"), names="objective", group="names in the plan")
     extension: list[str] = option([], YOURS.format("extension"), names="extension", group="names in the plan")
+
+    HAS_EFFECT: ClassVar[Effects] = {"overwrite": None}
 
 
 def run(config: Config, executor: Executor | None = None) -> Run:

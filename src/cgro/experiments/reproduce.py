@@ -22,10 +22,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from cgro._check import BadRequest, CheckFailed, bad, count, number, one_of
 from cgro._interrupt import stopping_after
 from cgro.commands._common import Computing, Output, Spreading, option, set_up
+from cgro.commands._effect import Effects, Only, beside
 from cgro.experiments import networks, registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
@@ -61,6 +63,12 @@ class Config(Output, Spreading, Computing):
     store: str | None = option(
         None, "keep results in STORE/SCALE, small files to commit, and take finished ones from there"
     )
+
+    HAS_EFFECT: ClassVar[Effects] = {
+        "max_hours": beside("--scale gpu or paper", lambda c: c.scale not in ("smoke", "cpu")),
+        "precision": Only("auto, as the stored results were made", lambda c: False),
+        "overwrite": None,
+    }
 
 
 def run(config: Config, executor: Executor | None = None) -> Run:

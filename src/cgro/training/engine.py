@@ -82,8 +82,8 @@ def fit(
 
     Raises:
         BadRequest: no objective or extension, sharded weights, a checkpoint of another network or of other extensions,
-            a full disk, patience without an evaluation or a validation part; processes that were given other things,
-            one that has ended or does not answer.
+            a full disk, patience without an evaluation or a validation part, `keep_every` without a run;
+            processes that were given other things, one that has ended or does not answer.
 
     Example:
         >>> from cgro.data import load
@@ -103,9 +103,7 @@ def fit(
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)
-    if recipe.patience and (evaluation is None or not len(data.validation)):
-        expected = "an evaluation and a validation part"
-        raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
+    require_validation(recipe, data, evaluation)
     if fabric is None:
         fabric = make_fabric("cpu")
     require_whole(model)
@@ -113,6 +111,9 @@ def fit(
     ranks.require_same("what the processes train", f"{recipe!r} {seed} {data.sha256} {len(data.train)}")
     if run is not None and not ranks.writes:
         raise bad("run", expected="one in the first process alone", got=f"one in process {ranks.number}")
+    if evaluation is not None and evaluation.keep_every and run is None and ranks.writes:
+        remedy = "give fit a run, or leave keep_every out"
+        raise bad("keep_every", expected="a run, which keeps the checkpoints", got="none", remedy=remedy)
     fabric = own_fabric(fabric, ranks)
     train = data.train.to(fabric.device)
     parts = {
@@ -132,6 +133,22 @@ def fit(
     ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)
+
+
+def require_validation(recipe: Recipe, data: Dataset, evaluation: Evaluation | None) -> None:
+    """Refuse a patience that nothing is measured for.
+
+    Args:
+        recipe: says the patience.
+        data: whose validation part is evaluated.
+        evaluation: after epochs; None for none.
+
+    Raises:
+        BadRequest: a patience without an evaluation or a validation part.
+    """
+    if recipe.patience and (evaluation is None or not len(data.validation)):
+        expected = "an evaluation and a validation part"
+        raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
 
 
 def _require_kinds(data: object, recipe: object, evaluation: object, run: object) -> None:

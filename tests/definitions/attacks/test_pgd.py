@@ -131,7 +131,14 @@ def test_what_results_store_of_an_attack_stays() -> None:
     assert "start_std" not in repr(attack)
     assert "keep='last', start_std=0.5" in repr(replace(attack, keep="last", start_std=0.5))
     assert "n_steps" in repr(APGD(RADII[0]))
-    for wrong in ({"keep": "worst"}, {"start_std": -1.0}, {"keep": "last", "n_restarts": 2}):
+    for wrong in (
+        {"keep": "worst"},
+        {"start_std": -1.0},
+        {"keep": "last", "n_restarts": 2},
+        {"start_std": 0, "n_restarts": 2},
+        {"start_std": 0.0, "n_restarts": 9},
+        {"start_std": "0/255", "n_restarts": 3},
+    ):
         with pytest.raises(ValueError, match="expected"):
             PGD(RADII[0], n_steps=3, **wrong)
 

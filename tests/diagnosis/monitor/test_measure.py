@@ -97,6 +97,15 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
         assert own[key] == before[key]
         assert own[key].value == row[key]
     assert main(["flatness", "run", "--radii", "0.1", "--n", "4", "--n-steps", "2", *named]) == 0
+    for line, said in (
+        ("flatness run --radius 0.3", "--radius: expected 0.1, as run has it, got 0.3"),
+        ("flatness run --p 2", "--p: expected inf, as run has it, got 2"),
+        ("evaluate run --seed 7", "--seed: expected 0, as run has it, got 7"),
+        ("diagnose run --radius 0.3", "--radius: expected 0.1, as run has it, got 0.3"),
+    ):
+        capsys.readouterr()
+        assert main([*line.split(), *named]) == 2
+        assert said in capsys.readouterr().err
     assert main(["evaluate", "run", "--per-epoch", "--attack", "pgd5", "--n", "50", *named]) == 0
     (curves,) = Run.open("run").read(MonitorSummary).curves.values()
     assert curves["test"][0].value == row["robust_error/test"]

@@ -69,6 +69,9 @@ class PGD(GradientAttack):
             number_field(self, "start_std", low=0.0)
         if self.n_restarts > 1 and self.keep == "last":
             raise bad("n_restarts", expected="1 with keep='last'", got=self.n_restarts, remedy="keep the best")
+        if self.n_restarts > 1 and self.start_std == 0:
+            remedy = "leave start_std out, or raise it"
+            raise bad("n_restarts", expected="1 with start_std=0", got=self.n_restarts, remedy=remedy)
         if self.n_restarts > 1 and not self.random_start:
             raise bad("n_restarts", expected="1 without a random start", got=self.n_restarts, remedy="set random_start")
 
