@@ -10,7 +10,7 @@ from cgro.diagnosis.measured_remedies import (
     measured_sentences,
     points,
 )
-from cgro.diagnosis.remedies import REMEDIES, remedies_for, with_options_of
+from cgro.diagnosis.remedies import PATIENCE, REMEDIES, remedies_for, with_options_of
 from cgro.reading import read_json
 from cgro.results.reading import read_value
 
@@ -65,3 +65,14 @@ def test_the_options_of_a_run_stand_in_every_command(label: str) -> None:
         changed = with_options_of(text, "runs/my run")
         assert changed.count("cgro train --config 'runs/my run/config.yaml' --") == text.count("cgro train --")
         assert changed.replace(" --config 'runs/my run/config.yaml'", "") == text
+
+
+@pytest.mark.parametrize("n_evaluations", [3, 4, 5, 9, 10, 11, 12, 13, 60])
+def test_the_patience_that_is_advised_can_stop_such_a_run(n_evaluations: int) -> None:
+    """`cgro train` refuses one that cannot: its patience plus one evaluations must lie before the end."""
+    (text,) = [text for text in REMEDIES["robust_overfitting"] if "--patience" in text]
+    words = with_options_of(text, "runs/a", n_evaluations).split()
+    patience = int(words[words.index("--patience") + 1])
+    assert 1 <= patience <= PATIENCE
+    assert patience + 1 < n_evaluations
+    assert (patience == PATIENCE) == (n_evaluations > PATIENCE + 1)

@@ -295,9 +295,12 @@ def of_run(config: Config, path: Path, ranks: Ranks = ALONE) -> tuple[list[Curve
 
 def _with_its_options(found: Diagnosis, part: Path) -> Diagnosis:
     """Commands that help take the options of a run of `cgro train`; other runs have none that it knows."""
-    if Run.open(part).config.get("command") != "train":
+    settings = Run.open(part).config
+    if settings.get("command") != "train":
         return found
-    return replace(found, remedies=tuple(with_options_of(text, str(part)) for text in found.remedies))
+    epochs, every = settings.get("epochs"), settings.get("eval_every")
+    n_evaluations = epochs // every if isinstance(epochs, int) and isinstance(every, int) and every > 0 else None
+    return replace(found, remedies=tuple(with_options_of(text, str(part), n_evaluations) for text in found.remedies))
 
 
 def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path, ranks: Ranks) -> Diagnosis:

@@ -16,6 +16,9 @@ LARGER = "Otherwise a larger network"
 COMMAND = "cgro train --"
 """How every command in the sentences begins."""
 
+PATIENCE = 10
+"""Evaluations without a lower error after which training is advised to stop; fewer where a run has few of them."""
+
 _RICE = "Rice, Wong and Kolter, ICML 2020"
 _AWP = "Wu et al., NeurIPS 2020"
 _GENERATED = "CutMix with diffusion-made images gives ResNet-18 56.66% by AutoAttack"
@@ -24,7 +27,7 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
     "robust_overfitting": (
         "Stop early, selected on a validation set: in the published PreActResNet-18 (CIFAR-10, l_inf 8/255) the robust "
         f"test error is 46.51% when selected on test and 53.92% over the last five epochs, 7.41 points ({_RICE}). Run: "
-        "cgro train --validation 0.05 --patience 10",
+        f"cgro train --validation 0.05 --patience {PATIENCE}",
         "Flatten the loss in the weights (AWP): it took the gap (last minus best epoch) of PreActResNet-18 from 9.04 "
         "to 1.09 points and of WRN-34-10 from 8.24 to 0.92, and robust accuracy, selected on test, from 52.79% to "
         f"55.39% by PGD-20 ({_AWP}). Run: cgro train --extension awp:gamma=0.01",
@@ -108,12 +111,14 @@ def remedies_for(label: Label, *, too_small: bool = True, also: Label | None = N
     return tuple(found)
 
 
-def with_options_of(text: str, run: str) -> str:
+def with_options_of(text: str, run: str, n_evaluations: int | None = None) -> str:
     """A sentence whose commands take the options of a run, so that they can be typed as they stand.
 
     Args:
         text: of `remedies_for`.
         run: directory of a run of `cgro train`.
+        n_evaluations: that the run makes; a patience that could not end so short a run is cut to a third of them. None
+            if it is not known.
 
     Returns:
         The sentence; one without a command as it is.
@@ -121,5 +126,9 @@ def with_options_of(text: str, run: str) -> str:
     Example:
         >>> with_options_of("Run: cgro train --extension awp:gamma=0.01", "runs/a")
         'Run: cgro train --config runs/a/config.yaml --extension awp:gamma=0.01'
+        >>> with_options_of("Run: cgro train --patience 10", "runs/a", n_evaluations=9)
+        'Run: cgro train --config runs/a/config.yaml --patience 3'
     """
+    if n_evaluations is not None and n_evaluations <= PATIENCE + 1:
+        text = text.replace(f"--patience {PATIENCE}", f"--patience {max(1, n_evaluations // 3)}")
     return text.replace(COMMAND, f"cgro train --config {shlex.quote(f'{run}/config.yaml')} --")
