@@ -4,6 +4,7 @@
 out, as Accuracy does here, is taken from what the line says before it; a name that stays incomplete is left so, and the
 layout of the file asks for it."""
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,8 @@ class _Said:
         Args:
             text: before a colon, in brackets or alone.
         """
+        if not text:
+            return
         if relevant(text):
             self.header = relevant(text)
             self.kinds = frozenset()
@@ -299,6 +302,7 @@ def _comma(name: str, value: str) -> str:
     )
 
 
+@functools.lru_cache(maxsize=10_000)
 def _is_unnamed(raw: str) -> bool:
     """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
     if not words_of(raw):
@@ -332,11 +336,15 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
-    if not raw[-1:].isspace() or not is_small(match[1]):
+    if not raw[-1:].isspace() or not is_small(match[1]) or not _is_attack(raw):
         return False
+    return re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_attack(raw: str) -> bool:
     words = words_of(raw)
-    follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
-    return follows and "robust" in kinds_of(words) and not has_measure(words)
+    return "robust" in kinds_of(words) and not has_measure(words)
 
 
 def _text_of(match: re.Match[str]) -> str:

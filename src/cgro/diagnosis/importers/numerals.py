@@ -1,6 +1,7 @@
 """Which numbers of a printed line are values, and which belong to a name, as the 20 of `adv acc (20 steps) 45.2`. Pure
 functions."""
 
+import functools
 import re
 
 from cgro.diagnosis.vocabulary import (
@@ -180,11 +181,17 @@ def belongs_to_name(raw: str, match: re.Match[str], chunk: str) -> bool:
         >>> [belongs_to_name(chunk[: match.start()], match, chunk) for match in numbers]
         [True, False]
     """
-    words = words_of(raw)
-    if not has_measure(words) and not kinds_of(words):
+    if not _is_named(raw):
         return False
     after = chunk[match.end() : match.end() + _MOST_AFTER]
     return _is_setting(raw, match, after) or _is_bracketed(raw, match, after) or _ends_name(raw, match, after)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_named(raw: str) -> bool:
+    """Whether a text names a measure, or says clean or robust; in a log it comes again in every line."""
+    words = words_of(raw)
+    return has_measure(words) or bool(kinds_of(words))
 
 
 def _is_setting(raw: str, match: re.Match[str], after: str) -> bool:

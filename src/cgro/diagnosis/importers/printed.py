@@ -27,7 +27,8 @@ _OF_TEST = {
 """What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
 _HEADING = word_set(
     "best so far model network checkpoint weights the of on with for result results evaluation evaluating evaluate "
-    "eval test testing val validation ema swa polyak teacher student averaged average moving"
+    "eval test testing val validation ema swa polyak teacher student averaged average moving "
+    "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
 MOST_RESUMED = 3
