@@ -40,6 +40,8 @@ def test_no_name_of_a_column_takes_long() -> None:
         ("100-step PGD test acc", "robust_accuracy/test"),
         ("acc/test_robust_acc", "robust_accuracy/test"),
         ("the test robust accuracy is", "robust_accuracy/test"),
+        ("cifar-10 test robust acc", "robust_accuracy/test"),
+        ("robust acc on test 1000 images", "robust_accuracy/test"),
     ],
 )
 def test_names_that_are_understood(name: str, told: str) -> None:
@@ -54,6 +56,11 @@ def test_names_that_are_understood(name: str, told: str) -> None:
         ("test_foo_acc", "'foo' is not known"),
         ("pgd_at_test_acc", "'at' is not known"),  # a run's name in front
         ("ema_test_acc", "'ema' is not known"),  # other weights
+        ("test_2_robust_acc", "which of several 'test 2' says"),
+        ("robust_acc_test_set2", "which of several 'set2' says"),
+        ("model 1 test robust acc", "which of several 'model 1' says"),
+        ("test_robust_acc_drop", "a difference"),
+        ("test acc gap (adv)", "a difference"),
         ("best_test_robust_acc", "a best so far"),
         ("running_test_acc", "smoothed"),
         ("PGD10 Acc", "train, validation or test"),
@@ -109,3 +116,13 @@ def test_the_words_of_an_attack_are_kept() -> None:
     meaning = meaning_of("Test PGD-20 Acc")
     assert isinstance(meaning, Meaning)
     assert meaning.attack == "pgd 20"
+
+
+def test_words_for_wrong_answers_suggest_an_error() -> None:
+    for name in ("misclassified under pgd, test", "adv test incorrect", "test wrong (robust)"):
+        meaning = meaning_of(name)
+        assert isinstance(meaning, Unknown)
+        assert meaning.guess == "robust_error/test"
+    meaning = meaning_of("test pgd correct")
+    assert isinstance(meaning, Unknown)
+    assert meaning.guess == "robust_accuracy/test"

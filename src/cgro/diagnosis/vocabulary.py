@@ -47,6 +47,12 @@ OTHER_WEIGHTS = word_set("ema swa polyak averaged teacher student")
 """Words of a network beside the one that is trained."""
 OWN_WEIGHTS = word_set("last current cur raw plain online now")
 """Words that end what such a word says."""
+DIFFERENCES = word_set("drop gap diff difference delta improvement")
+"""Words of what is no error itself, but lies between two."""
+_WRONG = word_set("misclassified incorrect wrong mistakes failed fooled")
+"""Words that count answers that are wrong."""
+_COUNTED = word_set("set data dataset split model network")
+"""Words behind which a number says which of several."""
 BEST = word_set("best max min maximum minimum highest lowest peak record")
 SMOOTHED = word_set("running smoothed smooth cumulative moving")
 _NOT_OF_EPOCH = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak smoothed cumulative moving")
@@ -258,6 +264,38 @@ def measures_of(words: Sequence[str]) -> frozenset[str]:
     return measures
 
 
+def says_wrong(words: Iterable[str]) -> bool:
+    """Whether some words count answers that are wrong, though none names an error.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        True for misclassified and the like.
+    """
+    return not _WRONG.isdisjoint(words)
+
+
+def tells_which(word: str, after: str) -> bool:
+    """Whether a number in a name says which of several test sets or networks it is of.
+
+    Args:
+        word: of a name.
+        after: the word behind it; empty where it is the last.
+
+    Returns:
+        True for set2, and for test or model before a number; False for cifar 10.
+
+    Example:
+        >>> tells_which("test", "2"), tells_which("set2", ""), tells_which("cifar", "10"), tells_which("pgd", "20")
+        (True, True, False, False)
+    """
+    if word != letters_of(word):
+        return letters_of(word) in _COUNTED
+    return after.isdigit() and (word in _PARTS or word in _COUNTED)
+
+
+@functools.lru_cache(maxsize=10_000)
 def weights_of(text: str) -> tuple[str, ...]:
     """The words of a text that say that what follows is of the best epoch, or of averaged weights.
 

@@ -15,6 +15,7 @@ from cgro._check import LONGEST_VALUE
 from cgro.diagnosis.columns import ACCURACIES, CURVES, ERRORS
 from cgro.diagnosis.vocabulary import (
     BEST,
+    DIFFERENCES,
     MODELS,
     SMOOTHED,
     all_known,
@@ -25,6 +26,8 @@ from cgro.diagnosis.vocabulary import (
     letters_of,
     measures_of,
     parts_of,
+    says_wrong,
+    tells_which,
     word_set,
     words_of,
 )
@@ -40,6 +43,12 @@ _SYMBOL = re.compile(r"[\u0394\u2206\u03c3\u00b1]")
 _LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
 SEVERAL = "several"
 """Stands in the name of a number that is one of several behind one name; see the printed text."""
+_NO_CURVE = (
+    (BEST, "a best so far, not the value of its epoch"),
+    (SMOOTHED, "smoothed over epochs or steps, not the value of its epoch"),
+    (DIFFERENCES, "a difference, and not the value itself"),
+)
+"""Words of a name -> why its values are no curve."""
 _OPTIMIZERS = word_set("sgd adam adamw pg")
 
 
@@ -242,18 +251,17 @@ class _Name:
         kind, measure, part = "robust", "accuracy", "test"
         if not self.robust and ("clean" in self.kinds or SEVERAL in self.words):
             kind = "clean"
-        if self.measures == {"error"}:
+        if self.measures == {"error"} or says_wrong(self.words):
             measure = "error"
         if len(self.parts) == 1:
             part = min(self.parts)
-        return Unknown(reason, f"{kind}_{measure}/{part}", frozenset(self.words) - BEST - SMOOTHED)
+        return Unknown(reason, f"{kind}_{measure}/{part}", frozenset(self.words) - BEST - SMOOTHED - DIFFERENCES)
 
     def lack(self) -> str:
         """Why the words make no meaning; empty if they do."""
-        if not BEST.isdisjoint(self.words):
-            return "a best so far, not the value of its epoch"
-        if not SMOOTHED.isdisjoint(self.words):
-            return "smoothed over epochs or steps, not the value of its epoch"
+        for words, reason in _NO_CURVE:
+            if not words.isdisjoint(self.words):
+                return reason
         for word in self.words:
             if not is_known(word, robust=self.robust):
                 return f"the word {word!r} is not known"
@@ -271,7 +279,9 @@ class _Name:
 
     def lack_beside(self) -> str:
         """Why words that stand side by side make no meaning; empty if they do."""
-        for word, after in itertools.pairwise(self.words):
+        for word, after in itertools.pairwise([*self.words, ""]):
+            if tells_which(word, after) and not self.counts_images:
+                return f"which of several {f'{word} {after}'.strip()!r} says is not known"
             if after in MODELS and kinds_of([word]):
                 return f"'{word} {after}' names a network, of several perhaps"
             if has_measure([word]) and after.isdigit() and after != "1" and not self.robust and not self.counts_images:

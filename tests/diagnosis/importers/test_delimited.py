@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.cases import refused
 
-from cgro.diagnosis import Curves
+from cgro.diagnosis import Curves, read_curves
 from cgro.diagnosis.importers import Told
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
@@ -66,3 +66,18 @@ def test_epochs_with_decimal_commas_stay_decimal() -> None:
         found = read("\n".join([HEAD.replace(",", ";"), *(f"{epoch};80,5;45,5" for epoch in epochs)]))
         assert found.epoch.tolist() == [float(epoch.replace(",", ".")) for epoch in epochs]
         assert found.remarks[0] == "a comma in a number is taken for the decimal point"
+
+
+def test_numbers_are_no_header(file) -> None:
+    for first in ("0,60.1,40.2", "0;60.1;40.2", "1e0\t60.1\tnan"):
+        refused(lambda first=first: read_curves(file(f"{first}\n{first}\n")), "expected a header", "write names above")
+    (found,) = read_curves(file("0,test_robust_acc\n1,40\n2,50\n"), {"epoch": "0"})
+    assert found.epoch.tolist() == [1, 2]
+
+
+def test_comments_between_rows_are_passed_over(file) -> None:
+    for comment in ("# lr drop", "#", "# resumed"):
+        text = f"epoch,test_acc,test_robust_acc\n{comment}\n1,60,40\n{comment}\n2,70,50\n"
+        (found,) = read_curves(file(text))
+        assert found["robust_error/test"].tolist() == [0.6, 0.5]
+    refused(lambda: read_curves(file("epoch,test_robust_acc\n1,60\nnote\n2,70\n")), "has fewer fields")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cgro.diagnosis.importers.epochs import epochs_of, says_over, without_epochs
+from cgro.diagnosis.importers.epochs import epoch_in_cell, epochs_of, says_over, without_epochs
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_a_text_of_any_length_takes_no_time(part: str) -> None:
     epochs_of(text + "epoch" + " " * 100_000 + "." * 1000)
     without_epochs("epoch 1" + "." * 100_000)
     assert time.process_time() - start < 2
+
+
+def test_a_cell_may_name_its_epoch() -> None:
+    for cell in ("17/200", "17 of 200", "epoch_17", "Epoch 17", "ep17", "ckpt-epoch-17.pth.tar"):
+        assert epoch_in_cell(cell) == "17", cell
+    for cell in ("step 17", "best", "epoch", "epoch_17_acc_45", "17 18", "deep17"):
+        assert epoch_in_cell(cell) is None, cell

@@ -1,5 +1,8 @@
 """Which column is what, without any numbers."""
 
+import shlex
+
+import pytest
 from tests.cases import refused
 
 from cgro.diagnosis.importers import Told, parse_map
@@ -42,3 +45,31 @@ def test_options_can_be_pasted_into_a_shell() -> None:
         option = shlex.split(map_option("robust_accuracy/test", name))
         assert option[0] == "--map"
         assert parse_map(option[1]) == {"robust_accuracy/test": name}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["epoch", "trades - test_acc", "awp run - test_adv_acc"],
+        ["epoch", "a1 - test_adv_acc", "b2 - test_adv_acc"],
+        ["epoch", "a1 - test_acc", "a1 - test_adv_acc", "b2 - val_adv_acc"],
+    ],
+)
+def test_columns_of_several_runs_are_not_put_together(names: list[str]) -> None:
+    text = refused(lambda: layout(*names), "the names of several runs", "choose one, as with")
+    option = shlex.split(text.partition("--map ")[2])[0]
+    found = layout(*names, columns=option)
+    run = option.partition("=")[2].partition(" - ")[0]
+    assert all(name.startswith(run) for name in found.used if name != "epoch")
+
+
+def test_columns_of_one_run_are() -> None:
+    found = layout("run 3 - test_acc", "run 3 - test_adv_acc", "epoch")
+    assert len(found.used) == 3
+    assert found.run == "run 3"
+
+
+def test_the_doubtful_column_that_says_robust_is_asked_for_first() -> None:
+    for names in (["epoch", "accuracy", "robust_accuracy"], ["epoch", "adv_train acc x", "accuracy", "pgd_accuracy"]):
+        found = layout(*names)
+        refused(lambda found=found, names=names: require_understood(found, names, "x", standard=False), names[-1] + "'")

@@ -101,4 +101,16 @@ def test_what_the_name_above_the_rows_says_is_not_lost() -> None:
 
 
 def test_rows_under_numbers_without_an_epoch_may_be_seeds() -> None:
-    refused(lambda: read(dict(enumerate([{"test_acc": 0.5}, {"test_acc": 0.6}]))), "both look like")
+    refused(lambda: read(dict(enumerate([{"test_acc": 0.5}, {"test_acc": 0.6}]))), "0, 1 may be epochs, or seeds")
+    for rows in (
+        {"0": {"test_acc": 0.5}, "5": {"test_acc": 0.6}},
+        {"a": {"1": {"pgd acc": 0.5}, "2": {"pgd acc": 0.6}}},
+    ):
+        refused(lambda rows=rows: read(rows), "write each as epoch_0")
+
+
+def test_a_measure_above_lists_of_kinds_belongs_to_them() -> None:
+    for name in ("test_acc", "acc/test", "test accuracy"):
+        (found,) = read({name: {"clean": [0.5, 0.6], "pgd": [0.3, 0.4]}})
+        assert found["robust_error/test"].tolist() == [0.7, 0.6]
+        assert found["clean_error/test"].tolist() == [0.5, 0.4]

@@ -125,7 +125,7 @@ TEST_MAP = "clean_accuracy/test={},robust_accuracy/test={}"
         (wandb_export, "epoch=Step", "epoch=Step"),
         (noilin, "robust_accuracy/test=PGD10 Acc", "robust_accuracy/test=PGD10 Acc"),
         (every_fifth, "robust_accuracy/test=robust_acc", TEST_MAP.format("clean_acc", "robust_acc")),
-        (deit, "both look like", TEST_MAP.format("test_0_acc1", "test_5_acc1")),
+        (deit, "which of several 'test 0' says", TEST_MAP.format("test_0_acc1", "test_5_acc1")),
         (
             gradalign,
             "--map",

@@ -211,10 +211,10 @@ def test_losses_and_rates_that_look_alike_do_not_stop_the_reading(file) -> None:
 
 def test_two_columns_of_one_curve_are_refused_and_chosen(file) -> None:
     errors = four(20)
-    columns = columns_of(errors, {"test_0_acc1": "clean_error/test", "test_5_acc1": "robust_error/test"}, percent=True)
+    columns = columns_of(errors, {"acc1/test": "clean_error/test", "test_acc1": "robust_error/test"}, percent=True)
     path = file(table_of(columns))
     refused(lambda: read(path), "both look like clean_accuracy/test")
-    found = read(path, "clean_accuracy/test=test_0_acc1,robust_accuracy/test=test_5_acc1")
+    found = read(path, "clean_accuracy/test=acc1/test,robust_accuracy/test=test_acc1")
     assert np.allclose(found["robust_error/test"], errors["robust_error/test"], atol=1e-7)
 
 

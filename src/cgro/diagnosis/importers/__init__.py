@@ -7,6 +7,7 @@ from pathlib import Path
 from cgro._check import bad, one_line
 from cgro.diagnosis.curves import Curves, require_robust
 from cgro.diagnosis.importers.base import Importer, Text
+from cgro.diagnosis.importers.comments import with_comments
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.fast import Fast
 from cgro.diagnosis.importers.folder import log_in
@@ -118,11 +119,14 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
     if not text.raw and not text.content.strip():
         raise bad(str(path), expected="a log, CSV or JSONL", got="an empty file")
     told = Told.of(columns)
-    found = _importer(text, told).read(text, told)
-    for curves in found:
-        if not curves.standard:
-            require_robust(curves)
-    return found
+    return [_checked(curves, text, told) for curves in _importer(text, told).read(text, told)]
+
+
+def _checked(curves: Curves, text: Text, told: Told) -> Curves:
+    curves = with_comments(curves, text, told)
+    if not curves.standard:
+        require_robust(curves)
+    return curves
 
 
 def _decoded(content: bytes, path: Path) -> str:

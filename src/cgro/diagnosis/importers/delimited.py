@@ -23,6 +23,7 @@ _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s?%?\s*")
 _THOUSANDS = re.compile(r"\s*\d{1,3}(?:,\d{3})+\s*")
 """A whole number with commas between its thousands, or one with three decimals behind a comma."""
 _WHOLE = re.compile(r"\s*\d+\s*")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?\s?%?|nan")
 _POINTED = re.compile(r"\s*[-+]?\d*\.\d+\s?%?\s*")
 """A number with a decimal point."""
 _PRINTED = re.compile(r"[:=]\s*[-+]?\d")
@@ -86,6 +87,9 @@ class Delimited:
         if len(names) > base.MOST_COLUMNS:
             raise bad(text.source, expected=f"at most {base.MOST_COLUMNS:,} columns", got=f"{len(names):,}")
 
+        if all(map(_is_number, names)):
+            remedy = "write names above them, as epoch,clean_accuracy/test,robust_accuracy/test"
+            raise bad(text.source, expected="a header", got=f"the numbers {first[:60]!r}", remedy=remedy)
         headers = sum(line.strip() == first for line in lines)
         remarks: list[str] = []
         epochs = _epoch_columns(names, told)
@@ -106,6 +110,10 @@ class Delimited:
             appended=headers > 1,
         )
         return curves_of(table, told)
+
+
+def _is_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name[:100]) is not None
 
 
 def _rows(
@@ -212,6 +220,8 @@ def delimiter_of(line: str) -> str:
 def _records(text: Text, delimiter: str) -> Iterable[list[str]]:
     content = io.StringIO(text.content.lstrip("\r\n"), newline=None)
     try:
-        yield from filter(None, csv.reader(content, delimiter=delimiter))
+        for record in csv.reader(content, delimiter=delimiter):
+            if record and not (record[0].startswith("#") and len(record) == 1):
+                yield record
     except csv.Error as error:  # a field of over 128 kB, a quotation that does not end
         raise bad(text.source, expected="a table", got=f"a damaged one ({error})") from None

@@ -35,6 +35,8 @@ _BEST_EPOCH = re.compile(
     re.IGNORECASE,
 )
 """`best epoch: 17` as a part of its own: the values that follow are not those of the best epoch."""
+_OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
+_CELL = re.compile(r"\s*(?:\w{1,40}[-_./])?ep(?:och)?[\s_:#=-]{0,3}(\d{1,9})(?:\.[A-Za-z]\w{0,9})*\s*", re.IGNORECASE)
 _THOUSANDS_FOLLOW = re.compile(r",\d{3}(?![\d.])")
 _ENDS = re.compile(r"(?<![A-Za-z])(?:took|finished|done|completed?|over|ended|end|elapsed)(?![A-Za-z])", re.IGNORECASE)
 
@@ -94,6 +96,23 @@ def epochs_of(text: str) -> Epochs:
         doubt = f"the epoch {got!r} may have a separator of thousands; write epochs without one"
     numbers = tuple(dict.fromkeys(int(match[1]) for match in matches))
     return Epochs(numbers, text[: first.start()], text[first.end() :], says_over(text), doubt)
+
+
+def epoch_in_cell(cell: str) -> str | None:
+    """The epoch in a cell of a table such as 17/200, [17/200], "17 of 200", epoch_17 or ckpt_epoch_17.pt.
+
+    Args:
+        cell: that is more than a number.
+
+    Returns:
+        Its digits; None for any other cell.
+
+    Example:
+        >>> epoch_in_cell("[17/200]"), epoch_in_cell("model_epoch_017.pt"), epoch_in_cell("step 17")
+        ('17', '017', None)
+    """
+    match = _OF_TOTAL.fullmatch(cell[:100]) or _CELL.fullmatch(cell[:100])
+    return None if match is None else match[1]
 
 
 def without_epochs(text: str) -> str:

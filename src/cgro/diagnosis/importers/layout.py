@@ -9,7 +9,7 @@ from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.run_names import keras_training, without_run_names
 from cgro.diagnosis.vocabulary import is_group, is_step, kinds_of, parts_of, words_of
-from cgro.diagnosis.words import Meaning, Unknown, closest, meaning_of
+from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
 
@@ -91,13 +91,14 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
         units[choice.text] = choice.unit
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
+    runs = _runs_of(names, short, units, source)
     training = keras_training(short.values())
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:
         meaning = (known or {}).get(name) or _success_rate(short[name])
         meaning = meaning or meaning_of(training.get(short[name], short[name]))
-        if name in units or meaning is None:
+        if name in units or meaning is None or name in runs:
             continue
         if isinstance(meaning, Unknown):
             unknown[name] = meaning
@@ -113,6 +114,31 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     if cut is not None:
         run = cut.removesuffix(short[cut]).strip(" -/")
     return Layout(used, units, unknown, group, steps, run)
+
+
+def _runs_of(names: Sequence[str], short: Mapping[str, str], told: Iterable[str], source: str) -> set[str]:
+    """Columns of other runs than the one of which the caller named a column.
+
+    Raises:
+        BadRequest: columns of errors begin with the names of several runs, and none was named.
+    """
+    runs: dict[str, list[str]] = {}
+    for name in names:
+        if short[name] != name and is_error(short[name]):
+            runs.setdefault(name.removesuffix(short[name]), []).append(name)
+    if len(runs) < 2:
+        return set()
+    chosen = {run for run, columns in runs.items() if not set(columns).isdisjoint(told)}
+    if len(chosen) != 1:
+        shown = listed([repr(run.strip(" -/")) for run in runs], 4)
+        of_robust = [name for columns in runs.values() for name in columns if kinds_of(words_of(short[name]))]
+        example = (of_robust or next(iter(runs.values())))[0]
+        meaning = meaning_of(short[example])
+        curve = meaning.told if isinstance(meaning, Meaning) else "robust_accuracy/test"
+        option = map_option(curve, example)
+        raise refusal(source, f"columns begin with the names of several runs, {shown}; choose one, as with {option}")
+    run = chosen.pop()
+    return {name for other, columns in runs.items() if other != run for name in columns}
 
 
 def _success_rate(name: str) -> Unknown | None:
@@ -135,7 +161,10 @@ def _require_single(
         raise refusal(source, f"{names.count(name)} columns are called {name}; rename all but one")
     for other, known in found.items():
         if (known.curve, known.accuracy) == (meaning.curve, meaning.accuracy):
-            option = map_option(meaning.told, name)
+            choice = name
+            if meaning.curve == "epoch" and words_of(other) == ["epoch"]:
+                choice = other  # beside it "epochs" is how many there will be
+            option = map_option(meaning.told, choice)
             raise refusal(source, f"columns {other} and {name} both look like {meaning.told}; choose with {option}")
 
 
@@ -203,9 +232,16 @@ def require_understood(layout: Layout, names: Sequence[str], source: str, *, sta
         raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
 
 
+def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool]:
+    """How close a column comes to the robust error on held-out data, the better the larger."""
+    words = words_of(name)
+    is_curve = SEVERAL not in words and not doubt.words < frozenset(words)
+    return "robust" in kinds_of(words), is_curve, "robust" in doubt.guess, "train" not in parts_of(words)
+
+
 def _doubt(unknown: Mapping[str, Unknown]) -> str:
     """Which column is not understood, why, and the option for what it most likely is."""
-    name = max(unknown, key=lambda one: "robust" in unknown[one].guess)
+    name = max(unknown, key=lambda one: _closeness(one, unknown[one]))
     doubt = unknown[name]
     others = ""
     if len(unknown) > 1:

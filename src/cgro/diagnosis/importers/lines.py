@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
-from cgro.diagnosis.importers.numerals import belongs_to_name, in_one_form, is_other_number, is_small
+from cgro.diagnosis.importers.numerals import COMPLEMENT, belongs_to_name, in_one_form, is_other_number, is_small
+from cgro.diagnosis.importers.pairs import each_of, no_count
+from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.vocabulary import (
     MODELS,
+    OTHER_WEIGHTS,
     OWN_WEIGHTS,
     has_measure,
     is_step,
     kinds_of,
     may_be_robust,
+    measures_of,
     parts_of,
     weights_of,
     words_of,
@@ -41,6 +45,10 @@ _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
 _QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
 """Words in brackets behind a number, before another one: `47.1 (best) 45.2 (last)`."""
+_ROUND = re.compile(r"\s*\(([^()\[\]\d]{1,40})\)")
+"""Round brackets behind a number; square ones stand before what they speak of."""
+_MARK = re.compile(r"\W*(?:so far\W+)?(?:best|max|peak)(?:\W+so far)?\W*", re.IGNORECASE)
+"""What marks a value as the best one so far, behind it: `(best)`, `<- best`."""
 
 
 @dataclass
@@ -58,6 +66,8 @@ class Line:
         doubt: why a number or the epoch of it cannot be read; empty where all can.
         labels: what it says before its epoch, clean or robust, without a part: of a run, or of its values.
         weights: words that say that what follows is of the best epoch, or of averaged weights, where no number does.
+        marked: names of numbers behind which stands that they are the best.
+        totals: name -> of how many its number is a count.
     """
 
     epoch: int | None = None
@@ -70,6 +80,8 @@ class Line:
     doubt: str = ""
     labels: frozenset[str] = frozenset()
     weights: tuple[str, ...] = ()
+    marked: set[str] = field(default_factory=set)
+    totals: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -84,6 +96,8 @@ class _Said:
         is_open: whether the last number ended its part of the line, so that another of its list may follow.
         weights: words before a name that say that it is of the best epoch, or of averaged weights.
         averaged: whether a number in brackets behind another is the average.
+        measure: the word for an error or accuracy in what stands before a colon, in brackets or alone.
+        last: the last whole name with a measure.
     """
 
     header: str = ""
@@ -93,6 +107,8 @@ class _Said:
     is_open: bool = False
     weights: tuple[str, ...] = ()
     averaged: bool = False
+    measure: str = ""
+    last: str = ""
 
     def hear(self, text: str) -> None:
         """Take what a text without a number says of the names that follow.
@@ -100,9 +116,14 @@ class _Said:
         Args:
             text: before a colon, in brackets or alone.
         """
-        if _relevant(text):
-            self.header = _relevant(text)
+        if not text:
+            return
+        if relevant(text):
+            self.header = relevant(text)
             self.kinds = frozenset()
+            self.measure = ""
+        if measures_of(words_of(text)):
+            self.measure = measure_in(text)
         weights = weights_of(text)
         if weights or not OWN_WEIGHTS.isdisjoint(words_of(text)):
             self.weights = weights
@@ -200,6 +221,8 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
     follows = said.is_open  # whether the number before this one has a name
     for match in _VALUE.finditer(chunk):
         raw = kept + chunk[start : match.start()]
+        if start and not kept:
+            raw = _qualified(raw, line, named=follows)
         start = match.end()
         kept = ""
         if _tells_attack(raw, match, chunk) or belongs_to_name(raw, match, chunk):
@@ -212,7 +235,7 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
         name = _name(raw, said)
         follows = bool(name) and "," not in match[1]
         if follows:
-            found.append((name, _text_of(match)))
+            _add(name, match, line)
         elif name and is_error(name):
             line.doubt = line.doubt or _comma(name, match[0])
         if match[2] and "test" in parts_of(words_of(name)):
@@ -221,9 +244,55 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
     said.is_open = follows and not rest.strip()
     if start == 0:
         said.hear(rest)
-    elif len(found) > n_before and _relevant(rest):
-        name, value = found[-1]
-        found[-1] = (_completed(name, _relevant(rest), ""), value)
+    elif len(found) > n_before:
+        _take_rest(rest, line)
+
+
+def _add(name: str, match: re.Match[str], line: Line) -> None:
+    """Add a number, or the two of a list such as `clean/adv acc 80/45`; note of how many it is a count."""
+    number, total, sign = match.groups()
+    both = each_of(name)
+    if both is not None and total is not None:
+        line.values += [(both[0], number), (both[1], f"{total}{sign or ''}")]
+        return
+    line.values.append((name, _text_of(match)))
+    if total is not None and number.isdecimal() and is_error(name):
+        line.totals[name] = int(total)
+        line.doubt = line.doubt or no_count(name, number, total)
+
+
+def _take_rest(rest: str, line: Line) -> None:
+    """Take what the words behind the last number of a part say of it."""
+    left = rest
+    if rest.strip():
+        left = _qualified(f"{rest} .", line, named=True).removesuffix(" .")
+    name, value = line.values[-1]
+    if _MARK.fullmatch(left):
+        line.marked.add(name)
+    elif relevant(left):
+        line.values[-1] = (completed(name, relevant(left), ""), value)
+
+
+def _qualified(rest: str, line: Line, *, named: bool) -> str:
+    """What is left of a text behind a number without brackets that say of it that it is of other weights, or the best.
+
+    `45.2 (ema) test acc 80.1`: the brackets belong to the number, and not to the name behind them. `named` says whether
+    the number has a name."""
+    match = _ROUND.match(rest)
+    if match is None or not rest[match.end() :].strip():
+        return rest
+    words = words_of(match[1])
+    is_other = not OTHER_WEIGHTS.isdisjoint(words) and (OTHER_WEIGHTS | MODELS).issuperset(words)
+    is_best = _MARK.fullmatch(match[1]) is not None
+    if not (is_other or is_best or (words and OWN_WEIGHTS.issuperset(words))):
+        return rest
+    if named and line.values:
+        name, value = line.values[-1]
+        if is_other:
+            line.values[-1] = (" ".join([*words, name]), value)
+        elif is_best:
+            line.marked.add(name)
+    return rest[match.end() :]
 
 
 def _comma(name: str, value: str) -> str:
@@ -233,6 +302,7 @@ def _comma(name: str, value: str) -> str:
     )
 
 
+@functools.lru_cache(maxsize=10_000)
 def _is_unnamed(raw: str) -> bool:
     """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
     if not words_of(raw):
@@ -246,9 +316,13 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
     name, value = found[-1]
     after = chunk[match.end() :]
     inside = _QUALIFIES.fullmatch(raw)
+    both = each_of(name)
+    if both is not None and inside is None:
+        found[-1:] = [(both[0], value), (both[1], _text_of(match))]
+        return
     if inside is not None:
         weights = " ".join(weights_of(inside[1]))
-        found[-1] = (f"{weights} {_completed(name, _relevant(inside[1]), '')}".strip(), value)
+        found[-1] = (f"{weights} {completed(name, relevant(inside[1]), '')}".strip(), value)
     elif said.averaged and raw.strip() == "(" and after.lstrip().startswith(")"):
         found[-1] = (name, _text_of(match))
         return
@@ -262,11 +336,15 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
     """Whether a number belongs to the name of an attack, as in `PGD 20 Test Acc 45.2`."""
-    if not raw[-1:].isspace() or not is_small(match[1]):
+    if not raw[-1:].isspace() or not is_small(match[1]) or not _is_attack(raw):
         return False
+    return re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_attack(raw: str) -> bool:
     words = words_of(raw)
-    follows = re.match(r"\s+[A-Za-z]", chunk[match.end() :]) is not None
-    return follows and "robust" in kinds_of(words) and not has_measure(words)
+    return "robust" in kinds_of(words) and not has_measure(words)
 
 
 def _text_of(match: re.Match[str]) -> str:
@@ -282,15 +360,22 @@ def _text_of(match: re.Match[str]) -> str:
 def _name(raw: str, said: _Said) -> str:
     """The whole name of a number, with what the line said before; empty where no word stands before the number."""
     text = raw.rstrip(" \t:=([{->~)]}")
+    if COMPLEMENT in text:
+        return "1 - " + text.replace(COMPLEMENT, "").strip(" \t\"'*[{-=>.#!_:)")
     place = max(map(text.rfind, ":]})>")) + 1
     own = text[place:].strip(" \t\"'*([{-=>.#!_")
     said.hear(text[:place])
     words = words_of(own)
     if not words:
         return ""
+    if not has_measure(words):
+        own = with_measure(own, said.measure, said.last)
+        words = words_of(own)
     name = own
+    if has_measure(words):
+        said.last = own
     if has_measure(words) or kinds_of(words):
-        name = " ".join([*said.weights, _completed(own, said.header, said.part)])
+        name = " ".join([*said.weights, completed(own, said.header, said.part)])
         if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
             said.unclear[name] = own
     parts = parts_of(words)
@@ -298,40 +383,3 @@ def _name(raw: str, said: _Said) -> str:
     if parts or kinds_of(words):
         said.kinds = kinds_of(words)
     return name
-
-
-@functools.lru_cache(maxsize=10_000)
-def _completed(own: str, header: str, part: str) -> str:
-    """A name with the words of a header that it lacks, else with a part. What contradicts it stays in the name, so that
-    it is not understood."""
-    words, outer = words_of(own), words_of(header)
-    its_parts, outer_parts = parts_of(words), parts_of(outer)
-    missing: list[str] = []
-    if not kinds_of(words):
-        missing += _kind_words(outer)
-    if not its_parts or (missing and its_parts != outer_parts):
-        missing += filter(_says_part, outer)
-    if not its_parts and not outer_parts and part:
-        missing.append(part)
-    return " ".join([*missing, own])
-
-
-@functools.lru_cache(maxsize=10_000)
-def _relevant(text: str) -> str:
-    """The words of a text that say a part, or clean or robust, and whether that is said of a network."""
-    words = words_of(text)
-    kinds = _kind_words(words)
-    return " ".join(word for word in words if word in kinds or _says_part(word))
-
-
-def _kind_words(words: Sequence[str]) -> list[str]:
-    """The words that say clean or robust, and a model or network right behind one."""
-    found: list[str] = []
-    for word in words:
-        if kinds_of([word]) or (word in MODELS and found):
-            found.append(word)
-    return found
-
-
-def _says_part(word: str) -> bool:
-    return bool(parts_of([word]))

@@ -36,6 +36,7 @@ _COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 """What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)")
+_CLOCK = re.compile(r"\d{1,3}(?::\d\d){1,2}")
 _PLAIN = (
     "Epoch", "Train Time", "Test Time", "LR", "Train Loss", "Train Acc", "Train Robust Loss", "Train Robust Acc",
     "Test Loss", "Test Acc", "Test Robust Loss", "Test Robust Acc",
@@ -327,7 +328,7 @@ def _names_for(n: int, headers: Sequence[list[str]]) -> Sequence[str] | None:
 
 
 def numbers_of(body: str) -> list[float] | None:
-    """The numbers of a line of nothing else.
+    """The numbers of a line of nothing else; a time such as 00:31, as fastai prints last, is NaN.
 
     Args:
         body: of a line, without what logging puts before it.
@@ -340,9 +341,17 @@ def numbers_of(body: str) -> list[float] | None:
         ([3.0, 0.5, nan], None)
     """
     fields = body.replace("|", " ").split(maxsplit=MOST_FIELDS)
-    if len(fields) < 2 or not all(map(_NUMBER.fullmatch, fields)):
+    if len(fields) < 2:
         return None
-    return list(map(float, fields))
+    found: list[float] = []
+    for text in fields:
+        if _NUMBER.fullmatch(text):
+            found.append(float(text))
+        elif found and _CLOCK.fullmatch(text):
+            found.append(np.nan)
+        else:
+            return None
+    return found
 
 
 def _validation(body: str) -> Mapping[str, float]:

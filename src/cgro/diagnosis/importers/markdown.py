@@ -11,6 +11,12 @@ from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 
+_BOX = re.compile("[\u2500-\u257f]")
+_BOXES = dict.fromkeys(range(9472, 9600), "+")
+_BOXES |= dict.fromkeys(map(ord, "\u2502\u2503\u2506\u2507\u250a\u250b\u254e\u254f\u2551"), "|")
+_BOXES |= dict.fromkeys(map(ord, "\u2500\u2501\u2504\u2505\u2508\u2509\u254c\u254d\u2550"), "-")
+"""Characters that draw boxes -> a bar, a dash, or a corner."""
+
 
 class Markdown:
     """A table between bars with a rule below its header; text around it is left out."""
@@ -26,7 +32,7 @@ class Markdown:
         Returns:
             0.85 for a line between bars above a rule.
         """
-        return 0.85 if _header(text.lines[:10_000]) is not None else 0.0
+        return 0.85 if _header(_plain_bars(text.lines[:10_000])) is not None else 0.0
 
     def read(self, text: Text, told: Told) -> list[Curves]:
         """See `Importer.read`.
@@ -41,15 +47,16 @@ class Markdown:
         Raises:
             BadRequest: no rows, or rows of another length than the header; see `curves_of`.
         """
-        place = _header(text.lines)
+        lines = _plain_bars(text.lines)
+        place = _header(lines)
         if place is None:
             raise bad(text.source, expected="a table between bars", got="none")
-        names = _cells(text.lines[place])
+        names = _cells(lines[place])
         if len(names) > base.MOST_COLUMNS:
             raise bad(text.source, expected=f"at most {base.MOST_COLUMNS:,} columns", got=f"{len(names):,}")
         rows: list[dict[str, object]] = []
         end = place + 1
-        for n, cells in _rows(text.lines, place):
+        for n, cells in _rows(lines, place):
             if len(cells) != len(names):
                 raise refusal(text.source, f"line {n} has {len(cells)} cells and the header {len(names)}")
             rows.append(dict(zip(names, cells, strict=True)))
@@ -57,9 +64,14 @@ class Markdown:
         if not rows:
             raise bad(text.source, expected="rows below the header", got="none")
         remarks: list[str] = []
-        if _header(text.lines[end:]) is not None:
+        if _header(lines[end:]) is not None:
             remarks.append("further tables of the text are not read")
         return curves_of(Table(text.source, lambda: rows, names, {"format": self.name}, remarks), told)
+
+
+def _plain_bars(lines: Sequence[str]) -> list[str]:
+    """Lines with plain characters in place of those that draw boxes, as rich and tabulate print tables."""
+    return [line.translate(_BOXES) if _BOX.search(line) else line for line in lines]
 
 
 def _header(lines: Sequence[str]) -> int | None:

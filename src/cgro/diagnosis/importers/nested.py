@@ -9,7 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from cgro._check import bad, listed
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.vocabulary import is_other_value, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.vocabulary import (
+    has_measure,
+    is_other_value,
+    is_step,
+    kinds_of,
+    parts_of,
+    says_part_or_kind,
+    words_of,
+)
 from cgro.diagnosis.words import Meaning, is_error, meaning_of
 
 _DEEPEST = 8
@@ -87,10 +95,24 @@ def _by_epoch(whole: Json, source: str) -> Table | None:
     rows: list[Cells] = []
     for name, value in whole.items():
         match = _EPOCH.fullmatch(name)
-        if match is None or not isinstance(value, dict) or not (match[1] or "epoch" in value):
+        if match is None or not isinstance(value, dict):
+            return None
+        if not (match[1] or "epoch" in value):
+            _require_no_errors(whole, value, source)
             return None
         rows.append({"epoch": match[2], **flat(value)})
     return Table(source, lambda: rows) if len(rows) > 1 else None
+
+
+def _require_no_errors(whole: Json, value: Json, source: str) -> None:
+    """Refuse errors under bare numbers, {"0": {"test_acc": 80}, ...}: these may be epochs, seeds or folds.
+
+    Raises:
+        BadRequest: says how to write epochs.
+    """
+    if any(map(is_error, flat(value))) and len(whole) > 1 and all(map(str.isdecimal, whole)):
+        text = f"the names {listed(whole, 3)} may be epochs, or seeds; if they are epochs, write each as epoch_0"
+        raise refusal(source, text)
 
 
 def _here(whole: Json, source: str) -> Table | None:
@@ -178,7 +200,7 @@ def _under(value: object, source: str) -> Table | None:
         return Table(source, lambda: _objects(value, source))
     if not isinstance(value, dict):
         return None
-    found = _here(value, source)
+    found = _by_epoch(value, source) or _here(value, source)
     inside = flat(value)
     if found is None and any(isinstance(values, list) and is_error(name) for name, values in inside.items()):
         return _here(inside, source)
@@ -197,8 +219,8 @@ def _named(name: str, table: Table, whole: Json) -> Table:
     if isinstance(epochs, list) and len(epochs) == len(rows):
         rows = [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
     words = words_of(name)
-    if words and (all(map(says_part_or_kind, words)) or is_other_value(words)):
-        front = f"{name} - " if kinds_of(words) else f"{name}/"
+    if words and (all(map(_says_something, words)) or is_other_value(words)):
+        front = f"{name} - " if kinds_of(words) and not has_measure(words) else f"{name}/"
         rows = [{_behind(front, column): value for column, value in row.items()} for row in rows]
     if name == _TRAINER:
         evaluated = list(filter(_is_evaluation, rows))
@@ -210,10 +232,16 @@ def _named(name: str, table: Table, whole: Json) -> Table:
 def _behind(front: str, column: str) -> str:
     """A column with the name above it, unless it says the same, or counts."""
     meaning = meaning_of(column)
+    if has_measure(words_of(front)) and kinds_of(words_of(column)) and not has_measure(words_of(column)):
+        return front + column
     counts = isinstance(meaning, Meaning) and meaning.curve in ("epoch", "lr")
     if meaning is None or counts or set(words_of(front)) <= set(words_of(column)):
         return column
     return front + column
+
+
+def _says_something(word: str) -> bool:
+    return says_part_or_kind(word) or has_measure([word])
 
 
 def _names(table: Table) -> list[str]:

@@ -1,9 +1,23 @@
 """Which numbers of a printed line are values, and which belong to a name, as the 20 of `adv acc (20 steps) 45.2`. Pure
 functions."""
 
+import functools
 import re
 
-from cgro.diagnosis.vocabulary import BEST, has_measure, kinds_of, words_of
+from cgro.diagnosis.vocabulary import (
+    BEST,
+    OTHER_WEIGHTS,
+    OWN_WEIGHTS,
+    has_measure,
+    is_known,
+    kinds_of,
+    measures_of,
+    says_part_or_kind,
+    words_of,
+)
+
+COMPLEMENT = "\x01"
+"""Stands in a line in place of "1 - " before a name, which would be read as a number of its own."""
 
 _NUMBER = r"[-+]?(?:\d|\.\d)"
 # Brackets between a name and a number, "adv acc (eps=8/255, 20 steps): 45.2": what they hold belongs to the name.
@@ -30,6 +44,9 @@ _COUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})*|\d+)\s*(?:/|of)\s*([1-9]\d{
 """A count whose total has separators of thousands: `4,512/10,000`."""
 _COMMAS = re.compile(r"(?<![\w.,])\d[\d.]*(?:,\d[\d.]*)+")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*")
+_ONE_MINUS = re.compile(
+    r"(?<![\w.,/+@#-])(?:100|1)(?:\.0*)?\s*[-\u2212\u2013]\s*(?=[A-Za-z(])(?!step|iter|restart)", re.IGNORECASE
+)
 _PAIR = re.compile(r"(\d\.\d+\s?%?|\d\s?%)/(?=(?:\d+\.\d|\.\d|\d+\s?%))(?!255)")
 """Two values, `47.10/45.20`; a count of a total has no point."""
 
@@ -55,9 +72,24 @@ def in_one_form(text: str) -> str:
     if "," in text:
         text = _COUNT.sub(_without_thousands, text)
         text = _COMMAS.sub(_apart, text)
+    if "1" in text:
+        text = _ONE_MINUS.sub(_complement, text)
     if "(" not in text and "[" not in text and "{" not in text:
         return text
     return _BRACKETS.sub(_without_separators, text)
+
+
+def _complement(match: re.Match[str]) -> str:
+    """The mark of "1 - test acc"; the text as it is where 1 is a value, "accuracy: 1.0000 - val_acc", or a label."""
+    follows = re.match(r"[^|;,:=]{0,60}", match.string[match.end() :])
+    if follows is None or not measures_of(words_of(follows[0])) & {"error", "accuracy"}:
+        return match[0]
+    before = re.split(r"[|;,(\[{]|\s-\s", match.string[: match.start()][-60:])[-1].rstrip()
+    if before[-1:].isalpha() or before[-1:] in (":", "="):
+        last = words_of(before)[-1:]
+        if last and not last[0].isdigit() and not says_part_or_kind(last[0]):
+            return match[0]  # "fold 1 - test acc", "accuracy: 1 - val_acc"
+    return COMPLEMENT
 
 
 def _without_separators(match: re.Match[str]) -> str:
@@ -92,9 +124,11 @@ def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> b
     between = raw.strip()
     if "\u00b1" in between or "+" in between or "[" in between or match[1][0] in "+-" or match[2]:
         return True
-    if between == "(" and not after.lstrip().startswith(")"):
+    says = _word_behind(after)
+    is_told = is_known(says) or says in OTHER_WEIGHTS | OWN_WEIGHTS
+    if between == "(" and not (is_told or after.lstrip().startswith(")")):
         return True
-    if re.match(r"[-:]\d|\s*-?[A-Za-z]", after):
+    if re.match(r"[-:]\d", after) or (says and not is_told):
         return True
     number = match[1].replace(",", "")
     if float(number) > 100 and not match[3]:
@@ -103,6 +137,12 @@ def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> b
     if bool(match[3]) == in_percent and not ("=" in between and in_percent):
         return False
     return abs(_fraction(value) - _fraction(number + (match[3] or ""))) < 0.01
+
+
+def _word_behind(after: str) -> str:
+    """The word right behind a number: a unit, as in "30 s", or what says what the number is, as in "45.2 under PGD"."""
+    match = re.match(r"\s*-?([A-Za-z]+)", after)
+    return "" if match is None else match[1].lower()
 
 
 def _fraction(text: str) -> float:
@@ -141,11 +181,17 @@ def belongs_to_name(raw: str, match: re.Match[str], chunk: str) -> bool:
         >>> [belongs_to_name(chunk[: match.start()], match, chunk) for match in numbers]
         [True, False]
     """
-    words = words_of(raw)
-    if not has_measure(words) and not kinds_of(words):
+    if not _is_named(raw):
         return False
     after = chunk[match.end() : match.end() + _MOST_AFTER]
     return _is_setting(raw, match, after) or _is_bracketed(raw, match, after) or _ends_name(raw, match, after)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_named(raw: str) -> bool:
+    """Whether a text names a measure, or says clean or robust; in a log it comes again in every line."""
+    words = words_of(raw)
+    return has_measure(words) or bool(kinds_of(words))
 
 
 def _is_setting(raw: str, match: re.Match[str], after: str) -> bool:

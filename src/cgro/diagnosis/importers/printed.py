@@ -12,6 +12,7 @@ from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
+from cgro.diagnosis.importers.pairs import changing_total
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.vocabulary import is_total, word_set, words_of
@@ -26,11 +27,14 @@ _OF_TEST = {
 """What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
 _HEADING = word_set(
     "best so far model network checkpoint weights the of on with for result results evaluation evaluating evaluate "
-    "eval test testing val validation ema swa polyak teacher student averaged average moving"
+    "eval test testing val validation ema swa polyak teacher student averaged average moving "
+    "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
 MOST_RESUMED = 3
 """Epochs of a resumed training that are recorded twice, one right behind the other. A choice, as in `rows.merge`."""
+FEWEST_MARKED = 3
+"""Numbers that are all marked as the best are those of the best epoch so far. A choice: the first ones are the best."""
 _PROGRESS = re.compile(r"Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]")
 
 
@@ -63,6 +67,18 @@ class _Block:
         self.earlier |= self.fresh
         self.fresh.clear()
 
+    def rename(self, name: str, other: str) -> None:
+        """Put the numbers of a name under another one.
+
+        Args:
+            name: as the lines have it.
+            other: that says more.
+        """
+        if name in self.values:
+            self.values[other] = self.values.pop(name)
+        self.twice.pop(name, None)
+        self.again.pop(name, None)
+
     def take(self, line: Line) -> None:
         """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
         for name, value in line.values:
@@ -93,6 +109,9 @@ class _Printed:
         n_test: of how many test examples counts are; None where no line says so.
         labels: what lines say before their epoch: clean, robust or both.
         doubt: the first reason not to read a line.
+        marked: name -> in how many lines its number is marked as the best.
+        named: name -> in how many lines it stands.
+        totals: name -> of how many its numbers are counts.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
@@ -102,6 +121,32 @@ class _Printed:
     n_test: int | None = None
     labels: frozenset[str] = frozenset()
     doubt: str = ""
+    marked: dict[str, int] = field(default_factory=dict)
+    named: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, set[int]] = field(default_factory=dict)
+
+    def note(self, line: Line) -> None:
+        """Take note of what a line says of its numbers.
+
+        Args:
+            line: of any kind.
+        """
+        for name in line.marked:
+            self.marked[name] = self.marked.get(name, 0) + 1
+        for name, _ in line.values:
+            self.named[name] = self.named.get(name, 0) + 1
+        for name, total in line.totals.items():
+            self.totals.setdefault(name, set()).add(total)
+
+    def conclude(self) -> None:
+        """Take what only all lines together say: numbers that are always the best, and counts whose total changes."""
+        for name, n in self.marked.items():
+            if n >= FEWEST_MARKED and n == self.named.get(name):
+                for block in self.blocks:
+                    block.rename(name, f"best {name}")
+        for name, totals in self.totals.items():
+            if is_held_out(name):
+                self.doubt = self.doubt or changing_total(name, totals)
 
 
 class Printed:
@@ -196,9 +241,11 @@ def _read(text: Text, *, labeled: bool) -> _Printed:
         elif said.epoch is not None:
             block.name_again()
         block.take(said)
+        found.note(said)
         found.n_test = said.n_test or found.n_test
         if said.attack and block.epoch is not None:
             found.attack = found.attack or said.attack
+    found.conclude()
     return found
 
 

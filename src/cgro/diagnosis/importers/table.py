@@ -1,7 +1,6 @@
 """From named columns to curves: units, seeds and missing values are decided here for all formats."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,16 +10,24 @@ from cgro._check import BadRequest, apart, bad, listed
 from cgro.diagnosis.checks import impossible, lost_epochs
 from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
+from cgro.diagnosis.fillers import without_fillers
 from cgro.diagnosis.importers import base
+from cgro.diagnosis.importers.comments import require_told
+from cgro.diagnosis.importers.epochs import epoch_in_cell
 from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.importers.unread import EMPTY, not_understood, require_rows_of_one_training
+from cgro.diagnosis.importers.unread import (
+    EMPTY,
+    constants,
+    not_understood,
+    require_rows_of_one_training,
+    without_labels,
+)
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
 from cgro.diagnosis.words import Meaning
 
-_OF_TOTAL = re.compile(r"\s*[\[(]?\s*(\d{1,9})\s*(?:/|\||of)\s*\d{1,9}\s*[\])]?\s*")
 CLEAN_ACCURACY = "clean_accuracy/"
 MOST_REMARKS = 10
 """Columns of which each has a sentence. A choice: accuracies of each of a thousand classes would hide all others."""
@@ -103,19 +110,22 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     if one is not None:
         names = one.names
         table = replace(table, rows=one.rows, names=names, remarks=[*table.remarks, one.remark])
-    layout = layout_of(names, told, table.source, table.meanings)
+    layout = without_labels(table.rows, layout_of(names, told, table.source, table.meanings))
     require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
     passed_over = require_rows_of_one_training(table.rows, names, layout, table.source)
+    of_attack, constant = constants(table.rows, names, layout)
     strange = not_understood(names, layout)
     if strange and not layout.measures(ERRORS[3:]):
         passed_over.append(f"not understood, and not used: {listed(map(repr, strange), 5)}; one may be a robust error")
-    table = replace(table, remarks=[*table.remarks, *passed_over])
+    table = replace(table, remarks=[*table.remarks, *passed_over, *constant])
     seeds, percent = _seeds(table, layout)
     units = _units(seeds.values(), layout, percent, table)
     found: list[Curves] = []
     for name, seed in seeds.items():
         found.append(_one(table, layout, seed, units, name))
         _require_possible(found[-1], layout)
+        if of_attack:
+            require_told(found[-1], of_attack, told)
     return found
 
 
@@ -188,11 +198,10 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
 
 
 def _without_total(cell: object, meaning: Meaning) -> object:
-    """The epoch in a cell such as 17/200, [17/200] or "17 of 200"; any other cell as it is."""
+    """The epoch in a cell such as 17/200 or epoch_17; any other cell as it is."""
     if meaning.curve != "epoch" or not isinstance(cell, str):
         return cell
-    match = _OF_TOTAL.fullmatch(cell)
-    return cell if match is None else match[1]
+    return epoch_in_cell(cell) or cell
 
 
 def _epoch(value: float, source: str) -> float:
@@ -312,13 +321,20 @@ def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], gr
         about["group"] = f"{layout.group} {group}"
     rows = [_converted(row, layout, units) for row in seed.rows]
     merged = merge(rows, where, appended=table.appended, steps=layout.steps)
-    values = _one_of_each(merged, layout, where)
+    values, fillers = without_fillers(_one_of_each(merged, layout, where))
     columns: list[Column] = []
     for name, meaning in layout.used.items():
         if meaning.curve in values:
             column = Column(name, meaning.curve, _measure(meaning), meaning.attack, units.get(name))
             columns.append(_with_missing(column, values[meaning.curve], merged.epoch, seed))
-    about["remarks"] = [*table.remarks, *_remarks(layout), *seed.remarks, *merged.remarks, *lost_epochs(merged.epoch)]
+    about["remarks"] = [
+        *table.remarks,
+        *_remarks(layout),
+        *seed.remarks,
+        *merged.remarks,
+        *fillers,
+        *lost_epochs(merged.epoch),
+    ]
     about["caveats"] = merged.caveats
     return checked(Curves(merged.epoch, values, about, columns))
 

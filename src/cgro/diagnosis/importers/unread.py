@@ -2,14 +2,25 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cgro._check import listed
+from cgro.diagnosis.importers.epochs import epoch_in_cell
 from cgro.diagnosis.importers.groups import Rows
 from cgro.diagnosis.importers.layout import Layout, map_option, refusal
-from cgro.diagnosis.vocabulary import is_step, letters_of, parts_of, word_set, words_of
+from cgro.diagnosis.vocabulary import (
+    OTHER_WEIGHTS,
+    has_measure,
+    is_step,
+    kinds_of,
+    letters_of,
+    parts_of,
+    word_set,
+    words_of,
+)
 from cgro.diagnosis.words import meaning_of
 
+_NO_NUMBER = ("nan", "inf", "null", "-", "n/a")
 EMPTY = ("", "none", "null", "-", "n/a")
 """Cells without a value, in lower case."""
 
@@ -26,6 +37,10 @@ _SWEPT = word_set(
 )
 """Words of a number that is varied from one training, or one evaluation, to the next."""
 _BESIDE_SWEPT = word_set("attack pgd test train eval val num number of")
+_OF_ATTACK = word_set("attack attacker adversary eps epsilon radius")
+_BESIDE_ATTACK = word_set("test eval val pgd name type linf l")
+_SMALLEST = 1e-4
+"""The smallest radius; an eps below it is that of an optimizer. A choice."""
 _ANSWERS = ("true", "false", "yes", "no")
 _TIMES = word_set("time date timestamp datetime created elapsed duration wall clock day hour started finished")
 _TEXT = re.compile(r"\W*[A-Za-z]")
@@ -154,6 +169,70 @@ def not_understood(names: Iterable[str], layout: Layout) -> list[str]:
     return found
 
 
+def without_labels(rows: Rows, layout: Layout) -> Layout:
+    """A layout without doubtful columns whose cells are words, as one named attack that says which attack it was.
+
+    Args:
+        rows: of the table.
+        layout: what each column is.
+
+    Returns:
+        The layout; a column whose first cell with a value is a number stays doubtful.
+    """
+    open_ones = {name: None for name in layout.unknown if not has_measure(words_of(name))}
+    labels: set[str] = set()
+    for row in rows():
+        for name in list(open_ones):
+            cell = _text(row, name)
+            if cell and cell.lower() not in _NO_NUMBER:
+                del open_ones[name]
+                if _TEXT.match(cell):
+                    labels.add(name)
+        if not open_ones:
+            break
+    return replace(layout, unknown={name: doubt for name, doubt in layout.unknown.items() if name not in labels})
+
+
+def constants(rows: Rows, names: Sequence[str], layout: Layout) -> tuple[str, list[str]]:
+    """Columns that say the same in every row: that the values are under an attack, or of averaged weights.
+
+    Args:
+        rows: of the table.
+        names: of its columns.
+        layout: what each column is.
+
+    Returns:
+        A clause on an attack, empty where there is none; and sentences on the others.
+    """
+    candidates = [name for name in names if name not in layout.used][:MOST_COLUMNS]
+    values: dict[str, set[str]] = {name: set() for name in candidates}
+    for row in rows():
+        for name in list(values):
+            values[name].add(_text(row, name))
+            if len(values[name]) > 1:
+                del values[name]
+    attack = ""
+    remarks: list[str] = []
+    for name, only in values.items():
+        cell = next(iter(only), "")
+        sentence = f"column {name!r} is {cell!r} in every row"
+        if _says_attack(name, cell):
+            attack = attack or sentence
+        elif _TEXT.match(cell) and not OTHER_WEIGHTS.isdisjoint(words_of(cell)):
+            remarks.append(sentence)
+    return attack, remarks
+
+
+def _says_attack(name: str, cell: str) -> bool:
+    """Whether a cell names an attack, or a radius, below a name that says so."""
+    words = {letters_of(word) or word for word in words_of(name)}
+    if words.isdisjoint(_OF_ATTACK) or not words <= _OF_ATTACK | _BESIDE_ATTACK or cell.lower() in EMPTY:
+        return False
+    if _TEXT.match(cell):
+        return kinds_of(words_of(cell)) != {"clean"} and cell.lower() not in _ANSWERS
+    return _SMALLEST <= _number(cell) <= 255
+
+
 def _is_unread(name: str, layout: Layout) -> bool:
     if name in layout.used or name == layout.group or is_step(name):
         return False
@@ -184,7 +263,7 @@ def _require_epochs(column: _Column, epochs: Sequence[float], source: str, *, co
         swept = new and not column.is_text and column.is_swept
         if (new and column.is_text) or (column.is_text and column.varies and column.says(_TRAININGS)) or swept:
             remedy = "if the rows are epochs, add a column named epoch"
-            if swept:
+            if swept or all(map(epoch_in_cell, column.values)):
                 remedy = f"if it counts epochs, add {map_option('epoch', column.name)}"
             raise refusal(source, f"no column counts epochs, and {what}: the rows may be no epochs; {remedy}")
         return
