@@ -9,8 +9,8 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.told import Told
 
 MOST_ROWS = 400_000
-"""Lines of a text, or rows of a table, that are read. A choice: far above any training. On one core at 2.5 GHz all of
-them take six seconds in a table (15 microseconds a line) and 50 seconds in printed text (120)."""
+"""Lines of a text, or rows of a table, that are read. A choice: far above any training. All of them take some six
+seconds in a table (15 microseconds a line on one busy core) and 50 in printed text (120)."""
 MOST_COLUMNS = 100_000
 """Names of columns. A choice."""
 
