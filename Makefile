@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 export CGRO_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: quickstart test coverage slurm-test lint clean docs tutorials reproduce-smoke reproduction
+.PHONY: quickstart test test-oldest coverage slurm-test lint clean docs tutorials reproduce-smoke reproduction
 
 quickstart: $(VENV)/.base
 	$(BIN)/cgro quickstart --out runs/quickstart --overwrite
@@ -14,6 +15,10 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# The same tests with the oldest torch that the package accepts, in an environment of its own; what is skipped is said at the end.
+test-oldest: $(OLDEST)/.dev
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest -rs
 
 # The share of lines and branches that the tests run; fails below the floor in pyproject.toml. About twice the time of the tests.
 coverage: $(VENV)/.dev
@@ -60,5 +65,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt tools/install.sh
 	sh tools/install.sh $(PYTHON) $(VENV) dev
 	touch $(VENV)/.base $@
 
+$(OLDEST)/.dev: pyproject.toml tools/oldest.txt tools/install.sh
+	sh tools/install.sh $(PYTHON) $(OLDEST) dev tools/oldest.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-docs site runs .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .venv-docs site runs .pytest_cache .ruff_cache

@@ -1,9 +1,9 @@
 #!/bin/sh
-# usage: install.sh PYTHON VENV EXTRA. Creates the environment and installs cgro with one of its extras.
+# usage: install.sh PYTHON VENV EXTRA [CONSTRAINTS]. Creates the environment and installs cgro with one of its extras.
 # Without a GPU torch comes from PyTorch's CPU index if that answers within seconds, else from what pip finds:
 # the default Linux wheel brings gigabytes of CUDA.
 set -eu
-python=$1 venv=$2 extra=$3
+python=$1 venv=$2 extra=$3 constraints=${4:-constraints.txt}
 cpu_index=https://download.pytorch.org/whl/cpu
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -28,12 +28,12 @@ PY
 if ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
     echo "cgro: installing torch" >&2
     if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then
-        $pip install -c constraints.txt torch
-    elif answers && $pip install --retries 0 -c constraints.txt --index-url "$cpu_index" torch; then
+        $pip install -c "$constraints" torch
+    elif answers && $pip install --retries 0 -c "$constraints" --index-url "$cpu_index" torch; then
         :
     else
-        $pip install -c constraints.txt torch
+        $pip install -c "$constraints" torch
     fi
 fi
 echo "cgro: installing cgro[$extra]" >&2
-$pip install -c constraints.txt -e ".[$extra]"
+$pip install -c "$constraints" -e ".[$extra]"

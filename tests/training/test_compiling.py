@@ -28,6 +28,7 @@ from cgro.training.compiling import (
     forward_operations,
     is_compiled,
     seconds_saved,
+    words,
 )
 from cgro.training.extensions import Extra
 from cgro.training.registry import EXTENSIONS, extension_by_name
@@ -404,6 +405,27 @@ def test_a_decision_is_read_as_it_was_written(decision: Decision) -> None:
     read = Decision.of_text(decision.text)
     assert read.compiles == decision.compiles
     assert "\n" not in read.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "backend='inductor' raised:\nCppCompileError: C++ compile error\n\nCommand:\ng++",
+            "backend='inductor' raised: CppCompileError: C++ compile error",
+        ),
+        (
+            "\nbackend='eager' raised: \n\n  KeyError: 3\nSet TORCHDYNAMO_VERBOSE=1",
+            "backend='eager' raised: KeyError: 3",
+        ),
+        ("Unsupported:", "Unsupported:"),
+        ("Graph break\n  Explanation: a read", "Graph break"),
+        (" \n", "RuntimeError"),
+    ],
+)
+def test_a_reason_is_more_than_its_heading(text: str, wanted: str) -> None:
+    """torch 2.6 names the compiler in the first line, and what it said in the next."""
+    assert words(RuntimeError(text)) == wanted
 
 
 def test_torch_itself(digits: Dataset, tmp_path: Path) -> None:

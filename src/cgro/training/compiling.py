@@ -474,6 +474,15 @@ def words(error: Exception) -> str:
         error: any.
 
     Returns:
-        Its first line, or its kind.
+        Its first line, with the next one where a colon ends it; or its kind. torch's errors of a compiler name the
+        compiler in the first line alone, and the reason in the second.
+
+    Example:
+        >>> words(RuntimeError("backend='inductor' raised:\\nCppCompileError: C++ compile error\\n\\nCommand: ..."))
+        "backend='inductor' raised: CppCompileError: C++ compile error"
     """
-    return one_line(str(error).strip().split("\n")[0], 160) or type(error).__name__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    n_taken = 1
+    if lines and lines[0].rstrip().endswith(":"):
+        n_taken = 2
+    return one_line(" ".join(lines[:n_taken]), 160) or type(error).__name__

@@ -160,14 +160,15 @@ def test_every_attack_compiles_in_one_piece_to_the_same_points(name: str, dynamo
 
 
 class Operations(TorchDispatchMode):
-    """Counts what reaches the kernels."""
+    """Counts what reaches the kernels. Not `detach`: it computes nothing, and torch 2.6 shows one as two."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func._schema.name)
+        if func._schema.name != "aten::detach":
+            self.names.append(func._schema.name)
         return func(*args, **(kwargs or {}))
 
 
@@ -190,9 +191,9 @@ def n_of_a_pass(model: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("attack", "bound"),
     [
-        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32"), 12),
-        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32", keep="last"), 9),
-        (lambda n: APGD(THREATS[0], n_steps=n, precision="float32"), 75),
+        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32"), 10),
+        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32", keep="last"), 7),
+        (lambda n: APGD(THREATS[0], n_steps=n, precision="float32"), 50),
     ],
     ids=["pgd", "pgd-last", "apgd"],
 )
