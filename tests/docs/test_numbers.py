@@ -197,3 +197,21 @@ def test_the_hours_of_a_reproduction_are_not_fewer_than_those_recorded() -> None
     assert "| 10 h; less where `results/` holds the runs |" in words("README.md")
     assert "about ten hours on two cores" in words("docs/reproduction.md")
     assert "about ten hours on two cores" in words("src/cgro/commands/help/reproduce.txt")
+
+
+@pytest.mark.parametrize(("row", "start", "narrow", "wide"), [
+    ("1,000, Adam", "-warm", 4, 16), ("1,000, SGD", "-sgd-warm", 2, 16),
+    ("6,000, Adam", "-warm-6000", 2, 8), ("6,000, SGD", "-sgd-warm-6000", 2, 8),
+])  # fmt: skip
+def test_the_readme_quotes_what_width_buys(row: str, start: str, narrow: int, wide: int) -> None:
+    mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
+    ends = [mnist[f"{width}{start}"] for width in (narrow, wide)]
+    cells = [
+        " to ".join(f"{np.mean(end[key]):.1f}" for end in ends) for key in ("clean_test", "robust_train", "robust_test")
+    ]
+    cells.append(" to ".join(f"{np.mean(end['beside']['ensemble']):.1f}" for end in ends))
+    text = words("README.md")
+    assert f"| {row}, x{narrow} to x{wide} | {' | '.join(cells)} |" in text
+    if row == "1,000, Adam":
+        gaps = [np.mean(end["robust_train"]) - np.mean(end["robust_test"]) for end in ends]
+        assert f"the robust gap opens by {gaps[1] - gaps[0]:.1f} points" in text
