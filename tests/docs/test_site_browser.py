@@ -198,21 +198,21 @@ class Below(SimpleHTTPRequestHandler):
 
 @pytest.mark.parametrize("missing", ["missing.html", "theory/missing.html", "a/b/c/missing"])
 def test_a_missing_page_leads_into_the_site_at_any_depth(browser: object, missing: str) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Below)
-    Thread(target=server.serve_forever, daemon=True).start()
-    start = f"http://127.0.0.1:{server.server_port}{Below.START}"
-    tab = browser.new_page()
-    tab.goto(start + missing)
-    tab.locator("ul").wait_for()  # until it is seen
-    assert tab.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "640px"
-    links = [link.get_attribute("href") for link in tab.locator("ul a").all()]
-    assert links[0].endswith(f"{Below.START}index.html")
-    for link in links:
-        assert (SITE / link.removeprefix(Below.START)).exists(), link
-    tab.locator("ul a").first.click()
-    assert tab.locator("h1").text_content().startswith("cgro")
-    tab.close()
-    server.shutdown()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Below) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        start = f"http://127.0.0.1:{server.server_port}{Below.START}"
+        tab = browser.new_page()
+        tab.goto(start + missing)
+        tab.locator("ul").wait_for()  # until it is seen
+        assert tab.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "640px"
+        links = [link.get_attribute("href") for link in tab.locator("ul a").all()]
+        assert links[0].endswith(f"{Below.START}index.html")
+        for link in links:
+            assert (SITE / link.removeprefix(Below.START)).exists(), link
+        tab.locator("ul a").first.click()
+        assert tab.locator("h1").text_content().startswith("cgro")
+        tab.close()
+        server.shutdown()
 
 
 def test_the_page_for_a_missing_one_reads_as_a_file(browser: object) -> None:
