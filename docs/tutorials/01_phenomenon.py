@@ -15,12 +15,20 @@
 import torch
 
 from cgro.data import load
-from cgro.definitions import PGD, ThreatModel, cgro_verdict, clean_error, robust_error
+from cgro.definitions import (
+    PGD,
+    ThreatModel,
+    cgro_verdict,
+    clean_error,
+    robust_error,
+)
 from cgro.models import build
 from cgro.training import Adversarial, Evaluation, Recipe, fit
 
 data = load("mnist5k", n_train=200, n_test=300)
-threat = ThreatModel("inf", 0.15)  # each pixel may move by at most 0.15; pixels lie in [0, 1]
+threat = ThreatModel(
+    "inf", 0.15
+)  # each pixel may move by at most 0.15; pixels lie in [0, 1]
 torch.manual_seed(0)
 model = build("lenet", data.shape, data.n_outputs, width=2)
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
@@ -35,7 +43,9 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 # %%
 recipe = Recipe(epochs=48, batch_size=50, lr=0.003, radius_warmup=8)
 evaluation = Evaluation(PGD(threat, n_steps=10), n=200, every=4)
-history = fit(model, data, Adversarial(PGD(threat, n_steps=5)), recipe, evaluation=evaluation)
+history = fit(
+    model, data, Adversarial(PGD(threat, n_steps=5)), recipe, evaluation=evaluation
+)
 history.outcome
 
 # %% [markdown]
@@ -79,7 +89,10 @@ errors = {
 }
 for name, error in errors.items():
     low, high = error.interval
-    print(f"{name:20} {error.value:6.1%}   95% interval {low:.1%} to {high:.1%}   {error.bound}")
+    print(
+        f"{name:20} {error.value:6.1%}   95% interval {low:.1%} to {high:.1%}"
+        f"   {error.bound}"
+    )
 verdict = cgro_verdict(errors)
 print(verdict.label, "-", verdict.reason)
 
@@ -111,8 +124,9 @@ for axis, (image, title) in zip(axes, shown):
 # The same training as one command, with a verdict and a report to send to a colleague:
 #
 # ```sh
-# cgro train --data mnist5k --n-train 200 --width 2 --radius 0.15 --attack pgd5 --epochs 48 --batch-size 50 \
-#     --lr 0.003 --radius-warmup 8 --eval-every 4 --out runs/first
+# cgro train --data mnist5k --n-train 200 --width 2 --radius 0.15 --attack pgd5 \
+#     --epochs 48 --batch-size 50 --lr 0.003 --radius-warmup 8 --eval-every 4 \
+#     --out runs/first
 # cgro diagnose runs/first
 # cgro report runs/first --out first.html
 # ```

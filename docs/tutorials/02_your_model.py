@@ -26,7 +26,9 @@ optimizer = torch.optim.Adam(net.parameters(), lr=0.005)
 for epoch in range(60):
     for rows in torch.randperm(len(x)).split(50):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(net(attack(net, x[rows], y[rows])), y[rows]).backward()
+        nn.functional.cross_entropy(
+            net(attack(net, x[rows], y[rows])), y[rows]
+        ).backward()
         optimizer.step()
 net = net.eval()
 
@@ -68,7 +70,10 @@ class Scaled(nn.Module):
 test = digits.test.x, digits.test.y
 weak = PGD(threat, n_steps=10, random_start=False, loss=cross_entropy)
 print("PGD on the cross-entropy, as it is:  ", robust_error(net, *test, weak).value)
-print("PGD on the cross-entropy, scaled:    ", robust_error(Scaled(net).eval(), *test, weak).value)
+print(
+    "PGD on the cross-entropy, scaled:    ",
+    robust_error(Scaled(net).eval(), *test, weak).value,
+)
 
 # %%
 for check in lint(Scaled(net).eval(), *test, threat):
@@ -94,7 +99,11 @@ with open("output.log", "w") as log:
     for epoch in range(60):
         jitter = rng.normal(0, 0.3)
         test_robust = 20 + epoch if epoch < 30 else 50 - 0.1 * (epoch - 30)
-        print(f"{epoch},{20 + 1.2 * epoch:.2f},{60 + 0.3 * epoch:.2f},{test_robust + jitter:.2f}", file=log)
+        print(
+            f"{epoch},{20 + 1.2 * epoch:.2f},"
+            f"{60 + 0.3 * epoch:.2f},{test_robust + jitter:.2f}",
+            file=log,
+        )
 
 (curves,) = read_curves("output.log")
 diagnosis = diagnose(curves)
@@ -109,10 +118,14 @@ print(diagnosis.reason)
 # %%
 rise = diagnosis.rise
 low, high = (100 * end for end in rise.interval)
-print(f"a rise of {100 * rise.size:.2f} points from epoch {rise.onset:g} on, 95% interval {low:.2f} to {high:.2f}")
+print(
+    f"a rise of {100 * rise.size:.2f} points from epoch {rise.onset:g} on,"
+    f" 95% interval {low:.2f} to {high:.2f}"
+)
 print(f"p = {rise.p_value:.3f} for no rise at all")
 print(
-    f"last epochs minus best epoch: {100 * rise.naive:.2f} points, {100 * rise.bias:.2f} of them by choosing the best"
+    f"last epochs minus best epoch: {100 * rise.naive:.2f} points,"
+    f" {100 * rise.bias:.2f} of them by choosing the best"
 )
 
 # %% [markdown]

@@ -15,20 +15,37 @@ from cgro.definitions import PGD, ThreatModel
 torch.manual_seed(0)
 digits = load("digits", n_train=150, n_test=300)
 x, y = digits.train.x, digits.train.y
-model = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 10))
+model = nn.Sequential(
+    nn.Flatten(),
+    nn.Linear(64, 128),
+    nn.BatchNorm1d(128),
+    nn.ReLU(),
+    nn.Linear(128, 10),
+)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
 threat = ThreatModel("inf", 0.15)
 attack = PGD(threat, n_steps=3)
 
-monitor = Monitor(train=(x, y), test=(digits.test.x, digits.test.y), threat=threat, n=150, out="runs/mine")  # 2
+monitor = Monitor(
+    train=(x, y),
+    test=(digits.test.x, digits.test.y),
+    threat=threat,
+    n=150,
+    out="runs/mine",
+)  # 2
 for epoch in range(30):
     model.train()
     for rows in torch.randperm(len(x)).split(50):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(attack(model, x[rows], y[rows])), y[rows]).backward()
+        nn.functional.cross_entropy(
+            model(attack(model, x[rows], y[rows])), y[rows]
+        ).backward()
         optimizer.step()
     row = monitor(model, epoch)  # 3
-print(f"robust error in the last epoch: training {row['robust_error/train']:.2f}, test {row['robust_error/test']:.2f}")
+print(
+    f"robust error in the last epoch: training {row['robust_error/train']:.2f},"
+    f" test {row['robust_error/test']:.2f}"
+)
 verdict = monitor.verdict()
 print(verdict.label)
 print(verdict.reason)
@@ -64,9 +81,17 @@ Path("runs/mine/figures/learning_curves.svg")
 # %%
 def two_steps(watched: bool) -> torch.Tensor:
     torch.manual_seed(1)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, 10))
+    net = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(64, 32),
+        nn.Dropout(0.5),
+        nn.ReLU(),
+        nn.Linear(32, 10),
+    )
     descent = torch.optim.SGD(net.parameters(), lr=0.1)
-    watch = Monitor(train=(x, y), test=(x, y), threat=threat, n=20, out=f"runs/two-{watched}")
+    watch = Monitor(
+        train=(x, y), test=(x, y), threat=threat, n=20, out=f"runs/two-{watched}"
+    )
     for step in range(2):
         descent.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()

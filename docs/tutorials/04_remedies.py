@@ -26,7 +26,7 @@ recipe = Recipe(epochs=30, batch_size=50, lr=0.005)
 
 
 def errors(objective, extensions=(), seed=0):
-    """Errors at the end of one training, in percent: clean test, robust training, robust test."""
+    """Errors at the end, in percent: clean test, robust training, robust test."""
     torch.manual_seed(seed)
     model = build("mlp", data.shape, data.n_outputs)
     fit(model, data, objective, recipe, extensions=extensions, seed=seed)
@@ -45,8 +45,14 @@ remedies = {
     "TRADES, beta 6": lambda: (TRADES(attack, beta=6.0), ()),
     "EMA, decay 0.98": lambda: (Adversarial(attack), (EMA(decay=0.98),)),
 }
-table = {name: torch.tensor([errors(*make(), seed=seed) for seed in range(3)]) for name, make in remedies.items()}
-print(f"{'mean (sd) of 3 seeds, %':24} {'clean test':>14} {'robust training':>16} {'robust test':>14}")
+table = {
+    name: torch.tensor([errors(*make(), seed=seed) for seed in range(3)])
+    for name, make in remedies.items()
+}
+print(
+    f"{'mean (sd) of 3 seeds, %':24} {'clean test':>14}"
+    f" {'robust training':>16} {'robust test':>14}"
+)
 for name, found in table.items():
     mean, sd = found.mean(0), found.std(0)
     print(f"{name:24}", *(f"{m:8.1f} ({s:3.1f})" for m, s in zip(mean, sd)))
@@ -62,7 +68,10 @@ for name, found in table.items():
 for name in list(table)[1:]:
     change = table[name] - table["plain"]
     mean, sd = change.mean(0), change.std(0)
-    print(f"{name:18} robust training {mean[1]:+5.1f} ({sd[1]:.1f}), robust test {mean[2]:+5.1f} ({sd[2]:.1f}), points")
+    print(
+        f"{name:18} robust training {mean[1]:+5.1f} ({sd[1]:.1f}),"
+        f" robust test {mean[2]:+5.1f} ({sd[2]:.1f}), points"
+    )
 
 # %% [markdown]
 # Three seeds and 300 images decide little: a difference below twice its spread is no difference. This table shows how
@@ -80,8 +89,9 @@ from pathlib import Path
 from cgro.cli import main
 
 Path("plan.yaml").write_text("""
-base: {data: digits, model: mlp, n_train: 90, n_test: 60, epochs: 6, batch_size: 30, lr: 0.005,
-       radius: 0.15, attack: pgd2, eval_attack: pgd5, eval_n: 40, final_n: 60}
+base: {data: digits, model: mlp, n_train: 90, n_test: 60, epochs: 6, batch_size: 30,
+       lr: 0.005, radius: 0.15, attack: pgd2, eval_attack: pgd5, eval_n: 40,
+       final_n: 60}
 remedies:
   plain: {}
   averaged: {extension: ["ema:decay=0.9"]}

@@ -19,7 +19,12 @@ import torch
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel, clean_error, robust_error
 from cgro.models import build
-from cgro.representation import RobustMemorizer, bracket_robust_error, certify, separation
+from cgro.representation import (
+    RobustMemorizer,
+    bracket_robust_error,
+    certify,
+    separation,
+)
 from cgro.training import train_clean_model
 
 data = load("mnist5k", classes="3,8", n_train=200, n_test=100)
@@ -27,8 +32,14 @@ x, y = data.train.x, data.train.y
 torch.manual_seed(0)
 f_clean = train_clean_model(build("mlp", data.shape, data.n_outputs), x, y)
 apart = separation(x, y, "inf")
-print(f"separation {apart.value:.3f}: every radius below {apart.max_radius:.3f} is admissible (Assumption 4.2)")
-print(f"clean test error of f_clean {clean_error(f_clean, data.test.x, data.test.y).value:.1%}")
+print(
+    f"separation {apart.value:.3f}: every radius below {apart.max_radius:.3f}"
+    " is admissible (Assumption 4.2)"
+)
+print(
+    f"clean test error of f_clean"
+    f" {clean_error(f_clean, data.test.x, data.test.y).value:.1%}"
+)
 
 # %% [markdown]
 # ## The network of Theorem 4.4
@@ -56,8 +67,13 @@ print(f"holds: {proof.holds}, least margin {proof.min_margin}, by {proof.method}
 # %%
 forgotten = torch.ones(len(x), dtype=torch.bool)
 forgotten[7] = False
-without = certify(RobustMemorizer(f_clean, x, y, threat, separation=apart, memorize=forgotten))
-print(f"least margin: {without.margin[7]:.3f} on the ball of image 7, {without.margin[forgotten].min():.3f} elsewhere")
+without = certify(
+    RobustMemorizer(f_clean, x, y, threat, separation=apart, memorize=forgotten)
+)
+print(
+    f"least margin: {without.margin[7]:.3f} on the ball of image 7,"
+    f" {without.margin[forgotten].min():.3f} elsewhere"
+)
 
 # %% [markdown]
 # ## What it says about test images
@@ -68,10 +84,20 @@ print(f"least margin: {without.margin[7]:.3f} on the ball of image 7, {without.m
 
 # %%
 found = bracket_robust_error(F, data.test.x, data.test.y)
-print(f"clean test error of F         {clean_error(F, data.test.x, data.test.y).value:6.1%}")
-print(f"robust training error         {robust_error(F, x, y, PGD(threat, n_steps=10)).value:6.1%}   (and 0% is proved)")
+print(
+    "clean test error of F         "
+    f"{clean_error(F, data.test.x, data.test.y).value:6.1%}"
+)
+print(
+    "robust training error         "
+    f"{robust_error(F, x, y, PGD(threat, n_steps=10)).value:6.1%}"
+    "   (and 0% is proved)"
+)
 print(f"robust test error, PGD on F   {found.naive.value:6.1%}")
-print(f"robust test error             {found.lower.value:6.1%} to {found.upper.value:6.1%}")
+print(
+    "robust test error             "
+    f"{found.lower.value:6.1%} to {found.upper.value:6.1%}"
+)
 
 # %% [markdown]
 # ## In two dimensions
@@ -80,7 +106,7 @@ print(f"robust test error             {found.lower.value:6.1%} to {found.upper.v
 # Left the clean model, right the network $F$: it changes its answer only in and just around the balls.
 
 # %%
-# Decision regions of a linear clean model and of the memorizer with l2 balls around twelve points
+# Decision regions of a linear clean model, and of the memorizer of twelve l2 balls
 import matplotlib.pyplot as plt
 
 g = torch.Generator().manual_seed(3)
@@ -98,14 +124,29 @@ memory = RobustMemorizer(linear, points, labels, small)
 side = torch.linspace(0, 1, 201)
 grid = torch.cartesian_prod(side, side)
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), sharey=True)
-for axis, model, title in ((axes[0], linear, "clean model"), (axes[1], memory, "memorizer F")):
+for axis, model, title in (
+    (axes[0], linear, "clean model"),
+    (axes[1], memory, "memorizer F"),
+):
     with torch.no_grad():
         axis.contourf(
-            side, side, model(grid).reshape(201, 201).T, levels=[-9, 0, 9], colors=["#999933", "#882255"], alpha=0.4
+            side,
+            side,
+            model(grid).reshape(201, 201).T,
+            levels=[-9, 0, 9],
+            colors=["#999933", "#882255"],
+            alpha=0.4,
         )
-    axis.scatter(*points.T, c=["#882255" if label > 0 else "#999933" for label in labels], edgecolors="black", zorder=3)
+    axis.scatter(
+        *points.T,
+        c=["#882255" if label > 0 else "#999933" for label in labels],
+        edgecolors="black",
+        zorder=3,
+    )
     for point in points:
-        axis.add_patch(plt.Circle(point.tolist(), small.radius, fill=False, linestyle=":"))
+        axis.add_patch(
+            plt.Circle(point.tolist(), small.radius, fill=False, linestyle=":")
+        )
     axis.set(title=title, aspect="equal", xlabel="first coordinate")
 axes[0].set_ylabel("second coordinate")
 print("certified:", certify(memory).holds, f"at radius {small.radius:.3f}")

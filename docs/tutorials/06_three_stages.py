@@ -22,7 +22,10 @@ from cgro.dynamics import PRESETS, detect_stages, simulate
 setting = PRESETS["theorem"]
 print(setting.data)
 q = setting.activation_power
-print(f"N = {setting.n_train}, m = {setting.n_filters}, q = {q:g}, lambda = {setting.robust_weight}")
+print(
+    f"N = {setting.n_train}, m = {setting.n_filters}, q = {q:g},"
+    f" lambda = {setting.robust_weight}"
+)
 print(f"delta / alpha = {setting.radius_ratio:.4f}")
 run = simulate(setting, seeds=(0, 1), n_steps=30_000, n_records=120)
 for seed, outcome in zip(run.seeds, run.outcomes):
@@ -37,17 +40,44 @@ import matplotlib.pyplot as plt
 
 figure, (top, bottom) = plt.subplots(2, 1, sharex=True, figsize=(6, 5))
 steps = run.steps.clip(1)
-top.semilogx(steps, run["signal_margin"][:, 0], color="#56B4E9", label=r"signal learned, $\alpha^q U$")
 top.semilogx(
-    steps, run["noise_learned"][:, 0].mean(1), color="#009E73", linestyle="-.", label=r"noise learned, mean $V_i$"
+    steps,
+    run["signal_margin"][:, 0],
+    color="#56B4E9",
+    label=r"signal learned, $\alpha^q U$",
 )
-bottom.semilogx(steps, 100 * run["robust_error/test"][:, 0], color="#D55E00", label="robust test error")
+top.semilogx(
+    steps,
+    run["noise_learned"][:, 0].mean(1),
+    color="#009E73",
+    linestyle="-.",
+    label=r"noise learned, mean $V_i$",
+)
 bottom.semilogx(
-    steps, 100 * run["robust_error/train"][:, 0], color="#D55E00", linestyle="--", label="robust training error"
+    steps,
+    100 * run["robust_error/test"][:, 0],
+    color="#D55E00",
+    label="robust test error",
 )
-bottom.semilogx(steps, 100 * run["clean_error/test"][:, 0], color="#0072B2", label="clean test error")
+bottom.semilogx(
+    steps,
+    100 * run["robust_error/train"][:, 0],
+    color="#D55E00",
+    linestyle="--",
+    label="robust training error",
+)
+bottom.semilogx(
+    steps,
+    100 * run["clean_error/test"][:, 0],
+    color="#0072B2",
+    label="clean test error",
+)
 for stages in detect_stages(run)[:1]:
-    for boundary in (stages.signal_growth_end, stages.memorization_start, stages.memorization_end):
+    for boundary in (
+        stages.signal_growth_end,
+        stages.memorization_start,
+        stages.memorization_end,
+    ):
         for axis in (top, bottom):
             axis.axvline(boundary.step, color="#666666", linestyle=":")
 top.set_ylabel("contribution to the margin")
@@ -63,7 +93,8 @@ bottom.legend()
 for seed, stages in zip(run.seeds, detect_stages(run)):
     first, last = stages.memorization_start.step, stages.memorization_end.step
     print(
-        f"seed {seed}: I ends at step {stages.signal_growth_end.step:.0f}, III lasts from {first:,.0f} to {last:,.0f}"
+        f"seed {seed}: I ends at step {stages.signal_growth_end.step:.0f},"
+        f" III lasts from {first:,.0f} to {last:,.0f}"
     )
 
 # %% [markdown]
@@ -86,9 +117,15 @@ from cgro.dynamics import compare, sample_threshold
 
 ends = [stages.signal_growth_end.step for stages in detect_stages(run)]
 for name, row in compare(setting, run, ends).items():
-    print(f"{name}: predicted {row.predicted:.1f}, measured {row.measured:.1f} ({row.statement})")
+    print(
+        f"{name}: predicted {row.predicted:.1f},"
+        f" measured {row.measured:.1f} ({row.statement})"
+    )
 found = sample_threshold(setting)
-print(f"memorization ends beyond N = {found.half:.0f} examples; here N = {setting.n_train}")
+print(
+    f"memorization ends beyond N = {found.half:.0f} examples;"
+    f" here N = {setting.n_train}"
+)
 
 # %% [markdown]
 # ## Two controls
@@ -100,12 +137,24 @@ print(f"memorization ends beyond N = {found.half:.0f} examples; here N = {settin
 from dataclasses import replace
 
 smaller = replace(setting, radius_ratio=0.9)
-for title, other in (("lambda = 0", replace(setting, robust_weight=0.0)), ("delta = 0.9 alpha", smaller)):
+for title, other in (
+    ("lambda = 0", replace(setting, robust_weight=0.0)),
+    ("delta = 0.9 alpha", smaller),
+):
     done = simulate(other, seeds=(0,), n_steps=15_000, n_records=60)
-    signal, noise = done.final("signal_margin")[0], done.final("noise_learned").mean()
+    signal, noise = (
+        done.final("signal_margin")[0],
+        done.final("noise_learned").mean(),
+    )
     error = done.final("robust_error/test")[0]
-    print(f"{title:18} signal {signal:7.1f}, mean V {noise:8.2g}, robust test error {error:.3f}")
-print(f"at delta = 0.9 alpha memorization ends beyond N = {sample_threshold(smaller).half:.1f} examples")
+    print(
+        f"{title:18} signal {signal:7.1f}, mean V {noise:8.2g},"
+        f" robust test error {error:.3f}"
+    )
+print(
+    f"at delta = 0.9 alpha memorization ends beyond"
+    f" N = {sample_threshold(smaller).half:.1f} examples"
+)
 
 # %% [markdown]
 # ## From the command line, and further

@@ -32,7 +32,9 @@ class Corners(Attack):
         x = evaluator.x
         for step in range(self.n_tries):
             signs = draws.normal(x[0].numel()).sign().to(x).reshape(x.shape)
-            evaluator.update(self.threat.project(x + self.threat.radius * signs, x), step)
+            evaluator.update(
+                self.threat.project(x + self.threat.radius * signs, x), step
+            )
 
 
 data = load("digits", n_train=200, n_test=200)
@@ -91,7 +93,13 @@ class Bounded(Extension):
 
 
 search = PGD(threat, n_steps=3)
-history = fit(model, data, Capped(search), Recipe(epochs=15, batch_size=50, lr=0.005), extensions=(Bounded(8.0),))
+history = fit(
+    model,
+    data,
+    Capped(search),
+    Recipe(epochs=15, batch_size=50, lr=0.005),
+    extensions=(Bounded(8.0),),
+)
 network = model.eval()
 norm = torch.nn.utils.parameters_to_vector(network.parameters()).norm()
 print(f"{history.outcome.reason}; the weights have norm {norm:.2f}")
@@ -136,9 +144,12 @@ def darker(model, x, y):
 ''')
 from cgro.cli import main
 
-words = "train --data digits --model mlp --n-train 200 --n-test 100 --epochs 8 --lr 0.01 --batch-size 50 --radius 0.1"
+words = "train --data digits --model mlp --n-train 200 --n-test 100 --epochs 8"
+words += " --lr 0.01 --batch-size 50 --radius 0.1"
 words += " --attack pgd2 --eval-attack mine:darker --eval-n 100 --final-n 100"
-code = main([*words.split(), "--objective", "mine:Capped:cap=3.5", "--out", "runs/capped"])
+code = main(
+    [*words.split(), "--objective", "mine:Capped:cap=3.5", "--out", "runs/capped"]
+)
 
 # %% [markdown]
 # ## An importer
@@ -157,7 +168,10 @@ from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.words import Meaning
 
 LINE = re.compile(r"\[(\d+)\] rob-te=([\d.]+) rob-tr=([\d.]+)")
-MEANINGS = {"rob-te": Meaning("robust_error/test"), "rob-tr": Meaning("robust_error/train")}
+MEANINGS = {
+    "rob-te": Meaning("robust_error/test"),
+    "rob-tr": Meaning("robust_error/train"),
+}
 
 
 class Brackets:
@@ -169,12 +183,26 @@ class Brackets:
         return 0.9 if LINE.match(text.start) else 0.0
 
     def read(self, text, told):
-        rows = [dict(zip(("epoch", "rob-te", "rob-tr"), map(float, LINE.match(line).groups()))) for line in text.lines]
-        return curves_of(Table(text.source, lambda: rows, ["epoch", *MEANINGS], {}, (), MEANINGS), told)
+        rows = [
+            dict(
+                zip(
+                    ("epoch", "rob-te", "rob-tr"),
+                    map(float, LINE.match(line).groups()),
+                )
+            )
+            for line in text.lines
+        ]
+        return curves_of(
+            Table(
+                text.source, lambda: rows, ["epoch", *MEANINGS], {}, (), MEANINGS
+            ),
+            told,
+        )
 
 
 written = "\n".join(
-    f"[{e}] rob-te={0.8 - 0.01 * e if e < 25 else 0.55 + 0.002 * (e - 25):.4f} rob-tr={0.8 - 0.012 * e:.4f}"
+    f"[{e}] rob-te={0.8 - 0.01 * e if e < 25 else 0.55 + 0.002 * (e - 25):.4f}"
+    f" rob-tr={0.8 - 0.012 * e:.4f}"
     for e in range(50)
 )
 text = Text(written, "output.log")
@@ -219,19 +247,48 @@ class Found(findings.Findings, frozen=True, kw_only=True):
 class Half:
     """An artifact; in the package it is a module with these names."""
 
-    NAME, TITLE, NEEDS_TRAINING, PAPER, CAPTIONS, Findings = "half", "One half", False, Paper(), {}, Found
+    NAME = "half"
+    TITLE = "One half"
+    NEEDS_TRAINING = False
+    PAPER = Paper()
+    CAPTIONS = {}
+    Findings = Found
 
     def jobs(self, scale):
-        return [Job("half", "dynamics", {"preset": "theorem", "seeds": 1, "n_steps": 25_000, "n_test": 2_000})]
+        return [
+            Job(
+                "half",
+                "dynamics",
+                {
+                    "preset": "theorem",
+                    "seeds": 1,
+                    "n_steps": 25_000,
+                    "n_test": 2_000,
+                },
+            )
+        ]
 
     def run(self, scale, workspace):
         metrics = workspace.read(self.jobs(scale)[0]).read(DynamicsSummary).metrics
         return Found(scale=scale, robust_test=metrics["robust_error/test"].value)
 
     def check(self, found, paper):
-        said = Statement("half/robust_test", "robust test error tends to 1/2", paper=str(paper.robust_test))
-        near = {"within two points": abs(found.robust_test - paper.robust_test) < 0.02}
-        return [holds(said, near, ours=f"{found.robust_test:.3f}", rule="within two points")]
+        said = Statement(
+            "half/robust_test",
+            "robust test error tends to 1/2",
+            paper=str(paper.robust_test),
+        )
+        near = {
+            "within two points": abs(found.robust_test - paper.robust_test) < 0.02
+        }
+        return [
+            holds(
+                said,
+                near,
+                ours=f"{found.robust_test:.3f}",
+                rule="within two points",
+            )
+        ]
 
     def tables(self, found):
         table = Shown("half", "Robust test error", ["error"])
@@ -245,7 +302,11 @@ class Half:
 half = Half()
 workspace = Workspace(Path("runs/reproduction"))
 for job in half.jobs("smoke"):
-    options = [word for name, value in job.settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    options = [
+        word
+        for name, value in job.settings.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
     main([job.command, *options, "--out", str(workspace.folder(job))])
 for claim in claims_of(half, half.run("smoke", workspace)):
     print(claim.name, claim.verdict, claim.ours)

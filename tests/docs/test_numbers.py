@@ -153,3 +153,65 @@ def test_diagnosis_quotes_what_calibrated_alarms_cost() -> None:
                 shares.append(f"{100 * np.mean(of_cell):.{digits}f}")
             cells.append(", ".join(shares))
         assert f"| {name} | {' | '.join(cells)} |" in lines
+
+
+def cell_of(effect: dict) -> str:
+    """A difference of robust test errors, in points, with its interval, as pages have it."""
+    low, high = (100 * end for end in effect["interval"])
+    return f"{100 * effect['mean']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("[+-", "[-")
+
+
+@pytest.mark.parametrize(("row", "mnist", "cifar10", "other"), [
+    ("TRADES", "trades", "trades", False),
+    ("boxes of other images of the same class, which the theory of Section 5 suggests", "same-class-boxes", "same-class-boxes", False),
+    ("CutMix", "", "cutmix", False),
+    ("AWP", "awp", "awp", False),
+    ("SWA", "", "swa", True),
+    ("TRADES with AWP", "", "trades-awp", True),
+    ("EMA", "ema", "ema", False),
+    ("label smoothing", "label-smoothing", "label-smoothing", True),
+])  # fmt: skip
+def test_the_readme_quotes_what_helps(row: str, mnist: str, cifar10: str, other: bool) -> None:
+    cells = []
+    for folder, name in (("compare-mnist", mnist), ("compare-cifar10-rest" if other else "compare-cifar10", cifar10)):
+        remedies = json.loads((CPU / folder / "summary.json").read_text())["remedies"]
+        cells.append(cell_of(remedies[name]["differences"]["robust_error/test"]) if name else "")
+    star = " *" if other else ""
+    line = f"| {row} | {cells[0]} | {cells[1]}{star} |".replace("|  |", "| |")
+    assert line in (ROOT / "README.md").read_text().splitlines()
+
+
+def test_the_readme_quotes_what_plain_training_ends_at() -> None:
+    cells = []
+    for folder in ("compare-mnist", "compare-cifar10"):
+        metrics = json.loads((CPU / folder / "summary.json").read_text())["remedies"]["plain"]["metrics"]
+        errors = [f"{100 * metrics[f'robust_error/{part}']['mean']:.1f}%" for part in ("train", "test")]
+        cells.append(", ".join(errors))
+    assert f"| none: robust training error, robust test error | {' | '.join(cells)} |" in words("README.md")
+
+
+def test_the_hours_of_a_reproduction_are_not_fewer_than_those_recorded() -> None:
+    """The record has trainings, evaluations and flatness; simulations come on top."""
+    recorded = sum(json.loads((CPU / "seconds.json").read_text()).values()) / 3600
+    assert 0.7 * 10 < recorded <= 10
+    assert "| 10 h; less where `results/` holds the runs |" in words("README.md")
+    assert "about ten hours on two cores" in words("docs/reproduction.md")
+    assert "about ten hours on two cores" in words("src/cgro/commands/help/reproduce.txt")
+
+
+@pytest.mark.parametrize(("row", "start", "narrow", "wide"), [
+    ("1,000, Adam", "-warm", 4, 16), ("1,000, SGD", "-sgd-warm", 2, 16),
+    ("6,000, Adam", "-warm-6000", 2, 8), ("6,000, SGD", "-sgd-warm-6000", 2, 8),
+])  # fmt: skip
+def test_the_readme_quotes_what_width_buys(row: str, start: str, narrow: int, wide: int) -> None:
+    mnist = json.loads((CPU / "table1" / "findings.json").read_text())["mnist"]
+    ends = [mnist[f"{width}{start}"] for width in (narrow, wide)]
+    cells = [
+        " to ".join(f"{np.mean(end[key]):.1f}" for end in ends) for key in ("clean_test", "robust_train", "robust_test")
+    ]
+    cells.append(" to ".join(f"{np.mean(end['beside']['ensemble']):.1f}" for end in ends))
+    text = words("README.md")
+    assert f"| {row}, x{narrow} to x{wide} | {' | '.join(cells)} |" in text
+    if row == "1,000, Adam":
+        gaps = [np.mean(end["robust_train"]) - np.mean(end["robust_test"]) for end in ends]
+        assert f"the robust gap opens by {gaps[1] - gaps[0]:.1f} points" in text

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 import yaml
-from tools.site import api, places, prose, tables
+from tools.site import api, blocks, places, prose, tables
 
 import cgro
 
@@ -210,3 +210,58 @@ def test_a_row_of_words_names_the_column_of_each_cell() -> None:
 def test_a_table_of_numbers_stays_one(rows: list[tuple[str, ...]]) -> None:
     numbers = table(("setting", "error"), *rows)
     assert tables.fitted(numbers) == numbers
+
+
+@pytest.mark.parametrize(("n_columns", "wide"), [(2, False), (7, False), (8, True), (12, True)])
+def test_a_table_of_many_numbers_is_set_narrower(n_columns: int, wide: bool) -> None:
+    found = tables.fitted(table(("setting",) * n_columns, ("0.978",) * n_columns))
+    assert ("<table data-wide>" in found) == wide
+
+
+def test_a_table_of_many_columns_of_words_stays_one_of_words() -> None:
+    sentence = "a sentence of words that no column of numbers would hold"
+    found = tables.fitted(table(("a",) * 9, (sentence,) * 9))
+    assert "data-stacked" in found
+    assert "data-wide" not in found
+
+
+def printed(*lines: str) -> str:
+    """As Markdown writes a block of text."""
+    text = "\n".join(lines)
+    return f'<div class="highlight"><pre><span></span><code>{text}\n</code></pre></div>'
+
+
+@pytest.mark.parametrize(("lines", "breaks"), [
+    (("word " * 30,), True),
+    (("clean_error/train  0.0%", "cgro - " + "word " * 30), True),
+    (("word " * 21 + "&lt;3&gt; " * 3,), True),
+    (("-" * 110,), False),
+    (("&lt;" * 60,), False),
+    (("1.0  2.0",), False),
+])  # fmt: skip
+def test_only_sentences_among_what_programs_print_break(lines: tuple[str, ...], breaks: bool) -> None:
+    text = printed(*lines)
+    expected = text.replace("highlight", "highlight sentences") if breaks else text
+    assert blocks.broken(text) == expected
+
+
+def test_code_does_not_break() -> None:
+    code = printed('<span class="n">x</span> = 1  # ' + "word " * 30)
+    assert blocks.broken(code) == code
+
+
+def test_the_page_for_a_missing_one_needs_nothing_beside_it() -> None:
+    page = (ROOT / "tools" / "site" / "not_found.html").read_text()
+    assert re.findall(r"<(?:link|script|img)[^>]+(?:href|src)=", page) == []
+    links = re.findall(r'href="([^"]+)"', page)
+    assert links
+    for link in links:
+        place = link.removesuffix(".html") + ".md"
+        assert place == places.COMMANDS or (ROOT / "docs" / place).exists(), link
+
+
+def test_cells_of_tutorials_fit_the_column_of_their_page() -> None:
+    """84 characters: ruff's line length there holds code; this holds what it cannot break."""
+    for file in sorted((ROOT / "docs" / "tutorials").glob("*.md")):
+        for language, code in re.findall(r"^```(python|sh)\n(.*?)^```$", file.read_text(), re.DOTALL | re.MULTILINE):
+            assert [line for line in code.splitlines() if len(line) > 84] == [], (file.name, language)

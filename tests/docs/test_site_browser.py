@@ -5,7 +5,9 @@
 
 import shutil
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from tests.docs.accessibility import violations
@@ -144,4 +146,78 @@ def test_axe_sees_a_planted_fault(browser: object) -> None:
     tab.goto((SITE / "index.html").as_uri())
     tab.evaluate("document.querySelector('img').removeAttribute('alt')")
     assert [line.split(",")[0] for line in violations(tab)] == ["390 pixels: image-alt", "1280 pixels: image-alt"]
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [1280, 2560])
+@pytest.mark.parametrize(
+    "page", ["flatness.html", "full_ball.html", "imagenet.html", "reproduction.html", "theory/dynamics.html"]
+)
+def test_tables_and_equations_fit_a_desktop(browser: object, page: str, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto((SITE / page).as_uri())
+    parts = "[...document.querySelectorAll('.md-typeset__scrollwrap, div.equation')]"
+    assert (
+        tab.evaluate(f"{parts}.filter(part => part.scrollWidth > part.clientWidth + 1).map(part => part.textContent)")
+        == []
+    )
+    tab.close()
+
+
+@pytest.mark.parametrize("page", sorted(file.stem for file in (ROOT / "docs" / "tutorials").glob("0*.md")))
+def test_code_of_a_tutorial_is_not_wider_than_its_column(browser: object, page: str) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto((SITE / "tutorials" / f"{page}.html").as_uri())
+    blocks = (
+        "[...document.querySelectorAll('.md-content pre > code')].filter(code => code.querySelector('span[class]'))"
+    )
+    assert tab.evaluate(f"{blocks}.length") > 2
+    assert (
+        tab.evaluate(f"{blocks}.filter(code => code.scrollWidth > code.clientWidth + 1).map(code => code.textContent)")
+        == []
+    )
+    tab.close()
+
+
+class Below(SimpleHTTPRequestHandler):
+    """The site below a path of a server, which answers with its page for missing ones elsewhere."""
+
+    START = "/somewhere/cgro/"
+
+    def do_GET(self) -> None:  # the name is the server's
+        file = SITE / self.path.removeprefix(self.START)
+        found = self.path.startswith(self.START) and file.is_file()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", self.guess_type(str(file)) if found else "text/html")
+        self.end_headers()
+        self.wfile.write((file if found else SITE / "404.html").read_bytes())
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("missing", ["missing.html", "theory/missing.html", "a/b/c/missing"])
+def test_a_missing_page_leads_into_the_site_at_any_depth(browser: object, missing: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Below) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        start = f"http://127.0.0.1:{server.server_port}{Below.START}"
+        tab = browser.new_page()
+        tab.goto(start + missing)
+        tab.locator("ul").wait_for()  # until it is seen
+        assert tab.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "640px"
+        links = [link.get_attribute("href") for link in tab.locator("ul a").all()]
+        assert links[0].endswith(f"{Below.START}index.html")
+        for link in links:
+            assert (SITE / link.removeprefix(Below.START)).exists(), link
+        tab.locator("ul a").first.click()
+        assert tab.locator("h1").text_content().startswith("cgro")
+        tab.close()
+        server.shutdown()
+
+
+def test_the_page_for_a_missing_one_reads_as_a_file(browser: object) -> None:
+    tab = browser.new_page()
+    tab.goto((SITE / "404.html").as_uri())
+    tab.locator("ul").wait_for()
+    assert violations(tab) == []
     tab.close()

@@ -5,6 +5,7 @@ examples, SECURITY.md) are followed, and what they lead to is copied into the si
 """
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.site import api, mathml, places, prose, tables  # noqa: E402  # mkdocs loads this file by its path
+from tools.site import api, blocks, mathml, places, prose, tables  # noqa: E402  # mkdocs loads this file by its path
 
 WRITTEN_HERE = ("api/", "reference/")
 """Pages that are Markdown for mkdocs from the start."""
@@ -136,7 +137,7 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Draw the equations; let tables fit; an empty cell is no heading.
+    """Draw the equations; let tables and printed sentences fit; an empty cell is no heading.
 
     Args:
         html: of the page.
@@ -148,15 +149,18 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         HTML.
     """
     html = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", html)
-    return mathml.typeset(tables.fitted(html), page.file.src_uri)
+    return mathml.typeset(blocks.broken(tables.fitted(html)), page.file.src_uri)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Let the interactive pages lead back to the site.
+    """Let the interactive pages lead back to the site, and a missing page into it.
+
+    The theme's own page for that takes style and links from the top of the server, where a site below a path is not.
 
     Args:
         config: of the site.
     """
+    shutil.copyfile(ROOT / "tools" / "site" / "not_found.html", Path(config.site_dir) / "404.html")
     for file in sorted((Path(config.site_dir) / "interactive").glob("*.html")):
         file.write_text(with_way_back(file.read_text()))
 

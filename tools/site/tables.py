@@ -21,6 +21,8 @@ PART = re.compile(r"([/_=,:-]|\.(?=\w{5}))(?=[^\s/_.=,:-])")
 """Behind it a new part of a name or path begins; the ending of a file's name is none."""
 MANY_CHARACTERS = 36
 """In the longest cell of half of the rows, from which a table is one of words. A choice: those of numbers have 25."""
+MANY_COLUMNS = 8
+"""From which a table of numbers is set narrower, so that it fits the column of a window of 1280 pixels."""
 ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "th": "columnheader", "td": "cell"}
 """Written out where rows are stacked: what is no longer shown as a table is else no longer read as one."""
 
@@ -47,7 +49,7 @@ def _fitted(table: str) -> str:
     rows = [CELL.findall(row) for row in ROW.findall(table)]
     table = "".join(part if part.startswith("<") else _breakable(part) for part in PARTS_OF_TAGS.split(table))
     if not _is_of_words(rows):
-        return table
+        return table.replace("<table>", "<table data-wide>") if len(rows[0]) >= MANY_COLUMNS else table
     labels = [html.escape(_text(content)) for _, _, content in rows[0]]
     head, body = table.split("<tbody>")
     body = ROW.sub(lambda found: f"<tr>{_labeled(found[1], labels)}</tr>", body)

@@ -14,7 +14,7 @@ examples:
 
 artifacts: {artifacts}.
 groups: all, theory (no training of images), trained, figure2.
-scales: smoke (ten minutes, tests the machinery), cpu (about eight hours on two cores with bfloat16), gpu, paper.
+scales: smoke (ten minutes, tests the machinery), cpu (about ten hours on two cores with bfloat16), gpu, paper.
 """
 
 import textwrap

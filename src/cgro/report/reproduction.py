@@ -29,7 +29,7 @@ from cgro.runs import write_atomic
 
 ABOUT = {
     "smoke": "tiny networks and few seeds: it tests the machinery and judges only what is exact",
-    "cpu": "real MNIST and CIFAR-10 (JPEG mirror), smaller networks than the paper's, about eight hours on two cores "
+    "cpu": "real MNIST and CIFAR-10 (JPEG mirror), smaller networks than the paper's, about ten hours on two cores "
     "with bfloat16, summed over sittings",
     "gpu": "real MNIST and CIFAR-10 (JPEG mirror), whole data sets, in slices of minutes of one GPU",
     "paper": "the paper's networks, data and radii",
