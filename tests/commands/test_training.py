@@ -109,3 +109,26 @@ def test_an_option_that_changes_nothing_beside_the_others_is_remarked_on(
     assert len(found) == len(said)
     for remark, beginning in zip(found, said, strict=True):
         assert remark.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("options", "weight", "words"),
+    [
+        ({"objective": "adversarial:robust_weight=0.5", "robust_weight": 0.3}, None, "--robust-weight: expected 0.5"),
+        ({"objective": "adversarial:robust_weight=0", "robust_weight": 0.3}, None, "--robust-weight: expected 0 or none"),
+        ({"objective": "adversarial:robust_weight=0.5", "attack": "none"}, None, "--objective: expected no robust_weight"),
+        ({"objective": "adversarial:robust_weight=0.5", "robust_weight": 0.5}, 0.5, ""),
+        ({"objective": "adversarial:robust_weight=0.5"}, 0.5, ""),
+        ({"objective": "adversarial:robust_weight=1", "attack": "none"}, 0.0, ""),
+        ({"robust_weight": 0.3}, 0.3, ""),
+    ],
+)  # fmt: skip
+def test_of_two_robust_weights_none_is_left_out(options: dict, weight: float | None, words: str) -> None:
+    """Planted: --robust-weight beside the weight of --objective had no effect, in silence."""
+    if weight is None:
+        with pytest.raises(BadRequest, match=words):
+            Config(**options).build_objective()
+        return
+    objective = Config(**options).build_objective()
+    assert isinstance(objective, Adversarial)
+    assert objective.robust_weight == weight

@@ -1,5 +1,7 @@
 """What callers hand in and networks hand out: odd tensors, labels, outputs, and misuse."""
 
+import contextlib
+import random
 from collections import OrderedDict
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -35,7 +37,8 @@ from cgro.definitions import (
     robust_error,
     survey,
 )
-from cgro.definitions.inputs import as_examples
+from cgro.definitions.inputs import as_examples, in_type_of
+from cgro.definitions.random_state import random_states
 from cgro.diagnosis.lint import lint
 from cgro.flatness import flatness
 from cgro.flatness.memory import attacked
@@ -374,3 +377,40 @@ def test_misuse_is_refused_in_one_line(what: str) -> None:
         call()
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("p", ["inf", 2, 1])
+def test_points_in_low_precision_stay_in_the_ball(dtype: torch.dtype, p: str | int) -> None:
+    """Planted: the nearest float16 of a point of the ball lies up to 2^-12 beyond it, also from a float32 network."""
+    threat = ThreatModel(p, 0.1)
+    x = torch.rand(200, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    x[:20] *= 0.01  # near the edge of the box, and of the numbers
+    network = nn.Linear(6, 3)
+    found = PGD(threat, n_steps=3)(network, x, torch.zeros(200, dtype=torch.long))
+    assert found.dtype == dtype
+    distance = (found.double() - x.double()).norm(float(p), dim=1)
+    assert distance.max() <= 0.1 + 1e-7
+    assert distance.mean() > 0.09
+    assert found.min() >= 0
+    assert found.max() <= 1
+    same = PGD(threat, n_steps=3)(network, x.float(), torch.zeros(200, dtype=torch.long))
+    assert torch.equal(in_type_of(x.float(), same, rounds=False), same)
+    assert torch.equal(in_type_of(x, same, rounds=True), same.to(dtype))
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(1)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_attack_gives_all_generators_back(draw: Callable[[], object], fails: bool) -> None:
+    """Planted: those of Python and NumPy went on, where a network draws from them, and the caller's data changed."""
+
+    def network(x: Tensor) -> Tensor:
+        draw()
+        if fails:
+            raise RuntimeError("half-way")
+        return x
+
+    before = random_states(torch.device("cpu"))
+    with pytest.raises(RuntimeError, match="half-way") if fails else contextlib.nullcontext():
+        PGD(ThreatModel("inf", 0.1), n_steps=2)(network, torch.full((3, 2), 0.5), torch.tensor([0, 1, 0]))
+    assert random_states(torch.device("cpu")) == before

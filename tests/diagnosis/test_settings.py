@@ -6,6 +6,7 @@ from tests.diagnosis.writers import four, write_log
 
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_log
 from cgro.diagnosis.settings import (
+    attacks_nothing,
     classes_in,
     classes_sentence,
     mixed_images,
@@ -83,3 +84,26 @@ def test_words_that_are_off_or_elsewhere_mean_nothing() -> None:
     assert not regularized({"awp_gamma": "0.0", "data": "martian"})
     assert regularized({"method": "trades-beta6"})
     assert settings_of(Curves([1, 2], {"robust_error/test": [0.5, 0.4]}, {"settings": "text"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "nothing"),
+    [
+        ({"attack": "none"}, True),
+        ({"robust_weight": 0}, True),
+        ({"objective": "adversarial:robust_weight=0"}, True),
+        ({"objective": "adversarial:robust_weight=0.00"}, True),
+        ({"objective": "trades:beta=0.0"}, True),
+        ({"objective": "trades:beta=0e3"}, True),
+        ({"objective": "adversarial:robust_weight=0.5"}, False),
+        ({"objective": "trades:beta=0.01"}, False),
+        ({"objective": "mart:beta=0"}, False),  # its first term is attacked
+        ({"objective": "mine:Loss:beta=0"}, False),
+        ({"objective": "trades"}, False),
+        ({}, False),
+    ],
+)
+def test_standard_training_is_so_whichever_option_says_it(options: dict[str, object], nothing: bool) -> None:
+    """Planted: with the weight in --objective, standard training was called underfitting."""
+    config = {"attack": "pgd10", "robust_weight": 1.0, "objective": "adversarial", **options}
+    assert attacks_nothing(config) == nothing

@@ -15,6 +15,7 @@ from cgro.commands._training import Config
 from cgro.data import Dataset
 from cgro.definitions import Attack, ErrorRate, cgro_verdict, predict
 from cgro.diagnosis import faults, point_with_lint
+from cgro.diagnosis.settings import attacks_nothing
 from cgro.models import n_parameters
 from cgro.ranks import ALONE, Ranks
 from cgro.results import (
@@ -95,7 +96,7 @@ def evaluate(
     if is_evaluated(trajectory):
         errors = final_errors(config, data, model, attack, ranks)
         shares = shares_on(model, data.test.to(device), config.final_n)
-        attacked = config.attack != "none" and config.robust_weight != 0
+        attacked = not attacks_nothing(vars(config))
         found = cgro_verdict(errors, prediction_share=shares, rule=rule_for(data), attacked=attacked)
         checks = warned_checks(model, data.test.to(device), config.threat())
         verdict = VerdictRecord.of(point_with_lint(found, checks).to_dict())

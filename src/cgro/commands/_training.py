@@ -263,20 +263,20 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         if self.robust_weight != 1.0 and not takes(self.objective, "robust_weight"):
             raise bad("--robust-weight", expected=f"none with --objective {self.objective}", got=self.robust_weight)
         objective = objective_by_name(self.objective, attack, teacher=self._teacher, robust_weight=weight)
-        if isinstance(objective, Adversarial) and objective.robust_weight != weight:
-            self._require_own_weight(objective.robust_weight)
-        if isinstance(objective, Adversarial) and objective.robust_weight == 0:
-            return replace(objective, attack=NoAttack(attack.threat.at(0.0)))
+        if not isinstance(objective, Adversarial):
+            return objective
+        self._require_one_weight(objective.robust_weight)
+        if self.attack == "none" or objective.robust_weight == 0:
+            return replace(objective, attack=NoAttack(attack.threat.at(0.0)), robust_weight=0.0)
         return objective
 
-    def _require_own_weight(self, robust_weight: float) -> None:
-        """Refuse a weight inside of --objective that leaves --robust-weight or --attack none without effect."""
-        if self.attack == "none" and robust_weight != 1.0:
-            expected = "no robust weight with --attack none"
-            raise bad(f"--objective {self.objective}", expected=expected, got=robust_weight, remedy="leave it out")
-        if self.attack != "none" and self.robust_weight != 1.0:
-            expected = f"{robust_weight:g}, as in --objective {self.objective}"
-            raise bad("--robust-weight", expected=expected, got=self.robust_weight, remedy="leave one of them out")
+    def _require_one_weight(self, used: float) -> None:
+        """Refuse two weights of the robust loss of which one would be left out."""
+        remedy = f"--objective {self.objective} says it: leave one of them out"
+        if self.attack == "none" and used not in (0.0, 1.0):
+            raise bad("--objective", expected="no robust_weight with --attack none", got=used, remedy=remedy)
+        if self.robust_weight not in (1.0, used):
+            raise bad("--robust-weight", expected=f"{used:g} or none", got=self.robust_weight, remedy=remedy)
 
     def build_extensions(self) -> tuple[Extension, ...]:
         """New extensions, in their order. Runs the caller's own code where `extension` names it.

@@ -197,6 +197,34 @@ def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:
     return model, x.float()
 
 
+def in_type_of(given: Tensor, points: Tensor, *, rounds: bool) -> Tensor:
+    """The points of a search in the type of its inputs, without leaving the ball.
+
+    Args:
+        given: (B, *S) clean inputs.
+        points: (B, *S) float32 or float64.
+        rounds: whether the network rounds its own input to that type: then to the nearest, the point that it answered.
+            Else towards the clean input, since the nearest may lie beyond the radius, in float16 by 2^-12 near 1.
+
+    Returns:
+        (B, *S) of the type of `given`.
+
+    Example:
+        >>> x = torch.tensor([[0.5]], dtype=torch.float16)
+        >>> [round(in_type_of(x, x.float() + 0.1, rounds=rounds).item(), 5) for rounds in (True, False)]
+        [0.6001, 0.59961]
+    """
+    found = points.to(given.dtype)
+    if rounds or given.dtype not in LOW_PRECISION:
+        return found
+    center = given.to(points.dtype)
+    beyond = (found.to(points.dtype) - center).abs() > (points - center).abs()
+    # The next number of this type: beyond x by less than one of them, so that it does not pass x.
+    bits = found.view(torch.int16)
+    inwards = torch.where((found > given) == ~torch.signbit(found), bits - 1, bits + 1)
+    return torch.where(beyond, inwards, bits).view(given.dtype)
+
+
 def _taken_dtype(model: Network, given: torch.dtype) -> torch.dtype:
     """The type that a network takes: that of its parameters if they are of one, else what it is given."""
     if not isinstance(model, nn.Module):

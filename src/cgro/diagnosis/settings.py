@@ -25,6 +25,8 @@ REGULARIZES = ("awp", "trades", "mart", "swa", "dropout", "label_smoothing")
 """Words of methods that keep the robust training error high on purpose, in values and names of settings."""
 LONGEST = 200
 """Characters of a setting that are kept."""
+WEIGHTS = {"adversarial": "robust_weight", "trades": "beta"}
+"""Objective of `cgro train` -> the parameter at 0 of which it is standard training."""
 OFF = ("", "0", "0.0", "false", "none", "no", "off")
 
 
@@ -129,5 +131,28 @@ def regularized(settings: Mapping[str, str]) -> bool:
             continue
         words = set(re.split(r"[^a-z]+", f"{name} {value}".lower()))
         if words & set(REGULARIZES):
+            return True
+    return False
+
+
+def attacks_nothing(config: Mapping[str, object]) -> bool:
+    """Whether a training by `cgro train` is standard training, whichever of its options says so.
+
+    Args:
+        config: its options, as its run has them.
+
+    Returns:
+        True where no attack counts in the loss.
+
+    Example:
+        >>> attacks_nothing({"attack": "pgd10", "objective": "trades:beta=0"}), attacks_nothing({"attack": "pgd10"})
+        (True, False)
+    """
+    if config.get("attack") == "none" or config.get("robust_weight") == 0:
+        return True
+    name, _, parameters = str(config.get("objective")).partition(":")
+    for part in parameters.split(","):
+        key, _, value = part.partition("=")
+        if key == WEIGHTS.get(name) and re.fullmatch(r"[-+]?(0+\.?0*|\.0+)([eE][-+]?\d+)?", value.strip()):
             return True
     return False

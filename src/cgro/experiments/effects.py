@@ -4,6 +4,9 @@ The gap of robust errors, test minus training, closes in two ways. The robust te
 robust training error rises to meet it: the network has learned less of its training set and is no more robust on any
 other image. Only a difference whose 95% interval over seeds leaves out 0 counts. An interval without width, where all
 seeds gave the same difference (as with few images), says nothing about other seeds.
+
+The closing of the gap is the fall of the test error plus the rise of the training error. Fitting less is named as its
+cause only where the rise is the larger of the two: a fall that the intervals cannot show may still be most of it.
 """
 
 from collections.abc import Mapping
@@ -127,19 +130,23 @@ def effect_of(differences: Mapping[str, Metric]) -> VerdictRecord:
     test, train, gap = (_change(differences.get(key)) for key in (ROBUST_TEST, ROBUST_TRAIN, GAP))
     if test is None or train is None or gap is None:
         return _found(Label.TOO_FEW, "an interval needs two seeds that were trained both with and without it")
-    learned = f"robust training error {train}, gap {gap}"
+    learned = f"robust training error {train}, gap {gap}{_left_out(differences[ROBUST_TEST])}"
     if test.falls:
         return _found(Label.HELPS, f"the robust test error falls: {test} ({learned})")
     if gap.falls and train.rises:
+        if -test.value >= train.value:
+            text = f"the gap closes more by a fall of the robust test error than by fitting less, but {test} shows none"
+            return _found(Label.NONE, f"{text} ({learned})")
         ending = "no fall of the robust test error is shown"
         if test.rises:
             ending = "the robust test error rises as well"
         text = f"it closes the gap only by fitting less: the robust training error rises, {train}; {ending}: {test}"
-        return _found(Label.FITS_LESS, text)
+        return _found(Label.FITS_LESS, text + _left_out(differences[ROBUST_TEST]))
     if test.rises:
         return _found(Label.HARMS, f"the robust test error rises: {test} ({learned})")
     if not test.has_width:
         text = f"all seeds have the same difference of the robust test error, {test}: too few images, or too few seeds"
+        text += _left_out(differences[ROBUST_TEST])
         return _found(Label.NONE, text)
     return _found(Label.NONE, f"the interval of the robust test error contains 0: {test} ({learned})")
 
@@ -148,6 +155,14 @@ def _change(metric: Metric | None) -> Change | None:
     if metric is None or metric.typical is None or not metric.interval:
         return None
     return Change(metric.typical, *metric.interval)
+
+
+def _left_out(metric: Metric) -> str:
+    """How many seeds a difference is of, where some have none: they may be those in which a training diverged."""
+    known = sum(value is not None for value in metric.by_seed)
+    if known == len(metric.by_seed):
+        return ""
+    return f"; of {known} of {len(metric.by_seed)} seeds, the others are not measured in both"
 
 
 def _found(label: Label, reason: str) -> VerdictRecord:

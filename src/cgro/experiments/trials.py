@@ -18,6 +18,7 @@ from cgro.commands import train
 from cgro.commands._target import prepare
 from cgro.data import Dataset
 from cgro.definitions import attack_by_name
+from cgro.diagnosis.settings import attacks_nothing
 from cgro.experiments.plan import HERE, Job
 from cgro.experiments.plan_file import Plan, Settings
 from cgro.training import make_fabric
@@ -260,7 +261,7 @@ def jobs_of(trial: Trial, seed: int, evaluated: Evaluated, seconds: float = 0.0)
         selected = Job(f"evaluations/{label}/selected", "evaluate", settings, attacked)
     memory = None
     n_memory = max(4, min(MEMORY_N, config.final_n))
-    if config.attack != "none" and config.robust_weight != 0:
+    if not attacks_nothing(vars(config)):
         settings = {**target, "attack": config.eval_attack, "n": n_memory}
         weak = attack_cost(attack_by_name(config.eval_attack, config.threat())).operations
         memory = Job(f"memory/{label}", "memory", settings, 2 * weak * seconds * n_memory)

@@ -47,7 +47,7 @@ NOTES = (
     "over seeds; they are not corrected for the number of remedies. All networks are evaluated on the same images, so "
     "what other images would give is not in the interval.",
     "A remedy helps if its robust test error is shown to fall. It only fits less if its gap closes because the robust "
-    "training error rises, and no fall of the robust test error is shown.",
+    "training error rises, by more than the robust test error falls, and no fall of the latter is shown.",
     "Flatness is the largest gradient of the loss in balls of the training radius around test images, a lower bound. "
     "The memory score says by how many logits training images are farther from being misclassified than test images.",
 )

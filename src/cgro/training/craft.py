@@ -10,7 +10,7 @@ from cgro.definitions.attacks.captured import is_plain
 from cgro.definitions.attacks.dropping import Dropping
 from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.reads import LabelRange, require_fine_search
-from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision
+from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, in_type_of
 from cgro.definitions.threat import require_radius_fits
 
 
@@ -59,6 +59,7 @@ class CraftChecks:
         if attack.reads_on_host or not is_plain(attack):
             return attack(model, x, y, generator=draws)
         given = as_inputs(x)
+        network = model
         model, x = in_full_precision(model, given)
         y = as_labels(y, x.device)
         require_radius_fits(attack.threat, x.shape[1:])
@@ -66,6 +67,7 @@ class CraftChecks:
         if x.device.type == "cpu" and self._reads and not whole:
             dropping = "exact"  # reads cost nothing here
         options = SearchOptions(dropping=dropping, labels=self._labels)
+        rounds = model is not network
         if self._writes:
             model = on_copies(model)
         found = attack.search_unread(model, x, y, draws, options)
@@ -74,7 +76,7 @@ class CraftChecks:
             if self._writes:
                 found = attack.search_unread(on_copies(model), x, y, draws, options)
         self._note(torch.cat([_inside(attack, x)[None], found.watch.flags()]))
-        return found.best.x.to(given.dtype)
+        return in_type_of(given, found.best.x, rounds=rounds)
 
     def _note(self, fine: Tensor) -> None:
         if self._fine is None:

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from cgro._check import bad, seed_number
-from cgro.definitions import PGD, Attack, GradientAttack, Loss, Model, SoftTargets, default_loss, soft_cross_entropy
+from cgro.definitions import (
+    FGSM,
+    PGD,
+    Attack,
+    GradientAttack,
+    Loss,
+    Model,
+    SoftTargets,
+    default_loss,
+    soft_cross_entropy,
+)
 from cgro.definitions.attacks import evaluated_outputs, preserve_state
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.inputs import describe, logits_of
@@ -388,11 +398,13 @@ class Step:
 
 def _against(targets: Tensor, attack: Attack) -> Attack:
     """The attack on the loss against soft labels. What it would keep by the margin of one label is its last iterate."""
-    if not isinstance(attack, GradientAttack) or attack.loss is not None:
+    has_own_loss = isinstance(attack, GradientAttack) and attack.loss is not None
+    if has_own_loss or attack.threat.radius == 0:
         return attack
-    if isinstance(attack, PGD):
-        attack = replace(attack, keep="last")
-    return replace(attack, loss=SoftTargets(targets))
+    if not isinstance(attack, PGD | FGSM):
+        expected = "one that can maximize the loss against soft labels"
+        raise bad("attack", expected=expected, got=attack.name, remedy="use pgd10 or fgsm")
+    return replace(attack, keep="last", loss=SoftTargets(targets))
 
 
 def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.optim.Optimizer) -> Tensor:

@@ -1,11 +1,15 @@
 """What is read before a search and after it, and what is then refused."""
 
+import math
+from dataclasses import dataclass, replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cgro._check import BadRequest
-from cgro.definitions import FGSM, PGD, ThreatModel
+from cgro.definitions import FGSM, PGD, Attack, Draws, FunctionAttack, Square, ThreatModel, robust_error
+from cgro.definitions.attacks import Evaluator
 from cgro.definitions.attacks.reads import LabelRange, Watch, read_batch
 from cgro.definitions.losses import check_labels
 
@@ -77,3 +81,77 @@ def test_a_network_that_writes_past_autograd_is_searched_again_on_copies() -> No
         found = attack(Hidden(), x, y)
         torch.testing.assert_close(found, x - 0.05)
     assert x.tolist() == torch.tensor([[0.31], [0.4]]).tolist()
+
+
+class Hole(nn.Module):
+    """Right at the inputs, and NaN where a point is farther from 0.5 than they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x[:, 0] + 1
+        return torch.where((x[:, 0] - 0.5).abs() > 0.01, scores.detach() * torch.nan, scores)
+
+
+@dataclass(frozen=True)
+class Proposes(Attack):
+    """Proposes a value beside the inputs."""
+
+    value: float = 0.55
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        evaluator.update(torch.full_like(evaluator.x, self.value))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Square(ThreatModel("inf", 0.1), n_queries=20),
+        Square(ThreatModel(2, 0.1), n_queries=20),
+        FGSM(ThreatModel("inf", 0.1)),
+        FunctionAttack(ThreatModel("inf", 0.1), lambda model, x, y: x + 0.1),
+        Proposes(ThreatModel("inf", 0.1)),
+        Proposes(ThreatModel("inf", 0.1), value=math.nan),
+    ],
+    ids=repr,
+)
+def test_outputs_that_are_not_finite_at_a_proposed_point_are_no_robustness(attack: Attack) -> None:
+    """Planted: NaN is never lower than a margin, so that such points were passed over and all examples robust."""
+    x, y = torch.full((4, 1), 0.5), torch.ones(4, dtype=torch.long)
+    with pytest.raises(BadRequest, match="model output: expected finite values"):
+        robust_error(Hole().eval(), x, y, attack)
+    near = replace(attack, threat=attack.threat.at(0.005), **({"value": 0.501} if type(attack) is Proposes else {}))
+    if not isinstance(attack, FunctionAttack):
+        assert robust_error(Hole().eval(), x, y, near).wrong == 0
+
+
+@dataclass(frozen=True)
+class Relabels(Attack):
+    """Writes on what it is given."""
+
+    which: str = "y"
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        if self.which == "y":
+            evaluator.y.neg_()
+        if self.which == "x":
+            evaluator.x.sub_(0.4)
+        if self.which == "copies":
+            evaluator.y.clone().neg_()
+        evaluator.update(evaluator.x)
+
+
+@pytest.mark.parametrize(("which", "fine"), [("y", False), ("x", False), ("copies", True), ("nothing", True)])
+@pytest.mark.parametrize("dtype", [torch.long, torch.float32])
+def test_labels_and_inputs_of_the_caller_are_not_an_attacks_to_write_on(
+    which: str, fine: bool, dtype: torch.dtype
+) -> None:
+    """Planted: an attack that changed `evaluator.y` in place changed the labels of the caller, and all were wrong."""
+    x, y = torch.full((4, 1), 0.5), torch.tensor([1, 1, -1, 1], dtype=dtype)
+    before = x.clone(), y.clone()
+    attack = Relabels(ThreatModel("inf", 0.1), which)
+    if fine:
+        assert robust_error(lambda v: v[:, 0], x, y, attack).wrong == 1
+    else:
+        with pytest.raises(BadRequest, match="labels left as they are"):
+            robust_error(lambda v: v[:, 0], x, y, attack)
+    assert torch.equal(x, before[0])
+    assert torch.equal(y, before[1])

@@ -370,3 +370,31 @@ def test_another_architecture_in_one_run_is_told(tmp_path: Path, capsys: pytest.
     assert "another architecture" not in capsys.readouterr().err
     monitor(nn.Sequential(network, nn.Linear(3, 3)), 3)
     assert "epoch 3: another architecture than before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("budget", "waits"), [(25 * 8, [0.05, 0.1, 0.15, 0.2, 0.05]), (None, [0.1, 0.05]), (50 * 8, [0.1, 0.1, 0.1])]
+)
+def test_the_training_of_epochs_that_were_left_out_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int | None, waits: list[float]
+) -> None:
+    """Planted: a budget that left out three of four epochs made the evaluation four times as dear in the summary."""
+    monitor = monitor_in(tmp_path / "run", budget=budget)
+    model = busy_network()
+    now = [1000.0]
+    monkeypatch.setattr("cgro.diagnosis.monitor.loop.time.perf_counter", lambda: now[0])
+    monitor._since = now[0]
+    found: list[float] = []
+    for epoch, seconds in enumerate(waits):
+        now[0] += seconds
+        row = monitor(model, epoch)
+        if row is not None:
+            found.append(row["seconds"])
+    every = 1 if budget is None else 100 * 8 // budget
+    expected: list[float] = []
+    since = 0
+    for epoch in range(len(waits)):
+        if epoch % every == 0:
+            expected.append(sum(waits[since : epoch + 1]))
+            since = epoch + 1
+    assert found == pytest.approx(expected, abs=1e-6)

@@ -15,6 +15,8 @@ from cgro.training import (
     AWP,
     DOM,
     EMA,
+    MLCATLS,
+    MLCATWP,
     SWA,
     Adversarial,
     Cost,
@@ -193,3 +195,37 @@ def test_costs_add_up_from_the_innermost_to_the_outermost() -> None:
     assert step_cost(objective, ()) == objective.cost
     assert step_cost(objective, [AWP(), Forward()]).n_updates == 2 * (1 + 3)
     assert step_cost(objective, [Forward(), AWP()]).n_updates == 2 + 3
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_where_one_leaves_no_gradient_another_does_nothing(detach: bool) -> None:
+    """Planted: MLCAT-WP beside MLCAT-LS trained to the bits of MLCAT-LS alone, at ten times the passes."""
+    for l_min, looks, fine in ((1.5, 1.5, False), (2.0, 1.5, False), (1.5, 1.6, True), (0.0, 1.5, True)):
+        scaled, moved = MLCATLS(l_min, detach=detach), MLCATWP(l_min=looks)
+        for extensions in ([scaled, moved], [moved, EMA(), scaled]):
+            if fine or detach:
+                require_extensions(extensions)
+                continue
+            with pytest.raises(BadRequest, match="mlcatls leaves no gradient below it, mlcatwp would do nothing"):
+                require_extensions(extensions)
+    require_extensions([MLCATWP(l_min=0.0), EMA()])
+
+
+def test_two_networks_of_others_are_not_both_evaluated() -> None:
+    """Planted: an average as in docs/extending.md, whose class says nothing, left EMA without effect in silence."""
+
+    class Average(Extension):
+        def evaluated_model(self, model: nn.Module) -> nn.Module:
+            return nn.Linear(1, 1)
+
+    class Scaled(Average):
+        evaluates_its_own = False
+
+    class Plain(Extension):
+        pass
+
+    for extensions in ([Average(), EMA()], [SWA(1), Average()]):
+        with pytest.raises(BadRequest, match="one that has its own network evaluated"):
+            require_extensions(extensions)
+    for extensions in ([Scaled(), EMA()], [Plain(), EMA()], [Average(), Plain()], [Average(), Scaled()]):
+        require_extensions(extensions)

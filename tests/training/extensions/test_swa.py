@@ -93,3 +93,32 @@ def test_bad_requests(digits: Dataset) -> None:
             SWA(**options)
     with pytest.raises(ValueError, match="swa: start: expected at most the 2 epochs, got 3"):
         train(small(), digits, Recipe(epochs=2), attack=ATTACK, extensions=[SWA(start=3)])
+
+
+class Frozen(nn.Sequential):
+    """Some of its layers of BatchNorm stay in evaluation mode when it trains."""
+
+    frozen: tuple[int, ...] = ()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        for place in self.frozen:
+            self[place].eval()
+        return self
+
+
+@pytest.mark.parametrize("frozen", [(2,), (4,), (2, 4), ()])
+def test_frozen_layers_keep_the_statistics_that_they_trained_with(digits: Dataset, frozen: tuple[int, ...]) -> None:
+    """Planted: the network that was evaluated had statistics that the trained one never used."""
+    layers = [nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 10)]
+    network = Frozen(*layers)
+    network.frozen = frozen
+    for place in (2, 4):
+        layers[place].running_mean.fill_(3.0)  # type: ignore[union-attr]
+        layers[place].running_var.fill_(5.0)  # type: ignore[union-attr]
+    network.eval()
+    recompute_statistics(network, digits.train, 25)
+    for place in (2, 4):
+        kept = bool((layers[place].running_mean == 3.0).all() and (layers[place].running_var == 5.0).all())  # type: ignore[union-attr]
+        assert kept == (place in frozen)
+    assert not any(module.training for module in network.modules())

@@ -26,8 +26,9 @@ from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.attacks.state import preserve_state
 from cgro.definitions.draws import Draws, draws_for
-from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, ordinary_tensors
+from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
+from cgro.definitions.random_state import preserve_random_state
 from cgro.definitions.threat import ThreatModel, require_radius_fits
 
 
@@ -163,6 +164,7 @@ class Attack(ABC):
             BadRequest: as calling it.
         """
         given = as_inputs(x)
+        network = model
         model, x = in_full_precision(model, given)
         y = as_labels(y, x.device)
         labels = read_batch(self.threat, x, y)
@@ -177,12 +179,12 @@ class Attack(ABC):
         if reached is not None:
             reached = reached.to(x)
         options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels, reached=reached)
-        evaluator = self.search_unread(model, x, y, draws, options)
-        if evaluator.watch.wrote_on_input():
-            evaluator = self.search_unread(on_copies(model), x, y, draws, options)
-            evaluator.watch.wrote_on_input()
-        # In the type of the input; a network of low precision rounds its input in the same way.
-        evaluator.best.x = evaluator.best.x.to(given.dtype)
+        with preserve_random_state():  # of Python and NumPy, too, from which a network may draw
+            evaluator = self.search_unread(model, x, y, draws, options)
+            if evaluator.watch.wrote_on_input():
+                evaluator = self.search_unread(on_copies(model), x, y, draws, options)
+                evaluator.watch.wrote_on_input()
+        evaluator.best.x = in_type_of(given, evaluator.best.x, rounds=model is not network)
         return evaluator.best
 
     def search_unread(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
@@ -240,6 +242,11 @@ class Attack(ABC):
             options=options,
         )
         # A copy: it is the search's own, whatever a network does to what it is given.
+        of_others = type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
+        known = y
+        if of_others:
+            y = known.clone()  # its search may write on it, too, and the caller goes on with the labels
+            begin = partial(begin, y=y)
         evaluator = begin(model, x.clone())
         if self.reads_on_host and evaluator.watch.wrote_on_input():
             evaluator = begin(on_copies(model), x.clone())
@@ -247,9 +254,9 @@ class Attack(ABC):
             with evaluator.searching():
                 self.search(evaluator, draws)
         evaluator.finish()
-        if type(self).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        if of_others:
             # Those of this package are tested to stay inside, so they are spared the passes over the batch.
-            evaluator.watch.inside.append(self.threat.contains(evaluator.best.x, x).all())
+            evaluator.watch.inside += [self.threat.contains(evaluator.best.x, x).all(), (y == known).all()]
         return evaluator
 
     @abstractmethod

@@ -354,7 +354,9 @@ class Evaluator:
         """
         # Not on a copy: the network was seen not to write on its input, or is given copies by itself.
         with full_float32(points.device):
-            return margin(outputs_of(self.model, points), self.y)
+            margins = margin(outputs_of(self.model, points), self.y)
+        self.watch.see_margins(margins)
+        return margins
 
     def update(self, points: Tensor, step: int | Tensor = 0) -> None:
         """Evaluate points in float32 and keep those of lowest margin: one forward pass.
@@ -380,6 +382,7 @@ class Evaluator:
         """
         margins = margin(outputs, self.y)
         if not self.bfloat16:
+            self.watch.see_margins(margins)
             self.best.update(points, margins, self.rows, step, among=self.active)
             return
         if not self.best.until_wrong or self.dropping != "exact":

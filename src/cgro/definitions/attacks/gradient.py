@@ -1,7 +1,9 @@
 """What attacks along the gradient share: the loss, the precision, the step of infinite length. FGSM."""
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Literal
 
 from torch import Tensor
 
@@ -75,6 +77,11 @@ class FGSM(GradientAttack):
         threat: where x_adv may lie.
         loss: increased by the search; see `GradientAttack`.
         precision: of the gradients; see `GradientAttack`.
+        keep: `best` returns the point or X, whichever has the lower margin; `last` returns the point, for losses other
+            than the margin's, such as against soft labels: it promises ball and box only.
+
+    Raises:
+        BadRequest: another word.
 
     Example:
         >>> import torch
@@ -85,10 +92,25 @@ class FGSM(GradientAttack):
         tensor([[0.4000, 0.6000]])
     """
 
+    keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self.keep, "keep", ("best", "last"))
+
+    def __repr__(self) -> str:
+        """Every parameter; `keep` where it is not the default: results store this text."""
+        return text_of(self, ("keep",))
+
     @property
     def n_gradients(self) -> int:
         """One."""
         return 1
+
+    @property
+    def keeps_clean(self) -> bool:
+        """Not where the last point is asked for."""
+        return self.keep == "best"
 
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Take one step.
@@ -100,4 +122,27 @@ class FGSM(GradientAttack):
         x = evaluator.x
         _, gradient = evaluator.gradient(x, self.objective)
         evaluator.watch.see_gradient(gradient)
-        evaluator.update(self.threat.project(x + self.threat.steepest(gradient, x), x))
+        point = self.threat.project(x + self.threat.steepest(gradient, x), x)
+        if self.keep == "last":
+            evaluator.best.replace(point, evaluator.margins(point), 0, evaluator.rows, among=evaluator.active)
+            return
+        evaluator.update(point)
+
+
+def text_of(attack: Attack, quiet: Collection[str]) -> str:
+    """Write an attack with its parameters.
+
+    Args:
+        attack: any.
+        quiet: parameters that are left out where they have their default.
+
+    Returns:
+        What `repr` gives of a dataclass, without those.
+    """
+    shown: list[str] = []
+    for parameter in fields(attack):
+        value = getattr(attack, parameter.name)
+        if parameter.name in quiet and value == parameter.default:
+            continue
+        shown.append(f"{parameter.name}={value!r}")
+    return f"{type(attack).__qualname__}({', '.join(shown)})"

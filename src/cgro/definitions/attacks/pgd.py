@@ -1,6 +1,6 @@
 """Projected gradient ascent."""
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cgro._check import bad, count_field, number_field, one_of
 from cgro.definitions.attacks.evaluator import Evaluator
-from cgro.definitions.attacks.gradient import GradientAttack
+from cgro.definitions.attacks.gradient import GradientAttack, text_of
 from cgro.definitions.attacks.passes import image_layout
 from cgro.definitions.attacks.trail import Trail
 from cgro.definitions.draws import Draws
@@ -77,13 +77,7 @@ class PGD(GradientAttack):
 
     def __repr__(self) -> str:
         """Every parameter; `keep` and `start_std` where they are not the defaults: results store this text."""
-        shown: list[str] = []
-        for parameter in fields(self):
-            value = getattr(self, parameter.name)
-            if parameter.name in ("keep", "start_std") and value == parameter.default:
-                continue
-            shown.append(f"{parameter.name}={value!r}")
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        return text_of(self, ("keep", "start_std"))
 
     @property
     def step(self) -> float:

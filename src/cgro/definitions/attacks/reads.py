@@ -95,7 +95,8 @@ class Watch:
 
     Args:
         written: () bool tensors, whether the network wrote on its input.
-        outputs: () bool tensors, whether outputs at clean inputs were finite; at least one after a first pass.
+        outputs: () bool tensors, whether outputs at clean inputs were finite, and margins elsewhere numbers; at least
+            one after a first pass.
         gradients: () tensors that are finite where all of a gradient is.
         inside: () bool tensors, whether the points of an attack of others lie in its ball and box.
     """
@@ -115,6 +116,17 @@ class Watch:
         """
         if gradient.numel():
             self.gradients += [gradient.amax(), gradient.amin()]
+
+    def see_margins(self, margins: Tensor) -> None:
+        """Take note of margins of points that a search proposes: NaN is never lower, so it would pass for robust.
+
+        Args:
+            margins: (B,), evaluated in the precision that decides.
+        """
+        fine = ~margins.isnan().any()
+        if self.outputs:
+            fine = fine & self.outputs.pop()
+        self.outputs.append(fine)
 
     def flags(self) -> Tensor:
         """What was seen, in one tensor.
@@ -156,9 +168,9 @@ def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> 
     """Refuse a search whose passes were not finite, or whose points left ball or box.
 
     Args:
-        outputs: whether outputs at clean inputs were finite.
+        outputs: whether outputs were finite.
         gradients: whether gradients were.
-        inside: whether the points lie in ball and box.
+        inside: whether the points lie in ball and box, and the labels were left as they are.
 
     Raises:
         BadRequest: they were or do not.
@@ -169,5 +181,6 @@ def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> 
         remedy = "the loss overflows or is singular here"
         raise bad("gradient", expected="finite values", got="NaN or inf", remedy=remedy)
     if not inside:
-        remedy = "project them, as `self.threat.project(x, clean)` does"
-        raise bad("attack", expected="points inside its own ball and box", got="others", remedy=remedy)
+        expected = "points inside its own ball and box, and labels left as they are"
+        remedy = "project them, as `self.threat.project(x, clean)` does, and change copies of `evaluator.y`"
+        raise bad("attack", expected=expected, got="others", remedy=remedy)

@@ -399,6 +399,8 @@ class _Walk:
         if n_beside > 1:
             y = y.repeat_interleave(n_beside)
         margins = margin(outputs, y)
+        if not self.evaluator.bfloat16:
+            self.evaluator.watch.see_margins(margins)
         lower = margins.view(-1, n_beside) < self.margins[:, None]
         if asked is not None:
             lower &= asked

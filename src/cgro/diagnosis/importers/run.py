@@ -6,6 +6,7 @@ from pathlib import Path
 from cgro._check import bad, count
 from cgro.diagnosis.columns import CURVES
 from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.settings import attacks_nothing
 from cgro.folder import seed_folders
 from cgro.runs import Run
 
@@ -37,7 +38,7 @@ def _one_run(run: Run) -> Curves:
         raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"{len(rows)} epochs without any")
     keep = [_known(row) for row in rows]
     attack = config.get("attack")
-    if config.get("robust_weight") == 0:
+    if attacks_nothing(config):
         attack = "none"
     meta = {
         "source": str(run.path),

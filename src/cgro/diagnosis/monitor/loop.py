@@ -103,6 +103,7 @@ class Monitor:
             for remark in self.parts.remarks:
                 say(f"cgro.Monitor, {remark}")
         self._since = time.perf_counter()
+        self._trained = 0.0
         self._credit = 0.0
         self._told_cost = False
         self._not_finite: list[int] = []
@@ -140,6 +141,7 @@ class Monitor:
             return None
         wait_for(network)
         started = time.perf_counter()
+        self._trained += started - self._since  # added up over epochs that are left out
         try:
             with self._held() as rows:
                 decision = self._agreed(ranks, network, rows, epoch)
@@ -153,7 +155,8 @@ class Monitor:
                     return None
                 if self._journal is None:
                     return None
-                row = row_of(epoch, found, started - self._since, lr)
+                row = row_of(epoch, found, self._trained, lr)
+                self._trained = 0.0
                 return self._recorded(self._journal, network, rows, row, found, started)
         finally:
             self._since = time.perf_counter()

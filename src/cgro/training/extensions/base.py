@@ -1,5 +1,6 @@
 """The protocol of extensions: every method is the identity until an extension says otherwise."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, TypeAlias
@@ -47,16 +48,27 @@ class Extension:
             another step would need anew: no counter, no plain number, no read. Then steps with it are captured on a
             GPU; see `cgro.training.capturable`.
         evaluates_its_own: True of an extension whose own network is evaluated, whatever those behind it have; a
-            training has at most one of them.
+            training has at most one of them. Of a class that says nothing it is True if it has an `evaluated_model`;
+            one that builds on the network it is given says False.
         brings_examples: True of an extension that puts other examples into the batch.
         judges_examples: True of an extension that looks at each example before those behind it have their turn; one
             that brings examples must stand before it.
     """
 
     capturable: ClassVar[bool] = False
-    evaluates_its_own: ClassVar[bool] = False
+    evaluates_its_own: ClassVar[bool | None] = None
     brings_examples: ClassVar[bool] = False
     judges_examples: ClassVar[bool] = False
+
+    @property
+    def flat_below(self) -> float:
+        """Loss below which examples have no gradient with it; 0 of most."""
+        return 0.0
+
+    @property
+    def looks_below(self) -> float:
+        """Loss up to which examples count for what it does; all of most."""
+        return math.inf
 
     @property
     def name(self) -> str:
@@ -224,11 +236,15 @@ def require_extensions(extensions: Sequence[object]) -> None:
 
 
 def _require_fitting(extensions: Sequence[Extension]) -> None:
-    """One network that is evaluated; and nothing judged by examples that are replaced behind it."""
-    own = [extension.name for extension in extensions if extension.evaluates_its_own]
+    """One network that is evaluated, gradients for each, and nothing judged by examples that are replaced behind it."""
+    own = [extension.name for extension in extensions if _evaluates_its_own(extension)]
     if len(own) > 1:
-        remedy = "its own would not be evaluated, without a word: leave one out"
+        remedy = (
+            "one would not be evaluated, without a word: leave one out, or say evaluates_its_own = False in the class "
+            "of one that builds on the network it is given"
+        )
         raise bad("extensions", expected="one that has its own network evaluated", got=" and ".join(own), remedy=remedy)
+    _require_gradients(extensions)
     judge = ""
     for extension in extensions:
         if extension.brings_examples and judge:
@@ -237,3 +253,20 @@ def _require_fitting(extensions: Sequence[Extension]) -> None:
             raise bad("extensions", expected=f"{extension.name} before {judge}", got=got, remedy=remedy)
         if extension.judges_examples:
             judge = extension.name
+
+
+def _require_gradients(extensions: Sequence[Extension]) -> None:
+    """Refuse an extension that would do nothing, in either order: where it looks another leaves no gradient."""
+    for extension in extensions:
+        for other in extensions:
+            if 0 < other.flat_below >= extension.looks_below:
+                expected = f"an l_min of {extension.name} above the {other.flat_below:g} of {other.name}"
+                remedy = f"{other.name} leaves no gradient below it, {extension.name} would do nothing: leave one out"
+                raise bad("extensions", expected=expected, got=f"{extension.looks_below:g}", remedy=remedy)
+
+
+def _evaluates_its_own(extension: Extension) -> bool:
+    said = extension.evaluates_its_own
+    if said is None:
+        return type(extension).evaluated_model is not Extension.evaluated_model
+    return said

@@ -49,6 +49,11 @@ class MLCATLS(Extension):
         """With its parameters."""
         return f"MLCATLS(l_min={self.l_min}, detach={self.detach})"
 
+    @property
+    def flat_below(self) -> float:
+        """The minimum loss, as published; a detached factor leaves gradients."""
+        return 0.0 if self.detach else self.l_min
+
     def around(self, step: Step, compute: Callable[[], Tensor]) -> Tensor:
         """Gradients of the scaled losses.
 

@@ -59,6 +59,11 @@ class MLCATWP(Extension):
         """With its parameters."""
         return f"MLCATWP(gamma={self.gamma}, l_min={self.l_min}, n_steps={self.n_steps})"
 
+    @property
+    def looks_below(self) -> float:
+        """Of the examples whose losses are raised."""
+        return self.l_min
+
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
         """Refuse a network of which nothing would be perturbed.
 

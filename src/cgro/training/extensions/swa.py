@@ -6,6 +6,7 @@ learned smoothening" (ICLR 2021).
 """
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -163,6 +164,9 @@ class SWA(Extension):
 def recompute_statistics(network: nn.Module, train: Split, batch_size: int) -> None:
     """Set the running averages of BatchNorm to those of one pass over clean data, weighted by examples.
 
+    A layer that stays in evaluation mode when the network trains is frozen, and keeps the averages that it trained
+    with.
+
     Dropout is off; the batches are those of the data in their order. As Izmailov et al. did, batch k with b of the n
     examples so far has the momentum b / n.
 
@@ -171,10 +175,15 @@ def recompute_statistics(network: nn.Module, train: Split, batch_size: int) -> N
         train: the examples.
         batch_size: of the passes; the averages depend on it slightly, as the variance within a batch does.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    modes = {module: module.training for module in network.modules()}
+    network.train()
+    layers: list[_BatchNorm] = []
+    for layer in network.modules():
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.training:
+            layers.append(layer)
+    _set_modes(modes)
     if not layers:
         return
-    modes = {module: module.training for module in network.modules()}
     momenta = [layer.momentum for layer in layers]
     counters = [layer.num_batches_tracked.clone() for layer in layers if layer.num_batches_tracked is not None]
     network.eval()
@@ -194,5 +203,9 @@ def recompute_statistics(network: nn.Module, train: Split, batch_size: int) -> N
         layer.momentum = momentum
         if layer.num_batches_tracked is not None:
             layer.num_batches_tracked.copy_(counter)
+    _set_modes(modes)
+
+
+def _set_modes(modes: Mapping[nn.Module, bool]) -> None:
     for module, mode in modes.items():
         module.training = mode
