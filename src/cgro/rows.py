@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from cgro._check import BadRequest, bad
 from cgro.reading import read_text
@@ -129,10 +130,10 @@ def _check_interval(key: str, value: float, interval: Json, where: object) -> No
         raise bad(f"{where}: {key}", expected=expected, got=f"[{low:g}, {high:g}]", remedy=RESTORE)
 
 
-def _is_integer(value: Json) -> bool:
+def _is_integer(value: Json) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Json) -> bool:
+def _is_number(value: Json) -> TypeGuard[float]:
     """Whether it is one of double precision; an integer may be longer."""
     return isinstance(value, float) or (_is_integer(value) and abs(value) <= 1 << 53)

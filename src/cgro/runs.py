@@ -291,9 +291,9 @@ class Run:
         self._check_summary(found, path)
         if missing := [key for key in SUMMARY_KEYS if key not in found]:
             raise bad(str(path), expected="the summary of a run", got=f"one without {', '.join(missing)}")
-        if found["schema"] != SCHEMA_OF_SUMMARIES:
+        if (schema := found.get("schema")) != SCHEMA_OF_SUMMARIES:
             expected = f"a summary of schema {SCHEMA_OF_SUMMARIES}"
-            raise bad(str(path), expected=expected, got=found["schema"], remedy="use the cgro that wrote it")
+            raise bad(str(path), expected=expected, got=schema, remedy="use the cgro that wrote it")
         if not isinstance(found["metrics"], dict) or not isinstance(found["outcome"], dict):
             raise bad(str(path), expected="metrics and outcome by name", got=type(found["metrics"]).__name__)
         check_metrics(found["metrics"], path)
