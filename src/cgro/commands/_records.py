@@ -203,9 +203,8 @@ def _load(path: Path, identity: str, examples: str, split: Split, keep_examples:
     arrays = attempt(lambda: read_npz(path, follow=False)) or {}
     if str(arrays.get("identity")) != identity or not _fits(arrays, split, keep_examples):
         return None
-    if str(arrays.get("examples", examples)) != examples or not np.array_equal(
-        arrays.get("y", ()), split.y.cpu().numpy()
-    ):
+    labels = split.y.cpu().numpy()
+    if str(arrays.get("examples", examples)) != examples or not np.array_equal(arrays.get("y", ()), labels):
         return None
     index, tried, by, step = (torch.from_numpy(arrays[name]) for name in _INTEGERS)
     margin = torch.from_numpy(arrays["margin"])

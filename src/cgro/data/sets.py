@@ -284,9 +284,10 @@ def _remarks(name: str, parts: Mapping[str, Split]) -> list[str]:
         values = few.raw
         low, high = float(values.min()) / white, float(values.max()) / white
         if high - low < LITTLE_OF_THE_RANGE:
+            name = shown(name)
             return [
-                f"{shown(name)}: the {part}pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; were "
-                "they of fewer bits (0 and 1, 0 to 16), or divided by 255 twice? Against a radius meant for "
+                f"{name}: the {part}pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; "
+                "were they of fewer bits (0 and 1, 0 to 16), or divided by 255 twice? Against a radius meant for "
                 "[0, 1] no network can be robust"
             ]
     return []
