@@ -100,6 +100,39 @@ def test_links_may_stay_inside_or_belong_to_trackers(tmp_path: Path) -> None:
         link.unlink()
 
 
+@pytest.mark.parametrize(
+    ("locked", "link"),
+    [
+        ("evaluations", "evaluations/pgd10"),
+        ("checkpoints", "checkpoints/last.safetensors"),
+        ("flatness", "flatness/last/deep"),
+        ("seed-0", "seed-0/figures/a.png"),
+        ("evaluations/pgd10", "evaluations/pgd10/test"),
+        ("figures", "wandb"),
+    ],
+)
+def test_a_lock_of_its_own_hides_no_link(tmp_path: Path, locked: str, link: str) -> None:
+    """Planted: a lock makes a run of a folder, and runs in a run were passed over: with one in `evaluations`, an
+    evaluation of a run of others wrote outside of it."""
+    folder = run_folder(tmp_path / "run", f"{locked}/{LOCK}", "figures/b.png")
+    (folder / link).parent.mkdir(parents=True, exist_ok=True)
+    (folder / link).symlink_to(tmp_path)
+    with pytest.raises(BadRequest, match="expected no link out of the run"):
+        check_links(folder)
+    (folder / link).unlink()
+    (folder / link).symlink_to(folder / "figures")
+    check_links(folder)
+
+
+def test_links_of_trackers_are_left_alone_in_the_runs_of_a_run_too(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", f"seed-0/{LOCK}", "seed-0/wandb/log.json", "figures/wandb/log.json")
+    (folder / "seed-0" / "wandb" / "latest").symlink_to("/tmp")
+    check_links(folder)
+    (folder / "figures" / "wandb" / "latest").symlink_to("/tmp")
+    with pytest.raises(BadRequest, match="expected no link out of the run"):
+        check_links(folder)
+
+
 def test_seeds_are_folders_named_by_a_number_in_its_order(tmp_path: Path) -> None:
     """Planted: every folder whose name begins so was a seed, a copy of one and a link to another run among them."""
     run = tmp_path / "run"

@@ -1,12 +1,13 @@
 """Rows of a run: what is read, what is left out after a kill, what is refused."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from cgro._check import BadRequest
-from cgro.rows import check_error, read_rows
+from cgro.rows import check_error, check_metrics, read_rows
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -46,3 +47,42 @@ def test_other_errors_do_not(value: object) -> None:
     with pytest.raises(BadRequest, match=r"here: clean_error/test: expected a fraction in \[0, 1\]"):
         check_error("clean_error/test", value, "here")
     check_error("loss", value, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value": 0.9}, "20 / 100 = 0.2, got 0.9"),
+        ({"value": 0.21}, "20 / 100 = 0.2, got 0.21"),
+        ({"wrong": 300}, "0 .. 100 wrong of 100, got 300"),
+        ({"wrong": -5}, "got -5"),
+        ({"n": 0, "wrong": 0}, "got 0"),
+        ({"interval": [0.5, 0.9]}, "an interval in [0, 1] around 0.2"),
+        ({"interval": [0.2, 0.1]}, "an interval in [0, 1] around 0.2"),
+        ({"interval": [-3, 0.4]}, "an interval in [0, 1] around 0.2"),
+        ({"mean": 1.7}, "a fraction in [0, 1], got 1.7"),
+        ({"mean": 0.5, "per_seed": [0.1, 0.3, None]}, "the mean of its seeds, 0.2, got 0.5"),
+    ],
+)
+def test_a_metric_that_contradicts_itself_is_refused(change: dict[str, object], words: str) -> None:
+    """Planted: the numbers of a summary that was edited by hand went into the report as they stood there."""
+    metric = {"value": 0.2, "wrong": 20, "n": 100, "bound": "lower", "interval": [0.1333, 0.2888]}
+    check_metrics({"robust_error/test": metric}, "summary.json")
+    with pytest.raises(BadRequest, match=re.escape(words)):
+        check_metrics({"robust_error/test": {**metric, **change}}, "summary.json")
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        {"value": 3.5, "n": 20, "interval": [3.0, 4.0]},
+        {"value": "inf", "wrong": 1, "n": 2},
+        {"mean": 2.0, "per_seed": ["inf", 1.0]},
+        {"mean": None, "per_seed": [None]},
+        {"mean": 1e6 / 3, "per_seed": [0.0, 0.0, 1e6]},
+        {"value": None, "wrong": 0, "n": 3},
+        {"value": 1 / 3, "wrong": 1, "n": 3, "interval": [0.06, 0.79]},
+    ],
+)
+def test_metrics_that_say_no_error_or_agree_pass(metric: dict[str, object]) -> None:
+    check_metrics({"flatness/gradient": metric}, "summary.json")

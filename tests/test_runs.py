@@ -450,6 +450,15 @@ def test_a_summary_of_another_shape_is_one_line(tmp_path: Path, change) -> None:
     refused(lambda: Run.open(run.path), "summary.json")
 
 
+@pytest.mark.parametrize("schema", [2, 0, "1", None])
+def test_a_summary_of_another_schema_is_refused(tmp_path: Path, schema: object) -> None:
+    """Planted: only the schema of environment.json was asked for, and the keys of a summary may mean something else."""
+    run = finished(tmp_path / "r")
+    found = json.loads((run.path / "summary.json").read_text())
+    (run.path / "summary.json").write_text(json.dumps({**found, "provenance": None, "schema": schema}))
+    refused(lambda: Run.open(run.path), "summary.json", "schema 1", "use the cgro that wrote it")
+
+
 def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.json"
     write_atomic(path, b"old")

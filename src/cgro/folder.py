@@ -195,19 +195,43 @@ def check_links(folder: Path) -> None:
     it may be private to the reader, who sends a report of it on.
 
     Args:
-        folder: of a run. Links that trackers made in folders of their own are theirs.
+        folder: of a run, with the runs that lie in it. Links that trackers made in folders of their own are theirs.
 
     Raises:
         BadRequest: names the link and where it leads.
     """
     root = folder.resolve()
-    for path in entries(folder):
-        if not path.is_symlink() or _leads_inside(path, root):
-            continue
-        top = path.relative_to(folder).parts[0]
-        if path.parent == folder or top not in FREE:
+    for path in _links(folder):
+        if not _leads_inside(path, root) and not _is_of_a_tracker(path, folder):
             got = f"one to {os.readlink(path)}"
             raise bad(str(path), expected="no link out of the run", got=got, remedy="put the folder itself there")
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """All links in a folder and below it.
+
+    Unlike `entries` it looks into every folder: a lock makes a run of a folder, and whoever made the run may have put
+    one into `evaluations`, below which commands write.
+    """
+    try:
+        with os.scandir(folder) as opened:
+            found = sorted(opened, key=lambda entry: entry.name)
+    except FileNotFoundError:  # another process works in a part of the run
+        return
+    for entry in found:
+        if entry.is_symlink():
+            yield Path(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _links(Path(entry.path))
+
+
+def _is_of_a_tracker(link: Path, folder: Path) -> bool:
+    """Whether a link lies in a folder that a tracker fills, of the run or of one that lies in it."""
+    parts = link.relative_to(folder).parts
+    for k, part in enumerate(parts[:-1]):
+        if part in FREE:
+            return k == 0 or (folder.joinpath(*parts[:k]) / LOCK).exists()
+    return False
 
 
 def _leads_inside(path: Path, root: Path) -> bool:

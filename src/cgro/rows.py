@@ -1,11 +1,17 @@
-"""Rows of measurements in a run, and errors that are no fractions."""
+"""Rows of measurements in a run, errors that are no fractions, and numbers of a summary that contradict each other."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from cgro._check import BadRequest, bad
 from cgro.reading import read_text
 from cgro.results.records import Json
+
+RESTORE = "restore the file, or run again"
+ROUNDING = 1e-9
+"""How far numbers may be from what they are computed from. They are written with all digits; a choice."""
 
 
 def read_rows(path: Path) -> list[dict[str, Json]]:
@@ -64,4 +70,70 @@ def check_error(key: str, value: Json, where: object) -> None:
         is_number = isinstance(one, int | float) and not isinstance(one, bool)
         if is_number and 0 <= one <= 1:  # NaN lies in no interval, and an integer of any size is compared
             continue
-        raise bad(f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy="restore the file, or run again")
+        raise bad(f"{where}: {key}", expected="a fraction in [0, 1]", got=one, remedy=RESTORE)
+
+
+def check_metrics(metrics: Mapping[str, Json], where: object) -> None:
+    """Refuse numbers of a summary that contradict each other; see `check_metric`.
+
+    Args:
+        metrics: by their keys.
+        where: the file, for messages.
+
+    Raises:
+        BadRequest: a value that is no metric; see `check_metric`.
+    """
+    for key, metric in metrics.items():
+        if not isinstance(metric, dict):
+            raise bad(f"{where}: {key}", expected="a metric with its value", got=metric)
+        check_metric(key, metric, where)
+
+
+def check_metric(key: str, metric: Mapping[str, Json], where: object) -> None:
+    """Refuse a number of a summary that is not what its own counts say: one that was edited by hand has no digest.
+
+    Args:
+        key: see `check_error`.
+        metric: by the names of `cgro.results.Metric`; types that are wrong are left to its reader.
+        where: the file, for the message.
+
+    Raises:
+        BadRequest: an error outside [0, 1]; not wrong / n, or outside of its interval; more wrong examples than
+            examples; a mean that is not that of the seeds.
+    """
+    for name in ("value", "mean", "per_seed"):
+        check_error(key, metric.get(name), where)
+    value, wrong, n = metric.get("value"), metric.get("wrong"), metric.get("n")
+    if _is_integer(wrong) and _is_integer(n):
+        if not 0 <= wrong <= n or not n:
+            raise bad(f"{where}: {key}", expected=f"0 .. {max(n, 1)} wrong of {n}", got=wrong, remedy=RESTORE)
+        if _is_number(value) and abs(value - wrong / n) > ROUNDING:
+            raise bad(f"{where}: {key}", expected=f"{wrong} / {n} = {wrong / n:g}", got=f"{value:g}", remedy=RESTORE)
+        _check_interval(key, wrong / n, metric.get("interval"), where)
+    mean, seeds = metric.get("mean"), metric.get("per_seed")
+    if not _is_number(mean) or not isinstance(seeds, list):
+        return
+    known = [one for one in seeds if one is not None]
+    if known and all(map(_is_number, known)):
+        of_seeds = sum(known) / len(known)
+        if abs(mean - of_seeds) > ROUNDING * max(1.0, *map(abs, known)):
+            got = f"{mean:g}"
+            raise bad(f"{where}: {key}", expected=f"the mean of its seeds, {of_seeds:g}", got=got, remedy=RESTORE)
+
+
+def _check_interval(key: str, value: float, interval: Json, where: object) -> None:
+    if not isinstance(interval, list) or len(interval) != 2 or not all(map(_is_number, interval)):
+        return
+    low, high = interval
+    if not -ROUNDING <= low <= value + ROUNDING or not value - ROUNDING <= high <= 1 + ROUNDING:
+        expected = f"an interval in [0, 1] around {value:g}"
+        raise bad(f"{where}: {key}", expected=expected, got=f"[{low:g}, {high:g}]", remedy=RESTORE)
+
+
+def _is_integer(value: Json) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Json) -> TypeGuard[float]:
+    """Whether it is one of double precision; an integer may be longer."""
+    return isinstance(value, float) or (_is_integer(value) and abs(value) <= 1 << 53)

@@ -30,7 +30,8 @@ from cgro.results import Summary, read_summary
 from cgro.results.reading import S, Unsaved, plain_result
 from cgro.results.records import Json
 from cgro.results.summaries import BY_COMMAND
-from cgro.rows import check_error, read_rows
+from cgro.results.summaries import SCHEMA as SCHEMA_OF_SUMMARIES
+from cgro.rows import check_metrics, read_rows
 from cgro.seal import check_files, digest_of_summary, digests_of_checkpoints, digests_of_files, entry, sealed
 from cgro.writing import dump_json, plain, sha256, write_arrays, write_atomic
 
@@ -280,7 +281,8 @@ class Run:
         """The result as plain values, by the keys of `summary.json`; for scripts. `read` gives it typed.
 
         Raises:
-            BadRequest: the run is unfinished; the summary is damaged, or says errors outside [0, 1].
+            BadRequest: the run is unfinished; the summary is damaged, of another schema, or says errors outside [0, 1]
+                or numbers that are not what its counts say.
         """
         if not self.finished:
             raise BadRequest(f"{self.path}: unfinished; run its command again with --out {self.path} to resume it")
@@ -289,13 +291,12 @@ class Run:
         self._check_summary(found, path)
         if missing := [key for key in SUMMARY_KEYS if key not in found]:
             raise bad(str(path), expected="the summary of a run", got=f"one without {', '.join(missing)}")
+        if (schema := found.get("schema")) != SCHEMA_OF_SUMMARIES:
+            expected = f"a summary of schema {SCHEMA_OF_SUMMARIES}"
+            raise bad(str(path), expected=expected, got=schema, remedy="use the cgro that wrote it")
         if not isinstance(found["metrics"], dict) or not isinstance(found["outcome"], dict):
             raise bad(str(path), expected="metrics and outcome by name", got=type(found["metrics"]).__name__)
-        for key, metric in found["metrics"].items():
-            if not isinstance(metric, dict):
-                raise bad(f"{path}: {key}", expected="a metric with its value", got=metric)
-            check_error(key, metric.get("value"), path)
-            check_error(key, metric.get("per_seed"), path)
+        check_metrics(found["metrics"], path)
         return found
 
     def read(self, kind: type[S] = Summary, *, draft: bool = False) -> S:

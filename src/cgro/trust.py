@@ -190,6 +190,7 @@ class Received:
         stored: bytes of the checkpoint that comes with them: a network that needs far more is not built. None if there
             is none yet.
         renamed: what the settings call otherwise than it was called when the run began, to be said when it is used.
+        checksum: SHA-256 of the data that a finished run was trained on; None where it is not known.
 
     Example:
         >>> received = Received("runs/theirs", trust=["mine:Net", "./photos"])
@@ -206,6 +207,7 @@ trust=True, or its name
     trust: Trust = False
     stored: int | None = None
     renamed: str = ""
+    checksum: str | None = None
 
     def trusts(self, name: str) -> bool:
         """Whether the caller trusts all, or said this name: the same text, the same code, or the same path.

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cgro.cli import main
+from cgro.commands import _target
 from cgro.commands import flatness as command
+from cgro.data import Dataset, Split, load
 
 TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
         "--attack", "pgd2", "--eval-attack", "pgd2", "--lr", "0.005", "--device", "cpu"]  # fmt: skip
@@ -99,6 +102,19 @@ def test_what_is_measured_is_not_measured_again_and_what_was_cut_short_goes_on(
     assert again == whole
     assert main([*arguments, "--n-restarts", "2"]) == 0
     assert len(asked) == 10
+    for change in ("pixels", "labels"):  # of data whose positions are the same
+        monkeypatch.setattr(
+            _target, "load", lambda *names, part=change, **options: changed(load(*names, **options), part)
+        )
+        assert main(arguments) == 0
+    assert len(asked) == 16
+
+
+def changed(data: Dataset, part: str) -> Dataset:
+    test = data.test
+    if part == "pixels":
+        return replace(data, test=Split(test.raw.flip(-1), test.y, test.index))
+    return replace(data, test=Split(test.raw, test.y.flip(0), test.index))
 
 
 def test_a_bare_checkpoint(runs: Path, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Per-example records on disk: budgets, resuming, what is stored of something else, rounding to 8 bits."""
 
+import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -51,7 +53,7 @@ def test_the_record_is_the_closed_form_and_is_read_back(split: Split, weights: P
     assert path.stat().st_mtime_ns >= before
 
 
-@pytest.mark.parametrize("change", ["weights", "attack", "examples", "damage", "without examples"])
+@pytest.mark.parametrize("change", ["weights", "attack", "examples", "pixels", "labels", "damage", "without examples"])
 def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "test.npz"
     recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=change != "without examples")
@@ -62,6 +64,10 @@ def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights
         attack = PGD(THREAT, n_steps=4)
     if change == "examples":
         split = split.head(7)
+    if change == "pixels":  # of data of which only the contents changed; the adversarial points stay in their balls
+        split = Split((split.raw + 1e-7).clamp(0, 1), split.y, split.index)
+    if change == "labels":
+        split = Split(split.raw, split.y.roll(1), split.index)
     if change == "damage":
         path.write_bytes(path.read_bytes()[:100])
     saved = []
@@ -70,6 +76,37 @@ def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights
     )
     assert not record.complete, "it began anew, and was stopped at once"
     assert saved
+
+
+@pytest.mark.parametrize("change", ["version", "commit", "before digests", "extra", "nothing"])
+def test_what_was_evaluated_earlier_is_said(
+    change: str, split: Split, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Planted: an evaluation that an older version of an attack began was gone on with, and nobody was told."""
+    path = tmp_path / "test.npz"
+    recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False)
+    assert capsys.readouterr().err == ""
+    with np.load(path) as file:
+        arrays = dict(file)
+    made_in = json.loads(str(arrays["made_in"]))
+    if change == "version":
+        made_in["cgro"] = "0.0.7"
+    if change == "commit":
+        made_in["commit"], arrays["tried"][:3] = "abc", -1  # begun only
+        arrays["by"][:3] = -1
+    if change == "extra":
+        made_in["seed"] = 3
+    arrays["made_in"] = np.array(json.dumps(made_in))
+    if change == "before digests":
+        del arrays["made_in"], arrays["examples"]
+    np.savez(path, **arrays)
+    for _ in range(2):  # it stays partly the work of the first
+        recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False)
+        said = capsys.readouterr().err
+        assert "21 examples were evaluated earlier" in said
+        assert "delete the file" in said
+        assert ("whose attack may search otherwise" in said) == (change in ("version", "commit", "before digests"))
+        assert ("0.0.7" in said) == (change == "version")
 
 
 def test_budgets(monkeypatch: pytest.MonkeyPatch) -> None:

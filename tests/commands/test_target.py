@@ -10,7 +10,7 @@ from tests.data.samples import class_folders, gray_png
 
 from cgro._check import BadRequest
 from cgro.cli import main
-from cgro.commands import evaluate
+from cgro.commands import _target, evaluate
 from cgro.commands._target import (
     every_checkpoint,
     load_target,
@@ -25,6 +25,7 @@ from cgro.definitions import ThreatModel, clean_error
 from cgro.models import build
 from cgro.runs import Run
 from cgro.training.weights import read_weights
+from cgro.trust import Received
 
 TINY = ["--data", "digits", "--n-train", "100", "--n-test", "50", "--model", "mlp", "--width", "8", "--radius", "0.1",
         "--attack", "pgd1", "--eval-attack", "pgd1", "--epochs", "2", "--keep-every", "1", "--device", "cpu"]  # fmt: skip
@@ -155,3 +156,35 @@ def test_only_checks_that_warn_are_told(capsys: pytest.CaptureFixture[str]) -> N
     error = capsys.readouterr().err
     assert error.count("warning: ") == error.count(". To do: ") == 2
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_run_knows_the_checksum_of_its_data(run: Run) -> None:
+    received = load_target(run.path, BARE).settings.received
+    assert received is not None
+    assert received.checksum == run.summary["data"]["sha256"] == load("digits").sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "checksum", "ends"),
+    [
+        ("own.npz", "of others", "refused"),
+        ("mine:data", "of others", "refused"),
+        ("photos", "of others", "said"),
+        ("owner/name", "of others", "said"),
+        ("own.npz", "of these", "passes"),
+        ("own.npz", None, "passes"),
+    ],
+)
+def test_data_that_changed_since_a_run_was_trained_are_noticed(
+    name: str, checksum: str | None, ends: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Planted: an .npz was written anew, and numbers on it went into the summary of a run on the old one."""
+    data = replace(load("digits"), sha256="of these")
+    monkeypatch.setattr(_target, "load", lambda *names, **options: data)
+    task = TrainConfig(data=name, model="mlp", received=Received("runs/theirs", True, checksum=checksum))
+    if ends == "refused":
+        with pytest.raises(BadRequest, match=r"as it was when the run was trained \(checksum of others\), got other"):
+            _target.prepare(task)
+        return
+    assert _target.prepare(task)[0] is data
+    assert ("numbers of other data" in capsys.readouterr().err) == (ends == "said")

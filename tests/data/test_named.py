@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tests.data.samples import idx, refused_in_little_memory
 
+from cgro._check import BadRequest
 from cgro.data import SOURCES, Source, load, named
 from cgro.data.raw import Raw
 
@@ -92,6 +93,20 @@ def test_cifar10_from_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k
     raw = named.cifar10()
     assert (raw.note, raw.x.shape, raw.y.tolist()) == (note, (20, 3, 32, 32), [k % 10 for k in range(20)])
     assert np.array_equal(raw.x, pixels.transpose(0, 3, 1, 2)) == (kind == "PNG")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("kind", ["none", "a file", "an option"])
+def test_a_variable_that_names_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    """Planted: with a typing error in it the hub was asked instead, without a word."""
+    (tmp_path / "a file").write_text("")
+    folder = "--trust" if kind == "an option" else str(tmp_path / kind)
+    monkeypatch.setenv("CGRO_DATA", folder)
+    with pytest.raises(BadRequest, match="CGRO_DATA: expected a folder, got .*mend the variable, or unset it"):
+        load(name)
+    assert len(load("digits").train)  # which needs none
 
 
 def test_cifar10_missing_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,3 +76,23 @@ def test_little_of_the_range_of_the_pixels_is_said(tmp_path: Path, x: np.ndarray
     else:
         used = float(remarks[0].split("%")[0].split()[-1]) / 100
         assert used == pytest.approx(share, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        (lambda x: (x * 255).astype("uint8"), None),
+        (lambda x: (x * 2).astype("uint8"), "the test pixels are in [0, 0.0039]"),
+        (lambda x: (x * 17).astype("uint8"), "the test pixels are in [0, 0.0"),
+        (lambda x: np.full(x.shape, 130, np.uint8), "0.0% of the range"),
+    ],
+)
+def test_the_scale_of_the_test_part_is_looked_at_too(tmp_path: Path, test, words: str | None) -> None:
+    """Planted: only the training part was, and test images that were divided by 255 twice made every test error."""
+    x = np.random.default_rng(0).random((60, 1, 4, 4))
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "own.npz", x=(x * 255).astype("uint8"), y=y, x_test=test(x), y_test=y)
+    remarks = load(str(tmp_path / "own.npz")).remarks
+    assert len(remarks) == (words is not None)
+    if words is not None:
+        assert words in remarks[0]

@@ -1,6 +1,12 @@
-"""Per-example results of an evaluation on disk: plain arrays, from which a killed evaluation goes on."""
+"""Per-example results of an evaluation on disk: plain arrays, from which a killed evaluation goes on.
 
+A file is taken up if it is of these weights, this attack and these examples, and that is said: its numbers were found
+earlier, maybe by another version, whose attack of the same name may search otherwise, maybe by others.
+"""
+
+import functools
 import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +21,10 @@ from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.rounds import alike
+from cgro.environment import changes, environment, sentence
 from cgro.ranks import ALONE, Ranks
-from cgro.reading import attempt, read_npz
-from cgro.runs import write_arrays
+from cgro.reading import attempt, parse_json, read_npz
+from cgro.runs import say, write_arrays
 
 SAVE_EVERY = 10.0
 """Seconds between two saves of an unfinished evaluation."""
@@ -81,8 +88,15 @@ def recorded(
     record = None
     with alike(ranks):
         identity = hashlib.sha256(checkpoint.read_bytes() + repr((attack, split.index.tolist())).encode()).hexdigest()
+        examples = _digest(split)
         if ranks.writes:
-            record = _load(path, identity, split, keep_examples)
+            record = _load(path, identity, examples, split, keep_examples)
+        made_in = _made_in()
+        if record is not None:
+            made_in = _written_by(path)  # kept: what was begun by another version stays partly of that
+        if record is not None and stages is None:  # the stages of a series come back to their own files
+            _say_known(path, record, made_in)
+        key = {"identity": identity, "examples": examples, "made_in": made_in}
     fresh = record or Record.fresh(attack, split.x, split.index)
     ranks.copy_first([fresh.tried, fresh.by, fresh.step, fresh.margin, fresh.x_adv])
     last = time.monotonic()
@@ -91,7 +105,7 @@ def recorded(
         nonlocal last
         show(int((record.wrong | (record.tried >= len(record.attacks))).sum()), f"{record.so_far.value:.1%} wrong")
         if force or time.monotonic() - last > SAVE_EVERY:
-            _store(path, record, identity, split, keep_examples)
+            _store(path, record, key, split, keep_examples)
             last = time.monotonic()
 
     with progress(len(split), path.stem) as show:
@@ -137,8 +151,45 @@ def place(folder: Path, part: str, n: int) -> Path:
     return path
 
 
-def _store(path: Path, record: Record, identity: str, split: Split, keep_examples: bool) -> None:
-    arrays = {"attacks": np.array(record.attacks), "identity": np.array(identity), "y": split.y.cpu().numpy()}
+def _digest(split: Split) -> str:
+    """Of the pixels and labels: the positions in `index` are the same in data of which only the contents changed."""
+    pixels = np.ascontiguousarray(split.raw.cpu().numpy())
+    return hashlib.sha256(pixels.data if pixels.size else b"").hexdigest()
+
+
+@functools.cache
+def _made_in() -> str:
+    """What decides how an attack searches, in JSON, as an environment has it."""
+    now = environment()
+    return json.dumps({name: now[name] for name in ("cgro", "commit", "versions")})
+
+
+def _written_by(path: Path) -> str:
+    """As `_made_in`, of a file that was begun earlier; "" where an older version wrote it."""
+    arrays = attempt(lambda: read_npz(path, follow=False)) or {}
+    return str(arrays.get("made_in", ""))
+
+
+def _say_known(path: Path, record: Record, made_in: str) -> None:
+    """Say that the numbers of a file are used, and what found them if that was another version."""
+    known = int((record.wrong | (record.tried >= len(record.attacks))).sum())
+    if not known:
+        return
+    before = attempt(lambda: parse_json(made_in, str(path)))
+    by = " by an older version, whose attack may search otherwise"
+    if isinstance(before, dict):
+        others = sentence(changes(before, json.loads(_made_in())))
+        by = f" by another version, whose attack may search otherwise: {others}" if others else ""
+    say(
+        f"remark: {path}: {known} of {len(record.by)} examples were evaluated earlier{by}; they are not evaluated "
+        "again; delete the file to begin anew"
+    )
+
+
+def _store(path: Path, record: Record, key: dict[str, str], split: Split, keep_examples: bool) -> None:
+    arrays = {"attacks": np.array(record.attacks), "y": split.y.cpu().numpy()}
+    for name, text in key.items():
+        arrays[name] = np.array(text)
     names = ["index", "tried", "by", "step", "margin", "wrong"]
     if keep_examples:
         names.append("x_adv")
@@ -147,10 +198,13 @@ def _store(path: Path, record: Record, identity: str, split: Split, keep_example
     write_arrays(path, arrays)
 
 
-def _load(path: Path, identity: str, split: Split, keep_examples: bool) -> Record | None:
-    """What is stored of this very evaluation, or None."""
+def _load(path: Path, identity: str, examples: str, split: Split, keep_examples: bool) -> Record | None:
+    """What is stored of this very evaluation, or None. Older versions stored labels, and no digest of the pixels."""
     arrays = attempt(lambda: read_npz(path, follow=False)) or {}
     if str(arrays.get("identity")) != identity or not _fits(arrays, split, keep_examples):
+        return None
+    labels = split.y.cpu().numpy()
+    if str(arrays.get("examples", examples)) != examples or not np.array_equal(arrays.get("y", ()), labels):
         return None
     index, tried, by, step = (torch.from_numpy(arrays[name]) for name in _INTEGERS)
     margin = torch.from_numpy(arrays["margin"])

@@ -10,6 +10,7 @@ from cgro.commands._options import Precision, fits, options_of
 from cgro.commands._training import Config as TrainConfig
 from cgro.results import SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
+from cgro.seal import entry
 from cgro.training.checkpoint import LAST
 from cgro.trust import CommandLine, Received, Trust
 
@@ -184,4 +185,7 @@ def received_from(run: Run, trust: Trust) -> Received:
     """
     file = run.path / "checkpoints" / LAST
     stored = file.stat().st_size if file.is_file() else None
-    return Received(str(run.path), trust, stored, run.renamed)
+    checksum = None
+    if run.finished and not is_watched(run):  # a loop's data were tensors: their checksum is that of no file
+        checksum = entry(run.summary, "data").get("sha256")
+    return Received(str(run.path), trust, stored, run.renamed, checksum if isinstance(checksum, str) else None)

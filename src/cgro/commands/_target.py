@@ -26,7 +26,7 @@ from cgro.results import Metric
 from cgro.runs import Run, say
 from cgro.training.checkpoint import checkpoint_of, kept_epochs, read_run_weights
 from cgro.training.weights import load_file, load_weights, weights_inside
-from cgro.trust import Trust
+from cgro.trust import Received, Trust, code_of, path_of
 
 LINT_N = 128
 """Test examples of the checks beside an evaluation. A choice, as in the lint."""
@@ -285,7 +285,7 @@ def prepare(task: Task) -> tuple[Dataset, torch.nn.Module]:
 def _data(task: Task) -> Dataset:
     received = task.received
     try:
-        return load(
+        data = load(
             task.data,
             classes=task.classes,
             n_train=task.n_train,
@@ -299,6 +299,28 @@ def _data(task: Task) -> Dataset:
     except NotCached:
         assert received is not None, "what the caller names is fetched"
         raise received.untrusted("data", task.data, "data", "hub") from None
+    if received is not None and received.checksum not in (None, data.sha256):
+        _other_data(received, task.data, data)
+    return data
+
+
+def _other_data(received: Received, name: str, data: Dataset) -> None:
+    """Refuse arrays that are not those of the run. Of images in files it is said: the same ones may be stored in other
+    files, as those of a mirror, and a set that is streamed has a checksum of its own."""
+    path = path_of(name)
+    there, here = str(received.checksum)[:12], data.sha256[:12]
+    if code_of(name) is None and (path is None or path.suffix != ".npz"):
+        say(
+            f"warning: {received.where}: its data are {data.name} of checksum {there}, and those here have {here}; if "
+            "the images are others, these are numbers of other data than the run's"
+        )
+        return
+    raise bad(
+        received.where,
+        expected=f"{data.name} as it was when the run was trained (checksum {there})",
+        got=f"other contents ({here})",
+        remedy="restore the data, or evaluate its checkpoint on these as one without a run",
+    )
 
 
 def network(task: Task, data: Dataset) -> torch.nn.Module:

@@ -16,7 +16,7 @@ from cgro.data.hub import hub
 from cgro.data.idx import AGAIN, read_idx
 from cgro.data.images import Images
 from cgro.data.parquet import INSTALL, parquet_folder
-from cgro.data.raw import Part, Pixels, Raw
+from cgro.data.raw import Part, Pixels, Raw, shown
 from cgro.data.storage import HELD
 from cgro.reading import gunzip, read_bytes, require_room
 from cgro.writing import sha256
@@ -160,8 +160,14 @@ def data_folder() -> Path | None:
 
     Returns:
         The path, or None where the variable is not set or empty.
+
+    Raises:
+        BadRequest: it names no folder; the hub, which is asked otherwise, may have other files than are meant.
     """
     folder = os.environ.get("CGRO_DATA")
+    if folder and not os.path.isdir(folder):
+        got = f"{shown(folder)}, which is none"
+        raise bad("CGRO_DATA", expected="a folder", got=got, remedy="mend the variable, or unset it")
     return Path(folder) if folder else None
 
 

@@ -258,35 +258,38 @@ def load(
     n_labels = len(train.y.unique())
     if n_labels < len(names):
         raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
+    test = test_pool.split(_at_most(n_test, test_pool.index, "n_test"))
     path = path_of(name)
     return Dataset(
         name=name if path is None else shown(path.resolve().name),
         note=raw.note,
         train=train,
         validation=train_pool.split(order[:n_validation]),
-        test=test_pool.split(_at_most(n_test, test_pool.index, "n_test")),
+        test=test,
         classes=names,
         n_outputs=1 if len(names) == 2 else len(names),
         sha256=raw.sha256,
-        remarks=(*raw.remarks, *_remarks(name, train)),
+        remarks=(*raw.remarks, *_remarks(name, {"": train, "test ": test})),
         on_disk=isinstance(raw.x, Images) and raw.x.on_disk,
     )
 
 
-def _remarks(name: str, train: Split) -> list[str]:
-    """What is odd about the examples, though it may be meant."""
-    white = 255 if train.dtype == torch.uint8 else 1
-    few = train
-    if train.streamed:
-        few = train.head(N_LOOKED_AT)
-    values = few.raw
-    low, high = float(values.min()) / white, float(values.max()) / white
-    if high - low < LITTLE_OF_THE_RANGE:
-        return [
-            f"{shown(name)}: the pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; were "
-            "they of fewer bits (0 and 1, 0 to 16), or divided by 255 twice? Against a radius meant for [0, 1] no "
-            "network can be robust"
-        ]
+def _remarks(name: str, parts: Mapping[str, Split]) -> list[str]:
+    """What is odd about the examples, though it may be meant: the first part whose scale is doubted is named."""
+    for part, split in parts.items():
+        white = 255 if split.dtype == torch.uint8 else 1
+        few = split
+        if split.streamed:
+            few = split.head(N_LOOKED_AT)
+        values = few.raw
+        low, high = float(values.min()) / white, float(values.max()) / white
+        if high - low < LITTLE_OF_THE_RANGE:
+            name = shown(name)
+            return [
+                f"{name}: the {part}pixels are in [{low:.2g}, {high:.2g}], {high - low:.1%} of the range [0, 1]; "
+                "were they of fewer bits (0 and 1, 0 to 16), or divided by 255 twice? Against a radius meant for "
+                "[0, 1] no network can be robust"
+            ]
     return []
 
 
