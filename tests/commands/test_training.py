@@ -1,8 +1,6 @@
 """Options of a training: those of its recipe are the recipe's own."""
 
-import re
 from dataclasses import MISSING, fields
-from typing import Any
 
 import pytest
 
@@ -53,28 +51,6 @@ def test_a_robust_weight_without_an_attack_is_refused_as_it_would_have_no_effect
         Config(attack="none", robust_weight=weight).build_objective()
     for said in (0.0, 1.0):  # what it comes to, and the default
         assert Config(attack="none", robust_weight=said).build_objective().robust_weight == 0.0  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"objective": "adversarial:robust_weight=0.7", "robust_weight": 0.3}, "--robust-weight: expected 0.7, as in"),
-        ({"objective": "adversarial:robust_weight=1", "robust_weight": 0.3}, "--robust-weight: expected 1, as in"),
-        (
-            {"objective": "adversarial:robust_weight=0.5", "attack": "none"},
-            "no robust weight with --attack none, got 0.5",
-        ),
-    ],
-)
-def test_a_weight_in_the_objective_leaves_no_other_without_effect(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadRequest, match=re.escape(said)):
-        Config(**given).build_objective()
-
-
-@pytest.mark.parametrize(("weight", "expected"), [(1.0, 0.7), (0.7, 0.7)])
-def test_a_weight_in_the_objective_counts(weight: float, expected: float) -> None:
-    objective = Config(objective="adversarial:robust_weight=0.7", robust_weight=weight).build_objective()
-    assert objective.robust_weight == expected  # type: ignore[attr-defined]
 
 
 def test_a_task_has_what_a_target_needs() -> None:
