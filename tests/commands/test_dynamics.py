@@ -56,7 +56,7 @@ def test_table2_says_that_it_is_calibrated(tmp_path, capsys):
 def test_full_ball_is_marked_as_a_lower_bound(tmp_path):
     result = run(Config(**FAST, full_ball="l2", out=str(tmp_path / "r"))).summary
     assert result["metrics"]["robust_error/test@l2"]["bound"] == "lower"
-    result = run(Config(**{**FAST, "n_steps": 20}, adversary="linf", out=str(tmp_path / "s"))).summary
+    result = run(Config(**{**FAST, "n_steps": 20, "lr": 1e-3}, adversary="linf", out=str(tmp_path / "s"))).summary
     assert result["metrics"]["robust_error/test"]["bound"] == "lower"
     assert result["metrics"]["robust_error/test@signal"]["bound"] == "exact"
     assert result["metrics"]["robust_error/test"]["value"] >= result["metrics"]["robust_error/test@signal"]["value"]

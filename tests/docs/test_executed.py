@@ -76,7 +76,7 @@ def vit(shape, n_outputs):
 
 def data():
     found = load("digits", n_train=60, n_test=40)
-    return {"x_train": found.train.x, "y_train": found.train.y, "x_test": found.test.x, "y_test": found.test.y}
+    return {"x": found.train.x, "y": found.train.y, "x_test": found.test.x, "y_test": found.test.y}
 """,
     "attacks": """
 from cgro.definitions import PGD
@@ -240,8 +240,9 @@ def lay_out(words: list[str], folder: Path) -> None:
         read += [path for path in before_options(words) if path.startswith("runs/")]
     source = "theirs" if {"--model", "--trust"} & set(words) else "ours"
     for path in read:
+        data = next((name for name in values(words, "--data") if ":" in name), "digits")
         for model in values(words, "--model"):
-            assert main(["train", "--data", "digits", *FEW, "--radius", "0.1", "--model", model, "--out", path]) == 0
+            assert main(["train", "--data", data, *FEW, "--radius", "0.1", "--model", model, "--out", path]) == 0
         copy_run(folder / source, folder / path)
     for path in values(words, "--resume"):  # as if it had been stopped before its summary
         (folder / path / "summary.json").unlink()
