@@ -75,7 +75,7 @@ def vit(shape, n_outputs):
 
 
 def data():
-    found = load("digits", n_train=60, n_test=40)
+    found = load("digits", n_train=80, n_test=40)
     return {"x": found.train.x, "y": found.train.y, "x_test": found.test.x, "y_test": found.test.y}
 """,
     "attacks": """
