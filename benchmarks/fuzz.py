@@ -307,7 +307,7 @@ def _record(path: Path) -> None:
     from cgro.data import Split
 
     split = Split(torch.zeros(5, 1, 2, 2), torch.zeros(5, dtype=torch.long), torch.arange(5))
-    record = _load(path, "id", split, True)
+    record = _load(path, "id", "", split, True)
     if record is not None:
         record.broken_by()
 

@@ -21,12 +21,12 @@ SPLIT = Split(torch.zeros(N, 1, 2, 2), torch.zeros(N, dtype=torch.long), torch.a
 def stored_record(path: Path) -> dict[str, np.ndarray]:
     known = {k: torch.zeros(N, dtype=torch.long) for k in ("index", "tried", "by", "step")}
     record = Record(("a", "b"), **known, margin=torch.zeros(N), x_adv=torch.zeros(N, 1, 2, 2))
-    _records._store(path, record, "id", SPLIT, True)
+    _records._store(path, record, {"identity": "id"}, SPLIT, True)
     return dict(np.load(path))
 
 
 def record_of(path: Path) -> Record | None:
-    return _records._load(path, "id", SPLIT, True)
+    return _records._load(path, "id", "", SPLIT, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\5\6" + bytes(18), b"\x93NUMPY", b"\x80\x04."])

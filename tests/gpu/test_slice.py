@@ -66,6 +66,7 @@ def test_the_dry_run_makes_an_item_from_the_checks_to_the_files(tmp_path: Path) 
 def test_what_cannot_be_done_is_one_line(
     words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "no-data").mkdir()
     monkeypatch.setenv("CGRO_DATA", str(tmp_path / "no-data"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))

@@ -12,7 +12,7 @@ from cgro.results import EvaluateSummary, Metric
 
 
 def error(value: float) -> Metric:
-    return msgspec.structs.replace(METRIC, value=value)
+    return msgspec.structs.replace(METRIC, value=value, wrong=round(100 * value), n=100, interval=(0.0, 1.0))
 
 
 def train(folder: Path, name: str, seed: int, robust: float) -> None:

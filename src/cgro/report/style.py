@@ -104,7 +104,7 @@ def look_of(k: int) -> Look:
 
     Example:
         >>> look_of(0), look_of(4)
-        (Look(color='#000000', marker='o', hatch=''), Look(color='#999933', marker='s', hatch='////'))
+        (Look(color='#000000', marker='o', hatch=''), Look(color='#999933', marker='o', hatch='////'))
     """
     n_colors = len(COMPARED)
     return Look(COMPARED[k % n_colors], MARKERS[k % len(MARKERS)], HATCHES[k // n_colors % len(HATCHES)])
@@ -209,7 +209,7 @@ def shades(color: str, n: int) -> list[str]:
 
     Example:
         >>> shades(MEMORY, 3)
-        ['#73c8b0', '#009e73', '#00472f']
+        ['#73cab2', '#009e73', '#004734']
     """
     found = []
     for share in np.linspace(-1.0, 1.0, n) if n > 1 else [0.0]:

@@ -153,6 +153,9 @@ def test_inputs_of_another_dtype_are_converted(network: torch.dtype, inputs: tor
         if isinstance(found, Tensor):  # points come back in the type of the inputs
             assert found.dtype == inputs or name not in ATTACKS
             expected = expected.to(found.dtype)
+            if inputs == torch.float16 and name in ATTACKS:  # rounded towards the clean input, so that they stay inside
+                assert torch.allclose(found.double(), expected.double(), rtol=0, atol=2**-11), name
+                continue
         assert same_tensors(found, expected), name
 
 
