@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.commands import evaluated
 from tests.ranks import run_ranks
 
@@ -123,7 +124,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["train", *words, "--radius", "0.05", "--out", str(folder / "run"), "--quiet"]) == 0
     for size in (1, *SIZES):
         shutil.copytree(folder / "run", folder / f"run-{size}")
-    evaluated.commands(None, folder)
+    before = torch.get_num_threads()  # another test's, maybe; products by two threads round otherwise than the ranks'
+    torch.set_num_threads(1)
+    try:
+        evaluated.commands(None, folder)
+    finally:
+        torch.set_num_threads(before)
     for size in SIZES:
         run_ranks(size, "tests.commands.evaluated:commands", folder)
     return folder

@@ -174,7 +174,8 @@ ENSEMBLE = ROOT / "benchmarks" / "results" / "ensemble-cifar10.json"
     ("MART", "", "mart"),
     ("early stopping", "", "early-stop"),
     ("TRADES", "trades", "trades"),
-    ("EMA", "ema", "ema"),
+    ("EMA that looks back over 11 epochs", "", "ema-slow"),
+    ("EMA over 2 epochs", "ema", "ema"),
     ("label smoothing", "label-smoothing", "label-smoothing"),
     ("ADR", "", "adr"),
 ])  # fmt: skip
