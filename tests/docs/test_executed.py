@@ -149,7 +149,7 @@ def small(words: list[str]) -> list[str]:
             more = more[:at] + more[at + 2 :]
     own_data = any(":" in word for word in values(words, "--data"))
     if words[0] in ON_DIGITS or "--data" in words:
-        more += [] if own_data and words[0] == "memory" else ["--data", "digits"]
+        more += [] if own_data and words[0] in ("evaluate", "memory") else ["--data", "digits"]
     if words[0] == "train" and not any(":" in word for word in values(words, "--model")) and "--resume" not in words:
         more += ["--model", "mlp", "--width", "8"]
     if words[0] == "train" and "--workers" in words:
