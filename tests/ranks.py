@@ -71,8 +71,9 @@ def main(number: int, size: int, function: str, folder: Path, seconds: float) ->
     module, _, name = function.partition(":")
     getattr(importlib.import_module(module), name)(together(seconds), folder)
     dist.destroy_process_group()
-    # A thread of gloo that still runs when the interpreter ends aborts it now and then ("terminate called without an
-    # active exception", seen once in 14 runs of a test), after all that is tested. So the interpreter does not end.
+    # DistributedDataParallel keeps the group's threads also after that, and one that still runs while the interpreter
+    # ends aborts it now and then ("terminate called without an active exception"), after all that is tested. So the
+    # interpreter does not end. Without DistributedDataParallel, as in cgro's own commands, no thread is left.
     atexit._run_exitfuncs()
     sys.stderr.flush()
     os._exit(0)

@@ -1,11 +1,7 @@
-"""One of several processes that train with DistributedDataParallel: python -m tests.diagnosis.monitor.gloo RANK N FOLDER."""
+"""What two processes do that train with DistributedDataParallel; see tests/ranks.py."""
 
-import os
-import sys
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
 from tests.cases import RaisesAt
 from tests.diagnosis.monitor.cases import is_left_alone, loop, monitor_in
 from torch import nn
@@ -13,15 +9,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cgro import Monitor
 from cgro._check import BadRequest
+from cgro.ranks import Ranks
 
 
-def main(rank: int, n: int, folder: Path) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", GLOO_SOCKET_IFNAME="lo")
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=n)
-    torch.set_num_threads(1)
+def cases(ranks: Ranks, folder: Path) -> None:
     for case in (shared, plain, raises, refuses, overflows):
-        case(rank, monitor_in(folder / case.__name__, strong=("pgd3", 2)))
-    dist.destroy_process_group()
+        case(ranks.number, monitor_in(folder / case.__name__, strong=("pgd3", 2)))
 
 
 def shared(rank: int, monitor: Monitor) -> None:
@@ -77,7 +70,3 @@ def overflows(rank: int, monitor: Monitor) -> None:
     assert monitor(ddp, 1) is None
     hook.remove()
     assert (monitor(ddp, 2) is None) == bool(rank)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

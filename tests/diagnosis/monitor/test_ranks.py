@@ -1,31 +1,21 @@
 """Two processes that share an evaluation count what one process counts."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.diagnosis.monitor.cases import TRAIN, errors_in, loop, monitor_in
+from tests.ranks import run_ranks
 
 from cgro.definitions.examples import take_examples
 from cgro.diagnosis.monitor.ranks import Ranks, rank
 from cgro.runs import Run
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes wrote, each of which imports torch once for all cases."""
     path = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    started = []
-    for k in range(2):
-        words = [sys.executable, "-m", "tests.diagnosis.monitor.gloo", str(k), "2", str(path)]
-        started.append(subprocess.Popen(words, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True))
-    told = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], told
+    run_ranks(2, "tests.diagnosis.monitor.gloo:cases", path)
     return path
 
 
