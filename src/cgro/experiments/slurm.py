@@ -427,7 +427,7 @@ class _Job:
 
     def said(self) -> str:
         try:
-            return self.log.read_text(errors="replace")
+            return self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
