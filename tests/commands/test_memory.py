@@ -17,9 +17,10 @@ TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A robust network, a standard one on the same examples, and one on others."""
+    """A robust network, standard ones on the same examples, and one on others."""
     out = tmp_path_factory.mktemp("memory")
     for name, more in (("robust", ["--attack", "pgd2"]), ("clean", ["--attack", "none"]),
+                       ("unweighted", ["--attack", "pgd2", "--objective", "trades:beta=0"]),
                        ("other", ["--attack", "none", "--seed", "5"])):  # fmt: skip
         assert main(["train", *TINY, *more, "--out", str(out / name)]) == 0
     return out
@@ -97,12 +98,19 @@ def test_subsets_are_of_all_training_examples_however_few_are_judged(
     assert np.isnan(gains).tolist() == in_both_or_none
 
 
+def test_a_standard_network_is_known_whichever_option_says_so(trained: Path, tmp_path: Path) -> None:
+    words = [str(trained / "robust"), "--clean", str(trained / "unweighted"), "--n", "30"]
+    assert main(["memory", *words, "--out", str(tmp_path / "out")]) == 0
+    assert "quarters" in json.loads((tmp_path / "out" / "summary.json").read_text())["memory"]
+
+
 def test_bad_requests(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     robust, clean, other = (str(trained / name) for name in ("robust", "clean", "other"))
     for words, said in (
         ([], "a run of cgro train"),
         ([str(tmp_path)], "expected a run directory"),
         ([clean], "adversarial training"),
+        ([str(trained / "unweighted")], "adversarial training"),
         ([robust, "--clean", robust], "--attack none"),
         ([robust, "--clean", other], "the examples of"),
         ([robust, "--influence", "1"], "2 networks or more"),

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from cgro._check import BadRequest
 from cgro.cli import main
 from cgro.commands._sweep import course_of, parse_sweep, row_of_cell
 from cgro.commands.dynamics import Config, run, setting_of
@@ -65,6 +66,20 @@ def test_the_threshold_stands_beside_n(tmp_path, capsys) -> None:
 def test_axes_are_read_on_either_scale() -> None:
     assert parse_sweep("n_train=1:64:4:log") == {"n_train": [1, 4, 16, 64]}
     assert parse_sweep("radius-ratio=0.5:1:3") == {"radius_ratio": [0.5, 0.75, 1.0]}
+
+
+def test_an_axis_has_the_values_that_were_asked_for() -> None:
+    assert parse_sweep("lr=1e-9:1e-6:4:log")["lr"] == pytest.approx([1e-9, 1e-8, 1e-7, 1e-6], rel=1e-12)
+    assert parse_sweep("lr=1e-16:1:17:log")["lr"] == pytest.approx([10.0**k for k in range(-16, 1)], rel=1e-12)
+    assert parse_sweep("lr=3e-11:9e-11:3")["lr"] == pytest.approx([3e-11, 6e-11, 9e-11], rel=1e-12)
+    assert parse_sweep("noise_std=0.1:0.7:4")["noise_std"] == [0.1, 0.3, 0.5, 0.7]
+    assert parse_sweep("init_std=-0.1:0.2:4")["init_std"] == [-0.1, 0.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("n", ["2.7", "1", "0", "-3", "1e-3", "5/2"])
+def test_a_number_of_values_is_an_integer_above_one(n: str) -> None:
+    with pytest.raises(BadRequest, match="--sweep: count: expected an integer >= 2"):
+        parse_sweep(f"lr=0.1:0.2:{n}")
 
 
 def test_the_course_of_a_remedy_is_read_along_the_way(tmp_path) -> None:

@@ -63,6 +63,25 @@ def test_another_threat_and_every_checkpoint(run: Run) -> None:
     assert not torch.equal(*(next(model.parameters()) for model in models))
 
 
+@pytest.mark.parametrize(
+    ("settings", "attacked"),
+    [
+        ({}, True),
+        ({"objective": "trades:beta=1.0"}, True),
+        ({"attack": "none"}, False),
+        ({"robust_weight": 0.0}, False),
+        ({"objective": "adversarial:robust_weight=0"}, False),
+        ({"objective": "trades:beta=0.0"}, False),
+    ],
+)
+def test_a_training_that_attacks_nothing_is_known_whichever_option_says_so(
+    settings: dict, attacked: bool, run: Run
+) -> None:
+    target = load_target(run.path, BARE)
+    assert replace(target, settings=replace(target.settings, **settings)).attacked is attacked
+    assert replace(target, run=None).attacked is None
+
+
 def test_a_bare_checkpoint_is_what_the_options_say(run: Run, tmp_path: Path) -> None:
     file = Path(shutil.copy(run.path / "checkpoints" / "last.safetensors", tmp_path / "weights.safetensors"))
     target = load_target(file, BARE, radius="8/255")

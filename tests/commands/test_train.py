@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import types
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -272,6 +276,47 @@ def test_a_training_that_has_its_time_stops_with_everything_saved_and_goes_on(
     assert main(["train", *words, "--out", str(whole)]) == 0
     weights = "checkpoints/last.safetensors"
     assert (sliced / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+class Wandb(types.ModuleType):
+    """A stand-in that counts epochs by id. As the real one does, `init` gives back a run that was not finished."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.__spec__ = ModuleSpec("wandb", None)
+        self.epochs: dict[str, list[int]] = {}
+        self.active: str | None = None
+        self.interrupts = False
+
+    def init(self, *, id: str, **_: object) -> "Wandb":
+        self.active = self.active or id
+        return self
+
+    def log(self, row: Mapping[str, float], step: int) -> None:
+        assert self.active is not None
+        self.epochs.setdefault(self.active, []).append(step)
+        if self.interrupts:
+            signal.raise_signal(signal.SIGINT)
+
+    def finish(self) -> None:
+        self.active = None
+
+
+def test_each_training_has_curves_of_its_own_that_go_on_when_it_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", sent)
+    words = ["train", *TINY, "--track", "wandb"]
+    assert main([*words, "--seeds", "2", "--out", str(tmp_path / "a")]) == 0
+    assert main([*words, "--out", str(tmp_path / "b" / "seed-0")]) == 0
+    assert list(sent.epochs.values()) == [[1, 2]] * 3
+    sent.interrupts = True
+    assert main([*words, "--out", str(tmp_path / "c")]) == 130
+    sent.interrupts = False
+    assert list(sent.epochs.values())[3:] == [[1]]
+    assert main(["train", "--resume", str(tmp_path / "c")]) == 0
+    assert list(sent.epochs.values()) == [[1, 2]] * 4
 
 
 def test_a_negative_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

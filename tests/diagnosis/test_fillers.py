@@ -18,6 +18,13 @@ def test_single_values_between_zeros_are_the_evaluations(filler: float, first: i
     assert "all but every 5th epoch" in said[0]
 
 
+@pytest.mark.parametrize(("step", "counted"), [(12, "12th"), (21, "21st"), (22, "22nd"), (23, "23rd")])
+def test_longer_distances_are_said_as_people_count(step: int, counted: str) -> None:
+    epochs = np.arange(8 * step)
+    _, said = without_fillers({NAME: np.where(epochs % step == 0, 0.6 - epochs / 2000, 1.0)})
+    assert f"all but every {counted} epoch" in said[0]
+
+
 @pytest.mark.parametrize("step", [2, 3, 10])
 def test_of_a_value_that_stands_again_the_first_counts(step: int) -> None:
     found, said = without_fillers({NAME: FALLS[np.arange(40) // step * step], "lr": np.repeat([0.1, 0.01], 20)})

@@ -80,6 +80,19 @@ def test_noise_variance_against_two_dimensional_integration(q):
     assert noise_variance(covariance, q, 0.7, n_patches=4) == pytest.approx(3 * expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("q", [2.5, 3, 4])
+def test_a_filter_that_learned_no_noise_adds_no_variance(q):
+    learned = np.array([[0.7, 0.2], [0.2, 0.9]])
+    padded = np.zeros((3, 3))
+    padded[::2, ::2] = learned
+    assert noise_variance(padded, q, 0.5) == pytest.approx(noise_variance(learned, q, 0.5), rel=1e-14)
+    assert noise_variance(np.zeros((2, 2)), q, 0.5) == 0
+    for threshold, by_sign in ((0.3, 1.0), (0.0, 0.5), (-0.3, 0.0)):
+        for method in ("gaussian", "radial", "closed"):
+            options = {"activation_power": q, "noise_std": 0.5, "method": method}
+            assert probability_correct(threshold, np.zeros((2, 2)), **options) == by_sign
+
+
 def test_gaussian_is_right_for_many_alike_and_wrong_for_one():
     many, one = np.eye(400) * 0.5, np.eye(1)
     t = math.sqrt(noise_variance(many, 3, 1.0))

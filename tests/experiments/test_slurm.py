@@ -197,6 +197,9 @@ def test_a_controller_that_is_not_there_is_told_at_once(home: Path, tmp_path: Pa
         ("wrap=x", "expected one of account"),
         ("warning=soon", "warning"),
         ("cpus-per-task=0", "cpus-per-task"),
+        ("cpus-per-task=2.5", "cpus-per-task: expected an integer"),
+        ("warning=0.5", "warning: expected an integer"),
+        ("warning=nan", "warning"),
     ],
 )
 def test_other_options_are_refused(text: str, message: str) -> None:

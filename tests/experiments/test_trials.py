@@ -6,10 +6,11 @@ import pytest
 from torch import Tensor, nn
 
 from cgro._check import BadRequest
+from cgro.commands import train
 from cgro.data import load
 from cgro.experiments.plan_file import Plan
-from cgro.experiments.trials import Evaluated, Trial, jobs_of, operations_of, trials_of
-from cgro.training import fit
+from cgro.experiments.trials import Evaluated, Trial, jobs_of, operations_of, seconds_per_operation, trials_of
+from cgro.training import fit, step_cost
 
 BASE: dict[str, object] = {
     "data": "digits",
@@ -141,6 +142,18 @@ def test_an_extension_adds_the_passes_that_it_says() -> None:
 def test_a_remedy_that_does_not_fit_is_refused_by_its_name(options: dict, words: str) -> None:
     with pytest.raises(BadRequest, match=words):
         trials_of(Plan(BASE, {"plain": {}, "broken": options}, 2))
+
+
+@pytest.mark.parametrize("extension", [[], ["awp"], ["awp", "ema"], ["adr"]])
+def test_the_time_of_an_operation_is_the_same_whatever_the_first_trial_has(
+    extension: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds_per_example(config: train.Config) -> float:
+        return 1e-6 * step_cost(config.build_objective(), config.build_extensions()).operations
+
+    monkeypatch.setattr(train, "seconds_per_example", seconds_per_example)
+    found = trials_of(Plan(BASE, {"first": {"extension": extension}, "plain": {}}, 1))
+    assert seconds_per_operation(found, device="cpu") == {None: pytest.approx(1e-6)}
 
 
 def test_jobs_of_a_seed(tmp_path: Path) -> None:

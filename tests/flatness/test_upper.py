@@ -64,6 +64,20 @@ def test_of_a_linear_network_the_bound_is_the_value(p: float) -> None:
     torch.testing.assert_close(bound.gradient, truth.double(), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2, 3])
+@pytest.mark.parametrize("margin", [0.0, 10.0, 30.0, 45.0, 200.0])
+def test_of_a_confident_network_the_bound_keeps_its_digits(n_outputs: int, margin: float) -> None:
+    """1 - P_y of a margin of 30 is 1e-13: as a difference from 1 it has no digits, and above 37 it is 0."""
+    features = nn.Linear(1, n_outputs, bias=False).requires_grad_(False)
+    features.weight.copy_(torch.tensor([[margin], [0.0], [0.0]])[:n_outputs])
+    net = nn.Sequential(features, nn.Flatten(0)) if n_outputs == 1 else nn.Sequential(features)
+    y = torch.tensor([1]) if n_outputs == 1 else torch.tensor([0])
+    bound = upper_bound(net.eval(), torch.ones(1, 1), y, ThreatModel("inf", 1e-12, None))
+    rivals = max(1, n_outputs - 1) * math.exp(-margin)
+    assert float(bound.gradient) >= margin * rivals / (1 + rivals)
+    assert math.isclose(float(bound.gradient), margin * rivals / (1 + rivals), rel_tol=1e-8)
+
+
 def test_convolutions_are_bounded_and_other_layers_refused_by_name() -> None:
     x, y = images()
     net = busy_network().eval()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,27 @@ from tests.training.cases import ATTACK, EVALUATION, THREAT, same_weights, small
 from torch import Tensor, nn
 
 from cgro._check import BadRequest
-from cgro.data import Dataset
+from cgro.data import Dataset, Split
 from cgro.definitions import PGD
 from cgro.flatness import FlatnessMonitor
-from cgro.training import EMA, KD, MART, TRADES, Adversarial, Extension, Free, GradAlign, Objective, Recipe, fit
+from cgro.training import (
+    ADR,
+    EMA,
+    KD,
+    MART,
+    TRADES,
+    Adversarial,
+    Extension,
+    Extra,
+    Free,
+    GradAlign,
+    GradientAlignment,
+    Objective,
+    Recipe,
+    fit,
+)
+from cgro.training.alignment import KEY
+from cgro.trajectory import Trajectory
 
 ONE = Recipe(epochs=1, batch_size=20)
 
@@ -47,6 +65,31 @@ def test_a_network_that_answers_with_logits_is_trained_as_the_one_inside(name: s
     for network in (plain, wrapped):
         fit(network, digits, OBJECTIVES[name](), ONE, evaluation=EVALUATION, extensions=extensions)
     assert same_weights(plain, wrapped.network)
+
+
+def test_every_other_network_of_a_training_may_answer_with_logits(digits: Dataset) -> None:
+    second = replace(digits, train=Split(digits.train.raw.flip(3), digits.train.y, digits.train.index))
+    inner = small(3).eval()
+    trained: list[nn.Module] = []
+    for other in (inner, Answers(inner).eval()):
+        for objective, extension in (
+            (KD(ATTACK, robust=other, weight_standard=0.0), EMA(0.9)),
+            (Adversarial(ATTACK), Extra(second, other)),
+        ):
+            trained.append(small())
+            fit(trained[-1], digits, objective, ONE, extensions=[extension])
+    assert same_weights(trained[0], trained[2])
+    assert same_weights(trained[1], trained[3])
+
+
+def test_the_average_and_the_probes_of_a_network_that_answers_with_logits(digits: Dataset) -> None:
+    plain, wrapped = small(), Answers(small())
+    probe = GradientAlignment(THREAT, n=20)
+    found: list[Trajectory] = []
+    for network in (plain, wrapped):
+        found.append(fit(network, digits, Adversarial(ATTACK), ONE, extensions=[ADR(hot=3.0)], probes=[probe]))
+    assert same_weights(plain, wrapped.network)
+    assert found[0][KEY].tolist() == found[1][KEY].tolist()
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,12 @@ def test_curves_are_sent_to_trackers(digits: Dataset, tmp_path: Path, monkeypatc
     """A stand-in for wandb: one row an epoch, in the run's name; a tracker that is not installed is refused."""
     calls: list[object] = []
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(
-        __spec__=object(), init=lambda **k: calls.append(k["id"]) or types.SimpleNamespace(
+        __spec__=object(), init=lambda **k: calls.append(k["name"]) or types.SimpleNamespace(
             log=lambda row, step: calls.append((step, row["robust_error/test"])))))  # fmt: skip
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "wandb" else None)
     fabric = make_fabric("cpu", track="wandb", folder=tmp_path / "mine")
     t = train(small(), digits, Recipe(epochs=2), fabric=fabric)
-    assert calls == ["mine", (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
+    assert calls == [(tmp_path / "mine").as_posix(), (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
     with pytest.raises(ValueError, match=r"cgro\[track\]"):
         make_fabric("cpu", track="tensorboard")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cgro._check import bad, number, one_of
+from cgro._check import bad, count, number, one_of
 from cgro.dynamics import (
     RACE_ENDS,
     Setting,
@@ -97,13 +97,16 @@ def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
     if len(words) not in (3, 4) or (is_log and words[3] != "log"):
         raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(text))
     low, high = number(words[0], name), number(words[1], name)
-    n = int(number(words[2], "count", low=2))
+    n = count(number(words[2], "--sweep: count"), "--sweep: count", low=2)
     if is_log and low <= 0:
         raise bad("--sweep", expected="positive ends with :log", got=repr(text))
     values = np.geomspace(low, high, n) if is_log else np.linspace(low, high, n)
     if name in WHOLE:
         return sorted({round(value) for value in values.tolist()})
-    return values.round(10).tolist()
+    # 0.3, not 0.30000000000000004; what ten decimals do not say, as on a fine axis of lr, is kept as it is.
+    rounded = values.round(10)
+    zero = 0.0 if is_log else 1e-12 * np.abs(values).max()
+    return np.where(np.isclose(rounded, values, rtol=1e-6, atol=zero), rounded, values).tolist()
 
 
 def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]) -> dict[str, object]:

@@ -21,6 +21,7 @@ from cgro.data import Dataset, Split, load
 from cgro.data.hub import NotCached
 from cgro.definitions import DEFAULT_RULE, FOUR, Attack, ErrorRate, ThreatModel, VerdictRule, attack_by_name
 from cgro.diagnosis import Check, quick_lint
+from cgro.diagnosis.settings import attacks_nothing
 from cgro.models import build, fast_layout
 from cgro.results import Metric
 from cgro.runs import Run, say
@@ -77,7 +78,7 @@ class Target:
         """Whether anything was attacked in training; None for a bare checkpoint, of which that is not known."""
         if self.run is None or is_watched(self.run):
             return None
-        return self.settings.attack != "none" and self.settings.robust_weight != 0
+        return not attacks_nothing(vars(self.settings))
 
     def at(self, p: str | None, radius: str | None) -> "Target":
         """The same network against another threat.

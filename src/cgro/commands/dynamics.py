@@ -50,6 +50,7 @@ from cgro.dynamics import (
 )
 from cgro.dynamics.remedied import simulate_remedied
 from cgro.dynamics.remedies import check_covered, parse_remedy, require_weights
+from cgro.dynamics.stages import FEWEST_RECORDS
 from cgro.results import (
     BoundaryRecord,
     DynamicsSummary,
@@ -289,10 +290,6 @@ def _threshold(setting: Setting) -> ThresholdRecord | None:
     if found is None:
         return None
     return ThresholdRecord(**asdict(found))
-
-
-FEWEST_RECORDS = 8
-"""Records below which no stage is read off. A choice."""
 
 
 def _statement(config: Config, setting: Setting, outcomes: Sequence[Outcome] = ()) -> str:

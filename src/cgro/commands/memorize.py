@@ -42,6 +42,7 @@ from cgro.representation import (
 )
 from cgro.representation.ball_intervals import has_ball_intervals
 from cgro.representation.certificate import not_lowerable
+from cgro.representation.points import evenly_spaced
 from cgro.representation.slice import save_slice
 from cgro.representation.spheres import REPLAY_ROUNDING
 from cgro.representation.verify import sphere_check, verify_balls
@@ -83,7 +84,7 @@ class Config(Trusting, Output, Seeded, Computing):
         None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32", names="network"
     )
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
-    clean_epochs: int = option(15, "epochs of the default clean model", low=0)
+    clean_epochs: int = option(15, "epochs of the default clean model")
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
     export: bool = option(False, "write ONNX (float64) and VNN-LIB properties into DIR/export, checked (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")
@@ -297,7 +298,7 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer, certificate: C
     """Independent checks of the certificate, and the files for verifiers of others."""
     interval, spheres, exported, milp = UNSET, UNSET, UNSET, UNSET
     provable = config.ramp is None and has_ball_intervals(memorizer)
-    points = _spread_over(memorizer, N_CHECKED)
+    points = evenly_spaced(N_CHECKED, len(memorizer.y))
     written = _fits(memorizer) and not_lowerable(memorizer) is None
     if written and provable:
         bounds = interval_check(memorizer, points)
@@ -310,7 +311,7 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer, certificate: C
 
         exported = export(memorizer, run.path / "export", limit=config.verify_n, certificate=certificate)
     if config.verify == "milp":
-        milp = verify_balls(memorizer, _spread_over(memorizer, config.verify_n), certificate=certificate)
+        milp = verify_balls(memorizer, evenly_spaced(config.verify_n, len(memorizer.y)), certificate=certificate)
     return ChecksRecord(interval=interval, export=exported, milp=milp, spheres=spheres)
 
 
@@ -328,12 +329,6 @@ def _layers(memorizer: RobustMemorizer, checks: ChecksRecord) -> str:
     if checks.spheres:
         said += f"; evaluated at {checks.spheres.n_points} points in {checks.spheres.n} balls, which finds faults only"
     return said
-
-
-def _spread_over(memorizer: RobustMemorizer, n: int) -> torch.Tensor:
-    """Up to n training points, evenly from the first to the last."""
-    last = len(memorizer.y) - 1
-    return torch.linspace(0, last, min(n, last + 1)).long().unique()
 
 
 def describe(result: MemorizeSummary | SeedsSummary) -> str:

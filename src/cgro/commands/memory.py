@@ -35,6 +35,7 @@ from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Model, NoAttack
 from cgro.definitions.rounds import alike, require_same_task, rounds
+from cgro.diagnosis.settings import attacks_nothing
 from cgro.flatness import (
     Attacked,
     MemoryScore,
@@ -151,7 +152,7 @@ def _asked(config: Config) -> tuple[Target, Target | None]:
     settings, source = target.settings, _run_of(target)
     if config.influence and is_watched(source):
         raise bad("--influence", expected="a run of cgro train", got="one of cgro.Monitor, whose recipe is not known")
-    if not target.threat.radius > 0 or settings.attack == "none":
+    if not target.threat.radius > 0 or attacks_nothing(vars(settings)):
         raise bad(
             "TARGET",
             expected="a run of adversarial training",
@@ -198,8 +199,9 @@ def _clean_run(config: Config, path: str, source: Run) -> Target:
     """The standard network: one that learned the same examples, or its boundary says nothing of them."""
     clean = _trained(config, path, "--clean")
     run = _run_of(clean)
-    if clean.settings.attack != "none":
-        raise bad("--clean", expected="a run of cgro train --attack none", got=f"{run.path}, adversarial training")
+    if not attacks_nothing(vars(clean.settings)):
+        expected = "a run of standard training, such as of cgro train --attack none"
+        raise bad("--clean", expected=expected, got=f"{run.path}, adversarial training")
     used = [(one.path / "index_sets.json").read_bytes() for one in (source, run)]
     if used[0] != used[1]:
         raise bad(

@@ -26,6 +26,7 @@ from cgro.commands import diagnose
 from cgro.commands._common import Telling, Trusting, option
 from cgro.commands._diagnosed import not_run
 from cgro.commands._effect import Effects, Only
+from cgro.diagnosis.columns import ordinal
 from cgro.report.card import Valley, read_card, read_summary_of
 from cgro.report.page import html
 from cgro.report.pictures import KEPT_BY, read_pictures
@@ -136,19 +137,8 @@ def _diagnosis(run: Run, config: Config) -> tuple[DiagnosisRecord | None, Valley
         valley = Valley(rise.epochs.tolist(), rise.fit.tolist())
     if len(seeds) == 1:
         return found, valley
-    remark = f"{agreement.replace('_', ' ')}. What follows is about the {_ordinal(chosen + 1)} seed."
+    remark = f"{agreement.replace('_', ' ')}. What follows is about the {ordinal(chosen + 1)} seed."
     return msgspec.structs.replace(found, findings=[remark, *found.findings]), valley
-
-
-def _ordinal(k: int) -> str:
-    """As people count.
-
-    >>> [_ordinal(k) for k in (1, 2, 3, 4, 11, 22)]
-    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
-    """
-    if k % 100 in (11, 12, 13):
-        return f"{k}th"
-    return f"{k}" + {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
 
 
 def describe(result: Mapping[str, object]) -> str:

@@ -23,13 +23,15 @@ Kolter, ICML 2020; Wong, Rice, Kolter, ICLR 2020), small-cifar10 (robust overfit
 hour).
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
@@ -191,9 +193,7 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     _warn_of_few_for_validation(len(data.validation))
     for remark in config.without_effect():
         say(f"remark: {remark}")
-    with begun_by_first(begin("train", config, path), ranks) as run:
-        folder = None if run is None else run.path
-        fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)
+    with begun_by_first(begin("train", config, path), ranks) as run, _fabric(config, run) as fabric:
         if ranks.shared:
             fabric.launch()
         with ranks.failing_together("the run directory"):
@@ -229,6 +229,18 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
         adversarial_grid(run.path)
         run.finish(result)
     return run
+
+
+@contextlib.contextmanager
+def _fabric(config: Config, run: Run | None) -> Iterator[Fabric]:
+    """With its trackers, which are closed at the end: the next seed would go on in the curves of this one."""
+    folder = None if run is None else run.path
+    fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)
+    try:
+        yield fabric
+    finally:
+        for logger in fabric.loggers:
+            logger.finalize("finished")
 
 
 def _beside(

@@ -79,6 +79,24 @@ class Column:
         return f"{what}: {source}"
 
 
+def ordinal(n: int) -> str:
+    """A number as people count.
+
+    Args:
+        n: 1 or more.
+
+    Returns:
+        It, with its ending.
+
+    Example:
+        >>> [ordinal(n) for n in (1, 2, 3, 4, 11, 22, 113)]
+        ['1st', '2nd', '3rd', '4th', '11th', '22nd', '113th']
+    """
+    if n % 100 in (11, 12, 13):
+        return f"{n}th"
+    return f"{n}" + {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+
+
 def counted(n: float, word: str) -> str:
     """A number with its noun.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.columns import ERRORS, ordinal
 
 FEWEST = 3
 """Evaluations at one distance, with fillers between, that show a pattern. A choice."""
@@ -37,17 +37,13 @@ def without_fillers(values: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndar
             step, measured = pattern(values[name])
             if step:
                 kept[name] = np.where(measured, values[name], np.nan)
-                said.append(f"{name}: {sentence}".format(step=_ordinal(step), n=step))
+                said.append(f"{name}: {sentence}".format(step=ordinal(step), n=step))
                 break
     return kept, said
 
 
 _ZEROS = "0 or 100% in all but every {step} epoch is taken for not measured"
 _AGAIN = "each value stands {n} epochs in a row, and is taken for measured in the first of them"
-
-
-def _ordinal(n: int) -> str:
-    return f"{n}{ {2: 'nd', 3: 'rd'}.get(n, 'th') }"
 
 
 def _between_zeros(values: np.ndarray) -> tuple[int, np.ndarray]:

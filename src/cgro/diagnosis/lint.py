@@ -26,7 +26,7 @@ from cgro.definitions import (
     negative_margin,
     predict,
 )
-from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, preserve_state
+from cgro.definitions.attacks import evaluated_outputs, first_pass, loss_gradient, per_example, preserve_state
 from cgro.definitions.draws import Draws
 from cgro.definitions.examples import pair_or_sample
 from cgro.definitions.inputs import in_full_precision, ordinary_tensors
@@ -218,7 +218,7 @@ class _Attacked:
             (strong, _, strong_x), (margin_too, _, margin_x) = self._search(apgd, show, 0, points=True)
             more, square, wide, wide_too, usual, *steps = self._search(others, show, len(apgd), points=False)
         gained = margin_too & ~strong
-        strong_x = torch.where(gained.view(-1, *[1] * (self.x.ndim - 1)), margin_x, strong_x)
+        strong_x = torch.where(per_example(gained, strong_x), margin_x, strong_x)
         steps.reverse()
         return _Searches(
             strong=strong | margin_too,

@@ -55,9 +55,9 @@ class FullBall(Direct):
             bank = whole_filters(self)
             change = pull(self.rule, bank, self.x, y=self.y, weights=(1 - share) * w)
             if share:
-                n_steps = self.setting.attack_steps
+                n_ascents = self.setting.attack_steps
                 self.carried = attack(
-                    threat, self.rule, bank, x=self.x, y=self.y, n_steps=n_steps, carried=self.carried
+                    threat, self.rule, bank, x=self.x, y=self.y, n_steps=n_ascents, carried=self.carried
                 )
                 change += pull(self.rule, bank, self.x + self.carried.moved, y=self.y, weights=share * w)
             self.u += change[:, :k]

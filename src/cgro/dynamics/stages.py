@@ -119,7 +119,9 @@ def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
     """
     n_records = len(trajectory.steps)
     if n_records < FEWEST_RECORDS:
-        raise bad("trajectory", expected="at least 8 records", got=n_records, remedy="record more often")
+        raise bad(
+            "trajectory", expected=f"at least {FEWEST_RECORDS} records", got=n_records, remedy="record more often"
+        )
     steps = trajectory.steps.astype(float)
     signal = trajectory["signal_margin"]
     noise = trajectory["noise_learned"].mean(2)

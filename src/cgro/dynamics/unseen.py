@@ -140,19 +140,28 @@ def probability_correct(
     if parallel and method in ("auto", "closed"):
         return _closed(threshold, vectors[:, -1] * math.sqrt(values[-1]), q, noise_std)
     if method == "gaussian":
-        return float(ndtr(threshold / math.sqrt(noise_variance(covariance, q, noise_std, n_patches=n_patches))))
+        return _gaussian(threshold, noise_variance(covariance, q, noise_std, n_patches=n_patches))
     normals = np.random.default_rng(seed).standard_normal((n_directions, n_patches - 1, len(covariance)))
     normals /= np.sqrt((normals**2).sum((1, 2), keepdims=True))
     return _radial(threshold, noise_std * normals @ (vectors * np.sqrt(values)).T, q)
 
 
+def _gaussian(threshold: float, variance: float) -> float:
+    if threshold == 0 or variance == 0:
+        return _by_sign(threshold)
+    return float(ndtr(threshold / math.sqrt(variance)))
+
+
+def _by_sign(threshold: float) -> float:
+    """Where the filters have learned no noise the signal alone decides, and without a signal a coin."""
+    return 0.5 if threshold == 0 else float(threshold > 0)
+
+
 def _closed(threshold: float, lengths: Array, q: float, noise_std: float) -> float:
     """Parallel filters of signed lengths (m,): V = phi(g) sum_r phi(s_r) of one g ~ N(0, sigma^2)."""
     c = abs(float((np.sign(lengths) * np.abs(lengths) ** q).sum()))
-    if threshold == 0:
-        return 0.5
-    if c == 0:  # no noise was learned: the signal alone decides
-        return float(threshold > 0)
+    if threshold == 0 or c == 0:
+        return _by_sign(threshold)
     at = (abs(threshold) / c) ** (1 / q) / noise_std
     return float(ndtr(math.copysign(at, threshold)))
 
@@ -198,8 +207,10 @@ def noise_variance(covariance: Array, power: float, noise_std: float, *, n_patch
         return float((n_patches - 1) * pairs.sum())
     # phi is homogeneous: E[ phi(z_r) phi(z_s) ] = (K_rr K_ss)^(q/2) times the moment of two standard normals.
     scale = np.sqrt(diagonal)
-    rho = np.clip(k / np.outer(scale, scale), -1.0, 1.0)
-    return float((n_patches - 1) * (np.outer(scale, scale) ** power * _odd_moment(rho, power)).sum())
+    sizes = np.outer(scale, scale)
+    # A filter that has learned no noise correlates with none.
+    rho = np.clip(np.divide(k, sizes, out=np.zeros_like(k), where=sizes > 0), -1.0, 1.0)
+    return float((n_patches - 1) * (sizes**power * _odd_moment(rho, power)).sum())
 
 
 def _odd_moment(rho: Array, power: float, n: int = 400) -> Array:

@@ -24,6 +24,8 @@ Settings = dict[str, object]
 KEYS = ("base", "remedies", "seeds", "widths")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 """Of a remedy: it is that of a folder."""
+RECIPE = "recipe"
+"""Names the defaults of the base, as `--recipe` does."""
 OF_THE_COMMAND = ("seeds", "device", "threads", "resume", "command", *NOT_STORED)
 """Options of a run's config.yaml that a plan leaves to `cgro compare`; each may stand there with its default."""
 COMMON = ("data", "classes", "n_test", "validation", "p", "radius", "seed", "eval_attack", "eval_n", "final_n")
@@ -167,8 +169,8 @@ def _remedies(found: object, path: Path, trust: Trust) -> dict[str, Settings]:
             raise bad(where, expected="names of letters, digits and . _ + -, at most 40", got=repr(name))
         own = f"{where}: {name}"
         written = _mapping(options or {}, own)
-        if "recipe" in written:
-            raise bad(own, expected="no recipe", got=written["recipe"], remedy="write it in base")
+        if RECIPE in written:
+            raise bad(own, expected="no recipe", got=written[RECIPE], remedy="write it in base")
         settings = _settings(written, own)
         for option in (*COMMON, *OF_THE_COMMAND):
             if option in settings:
@@ -182,10 +184,10 @@ def _remedies(found: object, path: Path, trust: Trust) -> dict[str, Settings]:
 def _base(found: Mapping[str, object], where: str) -> Settings:
     """The base without what a run's config.yaml says of the command; of a recipe, as `--recipe` does, the defaults."""
     kept = {}
-    if "recipe" in found:
-        kept |= RECIPES[one_of(str(found["recipe"]), f"{where}: recipe", RECIPES)]
+    if RECIPE in found:
+        kept |= RECIPES[one_of(str(found[RECIPE]), f"{where}: recipe", RECIPES)]
     for name, value in found.items():
-        if name == "recipe" or (name == "command" and value == "train"):
+        if name == RECIPE or (name == "command" and value == "train"):
             continue
         if name in OF_THE_COMMAND:
             default = OPTIONS[name].default if name in OPTIONS else None

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from cgro._check import BadRequest, bad, number
+from cgro._check import BadRequest, bad, count, number
 from cgro._interrupt import acknowledge
 from cgro.experiments.execute import STOPPED, Call, await_release
 from cgro.experiments.workers import CHECK_FAILED, INTERRUPTED, PREFIX, RESTARTS, last_line, words
@@ -138,7 +138,8 @@ def parse_options(text: str) -> dict[str, str]:
         found[name] = value
     for name in ("warning", "cpus-per-task"):
         if name in found:
-            found[name] = f"{number(found[name], f'--slurm-options: {name}', low=1):.0f}"
+            what = f"--slurm-options: {name}"
+            found[name] = str(count(number(found[name], what), what))
     return found
 
 
@@ -426,7 +427,7 @@ class _Job:
 
     def said(self) -> str:
         try:
-            return self.log.read_text(errors="replace")
+            return self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 

@@ -89,7 +89,7 @@ class Store:
             return []
         found = []
         for config in sorted(stored.rglob("config.yaml")):
-            reader = Job("", "", yaml.safe_load(config.read_text()))
+            reader = Job("", "", yaml.safe_load(config.read_text(encoding="utf-8")))
             if job.name in reader.reads:
                 found.append(config.parent)
         return found

@@ -315,5 +315,5 @@ def seconds_per_operation(trials: Iterable[Trial], **computing: object) -> dict[
         if trial.width not in found:
             config = replace(trial.config, **computing)  # pyright: ignore[reportArgumentType]
             seconds = train.seconds_per_example(config)
-            found[trial.width] = seconds / config.build_objective().cost.operations
+            found[trial.width] = seconds / step_cost(config.build_objective(), config.build_extensions()).operations
     return found

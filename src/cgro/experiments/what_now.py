@@ -173,7 +173,7 @@ def main(results: Path, page: Path, file: Path = FILE) -> None:
         BadRequest: a stored comparison is damaged or unfinished, a page without marks.
     """
     found = found_in(results)
-    text = filled(page.read_text(), table_of(found))
+    text = filled(page.read_text(encoding="utf-8"), table_of(found))
     table = MeasuredTable(comparisons=[one for one in found.values() if one is not None])
     write_atomic(page, text.encode())
     write_atomic(file, dump_json(table.plain()))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cgro._check import count_field
 from cgro.definitions import Draws, Loss, Model, ThreatModel
-from cgro.definitions.attacks import loss_gradient
+from cgro.definitions.attacks import loss_gradient, per_example
 from cgro.definitions.attacks.evaluator import require_finite
 
 FIRST_STEP, MOMENTUM = 0.5, 0.5
@@ -49,11 +49,6 @@ class Search:
         return self.n_restarts * ((self.n_loss_steps + 1) + (2 * self.n_steps + 2))
 
 
-def _per_example(values: Tensor, x: Tensor) -> Tensor:
-    """(B,) as (B, 1, ..., 1), to combine with (B, *S)."""
-    return values.view(-1, *[1] * (x.ndim - 1))
-
-
 class _Peak:
     """The highest value seen so far and its point, per example."""
 
@@ -63,7 +58,7 @@ class _Peak:
 
     def update(self, x: Tensor, value: Tensor) -> None:
         higher = value > self.value
-        self.x = torch.where(_per_example(higher, x), x, self.x)
+        self.x = torch.where(per_example(higher, x), x, self.x)
         self.value = torch.where(higher, value, self.value)
 
 
@@ -200,4 +195,4 @@ class Ascent:
 def _scaled(direction: Tensor) -> Tensor:
     """Of unit l_1 norm per example, so that momentum weighs steps equally."""
     total = direction.flatten(1).abs().sum(1).clamp_min(1e-30)
-    return direction / _per_example(total, direction)
+    return direction / per_example(total, direction)

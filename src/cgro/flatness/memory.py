@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cgro._check import bad, count, count_field, number, seed_number
 from cgro.definitions import Attack, Draws, Model, margin
-from cgro.definitions.attacks import evaluated_outputs, preserve_state, require_attack
+from cgro.definitions.attacks import evaluated_outputs, per_example, preserve_state, require_attack
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
 from cgro.definitions.metrics import check_set, checked_outputs
@@ -124,7 +124,7 @@ def attacked(
         checked_outputs(model, u, label)
         found = attack(model, u, label, generator=Draws.of(seed, attack.name, rows))
         margins = margin(evaluated_outputs(model, found), label)
-        length = _per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
+        length = per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
         ray = _Ray(model, u, label, (found - u) / length, attack.threat.box)
         return [margins.double(), ray.flip_radius(reach, search).double()]
 
@@ -134,11 +134,6 @@ def attacked(
             parts.append(some.found(find))
     margins, radii = (torch.cat(values) for values in zip(*parts, strict=True))
     return Attacked(margins, radii, reach)
-
-
-def _per_example(values: Tensor, x: Tensor) -> Tensor:
-    """(B,) as (B, 1, ..., 1), to multiply (B, *S) with."""
-    return values.view(-1, *[1] * (x.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -153,7 +148,7 @@ class _Ray:
 
     def wrong(self, t: Tensor) -> Tensor:
         """Whether the prediction at distance t (B,) is wrong."""
-        point = self.x + _per_example(t, self.x) * self.v
+        point = self.x + per_example(t, self.x) * self.v
         if self.box is not None:
             point = point.clamp(*self.box)
         return is_wrong(evaluated_outputs(self.model, point), self.y)

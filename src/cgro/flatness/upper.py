@@ -72,13 +72,13 @@ def upper_bound(model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel) -> 
     rows = -margin_rows(y, len(bias))  # e_j - e_y, the rows of d
     largest = affine_image(last_input, rows @ weight, (rows @ bias[:, None]).squeeze(2)).high
     largest = largest.masked_fill((rows == 0).all(2), -torch.inf)
-    share = 1 - 1 / (1 + largest.exp().sum(1))
-    gradient = share * _gradient_norms(layers, slopes, Interval(rows, rows), threat)
+    worst_log_odds = torch.logsumexp(largest, 1)  # of a wrong answer: 1 - P_y loses its digits where P_y is near 1
+    gradient = worst_log_odds.sigmoid() * _gradient_norms(layers, slopes, Interval(rows, rows), threat)
     if outputs.ndim == 2:
         by_logits = _loss_by_logits(affine_image(last_input, weight, bias), y)
         gradient = torch.minimum(gradient, _gradient_norms(layers, slopes, by_logits, threat))
     gradient = gradient * (1 + ROUNDING)
-    worst = F.softplus(torch.logsumexp(largest, 1))
+    worst = F.softplus(worst_log_odds)
     rise = worst * (1 + ROUNDING) - default_loss(outputs.double(), y) + LOSS_ROUNDING
     return UpperBound(gradient, torch.minimum(rise, threat.radius * gradient))
 
@@ -96,17 +96,19 @@ def _forward(layers: Sequence[tuple[Tensor, Tensor]], z: Interval) -> tuple[list
 def _loss_by_logits(z: Interval, y: Tensor) -> Interval:
     """Bounds of the loss's gradient by the logits, softmax(z) - e_y, (N, 1, C).
 
-    P_k = 1 / (1 + sum_(j != k) exp(z_j - z_k)) is least at the least z_k and the largest of the others.
+    P_k = 1 / (1 + sum_(j != k) exp(z_j - z_k)) is least at the least z_k and the largest of the others. P_y - 1 is
+    computed as -(1 - P_y) from the same log-odds: the difference would be 0 for a confident network.
     """
     n_classes = z.low.shape[1]
     eye = torch.eye(n_classes, dtype=torch.bool, device=y.device)
-    target = F.one_hot(y, n_classes)
+    is_target = F.one_hot(y, n_classes).bool()
 
-    def softmax(own: Tensor, others: Tensor) -> Tensor:
+    def slope(own: Tensor, others: Tensor) -> Tensor:
         rivals = (others[:, None] - own[:, :, None]).masked_fill(eye, -torch.inf)
-        return 1 / (1 + rivals.exp().sum(2))
+        log_odds = torch.logsumexp(rivals, 2)
+        return torch.where(is_target, -log_odds.sigmoid(), (-log_odds).sigmoid())[:, None]
 
-    return Interval((softmax(z.low, z.high) - target)[:, None], (softmax(z.high, z.low) - target)[:, None])
+    return Interval(slope(z.low, z.high), slope(z.high, z.low))
 
 
 def _gradient_norms(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cgro._check import count_field
 from cgro.definitions import Attack, Draws, Model, ThreatModel, default_loss
-from cgro.definitions.inputs import as_labels
+from cgro.definitions.inputs import as_labels, logits_of
 from cgro.training.evaluation import Snapshot
 
 KEY = "gradient_alignment/train"
@@ -49,7 +49,7 @@ def gradient_alignment(
 
 def _gradient(model: Model, x: Tensor, y: Tensor) -> Tensor:
     point = x.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(default_loss(model(point), y).sum(), point)
+    (gradient,) = torch.autograd.grad(default_loss(logits_of(model(point)), y).sum(), point)
     return gradient
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch import nn
 from cgro._check import bad, one_of
 from cgro.definitions.attacks.precision import uses_bfloat16
 from cgro.ranks import ALONE, Ranks, launched, local_number, together
+from cgro.writing import write_atomic
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SHARDED = ("FullyShardedDataParallel", "DTensor")
@@ -209,10 +211,11 @@ def _trackers(name: str, folder: Path | None) -> list[Logger]:
 
 
 class WandbLogger(Logger):
-    """Weights & Biases; Fabric itself ships none. The project is `cgro`, the run's name that of its directory.
+    """Weights & Biases; Fabric itself ships none. The project is `cgro`, the run's name the path of its directory.
 
     Args:
-        folder: the run directory. Its name is the id too, so that a resumed run goes on in the same curves.
+        folder: the run directory. It keeps the id in `wandb/id`, so that a resumed run goes on in the same curves, and
+            no other does: the seeds of every run are called seed-0, seed-1, ...
     """
 
     def __init__(self, folder: Path) -> None:
@@ -227,7 +230,7 @@ class WandbLogger(Logger):
     @property
     def version(self) -> str:
         """The run."""
-        return self.folder.name
+        return self.folder.as_posix()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send a row; the connection is made at the first one.
@@ -239,9 +242,15 @@ class WandbLogger(Logger):
         if self._run is None:
             wandb = importlib.import_module("wandb")
             self._run = wandb.init(
-                project=self.name, name=self.version, id=self.version, resume="allow", dir=str(self.folder)
+                project=self.name, name=self.version, id=self._id(), resume="allow", dir=str(self.folder)
             )
         self._run.log(dict(metrics), step=step)
+
+    def _id(self) -> str:
+        kept = self.folder / "wandb" / "id"
+        if not kept.exists():
+            write_atomic(kept, secrets.token_hex(8).encode())
+        return kept.read_text(encoding="utf-8")
 
     def log_hyperparams(self, *args: object, **kwargs: object) -> None:
         """Do nothing: the settings are in the run directory.
@@ -259,3 +268,4 @@ class WandbLogger(Logger):
         """
         if self._run is not None:
             self._run.finish()
+            self._run = None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cgro._check import bad, number
 from cgro.data import Dataset
 from cgro.definitions import log_probabilities
+from cgro.definitions.inputs import logits_of
 from cgro.training.extensions.base import Extension, State
 from cgro.training.extensions.ema import EMA
 from cgro.training.extensions.labels import Classes, against
@@ -129,7 +130,7 @@ class ADR(Extension):
         if self._made is None or self._made[0] is not step:
             teacher = self._teacher.evaluated_model(step.network)
             with torch.no_grad():
-                outputs = teacher(step.x)
+                outputs = logits_of(teacher(step.x))
             temperature = step.number(lambda moment: self.temperature(moment.progress))
             share = step.number(lambda moment: self.share(moment.progress))
             self._made = (step, _rectified(outputs, self._classes.labels_of(step), temperature, share))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cgro._check import bad, count, number
 from cgro.data import Dataset, Split, augmentation_by_name
 from cgro.definitions import Model, predict
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import describe, logits_of
 from cgro.runs import say
 from cgro.training.extensions.base import Extension
 from cgro.training.given import weights_digest
@@ -176,7 +176,7 @@ def labeled(network: Model, images: Split, data: Dataset) -> Tensor:
     for start in range(0, len(images), BATCH):
         rows = torch.arange(start, min(start + BATCH, len(images)), device=device)
         with torch.no_grad():
-            outputs = network(images.batch(rows)[0])
+            outputs = logits_of(network(images.batch(rows)[0]))
         n_outputs = 1 if outputs.ndim == 1 else outputs.shape[1]
         if n_outputs != data.n_outputs:
             raise bad("extra: labels", expected=f"a network with {data.n_outputs} outputs", got=n_outputs)

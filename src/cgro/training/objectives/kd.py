@@ -136,7 +136,7 @@ weight_standard=0
         if isinstance(teacher, nn.Module):
             teacher.to(x.device)
         with torch.no_grad():
-            theirs = teacher(x)
+            theirs = logits_of(teacher(x))
         if theirs.shape != outputs.shape:
             expected = f"a teacher with outputs of shape {tuple(outputs.shape)}, as the network's"
             raise bad("kd", expected=expected, got=tuple(theirs.shape))
