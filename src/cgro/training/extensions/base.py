@@ -171,6 +171,9 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
 
     Returns:
         A network in the mode in which it is kept; call `.eval()` before use.
+
+    Raises:
+        BadRequest: an `evaluated_model` that returns none.
     """
     for extension in reversed(extensions):
         network: object = extension.evaluated_model(model)
