@@ -109,6 +109,9 @@ def test_a_sampler_that_leaves_examples_out_is_followed() -> None:
         assert take_examples(loader).n_total == 6
     weighted = DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 5 + [0.0] * 25, 40))
     assert matches(weighted, None, None) == [0, 1, 2, 3, 4]
+    # Few draws do not decide which examples there are: a run that is resumed would find others.
+    rare = DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 20 + [0.0] * 10, 3))
+    assert matches(rare, None, None) == list(range(20))
 
 
 def test_a_stream_is_read_from_its_start() -> None:
@@ -141,7 +144,7 @@ def test_a_random_augmentation_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(("part", "words"), [
-    (Folder("triple"), ("examples: expected (x, y)",)),
+    (Folder("triple"), ("examples: expected (x, y)", "of 3")),
     (TensorDataset(X[:0], Y[:0]), ("at least one",)),
     ((X, Y[:5]), ("labels: expected 30",)),
     ((X[:0], Y[:0]), ("at least one",)),
@@ -180,3 +183,13 @@ def test_the_public_functions_of_diagnosis_take_them() -> None:
     fixed = take_examples(DATA, 16, seed=0)
     assert quick_lint(model, loader, None, threat, n=16) == quick_lint(model, fixed.x, fixed.y, threat, n=16)
     refused(lambda: pair_or_sample(X, None, 5, 0), "labels beside inputs")
+
+
+def test_examples_that_no_batch_was_made_of_may_have_integers_for_labels() -> None:
+    class Single(IterableDataset):
+        def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+            return iter([(x, int(y)) for x, y in zip(X, Y, strict=True)])
+
+    sample = take_examples(DataLoader(Single(), batch_size=None), 12)
+    assert torch.equal(sample.x, X[:12])
+    assert torch.equal(sample.y, Y[:12].long())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from tests import oracles
-from tests.cases import THREATS, LinearScore, busy_network, images, points
+from tests.cases import THREATS, LinearScore, busy_network, images, points, refused
 
 from cgro._check import BadRequest
 from cgro.definitions import (
@@ -142,3 +142,36 @@ def test_clean_and_robust_errors_come_from_one_clean_pass() -> None:
     assert 0 < found.clean_error.wrong < found.robust_error.wrong
     assert found.robust_error.bound == "lower"
     assert WrongExamples(found.clean, found.robust, exact=True).robust_error.bound == "exact"
+
+
+def test_what_is_no_network_is_refused_in_a_line() -> None:
+    (x, y), model = points(), LinearScore().eval()
+    attack = PGD(ThreatModel("inf", 0.1), n_steps=2)
+    for given, words in (
+        (LinearScore, "the class LinearScore"),
+        (model.state_dict(), "OrderedDict"),
+        ([model], "list"),
+    ):
+        for call in (
+            lambda m: clean_error(m, x, y),
+            lambda m: robust_error(m, x, y, attack),
+            lambda m: attack(m, x, y),
+        ):
+            refused(lambda m=given, c=call: c(m), "model: expected a network or a function", words, "load_state_dict")
+    assert clean_error(model.forward, x, y) == clean_error(model, x, y)
+
+
+def test_labels_in_a_column_are_to_be_squeezed_not_to_be_argmaxed() -> None:
+    """Of (N, 1) labels `argmax(1)` makes 0 everywhere, and the errors would be those of class 0."""
+    x, y = images(6)
+    model = busy_network().eval()
+    assert "squeeze(1)" in refused(lambda: clean_error(model, x, y[:, None]), "labels: expected shape (6,)")
+    assert "argmax(1)" in refused(lambda: clean_error(model, x, torch.eye(3, dtype=torch.long)[y]))
+
+
+def test_a_program_of_torch_export_says_what_to_do() -> None:
+    """Its `eval` raises, so that it is no remedy; the program keeps the mode of the network."""
+    (x, y), model = points(), LinearScore().eval()
+    program = torch.export.export(model, (x,)).module()
+    refused(lambda: clean_error(program, x, y), "expected eval mode", "export it in eval mode", "lambda x: model(x)")
+    assert clean_error(lambda v: program(v), x, y) == clean_error(model, x, y)

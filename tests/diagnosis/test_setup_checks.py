@@ -5,9 +5,11 @@ The networks are lookups of planted truth: x carries its class (and a number bet
 
 import pytest
 import torch
-from torch import Tensor
+from tests.cases import refused
+from torch import Tensor, nn
 
-from cgro.definitions import ThreatModel
+from cgro.definitions import PGD, ThreatModel
+from cgro.diagnosis import diagnose_model, lint, quick_lint
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.setup_checks import setup_checks
 
@@ -101,3 +103,37 @@ def test_pictures_that_use_a_share_of_the_range() -> None:
         one = found(lambda v: v, scaled, y, "input range")
         assert one.status == "WARN"
         assert "0.4% of the box" in one.finding
+
+
+class Merging(nn.Module):
+    """Low-rank adapters: `eval` adds them to the weight, `train` takes them out again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3))
+
+    def train(self, mode: bool = True) -> "Merging":
+        if not mode:
+            self.weight.data.add_(1.0)
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+def test_a_network_whose_eval_does_work_is_left_as_it_was() -> None:
+    model, (x, y) = Merging(), points(3)
+    for call in (lint, quick_lint):
+        call(model, x, y, THREAT, n=16)
+        assert model.training
+        assert torch.equal(model.weight, torch.eye(3))
+
+
+@pytest.mark.parametrize("call", [
+    lambda model, x, y, threat: lint(model, x, y, threat), lambda model, x, y, threat: quick_lint(model, x, y, threat),
+    lambda model, x, y, threat: diagnose_model(model, (x, y), (x, y), threat),
+], ids=["lint", "quick_lint", "diagnose_model"])  # fmt: skip
+def test_an_attack_or_a_radius_in_the_place_of_the_threat_is_refused(call) -> None:
+    x, y = points(3)
+    for given in (PGD(THREAT, n_steps=2), 0.1):
+        refused(lambda g=given: call(lambda v: v, x, y, g), "threat: expected a ThreatModel")

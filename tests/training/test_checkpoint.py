@@ -113,3 +113,16 @@ def test_files_of_other_names_are_no_epochs(tmp_path: Path) -> None:
     for name in (epoch_file(12), epoch_file(3), "epoch-best.safetensors", "epoch-7.safetensors"):
         save_checkpoint(run.file("checkpoints", name), small(), None, {})
     assert list(kept_epochs(run)) == [3, 12]
+
+
+def test_sparse_tensors_are_refused_before_a_file_is_there(tmp_path: Path) -> None:
+    model, path = small(), tmp_path / "c.safetensors"
+    model.register_buffer("graph", torch.eye(3).to_sparse())
+    with pytest.raises(
+        BadRequest, match=r"weights model/graph: expected dense tensors, got torch.sparse_coo.*persistent"
+    ):
+        save_checkpoint(path, model, None, {})
+    assert not path.exists()
+    model.register_buffer("graph", torch.eye(3).to_sparse(), persistent=False)
+    save_checkpoint(path, model, None, {})
+    assert path.exists()

@@ -116,6 +116,23 @@ def test_the_mean_of_what_is_no_loss_per_example_is_refused() -> None:
             step.mean_loss(objective)
 
 
+@pytest.mark.parametrize("objective", [
+    lambda s: s.loss(s.model(s.x)).detach(), lambda s: s.loss(s.outputs()), lambda s: torch.ones(6),
+    lambda s: s.loss(s.network.requires_grad_(False)(s.x)),
+], ids=["detached", "outputs", "constant", "frozen"])  # fmt: skip
+def test_a_loss_that_does_not_depend_on_the_weights_is_refused(objective) -> None:
+    with pytest.raises(ValueError, match="objective: expected a loss that depends on the weights"):
+        step_of(network()).mean_loss(objective)
+
+
+def test_a_loss_that_reaches_some_weights_or_is_only_looked_at_is_none_of_these() -> None:
+    step = step_of(network())
+    step.network[0].requires_grad_(False)
+    assert step.mean_loss(lambda s: s.loss(s.model(s.x)).clamp(max=0.0)).requires_grad
+    with torch.no_grad():
+        assert not step.mean_loss(lambda s: s.loss(s.model(s.x))).requires_grad
+
+
 def test_one_descent_by_hand() -> None:
     """Cross-entropy of a linear classifier: the gradient is the mean of (p - e_y) x^T."""
     model = nn.Linear(4, 3, bias=False)

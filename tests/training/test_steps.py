@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cgro.data import Dataset, Split
-from cgro.definitions import NoAttack
+from cgro.definitions import NoAttack, default_loss
 from cgro.models import build
 from cgro.training import EMA, TRADES, Adversarial, Extension, Free, Recipe, Step, fit, make_fabric
 from cgro.training.objectives import Objective
@@ -145,3 +145,69 @@ def test_an_extension_that_loses_the_loss_is_refused_by_its_name(digits: Dataset
         return fit(small(), digits, Adversarial(ATTACK), Recipe(epochs=1, batch_size=30), extensions=(Loses(),))
 
     refused(call, "extension loses: expected the loss from `around`", "return what compute() gave")
+
+
+class Own(Extension):
+    """Does what it is given."""
+
+    name = "own"
+
+    def __init__(self, around: Callable[[Step, Callable[[], torch.Tensor]], torch.Tensor]) -> None:
+        self.does = around
+
+    def around(self, step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return self.does(step, compute)
+
+
+def trained(data: Dataset, extension: Extension, objective: Objective | None = None) -> object:
+    objective = objective or Adversarial(ATTACK)
+    return fit(small(), data, objective, Recipe(epochs=1, batch_size=30), extensions=(extension,))
+
+
+def test_an_extension_that_does_not_compute_is_refused(digits: Dataset) -> None:
+    """The optimizer would have taken the gradients of the step before once more."""
+    steps: list[int] = []
+
+    def every_second(step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        steps.append(0)
+        return compute() if len(steps) % 2 else torch.tensor(1.0)
+
+    never = Own(lambda step, compute: torch.tensor(1.0))
+    for extension in (never, Own(every_second)):
+        refused(
+            lambda e=extension: trained(digits, e), "extension own: expected a call of compute()", "return compute()"
+        )
+    trained(digits, Own(lambda step, compute: (compute(), compute())[1]))
+
+
+def test_own_soft_labels_that_the_objective_passes_over_are_refused(digits: Dataset) -> None:
+    def smooth(step: Step, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        step.targets = 0.9 * torch.eye(10)[step.y] + 0.01
+        return compute()
+
+    def deaf(step: Step) -> torch.Tensor:
+        return default_loss(step.model(step.x), step.y)
+
+    refused(lambda: trained(digits, Own(smooth), deaf), "extension own: expected an objective that takes soft labels")
+    trained(digits, Own(smooth), lambda step: step.loss(step.model(step.x)))
+
+
+def test_an_extension_without_a_network_to_evaluate_is_refused(digits: Dataset) -> None:
+    class Forgets(Extension):
+        name = "forgets"
+
+        def evaluated_model(self, model: nn.Module) -> nn.Module:
+            return None  # type: ignore[return-value]  # the fault
+
+    refused(lambda: trained(digits, Forgets()), "extension forgets: expected a network from `evaluated_model`", "None")
+
+
+def test_what_cannot_be_trained_is_refused_before_any_work(digits: Dataset) -> None:
+    with torch.inference_mode():
+        of_inference = small()
+    for model, words in (
+        (lambda x: x, "expected a torch.nn.Module, got a value of type function"),
+        (small().to("meta"), "on the meta device; give it values"),
+        (of_inference, "of inference mode; make the network outside of torch.inference_mode()"),
+    ):
+        refused(lambda m=model: fit(m, digits, Adversarial(ATTACK), Recipe(epochs=1)), "model: ", words)

@@ -11,7 +11,15 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 from torch.utils.data.distributed import DistributedSampler
 
 from cgro._check import bad, count
@@ -207,8 +215,9 @@ def _of_collection(part: object, n: int | None, seed: int | None) -> Sample:
 def _positions(loader: DataLoader) -> np.ndarray:
     """The positions of a loader's examples in its Dataset, increasing.
 
-    Those of another sampler than the usual two are asked for: it may leave some out, as a SubsetRandomSampler does that
-    cuts a validation part. A DistributedSampler has those of one process; all of them together have all.
+    Those of another sampler than the usual ones are asked for: it may leave some out, as a SubsetRandomSampler does
+    that cuts a validation part. A WeightedRandomSampler may draw all of positive weight. A DistributedSampler has those
+    of one process; all of them together have all.
     """
     sampler: object = loader.sampler
     batches = loader.batch_sampler
@@ -223,6 +232,8 @@ def _positions(loader: DataLoader) -> np.ndarray:
         sampler = inner
     if isinstance(sampler, SequentialSampler | RandomSampler | DistributedSampler):
         return np.arange(n)
+    if isinstance(sampler, WeightedRandomSampler):  # it draws some of them, others at every call
+        return np.flatnonzero(sampler.weights.cpu().numpy())
     return np.array(sorted({int(i) for i in sampler}), dtype=np.int64)  # type: ignore[attr-defined]
 
 
@@ -237,7 +248,7 @@ def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Te
     labels: list[Tensor] = []
     so_far = 0
     for batch in batches:
-        x, y = as_examples(batch)
+        x, y = as_examples(_with_tensor_label(batch))
         if not y.ndim:  # one example, of a loader with batch_size=None
             x, y = x[None], y[None]
         if len(x) != len(y):
@@ -252,6 +263,13 @@ def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Te
     if not so_far:
         raise bad("examples", expected="at least one", got=0)
     return torch.cat(inputs)[:n], torch.cat(labels)[:n]
+
+
+def _with_tensor_label(batch: object) -> object:
+    """An example whose label is a Python integer, as a Dataset yields it where no batch was made of it."""
+    if isinstance(batch, Sequence) and len(batch) == 2 and isinstance(batch[1], int):
+        return batch[0], torch.as_tensor(batch[1])
+    return batch
 
 
 def _of_stream(batches: DataLoader, n: int | None) -> Sample:

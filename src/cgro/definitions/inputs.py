@@ -165,7 +165,10 @@ def pair_of(part: object) -> tuple[object, object]:
         return part[0], part[1]
     if hasattr(part, "x") and hasattr(part, "y"):
         return getattr(part, "x"), getattr(part, "y")  # noqa: B009
-    raise bad("examples", expected=expected, got=describe(part))
+    got = describe(part)
+    if isinstance(part, Sequence) and not isinstance(part, str):
+        got += f" of {len(part)}"
+    raise bad("examples", expected=expected, got=got)
 
 
 def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:
@@ -182,11 +185,17 @@ def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:
     Returns:
         The network, behind a conversion of its input if its precision is low, and the inputs.
 
+    Raises:
+        BadRequest: no network, such as its class or its weights.
+
     Example:
         >>> network, x = in_full_precision(nn.Linear(2, 1).half(), torch.zeros(3, 2, dtype=torch.float16))
         >>> x.dtype, network(x).dtype
         (torch.float32, torch.float32)
     """
+    if not callable(model) or isinstance(model, type):
+        remedy = "make the network, and load weights into it by load_state_dict"
+        raise bad("model", expected="a network or a function", got=describe(model), remedy=remedy)
     if not x.is_floating_point():
         return model, x
     taken = _taken_dtype(model, x.dtype)
@@ -245,7 +254,7 @@ class _Rounding(nn.Module):
         super().__init__()
         self.model = model
         self.dtype = dtype
-        self.training = model.training
+        self.training = getattr(model, "training", False)  # `torch.jit.freeze` leaves none
 
     def forward(self, x: Tensor) -> Tensor:
         return logits_of(self.model(x.to(self.dtype))).float()

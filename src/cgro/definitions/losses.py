@@ -61,13 +61,34 @@ def check_labels(outputs: Tensor, y: Tensor) -> None:
             remedy=remedy,
         )
     if y.shape != outputs.shape[:1]:
-        raise bad("labels", expected=f"shape ({outputs.shape[0]},)", got=tuple(y.shape))
+        expected = f"shape ({outputs.shape[0]},)"
+        raise bad("labels", expected=expected, got=tuple(y.shape), remedy=labels_remedy(y.shape))
     if not bool(fits.all()):
         wrong = sorted(set(y[~fits].tolist()))[:3]
         remedy = "relabel the data"
         if outputs.ndim == 2 and outputs.shape[1] == 2:
             remedy = "relabel the data as 0 and 1, or of two logits z return z1 - z0"
         raise bad("labels", expected=expected, got=", ".join(map(str, wrong)), remedy=remedy)
+
+
+def labels_remedy(shape: torch.Size) -> str:
+    """How labels of another shape become one number per example.
+
+    Args:
+        shape: that they have.
+
+    Returns:
+        What to write; "" where nothing can be said.
+
+    Example:
+        >>> labels_remedy(torch.Size([8, 1])), labels_remedy(torch.Size([8, 10]))
+        ('use y.squeeze(1)', 'give class numbers, such as y.argmax(1) of one-hot rows')
+    """
+    if len(shape) != 2:
+        return ""
+    if shape[1] == 1:
+        return "use y.squeeze(1)"  # `argmax` would make them all 0
+    return "give class numbers, such as y.argmax(1) of one-hot rows"
 
 
 def margin(outputs: Tensor, y: Tensor) -> Tensor:

@@ -28,8 +28,12 @@ def require_eval(model: Model) -> None:
     if not isinstance(model, torch.nn.Module):
         return
     for module in model.modules():
-        if module.training:
-            raise bad("model", expected="eval mode", got="train mode", remedy="call model.eval() first")
+        if not getattr(module, "training", False):  # `torch.jit.freeze` leaves none
+            continue
+        remedy = "call model.eval() first"
+        if "eval" in vars(model):  # torch.export puts a method there that only raises
+            remedy = "torch.export keeps the mode of the network: export it in eval mode, and give lambda x: model(x)"
+        raise bad("model", expected="eval mode", got="train mode", remedy=remedy)
 
 
 class NotFinite(BadRequest):

@@ -403,6 +403,19 @@ class ThreatModel:
         return torch.linalg.vector_norm(gradient.flatten(1), ord=dual, dim=1)
 
 
+def require_threat(threat: object) -> None:
+    """Refuse what is no threat model, such as an attack or a radius.
+
+    Args:
+        threat: whatever was given for one.
+
+    Raises:
+        BadRequest: says how to make one.
+    """
+    if not isinstance(threat, ThreatModel):
+        raise bad("threat", expected='a ThreatModel, such as ThreatModel("inf", "8/255")', got=repr(threat))
+
+
 def require_no_bytes(x: Tensor) -> None:
     """Refuse images in 0..255 where no box says what the range of the inputs is.
 

@@ -32,6 +32,7 @@ from cgro.definitions.examples import pair_or_sample
 from cgro.definitions.inputs import in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.definitions.rounds import alike, require_same_task, rounds, stopping_alike
+from cgro.definitions.threat import require_threat
 from cgro.diagnosis.findings import Check, check, masked, missed_by_masking
 from cgro.diagnosis.setup_checks import EDGE, setup_checks
 from cgro.ranks import ALONE, Ranks
@@ -91,6 +92,7 @@ def lint(
         ({'PASS'}, False)
     """
     with alike(ranks):
+        require_threat(threat)
         x, y = pair_or_sample(x, y, n, seed)
         model, x = in_full_precision(model, x)
         if not len(x):
@@ -129,6 +131,7 @@ def quick_lint(model: Model, x: Inputs, y: Tensor | None, threat: ThreatModel, *
     Raises:
         BadRequest: see `lint`.
     """
+    require_threat(threat)
     x, y = pair_or_sample(x, y, n, 0)
     model, x = in_full_precision(model, x)
     x, y = x[:n], y[:n]

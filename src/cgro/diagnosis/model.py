@@ -26,6 +26,7 @@ from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.examples import is_collection, take_examples
 from cgro.definitions.inputs import in_full_precision
 from cgro.definitions.rounds import alike
+from cgro.definitions.threat import require_threat
 from cgro.diagnosis.findings import Check
 from cgro.diagnosis.headline import with_lint
 from cgro.diagnosis.lint import lint
@@ -104,6 +105,7 @@ def diagnose_model(
         >>> found.label, found.scope
         ('robust', 'point')
     """
+    require_threat(threat)
     attack = attack or quick_ensemble(threat)
     x_test, y_test = _pair(test, n, seed)
     parts = {"train": _pair(train, n, seed), "test": (x_test, y_test)}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cgro._check import listed
 from cgro.data import SOURCES
 from cgro.definitions import ThreatModel, margin, predict
-from cgro.definitions.attacks import evaluated_outputs, first_pass
+from cgro.definitions.attacks import evaluated_outputs, evaluation_flags, first_pass
 from cgro.definitions.losses import Model, check_labels
 from cgro.diagnosis.findings import Check, check
 
@@ -47,7 +47,7 @@ def setup_checks(model: Model, x: Tensor, y: Tensor, threat: ThreatModel) -> lis
     """
     checks = [_mode(model, x)]
     if isinstance(model, nn.Module):
-        model.eval()
+        evaluation_flags(model)
     outputs, model = first_pass(model, x)
     check_labels(outputs, y)
     checks += [_range(x, threat), _radius(x, threat), _determinism(model, x), _outputs(model, x, y)]
@@ -62,14 +62,14 @@ def _modules(model: Model) -> list[nn.Module]:
 
 def _mode(model: Model, x: Tensor) -> Check:
     parts = _modules(model)
-    training = [part for part in parts if part.training]
+    training = [part for part in parts if getattr(part, "training", False)]
     if not parts:
         return check("mode", True, "a plain function has no mode")
     if not training:
         return check("mode", True, "every part is in eval mode")
     now = predict(evaluated_outputs(model, x))
     for part in training:
-        part.eval()
+        part.training = False
     changed = float((predict(evaluated_outputs(model, x)) != now).double().mean())
     return check("mode", False, f"{len(training)} parts in train mode; eval mode changes {changed:.0%} of the answers")
 

@@ -89,7 +89,8 @@ def save_checkpoint(
             `extensions`.
 
     Raises:
-        BadRequest: the disk is full; the previous checkpoint is intact.
+        BadRequest: the disk is full, or a tensor is sparse, which the format does not have; the previous checkpoint is
+            intact.
     """
     tensors = _prefixed(MODEL, model.state_dict())
     groups: list[JSON] = []
@@ -102,6 +103,9 @@ def save_checkpoint(
         plain[extension.name] = _plain(extension.name, values)
         tensors |= _prefixed(f"{EXTENSION}{extension.name}/", values)
     for key, value in tensors.items():
+        if value.layout is not torch.strided:
+            remedy = "a buffer may be registered with persistent=False; a monitor may have keep='none'"
+            raise bad(f"weights {key}", expected="dense tensors", got=value.layout, remedy=remedy)
         tensors[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     whole: JSON = {**state, "optimizer_groups": groups}
     if plain:

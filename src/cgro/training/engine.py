@@ -100,6 +100,7 @@ def fit(
     """
     seed = seed_number(seed)
     _require_kinds(data, recipe, evaluation, run)
+    _require_trainable(model)
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)
@@ -163,6 +164,19 @@ def _require_kinds(data: object, recipe: object, evaluation: object, run: object
         raise bad("evaluation", expected=expected, got=describe(evaluation))
     if run is not None and not isinstance(run, Run):
         raise bad("run", expected="a Run, as Run.start gives it, or None", got=describe(run))
+
+
+def _require_trainable(model: object) -> None:
+    """Refuse what cannot be trained before any work: a function, weights without values, weights of inference mode."""
+    if not isinstance(model, nn.Module):
+        raise bad("model", expected="a torch.nn.Module", got=describe(model))
+    for name, weight in model.named_parameters():
+        if weight.is_meta:
+            remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
+            raise bad("model", expected="weights with values", got=f"{name} on the meta device", remedy=remedy)
+        if weight.is_inference():
+            remedy = "make the network outside of torch.inference_mode()"
+            raise bad("model", expected="weights that autograd takes", got=f"{name} of inference mode", remedy=remedy)
 
 
 @contextlib.contextmanager

@@ -356,6 +356,10 @@ class Step:
             raise bad("objective", expected=expected, got=describe(losses))
         if losses.shape != self.y.shape:
             raise bad("objective", expected=expected, got=tuple(losses.shape), remedy="leave the mean to the loop")
+        if torch.is_grad_enabled() and not losses.requires_grad:
+            expected = "a loss that depends on the weights"
+            remedy = "leave out no_grad and detach, and do not freeze the weights"
+            raise bad("objective", expected=expected, got="one that does not", remedy=remedy)
         for function in reversed(self.reweigh):
             losses = function(losses)
         if losses.shape != self.y.shape:
@@ -364,6 +368,19 @@ class Step:
         if len(self.y) == self.n_batch and self.part.copies == 1:
             return losses.mean()
         return losses.sum() / (self.n_batch * self.part.copies)
+
+    def require_targets_used(self, who: str) -> None:
+        """Refuse soft labels that changed nothing.
+
+        Args:
+            who: the extension that set `targets`, for the message.
+
+        Raises:
+            BadRequest: the objective did not ask `loss` since.
+        """
+        if self.targets is not None and not self.targets_used:
+            expected = "an objective that takes soft labels, by step.loss(outputs)"
+            raise bad(who, expected=expected, got="one that does not", remedy="use adversarial, trades or kd")
 
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
         if attack is None:

@@ -407,9 +407,24 @@ def replayed(order: Tensor, size: int, replays: int, part: int) -> Tensor:
 
 def _around(extension: Extension, step: Step, compute: Callable[[], Tensor]) -> Tensor:
     """What an extension does around a step, which may be of the caller's own."""
-    loss: object = extension.around(step, compute)
+    who = f"extension {extension.name}"
+    before = step.targets
+    n_calls = 0
+
+    def watched() -> Tensor:
+        nonlocal n_calls
+        n_calls += 1
+        loss = compute()
+        if step.targets is not before:
+            step.require_targets_used(who)
+        return loss
+
+    loss: object = extension.around(step, watched)
+    if not n_calls:  # the optimizer would take the gradients of the step before
+        expected = "a call of compute() in `around`, which sets the gradients"
+        raise bad(who, expected=expected, got="none", remedy="return compute()")
     if not isinstance(loss, Tensor) or loss.ndim:
         got = "another shape" if isinstance(loss, Tensor) else type(loss).__name__
         expected = "the loss from `around`, 0-dimensional"
-        raise bad(f"extension {extension.name}", expected=expected, got=got, remedy="return what compute() gave")
+        raise bad(who, expected=expected, got=got, remedy="return what compute() gave")
     return loss

@@ -1,15 +1,18 @@
 """A plain function as an attack."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from tests.cases import LinearScore, points, refused
+from tests.cases import LinearScore, busy_network, images, points, refused
 from torch import Tensor
 
 from cgro.definitions import (
     FGSM,
+    Attack,
+    Draws,
     FunctionAttack,
     Model,
     ThreatModel,
@@ -18,6 +21,7 @@ from cgro.definitions import (
     robust_error,
     survey,
 )
+from cgro.definitions.attacks import Evaluator
 from cgro.definitions.attacks.function import takes_model
 
 THREAT = ThreatModel("inf", 0.05)
@@ -92,3 +96,49 @@ def test_which_functions_are_attacks_themselves() -> None:
     assert not takes_model(lambda threat, precision="float32", n=3: None)
     assert not takes_model(FGSM)
     assert not takes_model(len)
+
+
+@pytest.mark.parametrize("harm", [
+    lambda model: model.train(), lambda model: model[0].weight.data.mul_(-1), lambda model: model.half(),
+    lambda model: model.requires_grad_(False), lambda model: torch.set_default_dtype(torch.float64),
+], ids=["train mode", "weights", "half", "frozen", "default type"])  # fmt: skip
+def test_its_points_are_evaluated_by_the_network_as_it_was(harm) -> None:
+    """What it leaves in train mode, or with other weights, decided which of its points were kept."""
+    model, x, y = busy_network().eval(), *images(12)
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def clean(model: Model, x: Tensor, y: Tensor) -> Tensor:
+        return (x + 0.04).clamp(0, 1)
+
+    def harmful(model: Model, x: Tensor, y: Tensor) -> Tensor:
+        harm(model)
+        return clean(model, x, y)
+
+    expected = FunctionAttack(THREAT, clean).find(model, x, y)
+    found = FunctionAttack(THREAT, harmful).find(model, x, y)
+    assert torch.equal(found.margins, expected.margins)
+    assert torch.equal(found.x, expected.x)
+    assert torch.get_default_dtype() == torch.float32
+    assert not model.training
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@dataclass(frozen=True)
+class InTrainMode(Attack):
+    """An attack of one's own that sets the mode, and may put it back."""
+
+    puts_back: bool = False
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        evaluator.model.train()
+        if self.puts_back:
+            evaluator.model.eval()
+        evaluator.update((evaluator.x + 0.04).clamp(0, 1))
+
+
+def test_an_attack_that_evaluates_in_another_mode_is_refused() -> None:
+    model, (x, y) = busy_network().eval(), images(12)
+    refused(lambda: InTrainMode(THREAT)(model, x, y), "attack intrainmode: expected the network's mode left as it is")
+    assert not model.training
+    assert not torch.equal(InTrainMode(THREAT, puts_back=True)(model, x, y), x)

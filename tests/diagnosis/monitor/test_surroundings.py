@@ -13,6 +13,7 @@ from tests.definitions.attack_cases import prepared, same
 from tests.diagnosis.monitor.cases import TEST, TRAIN, is_left_alone, loop, monitor_in
 from torch import Tensor, nn
 
+from cgro.definitions import FOUR
 from cgro.diagnosis.monitor import measure, surroundings
 from cgro.diagnosis.monitor.surroundings import Normalized, is_distributed, undisturbed, unwrap
 from cgro.runs import Run
@@ -267,6 +268,17 @@ def test_a_wrapper_of_the_users_own_stays() -> None:
 def test_sharded_weights_are_refused() -> None:
     sharded = type("FullyShardedDataParallel", (nn.Sequential,), {})(nn.Linear(2, 1))
     refused(lambda: unwrap(sharded), "sharded", "DistributedDataParallel")
+
+
+def test_weights_without_values_are_refused_and_those_of_inference_mode_are_measured(tmp_path: Path) -> None:
+    refused(lambda: monitor_in(tmp_path / "meta")(busy_network().to("meta"), 1), "weights on the meta device")
+    with torch.inference_mode():
+        model = busy_network()
+    plain = monitor_in(tmp_path / "plain")(busy_network(), 1)
+    found = monitor_in(tmp_path / "inference")(model, 1)
+    assert plain is not None
+    assert found is not None
+    assert {key: found[key] for key in FOUR} == {key: plain[key] for key in FOUR}
 
 
 def test_the_forward_method_of_accelerate_is_set_aside() -> None:

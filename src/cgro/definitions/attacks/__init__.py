@@ -13,7 +13,7 @@ from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision, bfloat16_pays
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
-from cgro.definitions.attacks.state import preserve_state
+from cgro.definitions.attacks.state import evaluation_flags, preserve_state
 
 __all__ = [
     "APGD",
@@ -38,6 +38,7 @@ __all__ = [
     "attack_choices",
     "bfloat16_pays",
     "evaluated_outputs",
+    "evaluation_flags",
     "first_pass",
     "image_layout",
     "loss_gradient",

@@ -24,11 +24,10 @@ from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
 from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reads import read_batch
-from cgro.definitions.attacks.state import preserve_state
+from cgro.definitions.attacks.state import code_of_others, modes_of, preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
-from cgro.definitions.random_state import preserve_random_state
 from cgro.definitions.threat import ThreatModel, require_radius_fits
 
 
@@ -179,11 +178,10 @@ class Attack(ABC):
         if reached is not None:
             reached = reached.to(x)
         options = SearchOptions(until_wrong=until_wrong, dropping=dropping, labels=labels, reached=reached)
-        with preserve_random_state():  # of Python and NumPy, too, from which a network may draw
-            evaluator = self.search_unread(model, x, y, draws, options)
-            if evaluator.watch.wrote_on_input():
-                evaluator = self.search_unread(on_copies(model), x, y, draws, options)
-                evaluator.watch.wrote_on_input()
+        evaluator = self.search_unread(model, x, y, draws, options)
+        if evaluator.watch.wrote_on_input():
+            evaluator = self.search_unread(on_copies(model), x, y, draws, options)
+            evaluator.watch.wrote_on_input()
         evaluator.best.x = in_type_of(given, evaluator.best.x, rounds=model is not network)
         return evaluator.best
 
@@ -252,12 +250,29 @@ class Attack(ABC):
             evaluator = begin(on_copies(model), x.clone())
         if self.threat.radius > 0:
             with evaluator.searching():
-                self.search(evaluator, draws)
+                if of_others:
+                    self._search_guarded(evaluator, draws)
+                else:
+                    self.search(evaluator, draws)
         evaluator.finish()
         if of_others:
             # Those of this package are tested to stay inside, so they are spared the passes over the batch.
             evaluator.watch.inside += [self.threat.contains(evaluator.best.x, x).all(), (y == known).all()]
         return evaluator
+
+    def _search_guarded(self, evaluator: Evaluator, draws: Draws) -> None:
+        """The search of an attack of others. Its points were evaluated while it ran, so that the mode must be right.
+
+        One that leaves another mode and has found no point did no harm: the mode is put back.
+        """
+        model = evaluator.model
+        with code_of_others(model, evaluator.x.device):
+            before = modes_of(model)
+            self.search(evaluator, draws)
+            changed = modes_of(model) != before
+        if changed and not torch.equal(evaluator.best.x, evaluator.x):
+            remedy = "put it back before `evaluator.update`"
+            raise bad(f"attack {self.name}", expected="the network's mode left as it is", got="another", remedy=remedy)
 
     @abstractmethod
     def search(self, evaluator: Evaluator, draws: Draws) -> None:

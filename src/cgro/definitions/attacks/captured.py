@@ -27,7 +27,7 @@ from cgro.definitions.attacks.capturable import has_hooks, obstacle_of
 from cgro.definitions.attacks.evaluator import SearchOptions
 from cgro.definitions.attacks.passes import evaluated_outputs
 from cgro.definitions.attacks.reads import LabelRange, read_batch, require_fine_search
-from cgro.definitions.attacks.state import preserve_state
+from cgro.definitions.attacks.state import modes_of, preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.graphs import Backend, Call, backend_on
 from cgro.definitions.losses import Model
@@ -414,7 +414,7 @@ def _addresses(model: nn.Module) -> tuple[object, ...]:
     """What a graph knows of a network: where its weights lie, which buffers it has, and its modes."""
     weights = [(name, value.data_ptr(), value.stride()) for name, value in model.named_parameters()]
     buffers = [(name, value.shape, value.dtype) for name, value in model.named_buffers()]
-    return (*weights, *buffers, *[module.training for module in model.modules()])
+    return (*weights, *buffers, *modes_of(model))
 
 
 @contextlib.contextmanager

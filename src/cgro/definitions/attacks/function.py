@@ -9,6 +9,7 @@ from torch import Tensor
 from cgro._check import bad
 from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
+from cgro.definitions.attacks.state import code_of_others
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
 from cgro.definitions.losses import Model
@@ -21,6 +22,9 @@ AttackFunction = Callable[[Model, Tensor, Tensor], object]
 @dataclass(frozen=True)
 class FunctionAttack(Attack):
     """What a function finds. Its points are evaluated anew, and refused outside ball and box.
+
+    It works on copies of the network's weights: what it does to them, to modes and to the flags of torch is undone
+    before its points are evaluated.
 
     How many gradients it takes is not known, and counts as 0. Global generators of torch that it draws from are seeded
     from the first example's stream, so its numbers depend on the batch.
@@ -71,8 +75,8 @@ class FunctionAttack(Attack):
             BadRequest: something that is no tensor of the shape of x, or lies outside ball or box.
         """
         x = evaluator.x
-        torch.manual_seed(int(draws.keys[0]) % 2**31)
-        with torch.enable_grad():
+        with code_of_others(evaluator.model, x.device), torch.enable_grad():
+            torch.manual_seed(int(draws.keys[0]) % 2**31)
             found = self.function(evaluator.model, x.clone(), evaluator.y.clone())
         if not isinstance(found, Tensor) or found.shape != x.shape:
             got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else describe(found)

@@ -203,7 +203,7 @@ class _OnCopies(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.training = model.training
+        self.training = getattr(model, "training", False)  # `torch.jit.freeze` leaves none
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x.clone())

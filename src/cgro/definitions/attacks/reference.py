@@ -3,13 +3,11 @@
 import contextlib
 import importlib
 import logging
-import random
 import sys
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from types import ModuleType
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +15,7 @@ from cgro._check import BadRequest, bad
 from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.passes import evaluated_outputs
+from cgro.definitions.attacks.state import evaluation_flags
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import logits_of
 from cgro.definitions.losses import Model
@@ -30,18 +29,14 @@ VERSIONS = ("standard", *GRADIENTS)
 
 @contextlib.contextmanager
 def _process_preserved() -> Iterator[None]:
-    """Restore the trace function and the global generators of Python and NumPy; torch's the base class restores."""
+    """Restore the trace function; global generators the base class restores."""
     trace = sys.gettrace()
-    python = random.getstate()
-    numpy = np.random.get_state()  # noqa: NPY002
     level = logging.getLogger("auto-attack").level
     try:
         logging.getLogger("auto-attack").setLevel(logging.CRITICAL)
         yield
     finally:
         sys.settrace(trace)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
         logging.getLogger("auto-attack").setLevel(level)
 
 
@@ -130,7 +125,7 @@ class AutoAttack(Attack):
         seed = int(draws.keys[0]) % 2**31
         rows = evaluator.best.correct()
         if isinstance(model, torch.nn.Module):
-            model.eval()
+            evaluation_flags(model)
         with _process_preserved():
             run = package.AutoAttack(
                 _Logits(model).eval(), norm=NORMS[self.threat.p], eps=self.threat.radius, seed=seed, device=x.device

@@ -1,30 +1,50 @@
 """What runs a network between a caller's forward and backward pass must leave the network alone: here that is kept."""
 
 import contextlib
+import random
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro.definitions.graphs import is_capturing
 from cgro.definitions.losses import Model
+from cgro.definitions.random_state import preserve_random_state
 
 _LOCKS: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
+FLAGS: tuple[tuple[Callable[[], object], Callable[..., object]], ...] = (
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (lambda: torch.backends.cudnn.benchmark, partial(setattr, torch.backends.cudnn, "benchmark")),
+    (lambda: torch.backends.cudnn.deterministic, partial(setattr, torch.backends.cudnn, "deterministic")),
+)
+"""How flags of the process are read and set that attacks of others change and that decide what a training computes."""
 
 
 @contextlib.contextmanager
-def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
+def preserve_state(model: Model, device: torch.device, *, weights: bool = False) -> Iterator[None]:
     """Give a network's buffers, modes, gradients and frozen flags, and the global random state, back as they were.
 
     Nothing of the caller's is written, not even an equal value: a write counts as a change for autograd, and a backward
     pass whose forward pass came before would fail. Instead the network works on copies of its buffers. Afterwards the
     caller's own tensors are back in place: the same objects, also where the network replaced or deleted one, and also
-    when the search raises. Gradients are set aside likewise. Parameters are neither copied nor written, as attacks
-    differentiate by the input alone; only those made in inference mode are replaced by copies: autograd refuses them.
+    when the search raises. Gradients are set aside likewise. Trained parameters are neither copied nor written, as
+    attacks differentiate by the input alone, unless they were made in inference mode: autograd refuses these. Frozen
+    ones beside them are copied: networks keep there what others keep in buffers, such as the vectors of spectral
+    normalization, and write on it in every pass.
+
+    What a module has as an attribute of its own is given back where it was a tensor, such as the weight that weight
+    normalization computes, or a generator of random numbers. Counters, and what lies in lists and other objects, are
+    not seen.
 
     Two threads that pass the same module take turns. They do not where each passes its own wrapper of one network, or a
     plain function, whose buffers cannot be seen: attack such a network from one thread at a time. While it is attacked,
@@ -35,6 +55,7 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
     Args:
         model: a module; of any other callable nothing but the random state can be seen and kept.
         device: whose global generator is restored beside that of the CPU.
+        weights: have copies of all parameters in their places, for what may write on them.
 
     Returns:
         A context manager.
@@ -50,20 +71,50 @@ def preserve_state(model: Model, device: torch.device) -> Iterator[None]:
         >>> int(norm.num_batches_tracked), norm.running_mean is mean, mean._version == version
         (0, True, True)
     """
-    cuda: list[torch.device] = []
-    if device.type == "cuda" and not is_capturing(device):  # in a capture a generator can be neither read nor set
-        cuda = [device]
+    kept = None
+    if not is_capturing(device):  # in a capture a generator of the device can be neither read nor set
+        kept = device
     if not isinstance(model, nn.Module):
-        with torch.random.fork_rng(devices=cuda):
+        with preserve_random_state(kept):
             yield
         return
-    with _lock_of(model), torch.random.fork_rng(devices=cuda):
-        state = _State(model)
+    with _lock_of(model), preserve_random_state(kept):
+        state = _State(model, generators=not is_capturing(device))
         try:
-            state.set_aside()
+            state.set_aside(weights=weights)
             yield
         finally:
             state.put_back()
+
+
+@contextlib.contextmanager
+def code_of_others(model: Model, device: torch.device) -> Iterator[None]:
+    """Run code that promises nothing, such as an attack from a paper: network and process are as before afterwards.
+
+    Args:
+        model: that the code is given. Of a module its weights, modes and all that `preserve_state` keeps are put back.
+        device: see `preserve_state`.
+
+    Returns:
+        A context manager.
+
+    Example:
+        >>> net = nn.Linear(2, 2)
+        >>> weight = net.weight.clone()
+        >>> with code_of_others(net, torch.device("cpu")):
+        ...     _ = net.train(False).half()
+        ...     torch.set_default_dtype(torch.float64)
+        >>> net.training, torch.equal(net.weight, weight), torch.get_default_dtype()
+        (True, True, torch.float32)
+    """
+    values = [read() for read, _ in FLAGS]
+    try:
+        with preserve_state(model, device, weights=True):
+            yield
+    finally:
+        for (read, write), value in zip(FLAGS, values, strict=True):
+            if read() != value:
+                write(value)
 
 
 def _lock_of(model: nn.Module) -> "threading.RLock":
@@ -74,18 +125,24 @@ def _lock_of(model: nn.Module) -> "threading.RLock":
 class _State:
     """What of a module is put back. Making one reads and writes nothing."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, generators: bool) -> None:
         self.modes: list[tuple[nn.Module, bool]] = []
         self.buffers: list[_Buffers] = []
+        self.attributes: list[_Attributes] = []
+        self.generators: list[Callable[[], object]] = []
         self.owners: list[tuple[nn.Module, str, nn.Parameter]] = []
         self.frozen_flags: list[tuple[nn.Parameter, bool]] = []
         self.gradients: list[tuple[nn.Parameter, Tensor | None]] = []
-        self.replaced: list[tuple[nn.Module, str, nn.Parameter]] = []
         seen: set[int] = set()
         for module in model.modules():
-            self.modes.append((module, module.training))
+            if hasattr(module, "training"):  # what `torch.jit.freeze` returns is for evaluation alone
+                self.modes.append((module, module.training))
             if module._buffers:
                 self.buffers.append(_Buffers(module))
+            if not isinstance(module, torch.jit.ScriptModule):  # its attributes are not Python's
+                self.attributes.append(_Attributes(module))
+                if generators:
+                    self.generators += _generators_of(module)
             for name, parameter in module._parameters.items():
                 if parameter is None:
                     continue
@@ -95,17 +152,20 @@ class _State:
                     self.frozen_flags.append((parameter, parameter.requires_grad))
                     self.gradients.append((parameter, parameter.grad))
 
-    def set_aside(self) -> None:
+    def set_aside(self, *, weights: bool) -> None:
         # One copy for each tensor, so that a tensor registered twice stays one tensor.
         copies: dict[int, Tensor] = {}
-        for part in self.buffers:
+        for part in (*self.buffers, *self.attributes):
             part.copy(copies)
+        # A network that is frozen as a whole is finished: it is not copied, so that captured searches find its weights
+        # where they were.
+        trains = any(required for _, required in self.frozen_flags)
         for module, name, parameter in self.owners:
-            if is_lazy(parameter) or not parameter.is_inference():
+            asked = weights or (trains and not parameter.requires_grad)
+            if not _needs_copy(module, parameter, asked=asked):
                 continue
             if id(parameter) not in copies:
                 copies[id(parameter)] = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
-            self.replaced.append((module, name, parameter))
             setattr(module, name, copies[id(parameter)])  # not by the dict: RNNs keep a second list of their weights
         for parameter, gradient in self.gradients:
             # One of another shape or type than its parameter (a trick of sharded training) could not be put back.
@@ -116,16 +176,92 @@ class _State:
         for module, training in self.modes:
             if module.training != training:
                 module.training = training
-        for part in self.buffers:
+        for part in (*self.buffers, *self.attributes):
             part.put_back()
-        for module, name, parameter in self.replaced:
-            setattr(module, name, parameter)
+        self._put_parameters_back()
+        for give_back in self.generators:
+            give_back()
+
+    def _put_parameters_back(self) -> None:
+        for module, name, parameter in self.owners:
+            if name not in module._parameters or module._parameters[name] is not parameter:
+                setattr(module, name, parameter)  # where a copy of ours stands, or one that the network put there
         for parameter, required in self.frozen_flags:
             if parameter.requires_grad != required:
                 parameter.requires_grad_(required)
         for parameter, gradient in self.gradients:
             if parameter.grad is not gradient:
                 parameter.grad = gradient
+
+
+def _needs_copy(module: nn.Module, parameter: nn.Parameter, *, asked: bool) -> bool:
+    """Whether the network is given a copy of a parameter; `asked` says whether it would be well."""
+    if is_lazy(parameter):
+        return False
+    if parameter.is_inference():
+        return True
+    # Exactly a parameter: sharded ones and those of other libraries are subclasses.
+    return asked and type(parameter) is nn.Parameter and not isinstance(module, torch.jit.ScriptModule)
+
+
+def _generators_of(module: nn.Module) -> list[Callable[[], object]]:
+    """For each generator that a module holds itself, what puts its state back."""
+    found: list[Callable[[], object]] = []
+    for value in vars(module).values():
+        if isinstance(value, torch.Generator):
+            found.append(partial(value.set_state, value.get_state()))
+        elif isinstance(value, random.Random):
+            found.append(partial(value.setstate, value.getstate()))
+        elif isinstance(value, np.random.RandomState):
+            found.append(partial(value.set_state, value.get_state()))
+        elif isinstance(value, np.random.Generator):
+            found.append(partial(setattr, value.bit_generator, "state", value.bit_generator.state))
+    return found
+
+
+def modes_of(model: Model) -> list[bool]:
+    """Which parts of a network are in training mode.
+
+    Args:
+        model: any; a function has no parts.
+
+    Returns:
+        One flag per part.
+    """
+    if not isinstance(model, nn.Module):
+        return []
+    return [getattr(module, "training", False) for module in model.modules()]
+
+
+def evaluation_flags(model: nn.Module) -> None:
+    """Put every part of a module in evaluation mode by its flag alone.
+
+    `eval()` is not called: networks override it with work of their own, such as merging low-rank adapters into the
+    weights, and what `torch.export` makes refuses it. To be called inside `preserve_state`, which puts the flags back.
+
+    Args:
+        model: any.
+    """
+    for module in model.modules():
+        if getattr(module, "training", False):
+            module.training = False
+
+
+class _Attributes:
+    """The tensors that one module holds as plain attributes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.tensors = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
+
+    def copy(self, copies: dict[int, Tensor]) -> None:
+        for name, value in self.tensors.items():
+            if id(value) not in copies:
+                copies[id(value)] = value.detach().clone()
+            vars(self.module)[name] = copies[id(value)]
+
+    def put_back(self) -> None:
+        vars(self.module).update(self.tensors)
 
 
 class _Buffers:

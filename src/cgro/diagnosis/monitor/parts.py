@@ -8,6 +8,7 @@ import torch
 from cgro._check import bad
 from cgro.data import Split
 from cgro.definitions.examples import Sample, take_examples
+from cgro.definitions.losses import labels_remedy
 from cgro.definitions.threat import require_radius_fits
 from cgro.diagnosis.monitor.settings import Settings, Statistics
 from cgro.diagnosis.monitor.surroundings import channels
@@ -104,8 +105,8 @@ def _images(sample: Sample, settings: Settings) -> tuple[Sample, list[str]]:
     """The sample as images in [0, 1]."""
     x = sample.x
     if sample.y.ndim != 1:
-        remedy = "give class numbers, such as y.argmax(1) of one-hot rows"
-        raise bad("labels", expected="one number per example, shape (N,)", got=tuple(sample.y.shape), remedy=remedy)
+        expected = "one number per example, shape (N,)"
+        raise bad("labels", expected=expected, got=tuple(sample.y.shape), remedy=labels_remedy(sample.y.shape))
     if sample.y.is_floating_point() and not bool((sample.y.abs() == 1).all()):
         remedy = "use y.long()"
         raise bad("labels", expected="integers, or -1 and +1 for scores", got=sample.y.dtype, remedy=remedy)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cgro._check import bad, count, count_field, number, one_of
 from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name
+from cgro.definitions.threat import require_threat
 from cgro.results.records import Json
 from cgro.training.objectives import attack_cost
 
@@ -66,8 +67,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.threat, ThreatModel):
-            raise bad("threat", expected='a ThreatModel, such as ThreatModel("inf", "8/255")', got=repr(self.threat))
+        require_threat(self.threat)
         if self.threat.box != (0.0, 1.0):
             remedy = "images are in [0, 1]; a loop that normalizes them says normalize=(mean, std)"
             raise bad("threat", expected="the box (0, 1)", got=self.threat.box, remedy=remedy)

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
-from cgro.definitions.attacks import preserve_state
+from cgro.definitions.attacks import evaluation_flags, preserve_state
 from cgro.definitions.inputs import describe, logits_of
-from cgro.definitions.random_state import preserve_random_state
 
 PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 SHARDED = ("FullyShardedDataParallel", "DTensor")
@@ -29,7 +28,7 @@ def unwrap(model: object) -> nn.Module:
         The module inside, whose state dict has no prefix of a wrapper.
 
     Raises:
-        BadRequest: no module, or one whose weights are sharded.
+        BadRequest: no module, or one whose weights are sharded or have no values.
 
     Example:
         >>> net = nn.Linear(2, 1)
@@ -43,6 +42,9 @@ def unwrap(model: object) -> nn.Module:
         inner = model.module
     if isinstance(inner, nn.Module):
         return unwrap(inner)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
+        raise bad("model", expected="weights with values", got="weights on the meta device", remedy=remedy)
     parts = (*model.modules(), *model.parameters())
     if any(type(part).__name__ in SHARDED for part in parts):
         remedy = "train with DistributedDataParallel, or evaluate its saved weights with cgro evaluate"
@@ -93,15 +95,16 @@ def is_finite(network: nn.Module) -> bool:
         >>> is_finite(nn.Linear(2, 1)), is_finite(nn.Linear(1, 1).requires_grad_(False).half())
         (True, True)
     """
-    return all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters() if not is_lazy(parameter))
+    with torch.no_grad():  # autograd refuses parameters that were made in inference mode
+        weights = [parameter for parameter in network.parameters() if not is_lazy(parameter)]
+        return all(bool(torch.isfinite(weight).all()) for weight in weights)
 
 
 @contextlib.contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
     """Evaluate a network in eval mode, eagerly, and give back all that this changes.
 
-    The flags of the modules are set, `eval()` is not called: networks override it with work of their own, such as
-    merging low-rank adapters into the weights. Nothing is compiled here, and compiled code is passed by, so that no
+    Nothing is compiled here, and compiled code is passed by, so that no
     guard fails and no graph is compiled anew in the training.
 
     Args:
@@ -114,9 +117,8 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     eager: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if "torch._dynamo" in sys.modules:  # else nothing was compiled, and the import takes seconds
         eager = torch.compiler.set_stance("force_eager")
-    with preserve_random_state(device), eager, preserve_state(network, device), _full_precision(network):
-        for module in network.modules():
-            module.training = False
+    with eager, preserve_state(network, device), _full_precision(network):
+        evaluation_flags(network)
         yield
 
 

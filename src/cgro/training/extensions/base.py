@@ -171,9 +171,18 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
 
     Returns:
         A network in the mode in which it is kept; call `.eval()` before use.
+
+    Raises:
+        BadRequest: an `evaluated_model` that returns none.
     """
     for extension in reversed(extensions):
-        model = extension.evaluated_model(model)
+        network: object = extension.evaluated_model(model)
+        if not isinstance(network, nn.Module):
+            expected = "a network from `evaluated_model`"
+            raise bad(
+                f"extension {extension.name}", expected=expected, got=describe(network), remedy="return the model"
+            )
+        model = network
     return model
 
 

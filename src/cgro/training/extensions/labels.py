@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad
 from cgro.data import Dataset
 from cgro.definitions import classes_of
 from cgro.training.step import Step
@@ -89,9 +88,7 @@ def against(targets: Tensor, step: Step, compute: Callable[[], Tensor], who: str
     with contextlib.ExitStack() as stack:
         stack.callback(_put_back, step, before)
         loss = compute()
-        if not step.targets_used:
-            expected = "an objective that takes soft labels, by step.loss(outputs)"
-            raise bad(who, expected=expected, got="one that does not", remedy="use adversarial, trades or kd")
+        step.require_targets_used(who)
     return loss
 
 
