@@ -26,7 +26,7 @@ _PARTS = {
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
 }  # fmt: skip
 _MEASURES = {
-    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy", "top1": "accuracy",
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "accuarcy": "accuracy", "acc1": "accuracy", "top1": "accuracy",
     "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error", "loss": "loss",
 }  # fmt: skip
 _ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
@@ -342,7 +342,7 @@ def is_total(name: str) -> bool:
         True where a word is total, and another one error or accuracy.
     """
     words = words_of(name)
-    return "total" in words and has_measure(words)
+    return "total" in words and bool(measures_of(words) - {"loss"})
 
 
 def is_group(name: str) -> bool:

@@ -195,10 +195,13 @@ def _take(text: str, said: _Said, line: Line) -> None:
 
 def _leave_unclear(said: _Said, line: Line) -> None:
     """Leave a name incomplete that could be clean or robust: "Test Robust Loss 1.5, Acc 0.45". Beside a robust
-    accuracy in the line a plain one is clean."""
-    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(words_of(name))]
+    accuracy on the same part of the data a plain one is clean."""
+    robust: set[tuple[bool, frozenset[str]]] = set()
+    for name, _ in line.values:
+        if "robust" in kinds_of(words_of(name)):
+            robust.add((is_error(name), parts_of(words_of(name))))
     for place, (name, value) in enumerate(line.values):
-        if name in said.unclear and is_error(name) not in robust:
+        if name in said.unclear and (is_error(name), parts_of(words_of(name))) not in robust:
             line.values[place] = (said.unclear[name], value)
 
 
