@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
 from cgro.diagnosis.importers.numerals import COMPLEMENT, belongs_to_name, in_one_form, is_other_number, is_small
-from cgro.diagnosis.importers.pairs import each_of, no_count
+from cgro.diagnosis.importers.pairs import each_of, no_count, paired
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.vocabulary import (
     MODELS,
@@ -148,7 +148,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
+    text = in_one_form(paired(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS])))
     found = Line(is_bar="%|" in text)
     said = _Said(weights=weights)
     epochs = epochs_of(text)
