@@ -14,6 +14,7 @@ from cgro.diagnosis.importers.numerals import COMPLEMENT, belongs_to_name, in_on
 from cgro.diagnosis.importers.pairs import each_of, no_count, paired
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.vocabulary import (
+    BEST,
     MODELS,
     OTHER_WEIGHTS,
     OWN_WEIGHTS,
@@ -331,10 +332,18 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
         return
     elif is_other_number(raw, match, after, value):
         return
-    elif is_held_out(name):
+    may_be_held_out = is_held_out(name) or (_may_be_held_out(name) and "(" not in raw)  # "Acc@1 45.2 (44.1)": a meter
+    if inside is None and may_be_held_out:
         found[-1] = (f"{name} (first of {SEVERAL})", value)
-    if is_held_out(name):
+    if may_be_held_out:
         found.append((f"{name} (second of {SEVERAL})", _text_of(match)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _may_be_held_out(name: str) -> bool:
+    """Whether a name is that of an error of its epoch, and not said to be of the training data."""
+    words = words_of(name)
+    return is_error(name) and "train" not in parts_of(words) and BEST.isdisjoint(words)
 
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:

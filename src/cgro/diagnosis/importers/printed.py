@@ -32,6 +32,8 @@ _HEADING = word_set(
     "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
+_HELD_OUT = ("/test", "/validation")
+"""Ends of curves of data that are not trained on."""
 MOST_RESUMED = 3
 """Epochs of a resumed training that are recorded twice, one right behind the other. A choice, as in `rows.merge`."""
 FEWEST_MARKED = 3
@@ -85,8 +87,10 @@ class _Block:
         self.twice.pop(name, None)
         self.again.pop(name, None)
 
-    def take(self, line: Line) -> None:
-        """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
+    def take(self, line: Line, chosen: frozenset[str]) -> None:
+        """Add the numbers of a line; a held-out value that another one follows stays, and is noted.
+
+        `chosen` are names that the caller says are of held-out data."""
         values = self.below if line.epoch is None else self.own
         for name, value in line.values:
             held_out = is_held_out(name) or name in _OF_TEST
@@ -98,6 +102,10 @@ class _Block:
                 self.twice.setdefault(name, (earlier, value))
                 continue
             before = self.earlier.get(name, value)
+            held_out = held_out or name in chosen
+            if earlier is not None and earlier != value and held_out and not line.is_within:
+                self.twice.setdefault(name, (earlier, value))
+                continue
             if before != value and held_out and not line.is_within:
                 self.again.setdefault(name, []).append((before, value))
             self.fresh[name] = value
@@ -195,9 +203,10 @@ class Printed:
             BadRequest: a held-out number that is printed twice an epoch, counts of an unknown total, lines about an
                 attack where no number is robust; see `curves_of`.
         """
-        found = _read(text, labeled=False)
+        chosen = {choice.text for curve, choice in told.choices.items() if curve.endswith(_HELD_OUT)}
+        found = _read(text, frozenset(chosen), labeled=False)
         if len(found.labels) > 1:  # some lines begin with clean and some with robust: they name what the values are
-            found = _read(text, labeled=True)
+            found = _read(text, frozenset(chosen), labeled=True)
         if found.doubt:
             raise refusal(text.source, found.doubt)
         remarks = said_of_itself(found.settings)
@@ -227,7 +236,7 @@ def _has_value(line: str) -> bool:
     return bool(said.doubt) or any(is_error(name) for name, _ in said.values)
 
 
-def _read(text: Text, *, labeled: bool) -> _Printed:
+def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
     found = _Printed()
     weights: tuple[str, ...] = ()
     for line in text.lines:
@@ -249,7 +258,7 @@ def _read(text: Text, *, labeled: bool) -> _Printed:
             found.blocks.append(block)
         elif said.epoch is not None:
             block.name_again()
-        block.take(said)
+        block.take(said, chosen)
         found.note(said)
         found.n_test = said.n_test or found.n_test
         if said.attack and block.epoch is not None:
