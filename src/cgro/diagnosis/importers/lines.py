@@ -42,6 +42,7 @@ _VALUE = re.compile(
     r"(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
     re.IGNORECASE,
 )
+_FULL_BAR = re.compile(r"(?<!\d)100%\|")
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
 _QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
@@ -159,6 +160,8 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         found.ends = epochs.ends
         found.doubt = epochs.doubt
         said.averaged = _counts_batches(epochs.before, epochs.numbers)
+        if _FULL_BAR.search(text) and parts_of(words_of(epochs.before)) & {"test", "validation"}:
+            found.is_bar = False  # of the evaluation itself, as of the package robustness
         _take(epochs.before, said, found)
         if len(epochs.numbers) > 1:
             two = f"{epochs.numbers[0]} and {epochs.numbers[1]}"
