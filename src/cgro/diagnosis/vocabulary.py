@@ -37,6 +37,7 @@ _CLEAN = word_set("clean nat natural standard benign nominal unperturbed normal"
 _ATTACKS = word_set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
 _ORDER = {"autoattack": 5, "aa": 5, "apgd": 4, "pgd": 3, "fgsm": 1}
 """The larger, the stronger the attack; others, of which C&W may be in another norm, stand before FGSM."""
+_RADII = word_set("eps epsilon radius")
 _CERTIFIED = word_set("certified verified certificate cert provable")
 _ROBUST = _ATTACKS | _CERTIFIED | word_set("robust rob robustness adv adversarial attack attacked perturbed")
 _ATTACK_DETAILS = word_set(
@@ -223,7 +224,7 @@ def strength_of(words: Sequence[str]) -> tuple[int, int]:
         words: see `words_of`.
 
     Returns:
-        The larger, the stronger: AutoAttack, APGD, PGD by its steps, other attacks, one step.
+        The larger, the stronger: AutoAttack, APGD, PGD by its steps, other attacks and radii, one step.
 
     Example:
         >>> strength_of(["pgd", "20"]) > strength_of(["pgd10"]) > strength_of(["fgsm", "acc"])
@@ -231,9 +232,9 @@ def strength_of(words: Sequence[str]) -> tuple[int, int]:
     """
     for word, after in itertools.pairwise([*words, ""]):
         letters = letters_of(word)
-        if letters in _ORDER:
+        if letters in _ORDER or letters in _RADII:
             digits = word[len(letters) :] or (after if after.isdigit() else "")
-            return _ORDER[letters], int(digits[:6] or 0)
+            return _ORDER.get(letters, 2), int(digits[:6] or 0)
     return 2, 0
 
 

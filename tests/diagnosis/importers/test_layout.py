@@ -44,6 +44,8 @@ def test_of_several_attacks_the_strongest_is_proposed_with_the_clean_column_besi
     names = ("epoch", "FGSM Acc", "AA Acc", "PGD-20 Acc", "Clean Acc")
     text = refused(lambda: require_understood(layout(*names), names, "x", standard=False), "'AA Acc'")
     assert "--map 'robust_accuracy/test=AA Acc,clean_accuracy/test=Clean Acc'" in text
+    names = ("epoch", "test_acc_eps0", "test_acc_eps4", "test_acc_eps8")
+    refused(lambda: require_understood(layout(*names), names, "x", standard=False), "=test_acc_eps8")
     refused(lambda: layout("epoch", "test_fgsm_acc", "test_pgd10_acc", "test_pgd50_acc"), "test=test_pgd50_acc")
     names = ("epoch", "robust", "robust acc after AA")
     text = refused(lambda: require_understood(layout(*names), names, "x", standard=False), "'robust'")

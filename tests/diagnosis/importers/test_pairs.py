@@ -34,6 +34,9 @@ def test_a_count_has_one_total_and_is_not_above_it() -> None:
         ("test acc and test adv acc are 80.1 and 45.2", [("test acc", "80.1"), ("test adv acc", "45.2")]),
         ("Train / Val / Test acc: 80.1 / 70.2 / 60.3",
          [("Train acc", "80.1"), ("Val acc", "70.2"), ("Test acc", "60.3")]),
+        ("[nat, pgd] test accuracy: [0.8, 0.45]", [("nat test accuracy", "0.8"), ("pgd test accuracy", "0.45")]),
+        ("val acc/adv acc: 80/45 test acc/adv acc: 81/46",
+         [("val acc", "80"), ("validation adv acc", "45"), ("test acc", "81"), ("test adv acc", "46")]),
         ("clean/adv acc: 80.1/45.2", [("clean acc", "80.1"), ("adv acc", "45.2")]),
     ],
 )  # fmt: skip

@@ -200,3 +200,23 @@ def test_percentages_and_losses_called_total_are_no_counts(file) -> None:
     path = file(lines(lambda e: f"Epoch {e}\nTotal test loss: 512.5\nTotal adv test acc: {40 + e}.25"))
     text = refused(lambda: read(path), "the word 'total' is not known")
     assert "//" not in text
+
+
+def test_values_behind_those_of_training_are_of_training_only_where_others_are_held_out(file) -> None:
+    """They were read as training errors: most programs that print so measure them on the test set."""
+    values = [
+        lambda e: f"Clean Acc: {60 + e}.10% | PGD Acc: {40 + e}.25%",
+        lambda e: f"Acc {60 + e}.1, adv acc {40 + e}",
+    ]
+    for write in values:
+        for start in ("Train Loss: 1.2 | ", "train loss 1.2, "):
+            path = file(lines(lambda e, write=write, start=start: f"Epoch {e} | {start}{write(e)}"))
+            refused(lambda path=path: read(path), "its name does not say train, validation or test")
+    found = read(file(lines(lambda e: f"Epoch {e} | Train Loss: 1.2 | {values[0](e)}")), "robust_accuracy/test=PGD Acc")
+    assert not found.has("clean_error/train")
+    found = read(
+        file(lines(lambda e: f"Epoch {e}: train loss 1.2, clean acc 70%, pgd acc {50 + e}%\n{clean_and_robust(e)}"))
+    )
+    assert is_right(found)
+    assert np.allclose(found["robust_error/train"], 0.5 - np.arange(12) / 100)
+    assert np.allclose(found["clean_error/train"], 0.3)

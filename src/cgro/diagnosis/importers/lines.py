@@ -70,6 +70,7 @@ class Line:
         weights: words that say that what follows is of the best epoch, or of averaged weights, where no number does.
         marked: names of numbers behind which stands that they are the best.
         totals: name -> of how many its number is a count.
+        inherited: name -> its own words, where only a name before it says train.
     """
 
     epoch: int | None = None
@@ -84,6 +85,7 @@ class Line:
     weights: tuple[str, ...] = ()
     marked: set[str] = field(default_factory=set)
     totals: dict[str, int] = field(default_factory=dict)
+    inherited: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -100,6 +102,7 @@ class _Said:
         averaged: whether a number in brackets behind another is the average.
         measure: the word for an error or accuracy in what stands before a colon, in brackets or alone.
         last: the last whole name with a measure.
+        inherited: see `Line.inherited`.
     """
 
     header: str = ""
@@ -111,6 +114,7 @@ class _Said:
     averaged: bool = False
     measure: str = ""
     last: str = ""
+    inherited: dict[str, str] = field(default_factory=dict)
 
     def hear(self, text: str) -> None:
         """Take what a text without a number says of the names that follow.
@@ -171,6 +175,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
     _leave_unclear(said, found)
+    found.inherited = said.inherited
     found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
     if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
@@ -391,6 +396,8 @@ def _name(raw: str, said: _Said) -> str:
         said.last = own
     if has_measure(words) or kinds_of(words):
         name = " ".join([*said.weights, completed(own, said.header, said.part)])
+        if said.part == "train" and not parts_of([*words, *words_of(said.header)]):
+            said.inherited[name] = own
         if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
             said.unclear[name] = own
     parts = parts_of(words)

@@ -18,6 +18,8 @@ _NUMBERS = re.compile(
 """Several numbers behind a colon or an equals sign."""
 _BETWEEN_NAMES = re.compile(r"\s*[,/|&]\s*|\s+and\s+")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
+_BEHIND_LIST = re.compile(r"[\w\s,/|&]{1,80}[)\]}]\s*([A-Za-z][A-Za-z ]{0,40})$")
+"""A list in brackets, and the words behind it."""
 _VALUE = re.compile(r"\d\.\d|^\W*\d|%")
 _MOST_NAMED = 200
 """Characters before several numbers in which their names stand. A choice."""
@@ -79,6 +81,10 @@ def _in_pairs(named: str, numbers: Sequence[str], *, counts: bool) -> str:
     """The end of a text as names, each with its number behind it; empty where they are not as many.
 
     `counts` says whether the numbers may be a count and its total."""
+    tail = ""
+    behind = _BEHIND_LIST.search(named)  # [clean, adv] test accuracy
+    if behind is not None and has_measure(words_of(behind[1])) and all_known(words_of(behind[1])):
+        named, tail = named[: behind.start(1)].rstrip(), behind[1].strip()
     opening = named.rfind(_BRACKETS.get(named[-1:], "\0"))
     end = opening if opening >= 0 else len(named)
     cut = max(map(named[:end].rfind, ";:=)]}")) + 1
@@ -98,8 +104,12 @@ def _in_pairs(named: str, numbers: Sequence[str], *, counts: bool) -> str:
         return ""
     if counts and "/" not in names:
         return ""
-    pairs = [f"{common} {name.strip()}: {number.strip()}".strip() for name, number in zip(own, numbers, strict=True)]
-    return f"{before.rstrip()} {', '.join(pairs)}".lstrip()
+    pairs: list[str] = []
+    for name, number in zip(own, numbers, strict=True):
+        whole = " ".join(filter(None, (common, name.strip(), tail)))
+        pairs.append(f"{whole}: {number.strip()}")
+    blank = " " if named[:1].isspace() or before.strip() else ""
+    return f"{before.rstrip()}{blank}{', '.join(pairs)}"
 
 
 def _last(names: str, n: int) -> str:

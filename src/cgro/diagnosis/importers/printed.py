@@ -16,7 +16,7 @@ from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.pairs import changing_total
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.vocabulary import is_total, word_set, words_of
+from cgro.diagnosis.vocabulary import is_total, kinds_of, word_set, words_of
 from cgro.diagnosis.words import Meaning, Unknown, is_error, is_held_out, meaning_of
 
 _HEAD = 20_000
@@ -128,6 +128,7 @@ class _Printed:
         marked: name -> in how many lines its number is marked as the best.
         named: name -> in how many lines it stands.
         totals: name -> of how many its numbers are counts.
+        inherited: name -> its own words, where only a name before it in the line says train.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
@@ -140,6 +141,7 @@ class _Printed:
     marked: dict[str, int] = field(default_factory=dict)
     named: dict[str, int] = field(default_factory=dict)
     totals: dict[str, set[int]] = field(default_factory=dict)
+    inherited: dict[str, str] = field(default_factory=dict)
 
     def note(self, line: Line) -> None:
         """Take note of what a line says of its numbers.
@@ -147,6 +149,7 @@ class _Printed:
         Args:
             line: of any kind.
         """
+        self.inherited |= line.inherited
         for name in line.marked:
             self.marked[name] = self.marked.get(name, 0) + 1
         for name, _ in line.values:
@@ -160,9 +163,26 @@ class _Printed:
             if n >= FEWEST_MARKED and n == self.named.get(name):
                 for block in self.blocks:
                     block.rename(name, f"best {name}")
+        self._leave_parts_open()
         for name, totals in self.totals.items():
             if is_held_out(name):
                 self.doubt = self.doubt or changing_total(name, totals)
+
+    def _leave_parts_open(self) -> None:
+        """Leave open whether a clean or robust value behind one of training is of training too, where no other name of
+        its kind says that it is held out: "Train Loss: 1.2 | Clean Acc: 80 | PGD Acc: 45"."""
+        held_out = {_curve_of(name).partition("_")[0] for name in self.named if is_held_out(name)}
+        is_open = False
+        for name, own in self.inherited.items():
+            kinds = kinds_of(words_of(own))
+            is_open = is_open or (is_error(name) and bool(kinds) and kinds.isdisjoint(held_out))
+        if not is_open:
+            return
+        for name, own in self.inherited.items():
+            kind = _curve_of(name).partition("_")[0]
+            if is_error(name) and kind not in held_out:
+                for block in self.blocks:
+                    block.rename(name, own)
 
 
 class Printed:
@@ -223,6 +243,11 @@ class Printed:
         about = about_of(found.settings, self.name)
         remarks += more
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
+
+
+def _curve_of(name: str) -> str:
+    meaning = meaning_of(name)
+    return meaning.curve if isinstance(meaning, Meaning) else ""
 
 
 def _has_epoch(line: str) -> bool:
