@@ -27,7 +27,7 @@ _PARTS = {
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
 }  # fmt: skip
 _MEASURES = {
-    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "accuarcy": "accuracy", "acc1": "accuracy",
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy",
     "top1": "accuracy", "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error",
     "loss": "loss",
 }  # fmt: skip
