@@ -14,6 +14,7 @@ from cgro.diagnosis.vocabulary import (
     kinds_of,
     measures_of,
     parts_of,
+    strength_of,
     weights_of,
     words_of,
 )
@@ -80,3 +81,18 @@ def test_names_that_tell_rows_apart() -> None:
     assert not is_total("total_time")
     assert is_other_value(["ema", "model"])
     assert not is_other_value(["awp", "ema"])
+    assert not is_total("total_test_loss")
+
+
+def test_words_without_anything_between_are_words_all_the_same() -> None:
+    assert words_of("testadvacc") == ["test", "adv", "acc"]
+    assert words_of("eval_advtop1") == ["eval", "adv", "top1"]
+    assert words_of("val_nataccuracy") == ["val", "nat", "accuracy"]
+    for name in ("contesterror", "stderr", "balacc", "advtest", "trainadv"):
+        assert words_of(name) == [name]
+
+
+def test_the_stronger_attack() -> None:
+    order = ["fgsm acc", "cw acc", "pgd acc", "pgd 10 acc", "pgd20 acc", "apgd acc", "aa acc"]
+    strengths = [strength_of(words_of(name)) for name in order]
+    assert strengths == sorted(set(strengths))

@@ -1,13 +1,16 @@
 """What the name of a column says of the run or the part that it belongs to. Pure functions."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from cgro.diagnosis.columns import CURVES
 from cgro.diagnosis.vocabulary import all_known, is_other_value, kinds_of, parts_of, words_of
-from cgro.diagnosis.words import compares, may_name_attack, meaning_of
+from cgro.diagnosis.words import compares, is_error, may_name_attack, meaning_of
 
 _MINUENDS = ("1", "100")
 """What stands before the dash in "1 - test_acc"."""
+_EVAL = re.compile(r"(?<![A-Za-z])(?:eval|Eval|EVAL)(?![a-z])")
+"""The word in any spelling of a name, and not the beginning of evaluation."""
 
 
 def without_run_names(names: Iterable[str]) -> dict[str, str]:
@@ -77,3 +80,29 @@ def keras_training(names: Iterable[str]) -> dict[str, str]:
     """
     there = set(names)
     return {name: f"train_{name}" for name in sorted(there) if f"val_{name}" in there}
+
+
+def eval_beside_test(names: Iterable[str]) -> dict[str, str]:
+    """Columns of errors that say eval, where others say test and none says validation: those of held-out training data.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> the name with its part; none where eval may be the test set.
+
+    Example:
+        >>> eval_beside_test(["test_acc", "eval_adv_acc"]), eval_beside_test(["eval_acc", "eval_adv_acc"])
+        ({'eval_adv_acc': 'validation_adv_acc'}, {})
+    """
+    errors = list(filter(is_error, names))
+    evals = [name for name in errors if "eval" in words_of(name)]
+    parts = parts_of(word for name in errors if name not in evals for word in words_of(name))
+    if "test" not in parts or "validation" in parts:
+        return {}
+    renamed = {name: _EVAL.sub("validation", name) for name in evals if _says_eval_alone(name)}
+    return {name: other for name, other in renamed.items() if other != name}
+
+
+def _says_eval_alone(name: str) -> bool:
+    return not parts_of(word for word in words_of(name) if word != "eval")

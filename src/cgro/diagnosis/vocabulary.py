@@ -3,6 +3,7 @@
 What a whole name means is decided in `cgro.diagnosis.words`."""
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -26,13 +27,17 @@ _PARTS = {
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
 }  # fmt: skip
 _MEASURES = {
-    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy", "top1": "accuracy",
-    "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error", "loss": "loss",
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy",
+    "top1": "accuracy", "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error",
+    "loss": "loss",
 }  # fmt: skip
 _ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
 """Standard, natural and robust accuracy in two letters."""
 _CLEAN = word_set("clean nat natural standard benign nominal unperturbed normal")
 _ATTACKS = word_set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
+_ORDER = {"autoattack": 5, "aa": 5, "apgd": 4, "pgd": 3, "fgsm": 1}
+"""The larger, the stronger the attack; others, of which C&W may be in another norm, stand before FGSM."""
+_RADII = word_set("eps epsilon radius")
 _CERTIFIED = word_set("certified verified certificate cert provable")
 _ROBUST = _ATTACKS | _CERTIFIED | word_set("robust rob robustness adv adversarial attack attacked perturbed")
 _ATTACK_DETAILS = word_set(
@@ -59,6 +64,12 @@ _NOT_OF_EPOCH = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak s
 """Words before a name that make its value another one than that of the network after its epoch."""
 _ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
 """Words of a line that only says that the best value is a new one."""
+_GLUED_END = re.compile(r"(?:acc|accuracy|acc1|top1|prec1|err|error|loss)$")
+_GLUED = re.compile(
+    r"(train|test|val|valid|eval)?(clean|nat|natural|robust|rob|adv|adversarial|pgd|fgsm|autoattack)?"
+    r"(acc1?|accuracy|top1|prec1|err|error|loss)"
+)
+"""A part, clean or robust, and a measure without anything between, as in `testadvacc`."""
 _GROUPS = (["seed"], ["run"], ["run", "id"], ["run", "name"], ["trial"])
 _STEPS = (["step"], ["steps"], ["global", "step"], ["iter"], ["iteration"], ["iterations"], ["batch"])
 
@@ -73,8 +84,8 @@ def words_of(name: str) -> list[str]:
         Words, and numbers that stand alone.
 
     Example:
-        >>> words_of("testRobustAcc@PGD-20"), words_of("acc1")
-        (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'])
+        >>> words_of("testRobustAcc@PGD-20"), words_of("acc1"), words_of("test_advacc")
+        (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'], ['test', 'adv', 'acc'])
     """
     if len(name) > LONGEST_VALUE:
         return _split(name)
@@ -83,7 +94,13 @@ def words_of(name: str) -> list[str]:
 
 def _split(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower())
+    found: list[str] = []
+    for word in re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower()):
+        glued = None
+        if _GLUED_END.search(word):
+            glued = _GLUED.fullmatch(word)
+        found += filter(None, glued.groups()) if glued else [word]
+    return found
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -198,6 +215,27 @@ def attack_of(words: Sequence[str]) -> str:
     if not any(letters_of(word) in _ROBUST for word in words):
         return ""
     return " ".join(word for word in words if letters_of(word) in _ROBUST | _ATTACK_DETAILS or word.isdigit())
+
+
+def strength_of(words: Sequence[str]) -> tuple[int, int]:
+    """How strong the attack of a name is among those of one radius.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        The larger, the stronger: AutoAttack, APGD, PGD by its steps, other attacks and radii, one step.
+
+    Example:
+        >>> strength_of(["pgd", "20"]) > strength_of(["pgd10"]) > strength_of(["fgsm", "acc"])
+        True
+    """
+    for word, after in itertools.pairwise([*words, ""]):
+        letters = letters_of(word)
+        if letters in _ORDER or letters in _RADII:
+            digits = word[len(letters) :] or (after if after.isdigit() else "")
+            return _ORDER.get(letters, 2), int(digits[:6] or 0)
+    return 2, 0
 
 
 def says_part_or_kind(word: str) -> bool:
@@ -342,7 +380,7 @@ def is_total(name: str) -> bool:
         True where a word is total, and another one error or accuracy.
     """
     words = words_of(name)
-    return "total" in words and has_measure(words)
+    return "total" in words and bool(measures_of(words) - {"loss"})
 
 
 def is_group(name: str) -> bool:

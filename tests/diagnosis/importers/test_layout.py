@@ -5,6 +5,7 @@ import shlex
 import pytest
 from tests.cases import refused
 
+from cgro._check import BadRequest
 from cgro.diagnosis.importers import Told, parse_map
 from cgro.diagnosis.importers.layout import layout_of, map_option, require_understood
 
@@ -19,6 +20,36 @@ def test_what_the_caller_says_goes_before_what_the_names_say() -> None:
         "b": "clean_accuracy/test",
         "epoch": "epoch",
     }
+
+
+def test_eval_beside_test_is_validation_and_alone_the_test_set() -> None:
+    found = layout("epoch", "test_acc", "eval_adv_acc", "eval/loss")
+    assert found.used["eval_adv_acc"].told == "robust_accuracy/validation"
+    assert found.evals == ("eval_adv_acc",)
+    assert layout("epoch", "eval_acc", "eval_adv_acc").used["eval_adv_acc"].told == "robust_accuracy/test"
+    for names in (("test_acc", "eval_acc", "val_acc"), ("test_acc", "eval/test_adv_acc")):
+        assert not _evals_of(*names)
+    found = layout("epoch", "test_acc", "eval_adv_acc", columns="robust_accuracy/test=eval_adv_acc")
+    assert (found.used["eval_adv_acc"].told, found.evals) == ("robust_accuracy/test", ())
+
+
+def _evals_of(*names: str) -> tuple[str, ...]:
+    try:
+        return layout("epoch", *names).evals
+    except BadRequest:  # two columns of one meaning
+        return ()
+
+
+def test_of_several_attacks_the_strongest_is_proposed_with_the_clean_column_beside_it() -> None:
+    names = ("epoch", "FGSM Acc", "AA Acc", "PGD-20 Acc", "Clean Acc")
+    text = refused(lambda: require_understood(layout(*names), names, "x", standard=False), "'AA Acc'")
+    assert "--map 'robust_accuracy/test=AA Acc,clean_accuracy/test=Clean Acc'" in text
+    names = ("epoch", "test_acc_eps0", "test_acc_eps4", "test_acc_eps8")
+    refused(lambda: require_understood(layout(*names), names, "x", standard=False), "=test_acc_eps8")
+    refused(lambda: layout("epoch", "test_fgsm_acc", "test_pgd10_acc", "test_pgd50_acc"), "test=test_pgd50_acc")
+    names = ("epoch", "robust", "robust acc after AA")
+    text = refused(lambda: require_understood(layout(*names), names, "x", standard=False), "'robust'")
+    assert "clean" not in text
 
 
 def test_groups_steps_and_runs() -> None:

@@ -35,6 +35,10 @@ def test_the_numbers_of_a_line(line: str, values: list[tuple[str, str]]) -> None
 def test_what_two_names_say_at_once_is_not_guessed() -> None:
     """The second Acc could be clean or robust, and the third train or test: their names stay incomplete."""
     assert parse_line("Test Robust Loss 1.5, Acc 0.45").values[1] == ("Acc", "0.45")
+    both = "Train Robust Loss 1.5, Acc 0.45 | Test Robust Acc 0.3"  # the robust accuracy is of another part
+    assert parse_line(both).values[1] == ("Acc", "0.45")
+    both = "Test Robust Loss 1.5, Acc 0.45, Robust Acc 0.3"
+    assert parse_line(both).values[1] == ("test Acc", "0.45")
     assert parse_line("Adversarial training: test acc 0.8").values == [("adversarial training test acc", "0.8")]
 
 
@@ -51,3 +55,17 @@ def test_a_line_of_any_length_takes_no_time(part: str) -> None:
     start = time.process_time()
     parse_line(part * 50_000)
     assert time.process_time() - start < 2
+
+
+def test_a_second_number_behind_a_name_without_a_part_is_not_left_out() -> None:
+    names = [name for name, _ in parse_line("Adv Acc 45.2, 43.1").values]
+    assert names == ["Adv Acc (first of several)", "Adv Acc (second of several)"]
+    assert parse_line("Train Acc 45.2, 43.1").values == [("Train Acc", "45.2")]
+
+
+def test_the_full_bar_of_an_evaluation_holds_its_values() -> None:
+    """As the package robustness prints; a bar of the training shows the evaluation of an earlier epoch."""
+    values = "| NatPrec1 80.1 ||: 100%|####| 79/79 [00:10<00:00, 6.5it/s]"
+    assert not parse_line(f"Val Epoch:3 {values}").is_bar
+    assert parse_line(f"Train Epoch:3 {values}").is_bar
+    assert parse_line(f"Val Epoch:3 {values}".replace("100%", "90%")).is_bar

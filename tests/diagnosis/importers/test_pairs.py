@@ -1,6 +1,11 @@
-"""Two values behind one name."""
+"""Several names before several values."""
 
-from cgro.diagnosis.importers.pairs import changing_total, each_of, no_count
+import time
+
+import pytest
+
+from cgro.diagnosis.importers.lines import parse_line
+from cgro.diagnosis.importers.pairs import changing_total, each_of, no_count, paired
 
 
 def test_a_list_of_two_kinds_or_parts_names_two_values() -> None:
@@ -16,3 +21,46 @@ def test_a_count_has_one_total_and_is_not_above_it() -> None:
     assert changing_total("acc", [10000]) == ""
     assert changing_total("acc", [128, 10000]) == ""
     assert "47, 48" in changing_total("acc", [48, 47])
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("Epoch 3, acc (clean, adv) = (80.1, 45.2)", [("acc clean", "80.1"), ("acc adv", "45.2")]),
+        ("test acc [clean, pgd20, aa]: [80.1,45.2,43.1]",
+         [("test acc clean", "80.1"), ("test acc pgd20", "45.2"), ("test acc aa", "43.1")]),
+        ("Epoch 3 | test acc, test adv acc: 80, 45", [("test acc", "80"), ("test adv acc", "45")]),
+        ("test acc | test adv acc : 80.1% | 45.2%", [("test acc", "80.1%"), ("test adv acc", "45.2%")]),
+        ("test acc and test adv acc are 80.1 and 45.2", [("test acc", "80.1"), ("test adv acc", "45.2")]),
+        ("Train / Val / Test acc: 80.1 / 70.2 / 60.3",
+         [("Train acc", "80.1"), ("Val acc", "70.2"), ("Test acc", "60.3")]),
+        ("[nat, pgd] test accuracy: [0.8, 0.45]", [("nat test accuracy", "0.8"), ("pgd test accuracy", "0.45")]),
+        ("val acc/adv acc: 80/45 test acc/adv acc: 81/46",
+         [("val acc", "80"), ("validation adv acc", "45"), ("test acc", "81"), ("test adv acc", "46")]),
+        ("clean/adv acc: 80.1/45.2", [("clean acc", "80.1"), ("adv acc", "45.2")]),
+    ],
+)  # fmt: skip
+def test_as_many_numbers_as_names_belong_to_them_in_order(line: str, values: list[tuple[str, str]]) -> None:
+    """The last name had the first number, and the others none."""
+    assert parse_line(line).values == values
+
+
+def test_other_numbers_than_names_are_no_pairs() -> None:
+    for line in (
+        "Results, test adv acc: 47.1, 45.2",
+        "Test, adv acc: 47.1, 45.2",
+        "robust, test adv acc = [47.1, 45.2]",
+        "acc (clean, adv): 80.1, 45.2, 43.1",
+        "acc (mean, std): 80.1, 0.3",
+        "PGD, eps: 8/255, acc: 45.2",
+        "loss 0.8765, Accuracy: 8000/10000 (80%)",
+        "clean acc, adv acc: 45/100",
+        "test acc 80.1, test adv acc: 45.2, 43.1",
+    ):
+        assert paired(line) == line
+
+
+def test_a_long_line_of_names_takes_no_time() -> None:
+    start = time.process_time()
+    paired(", ".join(["test adv acc"] * 20_000) + ": 1, " * 20_000)
+    assert time.process_time() - start < 5

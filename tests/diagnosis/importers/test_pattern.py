@@ -90,3 +90,10 @@ def test_values_above_the_line_of_their_epoch_are_of_that_epoch() -> None:
     found = read("PGD 0.1\n" + "".join(f"Epoch {e}\nPGD 0.{30 + e}\n" for e in range(12)), columns)
     assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
     assert "before the first epoch are left out" in found.remarks[0]
+
+
+def test_a_pattern_within_the_line_of_its_epoch_is_of_that_epoch() -> None:
+    text = "".join(f"test acc {60 + e}\nEpoch {e} took 3 s, pgd acc {40 + e}\n" for e in range(6))
+    found = read(text, r"epoch=/Epoch (\d+)/,clean_accuracy/test=/test acc (\d+)/,robust_accuracy/test=/pgd acc (\d+)/")
+    assert np.allclose(found["clean_error/test"], 0.4 - np.arange(6) / 100)
+    assert np.allclose(found["robust_error/test"], 0.6 - np.arange(6) / 100)

@@ -149,3 +149,74 @@ def test_counts_are_divided_by_what_other_lines_count(file) -> None:
 def test_natural_acc_is_of_the_test_set_only_where_mart_prints_it(file) -> None:
     text = lines(lambda e: f"Epoch {e}\nnatural_acc: 0.6\nrobust_acc: 0.4")
     refused(lambda: read(file(text)), "does not say train, validation or test")
+
+
+def clean_error_of(write: Callable[[int], str], file) -> tuple[list[float], list[float], tuple[str, ...]]:
+    found = read(file(lines(write)))
+    epochs, errors = found.measured("clean_error/test")
+    assert np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)
+    return epochs.tolist(), errors.tolist(), found.remarks
+
+
+def test_what_the_line_of_an_epoch_says_itself_is_of_that_epoch(file) -> None:
+    """Values above the line that says that the epoch is over, and others within it, which came one epoch late."""
+    right = (0.399 - np.arange(12) / 100).tolist()
+    for write in (
+        lambda e: f"Test acc: {60 + e}.10%\nEpoch {e} done: test robust acc {40 + e}.25%",
+        lambda e: f"Test robust acc: {40 + e}.25%\nEpoch {e} took 3 s, test acc {60 + e}.10%",
+    ):
+        epochs, errors, remarks = clean_error_of(write, file)
+        assert epochs == list(E)
+        assert np.allclose(errors, right)
+        assert "stand above" in remarks[0]
+    found = read(file(lines(lambda e: f"{clean_and_robust(e)}\nEpoch {e} took 3 s, train acc {70 + e}%")))
+    assert np.allclose(found["clean_error/train"], 0.3 - np.arange(12) / 100)
+
+
+def test_values_above_each_epoch_are_its_own_where_those_of_training_stand_there_too(file) -> None:
+    found = read(file(lines(lambda e: f"Train acc: {70 + e}%\n{clean_and_robust(e)}\nEpoch {e}: 3.1 s")))
+    assert is_right(found)
+    assert found.epoch.tolist() == list(E)
+    assert "taken to stand above" in found.remarks[0]
+
+
+def test_values_above_or_below_each_epoch_are_asked_for(file) -> None:
+    text = lines(lambda e: f"{clean_and_robust(e)}\nEpoch {e}: 3.1 s")
+    refused(lambda: read(file(text)), "may be of the epoch below it or above it")
+    sparse = lines(lambda e: f"Epoch {e}: 3.1 s" + (f"\n{clean_and_robust(e)}" if e % 4 == 0 else ""))
+    found = read(file(f"Test Clean Acc: 10% | Test Robust Acc: 9%\n{sparse}"))
+    assert found.measured("robust_error/test")[0].tolist() == [0, 4, 8]
+
+
+def test_a_chosen_name_that_an_epoch_prints_again_is_asked_for(file) -> None:
+    """The last one was taken, whether of training, clean or attacked."""
+    path = file(lines(lambda e: f"Epoch {e}\nAcc: {70 + e}%\nAcc: {60 + e}%\nAcc: {40 + e}%"))
+    refused(lambda: read(path, "robust_accuracy/test=Acc"), "'Acc' is printed twice in epoch 0, 70% and 60%")
+    path = file(lines(lambda e: f"Epoch {e}\nBatch [1/2] Acc: 99%\nBatch [2/2] Acc: {40 + e}%"))
+    assert np.allclose(read(path, "robust_accuracy/test=Acc")["robust_error/test"], 0.6 - np.arange(12) / 100)
+
+
+def test_percentages_and_losses_called_total_are_no_counts(file) -> None:
+    path = file(lines(lambda e: f"Epoch {e}\nTotal test loss: 512.5\nTotal adv test acc: {40 + e}.25"))
+    text = refused(lambda: read(path), "the word 'total' is not known")
+    assert "//" not in text
+
+
+def test_values_behind_those_of_training_are_of_training_only_where_others_are_held_out(file) -> None:
+    """They were read as training errors: most programs that print so measure them on the test set."""
+    values = [
+        lambda e: f"Clean Acc: {60 + e}.10% | PGD Acc: {40 + e}.25%",
+        lambda e: f"Acc {60 + e}.1, adv acc {40 + e}",
+    ]
+    for write in values:
+        for start in ("Train Loss: 1.2 | ", "train loss 1.2, "):
+            path = file(lines(lambda e, write=write, start=start: f"Epoch {e} | {start}{write(e)}"))
+            refused(lambda path=path: read(path), "its name does not say train, validation or test")
+    found = read(file(lines(lambda e: f"Epoch {e} | Train Loss: 1.2 | {values[0](e)}")), "robust_accuracy/test=PGD Acc")
+    assert not found.has("clean_error/train")
+    found = read(
+        file(lines(lambda e: f"Epoch {e}: train loss 1.2, clean acc 70%, pgd acc {50 + e}%\n{clean_and_robust(e)}"))
+    )
+    assert is_right(found)
+    assert np.allclose(found["robust_error/train"], 0.5 - np.arange(12) / 100)
+    assert np.allclose(found["clean_error/train"], 0.3)

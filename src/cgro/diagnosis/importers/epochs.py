@@ -8,6 +8,10 @@ MOST_CHARACTERS = 4_000
 
 ABOVE = "the values of an epoch stand above the line that says that it is over"
 """What is said where they do."""
+ABOVE_FIRST = (
+    "the values of an epoch are taken to stand above the line that names it, as training values do at the first"
+)
+"""What is said where no line says that an epoch is over, and those of training stand before the first epoch as well."""
 _BEFORE_EPOCH = 60
 """Characters in which stands what is said of an epoch. A choice."""
 

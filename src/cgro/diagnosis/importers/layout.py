@@ -2,13 +2,13 @@
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.run_names import keras_training, without_run_names
-from cgro.diagnosis.vocabulary import is_group, is_step, kinds_of, parts_of, words_of
+from cgro.diagnosis.run_names import eval_beside_test, keras_training, without_run_names
+from cgro.diagnosis.vocabulary import is_group, is_known, is_step, kinds_of, parts_of, strength_of, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
@@ -25,6 +25,7 @@ class Layout:
         group: the column that tells seeds apart, if there is one.
         steps: whether a column counts steps of the optimizer.
         run: what columns begin with and what is taken for a run's name; empty where there is none.
+        evals: columns in use that say eval, which is taken for validation beside test.
     """
 
     used: Mapping[str, Meaning]
@@ -33,6 +34,7 @@ class Layout:
     group: str | None
     steps: bool
     run: str = ""
+    evals: tuple[str, ...] = ()
 
     @property
     def has_epoch(self) -> bool:
@@ -92,12 +94,12 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
     runs = _runs_of(names, short, units, source)
-    training = keras_training(short.values())
+    renamed = keras_training(short.values()) | eval_beside_test(short.values())
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:
         meaning = (known or {}).get(name) or _success_rate(short[name])
-        meaning = meaning or meaning_of(training.get(short[name], short[name]))
+        meaning = meaning or meaning_of(renamed.get(short[name], short[name]))
         if name in units or meaning is None or name in runs:
             continue
         if isinstance(meaning, Unknown):
@@ -113,7 +115,8 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     run = ""
     if cut is not None:
         run = cut.removesuffix(short[cut]).strip(" -/")
-    return Layout(used, units, unknown, group, steps, run)
+    evals = tuple(name for name in used if name not in units and "eval" in words_of(name) and short[name] in renamed)
+    return Layout(used, units, unknown, group, steps, run, evals)
 
 
 def _runs_of(names: Sequence[str], short: Mapping[str, str], told: Iterable[str], source: str) -> set[str]:
@@ -164,8 +167,16 @@ def _require_single(
             choice = name
             if meaning.curve == "epoch" and words_of(other) == ["epoch"]:
                 choice = other  # beside it "epochs" is how many there will be
+            elif meaning.curve.startswith("robust_"):
+                alike = [one for one in names if meaning_of(one) == replace(meaning, attack=_attack_in(one))]
+                choice = max([name, other, *alike], key=lambda one: strength_of(words_of(one)))
             option = map_option(meaning.told, choice)
             raise refusal(source, f"columns {other} and {name} both look like {meaning.told}; choose with {option}")
+
+
+def _attack_in(name: str) -> str:
+    meaning = meaning_of(name)
+    return meaning.attack if isinstance(meaning, Meaning) else ""
 
 
 def _without_doubles(found: Mapping[str, Meaning]) -> dict[str, Meaning]:
@@ -187,24 +198,25 @@ def _without_redundant(unknown: Mapping[str, Unknown], used: Mapping[str, Meanin
     return kept
 
 
-def map_option(curve: str, column: str) -> str:
-    """The option that names a column, ready to paste into a shell.
+def map_option(curve: str, column: str, *others: tuple[str, str]) -> str:
+    """The option that names columns, ready to paste into a shell.
 
     Args:
         curve: as `--map` has it.
         column: of the file.
+        others: further curves with their columns.
 
     Returns:
-        `--map CURVE=COLUMN`, quoted where a shell needs it.
+        `--map CURVE=COLUMN,...`, quoted where a shell needs it.
 
     Example:
         >>> map_option("robust_accuracy/test", "PGD Acc")
         "--map 'robust_accuracy/test=PGD Acc'"
     """
-    name = column
-    if "," in column:
-        name = f'"{column}"'
-    return "--map " + shlex.quote(f"{curve}={name}")
+    pairs: list[str] = []
+    for of_curve, name in ((curve, column), *others):
+        pairs.append(f'{of_curve}="{name}"' if "," in name else f"{of_curve}={name}")
+    return "--map " + shlex.quote(",".join(pairs))
 
 
 def require_understood(layout: Layout, names: Sequence[str], source: str, *, standard: bool) -> None:
@@ -232,11 +244,17 @@ def require_understood(layout: Layout, names: Sequence[str], source: str, *, sta
         raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
 
 
-def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool]:
-    """How close a column comes to the robust error on held-out data, the better the larger."""
+def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool, tuple[int, int]]:
+    """How close a column comes to the robust error on held-out data, the better the larger; of several the one under
+    the strongest attack."""
     words = words_of(name)
-    is_curve = SEVERAL not in words and not doubt.words < frozenset(words)
-    return "robust" in kinds_of(words), is_curve, "robust" in doubt.guess, "train" not in parts_of(words)
+    is_curve = not {SEVERAL, "current", "batch"} & set(words) and not doubt.words < frozenset(words)
+    if not all(is_known(word, robust=True) for word in words):
+        strength = (0, 0)  # "robust accuracy after APGD": of another evaluation perhaps
+    else:
+        strength = strength_of(words)
+    is_held_out = "train" not in parts_of(words)
+    return "robust" in kinds_of(words), is_curve, "robust" in doubt.guess, is_held_out, strength
 
 
 def _doubt(unknown: Mapping[str, Unknown]) -> str:
@@ -249,5 +267,20 @@ def _doubt(unknown: Mapping[str, Unknown]) -> str:
     if doubt.words < frozenset(words_of(name)):  # a best or smoothed value: mapping it would hide every rise
         return f"column {name!r} is no curve: {doubt.reason}{others}; log the value of every epoch beside it"
     what = doubt.guess.replace("_", " ").replace("/", " on ")
+    clean = _clean_beside(doubt, unknown)
+    if clean is not None:
+        option = map_option(doubt.guess, name, (unknown[clean].guess, clean))
+        condition = f"if it is the {what}, and {clean!r} the clean one"
+        return f"column {name!r} is not understood: {doubt.reason}{others}; {condition}, add {option}"
     option = map_option(doubt.guess, name)
     return f"column {name!r} is not understood: {doubt.reason}{others}; if it is the {what}, add {option}"
+
+
+def _clean_beside(doubt: Unknown, unknown: Mapping[str, Unknown]) -> str | None:
+    """The one column that lacks what the robust one lacks, and says clean."""
+    found: list[str] = []
+    for name, other in unknown.items():
+        alike = other.reason == doubt.reason and other.guess == doubt.guess.replace("robust", "clean")
+        if alike and kinds_of(words_of(name)) == {"clean"} and doubt.guess.startswith("robust"):
+            found.append(name)
+    return found[0] if len(found) == 1 else None

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
 from cgro.diagnosis.importers.numerals import COMPLEMENT, belongs_to_name, in_one_form, is_other_number, is_small
-from cgro.diagnosis.importers.pairs import each_of, no_count
+from cgro.diagnosis.importers.pairs import each_of, no_count, paired
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.vocabulary import (
+    BEST,
     MODELS,
     OTHER_WEIGHTS,
     OWN_WEIGHTS,
@@ -41,6 +42,7 @@ _VALUE = re.compile(
     r"(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
     re.IGNORECASE,
 )
+_FULL_BAR = re.compile(r"(?<!\d)100%\|")
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
 _QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
@@ -68,6 +70,7 @@ class Line:
         weights: words that say that what follows is of the best epoch, or of averaged weights, where no number does.
         marked: names of numbers behind which stands that they are the best.
         totals: name -> of how many its number is a count.
+        inherited: name -> its own words, where only a name before it says train.
     """
 
     epoch: int | None = None
@@ -82,6 +85,7 @@ class Line:
     weights: tuple[str, ...] = ()
     marked: set[str] = field(default_factory=set)
     totals: dict[str, int] = field(default_factory=dict)
+    inherited: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -98,6 +102,7 @@ class _Said:
         averaged: whether a number in brackets behind another is the average.
         measure: the word for an error or accuracy in what stands before a colon, in brackets or alone.
         last: the last whole name with a measure.
+        inherited: see `Line.inherited`.
     """
 
     header: str = ""
@@ -109,6 +114,7 @@ class _Said:
     averaged: bool = False
     measure: str = ""
     last: str = ""
+    inherited: dict[str, str] = field(default_factory=dict)
 
     def hear(self, text: str) -> None:
         """Take what a text without a number says of the names that follow.
@@ -148,7 +154,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = in_one_form(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))
+    text = in_one_form(paired(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS])))
     found = Line(is_bar="%|" in text)
     said = _Said(weights=weights)
     epochs = epochs_of(text)
@@ -158,6 +164,8 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         found.ends = epochs.ends
         found.doubt = epochs.doubt
         said.averaged = _counts_batches(epochs.before, epochs.numbers)
+        if _FULL_BAR.search(text) and parts_of(words_of(epochs.before)) & {"test", "validation"}:
+            found.is_bar = False  # of the evaluation itself, as of the package robustness
         _take(epochs.before, said, found)
         if len(epochs.numbers) > 1:
             two = f"{epochs.numbers[0]} and {epochs.numbers[1]}"
@@ -167,6 +175,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(text, said, found)
     _leave_unclear(said, found)
+    found.inherited = said.inherited
     found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
     if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
         found.doubt = ""
@@ -195,10 +204,13 @@ def _take(text: str, said: _Said, line: Line) -> None:
 
 def _leave_unclear(said: _Said, line: Line) -> None:
     """Leave a name incomplete that could be clean or robust: "Test Robust Loss 1.5, Acc 0.45". Beside a robust
-    accuracy in the line a plain one is clean."""
-    robust = [is_error(name) for name, _ in line.values if "robust" in kinds_of(words_of(name))]
+    accuracy on the same part of the data a plain one is clean."""
+    robust: set[tuple[bool, frozenset[str]]] = set()
+    for name, _ in line.values:
+        if "robust" in kinds_of(words_of(name)):
+            robust.add((is_error(name), parts_of(words_of(name))))
     for place, (name, value) in enumerate(line.values):
-        if name in said.unclear and is_error(name) not in robust:
+        if name in said.unclear and (is_error(name), parts_of(words_of(name))) not in robust:
             line.values[place] = (said.unclear[name], value)
 
 
@@ -328,10 +340,18 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
         return
     elif is_other_number(raw, match, after, value):
         return
-    elif is_held_out(name):
+    may_be_held_out = is_held_out(name) or (_may_be_held_out(name) and "(" not in raw)  # "Acc@1 45.2 (44.1)": a meter
+    if inside is None and may_be_held_out:
         found[-1] = (f"{name} (first of {SEVERAL})", value)
-    if is_held_out(name):
+    if may_be_held_out:
         found.append((f"{name} (second of {SEVERAL})", _text_of(match)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _may_be_held_out(name: str) -> bool:
+    """Whether a name is that of an error of its epoch, and not said to be of the training data."""
+    words = words_of(name)
+    return is_error(name) and "train" not in parts_of(words) and BEST.isdisjoint(words)
 
 
 def _tells_attack(raw: str, match: re.Match[str], chunk: str) -> bool:
@@ -376,6 +396,8 @@ def _name(raw: str, said: _Said) -> str:
         said.last = own
     if has_measure(words) or kinds_of(words):
         name = " ".join([*said.weights, completed(own, said.header, said.part)])
+        if said.part == "train" and not parts_of([*words, *words_of(said.header)]):
+            said.inherited[name] = own
         if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
             said.unclear[name] = own
     parts = parts_of(words)

@@ -1,11 +1,28 @@
-"""Two values behind one name: `clean/adv acc 80.1/45.2`, and `45/47`, which may be a count. Pure functions."""
+"""Several names before several values: `clean/adv acc 80.1/45.2`, `acc (clean, adv) = (80.1, 45.2)`; and `45/47`, which
+may be a count. Pure functions."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from cgro.diagnosis.vocabulary import kinds_of, parts_of
+from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, parts_of, words_of
 
 _LISTED = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]+)\s?/\s?([A-Za-z]+[0-9]*)(?![A-Za-z0-9/])")
+_NUMBER = r"\d+(?:\.\d+)?\s?%?"
+_COMMA = r"(?<=\d\.\d),|(?<=\.\d\d),|(?<=\.\d{3}),|(?<=\.\d{4}),"
+"""A comma without a blank behind it, where a number has a point already."""
+_BETWEEN_NUMBERS = rf"(?:\s*[/|&]\s*|\s+and\s+|,\s+|{_COMMA})"
+_NUMBERS = re.compile(
+    rf"\s*(?:[:=]|\s(?:is|are)(?=\s))\s*[(\[{{]?\s*({_NUMBER}(?:{_BETWEEN_NUMBERS}{_NUMBER}){{1,9}})"
+    r"(?![\w.%/])(?:\s?[)\]}])?"
+)
+"""Several numbers behind a colon or an equals sign."""
+_BETWEEN_NAMES = re.compile(r"\s*[,/|&]\s*|\s+and\s+")
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+_BEHIND_LIST = re.compile(r"[\w\s,/|&]{1,80}[)\]}]\s*([A-Za-z][A-Za-z ]{0,40})$")
+"""A list in brackets, and the words behind it."""
+_VALUE = re.compile(r"\d\.\d|^\W*\d|%")
+_MOST_NAMED = 200
+"""Characters before several numbers in which their names stand. A choice."""
 _PERCENT = 100
 """A total up to it may be a percentage."""
 
@@ -30,6 +47,98 @@ def each_of(name: str) -> tuple[str, str] | None:
                 before, after = name[: match.start()], name[match.end() :]
                 return f"{before}{match[1]}{after}", f"{before}{match[2]}{after}"
     return None
+
+
+def paired(text: str) -> str:
+    """A line in which each of several numbers stands behind its own name.
+
+    Args:
+        text: of a line.
+
+    Returns:
+        The line; where the names and the numbers are not as many, or a name says neither what is measured nor clean or
+        robust, as it was.
+
+    Example:
+        >>> paired("Epoch 3, acc (clean, adv) = (80.1, 45.2)")
+        'Epoch 3, acc clean: 80.1, acc adv: 45.2'
+        >>> paired("test acc | test adv acc: 80.1 | 45.2"), paired("Results, test adv acc: 47.1, 45.2")
+        ('test acc: 80.1, test adv acc: 45.2', 'Results, test adv acc: 47.1, 45.2')
+    """
+    done: list[str] = []
+    end = 0
+    for match in _NUMBERS.finditer(text):
+        named = text[max(end, match.start() - _MOST_NAMED) : match.start()]
+        counts = re.fullmatch(r"\d+\s?/\s?\d+", match[1]) is not None
+        pairs = _in_pairs(named, re.split(_BETWEEN_NUMBERS, match[1]), counts=counts)
+        if pairs:
+            done += [text[end : match.start() - len(named)], pairs]
+            end = match.end()
+    return "".join([*done, text[end:]])
+
+
+def _in_pairs(named: str, numbers: Sequence[str], *, counts: bool) -> str:
+    """The end of a text as names, each with its number behind it; empty where they are not as many.
+
+    `counts` says whether the numbers may be a count and its total."""
+    tail = ""
+    behind = _BEHIND_LIST.search(named)  # [clean, adv] test accuracy
+    if behind is not None and has_measure(words_of(behind[1])) and all_known(words_of(behind[1])):
+        named, tail = named[: behind.start(1)].rstrip(), behind[1].strip()
+    opening = named.rfind(_BRACKETS.get(named[-1:], "\0"))
+    end = opening if opening >= 0 else len(named)
+    cut = max(map(named[:end].rfind, ";:=)]}")) + 1
+    before, common, names = named[:cut], "", named[cut:]
+    if opening >= 0:
+        names = named[opening + 1 : -1]
+        start = max(cut, *(place + 1 for place in map(named[:opening].rfind, "|,")))
+        before, common = named[:start], named[start:opening].strip()
+        if not all_known(words_of(common)):
+            before, common = named[:opening], ""
+    own = _BETWEEN_NAMES.split(names)
+    if opening < 0 and len(own) > len(numbers):
+        before = named[: len(named) - len(_last(names, len(numbers)))]
+        own = own[-len(numbers) :]
+    own = _with_last(own)
+    if len(own) != len(numbers) or len(set(map(_says, own))) > 1 or not _says(own[0]):
+        return ""
+    if counts and "/" not in names:
+        return ""
+    pairs: list[str] = []
+    for name, number in zip(own, numbers, strict=True):
+        whole = " ".join(filter(None, (common, name.strip(), tail)))
+        pairs.append(f"{whole}: {number.strip()}")
+    blank = " " if named[:1].isspace() or before.strip() else ""
+    return f"{before.rstrip()}{blank}{', '.join(pairs)}"
+
+
+def _last(names: str, n: int) -> str:
+    """The last names of a list as they stand."""
+    places = [match.end() for match in _BETWEEN_NAMES.finditer(names)]
+    return names[places[-n] :]
+
+
+def _with_last(names: Sequence[str]) -> list[str]:
+    """Names of single words with what stands behind the first word of the last one: `train / test acc`."""
+    first, _, rest = names[-1].strip().partition(" ")
+    alone = [name.strip() for name in names[:-1]]
+    says = set(map(_says, [*alone, first]))
+    if len(says) > 1 or not says <= {"kind", "part"} or any(" " in name for name in alone):
+        return list(names)
+    return [*(f"{name} {rest}".strip() for name in alone), names[-1]]
+
+
+def _says(name: str) -> str:
+    """Whether a name of a list says what is measured, else clean or robust, else a part; empty for other words, and for
+    a name with a value of its own."""
+    words = words_of(name)
+    if not all_known(words) or _VALUE.search(name) or (has_measure(words) and words[-1].isdigit()):
+        return ""
+    if has_measure(words):
+        return "measure"
+    if kinds_of(words):
+        return "kind"
+    return "part" if parts_of(words) else ""
 
 
 def no_count(name: str, number: str, total: str) -> str:

@@ -83,33 +83,39 @@ def _rows(text: Text, told: Told) -> tuple[list[dict[str, float]], dict[str, int
     that the block has.
     """
     rows: list[dict[str, float]] = []
-    before: dict[str, float] = {}
+    below: list[dict[str, float]] = [{}]  # what stands behind the line of each epoch, and first of all before the first
     is_over = False
+    of_epoch = ""  # the line that named the epoch
     n_matches = dict.fromkeys(told.choices, 0)
     for curve, value, line in _matches(text, told):
         n_matches[curve] += 1
         if curve == "epoch":
+            of_epoch = line
             if not rows or rows[-1]["epoch"] != value:
                 rows.append({"epoch": value})
+                below.append({})
                 is_over = says_over(line)
             continue
         if "epoch" not in told.choices and (not rows or curve in rows[-1]):
             rows.append({"epoch": len(rows) + 1.0})
         if rows:
             rows[-1][curve] = value
-        else:
-            before[curve] = value
+        if line is not of_epoch:
+            below[-1][curve] = value
     remarks: list[str] = []
-    if before and is_over and len(rows[-1]) == 1:
-        remarks.append(ABOVE)
-        rows = [{**values, **epoch} for values, epoch in zip([before, *rows[:-1]], map(_epoch_of, rows), strict=True)]
-    elif before:
-        remarks.append(f"values before the first epoch are left out, such as that of {min(before)}")
+    before = below[0]
+    if rows and "epoch" in told.choices and before:
+        if is_over and not below[-1]:
+            remarks.append(ABOVE)
+            rows = [_of_line(row, under) | above for row, under, above in zip(rows, below[1:], below, strict=False)]
+        else:
+            remarks.append(f"values before the first epoch are left out, such as that of {min(before)}")
     return rows, n_matches, remarks
 
 
-def _epoch_of(row: dict[str, float]) -> dict[str, float]:
-    return {"epoch": row["epoch"]}
+def _of_line(row: dict[str, float], below: dict[str, float]) -> dict[str, float]:
+    """What of a row stands in the line that names its epoch."""
+    return {curve: value for curve, value in row.items() if curve not in below}
 
 
 def _matches(text: Text, told: Told) -> Iterator[tuple[str, float, str]]:

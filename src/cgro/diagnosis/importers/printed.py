@@ -2,12 +2,13 @@
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.epochs import ABOVE
+from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
@@ -15,7 +16,7 @@ from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.pairs import changing_total
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.vocabulary import is_total, word_set, words_of
+from cgro.diagnosis.vocabulary import is_total, kinds_of, word_set, words_of
 from cgro.diagnosis.words import Meaning, Unknown, is_error, is_held_out, meaning_of
 
 _HEAD = 20_000
@@ -31,6 +32,8 @@ _HEADING = word_set(
     "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
+_HELD_OUT = ("/test", "/validation")
+"""Ends of curves of data that are not trained on."""
 MOST_RESUMED = 3
 """Epochs of a resumed training that are recorded twice, one right behind the other. A choice, as in `rows.merge`."""
 FEWEST_MARKED = 3
@@ -46,6 +49,8 @@ class _Block:
         epoch: its number; None before the first one.
         ends: whether the line that names it says that it is over.
         values: name -> text of the number, the last one.
+        own: those of them that stand in a line that names the epoch.
+        below: those that stand in other lines.
         fresh: names with their texts since the epoch was last named.
         twice: names on held-out data that have two values without the epoch being named between.
         earlier: names with their texts from before the epoch was named again.
@@ -56,6 +61,8 @@ class _Block:
     epoch: int | None
     ends: bool = False
     values: dict[str, str] = field(default_factory=dict)
+    own: dict[str, str] = field(default_factory=dict)
+    below: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     twice: dict[str, tuple[str, str]] = field(default_factory=dict)
     earlier: dict[str, str] = field(default_factory=dict)
@@ -74,13 +81,17 @@ class _Block:
             name: as the lines have it.
             other: that says more.
         """
-        if name in self.values:
-            self.values[other] = self.values.pop(name)
+        for values in (self.values, self.own, self.below):
+            if name in values:
+                values[other] = values.pop(name)
         self.twice.pop(name, None)
         self.again.pop(name, None)
 
-    def take(self, line: Line) -> None:
-        """Add the numbers of a line; a held-out value that another one follows stays, and is noted."""
+    def take(self, line: Line, chosen: frozenset[str]) -> None:
+        """Add the numbers of a line; a held-out value that another one follows stays, and is noted.
+
+        `chosen` are names that the caller says are of held-out data."""
+        values = self.below if line.epoch is None else self.own
         for name, value in line.values:
             held_out = is_held_out(name) or name in _OF_TEST
             if held_out and line.is_bar:
@@ -91,10 +102,15 @@ class _Block:
                 self.twice.setdefault(name, (earlier, value))
                 continue
             before = self.earlier.get(name, value)
+            held_out = held_out or name in chosen
+            if earlier is not None and earlier != value and held_out and not line.is_within:
+                self.twice.setdefault(name, (earlier, value))
+                continue
             if before != value and held_out and not line.is_within:
                 self.again.setdefault(name, []).append((before, value))
             self.fresh[name] = value
             self.values[name] = value
+            values[name] = value
 
 
 @dataclass
@@ -112,6 +128,7 @@ class _Printed:
         marked: name -> in how many lines its number is marked as the best.
         named: name -> in how many lines it stands.
         totals: name -> of how many its numbers are counts.
+        inherited: name -> its own words, where only a name before it in the line says train.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
@@ -124,6 +141,7 @@ class _Printed:
     marked: dict[str, int] = field(default_factory=dict)
     named: dict[str, int] = field(default_factory=dict)
     totals: dict[str, set[int]] = field(default_factory=dict)
+    inherited: dict[str, str] = field(default_factory=dict)
 
     def note(self, line: Line) -> None:
         """Take note of what a line says of its numbers.
@@ -131,6 +149,7 @@ class _Printed:
         Args:
             line: of any kind.
         """
+        self.inherited |= line.inherited
         for name in line.marked:
             self.marked[name] = self.marked.get(name, 0) + 1
         for name, _ in line.values:
@@ -144,16 +163,34 @@ class _Printed:
             if n >= FEWEST_MARKED and n == self.named.get(name):
                 for block in self.blocks:
                     block.rename(name, f"best {name}")
+        self._leave_parts_open()
         for name, totals in self.totals.items():
             if is_held_out(name):
                 self.doubt = self.doubt or changing_total(name, totals)
+
+    def _leave_parts_open(self) -> None:
+        """Leave open whether a clean or robust value behind one of training is of training too, where no other name of
+        its kind says that it is held out: "Train Loss: 1.2 | Clean Acc: 80 | PGD Acc: 45"."""
+        held_out = {_curve_of(name).partition("_")[0] for name in self.named if is_held_out(name)}
+        is_open = False
+        for name, own in self.inherited.items():
+            kinds = kinds_of(words_of(own))
+            is_open = is_open or (is_error(name) and bool(kinds) and kinds.isdisjoint(held_out))
+        if not is_open:
+            return
+        for name, own in self.inherited.items():
+            kind = _curve_of(name).partition("_")[0]
+            if is_error(name) and kind not in held_out:
+                for block in self.blocks:
+                    block.rename(name, own)
 
 
 class Printed:
     """The standard output of TRADES, MART, NoiLIn and of any program that prints names, numbers and epochs.
 
     What stands between two epochs belongs to the earlier one, or to the later one where its line says that it is over
-    and values stand before the first. Of a training value the last of an epoch counts.
+    and values stand before the first; what stands in the line that names an epoch belongs to it. Of a training value
+    the last of an epoch counts.
     """
 
     name = "printed text"
@@ -186,15 +223,16 @@ class Printed:
             BadRequest: a held-out number that is printed twice an epoch, counts of an unknown total, lines about an
                 attack where no number is robust; see `curves_of`.
         """
-        found = _read(text, labeled=False)
+        chosen = {choice.text for curve, choice in told.choices.items() if curve.endswith(_HELD_OUT)}
+        found = _read(text, frozenset(chosen), labeled=False)
         if len(found.labels) > 1:  # some lines begin with clean and some with robust: they name what the values are
-            found = _read(text, labeled=True)
+            found = _read(text, frozenset(chosen), labeled=True)
         if found.doubt:
             raise refusal(text.source, found.doubt)
         remarks = said_of_itself(found.settings)
         _require_single(found, text.source)
         _require_lines(found, text.source)
-        rows, more = _rows(found)
+        rows, more = _rows(found, text.source)
         names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
         meanings: dict[str, Meaning] = {}
         if found.is_mart and not _OF_TEST.keys().isdisjoint(names):
@@ -205,6 +243,11 @@ class Printed:
         about = about_of(found.settings, self.name)
         remarks += more
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
+
+
+def _curve_of(name: str) -> str:
+    meaning = meaning_of(name)
+    return meaning.curve if isinstance(meaning, Meaning) else ""
 
 
 def _has_epoch(line: str) -> bool:
@@ -218,7 +261,7 @@ def _has_value(line: str) -> bool:
     return bool(said.doubt) or any(is_error(name) for name, _ in said.values)
 
 
-def _read(text: Text, *, labeled: bool) -> _Printed:
+def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
     found = _Printed()
     weights: tuple[str, ...] = ()
     for line in text.lines:
@@ -240,7 +283,7 @@ def _read(text: Text, *, labeled: bool) -> _Printed:
             found.blocks.append(block)
         elif said.epoch is not None:
             block.name_again()
-        block.take(said)
+        block.take(said, chosen)
         found.note(said)
         found.n_test = said.n_test or found.n_test
         if said.attack and block.epoch is not None:
@@ -261,29 +304,65 @@ def _weights_below(body: str, said: Line, weights: tuple[str, ...]) -> tuple[str
     return ()
 
 
-def _rows(found: _Printed) -> tuple[list[dict[str, object]], list[str]]:
-    """One row an epoch, and what was assumed."""
+def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[str]]:
+    """One row an epoch, and what was assumed.
+
+    Raises:
+        BadRequest: nothing says whether values stand above or below the line that names their epoch.
+    """
     first, *blocks = found.blocks
     before = _held_out(first)
-    holders = blocks
     assumed: list[str] = []
-    if before and blocks[-1:] and not _held_out(blocks[-1]) and blocks[-1].ends:
-        holders = found.blocks[:-1]
-        assumed.append(ABOVE)
+    above = _is_above(before, found.blocks, source)
+    if above:
+        assumed.append(ABOVE if blocks[-1].ends else ABOVE_FIRST)
     elif before:
         assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
     if blocks and blocks[-1].twice:
         again = listed(blocks[-1].twice, 4)
         assumed.append(f"values that come again behind those of the last epoch are left out: {again}")
     rows: list[dict[str, object]] = []
-    for block, holder in zip(blocks, holders, strict=True):
-        if holder.values:
-            rows.append({"epoch": block.epoch, **holder.values})
+    for earlier, block in itertools.pairwise(found.blocks):
+        values = earlier.below | block.own if above else block.values
+        if values:
+            rows.append({"epoch": block.epoch, **values})
     return rows, assumed
 
 
+def _is_above(before: set[str], found: list[_Block], source: str) -> bool:
+    """Whether values stand above the line that names their epoch, and not below it.
+
+    Values before the first epoch may be of the network before its training, and none behind the last epoch those of a
+    training that goes on. They are of an epoch where its line says that it is over, or where training values stand
+    before the first epoch as well.
+
+    Raises:
+        BadRequest: nothing of that, in a text in which every epoch may have its values above as well as below.
+    """
+    first, *blocks = found
+    if not blocks or not before or not before.isdisjoint(blocks[-1].values):
+        return False
+    if blocks[-1].ends:
+        return not _held_out_of(blocks[-1].below)
+    middle = set(itertools.chain.from_iterable(block.below for block in blocks[:-1]))
+    if not middle or not all(before <= block.below.keys() for block in blocks[:-1]):
+        return False
+    if middle <= first.values.keys() and any("train" in words_of(name) for name in middle):
+        return True
+    text = (
+        f"{min(before)!r} stands before the first line that names an epoch, and not behind the last one: it may be of "
+        "the epoch below it or above it; add the word 'done' to the lines that name an epoch if their values stand "
+        "above them, else take the values before the first one out"
+    )
+    raise refusal(source, text)
+
+
 def _held_out(block: _Block) -> set[str]:
-    return {name for name in block.values if is_error(name) and "train" not in words_of(name)}
+    return _held_out_of(block.values)
+
+
+def _held_out_of(names: Iterable[str]) -> set[str]:
+    return {name for name in names if is_error(name) and "train" not in words_of(name)}
 
 
 def _require_single(found: _Printed, source: str) -> None:
@@ -329,9 +408,11 @@ def _require_lines(found: _Printed, source: str) -> None:
 def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int | None, source: str) -> None:
     """Refuse counts that do not say of how many, with the patterns that divide them by what other lines count."""
     above_one: set[str] = set()
+    broken: set[str] = set()  # percentages, as 45.25
     for row in rows:
         above_one |= {name for name, value in row.items() if _above_one(value)}
-    counts = list(filter(above_one.__contains__, filter(is_total, names)))
+        broken |= {name for name, value in row.items() if _is_broken(value)}
+    counts = [name for name in names if is_total(name) and name in above_one - broken]
     if not counts:
         return
     pairs: list[str] = []
@@ -351,6 +432,14 @@ def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int
 def _above_one(value: object) -> bool:
     try:
         return float(str(value).rstrip("%")) > 1
+    except ValueError:
+        return False
+
+
+def _is_broken(value: object) -> bool:
+    """Whether a number is no whole one."""
+    try:
+        return float(str(value).rstrip("%")) % 1 != 0
     except ValueError:
         return False
 

@@ -346,6 +346,8 @@ def _remarks(layout: Layout) -> list[str]:
         remarks.append("no column counts epochs: the rows are numbered from 1")
     if layout.run:
         remarks.append(f"{layout.run!r}, with which columns begin, is taken for the name of a run and means nothing")
+    if layout.evals:
+        remarks.append(f"eval is taken for validation, as other columns say test: {listed(layout.evals, 4)}")
     for name, doubt in list(layout.unknown.items())[:MOST_REMARKS]:
         remarks.append(f"column {name!r} is not used: {doubt.reason}")
     if len(layout.unknown) > MOST_REMARKS:
