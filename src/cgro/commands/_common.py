@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 MOST_THREADS = 64
-"""Threads that may be asked for on a smaller machine, to compute as a larger one did. Tens of thousands end in a crash of
-torch. A choice."""
+"""Threads that may be asked for on a smaller machine, to compute as a larger one did. A choice: of tens of thousands
+torch crashes."""
 
 
 class Command(Protocol):
