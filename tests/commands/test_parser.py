@@ -50,6 +50,20 @@ def test_flags_win_over_files_over_the_recipe_over_defaults(tmp_path: Path) -> N
     assert isinstance(values.rate, float)
 
 
+def test_a_file_names_a_recipe_too(tmp_path: Path) -> None:
+    """Below all files, wherever it stands; the command line names another."""
+    first, later = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("n: 7\n")
+    later.write_text("recipe: large\n")
+    found = parsed("--config", str(first), "--config", str(later))
+    assert (found.n, found.width) == (7, 8)
+    with pytest.raises(BadRequest, match="--recipe: expected one of large, got 'small'"):
+        parsed("--config", str(later), "--recipe", "small")
+    later.write_text("recipe: [large]\n")
+    with pytest.raises(BadRequest, match=r"b\.yaml: recipe: expected one of large, got "):
+        parsed("--config", str(later))
+
+
 def test_words_become_values() -> None:
     found = parsed("runs/a", "--width", "null", "--rate", "1e-3", "--json", "--extension", "a", "--extension", "b")
     assert (found.target, found.width, found.rate, found.json) == ("runs/a", None, 1e-3, True)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from cgro._check import BadRequest
+from cgro.commands._training import RECIPES
 from cgro.experiments.plan_file import Plan, read_plan, read_remedies
 from cgro.trust import Untrusted
 
@@ -47,9 +48,21 @@ def test_the_settings_of_a_run_are_a_base(tmp_path: Path) -> None:
     assert found.base == {"data": "digits"}
 
 
+def test_a_base_may_name_a_recipe(tmp_path: Path) -> None:
+    """What `cgro train --recipe` sets, below what the base says; written back in full."""
+    found = read_plan(plan(tmp_path, "base: {width: 8, recipe: small-cifar10}\nremedies: {plain: {}}"))
+    assert found.base == {**RECIPES["small-cifar10"], "width": 8}
+    assert read_plan(plan(tmp_path, found.text().decode())) == found
+    with pytest.raises(
+        BadRequest, match="base: recipe: expected one of rice2020, fast2020, small-cifar10, got 'small'"
+    ):
+        read_plan(plan(tmp_path, "base: {recipe: small}\nremedies: {plain: {}}"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("remedies: {plain: {recipe: rice2020}}", "plain: expected no recipe, got rice2020; write it in base"),
         ("remedys: {plain: {}}", r"expected the keys base, remedies, seeds, widths, got 'remedys'; did you mean remed"),
         ("remedies: {plain: {}, plain: {}}", "the key plain twice"),
         ("remedies: {plain: {}}\nremedies: {ema: {}}", "the key remedies twice"),

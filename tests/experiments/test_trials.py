@@ -89,6 +89,16 @@ def test_drops_and_warm_up_move_with_the_epochs() -> None:
     assert found["plain"].settings["lr_drops"] == "5,8"
 
 
+@pytest.mark.parametrize(("attack", "epochs", "expected"), [("pgd10", 4, "2,3"), ("pgd20", 2, "1"), ("pgd60", 1, "")])
+def test_drops_stay_before_the_end(attack: str, epochs: int, expected: str) -> None:
+    """The schedule of a remedy with few epochs is one that a recipe takes; the drop of the base is late."""
+    base = {**BASE, "lr_drops": "5,9"}
+    found = {trial.name: trial for trial in trials_of(Plan(base, {"plain": {}, "other": {"attack": attack}}, 1))}
+    settings = found["other"].settings
+    assert (settings["epochs"], settings["lr_drops"]) == (epochs, expected)
+    assert found["other"].config.recipe().lr_drops == tuple(int(drop) for drop in expected.split(",") if drop)
+
+
 def test_every_width_has_a_budget_of_its_own() -> None:
     base = {name: value for name, value in BASE.items() if name != "width"}
     found = trials_of(Plan(base, {"plain": {}, "ema": {"extension": ["ema"]}}, 1, (2, 4)))

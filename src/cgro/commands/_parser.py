@@ -60,7 +60,8 @@ def parse(
         doc: its help.
         config_class: its options, fields made by `option`.
         argv: the words behind the command's name.
-        recipes: named settings; `--recipe NAME` makes them the defaults, which flags and YAML override.
+        recipes: named settings; `--recipe NAME`, or `recipe: NAME` in YAML, makes them the defaults, below flags and
+            YAML.
 
     Returns:
         The options. `trust`, where there is such an option, says what these words trust: all, or the names among them.
@@ -70,21 +71,23 @@ def parse(
         BadRequest: an unknown option or recipe, a value of the wrong type, or an option among the words that has no
             effect beside the others.
     """
-    options = options_of(config_class)
-    parser = parser_of(command, doc, options.values(), recipes or {})
+    options, recipes = options_of(config_class), recipes or {}
+    parser = parser_of(command, doc, options.values(), recipes)
     written, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise BadRequest(f"{_unknown(unknown, options)}; see cgro {command} --help")
     words = vars(written)
     files = words.pop("config", [])
-    recipe = None
+    asked = None
     if recipes:  # otherwise a command may have an option of this name
-        recipe = words.pop("recipe", None)
+        asked = words.pop("recipe", None)
     typed = {name: options[name].from_word(word) for name, word in words.items()}
-    in_files = _from_files(files, command, options)
+    in_files, recipe = _from_files(files, command, options, recipes)
+    if asked is not None:
+        recipe = one_of(asked, "--recipe", recipes)
     values: dict[str, Any] = {}
     if recipe is not None:
-        values |= (recipes or {})[one_of(recipe, "--recipe", recipes or {})]
+        values |= recipes[recipe]
     values |= in_files | typed
     trust = _trust(options.values(), typed)
     if files:
@@ -148,9 +151,12 @@ def _unknown(words: Sequence[str], options: Mapping[str, Option]) -> str:
     return text
 
 
-def _from_files(files: Sequence[str], command: str, options: Mapping[str, Option]) -> dict[str, object]:
-    """The settings in the files of --config, a later one over an earlier one."""
+def _from_files(
+    files: Sequence[str], command: str, options: Mapping[str, Option], recipes: Mapping[str, object]
+) -> tuple[dict[str, object], str | None]:
+    """The settings in the files of --config, a later one over an earlier one, and the recipe that one of them names."""
     found: dict[str, object] = {}
+    recipe = None
     for file in files:
         mapping = read_yaml_mapping(Path(file))
         for name in ONLY_TYPED:
@@ -164,11 +170,13 @@ def _from_files(files: Sequence[str], command: str, options: Mapping[str, Option
         for name, value in mapping.items():
             if name in options:
                 found[name] = options[name].from_file(value, file)
+            elif name == "recipe" and recipes:
+                recipe = one_of(str(value), f"{file}: recipe", recipes)
             elif name not in ONLY_TYPED:
                 raise bad(
                     file, expected=f"options of cgro {command}", got=repr(name), remedy=_meant(name, command, options)
                 )
-    return found
+    return found, recipe
 
 
 def _meant(name: object, command: str, options: Mapping[str, Option]) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from cgro._check import bad, count
+from cgro._check import bad, count, one_of
 from cgro.commands import train
 from cgro.commands._admission import admit
 from cgro.commands._options import NOT_STORED, options_of
+from cgro.commands._training import RECIPES
 from cgro.reading import read_yaml_mapping
 from cgro.trust import Received, Trust
 
@@ -165,7 +166,10 @@ def _remedies(found: object, path: Path, trust: Trust) -> dict[str, Settings]:
         if not NAME.fullmatch(name):
             raise bad(where, expected="names of letters, digits and . _ + -, at most 40", got=repr(name))
         own = f"{where}: {name}"
-        settings = _settings(_mapping(options or {}, own), own)
+        written = _mapping(options or {}, own)
+        if "recipe" in written:
+            raise bad(own, expected="no recipe", got=written["recipe"], remedy="write it in base")
+        settings = _settings(written, own)
         for option in (*COMMON, *OF_THE_COMMAND):
             if option in settings:
                 remedy = "networks are compared on the same examples against the same threat; write it in base"
@@ -176,10 +180,12 @@ def _remedies(found: object, path: Path, trust: Trust) -> dict[str, Settings]:
 
 
 def _base(found: Mapping[str, object], where: str) -> Settings:
-    """The base without what a run's config.yaml says of the command."""
+    """The base without what a run's config.yaml says of the command; of a recipe, as `--recipe` does, the defaults."""
     kept = {}
+    if "recipe" in found:
+        kept |= RECIPES[one_of(str(found["recipe"]), f"{where}: recipe", RECIPES)]
     for name, value in found.items():
-        if name == "command" and value == "train":
+        if name == "recipe" or (name == "command" and value == "train"):
             continue
         if name in OF_THE_COMMAND:
             default = OPTIONS[name].default if name in OPTIONS else None

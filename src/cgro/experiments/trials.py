@@ -229,7 +229,8 @@ def _with_budget(trial: Trial, budget: int, own: Mapping[str, object]) -> Trial:
     if share == 1:
         return replace(trial, settings=settings)
     if config.lr_drops and "lr_drops" not in own:
-        drops = {max(1, round(share * drop)) for drop in config.recipe().lr_drops}
+        # Each between 1 and epochs - 1, as a recipe must have it; so in one epoch there is none.
+        drops = {min(max(1, round(share * drop)), epochs - 1) for drop in config.recipe().lr_drops} - {0}
         settings |= {"lr_drops": ",".join(str(drop) for drop in sorted(drops))}
     if config.radius_warmup and "radius_warmup" not in own:
         settings |= {"radius_warmup": share * config.radius_warmup}
