@@ -68,6 +68,14 @@ def test_counts_are_integers_in_their_range(value: object) -> None:
     assert (count(9, "n", high=9), count(1.0, "n"), count(0, "n", low=0)) == (9, 1, 0)
 
 
+def test_counts_end_where_double_precision_no_longer_holds_integers() -> None:
+    assert count(2**53, "n") == 2**53
+    with pytest.raises(BadRequest, match=r"in \[1, 9007199254740992\]"):
+        count(2**53 + 1, "n")
+    with pytest.raises(BadRequest, match=r"an integer >= 1, got 0"):
+        count(0, "n")
+
+
 def test_names_are_those_of_a_list() -> None:
     assert one_of("b", "x", (name for name in "abc")) == "b"
     with pytest.raises(BadRequest, match=r"x: expected one of a, b, c, got 'd'"):

@@ -138,3 +138,8 @@ def test_a_launcher_is_recognized_by_its_variables(monkeypatch: pytest.MonkeyPat
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "4"), ("MASTER_ADDR", "x"), ("MASTER_PORT", "1"), ("LOCAL_RANK", "1")):  # fmt: skip
         monkeypatch.setenv(name, value)
     assert (launched(), local_number()) == (4, 1)
+    for name, value in (("RANK", "4"), ("RANK", "-1"), ("LOCAL_RANK", "one"), ("LOCAL_RANK", "7")):
+        with monkeypatch.context() as wrong:
+            wrong.setenv(name, value)
+            with pytest.raises(BadRequest, match=f"{name}: expected a number below the 4"):
+                launched()

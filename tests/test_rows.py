@@ -30,11 +30,22 @@ def test_no_file_has_no_rows_and_a_line_cut_short_by_a_kill_is_left_out(tmp_path
         ('{"epoch": "one"}\n', "line 1: epoch: expected a number"),
         ('{"epoch": 1}\n{"epoch": 2, "robust_error/test": 37.5}\n', "line 2: robust_error/test: expected a fraction"),
         ('{"epoch": 1, "clean_error/train": true}\n', "clean_error/train: expected a fraction"),
+        ('{"epoch": 1, "loss": 0.5, "loss": 0.1}\n{"epoch": 2}\n', "line 1: expected each key once, got 'loss' twice"),
+        ('{"epoch": 1}\n{"epoch": 2, "x": {"a": 1, "a": 2}}\n', "line 2: expected each key once"),
+        ('{"epoch": -1}\n', "line 1: epoch: expected a number from 0 on"),
+        ('{"epoch": true}\n', "line 1: epoch: expected a number from 0 on"),
+        ('{"epoch": NaN}\n', "line 1: epoch: expected a number from 0 on"),
+        ('{"epoch": 1e308}\n', "line 1: epoch: expected a number from 0 on"),
     ],
 )
 def test_what_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=message):
         read_rows(written(tmp_path, text))
+
+
+def test_epochs_may_be_fractions_and_numbers_may_be_infinite(tmp_path: Path) -> None:
+    rows = read_rows(written(tmp_path, '{"epoch": 0, "loss": Infinity}\n{"epoch": 0.5}\n'))
+    assert rows == [{"epoch": 0, "loss": math.inf}, {"epoch": 0.5}]
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.25, None, [0.1, None, 0.3]])

@@ -521,3 +521,11 @@ def test_the_environment_names_the_instructions_and_the_gpu(monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert runs.environment()["machine"]["gpu"] == "a GPU"
+
+
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path) -> None:
+    """A file of --config can say it."""
+    for name in (f"{tmp_path}/x\0y", "\0"):
+        with pytest.raises(BadRequest, match="--out: expected a directory"), Run.start(name, "data", {}):
+            pass
+    assert not list(tmp_path.iterdir())

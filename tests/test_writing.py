@@ -1,7 +1,9 @@
 """Files written whole or not at all, strict JSON, and leftovers of killed processes."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -15,6 +17,7 @@ import pytest
 from cgro._check import BadRequest
 from cgro.writing import (
     cannot_write,
+    dump_csv,
     dump_json,
     is_alive,
     plain,
@@ -122,3 +125,20 @@ def test_values_become_strict_json() -> None:
 
 def test_digests_do_not_depend_on_the_pieces() -> None:
     assert sha256(b"ab", b"", b"c") == sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+FORMULAS = ["=cmd|'/C calc'!A0", "@SUM(1)", "+1+cmd|' /C calc'!A0", "-HYPERLINK(1)"]
+VALUES = ["-6.8 [-8.7, -4.9]", "+0.0 [-1.2, +1.2]", "-6.8 (sd 0.5)", "pgd10", "", "a=b", "runs/-x", "a\nb"]
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_no_text_of_a_table_is_a_formula_and_other_cells_are_as_they_were(column: int) -> None:
+    rows = [[text, text] for text in [*FORMULAS, *VALUES]] + [[-0.5, None]]
+    found = list(csv.reader(io.StringIO(dump_csv(["=a()", "b"], rows).decode(), newline="")))
+    assert found[0] == ["'=a()", "b"]
+    assert [row[column] for row in found[1:-1]] == [f"'{text}" for text in FORMULAS] + VALUES
+    assert found[-1] == ["-0.5", ""]
+
+
+def test_control_characters_in_a_table_are_escapes() -> None:
+    assert dump_csv(["a"], [["\t=1"], ["x\r=1"], ["\x1b[31m"]]) == b"a\n\\t=1\nx\\r=1\n\\x1b[31m\n"

@@ -10,6 +10,11 @@ LONGEST_VALUE = 200
 """Characters of a caller's value that a message repeats. A choice: a terminal's two lines."""
 LONGEST_LINE = 600
 """Characters of a whole message on the terminal. A choice."""
+LARGEST_COUNT = 1 << 53
+"""Largest integer that is taken where nothing else limits it: larger ones are no numbers of double precision, so that
+readers of JSON in other languages lose their digits, and torch ends in an error of its own beyond 64 bits."""
+LARGEST_FLOAT32 = 3.4e38
+"""Largest number that torch takes where it computes in float32."""
 
 
 class BadRequest(ValueError):
@@ -185,14 +190,14 @@ def number(
     return result
 
 
-def count(value: float, what: str, *, low: int = 1, high: int | None = None) -> int:
+def count(value: float, what: str, *, low: int = 1, high: int = LARGEST_COUNT) -> int:
     """Check that a count is an integer in [low, high].
 
     Args:
         value: the count; 3.0 is taken as 3, True is not taken.
         what: how the message calls it.
         low: smallest value that is taken.
-        high: largest value that is taken; None: there is none.
+        high: largest value that is taken.
 
     Returns:
         The integer.
@@ -205,13 +210,14 @@ def count(value: float, what: str, *, low: int = 1, high: int | None = None) -> 
         3
     """
     whole = _whole(value)
-    if whole is None or whole < low or (high is not None and whole > high):
-        limit = f">= {low}" if high is None else f"in [{low}, {high}]"
+    if whole is None or not low <= whole <= high:
+        is_limit_of_all = high == LARGEST_COUNT and (whole is None or whole < low)
+        limit = f">= {low}" if is_limit_of_all else f"in [{low}, {high}]"
         raise bad(what, expected=f"an integer {limit}", got=value)
     return whole
 
 
-def count_field(owner: object, name: str, what: str = "", *, low: int = 1, high: int | None = None) -> None:
+def count_field(owner: object, name: str, what: str = "", *, low: int = 1, high: int = LARGEST_COUNT) -> None:
     """As `count`, of a field of a frozen value; what is taken for an integer is stored as one.
 
     Args:
@@ -219,7 +225,7 @@ def count_field(owner: object, name: str, what: str = "", *, low: int = 1, high:
         name: of its field.
         what: how the message calls it; "": by its name.
         low: smallest value that is taken.
-        high: largest value that is taken; None: there is none.
+        high: largest value that is taken.
 
     Raises:
         BadRequest: no integer, or outside of the range.

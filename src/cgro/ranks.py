@@ -418,6 +418,12 @@ def launched() -> int:
         if not os.environ.get(name):
             got = f"WORLD_SIZE={size} without it"
             raise bad(name, expected="as torchrun sets it", got=got, remedy="start with torchrun, or unset WORLD_SIZE")
+    for name in ("RANK", "LOCAL_RANK"):
+        number = os.environ[name]
+        # Of a number beyond them all would wait for one that never comes.
+        if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= int(size):
+            expected = f"a number below the {size} processes of WORLD_SIZE"
+            raise bad(name, expected=expected, got=repr(number), remedy="start with torchrun")
     return int(size)
 
 

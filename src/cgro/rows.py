@@ -1,12 +1,11 @@
 """Rows of measurements in a run, errors that are no fractions, and numbers of a summary that contradict each other."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeGuard
 
-from cgro._check import BadRequest, bad
-from cgro.reading import read_text
+from cgro._check import LARGEST_COUNT, BadRequest, bad
+from cgro.reading import RepeatedKeyError, parse_json, read_text
 from cgro.results.records import Json
 
 RESTORE = "restore the file, or run again"
@@ -24,7 +23,7 @@ def read_rows(path: Path) -> list[dict[str, Json]]:
         One mapping per epoch or recorded step.
 
     Raises:
-        BadRequest: a damaged line, or an error outside [0, 1] (says which).
+        BadRequest: a damaged line, a key twice, an epoch that is none, or an error outside [0, 1] (says which).
     """
     if not path.exists():
         return []
@@ -32,8 +31,10 @@ def read_rows(path: Path) -> list[dict[str, Json]]:
     lines = read_text(path, follow=False).splitlines()
     for n, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line, f"{path}: line {n}", non_finite=True)
+        except RepeatedKeyError:
+            raise
+        except BadRequest:
             if n < len(lines):
                 raise BadRequest(f"{path}: line {n} is damaged; restore it or run again") from None
             continue
@@ -44,8 +45,9 @@ def read_rows(path: Path) -> list[dict[str, Json]]:
 def _checked(row: Json, where: str) -> dict[str, Json]:
     if not isinstance(row, dict):
         raise bad(where, expected="a row of named values", got=type(row).__name__)
-    if not isinstance(row.get("epoch", 0), int | float):
-        raise bad(f"{where}: epoch", expected="a number", got=row["epoch"])
+    epoch = row.get("epoch", 0)
+    if isinstance(epoch, bool) or not isinstance(epoch, int | float) or not 0 <= epoch <= LARGEST_COUNT:
+        raise bad(f"{where}: epoch", expected="a number from 0 on", got=epoch, remedy=RESTORE)
     for key, value in row.items():
         check_error(key, value, where)
     return row

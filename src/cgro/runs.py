@@ -114,6 +114,8 @@ class Run:
         """
         if path is not None and not str(path):
             raise bad("--out", expected="a directory", got="an empty name")
+        if path is not None and "\0" in str(path):  # of a file of --config: no command line can hold it
+            raise bad("--out", expected="a directory", got=str(path))
         run = cls(Path(path) if path is not None else folder.fresh(command))
         folder.remove_set_aside(run.path)
         if overwrite and (run.path.is_symlink() or run.path.exists()):

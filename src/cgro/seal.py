@@ -175,9 +175,13 @@ def digest_of_file(name: str, content: bytes) -> str:
     if name != "metrics.jsonl":
         return sha256(content)
     try:
-        return digest_of_rows([json.loads(line) for line in content.splitlines()])
-    except (ValueError, RecursionError, AttributeError):  # damaged; whoever reads the rows says where
+        return digest_of_rows([_row(line) for line in content.splitlines()])
+    except (BadRequest, AttributeError):  # damaged; whoever reads the rows says where
         return ""
+
+
+def _row(line: bytes) -> Any:
+    return parse_json(line, "metrics.jsonl", non_finite=True)
 
 
 def digest_of_summary(found: Mapping[str, object]) -> str:

@@ -1,6 +1,7 @@
 """Writing files whole or not at all, as strict JSON, plain arrays and bytes. No torch here."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import io
@@ -8,14 +9,16 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from cgro._check import BadRequest
+from cgro._check import BadRequest, printable
 
+FORMULA = re.compile(r"[=@]|[-+].*([|!]|\w\()")
+"""Texts that spreadsheets compute, and by which they start programs. Signed numbers with an interval are none."""
 TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)\.tmp")
 """Name of a file that is being written, with the number of the process that writes it."""
 
@@ -172,6 +175,36 @@ def dump_json(value: object) -> bytes:
         The bytes of the file.
     """
     return (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def dump_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as comma-separated values, with texts that a spreadsheet would compute behind an apostrophe,
+    and control characters as escapes.
+
+    Args:
+        columns: the head.
+        rows: cells, one per column. Their texts may come from others.
+
+    Returns:
+        The bytes of the file, UTF-8.
+
+    Example:
+        >>> dump_csv(["run", "gap"], [["=cmd|'/C calc'!A0", -0.5]])
+        b"run,gap\\n'=cmd|'/C calc'!A0,-0.5\\n"
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([_inert(name) for name in columns])
+    for row in rows:
+        writer.writerow([_inert(cell) for cell in row])
+    return text.getvalue().encode()
+
+
+def _inert(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = printable(cell)  # a carriage return would end the row in some readers
+    return f"'{text}" if FORMULA.match(text) else text
 
 
 def sha256(*parts: bytes) -> str:

@@ -16,6 +16,7 @@ class Options(Output):
     """Options of a command that does not exist."""
 
     n: int = option(3, "a number")
+    epochs: int = option(3, "another number", low=1)
     model: str = option("lenet", "a network", names="network")
     data: str = option("digits", "data", names="data")
     extension: list[str] = option([], "several", names="extension")
@@ -55,3 +56,10 @@ def test_a_path_of_data_needs_trust_and_a_data_set_in_the_cache_does_not(tmp_pat
 def test_a_value_of_another_type_is_refused() -> None:
     with pytest.raises(BadRequest, match="runs/theirs: n: expected an integer, got 'four'"):
         admit(received(), {"n": "four"}, Options)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 2**64), ("epochs", 0), ("epochs", -(2**70))])
+def test_a_number_out_of_its_range_is_refused(name: str, value: int) -> None:
+    with pytest.raises(BadRequest, match=f"runs/theirs: {name}: expected an integer"):
+        admit(received(), {name: value}, Options)
+    admit(received(), {"n": -5, "epochs": 1}, Options)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from cgro._check import BadRequest
-from cgro.commands._common import Output, Seeded, begin, for_seeds, lines_of, metrics_over, stored
+from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, metrics_over, set_up, stored
 from cgro.results import ErrorRate, Metric, OutcomeRecord, QuickstartSummary, SeedsSummary, Summary, VerdictRecord
 from cgro.runs import Run
 
@@ -92,3 +93,14 @@ def test_lines_of_a_summary() -> None:
         "one 0.1000 sd n/a (1 seeds)",
     ]
     assert metrics_over([result, result])["bare"].mean == 0.25
+
+
+@pytest.mark.parametrize("n", [100_000, 2**40])
+def test_threads_beyond_what_torch_takes_are_refused(n: int) -> None:
+    """Of a hundred thousand torch ended in a segmentation fault."""
+    before = torch.get_num_threads()
+    with pytest.raises(BadRequest, match="--threads: expected an integer in"):
+        set_up(Computing(threads=n))
+    set_up(Computing(threads=1))
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)

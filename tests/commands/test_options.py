@@ -69,6 +69,7 @@ def test_other_texts_are_no_numbers_of_a_file(text: str) -> None:
         ("share", "inf", "--share: expected a finite number, got inf"),
         ("width", "0", "--width: expected an integer >= 1, got 0"),
         ("share", "-0.5", "--share: expected a number >= 0, got -0.5"),
+        ("n", str(2**64), "--n: expected an integer of at most 9,007,199,254,740,992, got 18446744073709551616"),
     ],
 )
 def test_words_that_are_no_value(name: str, word: str, message: str) -> None:
@@ -80,6 +81,9 @@ def test_the_bound_itself_is_a_value_and_nothing_below_it() -> None:
     assert OPTIONS["width"].within(1, "--width") == 1
     with pytest.raises(BadRequest, match=r"a.yaml: share: expected a number >= 0, got -1"):
         OPTIONS["share"].from_file(-1, "a.yaml")
+    assert OPTIONS["n"].within(2**53, "--n") == 2**53
+    with pytest.raises(BadRequest, match=r"a.yaml: n: expected an integer of at most"):
+        OPTIONS["n"].from_file(2**53 + 1, "a.yaml")
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,16 @@ def test_code_that_a_run_names_needs_trust(run: Run, tmp_path: Path) -> None:
     with pytest.raises(Untrusted, match="their_module:Net"):
         settings_of(Run.open(copy))
     assert settings_of(Run.open(copy), trust="their_module:Net").model == "their_module:Net"
+
+
+def test_options_of_a_later_version_are_said(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "run"))
+    capsys.readouterr()
+    assert settings_of(Run.open(copy)).model == "mlp"
+    assert capsys.readouterr().err == ""
+    with (copy / "config.yaml").open("a") as file:
+        file.write("mean_of_images: 0.5\nwhitened: true\n")
+    assert settings_of(Run.open(copy)).model == "mlp"
+    said = capsys.readouterr().err
+    assert "mean_of_images, whitened" in said
+    assert said.count("\n") == 1

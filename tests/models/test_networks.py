@@ -22,6 +22,13 @@ def test_shapes_and_seeds(name: str, n_outputs: int) -> None:
     assert any(not torch.equal(p, q) for p, q in zip(a.parameters(), c.parameters(), strict=True))
 
 
+def test_a_seed_that_torch_does_not_take_is_one_line() -> None:
+    build("mlp", (1, 8, 8), 2, width=2, seed=2**63 - 1)
+    for seed in (2**63, 2**64, -(2**64), 0.5):
+        with pytest.raises(BadRequest, match="seed: expected an integer in"):
+            build("mlp", (1, 8, 8), 2, width=2, seed=seed)
+
+
 class Own(nn.Sequential):
     """A user's class called with (shape, n_outputs)."""
 

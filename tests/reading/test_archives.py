@@ -4,11 +4,13 @@ import gzip
 import io
 import resource
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.reading.refusal import refused
 
 from cgro.reading import archives, gunzip, read_npz
@@ -62,6 +64,37 @@ def test_arrays_come_back(file) -> None:
 )  # fmt: skip
 def test_npz_that_is_none(file, content: bytes) -> None:
     assert refused(read_npz, file(content))
+
+
+@pytest.mark.parametrize("second", ["x.npy", "x"])
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path, second: str) -> None:
+    """numpy calls both x, and would take the last."""
+    path = archive(tmp_path / "a.npz", {"x.npy": array()})
+    with zipfile.ZipFile(path, "a") as out, warnings.catch_warnings(action="ignore"):
+        out.writestr(second, array(b"\1" * 8))
+    assert "twice" in refused(read_npz, path)
+
+
+def zip_end(content: bytes, *, start: int) -> bytes:
+    """An archive whose end says another place of the list of its members."""
+    return content[:-6] + struct.pack("<L", start) + content[-2:]
+
+
+def test_an_archive_is_one_where_its_end_says(tmp_path: Path) -> None:
+    """Of two archives one after the other Python reads the last, and torch what lies where the last one's end says."""
+    plain = archive(tmp_path / "a.zip", {"x": b"1"}).read_bytes()
+    large = io.BytesIO()
+    torch.save({"x": torch.zeros(2)}, large)  # with the longer end
+    (start,) = struct.unpack("<L", plain[-6:-2])
+    for whole in (plain, large.getvalue()):
+        archives.require_one_archive(io.BytesIO(whole), len(whole))
+    moved = bytearray(large.getvalue())
+    moved[-34] ^= 1  # of the place of the longer end
+    others = [plain + plain, large.getvalue() + large.getvalue(), plain + b"\0", b"\0" + plain, plain[:-1], plain[:30], b"",
+              zip_end(plain, start=start - 1), bytes(moved)]  # fmt: skip
+    for content in others:
+        with pytest.raises(ValueError, match="several in one file"):
+            archives.require_one_archive(io.BytesIO(content), len(content))
 
 
 def test_npz_that_expands_is_refused_before_it_is_read(file) -> None:

@@ -33,6 +33,16 @@ def test_json_that_is_none(file, content: bytes) -> None:
     assert refused(read_json, file(content))
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "a": 1}}]', '{"a": 1, "\\u0061": 2}'])
+def test_a_key_that_is_there_twice_is_no_json(file, text: str) -> None:
+    """Python takes the last, other readers the first."""
+    assert "'a' twice" in refused(read_json, file(text.encode()))
+
+
+def test_a_key_may_be_in_two_objects(file) -> None:
+    assert read_json(file(b'[{"a": 1}, {"a": {"a": 2}}]')) == [{"a": 1}, {"a": {"a": 2}}]
+
+
 def test_json_of_the_wrong_kind(file) -> None:
     assert "list" in refused(read_json_object, file(b"[]"))
     assert parse_json("[NaN]", "log", non_finite=True)[0] != 0

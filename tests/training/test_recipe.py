@@ -8,6 +8,7 @@ import torch
 from tests.training.cases import noisy, small, train
 from torch import nn
 
+from cgro._check import BadRequest
 from cgro.data import Dataset
 from cgro.training import Recipe
 
@@ -100,3 +101,12 @@ def test_the_optimizers_are_those_of_torch() -> None:
         assert (group["lr"], group["weight_decay"]) == (0.2, 0.3)
     with pytest.raises(ValueError, match="trainable"):
         Recipe().build_optimizer(model.requires_grad_(False))
+
+
+@pytest.mark.parametrize("name", ["lr", "lr_factor", "weight_decay", "clip"])
+def test_numbers_that_float32_does_not_hold_are_refused(name: str) -> None:
+    """torch raised an error of its own in the first step."""
+    assert getattr(Recipe(epochs=1, batch_size=1, **{name: 1e38}), name) == 1e38
+    for value in (1e39, 1e308):
+        with pytest.raises(BadRequest, match=f"{name}: expected a finite number"):
+            Recipe(epochs=1, batch_size=1, **{name: value})

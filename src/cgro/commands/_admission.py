@@ -20,7 +20,7 @@ def admit(received: Received, settings: Mapping[str, object], config_class: type
 
     Raises:
         Untrusted: code, or a path or a download of data, that is not trusted.
-        BadRequest: a name that is no text, a value of another type.
+        BadRequest: a name that is no text, a value of another type, or out of its range.
     """
     for name, entry in options_of(config_class).items():
         if name in settings and name not in NOT_STORED:
@@ -30,6 +30,7 @@ def admit(received: Received, settings: Mapping[str, object], config_class: type
 def _admit_one(received: Received, entry: Option, value: object, *, fetch: bool) -> None:
     if not fits(value, entry.hint):
         raise bad(f"{received.where}: {entry.name}", expected=in_words(entry.hint), got=repr(value))
+    entry.within(value, f"{received.where}: {entry.name}")
     words = value if isinstance(value, list) else [value]
     for word in words:
         if isinstance(word, str):

@@ -1,5 +1,6 @@
 """What commands share: the run that a command begins, seeds, and a result on the terminal."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -39,6 +40,10 @@ __all__ = [
     "set_up",
     "stored",
 ]
+
+MOST_THREADS = 64
+"""Threads that may be asked for on a smaller machine, to compute as a larger one did. A choice: of tens of thousands
+torch crashes."""
 
 
 class Command(Protocol):
@@ -233,9 +238,10 @@ def set_up(config: Computing) -> None:
         config: options of a command.
 
     Raises:
-        BadRequest: fewer than one thread.
+        BadRequest: fewer than one thread, or more than processors and than `MOST_THREADS`.
     """
     import torch
 
     if config.threads is not None:
-        torch.set_num_threads(count(config.threads, "--threads"))
+        most = max(MOST_THREADS, os.cpu_count() or 1)
+        torch.set_num_threads(count(config.threads, "--threads", high=most))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from cgro._check import bad
+from cgro._check import LARGEST_COUNT, bad
 from cgro.commands._effect import Effects, beside
 from cgro.trust import Trust
 
@@ -275,7 +275,7 @@ class Option:
         return self.within(value, self.flag)
 
     def within(self, value: object, what: str) -> object:
-        """A value that is not below the bound of the option, if it has one.
+        """A value that is not below the bound of the option, if it has one, and no integer beyond `LARGEST_COUNT`.
 
         Args:
             value: of the option's type.
@@ -285,7 +285,7 @@ class Option:
             The value.
 
         Raises:
-            BadRequest: a smaller number.
+            BadRequest: a smaller or a larger number.
 
         Example:
             >>> Option(fields(Computing)[1], int).within(2, "--threads")
@@ -296,6 +296,8 @@ class Option:
         low = self.about.low
         if low is not None and value < low:
             raise bad(what, expected=f"{in_words(self.hint)} >= {low:g}", got=value)
+        if isinstance(value, int) and value > LARGEST_COUNT:
+            raise bad(what, expected=f"{in_words(self.hint)} of at most {LARGEST_COUNT:,}", got=value)
         return value
 
     def from_file(self, value: object, where: str) -> object:

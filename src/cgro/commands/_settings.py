@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Protocol
 
-from cgro._check import bad
+from cgro._check import bad, listed, one_line
 from cgro.commands._admission import admit
 from cgro.commands._options import Precision, fits, options_of
 from cgro.commands._training import Config as TrainConfig
@@ -161,6 +161,7 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     """
     known = {f.name for f in fields(TrainConfig)} - {"trust", "received", "typed"}
     settings = {name: value for name, value in run.config.items() if name in known}
+    _say_unknown(run)
     # Where training held its images says nothing of this machine, and changes no result.
     settings.pop("stream", None)
     received = received_from(run, trust)
@@ -171,6 +172,16 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
             del now[name]
     admit(received, now, TrainConfig, fetch=False)
     return TrainConfig(**settings, received=received)
+
+
+def _say_unknown(run: Run) -> None:
+    """Say which options of a run this version does not know: a later one may have changed data or network by them."""
+    unknown = sorted(set(run.config) - {"command", *(f.name for f in fields(TrainConfig))})
+    if unknown and not is_watched(run):
+        say(
+            f"warning: {run.path}: has options that this version does not know ({one_line(listed(unknown), 120)}), "
+            "which are left out; if one changes data or network, these are numbers of others than the run's"
+        )
 
 
 def received_from(run: Run, trust: Trust) -> Received:

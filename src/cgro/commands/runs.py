@@ -11,8 +11,6 @@ examples:
   cgro runs runs --out runs.parquet
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from cgro.commands._common import Telling, option
 from cgro.commands._effect import Effects, beside
 from cgro.commands._where import as_number, read_conditions, require_column
 from cgro.runs import Unsaved, write_atomic
+from cgro.writing import dump_csv
 
 HEADLINE = ("clean_error/test", "robust_error/train", "robust_error/test")
 """Metrics that are shown of runs that have them."""
@@ -192,11 +191,7 @@ def _same(runs: Sequence[Listed]) -> dict[str, Value]:
 
 def _encoded(table: _Table, suffix: str) -> bytes:
     if suffix == ".csv":
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(table.rows)
-        return text.getvalue().encode()
+        return dump_csv(table.columns, table.rows)
     import pyarrow
     import pyarrow.parquet
 

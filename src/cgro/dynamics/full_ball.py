@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cgro._check import bad, count
+from cgro._check import bad, count, seed_number
 from cgro.definitions.draws import Draws
 from cgro.dynamics.ball_attack import Carried, attack, ball_of, worst_margins
 from cgro.dynamics.rule import Array, Rule, sigmoid
@@ -180,7 +180,8 @@ def full_ball_errors(
         raise bad("p", expected="l2 or linf", got=repr(p))
     count(n_restarts, "n_restarts")
     threat = ball_of(p, setting.radius)
-    drawn = [setting.data.sample(n_test, torch.Generator().manual_seed(seed + TEST_SEED)) for seed in seeds]
+    numbers = [seed_number(seed + TEST_SEED) for seed in seeds]
+    drawn = [setting.data.sample(n_test, torch.Generator().manual_seed(number)) for number in numbers]
     test_x = torch.stack([sample.x for sample in drawn]).numpy()
     test_y = torch.stack([sample.y for sample in drawn]).numpy()
     parts = {"train": (training_inputs(batch, setting), batch.y), "test": (test_x, test_y)}

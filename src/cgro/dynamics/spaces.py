@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from cgro._check import bad
+from cgro._check import bad, seed_number
 from cgro.data.patches import PatchSample
 from cgro.dynamics.batch import Batch, Direct, Gram
 from cgro.dynamics.rule import Array, Rule
@@ -30,7 +30,7 @@ def draw(setting: Setting, seed: int) -> tuple[PatchSample, PatchCNN]:
     Returns:
         The training examples and the initial network.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_number(seed))
     sample = setting.data.sample(setting.n_train, generator)
     network = PatchCNN(
         setting.data.patch_dim,

@@ -1,13 +1,12 @@
 """Small tables of an artifact: a caption, a head and rows of text and numbers."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
 from cgro.results import TableRecord
+from cgro.writing import dump_csv
 
 Cell = str | int | float
 
@@ -50,11 +49,7 @@ class Table:
         Returns:
             Comma-separated values, the head first.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
-        return text.getvalue().encode()
+        return dump_csv(self.columns, self.rows)
 
     def record(self) -> TableRecord:
         """The table as a summary holds it; `long` only where it is true.

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest, bad, seed_number
 from cgro.models.layout import n_parameters
 from cgro.models.lenet import lenet, lenet5, mlp
 from cgro.models.other import Logits, from_timm
@@ -104,7 +104,7 @@ def build(
     with importable, torch.random.fork_rng():
         if not is_code:
             _require_room(name, shape, n_outputs, width, stored)
-        torch.random.manual_seed(seed)
+        torch.random.manual_seed(seed_number(seed))
         model = _construct(name, shape, n_outputs, width)
         if not isinstance(model, nn.Module):
             raise bad("--model", expected="a torch.nn.Module", got=type(model).__name__)

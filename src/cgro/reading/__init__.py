@@ -10,7 +10,7 @@ archives   arrays of an .npz, gzip
 room       whether the memory holds what a file asks for
 """
 
-from cgro.reading.archives import gunzip, read_npz
+from cgro.reading.archives import gunzip, read_npz, require_one_archive
 from cgro.reading.files import file_kind, open_regular, read_bytes
 from cgro.reading.room import ALWAYS_ROOM, memory_left, require_room
 from cgro.reading.texts import (
@@ -42,5 +42,6 @@ __all__ = [
     "read_npz",
     "read_text",
     "read_yaml_mapping",
+    "require_one_archive",
     "require_room",
 ]

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import struct
 import warnings
 import zipfile
 import zlib
@@ -15,6 +16,12 @@ from cgro._check import BadRequest, bad, one_line
 from cgro.reading.files import open_regular
 from cgro.reading.room import most_expanded, require_room
 
+END = struct.Struct("<4s4H2LH")
+"""The end of a zip archive: mark, disks and numbers of members, bytes and place of their list, bytes of a comment."""
+END64_PLACE = struct.Struct("<4sLQL")
+"""Before it in a large archive, and in all of torch: mark, disk, place of the longer end, number of disks."""
+END64 = struct.Struct("<4sQ2H2L4Q")
+"""The longer end: mark, its bytes, versions, disks, two numbers of members, bytes and place of their list."""
 MOST_MEMBERS = 10_000
 """Arrays of an .npz, or members of a gzip file. A choice: ours have ten."""
 MOST_HEADER = 64 << 10
@@ -59,12 +66,16 @@ def _npz_size(file: IO[bytes]) -> int:
     """Bytes of all arrays, from the headers of the members.
 
     Raises:
-        ValueError: a member that is no plain array, is encrypted, or says another size than the archive.
+        ValueError: a member that is no plain array, is encrypted, is there twice, or says another size than the
+            archive.
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if len(members) > MOST_MEMBERS:
             raise ValueError(f"{len(members):,} arrays, more than {MOST_MEMBERS:,}")
+        names = [member.filename.removesuffix(".npy") for member in members]
+        if len(set(names)) < len(names):  # numpy would take the last of them in silence
+            raise ValueError("an array of one name is there twice")
         return sum(_npy_size(archive, member) for member in members)
 
 
@@ -99,6 +110,35 @@ def _npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tupl
     else:
         shape, _, dtype = np.lib.format.read_array_header_2_0(header)
     return shape, dtype
+
+
+def require_one_archive(file: IO[bytes], size: int) -> None:
+    """Refuse a zip archive whose list of members is not where its end says: readers then differ in what they find.
+
+    Python measures the place of the list from the end of the file and torch from its beginning, so that of two archives
+    one after the other each takes another, and the sizes that one states say nothing of what the other allocates.
+
+    Args:
+        file: open, of a zip archive.
+        size: its bytes.
+
+    Raises:
+        ValueError: something lies before it, behind it, or between its list and its end.
+    """
+    file.seek(max(0, size - END.size - END64_PLACE.size - END64.size))
+    tail = file.read()
+    end = size - END.size
+    mark, *_, length, start, comment = END.unpack(tail[-END.size :].rjust(END.size, b"\0"))
+    place, tail = tail[: -END.size][-END64_PLACE.size :], tail[: -END.size - END64_PLACE.size]
+    if place.startswith(b"PK\6\7") and len(tail) == END64.size:
+        end -= END64_PLACE.size + END64.size
+        _, _, stated, _ = END64_PLACE.unpack(place)
+        if stated != end:
+            raise ValueError("a damaged archive, or several in one file")
+        mark64, *_, length, start = END64.unpack(tail)
+        mark = mark if mark64 == b"PK\6\6" else mark64
+    if mark != b"PK\5\6" or comment or start + length != end:
+        raise ValueError("a damaged archive, or several in one file")
 
 
 def gunzip(content: bytes, what: str) -> bytes:

@@ -48,23 +48,23 @@ def read_text(path: Path, *, limit: int = TEXT_LIMIT, follow: bool = True) -> st
 
 
 class RepeatedKeyError(BadRequest):
-    """A JSON object that has a key twice, where that is refused."""
+    """A JSON object that has a key twice: readers differ in which value they take."""
 
 
-def parse_json(text: str | bytes, what: str, *, non_finite: bool = False, single_keys: bool = False) -> object:
+def parse_json(text: str | bytes, what: str, *, non_finite: bool = False) -> object:
     """The value of a JSON text.
 
     Args:
         text: of one value.
         what: how messages call it.
         non_finite: whether NaN and Infinity, which Python writes and JSON has not, are taken.
-        single_keys: whether an object that has a key twice is refused; otherwise the last one counts, as in Python.
 
     Returns:
         None, a bool, a number, a text, a list or a dict with text for keys; which, the caller checks.
 
     Raises:
-        BadRequest: no JSON, nested too deeply, a number of thousands of digits; a `RepeatedKeyError`.
+        BadRequest: no JSON, nested too deeply, a number of thousands of digits; a `RepeatedKeyError`, where Python
+            would take the last of two values in silence.
     """
 
     def single(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -81,7 +81,7 @@ def parse_json(text: str | bytes, what: str, *, non_finite: bool = False, single
         raise bad(what, expected=f"JSON of at most {MOST_CONTAINERS:,} lists and objects", got="more")
     try:
         constant = None if non_finite else _refuse_constant
-        return json.loads(text, parse_constant=constant, object_pairs_hook=single if single_keys else None)
+        return json.loads(text, parse_constant=constant, object_pairs_hook=single)
     except RepeatedKeyError:  # a ValueError, as every BadRequest
         raise
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors

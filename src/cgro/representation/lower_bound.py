@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, bad, count, number
+from cgro._check import BadRequest, bad, count, number, seed_number
 from cgro.bounds import Interval, Layer, dense_layer, propagate_intervals
 
 SLACK = 1e-9
@@ -187,7 +187,7 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
     digits = _grid_digits(k, dim)
     m = len(digits)
     if labels is None:
-        labels = 2 * torch.randint(0, 2, (m,), generator=torch.Generator().manual_seed(seed)) - 1
+        labels = 2 * torch.randint(0, 2, (m,), generator=torch.Generator().manual_seed(seed_number(seed))) - 1
     if labels.shape != (m,) or not bool((labels.abs() == 1).all()):
         raise bad("labels", expected=f"{m} values -1 or +1", got=tuple(labels.shape))
     last = 0.5 + radius / 2 * labels.double()

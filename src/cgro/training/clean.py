@@ -7,6 +7,7 @@ generator, from which the stored results of `cgro memorize` were made. Use `fit`
 import torch
 from torch import Tensor, nn
 
+from cgro._check import seed_number
 from cgro.definitions import PGD, NoAttack, ThreatModel
 from cgro.definitions.draws import Draws
 from cgro.training.objectives import Adversarial
@@ -42,7 +43,7 @@ def train_clean_model(
         >>> bool((model(x) * y > 0).all())
         True
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_number(seed))
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     objective = Adversarial(NoAttack(), robust_weight=0.0)
     if threat is not None:

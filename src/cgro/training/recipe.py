@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from cgro._check import bad, count_field, number_field, one_of
+from cgro._check import LARGEST_FLOAT32, bad, count_field, number_field, one_of
 from cgro.data import augmentation_by_name
 from cgro.training.batch_norm import POLICIES
 from cgro.training.step import CraftMode
@@ -81,12 +81,12 @@ class Recipe:
         one_of(self.craft_mode, "craft_mode", ("eval", "train", "train_update_bn"))
         one_of(self.batch_norm, "batch_norm", POLICIES)
         count_field(self, "accumulate")
-        number_field(self, "lr", low=0.0)
-        number_field(self, "lr_factor", low=0.0)
+        number_field(self, "lr", low=0.0, high=LARGEST_FLOAT32)
+        number_field(self, "lr_factor", low=0.0, high=LARGEST_FLOAT32)
         number_field(self, "momentum", low=0.0, high=1.0)
-        number_field(self, "weight_decay", low=0.0)
+        number_field(self, "weight_decay", low=0.0, high=LARGEST_FLOAT32)
         number_field(self, "radius_warmup", low=0.0)
-        number_field(self, "clip", low=0.0)
+        number_field(self, "clip", low=0.0, high=LARGEST_FLOAT32)
         count_field(self, "patience", low=0)
         if self.lr_drops and self.schedule != "steps":
             raise bad("lr_drops", expected=f"none with schedule {self.schedule}", got=list(self.lr_drops))

@@ -105,7 +105,7 @@ def test_another_precision_is_rounded_and_no_more(tmp_path: Path, dtype: torch.d
         assert torch.equal(value, true.to(dtype).to(true.dtype) if true.is_floating_point() else true), key
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
 def test_numbers_of_another_kind_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
     """Quantized weights without their scale would make a network that answers something."""
     weights = {**TRUE.state_dict(), "fc.weight": TRUE.fc.weight.detach().to(dtype)}

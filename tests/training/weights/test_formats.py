@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -71,6 +72,39 @@ def test_pt_files_that_expand(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         new.writestr("x/data.pkl", bytes(20 << 20))
     refused(lambda: read_weights(path), "index")
+
+
+def _members(content: bytes) -> list[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        return [(f"a/{member.filename.partition('/')[2]}", opened.read(member)) for member in opened.infolist()]
+
+
+def _zipped(members: list[tuple[str, bytes]]) -> tuple[bytes, bytes, bytes]:
+    """An archive in its parts: the members, the list of them, and the end."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in members:
+            new.writestr(name, content)
+    whole = out.getvalue()
+    length, start = struct.unpack("<LL", whole[-10:-2])
+    return whole[:start], whole[start : start + length], whole[start + length :]
+
+
+def test_two_archives_in_one_file_of_which_python_reads_one_and_torch_the_other(tmp_path: Path) -> None:
+    small, large = io.BytesIO(), io.BytesIO()
+    torch.save({"a": torch.ones(2)}, small)
+    torch.save({"a": torch.zeros(100_000)}, large)
+    body, table, _ = _zipped(_members(large.getvalue()))
+    other, other_table, end = _zipped(_members(small.getvalue()))
+    assert len(table) == len(other_table)
+    place = struct.pack("<LL", len(table), len(body))
+    # Python counts the place of the list from the end of the file, where the second is, and torch from its beginning.
+    path = tmp_path / "x.pt"
+    path.write_bytes(body + table + other.ljust(len(body), b"\0") + other_table + end[:-10] + place + end[-2:])
+    assert torch.load(path, weights_only=True)["a"].numel() == 100_000
+    with zipfile.ZipFile(path) as seen:
+        assert sum(member.file_size for member in seen.infolist()) < 10_000
+    refused(lambda: read_weights(path), "several in one file")
 
 
 def test_checkpoints_that_are_no_files(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class JsonRows:
 def _whole(text: Text) -> object:
     """The value of a text that is one; None where it is none, such as JSON lines."""
     try:
-        return parse_json(text.content, text.source, non_finite=True, single_keys=True)
+        return parse_json(text.content, text.source, non_finite=True)
     except RepeatedKeyError:
         raise
     except BadRequest:
@@ -70,7 +70,7 @@ def _lines(text: Text) -> Iterator[object]:
     lines = [(n, line) for n, line in enumerate(text.lines, 1) if line.strip()]
     for place, (n, line) in enumerate(lines):
         try:
-            row = parse_json(line, f"{text.source}: line {n}", non_finite=True, single_keys=True)
+            row = parse_json(line, f"{text.source}: line {n}", non_finite=True)
         except RepeatedKeyError:
             raise
         except BadRequest:

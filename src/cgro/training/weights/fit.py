@@ -175,11 +175,15 @@ def _load(model: nn.Module, entries: Entries, path: Path, name: str | None) -> L
 
 
 def _require_kinds(own: Mapping[str, Tensor], chosen: _Match, path: Path) -> None:
-    """Refuse numbers of another kind, which a copy would turn into the network's without a word."""
+    """Refuse numbers of another kind, which a copy would turn into the network's without a word.
+
+    Floating point of one byte is quantized too: what it stands for is that times a scale, which lies elsewhere.
+    """
     for key, source in chosen.sources.items():
         there = chosen.weights[key]
         fits = there.is_floating_point() == own[key].is_floating_point() and there.is_complex() == own[key].is_complex()
-        if not fits and not _counts(key):
+        is_quantized = there.is_floating_point() and there.element_size() == 1
+        if (is_quantized or not fits) and not _counts(key):
             raise bad(
                 f"{path}: {source}",
                 expected=f"numbers such as {own[key].dtype}, which the network has",
@@ -254,9 +258,17 @@ def _equal(matches: Sequence[_Match]) -> bool:
     first = matches[0]
     for match in matches:
         for key, tensor in match.weights.items():
-            if tensor.dtype != first.weights[key].dtype or not torch.equal(tensor, first.weights[key]):
+            if not _same_bits(tensor, first.weights[key]):
                 return False
     return True
+
+
+def _same_bits(tensor: Tensor, other: Tensor) -> bool:
+    """Compared as bytes: torch compares no floating point of one byte, and NaN is itself here."""
+    if tensor.dtype != other.dtype or tensor.shape != other.shape:
+        return False
+    bits, others = (one.detach().contiguous().reshape(-1).view(torch.uint8) for one in (tensor, other))
+    return torch.equal(bits, others)
 
 
 def _matches(own: Mapping[str, Tensor], entry: str, weights: Mapping[str, Tensor]) -> list[_Match]:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, listed, one_line
-from cgro.reading import open_regular, parse_json, read_json_object, require_room
+from cgro.reading import open_regular, parse_json, read_json_object, require_one_archive, require_room
 from cgro.training.weights.foreign import foreign_kind
 
 JSON = dict[str, Any]
@@ -37,6 +37,8 @@ OF_AN_OPTIMIZER = re.compile(
 """Keys below which tensors by the names of weights are no weights: what an optimizer keeps of each."""
 EXTENSION = "extension/"
 """What the names of the tensors of a checkpoint of ours begin with."""
+ARCHIVE = b"PK\3\4"
+"""What a zip archive begins with; torch reads other files as those of its first format."""
 MOST_PICKLE = 16 << 20
 """Bytes of the index of a .pt file: names, shapes and places of its tensors, some 200 each. A choice."""
 INSIDE = ("model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin")
@@ -343,7 +345,9 @@ def _unpickled(path: Path) -> tuple[object, int]:
         require_room(size, size, str(path))
         try:
             _refuse_foreign(file, path)
-            if zipfile.is_zipfile(file):
+            file.seek(0)
+            if file.read(len(ARCHIVE)) == ARCHIVE:  # what torch asks too
+                require_one_archive(file, size)
                 _require_harmless_archive(file, size, path)
             file.seek(0)
             # Warnings are of storage types and of tar files, and the user cannot act on them.
@@ -358,7 +362,11 @@ def _unpickled(path: Path) -> tuple[object, int]:
 
 
 def _require_harmless_archive(file: IO[bytes], size: int, path: Path) -> None:
-    """Refuse an archive that unpacks to more than the memory holds, or whose index alone does not end."""
+    """Refuse an archive that unpacks to more than the memory holds, or whose index alone does not end.
+
+    What is asked here of Python's reader counts for torch's as well only of a file that has one list of its members:
+    see `require_one_archive`.
+    """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
     for member in members:
