@@ -91,7 +91,7 @@ def test_the_scale_of_the_test_part_is_looked_at_too(tmp_path: Path, test, words
     """Planted: only the training part was, and test images that were divided by 255 twice made every test error."""
     x = np.random.default_rng(0).random((60, 1, 4, 4))
     y = np.arange(60) % 3
-    np.savez(tmp_path / "own.npz", x=(x * 255).astype("uint8"), y=y, x_test=test(x), y_test=y)
+    np.savez(tmp_path / "own.npz", x=(x * 255).astype("uint8"), y=y, x_test=test(1 - x), y_test=y)
     remarks = load(str(tmp_path / "own.npz")).remarks
     assert len(remarks) == (words is not None)
     if words is not None:

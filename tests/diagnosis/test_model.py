@@ -8,7 +8,9 @@ from tests.cases import LinearScore, points, refused
 
 from cgro.data import Split
 from cgro.definitions import FGSM, ThreatModel, robust_error
-from cgro.diagnosis import checkpoint_files, measured
+from cgro.diagnosis import checkpoint_files, diagnose_model, measured
+
+THREAT = ThreatModel("inf", 0.05)
 
 
 def examples() -> Split:
@@ -24,10 +26,20 @@ def folder_of(tmp_path: Path, n: int, **beside: object) -> list[LinearScore]:
     return models
 
 
+def test_test_images_that_were_trained_on_are_a_finding() -> None:
+    x, y = points(40)
+    found = diagnose_model(LinearScore(seed=1).eval(), (x[:30], y[:30]), (x[20:], y[20:]), THREAT)
+    assert "10 of 20 test images are also training images: no error on them says anything of new images." in (
+        found.findings
+    )
+    apart = diagnose_model(LinearScore(seed=1).eval(), (x[:20], y[:20]), (x[20:], y[20:]), THREAT)
+    assert not any("training images" in finding for finding in apart.findings)
+
+
 def test_each_row_is_the_checkpoint_of_its_epoch(tmp_path: Path) -> None:
     """On a linear network one step is exact, so a direct call is an independent truth."""
     models, part = folder_of(tmp_path, 11), examples()
-    attack = FGSM(ThreatModel("inf", 0.05))
+    attack = FGSM(THREAT)
     seen: list[int] = []
     model = LinearScore(seed=99).eval()
     rows = measured(
@@ -48,7 +60,7 @@ def test_averages_beside_raw_weights_are_asked_for_every_file(tmp_path: Path) ->
     average = LinearScore(seed=50)
     folder_of(tmp_path, 3, ema=average.state_dict())
     part = examples()
-    attack = FGSM(ThreatModel("inf", 0.05))
+    attack = FGSM(THREAT)
     parts = {"train": part, "test": part}
     refused(lambda: measured(LinearScore().eval(), checkpoint_files(tmp_path), parts, attack), "net, ema")
     rows = measured(LinearScore().eval(), checkpoint_files(tmp_path), parts, attack, entry="ema")

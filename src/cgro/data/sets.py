@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cgro._check import bad, count, listed, number
 from cgro.data.images import Images
+from cgro.data.overlap import overlap_remark
 from cgro.data.raw import Pixels, Raw, shown
 from cgro.data.sources import read
 from cgro.data.storage import Storage, StreamChoice
@@ -259,17 +260,22 @@ def load(
     if n_labels < len(names):
         raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
     test = test_pool.split(_at_most(n_test, test_pool.index, "n_test"))
+    held_out = train_pool.split(order[:n_validation])
     path = path_of(name)
     return Dataset(
         name=name if path is None else shown(path.resolve().name),
         note=raw.note,
         train=train,
-        validation=train_pool.split(order[:n_validation]),
+        validation=held_out,
         test=test,
         classes=names,
         n_outputs=1 if len(names) == 2 else len(names),
         sha256=raw.sha256,
-        remarks=(*raw.remarks, *_remarks(name, {"": train, "test ": test})),
+        remarks=(
+            *raw.remarks,
+            *_remarks(name, {"": train, "test ": test}),
+            *_overlaps(name, train, {"validation": held_out, "test": test}),
+        ),
         on_disk=isinstance(raw.x, Images) and raw.x.on_disk,
     )
 
@@ -291,6 +297,18 @@ def _remarks(name: str, parts: Mapping[str, Split]) -> list[str]:
                 "[0, 1] no network can be robust"
             ]
     return []
+
+
+def _overlaps(name: str, train: Split, parts: Mapping[str, Split]) -> list[str]:
+    """Parts with images that are also training images. Those on a disk are not read for it."""
+    if train.streamed:
+        return []
+    told: list[str] = []
+    for part, split in parts.items():
+        found = overlap_remark(part, split.raw, train.raw)
+        if found is not None:
+            told.append(f"{shown(name)}: {found}")
+    return told
 
 
 def parse_classes(

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from cgro.data import Split
+from cgro.data.overlap import overlap_remark
 from cgro.definitions import (
     APGD,
     DEFAULT_RULE,
@@ -109,6 +110,7 @@ def diagnose_model(
     attack = attack or quick_ensemble(threat)
     x_test, y_test = _pair(test, n, seed)
     parts = {"train": _pair(train, n, seed), "test": (x_test, y_test)}
+    shared = overlap_remark("test", x_test, parts["train"][0])
     checks: list[Check] = []
     if n_lint:
         of_lint = (x_test, y_test)
@@ -135,6 +137,7 @@ def diagnose_model(
         "point",
         verdict.reason,
         "unknown",
+        findings=() if shared is None else (f"{shared}.",),
         point=verdict,
         remedies=remedies_for(verdict.label),
         evidence={"errors": plain, "attack": repr(attack)},

@@ -52,6 +52,15 @@ def test_images_that_were_normalized_are_undone_within_rounding() -> None:
     assert 0 <= float(back.x.min()) <= float(back.x.max()) <= 1
 
 
+def test_test_images_that_are_training_images_are_said() -> None:
+    """The loop gave its training data twice: other images are drawn of each part, and some are the same."""
+    x, y = torch.rand(400, 1, 2, 2), torch.arange(400) % 2
+    (said,) = made(100, seed=1, train=(x, y), test=(x, y)).remarks
+    assert int(said.split()[0]) == pytest.approx(25, abs=15)
+    assert "of 100 test images are also training images" in said
+    assert made(100, train=(x[:200], y[:200]), test=(x[200:], y[200:])).remarks == ()
+
+
 @pytest.mark.parametrize(
     ("normalize", "part"),
     [(((0.3, 0.3), (0.2, 0.2)), "train part"), (((0.3,), (4.0,)), "test part")],  # fits no part, and one alone

@@ -7,6 +7,7 @@ import torch
 
 from cgro._check import bad
 from cgro.data import Split
+from cgro.data.overlap import overlap_remark
 from cgro.definitions.examples import Sample, take_examples
 from cgro.definitions.losses import labels_remedy
 from cgro.definitions.threat import require_radius_fits
@@ -85,6 +86,12 @@ def parts_of(given: Mapping[str, object], settings: Settings) -> Parts:
     if len(set(shapes.values())) > 1:
         got = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise bad("examples", expected="one shape in all parts", got=got)
+    for name, sample in samples.items():
+        found = None
+        if name != TRAIN:
+            found = overlap_remark(name, sample.x, samples[TRAIN].x)
+        if found is not None:
+            remarks.append(found)
     return Parts(samples, tuple(remarks))
 
 
