@@ -1,6 +1,6 @@
 """What stands before the name of a metric: a run, a part, or an attack."""
 
-from cgro.diagnosis.run_names import keras_training, without_run_names
+from cgro.diagnosis.run_names import keras_training, norms_beside, without_run_names
 
 
 def test_a_name_of_a_run_means_nothing_and_a_section_does() -> None:
@@ -26,3 +26,17 @@ def test_best_and_ema_are_no_names_of_runs() -> None:
 
 def test_keras_names_the_training_by_nothing() -> None:
     assert keras_training(["adv_accuracy", "val_adv_accuracy"]) == {"adv_accuracy": "train_adv_accuracy"}
+
+
+def test_norms_are_told_from_top_1() -> None:
+    """As the code of multiple perturbations at once prints them; ImageNet's has 1 and 5."""
+    assert norms_beside(["test_acc_1", "test_acc_2", "epoch"]) == {"test_acc_1": "test_acc_l1"}
+    assert norms_beside(["acc 1 (test)", "acc linf (test)"]) == {"acc 1 (test)": "acc l1 (test)"}
+    for names in (
+        ["acc@1", "acc@5"],
+        ["Test Acc 1"],
+        ["Test Acc 1", "Train Acc 2"],
+        ["acc1", "acc2"],
+        ["Test Acc inf"],
+    ):
+        assert norms_beside(names) == {}

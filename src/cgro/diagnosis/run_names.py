@@ -11,6 +11,7 @@ _MINUENDS = ("1", "100")
 """What stands before the dash in "1 - test_acc"."""
 _EVAL = re.compile(r"(?<![A-Za-z])(?:eval|Eval|EVAL)(?![a-z])")
 """The word in any spelling of a name, and not the beginning of evaluation."""
+_ONE = re.compile(r"(?<![0-9.])1(?![0-9.])")
 
 
 def without_run_names(names: Iterable[str]) -> dict[str, str]:
@@ -106,3 +107,26 @@ def eval_beside_test(names: Iterable[str]) -> dict[str, str]:
 
 def _says_eval_alone(name: str) -> bool:
     return not parts_of(word for word in words_of(name) if word != "eval")
+
+
+def norms_beside(names: Iterable[str]) -> dict[str, str]:
+    """Columns whose 1 stands for a norm, as "Acc 1" beside "Acc 2" and "Acc inf" does; else it is the top-1 accuracy.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Name -> the name with its norm.
+
+    Example:
+        >>> norms_beside(["Test Acc 1", "Test Acc inf"]), norms_beside(["Test Acc 1", "Test Acc 5"])
+        ({'Test Acc 1': 'Test Acc l1'}, {})
+    """
+    words = {name: words_of(name) for name in names}
+    there = {tuple(one) for one in words.values()}
+    found: dict[str, str] = {}
+    for name, one in words.items():
+        twins = (tuple(norm if word == "1" else word for word in one) for norm in ("2", "inf", "linf"))
+        if "1" in one and not there.isdisjoint(twins):
+            found[name] = _ONE.sub("l1", name)
+    return found

@@ -26,6 +26,8 @@ from cgro.diagnosis.importers.lines import parse_line
         ("391/391 [====] - 30s 70ms/step - loss: 1.2 - val_acc: 0.5", [("loss", "1.2"), ("val_acc", "0.5")]),
         ("robust acc: 12 images of 100 images", []),
         ("acc nan", [("acc", "nan")]),
+        ("Test Acc 2: 0.5, Test Acc inf: 0.4", [("Test Acc 2", "0.5"), ("Test Acc inf", "0.4")]),
+        ("Test Loss: inf, Test Acc 0.1", [("Test Loss", "inf"), ("Test Acc", "0.1")]),
     ],
 )  # fmt: skip
 def test_the_numbers_of_a_line(line: str, values: list[tuple[str, str]]) -> None:

@@ -46,6 +46,21 @@ def test_one_line_an_epoch_or_several(file) -> None:
         assert found.epoch.tolist() == list(E)
 
 
+def test_the_accuracy_under_l1_is_not_the_top_1_accuracy(file) -> None:
+    """Planted: where no plain accuracy was printed, that under the l1 attack was the clean one, in silence."""
+
+    def write(e: int) -> str:
+        return f"Epoch: {e}, Test Acc 1: {0.5 + e / 100:.4f}, Test Acc 2: 0.6, Test Acc inf: {0.4025 + e / 100:.4f}"
+
+    refused(lambda: read(file(lines(write))), "column 'Test Acc 1' is not understood")
+    refused(lambda: read(file(lines(lambda e: write(e).partition(", Test Acc inf")[0]))), "'Test Acc 1' is not und")
+    found = read(file(lines(write)), "robust_accuracy/test=Test Acc inf")
+    assert np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)
+    assert "clean_error/test" not in found.values
+    top = read(file(lines(lambda e: f"Epoch {e}: Test Acc 1: 0.5, Test Acc 5: 0.9, Test Robust Acc: 0.4")))
+    assert top["clean_error/test"].tolist() == [0.5] * 12
+
+
 def test_a_training_that_was_resumed_is_one_training(file) -> None:
     text = lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}", [*range(8), *range(5, 12)])
     found = read(file(text))

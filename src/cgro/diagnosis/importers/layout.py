@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.run_names import eval_beside_test, keras_training, without_run_names
+from cgro.diagnosis.run_names import eval_beside_test, keras_training, norms_beside, without_run_names
 from cgro.diagnosis.vocabulary import is_group, is_known, is_step, kinds_of, parts_of, strength_of, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
@@ -94,7 +94,7 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
     runs = _runs_of(names, short, units, source)
-    renamed = keras_training(short.values()) | eval_beside_test(short.values())
+    renamed = keras_training(short.values()) | eval_beside_test(short.values()) | norms_beside(short.values())
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:

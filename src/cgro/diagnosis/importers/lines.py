@@ -36,7 +36,7 @@ _TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IG
 # images", or the 95 of "95% CI".
 _VALUE = re.compile(
     r"(?<![\w.%/\-@#])(?<!\d,)"  # not within a word, a name, a number or a path
-    r"([-+]?(?:\d+(?:,\d+)+|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf)"  # the number
+    r"([-+]?(?:\d+(?:,\d+)+|\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?|nan|-?inf(?!\s?[:=]))"  # the number, no norm
     r"(?:/(\d+))?(\s?%)?(?:\s*\(\s*[\d.]+\s*%\s*\))?"  # its total, its sign, and what percentage it is
     r"(?![\w%/]|\.\w)(?!,\d)"  # not the beginning of a word or of a longer number
     r"(?!\s+(?:\w+\s+)?(?:images|examples|samples)\b|\s?%?\s*(?:CI|confidence)\b)",
