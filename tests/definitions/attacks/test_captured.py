@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.definitions import APGD, FGSM, PGD, Attack, Draws, NoAttack, Square, ThreatModel, robust_error
-from cgro.definitions.attacks import Best, attack_by_name
+from cgro.definitions.attacks import Best, attack_by_name, preserve_state
 from cgro.definitions.attacks.captured import MOST_GRAPHS, N_WARM_UPS, Search, find_captured, searches_of
 from cgro.definitions.attacks.names import ATTACKS
 from cgro.definitions.evaluation import survey
@@ -144,6 +144,36 @@ def test_buffers_that_are_replaced_between_evaluations() -> None:
             assert same(captured(ATTACK, model, k), as_ever(ATTACK, model, k))
             assert not torch.equal(model[1].running_var, convolutional()[1].running_var)  # type: ignore[union-attr]
     assert tape.n_captures == 1
+
+
+class Centered(nn.Module):
+    """The mean of the data is a plain attribute, as in much code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.mean = convolutional(), torch.full((1, 1, 1), 0.1)
+        self.same = self.mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x - self.mean) + self.same.sum()
+
+
+def test_tensors_that_are_plain_attributes_are_those_of_the_replay() -> None:
+    """Planted: a graph kept those of the evaluation that captured it, which are gone by the next one."""
+    model, tape = Centered().eval(), Tape()
+    with capturing_by(tape):
+        for k in range(8):
+            if k % 2:
+                model.mean = model.same = model.mean + 0.05
+            else:
+                model.mean.add_(0.05)
+            mean = model.mean
+            with preserve_state(model, torch.device("cpu")):
+                assert same(captured(ATTACK, model, k), as_ever(ATTACK, model, k)), k
+            assert model.mean is mean
+            assert model.same is mean
+    assert tape.n_captures == 1
+    assert the_search(model).n_replays == 6
 
 
 def test_weights_that_move_are_captured_anew() -> None:

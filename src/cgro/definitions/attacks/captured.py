@@ -14,7 +14,7 @@ Without something that captures, as on a CPU, nothing here has an effect.
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -229,7 +229,7 @@ class Search:
         if self._n_captures > MOST_CAPTURES:
             self.reason = f"the tensors of the network have moved {MOST_CAPTURES} times"
             return False
-        graph = _Graph(batch.still(), {name: value.clone() for name, value in model.named_buffers()}, _addresses(model))
+        graph = _Graph(batch.still(), _copies(model), _addresses(model))
         results: list[Tensor] = []
 
         def call() -> Tensor:
@@ -242,7 +242,7 @@ class Search:
         n = len(batch.x)
         results += [torch.empty_like(batch.x), batch.x.new_empty(n), batch.x.new_empty(n, dtype=torch.int64)]
         try:
-            with _buffers(model, graph.buffers):
+            with _in_place_of_its_own(model, graph.held):
                 graph.replay = self.backend.capture(call)
         except Exception as error:  # of any kind: the search as ever, which comes next, raises it if it is its own
             self.reason = _words(error)
@@ -276,15 +276,15 @@ class _Graph:
     """A search that was captured."""
 
     batch: Batch
-    buffers: dict[str, Tensor]
+    held: list[Tensor]
     addresses: tuple[object, ...]
     results: tuple[Tensor, ...] = ()
     replay: Call = field(default=lambda: torch.empty(0))
 
     def done(self, model: nn.Module, batch: Batch) -> Found:
         self.batch.write(batch)
-        for name, value in model.named_buffers():
-            self.buffers[name].copy_(value)
+        for kept, (_, _, value) in zip(self.held, _held_by(model), strict=True):
+            kept.copy_(value)
         flags = self.replay()
         x, margins, step = (value.clone() for value in self.results)
         return Found(x, margins, step, flags.clone())
@@ -411,31 +411,53 @@ def _drawing(model: nn.Module, batch: Batch) -> str:
 
 
 def _addresses(model: nn.Module) -> tuple[object, ...]:
-    """What a graph knows of a network: where its weights lie, which buffers it has, and its modes."""
+    """What a graph knows of a network: where its weights lie, which other tensors it has, and its modes."""
     weights = [(name, value.data_ptr(), value.stride()) for name, value in model.named_parameters()]
-    buffers = [(name, value.shape, value.dtype) for name, value in model.named_buffers()]
-    return (*weights, *buffers, *modes_of(model))
+    held = [(name, value.shape, value.dtype) for _, name, value in _held_by(model)]
+    return (*weights, *held, *modes_of(model))
+
+
+def _held_by(model: nn.Module) -> list[tuple[nn.Module, str, Tensor]]:
+    """The tensors of a network that are no weights, each with its module and name: buffers, and plain attributes, as the
+    mean of the data often is.
+    """
+    found: list[tuple[nn.Module, str, Tensor]] = []
+    for module in model.modules():
+        for held in (module._buffers, vars(module)):
+            found += [(module, name, value) for name, value in held.items() if isinstance(value, Tensor)]
+    return found
+
+
+def _hold(module: nn.Module, name: str, value: Tensor) -> None:
+    if name in module._buffers:
+        module._buffers.update({name: value})
+    else:
+        vars(module)[name] = value
+
+
+def _copies(model: nn.Module) -> list[Tensor]:
+    """Copies of them in their order; of one that is found twice there is one."""
+    copies: dict[int, Tensor] = {}
+    for _, _, value in _held_by(model):
+        if id(value) not in copies:
+            copies[id(value)] = value.detach().clone()
+    return [copies[id(value)] for _, _, value in _held_by(model)]
 
 
 @contextlib.contextmanager
-def _buffers(model: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
-    """Give a network other tensors for its buffers, of the same values.
+def _in_place_of_its_own(model: nn.Module, held: Sequence[Tensor]) -> Iterator[None]:
+    """Give a network other tensors for those of `_held_by`, of the same values.
 
     Its own move from evaluation to evaluation, as `preserve_state` sets them aside.
     """
-    before: list[tuple[nn.Module, str, Tensor]] = []
-    by_identity = {id(value): values[name] for name, value in model.named_buffers()}
-    for module in model.modules():
-        for name, value in module._buffers.items():
-            if value is not None:
-                before.append((module, name, value))
+    before = _held_by(model)
     try:
-        for module, name, value in before:
-            module._buffers.update({name: by_identity[id(value)]})
+        for (module, name, _), value in zip(before, held, strict=True):
+            _hold(module, name, value)
         yield
     finally:
         for module, name, value in before:
-            module._buffers.update({name: value})
+            _hold(module, name, value)
 
 
 def _holds(known: LabelRange, labels: LabelRange) -> bool:
