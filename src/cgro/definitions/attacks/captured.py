@@ -418,7 +418,7 @@ def _addresses(model: nn.Module) -> tuple[object, ...]:
 
 
 def _held_by(model: nn.Module) -> list[tuple[nn.Module, str, Tensor]]:
-    """The tensors of a network that are no weights, each with its module and name: buffers, and plain attributes, as the
+    """The tensors of a network that are no weights, each with module and name: buffers, and plain attributes, as the
     mean of the data often is.
     """
     found: list[tuple[nn.Module, str, Tensor]] = []
