@@ -231,6 +231,16 @@ class Recurrent(nn.Module):
         return self.last(self.cell(x[:, 0])[0][:, -1])
 
 
+def runs_in_bfloat16(model: nn.Module) -> bool:
+    """An LSTM does not on a processor without AVX-512."""
+    try:
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            model(X)
+    except RuntimeError:
+        return False
+    return True
+
+
 class Twice(nn.Module):
     """Two layers with one weight."""
 
@@ -255,6 +265,8 @@ def test_weights_and_inputs_made_in_inference_mode(make: Callable[[], nn.Module]
         x, y = X.clone(), Y.clone()
     held = list(frozen.parameters()) + list(frozen.buffers())
     for name, attack in ATTACKS.items():
+        if "bfloat16" in name and not runs_in_bfloat16(plain):
+            continue
         expected = attack(plain, X, Y)
         assert torch.equal(attack(frozen, X, Y), expected), name
         assert torch.equal(attack(plain, x, y), expected), name

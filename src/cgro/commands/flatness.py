@@ -78,7 +78,7 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
     parts: str = option("train,test", "train, test, between (midpoints of training images of one class)")
     n: int = option(128, "examples of each part, at most", low=1)
     n_steps: int = option(20, "steps of the ascent on the gradient's norm, per radius", low=1)
-    n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius")
+    n_loss_steps: int = option(10, "steps of the ascent on the loss, per radius", low=1)
     n_restarts: int = option(1, "starts; those after the first are random", low=1)
     p: str = option("inf", "norm of a bare checkpoint's threat")
     radius: str | None = option(None, "training radius of a bare checkpoint")

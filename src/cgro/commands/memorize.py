@@ -84,7 +84,7 @@ class Config(Trusting, Output, Seeded, Computing):
         None, "a run of cgro train, or package.module:factory; default: trained MLP 64-32", names="network"
     )
     clean_radius: str = option("0", "train the default clean model adversarially at this radius")
-    clean_epochs: int = option(15, "epochs of the default clean model")
+    clean_epochs: int = option(15, "epochs of the default clean model", low=1)
     eval_n: int = option(1000, "test points in the bracket on the robust error, at most", low=1)
     export: bool = option(False, "write ONNX (float64) and VNN-LIB properties into DIR/export, checked (small N)")
     verify: str = option("none", "none, or milp: solve training balls with HiGHS (extra certify)")

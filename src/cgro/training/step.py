@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cgro._check import bad, seed_number
+from cgro._check import BadRequest, bad, seed_number
 from cgro.definitions import (
     FGSM,
     PGD,
@@ -369,18 +369,10 @@ class Step:
             return losses.mean()
         return losses.sum() / (self.n_batch * self.part.copies)
 
-    def require_targets_used(self, who: str) -> None:
-        """Refuse soft labels that changed nothing.
-
-        Args:
-            who: the extension that set `targets`, for the message.
-
-        Raises:
-            BadRequest: the objective did not ask `loss` since.
-        """
-        if self.targets is not None and not self.targets_used:
-            expected = "an objective that takes soft labels, by step.loss(outputs)"
-            raise bad(who, expected=expected, got="one that does not", remedy="use adversarial, trades or kd")
+    @property
+    def passes_over_targets(self) -> bool:
+        """Whether there are soft labels and the objective has not asked `loss` since they were set."""
+        return self.targets is not None and not self.targets_used
 
     def _scheduled(self, attack: Attack | None, loss: Loss | str | None) -> Attack:
         if attack is None:
@@ -411,6 +403,19 @@ class Step:
                     yield self.network
         finally:
             self.network.train()
+
+
+def passed_over(who: str) -> BadRequest:
+    """The refusal of soft labels that change nothing.
+
+    Args:
+        who: the extension that set them.
+
+    Returns:
+        To be raised.
+    """
+    expected = "an objective that takes soft labels, by step.loss(outputs)"
+    return bad(who, expected=expected, got="one that does not", remedy="use adversarial, trades or kd")
 
 
 def _against(targets: Tensor, attack: Attack) -> Attack:

@@ -33,7 +33,7 @@ from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
 from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
 from cgro.training.recipe import Recipe
-from cgro.training.step import Moment, Step, Streams, derive_seed
+from cgro.training.step import Moment, Step, Streams, derive_seed, passed_over
 from cgro.training.watched import WatchedStep, seed_noise, watching_noise
 
 Kind = TypeVar("Kind", bound=Step)
@@ -409,17 +409,18 @@ def _around(extension: Extension, step: Step, compute: Callable[[], Tensor]) -> 
     """What an extension does around a step, which may be of the caller's own."""
     who = f"extension {extension.name}"
     before = step.targets
-    n_calls = 0
+    n_calls, is_passed_over = 0, False
 
     def watched() -> Tensor:
-        nonlocal n_calls
+        nonlocal n_calls, is_passed_over
         n_calls += 1
         loss = compute()
-        if step.targets is not before:
-            step.require_targets_used(who)
+        is_passed_over |= step.targets is not before and step.passes_over_targets
         return loss
 
     loss: object = extension.around(step, watched)
+    if is_passed_over:  # said here, for those of this package say it themselves by the name that a user writes
+        raise passed_over(who)
     if not n_calls:  # the optimizer would take the gradients of the step before
         expected = "a call of compute() in `around`, which sets the gradients"
         raise bad(who, expected=expected, got="none", remedy="return compute()")

@@ -291,7 +291,7 @@ def test_learning_rates_are_kept(tmp_path: Path) -> None:
     ({"test": (TEST[0], TEST[1][:5])}, ("test part: labels", "40, one per example")),
     ({"test": (TEST[0][:0], TEST[1][:0])}, ("at least one",)),
     ({"test": TEST[0]}, ("test part: examples",)),
-    ({"test": (TEST[0], TEST[1][:, None])}, ("test part: labels", "y.argmax(1)")),
+    ({"test": (TEST[0], TEST[1][:, None])}, ("test part: labels", "y.squeeze(1)")),
     ({"threat": 0.1}, ("threat: expected a ThreatModel",)),
     ({"attack": "pdg10"}, ("attack: expected one of",)),
     ({"strong": "pgd20"}, ("strong: expected (attack, every)",)),

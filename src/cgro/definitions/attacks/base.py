@@ -16,7 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cgro._check import bad
+from cgro._check import bad, one_line
 from cgro.definitions.attacks.best import Best
 from cgro.definitions.attacks.dropping import Dropping, dropping_on
 from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
@@ -202,14 +202,21 @@ class Attack(ABC):
 
         Raises:
             RuntimeError: what the network raises, also when it is called plainly.
-            BadRequest: labels that do not fit the outputs.
+            BadRequest: labels that do not fit the outputs; a network that does not run in bfloat16, where that was
+                asked for.
         """
         with preserve_state(model, x.device), fast_weights(model, x, self.search_precision) as converted:
             try:
                 return self.search_batch(model, x, y, draws.copy(), options)
             except RuntimeError as error:
-                chosen = converted or self.search_precision == "auto"
-                if not chosen or not is_about_conversion(error):
+                if not is_about_conversion(error):
+                    raise
+                if not converted and self.search_precision == "bfloat16":
+                    told = one_line(str(error).strip().split("\n")[0], 120)
+                    remedy = "use auto, which takes float32 then, or float32"
+                    expected = "float32 or auto for a network that torch cannot run in bfloat16 here"
+                    raise bad("precision", expected=expected, got=f"bfloat16: {told}", remedy=remedy) from error
+                if not converted and self.search_precision == "float32":
                     raise
         with preserve_state(model, x.device):
             return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))

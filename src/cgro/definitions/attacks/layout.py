@@ -79,14 +79,17 @@ def _convolutions(model: Model, x: Tensor, precision: Precision) -> list[tuple[n
 def is_about_conversion(error: RuntimeError) -> bool:
     """Whether a pass failed because of the layout or the precision that a search chose.
 
-    Such as `view` on an image in channels-last layout, an operation that bfloat16 does not have, or a network of
-    float16 behind a function, which meets bfloat16.
+    Such as `view` on an image in channels-last layout, an operation that bfloat16 does not have (at all, or on this
+    processor, for which oneDNN then has no "primitive": an LSTM without AVX-512), or a network of float16 behind a
+    function, which meets bfloat16.
 
     Args:
         error: that it raised.
 
     Returns:
-        True if its message speaks of strides, contiguous memory or types.
+        True if its message speaks of strides, contiguous memory, types, or primitives.
     """
-    about = r"view size|contiguous|stride|memory.format|dtype|scalar type|BFloat16|not implemented for"
+    about = (
+        r"view size|contiguous|stride|memory.format|dtype|scalar type|BFloat16|not implemented for|create a primitive"
+    )
     return re.search(about, str(error), re.IGNORECASE) is not None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cgro.data import Dataset
 from cgro.definitions import classes_of
-from cgro.training.step import Step
+from cgro.training.step import Step, passed_over
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def against(targets: Tensor, step: Step, compute: Callable[[], Tensor], who: str
     with contextlib.ExitStack() as stack:
         stack.callback(_put_back, step, before)
         loss = compute()
-        step.require_targets_used(who)
+        if step.passes_over_targets:
+            raise passed_over(who)
     return loss
 
 
