@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests import cases
 
-from cgro.data import load
+from cgro.data import Dataset, load
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 3, 6, 5), dtype=np.uint8)
 LABELS = np.arange(12) % 3
@@ -78,6 +78,11 @@ def class_folders(
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.transpose(1, 2, 0)).save(place / f"{k:02}.{kind}")
     return str(root)
+
+
+def said_of(data: Dataset) -> tuple[str, ...]:
+    """The remarks, without that of equal images in both parts, which the folders of this module have."""
+    return tuple(remark for remark in data.remarks if "are also training images" not in remark)
 
 
 def two_classes(root: Path, image: bytes, n: int = 3) -> Path:

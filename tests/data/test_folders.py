@@ -17,6 +17,7 @@ from tests.data.samples import (
     load_refused,
     png,
     refused_in_little_memory,
+    said_of,
     two_classes,
 )
 
@@ -161,10 +162,10 @@ def test_files_of_systems_are_left_out_and_said(tmp_path: Path, name: str) -> No
     (Path(root) / "test" / "@eaDir").mkdir()
     found = load(root)
     assert (found.sha256, found.classes, len(found.train)) == (clean.sha256, clean.classes, len(clean.train))
-    assert not clean.remarks
-    assert len(found.remarks) == 1
+    assert not said_of(clean)
+    (said,) = said_of(found)
     for word in (name, "__MACOSX", "@eaDir"):
-        assert word in found.remarks[0]
+        assert word in said
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_numbers_in_another_order_than_text_are_said(tmp_path: Path, names: tupl
     data = load(class_folders(tmp_path / "own", names=names))
     assert data.classes == names
     if first is None:
-        assert data.remarks == ()
+        assert said_of(data) == ()
         return
     label = next(k for k, name in enumerate(sorted(names)) if name != names[k])
     assert first in data.remarks[0]
