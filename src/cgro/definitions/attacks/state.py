@@ -4,7 +4,8 @@ import contextlib
 import random
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,8 @@ from cgro.definitions.random_state import preserve_random_state
 
 _LOCKS: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
+_NEITHER = frozenset({bool, int, float, str, type(None), tuple, list, dict, set, OrderedDict})
+"""Types of attributes that are no tensor and no generator."""
 FLAGS: tuple[tuple[Callable[[], object], Callable[..., object]], ...] = (
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_num_threads, torch.set_num_threads),
@@ -139,10 +142,11 @@ class _State:
                 self.modes.append((module, module.training))
             if module._buffers:
                 self.buffers.append(_Buffers(module))
-            if not isinstance(module, torch.jit.ScriptModule):  # its attributes are not Python's
-                self.attributes.append(_Attributes(module))
+            held = _held_by(module)
+            if held:
+                self.attributes.append(_Attributes(module, held))
                 if generators:
-                    self.generators += _generators_of(module)
+                    self.generators += _put_back_generators(held.values())
             for name, parameter in module._parameters.items():
                 if parameter is None:
                     continue
@@ -204,10 +208,21 @@ def _needs_copy(module: nn.Module, parameter: nn.Parameter, *, asked: bool) -> b
     return asked and type(parameter) is nn.Parameter and not isinstance(module, torch.jit.ScriptModule)
 
 
-def _generators_of(module: nn.Module) -> list[Callable[[], object]]:
-    """For each generator that a module holds itself, what puts its state back."""
+def _held_by(module: nn.Module) -> dict[str, object]:
+    """What a module has as plain attributes, without the values that nearly all of them are: this runs in every attack.
+
+    Those of a scripted module are not Python's.
+    """
+    found = {name: value for name, value in vars(module).items() if type(value) not in _NEITHER}
+    if found and isinstance(module, torch.jit.ScriptModule):
+        return {}
+    return found
+
+
+def _put_back_generators(values: Iterable[object]) -> list[Callable[[], object]]:
+    """For each generator among the values, what puts its state back."""
     found: list[Callable[[], object]] = []
-    for value in vars(module).values():
+    for value in values:
         if isinstance(value, torch.Generator):
             found.append(partial(value.set_state, value.get_state()))
         elif isinstance(value, random.Random):
@@ -250,9 +265,9 @@ def evaluation_flags(model: nn.Module) -> None:
 class _Attributes:
     """The tensors that one module holds as plain attributes."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, held: Mapping[str, object]) -> None:
         self.module = module
-        self.tensors = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
+        self.tensors = {name: value for name, value in held.items() if isinstance(value, Tensor)}
 
     def copy(self, copies: dict[int, Tensor]) -> None:
         for name, value in self.tensors.items():
