@@ -209,17 +209,19 @@ class Attack(ABC):
             try:
                 return self.search_batch(model, x, y, draws.copy(), options)
             except RuntimeError as error:
-                if not is_about_conversion(error):
-                    raise
-                if not converted and self.search_precision == "bfloat16":
-                    told = one_line(str(error).strip().split("\n")[0], 120)
-                    remedy = "use auto, which takes float32 then, or float32"
-                    expected = "float32 or auto for a network that torch cannot run in bfloat16 here"
-                    raise bad("precision", expected=expected, got=f"bfloat16: {told}", remedy=remedy) from error
-                if not converted and self.search_precision == "float32":
+                chosen = converted or self.search_precision != "float32"
+                if not chosen or not is_about_conversion(error):
                     raise
         with preserve_state(model, x.device):
-            return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))
+            try:
+                return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))
+            except RuntimeError as error:
+                if self.search_precision != "bfloat16" or not is_about_conversion(error):
+                    raise
+                told = one_line(str(error).strip().split("\n")[0], 120)
+                expected = "float32 or auto for a network that torch cannot run in bfloat16 here"
+                remedy = "use auto, which takes float32 then"
+                raise bad("precision", expected=expected, got=f"bfloat16: {told}", remedy=remedy) from error
 
     def search_batch(self, model: Model, x: Tensor, y: Tensor, draws: Draws, options: SearchOptions) -> Evaluator:
         """The whole search as a function of tensors: with `dropping="never"` it reads no value on the host.
