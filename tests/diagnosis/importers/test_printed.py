@@ -52,7 +52,7 @@ def test_the_accuracy_under_l1_is_not_the_top_1_accuracy(file) -> None:
     def write(e: int) -> str:
         return f"Epoch: {e}, Test Acc 1: {0.5 + e / 100:.4f}, Test Acc 2: 0.6, Test Acc inf: {0.4025 + e / 100:.4f}"
 
-    refused(lambda: read(file(lines(write))), "column 'Test Acc 1' is not understood")
+    refused(lambda: read(file(lines(write))), "column 'Test Acc 1' is not understood: 1 stands for a norm")
     refused(lambda: read(file(lines(lambda e: write(e).partition(", Test Acc inf")[0]))), "'Test Acc 1' is not und")
     found = read(file(lines(write)), "robust_accuracy/test=Test Acc inf")
     assert np.allclose(found["robust_error/test"], 0.5975 - np.arange(12) / 100)

@@ -94,7 +94,8 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
     runs = _runs_of(names, short, units, source)
-    renamed = keras_training(short.values()) | eval_beside_test(short.values()) | norms_beside(short.values())
+    norms = norms_beside(short.values())
+    renamed = keras_training(short.values()) | eval_beside_test(short.values()) | norms
     unknown: dict[str, Unknown] = {}
     found: dict[str, Meaning] = {}
     for name in names:
@@ -103,6 +104,8 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
         if name in units or meaning is None or name in runs:
             continue
         if isinstance(meaning, Unknown):
+            if short[name] in norms:
+                meaning = replace(meaning, reason="1 stands for a norm, as 2 or inf does in the columns beside it")
             unknown[name] = meaning
         elif meaning.curve not in said:
             _require_single(name, meaning, names, found, source)
