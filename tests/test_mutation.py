@@ -115,11 +115,22 @@ def test_a_module_without_a_mirror_has_its_examples_alone(project: Path) -> None
     assert mutation.tests_of("room/numbers.py", project) == ["src/cgro/room/numbers.py"]
 
 
-def test_tests_that_fail_without_a_mutant_end_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_whose_tests_fail_without_a_mutant_is_passed_over(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the others gave is kept: an hour of it was once lost to one failing test."""
     monkeypatch.setattr(mutation, "PRELOADED", ())
-    (project / "tests" / "room" / "test_numbers.py").write_text(TESTS.replace("== 3", "== 4"))
-    with pytest.raises(SystemExit, match="killed without a mutant"):
-        mutation.outcomes([("room/numbers.py", MODULE)], project)
+    other = project / "src" / "cgro" / "room" / "others.py"
+    other.write_text(MODULE)
+    (project / "tests" / "room" / "test_others.py").write_text(
+        TESTS.replace("== 3", "== 4").replace("numbers", "others")
+    )
+    changed = MODULE.replace("b > a", "b < a")
+    mutants = [("room/others.py", changed), ("room/numbers.py", changed), ("room/others.py", MODULE)]
+    assert mutation.outcomes(mutants, project) == [None, "killed", None]
+    assert capsys.readouterr().out.count("passed over: killed without a mutant: tests/room/test_others.py") == 1
+    with pytest.raises(SystemExit, match="failures in every module"):
+        mutation.outcomes(mutants[:1], project)
 
 
 def test_places_leave_annotations_and_marks_out() -> None:

@@ -11,7 +11,8 @@ are left out: most end at the import, and say nothing about tests.
 Each mutant is run against the tests that mirror its module, tests/ROOM/test_MODULE.py, and the examples in the module's
 docstrings: in a fork of a process that has the packages of others loaded, so that it costs its tests and little more.
 It is written into a copy of the source, where commands that a test starts find it as well. One whose tests take five
-times the processor time of the unchanged module's, and ten seconds, is stopped and counts as noticed.
+times the processor time of the unchanged module's, and ten seconds, is stopped and counts as noticed. A module whose
+tests fail without a mutant is passed over and named: its mutants would all be noticed by that failure.
 """
 
 import argparse
@@ -148,6 +149,7 @@ class Report(Struct, frozen=True, kw_only=True):
         total: counts now.
         modules: counts now, by module.
         mutants: all that were run.
+        skipped: modules whose tests failed without a mutant, so that their mutants were not run.
     """
 
     environment: Environment
@@ -158,6 +160,7 @@ class Report(Struct, frozen=True, kw_only=True):
     total: Share
     modules: list[Share]
     mutants: list[Mutant]
+    skipped: list[str] = []
 
 
 class Judgment(Struct, frozen=True):
@@ -402,7 +405,7 @@ def warm_up() -> None:
         importlib.import_module("pytest").main([*OPTIONS, "--version"])  # its plugins
 
 
-def outcomes(mutants: Sequence[tuple[str, str]], root: Path) -> list[Outcome]:
+def outcomes(mutants: Sequence[tuple[str, str]], root: Path) -> list[Outcome | None]:
     """Run the mirrored tests of each mutant, one after the other.
 
     Args:
@@ -410,14 +413,15 @@ def outcomes(mutants: Sequence[tuple[str, str]], root: Path) -> list[Outcome]:
         root: of the project; it is not changed.
 
     Returns:
-        One outcome per mutant.
+        One outcome per mutant; None in a module whose tests fail without one.
 
     Raises:
-        SystemExit: tests fail without a mutant.
+        SystemExit: they fail in all modules.
     """
     warm_up()
-    found: list[Outcome] = []
+    found: list[Outcome | None] = []
     usual: dict[str, float] = {}
+    failing: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of(root, Path(folder).resolve())
         for number, (module, text) in enumerate(mutants, 1):
@@ -425,7 +429,11 @@ def outcomes(mutants: Sequence[tuple[str, str]], root: Path) -> list[Outcome]:
             if module not in usual:
                 outcome, usual[module] = run_tests(files, copy, 600, usual=True)
                 if outcome != "survived":
-                    raise SystemExit(f"expected tests that pass, got {outcome} without a mutant: {' '.join(files)}")
+                    print(f"passed over: {outcome} without a mutant: {' '.join(files)}", flush=True)
+                    failing.add(module)
+            if module in failing:
+                found.append(None)
+                continue
             path = copy / "src" / "cgro" / module
             original = path.read_bytes()
             times = path.stat()
@@ -435,6 +443,8 @@ def outcomes(mutants: Sequence[tuple[str, str]], root: Path) -> list[Outcome]:
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
             print(f"{number}/{len(mutants)} {module}: {outcome} ({took:.1f} s of {usual[module]:.1f})", flush=True)
             found.append(outcome)
+    if failing and failing == usual.keys():
+        raise SystemExit("expected tests that pass without a mutant, got failures in every module")
     return found
 
 
@@ -472,7 +482,7 @@ def share_of(module: str, mutants: Iterable[Mutant], *, first: bool = False) -> 
     )
 
 
-def report_of(mutants: Sequence[Mutant], *, places: int, sample: int, seed: int) -> Report:
+def report_of(mutants: Sequence[Mutant], *, places: int, sample: int, seed: int, skipped: Sequence[str] = ()) -> Report:
     """All counts of a run.
 
     Args:
@@ -480,6 +490,7 @@ def report_of(mutants: Sequence[Mutant], *, places: int, sample: int, seed: int)
         places: how many there were to draw from.
         sample: how many were asked for.
         seed: of the drawing.
+        skipped: modules that were passed over.
 
     Returns:
         The report.
@@ -494,6 +505,7 @@ def report_of(mutants: Sequence[Mutant], *, places: int, sample: int, seed: int)
         total=share_of("all", mutants),
         modules=[share_of(name, (one for one in mutants if one.module == name)) for name in names],
         mutants=list(mutants),
+        skipped=sorted(skipped),
     )
 
 
@@ -543,7 +555,7 @@ def again(report: Report, package: Path, root: Path) -> list[Mutant]:
             continue
         runs.append((one, min(sources, key=lambda other: abs(_line(package, one.module, other) - one.line))))
     found = outcomes([(one.module, text) for one, text in runs], root)
-    now = {id(one): outcome for (one, _), outcome in zip(runs, found, strict=True)}
+    now = {id(one): outcome or one.now for (one, _), outcome in zip(runs, found, strict=True)}
     return [msgspec.structs.replace(one, now=now.get(id(one), one.now)) for one in report.mutants]
 
 
@@ -557,16 +569,22 @@ def _run(args: argparse.Namespace, package: Path) -> Report:
         report = msgspec.json.decode(args.out.read_bytes(), type=Report)
         marked = msgspec.structs.replace(report, mutants=judged(report.mutants, judgments))
         mutants = again(marked, package, args.root)
-        return report_of(mutants, places=report.places, sample=report.sample, seed=report.seed)
+        return report_of(mutants, places=report.places, sample=report.sample, seed=report.seed, skipped=report.skipped)
     modules = [name for name in modules_of(SCOPE, package) if args.only in name]
     places, sources = drawn(package, modules, args.sample, args.seed)
     sources = [(module, text) for module, text in sources if module not in SLOW]
     found = outcomes(sources, args.root)
     mutants: list[Mutant] = []
+    skipped: set[str] = set()
     for (module, text), outcome in zip(sources, found, strict=True):
+        if outcome is None:
+            skipped.add(module)
+            continue
         line, before, after = changed_lines((package / module).read_text(), text)
         mutants.append(Mutant(module=module, line=line, before=before, after=after, first=outcome, now=outcome))
-    return report_of(judged(mutants, judgments), places=places, sample=args.sample, seed=args.seed)
+    return report_of(
+        judged(mutants, judgments), places=places, sample=args.sample, seed=args.seed, skipped=sorted(skipped)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

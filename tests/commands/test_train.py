@@ -287,6 +287,7 @@ class Wandb(types.ModuleType):
         self.epochs: dict[str, list[int]] = {}
         self.active: str | None = None
         self.interrupts = False
+        self.codes: list[int] = []
 
     def init(self, *, id: str, **_: object) -> "Wandb":
         self.active = self.active or id
@@ -298,8 +299,9 @@ class Wandb(types.ModuleType):
         if self.interrupts:
             signal.raise_signal(signal.SIGINT)
 
-    def finish(self) -> None:
+    def finish(self, *, exit_code: int) -> None:
         self.active = None
+        self.codes.append(exit_code)
 
 
 def test_each_training_has_curves_of_its_own_that_go_on_when_it_is_resumed(
@@ -317,6 +319,7 @@ def test_each_training_has_curves_of_its_own_that_go_on_when_it_is_resumed(
     assert list(sent.epochs.values())[3:] == [[1]]
     assert main(["train", "--resume", str(tmp_path / "c")]) == 0
     assert list(sent.epochs.values()) == [[1, 2]] * 4
+    assert sent.codes == [0, 0, 0, 1, 0], "how each ended"
 
 
 def test_a_negative_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

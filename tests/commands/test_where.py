@@ -32,6 +32,10 @@ COLUMNS = ["run", "verdict", *RUN.settings, *RUN.metrics]
         ("robust_error/test>0.49", True),
         ("model=lenet", True),
         ("model=LeNet", False),
+        ("model==lenet", True),
+        ("width == 4", True),
+        ("model = 'lenet'", True),
+        ('model != "lenet"', False),
         ("model~NET", True),
         ("model>3", False),
         ("quick=true", True),
@@ -50,7 +54,14 @@ def test_conditions(text: str, holds: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("width", "COLUMN=VALUE"), ("=4", "COLUMN=VALUE"), ("widht=4", "did you mean width"), ("width<four", "a number")],
+    [
+        ("width", "COLUMN=VALUE"),
+        ("=4", "COLUMN=VALUE"),
+        ("width=<4", "COLUMN=VALUE"),
+        ("width===4", "COLUMN=VALUE"),
+        ("widht=4", "did you mean width"),
+        ("width<four", "a number"),
+    ],
 )
 def test_what_can_never_hold_is_refused(text: str, words: str) -> None:
     with pytest.raises(BadRequest, match=words):

@@ -131,7 +131,9 @@ def test_a_job_of_an_earlier_call_is_taken_over(home: Path, tmp_path: Path, caps
     said = capsys.readouterr().err
     assert "still in Slurm: 1; the same command with the same --out takes over, scancel 1 ends them" in said
     with ThreadPoolExecutor(1) as executor:
-        future = executor.submit(jobs(tmp_path, program), call(tmp_path))
+        second = jobs(tmp_path, program)
+        future = executor.submit(second, call(tmp_path))
+        wait_for(lambda: second.open)  # a job that ends before it is looked for would be submitted anew
         (tmp_path / "go").touch()
         assert future.result() >= 0
     assert "taken over: net/seed-0, Slurm job 1" in capsys.readouterr().err

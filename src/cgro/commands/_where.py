@@ -17,7 +17,7 @@ NUMERIC: Mapping[str, Callable[[float, float], bool]] = {
 }
 NONE = ("none", "null", "")
 """Spellings of a cell without a value."""
-_CONDITION = re.compile(r"(?P<column>[^=!<>~]+)(?P<sign>!=|<=|>=|=|<|>|~)(?P<value>.*)", re.DOTALL)
+_CONDITION = re.compile(r"(?P<column>[^=!<>~]+)(?P<sign>!=|<=|>=|==?|<|>|~)(?![=<>~])(?P<value>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,28 @@ def read_conditions(texts: Sequence[str], columns: Sequence[str]) -> list[Condit
         BadRequest: no condition, a column that no run has, a bound that is no number.
 
     Example:
-        >>> read_conditions(["width>=4"], ["width"])
-        [Condition(column='width', sign='>=', value='4')]
+        >>> read_conditions(["width>=4", "model == 'lenet'"], ["width", "model"])
+        [Condition(column='width', sign='>=', value='4'), Condition(column='model', sign='=', value='lenet')]
     """
     conditions: list[Condition] = []
     for text in texts:
         parts = _CONDITION.fullmatch(text)
         if parts is None:
             raise bad("--where", expected="COLUMN=VALUE, or with != < <= > >= ~ in place of =", got=text)
-        condition = Condition(parts["column"].strip(), parts["sign"], parts["value"].strip())
+        sign = parts["sign"].replace("==", "=")  # as Python spells it
+        condition = Condition(parts["column"].strip(), sign, _unquoted(parts["value"].strip()))
         require_column(condition.column, columns, "--where")
         if condition.sign in NUMERIC:
             number(condition.value, f"--where {condition.column}")
         conditions.append(condition)
     return conditions
+
+
+def _unquoted(text: str) -> str:
+    """A value without the quotes that a shell left on it: `--where 'model == "lenet"'`."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    return text
 
 
 def require_column(name: str, columns: Sequence[str], option: str) -> None:

@@ -233,14 +233,20 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
 
 @contextlib.contextmanager
 def _fabric(config: Config, run: Run | None) -> Iterator[Fabric]:
-    """With its trackers, which are closed at the end: the next seed would go on in the curves of this one."""
+    """With its trackers, which are told at the end how it ended, and closed: the next seed would go on in the curves of
+    this one."""
     folder = None if run is None else run.path
     fabric = make_fabric(config.device, precision=config.train_precision, track=config.track, folder=folder)
+    status = "failed"
     try:
         yield fabric
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
     finally:
         for logger in fabric.loggers:
-            logger.finalize("finished")
+            logger.finalize(status)
 
 
 def _beside(

@@ -87,6 +87,26 @@ def is_collection(part: object) -> bool:
     return hasattr(part, "__getitem__") and hasattr(part, "__len__")
 
 
+def reads_once(part: object) -> bool:
+    """Whether a stream has only one reading in it, so that whoever takes examples takes them from the next reader.
+
+    Args:
+        part: any set of examples.
+
+    Returns:
+        True for an IterableDataset, or the DataLoader of one, that gives the same iterator every time.
+
+    Example:
+        >>> class Once(IterableDataset):
+        ...     def __init__(self): self.rows = iter([(torch.zeros(1), 0)])
+        ...     def __iter__(self): return self.rows
+        >>> reads_once(DataLoader(Once())), reads_once((torch.zeros(3, 1), torch.zeros(3)))
+        (True, False)
+    """
+    source = part.dataset if isinstance(part, DataLoader) else part
+    return isinstance(source, IterableDataset) and iter(source) is iter(source)
+
+
 def take_examples(part: object, n: int | None = None, *, seed: int | None = None) -> Sample:
     """Take examples from a set; the same ones at every call.
 

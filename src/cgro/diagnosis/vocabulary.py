@@ -48,7 +48,7 @@ _MEANS = word_set("epoch mean avg average overall rate metric metrics percent pc
 _PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
 _NEUTRAL = _MEANS | _PLACES | word_set("in on of the is under with network model image images example examples")
 MODELS = word_set("model network")
-OTHER_WEIGHTS = word_set("ema swa polyak averaged teacher student")
+OTHER_WEIGHTS = word_set("ema swa wa polyak averaged teacher student")
 """Words of a network beside the one that is trained."""
 OWN_WEIGHTS = word_set("last current cur raw plain online now")
 """Words that end what such a word says."""

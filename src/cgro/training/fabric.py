@@ -264,8 +264,8 @@ class WandbLogger(Logger):
         """Close the run.
 
         Args:
-            status: unused; the run directory has the outcome.
+            status: finished, failed or interrupted; of all but the first it shows as failed.
         """
         if self._run is not None:
-            self._run.finish()
+            self._run.finish(exit_code=0 if status == "finished" else 1)
             self._run = None

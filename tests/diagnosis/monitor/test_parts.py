@@ -1,10 +1,13 @@
 """The examples of a monitor, and the record by which a later process knows them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from tests.cases import refused
 from tests.diagnosis.monitor.cases import TEST, THREAT, TRAIN
+from torch.utils.data import DataLoader, IterableDataset
 
 from cgro._check import BadRequest
 from cgro.data import load
@@ -82,6 +85,26 @@ def test_what_no_epoch_could_be_evaluated_with_is_refused_before_the_training(wo
     given = {"train": TRAIN, "test": (TEST[0], labels)}
     with pytest.raises(BadRequest, match=words):
         parts_of(given, Settings(**{"threat": THREAT} | settings))
+
+
+class Rows(IterableDataset):
+    """A stream that begins anew at every reading, or gives one iterator to all."""
+
+    def __init__(self, *, once: bool) -> None:
+        self.one = iter(list(zip(*TRAIN, strict=True))) if once else None
+
+    def __iter__(self) -> Iterator[object]:
+        return self.one or iter(list(zip(*TRAIN, strict=True)))
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: DataLoader(data, batch_size=10)])
+def test_a_stream_of_one_reading_is_refused_before_anything_is_taken_from_it(wrap) -> None:
+    """Planted: the sample was taken from it, and the loop trained without those examples."""
+    once = Rows(once=True)
+    with pytest.raises(BadRequest, match="train part: examples: expected a set that can be read more than once"):
+        made(20, train=wrap(once))
+    assert len(list(once)) == len(TRAIN[0]), "all are left"
+    assert len(made(20, train=wrap(Rows(once=False))).samples["train"]) == 20
 
 
 def test_signs_of_any_type_are_labels_of_scores() -> None:

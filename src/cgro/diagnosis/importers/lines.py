@@ -103,6 +103,7 @@ class _Said:
         measure: the word for an error or accuracy in what stands before a colon, in brackets or alone.
         last: the last whole name with a measure.
         inherited: see `Line.inherited`.
+        section: the part that a heading above the line names.
     """
 
     header: str = ""
@@ -115,6 +116,7 @@ class _Said:
     measure: str = ""
     last: str = ""
     inherited: dict[str, str] = field(default_factory=dict)
+    section: str = ""
 
     def hear(self, text: str) -> None:
         """Take what a text without a number says of the names that follow.
@@ -135,13 +137,14 @@ class _Said:
             self.weights = weights
 
 
-def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = ()) -> Line:
+def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (), section: str = "") -> Line:
     """Read a line.
 
     Args:
         body: without what logging puts before it.
         labeled: whether clean or robust before the epoch is said of the values, and not of the run.
         weights: what an earlier line said of the network, see `Line.weights`.
+        section: the part that a heading above says, see `sections`; a line that names an epoch is not below it.
 
     Returns:
         Its epoch and its named numbers.
@@ -156,10 +159,11 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
     """
     text = in_one_form(paired(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS])))
     found = Line(is_bar="%|" in text)
-    said = _Said(weights=weights)
+    said = _Said(weights=weights, section=section)
     epochs = epochs_of(text)
     text = epochs.after
     if epochs.numbers:
+        said.section = ""
         found.epoch = epochs.numbers[0]
         found.ends = epochs.ends
         found.doubt = epochs.doubt
@@ -395,7 +399,7 @@ def _name(raw: str, said: _Said) -> str:
     if has_measure(words):
         said.last = own
     if has_measure(words) or kinds_of(words):
-        name = " ".join([*said.weights, completed(own, said.header, said.part)])
+        name = " ".join([*said.weights, completed(own, said.header, said.part or said.section)])
         if said.part == "train" and not parts_of([*words, *words_of(said.header)]):
             said.inherited[name] = own
         if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):

@@ -32,6 +32,8 @@ _PREFIX = re.compile(
 )
 _LONGEST_HEADING = 60
 """Characters of brackets that may name what stands behind them. A choice."""
+_COUNTER = re.compile(r"\[\s*(?:\d{1,7}\s*/\s*\d{1,7}|[Ee][Pp]?[\s:=#._-]{0,3}\d{1,6}(?:\s*/\s*\d{1,6})?)\s*\]")
+"""Brackets that count batches or epochs: [3/30], [E003]."""
 _COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 """What colors a terminal."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
@@ -179,7 +181,7 @@ def without_prefix(line: str) -> str:
     end = match.end()
     if logger and _says_of_values(logger):
         end = match.start("logger")
-    if bracket and _is_heading(bracket):
+    if bracket and (_is_heading(bracket) or _COUNTER.fullmatch(bracket)):
         end = match.start("bracket")
     return line[end:].strip()
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.counters import with_epochs
 from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
 from cgro.diagnosis.importers.pairs import changing_total
+from cgro.diagnosis.importers.sections import Sections, heading_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.vocabulary import is_total, kinds_of, word_set, words_of
@@ -28,7 +30,7 @@ _OF_TEST = {
 """What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
 _HEADING = word_set(
     "best so far model network checkpoint weights the of on with for result results evaluation evaluating evaluate "
-    "eval test testing val validation ema swa polyak teacher student averaged average moving "
+    "eval test testing val validation ema swa wa polyak teacher student averaged average moving "
     "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
@@ -129,6 +131,8 @@ class _Printed:
         named: name -> in how many lines it stands.
         totals: name -> of how many its numbers are counts.
         inherited: name -> its own words, where only a name before it in the line says train.
+        heading: the first line below which values are taken for those of the part that it names.
+        counter: the first number at the beginning of a line that is taken for an epoch without that word.
     """
 
     blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
@@ -142,6 +146,8 @@ class _Printed:
     named: dict[str, int] = field(default_factory=dict)
     totals: dict[str, set[int]] = field(default_factory=dict)
     inherited: dict[str, str] = field(default_factory=dict)
+    heading: str = ""
+    counter: str = ""
 
     def note(self, line: Line) -> None:
         """Take note of what a line says of its numbers.
@@ -204,8 +210,10 @@ class Printed:
         Returns:
             0.7 for a text that names an epoch, and numbers that are errors or accuracies.
         """
-        lines = text.lines[:_HEAD]
-        if any(map(_has_epoch, lines)) and any(map(_has_value, lines)):
+        lines = list(map(without_prefix, text.lines[:_HEAD]))
+        if not any(map(_has_value, lines)):
+            return 0.0
+        if any(map(_has_epoch, lines)) or with_epochs(lines)[1]:
             return 0.7
         return 0.0
 
@@ -230,6 +238,12 @@ class Printed:
         if found.doubt:
             raise refusal(text.source, found.doubt)
         remarks = said_of_itself(found.settings)
+        if found.counter:
+            remarks.append(f"{found.counter!r} and the like at the beginning of lines are taken for epochs")
+        if found.heading:
+            remarks.append(
+                f"values below lines such as {one_line(found.heading, 40)!r} are taken to be of the part that it names"
+            )
         _require_single(found, text.source)
         _require_lines(found, text.source)
         rows, more = _rows(found, text.source)
@@ -250,32 +264,34 @@ def _curve_of(name: str) -> str:
     return meaning.curve if isinstance(meaning, Meaning) else ""
 
 
-def _has_epoch(line: str) -> bool:
-    return "poch" in line.lower() and parse_line(without_prefix(line)).epoch is not None
+def _has_epoch(body: str) -> bool:
+    return "poch" in body.lower() and parse_line(body).epoch is not None
 
 
-def _has_value(line: str) -> bool:
-    if not any(map(str.isdigit, line)):
+def _has_value(body: str) -> bool:
+    if not any(map(str.isdigit, body)):
         return False
-    said = parse_line(without_prefix(line))
+    said = parse_line(body)
     return bool(said.doubt) or any(is_error(name) for name, _ in said.values)
 
 
 def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
     found = _Printed()
     weights: tuple[str, ...] = ()
-    for line in text.lines:
-        body = without_prefix(line)
+    bodies, found.counter = with_epochs(list(map(without_prefix, text.lines)))
+    sections = Sections.of(bodies)
+    for body in bodies:
         settings = settings_of(body)
         if settings:
             found.settings |= settings
             continue
         found.is_mart = found.is_mart or _PROGRESS.match(body) is not None
-        said = parse_line(body, labeled=labeled)
+        said = parse_line(body, labeled=labeled, section=sections.part)
         block = found.blocks[-1]
         if said.epoch is None and weights and block.fresh.keys().isdisjoint(name for name, _ in said.values):
-            said = parse_line(body, labeled=labeled, weights=weights)
+            said = parse_line(body, labeled=labeled, weights=weights, section=sections.part)
         weights = _weights_below(body, said, weights)
+        sections.follow(body, [name for name, _ in said.values], names_epoch=said.epoch is not None)
         found.labels |= said.labels
         found.doubt = found.doubt or said.doubt
         if said.epoch is not None and said.epoch != block.epoch:
@@ -289,6 +305,7 @@ def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
         if said.attack and block.epoch is not None:
             found.attack = found.attack or said.attack
     found.conclude()
+    found.heading = sections.used
     return found
 
 
@@ -297,7 +314,7 @@ def _weights_below(body: str, said: Line, weights: tuple[str, ...]) -> tuple[str
     if said.epoch is not None or not body:
         return ()
     words = words_of(body)
-    if said.values or not words:
+    if said.values or not words or heading_of(body):
         return weights
     if _HEADING.issuperset(words):
         return said.weights

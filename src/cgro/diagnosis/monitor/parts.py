@@ -8,7 +8,7 @@ import torch
 from cgro._check import bad
 from cgro.data import Split
 from cgro.data.overlap import overlap_remark
-from cgro.definitions.examples import Sample, take_examples
+from cgro.definitions.examples import Sample, reads_once, take_examples
 from cgro.definitions.losses import labels_remedy
 from cgro.definitions.threat import require_radius_fits
 from cgro.diagnosis.monitor.settings import Settings, Statistics
@@ -100,6 +100,11 @@ def _taken(name: str, part: object, settings: Settings) -> Sample:
 
     A `Split` is in a shuffled order already. Of anything else the test part is shuffled alike for every seed.
     """
+    if reads_once(part):
+        remedy = "give the data as tensors (x, y), or a stream that begins anew with every iter()"
+        raise bad(
+            "examples", expected="a set that can be read more than once", got="a stream of one reading", remedy=remedy
+        )
     if isinstance(part, Split):
         return replace(take_examples(part.head(settings.n)), n_total=len(part))
     seed = settings.seed

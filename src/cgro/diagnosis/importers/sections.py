@@ -1,0 +1,109 @@
+"""Headings of printed texts: `Test:` says which part of the data the lines below it are of. Pure functions.
+
+Only what looks like a heading is one: `Testing...` announces what happens next, and the values that follow may be of
+anything."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cgro.diagnosis.importers.epochs import without_epochs
+from cgro.diagnosis.vocabulary import parts_of, weights_of, word_set, words_of
+
+_LONGEST = 60
+"""Characters of a heading. A choice."""
+_BESIDE = word_set("set phase results result metrics data split on evaluation")
+"""Words of a heading beside the part that it names: `Results on the test set:`."""
+_ACTIONS = word_set("training testing evaluating validating")
+"""Words of a heading only where its shape says so: alone in a line they announce what happens next."""
+_HEADING = re.compile(r"[^\w.]*([A-Za-z][A-Za-z -]{0,40}?)\s*([^\w.]*)")
+_ENCLOSED = re.compile(r"\s*([\[<({=#*~-]).*([\])>}=#*~-])\s*:?\s*")
+
+
+def heading_of(body: str) -> str:
+    """The part of the data that a line names as a heading of the lines below it.
+
+    Args:
+        body: of the line, without what logging puts before it.
+
+    Returns:
+        train, validation or test; empty for a line that is no such heading.
+
+    Example:
+        >>> [heading_of(line) for line in ("Test:", "--- validation ---", "[Train]", "Epoch 3 / Test:", "Testing...")]
+        ['test', 'validation', 'train', 'test', '']
+    """
+    if len(body) > _LONGEST:
+        return ""
+    text = without_epochs(body)
+    if text != body:
+        text = text.strip(" |/,;-")  # what separated it from the epoch
+    match = _HEADING.fullmatch(text)
+    if match is None:
+        return ""
+    words = [word for word in words_of(match[1]) if word not in ("the", "epoch")]
+    parts = parts_of(words)
+    if len(parts) != 1 or not all(word in _BESIDE or parts_of([word]) for word in words):
+        return ""
+    is_shaped = match[2].startswith(":") or _ENCLOSED.fullmatch(text) is not None
+    if not is_shaped and (len(words) > 1 or not _ACTIONS.isdisjoint(words)):
+        return ""
+    return min(parts)
+
+
+@dataclass
+class Sections:
+    """Follows the headings of a text from line to line.
+
+    A heading is in force to the next one, to a line that names an epoch or brings values of another part, and to the
+    blank line behind its values. Headings of training values count only in a text that has one of held-out values too:
+    where no heading says where training ends, what is printed behind it may be of the test set.
+
+    Args:
+        known: whether headings of training count.
+        part: in force; empty where there is none.
+        has_values: whether values have stood below it.
+        used: the first heading below which values stand.
+    """
+
+    known: bool
+    part: str = ""
+    has_values: bool = False
+    used: str = ""
+    _line: str = ""
+
+    @classmethod
+    def of(cls, bodies: Iterable[str]) -> "Sections":
+        """Headings of a text, before its first line.
+
+        Args:
+            bodies: lines, without what logging puts before them.
+
+        Returns:
+            None in force.
+        """
+        return cls(any(heading_of(body) in ("test", "validation") for body in bodies))
+
+    def follow(self, body: str, names: Iterable[str], *, names_epoch: bool) -> None:
+        """Take note of a line that has been read.
+
+        Args:
+            body: of the line.
+            names: of its numbers.
+            names_epoch: whether it names an epoch.
+        """
+        names = list(names)
+        heading = "" if names else heading_of(body)
+        if heading and (self.known or heading != "train"):
+            self.part, self.has_values, self._line = heading, False, body
+            return
+        if names_epoch or heading or (not body and self.has_values) or (not names and weights_of(body)):
+            self.part = ""
+        if not self.part or not names:
+            return
+        for name in names:
+            if parts_of(words_of(name)) - {self.part}:
+                self.part = ""
+                return
+        self.has_values = True
+        self.used = self.used or self._line
