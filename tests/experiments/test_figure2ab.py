@@ -11,6 +11,7 @@ from tests.experiments.test_table1 import RIGHT, SWAPPED
 from cgro.experiments import figure2ab, table1
 from cgro.experiments.plan import Scale
 from cgro.experiments.workspace import Workspace
+from cgro.report import style
 
 CASES = Cases(
     right=RIGHT,
@@ -39,7 +40,7 @@ def test_a_figure_of_smoke_is_not_called_by_the_data_of_the_paper(
     scale: Scale, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda drawing, file, **options: drawn.append(drawing))
+    monkeypatch.setattr(style, "_draw_png", lambda drawing, file: drawn.append(drawing))
     figure2ab.draw(msgspec.structs.replace(RIGHT, scale=scale), tmp_path, Workspace(tmp_path))
     assert drawn[0].get_suptitle().startswith(expected)
 

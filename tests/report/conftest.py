@@ -5,17 +5,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cgro.report import style
+
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are drawn, in order; their files are left empty, as pixels take the time."""
     figures: list[Figure] = []
 
-    def keep(drawing: Figure, file: object, **options: object) -> None:
-        if options["format"] == "png":
-            figures.append(drawing)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(style, "_draw_png", lambda drawing, file: figures.append(drawing))
+    monkeypatch.setattr(style, "_draw_svg", lambda drawing, file: None)
     return figures
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from cgro._check import listed
@@ -264,6 +263,8 @@ def _best_order(predicted: np.ndarray, labels: np.ndarray) -> dict[int, int]:
     classes = np.unique(np.concatenate([predicted, labels]))
     counts = np.eye(len(classes)) * 1e-3  # where it changes nothing else, an output keeps its class
     np.add.at(counts, (np.searchsorted(classes, predicted), np.searchsorted(classes, labels)), 1)
+    from scipy.optimize import linear_sum_assignment  # here, as the import takes half a second and few need it
+
     outputs, meant = linear_sum_assignment(counts, maximize=True)
     return dict(zip(classes[outputs].tolist(), classes[meant].tolist(), strict=True))
 

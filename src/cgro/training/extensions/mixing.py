@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor, nn
 
 from cgro._check import bad, number
@@ -148,6 +147,8 @@ class Mixing(Extension):
 
     @cached_property
     def _quantiles(self) -> Tensor:
+        from scipy.special import betaincinv  # here, as the import takes a fifth of a second
+
         return torch.from_numpy(betaincinv(self.alpha, self.alpha, np.linspace(0.0, 1.0, N_QUANTILES + 1)))
 
 
