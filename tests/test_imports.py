@@ -78,6 +78,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+def test_what_does_not_train_loads_no_framework_for_training() -> None:
+    """Lightning, and torch._dynamo with it, take as long to import as everything else."""
+    reading = ("evaluate", "diagnose", "lint", "report", "flatness", "memory", "memorize", "separation", "dynamics")
+    code = (
+        f"import importlib, sys; [importlib.import_module('cgro.commands.' + name) for name in {reading}]; "
+        "print([name for name in ('lightning_fabric', 'torch._dynamo', 'scipy.optimize') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_package_itself_loads_nothing_until_the_monitor_is_asked_for() -> None:
     code = (
         "import sys; before = set(sys.modules); import cgro; "

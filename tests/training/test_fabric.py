@@ -1,8 +1,5 @@
 """Devices, the precision of the step, and trackers."""
 
-import importlib.util
-import sys
-import types
 import warnings
 from pathlib import Path
 
@@ -47,20 +44,6 @@ def test_bfloat16_training_steps_differ_and_evaluations_do_not(digits: Dataset) 
         rows[precision] = t["train_loss"].tolist()
     assert rows["float32"] != rows["bfloat16"]
     assert rows["float32"] == pytest.approx(rows["bfloat16"], rel=0.02)
-
-
-def test_curves_are_sent_to_trackers(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for wandb: one row an epoch, in the run's name; a tracker that is not installed is refused."""
-    calls: list[object] = []
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(
-        __spec__=object(), init=lambda **k: calls.append(k["name"]) or types.SimpleNamespace(
-            log=lambda row, step: calls.append((step, row["robust_error/test"])))))  # fmt: skip
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "wandb" else None)
-    fabric = make_fabric("cpu", track="wandb", folder=tmp_path / "mine")
-    t = train(small(), digits, Recipe(epochs=2), fabric=fabric)
-    assert calls == [(tmp_path / "mine").as_posix(), (1, t["robust_error/test"][0]), (2, t["robust_error/test"][1])]
-    with pytest.raises(ValueError, match=r"cgro\[track\]"):
-        make_fabric("cpu", track="tensorboard")
 
 
 def test_auto_takes_bfloat16_where_a_cpu_and_a_large_network_gain(monkeypatch: pytest.MonkeyPatch) -> None:

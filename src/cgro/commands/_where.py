@@ -106,8 +106,9 @@ def read_conditions(texts: Sequence[str], columns: Sequence[str]) -> list[Condit
         parts = _CONDITION.fullmatch(text)
         if parts is None:
             raise bad("--where", expected="COLUMN=VALUE, or with != < <= > >= ~ in place of =", got=text)
-        sign = parts["sign"].replace("==", "=")  # as Python spells it
-        condition = Condition(parts["column"].strip(), sign, _unquoted(parts["value"].strip()))
+        column, sign, value = parts.group("column", "sign", "value")
+        sign = sign.replace("==", "=")  # as Python spells it
+        condition = Condition(column.strip(), sign, _unquoted(value.strip()))
         require_column(condition.column, columns, "--where")
         if condition.sign in NUMERIC:
             number(condition.value, f"--where {condition.column}")

@@ -29,9 +29,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro._interrupt import stopping_after
@@ -65,6 +65,9 @@ from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
 from cgro.trust import code_of
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __doc__ = f"""{__doc__}
 objectives, what training minimizes:
@@ -232,7 +235,7 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
 
 
 @contextlib.contextmanager
-def _fabric(config: Config, run: Run | None) -> Iterator[Fabric]:
+def _fabric(config: Config, run: Run | None) -> Iterator["Fabric"]:
     """With its trackers, which are told at the end how it ended, and closed: the next seed would go on in the curves of
     this one."""
     folder = None if run is None else run.path

@@ -13,9 +13,9 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cgro._check import bad, seed_number
@@ -38,6 +38,9 @@ from cgro.training.steps import Steps
 from cgro.training.store import Store
 from cgro.trajectory import Outcome, Probe, Trajectory
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 SECONDS_BETWEEN_SAVES = 300.0
 """At most so much work is lost to a kill; when a checkpoint is written changes no bit of the result. A choice."""
 
@@ -52,7 +55,7 @@ def fit(
     evaluation: Evaluation | None = None,
     seed: int = 0,
     run: Run | None = None,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     probes: Sequence[Probe] = (),
     compiling: str = "auto",
 ) -> Trajectory:

@@ -1,28 +1,26 @@
-"""Where training runs: device, precision of its forward passes, and trackers of its curves. All through Fabric."""
+"""Where training runs: device, precision of its forward passes, and trackers of its curves. All through Fabric.
+
+Lightning is imported where one is made: that takes two seconds, mostly torch._dynamo's, and whoever reads a run or
+attacks its network has no use for it."""
 
 import importlib.util
 import os
 import re
-import secrets
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-from lightning_fabric.plugins import MixedPrecision
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.plugins.precision import Precision
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from cgro._check import bad, one_of
 from cgro.definitions.attacks.precision import uses_bfloat16
 from cgro.ranks import ALONE, Ranks, launched, local_number, together
-from cgro.writing import write_atomic
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers.logger import Logger
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.precision import Precision
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SHARDED = ("FullyShardedDataParallel", "DTensor")
@@ -32,7 +30,9 @@ BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
 """What exchanges tensors between processes; those on the host always by gloo, which has a time-out."""
 
 
-def make_fabric(device: str, *, precision: str = "float32", track: str = "none", folder: Path | None = None) -> Fabric:
+def make_fabric(
+    device: str, *, precision: str = "float32", track: str = "none", folder: Path | None = None
+) -> "Fabric":
     """Fabric on one device, or, in a process that torchrun started with others, on one device of each process.
 
     Args:
@@ -52,6 +52,10 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
         >>> make_fabric("cpu").device
         device(type='cpu')
     """
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.plugins.precision import Precision
+
     kind, number = _device(device)
     casts = Precision()
     if step_precision(precision, kind) == "bfloat16":
@@ -65,7 +69,11 @@ def make_fabric(device: str, *, precision: str = "float32", track: str = "none",
     return Fabric(accelerator=kind, devices=devices, plugins=[casts, alone()], loggers=_trackers(track, folder))
 
 
-def _of_several(kind: str, n_processes: int, casts: Precision, loggers: list[Logger]) -> Fabric:
+def _of_several(kind: str, n_processes: int, casts: "Precision", loggers: list["Logger"]) -> "Fabric":
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     local = int(os.environ.get("LOCAL_WORLD_SIZE", n_processes))
     if kind == "cuda" and local_number() >= torch.cuda.device_count():
         expected = f"a GPU for each of the {local} processes of this machine"
@@ -81,7 +89,7 @@ def _of_several(kind: str, n_processes: int, casts: Precision, loggers: list[Log
     )
 
 
-def ranks_of(fabric: Fabric) -> Ranks:
+def ranks_of(fabric: "Fabric") -> Ranks:
     """The processes that train together.
 
     Args:
@@ -95,6 +103,8 @@ def ranks_of(fabric: Fabric) -> Ranks:
     """
     if fabric.world_size == 1:
         return ALONE
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     if not isinstance(fabric.strategy, DDPStrategy):
         got = type(fabric.strategy).__name__
         raise bad("fabric", expected="one process, or strategy ddp", got=got, remedy='use Fabric(strategy="ddp")')
@@ -123,7 +133,7 @@ def require_whole(network: nn.Module) -> None:
         raise bad("model", expected="whole weights in every process", got="sharded ones (FSDP)", remedy=remedy)
 
 
-def own_fabric(fabric: Fabric, ranks: Ranks) -> Fabric:
+def own_fabric(fabric: "Fabric", ranks: Ranks) -> "Fabric":
     """Fabric of one process among several: device and precision of the given one, without a wrapper of networks.
 
     Args:
@@ -135,6 +145,9 @@ def own_fabric(fabric: Fabric, ranks: Ranks) -> Fabric:
     """
     if not ranks.shared:
         return fabric
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+
     loggers: list[Logger] = []
     if ranks.writes:
         loggers = list(fabric.loggers)
@@ -142,13 +155,15 @@ def own_fabric(fabric: Fabric, ranks: Ranks) -> Fabric:
     return Fabric(strategy=strategy, plugins=[alone()], loggers=loggers)
 
 
-def alone() -> LightningEnvironment:
+def alone() -> "LightningEnvironment":
     """The surroundings of one process, said outright: else Fabric looks for a scheduler, and takes the number of tasks
     of a Slurm job, or an `srun` that is installed, for a word about this process.
 
     Returns:
         For `Fabric(plugins=...)`.
     """
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
     return LightningEnvironment()
 
 
@@ -196,7 +211,7 @@ def _device(name: str) -> tuple[str, int]:
     return kind, int(number or 0)
 
 
-def _trackers(name: str, folder: Path | None) -> list[Logger]:
+def _trackers(name: str, folder: Path | None) -> list["Logger"]:
     if one_of(name, "--track", TRACKERS) == "none":
         return []
     packages = ("wandb",)
@@ -206,66 +221,9 @@ def _trackers(name: str, folder: Path | None) -> list[Logger]:
         raise bad(f"--track {name}", expected=f"package {name}", got="none", remedy="pip install 'cgro[track]'")
     folder = folder or Path(".")
     if name == "tensorboard":
+        from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
         return [TensorBoardLogger(folder, name="tensorboard", version="")]
+    from cgro.training.wandb import WandbLogger
+
     return [WandbLogger(folder)]
-
-
-class WandbLogger(Logger):
-    """Weights & Biases; Fabric itself ships none. The project is `cgro`, the run's name the path of its directory.
-
-    Args:
-        folder: the run directory. It keeps the id in `wandb/id`, so that a resumed run goes on in the same curves, and
-            no other does: the seeds of every run are called seed-0, seed-1, ...
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._run = None
-
-    @property
-    def name(self) -> str:
-        """The project."""
-        return "cgro"
-
-    @property
-    def version(self) -> str:
-        """The run."""
-        return self.folder.as_posix()
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Send a row; the connection is made at the first one.
-
-        Args:
-            metrics: values by name.
-            step: the epoch.
-        """
-        if self._run is None:
-            wandb = importlib.import_module("wandb")
-            self._run = wandb.init(
-                project=self.name, name=self.version, id=self._id(), resume="allow", dir=str(self.folder)
-            )
-        self._run.log(dict(metrics), step=step)
-
-    def _id(self) -> str:
-        kept = self.folder / "wandb" / "id"
-        if not kept.exists():
-            write_atomic(kept, secrets.token_hex(8).encode())
-        return kept.read_text(encoding="utf-8")
-
-    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
-        """Do nothing: the settings are in the run directory.
-
-        Args:
-            *args: unused.
-            **kwargs: unused.
-        """
-
-    def finalize(self, status: str) -> None:
-        """Close the run.
-
-        Args:
-            status: finished, failed or interrupted; of all but the first it shows as failed.
-        """
-        if self._run is not None:
-            self._run.finish(exit_code=0 if status == "finished" else 1)
-            self._run = None

@@ -12,10 +12,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from cgro._check import bad
@@ -35,6 +34,9 @@ from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed, passed_over
 from cgro.training.watched import WatchedStep, seed_noise, watching_noise
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Kind = TypeVar("Kind", bound=Step)
 
@@ -65,7 +67,7 @@ class Steps:
     recipe: Recipe
     extensions: Sequence[Extension]
     seed: int
-    fabric: Fabric
+    fabric: "Fabric"
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:

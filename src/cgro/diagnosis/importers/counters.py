@@ -39,30 +39,32 @@ def with_epochs(bodies: Sequence[str]) -> tuple[list[str], str]:
         (['Epoch 1 | train acc 0.5 test acc 0.4', 'Epoch 2 | train acc 0.6 test acc 0.3'], '[1/2]')
     """
     for form in _FORMS:
-        matches = [form.match(body) for body in bodies]
-        found = [match for match in matches if match is not None]
-        if not _counts_epochs(found) or any(epochs_of(body).numbers for body in bodies):
-            continue
+        found: list[re.Match[str]] = []
         spelled: list[str] = []
-        for body, match in zip(bodies, matches, strict=True):
-            spelled.append(body if match is None else f"Epoch {match[1]} |{body[match.end() :]}")
-        if _has_both_parts(spelled):
+        for body in bodies:
+            match = form.match(body)
+            if match is not None:
+                found.append(match)
+                body = f"Epoch {match[1]} |{body[match.end() :]}"
+            spelled.append(body)
+        if _counts_epochs(found) and not any(map(_names_epoch, bodies)) and _has_both_parts(spelled):
             return spelled, found[0][0].strip()
     return list(bodies), ""
 
 
+def _names_epoch(body: str) -> bool:
+    return bool(epochs_of(body).numbers)
+
+
 def _counts_epochs(found: Sequence[re.Match[str]]) -> bool:
     """Whether numbers begin at 0 or 1, go on by one, and are all of one total."""
-    numbers = [int(match[1]) for match in found]
-    if not numbers or numbers[0] > 1 or numbers[-1] == numbers[0]:
+    if not found or int(found[0][1]) > 1 or found[0][1] == found[-1][1]:
         return False
-    for earlier, later in itertools.pairwise(numbers):
-        if later - earlier not in (0, 1):
+    for earlier, later in itertools.pairwise(found):
+        if int(later[1]) - int(earlier[1]) not in (0, 1) or later[2] != earlier[2]:
             return False
-    totals = [match[2] for match in found]
-    if len(set(totals)) != 1:
-        return False
-    return totals[0] is None or numbers[-1] <= int(totals[0])
+    total = found[-1][2]
+    return total is None or int(found[-1][1]) <= int(total)
 
 
 def _has_both_parts(spelled: Sequence[str]) -> bool:

@@ -291,7 +291,7 @@ def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
         if said.epoch is None and weights and block.fresh.keys().isdisjoint(name for name, _ in said.values):
             said = parse_line(body, labeled=labeled, weights=weights, section=sections.part)
         weights = _weights_below(body, said, weights)
-        sections.follow(body, [name for name, _ in said.values], names_epoch=said.epoch is not None)
+        sections.follow(body, said)
         found.labels |= said.labels
         found.doubt = found.doubt or said.doubt
         if said.epoch is not None and said.epoch != block.epoch:

@@ -6,13 +6,15 @@ anything."""
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from cgro.diagnosis.importers.epochs import without_epochs
+from cgro.diagnosis.importers.lines import Line
 from cgro.diagnosis.vocabulary import parts_of, weights_of, word_set, words_of
 
 _LONGEST = 60
 """Characters of a heading. A choice."""
-_BESIDE = word_set("set phase results result metrics data split on evaluation")
+_BESIDE = word_set("the epoch set phase results result metrics data split on evaluation")
 """Words of a heading beside the part that it names: `Results on the test set:`."""
 _ACTIONS = word_set("training testing evaluating validating")
 """Words of a heading only where its shape says so: alone in a line they announce what happens next."""
@@ -41,14 +43,18 @@ def heading_of(body: str) -> str:
     match = _HEADING.fullmatch(text)
     if match is None:
         return ""
-    words = [word for word in words_of(match[1]) if word not in ("the", "epoch")]
+    words = words_of(match[1])
     parts = parts_of(words)
-    if len(parts) != 1 or not all(word in _BESIDE or parts_of([word]) for word in words):
+    if len(parts) != 1 or not all(map(_may_stand_in_heading, words)):
         return ""
     is_shaped = match[2].startswith(":") or _ENCLOSED.fullmatch(text) is not None
     if not is_shaped and (len(words) > 1 or not _ACTIONS.isdisjoint(words)):
         return ""
     return min(parts)
+
+
+def _may_stand_in_heading(word: str) -> bool:
+    return word in _BESIDE or bool(parts_of([word]))
 
 
 @dataclass
@@ -82,22 +88,21 @@ class Sections:
         Returns:
             None in force.
         """
-        return cls(any(heading_of(body) in ("test", "validation") for body in bodies))
+        return cls(not {"test", "validation"}.isdisjoint(map(heading_of, bodies)))
 
-    def follow(self, body: str, names: Iterable[str], *, names_epoch: bool) -> None:
+    def follow(self, body: str, said: Line) -> None:
         """Take note of a line that has been read.
 
         Args:
             body: of the line.
-            names: of its numbers.
-            names_epoch: whether it names an epoch.
+            said: what it says.
         """
-        names = list(names)
+        names = list(map(itemgetter(0), said.values))
         heading = "" if names else heading_of(body)
         if heading and (self.known or heading != "train"):
             self.part, self.has_values, self._line = heading, False, body
             return
-        if names_epoch or heading or (not body and self.has_values) or (not names and weights_of(body)):
+        if said.epoch is not None or heading or (not body and self.has_values) or (not names and weights_of(body)):
             self.part = ""
         if not self.part or not names:
             return
