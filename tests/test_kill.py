@@ -39,11 +39,11 @@ with tempfile.TemporaryDirectory() as home:
 def test_commands_killed_at_random_points_end_in_the_same_files() -> None:
     seed = time.time_ns() % 10**6
     done = subprocess.run(
-        [sys.executable, "benchmarks/kill_points.py", "--trials", "8", "--commands", QUICK, "--seed", str(seed)],
+        [sys.executable, "benchmarks/kill_points.py", "--trials", "5", "--commands", QUICK, "--seed", str(seed)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, f"seed {seed}: {done.stdout}{done.stderr}"
-    assert "8 points, 0 faults" in done.stdout
+    assert "5 points, 0 faults" in done.stdout
 
 
 def test_the_comparison_notices_planted_faults() -> None:
