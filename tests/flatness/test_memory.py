@@ -130,6 +130,10 @@ def test_quarters_are_counted_within_each_part() -> None:
             first += size
     assert all(row.memory == row.train - row.test for row in rows)
     assert rows[0].to_dict()["interval"] == list(rows[0].interval)
+    certain = by_quarter({k: torch.arange(40.0) for k in margins}, {k: torch.ones(40) for k in margins})
+    for row in certain:  # a normal interval would be the point 0; by the rule of three 3/10 is not excluded
+        assert row.memory == 0.0
+        assert row.interval == pytest.approx((-0.278, 0.278), abs=1e-3)  # Wilson's bound for 10 of 10, of each part
     with pytest.raises(BadRequest, match="indicator"):
         by_quarter({k: v[:3] for k, v in flips.items()}, {k: v[:3] for k, v in margins.items()})
     with pytest.raises(BadRequest, match="indicator"):

@@ -15,7 +15,7 @@ from cgro.definitions.losses import is_wrong
 from cgro.definitions.metrics import check_set, checked_outputs
 from cgro.definitions.rounds import alike, require_same_task, rounds, stopping_alike
 from cgro.ranks import ALONE, Ranks
-from cgro.results import Z95
+from cgro.results import Z95, ErrorRate, difference_interval
 
 DEFAULT_REACH = 4.0
 """Radii of training up to which a flip is looked for. A choice: f_S flips shortly beyond one radius."""
@@ -291,7 +291,7 @@ class QuarterMemory:
         train: share of its training examples that is robust.
         test: share of its test examples that is robust.
         memory: train - test.
-        interval: 95% normal interval of the difference.
+        interval: 95% interval of the difference (Newcombe), which is no point where both shares are 0 or 1.
     """
 
     train: float
@@ -334,11 +334,13 @@ def by_quarter(indicator: Mapping[str, Tensor], margins: Mapping[str, Tensor]) -
     rows = []
     train, test = (_robust_by_quarter(indicator[part], margins[part]) for part in ("train", "test"))
     for of_train, of_test in zip(train, test, strict=True):
-        a = float(of_train.mean())
-        b = float(of_test.mean())
-        half = Z95 * math.sqrt(a * (1 - a) / len(of_train) + b * (1 - b) / len(of_test))
-        rows.append(QuarterMemory(a, b, a - b, (a - b - half, a - b + half)))
+        a, b = _share(of_train), _share(of_test)
+        rows.append(QuarterMemory(a.value, b.value, a.value - b.value, difference_interval(a, b)))
     return rows
+
+
+def _share(robust: Tensor) -> ErrorRate:
+    return ErrorRate(int(robust.sum()), len(robust))
 
 
 def _robust_by_quarter(values: Tensor, margins: Tensor) -> list[Tensor]:

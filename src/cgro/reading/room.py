@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 
 from cgro._check import bad
+from cgro.reading.cgroups import group_memory
 
 EXPANSION = 200
 """A file that says it holds more than this many times its size is refused (deflate reaches 1,032 on zeros). A choice:
@@ -57,12 +58,16 @@ def most_expanded(stored: int) -> int:
 
 
 def memory_left() -> int:
-    """What this process may still allocate: what the machine has left, or a limit of the process if lower.
+    """What this process may still allocate: what the machine has left, or a limit of the process, its container or its
+    job if lower.
 
     Returns:
         Bytes.
     """
     left = [_machine_memory()]
+    of_group = group_memory()
+    if of_group is not None:
+        left.append(of_group)
     used = _colon_table(PROCESS)
     for limit, field in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         soft, _ = resource.getrlimit(limit)
