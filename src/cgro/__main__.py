@@ -9,7 +9,7 @@ import signal
 import sys
 
 _TOO_EARLY = b"cgro: interrupted; nothing was begun\n"
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # as in cgro._exits, which is not imported yet
 
 
 def run() -> int:

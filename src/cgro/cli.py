@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from cgro import __version__
+from cgro._exits import BAD_REQUEST, CHECK_FAILED, DONE, INTERRUPTED
 from cgro._interrupt import (
     SIGNALS,
     deferred_requests,
@@ -94,10 +95,6 @@ def help_text() -> str:
 
 
 STANDARD_STREAMS = (0, 1, 2)
-DONE = 0
-CHECK_FAILED = 1
-BAD_REQUEST = 2
-INTERRUPTED = 130
 LACK_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """What torch's allocators say."""
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from cgro._check import BadRequest, CheckFailed
+from cgro._exits import BAD_REQUEST, CHECK_FAILED, DONE, INTERRUPTED
 from cgro._progress import told
 from cgro.definitions.rounds import TOLD, alike, stopping_alike
 from cgro.ranks import ALONE, Ranks, joined, launched
@@ -17,8 +18,6 @@ from cgro.training import make_fabric
 
 C = TypeVar("C")
 T = TypeVar("T")
-DONE, CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes, as of `cgro.cli`."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cgro._check import BadRequest, bad, one_line, one_of
+from cgro._exits import INTERRUPTED
 from cgro._interrupt import stopping_after
 from cgro.commands._admission import admit
 from cgro.commands._common import begin, for_seeds, lines_of, set_up
@@ -42,7 +43,7 @@ from cgro.commands._options import NOT_STORED, options_of
 from cgro.commands._said import require_own
 from cgro.commands._settings import received_from, settings_of, trained
 from cgro.commands._target import network, prepare
-from cgro.commands._together import INTERRUPTED, Beside, begun_by_first, beside
+from cgro.commands._together import Beside, begun_by_first, beside
 from cgro.commands._training import RECIPES, Config
 from cgro.data import Dataset
 from cgro.data.sources import kind_of

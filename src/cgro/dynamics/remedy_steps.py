@@ -9,22 +9,20 @@ Arrays are changed in place; letters as in `rule`.
 
 import math
 
-import numba
 import numpy as np
 
+from cgro.dynamics.compiled import jit
 from cgro.dynamics.remedies import Change, Classes, State
 from cgro.dynamics.rule import Array, Rule
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
-
-@_jit
+@jit
 def _softplus(t):
     """log(1 + e^t), without overflow and exact in both tails."""
     return max(t, 0.0) + math.log1p(math.exp(-abs(t)))
 
 
-@_jit
+@jit
 def _sigmoid(t):
     if t >= 0.0:
         return 1.0 / (1.0 + math.exp(-t))
@@ -32,7 +30,7 @@ def _sigmoid(t):
     return e / (1.0 + e)
 
 
-@_jit
+@jit
 def _divergence(a, b):
     """KL( sigmoid(a) || sigmoid(b) )."""
     right = _softplus(-b) - _softplus(-a)
@@ -40,14 +38,14 @@ def _divergence(a, b):
     return _sigmoid(a) * right + _sigmoid(-a) * wrong
 
 
-@_jit
+@jit
 def _phi(x, power):
     if x >= 0.0:
         return x**power
     return -((-x) ** power)
 
 
-@_jit
+@jit
 def _slope(z, power):
     """|z|^(q-1)."""
     size = abs(z)
@@ -58,7 +56,7 @@ def _slope(z, power):
     return size ** (power - 1.0)
 
 
-@_jit
+@jit
 def _pulls(a, noise, learned, ends, weight, change):
     """-dL/da, -dL/db and phi(x) of an example, a = M + V its clean margin; ends are phi(x) of low, high, worst."""
     low, high, at = ends
@@ -75,7 +73,7 @@ def _pulls(a, noise, learned, ends, weight, change):
     return p_clean, change.trades * (_sigmoid(a) - _sigmoid(b)), at
 
 
-@_jit
+@jit
 def remedied_step(u: Array, z: Array, y: Array, weight: float, rule: Rule, change: Change) -> None:
     """Move u by one step and overwrite the activations by the coefficients of this step's noise patches.
 
@@ -120,7 +118,7 @@ def remedied_step(u: Array, z: Array, y: Array, weight: float, rule: Rule, chang
         u[r] = (1.0 - change.decay) * u[r] + on_signal * _slope(u[r], power)
 
 
-@_jit
+@jit
 def _paste(now, rows, classes, i, rng, change):
     """A box of another example of the class, at one place in all patches of example i."""
     c = 0
@@ -144,7 +142,7 @@ def _paste(now, rows, classes, i, rng, change):
             now[i * per + j, at] = rows[lender + j, at]
 
 
-@_jit
+@jit
 def draw_noise(now: Array, rows: Array, classes: Classes, rng: np.random.Generator, change: Change) -> None:
     """The noise patches of one step: fresh, with a box of another example of the class, or the example's own.
 
@@ -173,7 +171,7 @@ def draw_noise(now: Array, rows: Array, classes: Classes, rng: np.random.Generat
             _paste(now, rows, classes, i, rng, change)
 
 
-@_jit
+@jit
 def _average(state: State, change: Change) -> None:
     """avg <- ema avg + (1 - ema) w."""
     part = 1.0 - change.ema
@@ -185,7 +183,7 @@ def _average(state: State, change: Change) -> None:
     state.mean_kept[0] += part * (state.scalars[1] - state.mean_kept[0])
 
 
-@_jit
+@jit
 def remedied_gram_steps(
     n_steps: int, state: State, start: Array, gram: Array, classes: Classes, rule: Rule, change: Change
 ) -> None:
@@ -215,7 +213,7 @@ def remedied_gram_steps(
             _average(state, change)
 
 
-@_jit
+@jit
 def remedied_direct_steps(
     n_steps: int, state: State, rows: Array, classes: Classes, rng: np.random.Generator, rule: Rule, change: Change
 ) -> None:

@@ -25,9 +25,10 @@ from pathlib import Path
 from threading import Event
 
 from cgro._check import BadRequest, bad, count, number
+from cgro._exits import CHECK_FAILED, DONE, INTERRUPTED
 from cgro._interrupt import acknowledge
 from cgro.experiments.execute import STOPPED, Call, await_release
-from cgro.experiments.workers import CHECK_FAILED, INTERRUPTED, PREFIX, RESTARTS, last_line, words
+from cgro.experiments.workers import PREFIX, RESTARTS, last_line, words
 from cgro.runs import Run, say
 
 PROGRAMS = ("sbatch", "squeue", "scontrol")
@@ -382,7 +383,7 @@ class End:
     @property
     def is_result(self) -> bool:
         """Whether there is a result; a check that failed is one."""
-        return self.code in (0, CHECK_FAILED)
+        return self.code in (DONE, CHECK_FAILED)
 
     @property
     def is_cut(self) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from cgro._check import BadRequest
+from cgro._exits import CHECK_FAILED, DONE, INTERRUPTED
 from cgro._interrupt import PARENT, acknowledge
 from cgro.commands._options import options_of
 from cgro.experiments.execute import PATIENCE, STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
@@ -24,8 +25,6 @@ from cgro.experiments.peaks import peak_of
 from cgro.experiments.plan import module_of
 from cgro.runs import plain, say
 
-CHECK_FAILED, BAD_REQUEST, INTERRUPTED = 1, 2, 130
-"""Exit codes of commands: a result whose check failed is a result all the same."""
 # -P: modules of the current folder, which `-m` would put first, replace none of ours.
 PREFIX = (sys.executable, "-P", "-m", "cgro.cli")
 """The program that takes a command of `cgro` with its options."""
@@ -118,7 +117,7 @@ class Workers:
             code, said = self._process(call)
         if code == INTERRUPTED:
             raise KeyboardInterrupt(STOPPED.format(call.name))
-        if code not in (0, CHECK_FAILED):
+        if code not in (DONE, CHECK_FAILED):
             raise BadRequest(f"{call.name}: {_why(code, said)}")
         return time.monotonic() - started
 

@@ -118,12 +118,12 @@ class Recipe:
             return self.lr * self.lr_factor**n_drops
         done = time / self.epochs
         if self.schedule == "cosine":
-            return self.lr * _along_cosine(1.0, 0.0, done)
+            return self.lr * along_cosine(1.0, 0.0, done)
         if self.schedule == "cyclic":
             return self.lr * _triangle(done)
         if done < ONE_CYCLE_PEAK:
-            return self.lr * _along_cosine(ONE_CYCLE_START, 1.0, done / ONE_CYCLE_PEAK)
-        return self.lr * _along_cosine(1.0, ONE_CYCLE_END, (done - ONE_CYCLE_PEAK) / (1 - ONE_CYCLE_PEAK))
+            return self.lr * along_cosine(ONE_CYCLE_START, 1.0, done / ONE_CYCLE_PEAK)
+        return self.lr * along_cosine(1.0, ONE_CYCLE_END, (done - ONE_CYCLE_PEAK) / (1 - ONE_CYCLE_PEAK))
 
     def radius_fraction(self, progress: float) -> float:
         """The share of the full radius at a time.
@@ -164,7 +164,21 @@ class Recipe:
         return torch.optim.AdamW(parameters, self.lr, weight_decay=self.weight_decay)
 
 
-def _along_cosine(start: float, end: float, share: float) -> float:
+def along_cosine(start: float, end: float, share: float) -> float:
+    """end + (start - end) (1 + cos(pi share)) / 2.
+
+    Args:
+        start: at a share of 0.
+        end: at 1.
+        share: of the way.
+
+    Returns:
+        Between both.
+
+    Example:
+        >>> along_cosine(1.0, 0.0, 0.5)
+        0.5
+    """
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 

@@ -3,7 +3,6 @@
 Wu, Wang and Chen, "Annealing self-distillation rectification improves adversarial training" (ICLR 2024).
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -17,7 +16,7 @@ from cgro.training.extensions.base import Extension, State
 from cgro.training.extensions.ema import EMA
 from cgro.training.extensions.labels import Classes, against
 from cgro.training.objectives.cost import Cost
-from cgro.training.recipe import Recipe
+from cgro.training.recipe import Recipe, along_cosine
 from cgro.training.step import Step
 
 
@@ -72,7 +71,7 @@ class ADR(Extension):
         Returns:
             T.
         """
-        return _annealed(self.hot, self.cold, progress)
+        return along_cosine(self.hot, self.cold, progress)
 
     def share(self, progress: float) -> float:
         """The largest share of the averaged network at a time.
@@ -83,7 +82,7 @@ class ADR(Extension):
         Returns:
             lambda.
         """
-        return _annealed(self.low, self.high, progress)
+        return along_cosine(self.low, self.high, progress)
 
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
         """Find the number of classes.
@@ -188,7 +187,3 @@ def _positive(value: float, what: str) -> float:
     if value == 0:
         raise bad(what, expected="a number > 0", got=value)
     return value
-
-
-def _annealed(start: float, end: float, progress: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
