@@ -11,17 +11,20 @@ LIKELY_N = 1000
 """Examples behind a curve's errors where a file does not say. On the low side of what is published."""
 
 
-def held_out(curves: Curves) -> tuple[Curves, str]:
+def held_out(curves: Curves, min_epochs: int) -> tuple[Curves, str]:
     """The curves with the held-out data under the names of the test set.
 
     Args:
         curves: of one training.
+        min_epochs: fewer measured epochs are no curve. Programs that validate every epoch test once, at the end.
 
     Returns:
         The curves, and on which set the held-out errors were measured: `test`, or `validation` where nothing robust (or
-        nothing at all) was measured on test.
+        nothing at all) was measured on test, or too little for a curve that validation has.
     """
     on_test = curves.has(TEST) or (curves.has(CLEAN) and not curves.has("robust_error/validation"))
+    if _n_measured(curves, TEST) < min_epochs <= _n_measured(curves, "robust_error/validation"):
+        on_test = False
     if on_test or not (curves.has("robust_error/validation") or curves.has("clean_error/validation")):
         return curves, "test"
     values = dict(curves.values)
@@ -34,6 +37,10 @@ def held_out(curves: Curves) -> tuple[Curves, str]:
     if "n/validation" in meta:
         meta["n/test"] = meta["n/validation"]
     return replace(curves, values=values, meta=meta), "validation"
+
+
+def _n_measured(curves: Curves, key: str) -> int:
+    return len(curves.measured(key)[0])
 
 
 def last_errors(curves: Curves) -> dict[str, ErrorRate]:

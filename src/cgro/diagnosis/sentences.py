@@ -300,6 +300,25 @@ def opening_sentence(curves: Curves, opened: float, drops: tuple[float, ...], pa
     return f"{text}; {min(1.0, max(0.0, share)):.0%} of it opens after the first learning-rate drop."
 
 
+def stand_in(curves: Curves) -> str:
+    """Why validation errors are judged.
+
+    Args:
+        curves: as given, with few robust test errors or none.
+
+    Returns:
+        The words, with the last of those that there are.
+    """
+    epochs, values = curves.measured(TEST)
+    if not len(epochs):
+        return "no robust error was measured on a test set; these are validation errors"
+    times = "once" if len(epochs) == 1 else f"at {len(epochs)} epochs"
+    return (
+        f"the robust error was measured on a test set only {times} (last {values[-1]:.2%} at epoch {epochs[-1]:g}), "
+        "too little for a curve; these are validation errors"
+    )
+
+
 def selection_sentence(selection: Selection, part: str) -> str:
     """What each rule of selection reports.
 

@@ -111,8 +111,9 @@ def diagnose(
 
     Robust overfitting is a rise of the robust TEST error after its lowest point that noise between epochs does
     not explain (`rise_of`). Where the curve is too short, or does not rise, the last epochs are judged as one point
-    (`cgro_verdict`). Where nothing was measured on test, the validation set is the held-out data, and that is said. It
-    says nothing beyond the attack that measured the curve and the one training it shows.
+    (`cgro_verdict`). Where nothing was measured on test, or too little for a curve that validation has, the validation
+    set is the held-out data, and that is said. It says nothing beyond the attack that measured the curve and the one
+    training it shows.
 
     Args:
         curves: at least `robust_error/test`; each further curve adds findings.
@@ -162,7 +163,7 @@ class _Case:
         self.known = known
         self.settings = settings_of(curves)
         self.mixed = mixed_images(self.settings)
-        self.curves, self.part = held_out(curves)
+        self.curves, self.part = held_out(curves, rule.min_epochs)
         if self.mixed:
             kept = {name: value for name, value in self.curves.values.items() if not name.endswith("/train")}
             self.curves = replace(self.curves, values=kept)
@@ -262,7 +263,7 @@ class _Case:
                 "evaluate again; if it stays, this is catastrophic overfitting"
             )
         if self.part != "test" and self.curves.has(TEST):
-            found.append("no robust error was measured on a test set; these are validation errors")
+            found.append(sentences.stand_in(self.given))
         return tuple(found)
 
     def _label(self) -> tuple[Label, str, str]:

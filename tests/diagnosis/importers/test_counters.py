@@ -32,6 +32,9 @@ def read(file: Callable[[str], Path], write: Callable[[int], str]) -> Curves:
         lambda e: f"[E{e:03d}] {line(e)}",
         lambda e: f"[{e}/11] {line(e)}",
         lambda e: f"[{e:2d} / 11] - {line(e)}",
+        lambda e: f"({e}/11) {line(e)}",
+        lambda e: f"{e:3d}/11  {line(e)}",
+        lambda e: f"E{e} {line(e)}",
         lambda e: f"2026-01-02 10:00:{e:02d} INFO [{e}/11] {line(e)}",
         lambda e: f"[{e}/11] {line(e).partition(' | ')[0]}\n[{e}/11] {line(e).partition(' | ')[2]}",
     ],
@@ -54,6 +57,8 @@ def test_a_counter_at_the_beginning_of_lines_is_the_epoch(write: Callable[[int],
         lambda e: f"[{e}/11] {line(e).partition(' | ')[2]}",  # batches of an evaluation
         lambda e: f"eps {e} {line(e)}",
         lambda e: f"[{e}] {line(e)}",
+        lambda e: f"{e}/11/2026 {line(e)}",  # a date
+        lambda e: f"E{e}.5 {line(e)}",
     ],
 )
 def test_what_may_count_something_else_is_refused(write: Callable[[int], str], file) -> None:

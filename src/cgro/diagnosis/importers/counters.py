@@ -16,8 +16,8 @@ _FORMS = (
     re.compile(
         rf"\W{{0,6}}ep(?![A-Za-z])[\s:=#._-]{{0,3}}(\d{{1,6}}){_TOTAL}(?![\d.]*[\dA-Za-z])\s*\]?", re.IGNORECASE
     ),
-    re.compile(rf"\s*\[\s*E(\d{{1,6}}){_TOTAL}\s*\]"),
-    re.compile(r"\s*\[\s*(\d{1,6})\s*/\s*(\d{1,6})\s*\]"),
+    re.compile(rf"\s*\[?\s*E(\d{{1,6}}){_TOTAL}\s*\]?(?![\w./])"),
+    re.compile(r"\s*[\[(]?\s*(\d{1,6})\s*/\s*(\d{1,6})\s*[\])]?(?![\w./])"),
 )
 
 
