@@ -244,11 +244,17 @@ def survey(
                 if stop is not None and some.decided(stop):
                     return record
                 stage.run_together(k, some)
-                if ranks.shared or saved:
-                    with alike(ranks):
-                        if saved and ranks.writes:
-                            saved(record)
+                _save(record, saved, ranks)
     return record
+
+
+def _save(record: Record, saved: Callable[[Record], object] | None, ranks: Ranks) -> None:
+    """Let the first process keep the record; all end alike where it cannot."""
+    if not ranks.shared and saved is None:
+        return
+    with alike(ranks):
+        if saved is not None and ranks.writes:
+            saved(record)
 
 
 def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | None) -> Record:
