@@ -25,6 +25,26 @@ def test_digits_are_exact_sixteenths() -> None:
     assert torch.equal(x * 16, (x * 16).round())
 
 
+def test_a_table_of_whole_numbers_is_read_as_python_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv.gz"
+    numbers = np.random.default_rng(0).integers(0, 256, (7, 5))
+    text = "\n".join(",".join(map(str, row)) for row in numbers.tolist()).encode()
+    path.write_bytes(gzip.compress(text))
+    table, content = named._table(path, (7, 5))
+    assert np.array_equal(table, numbers)
+    assert content == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "1,2\n3", "1,2\n3,4\n5,6", "1,2\n3,x", "1,2\n3,4.5", "#1,2\n3,4", "1;2\n3;4", "é"]
+)
+def test_a_damaged_table_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(BadRequest, match="expected 2 rows of 2 whole numbers, got .*install it again"):
+        named._table(path, (2, 2))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(0)

@@ -3,7 +3,9 @@
 To add one, write its reader and its entry; the rest of the program reads what it needs of it there.
 """
 
+import contextlib
 import importlib.util
+import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,15 +187,18 @@ def _unzip(path: Path) -> bytes:
 
 
 def _table(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, bytes]:
-    """Numbers in a zipped CSV without a header, as they are installed with a package, and its text."""
+    """Whole numbers in a zipped CSV without a header, as they are installed with a package, and its text."""
     text = _unzip(path)
-    try:
-        table = np.array([line.split(b",") for line in text.split()], dtype=np.float64)
-    except ValueError:  # rows of different lengths, or no numbers
-        table = np.empty(0)
+    table = np.empty(0)
+    if text.strip():  # else numpy warns
+        with contextlib.suppress(ValueError):  # rows of different lengths, or no whole numbers
+            # As integers: as floating point it takes seven times as long.
+            table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.int64, comments=None)
     if table.shape != shape:
         got = table.shape if table.size else "others"
-        raise bad(str(path), expected=f"{shape[0]} rows of {shape[1]} numbers", got=got, remedy="install it again")
+        raise bad(
+            str(path), expected=f"{shape[0]} rows of {shape[1]} whole numbers", got=got, remedy="install it again"
+        )
     return table, text
 
 
