@@ -13,6 +13,8 @@ import contextlib
 import hashlib
 import os
 import re
+import time
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +32,14 @@ VARIABLE = "CGRO_RANK_SECONDS"
 """Environment variable: how long a process waits for the others."""
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each process; LOCAL_RANK as well, its number on its machine."""
+SMALL = 4096
+"""Bytes of tensors that are kept after their exchange, for the sake of `_LAST`."""
+_LAST: deque[Tensor] = deque(maxlen=256)
+"""What was exchanged last. A thread of gloo lets go of an exchange a moment after whoever waited for it goes on; if it
+held the last reference to a tensor of Python, it needs the interpreter's lock for that, which a process that leaves
+holds while it waits for the thread. With torch 2.6 processes hung there for ever; 2.13 lets the lock go."""
+LEAVE = 0.01
+"""Seconds before a process leaves the others."""
 _HOST_GROUPS: "WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup]" = WeakKeyDictionary()
 """Default group that exchanges nothing on the host -> the one beside it that does. Made once: each holds sockets."""
 
@@ -202,7 +212,7 @@ class Ranks:
             return
         with self._told():
             if values.device.type == "cpu":
-                self._wait(dist.all_reduce(values, group=self.group, async_op=True))
+                self._wait(dist.all_reduce(values, group=self.group, async_op=True), values)
             else:
                 dist.all_reduce(values)
 
@@ -285,11 +295,11 @@ class Ranks:
 
     def _all_reduce(self, told: Tensor, operation: dist.ReduceOp.RedOpType) -> None:
         if self.shared:
-            self._wait(dist.all_reduce(told, op=operation, group=self.group, async_op=True))
+            self._wait(dist.all_reduce(told, op=operation, group=self.group, async_op=True), told)
 
     def _broadcast(self, told: Tensor) -> None:
         with self._told():
-            self._wait(dist.broadcast(told, src=0, group=self.group, async_op=True))
+            self._wait(dist.broadcast(told, src=0, group=self.group, async_op=True), told)
 
     def _gathered(self, values: Tensor) -> list[Tensor]:
         """The bytes of the values of every process."""
@@ -303,11 +313,14 @@ class Ranks:
         padded[: len(own)] = own
         found = [torch.empty_like(padded) for _ in sizes]
         with self._told():
-            self._wait(dist.all_gather(found, padded, group=self.group, async_op=True))
+            self._wait(dist.all_gather(found, padded, group=self.group, async_op=True), padded, *found)
         return [part[:size] for part, size in zip(found, sizes, strict=True)]
 
-    def _wait(self, work: "dist.Work | None") -> None:
+    def _wait(self, work: "dist.Work | None", *tensors: Tensor) -> None:
         assert work is not None, "a process outside of the group exchanges nothing"
+        for tensor in tensors:
+            if tensor.nbytes <= SMALL:
+                _LAST.append(tensor)
         work.wait(timedelta(seconds=self.seconds))
 
     @contextlib.contextmanager
@@ -470,4 +483,5 @@ def joined(device: str = "cpu", seconds: float | None = None) -> Generator[Ranks
     try:
         yield together(seconds)
     finally:
+        time.sleep(LEAVE)  # gives the interpreter's lock to threads that hold larger tensors than `_LAST`
         dist.destroy_process_group()
