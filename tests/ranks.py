@@ -8,6 +8,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from cgro.ranks import together
+from cgro.ranks import LEAVE, together
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,6 +71,7 @@ def main(number: int, size: int, function: str, folder: Path, seconds: float) ->
     )
     module, _, name = function.partition(":")
     getattr(importlib.import_module(module), name)(together(seconds), folder)
+    time.sleep(LEAVE)
     dist.destroy_process_group()
     # DistributedDataParallel keeps the group's threads also after that, and one that still runs while the interpreter
     # ends aborts it now and then ("terminate called without an active exception"), after all that is tested. So the
