@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from tests.ranks import run_ranks
@@ -10,6 +11,7 @@ from tests.training import sharded
 from cgro.ranks import ALONE
 
 
+@pytest.mark.skipif(not hasattr(torch.cpu.Stream, "record_event"), reason="FSDP2 of this torch needs a GPU")
 def test_two_processes_with_half_of_the_weights_train_as_one_with_all(tmp_path: Path) -> None:
     sharded.cases(ALONE, tmp_path)
     run_ranks(2, "tests.training.sharded:cases", tmp_path)
