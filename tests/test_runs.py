@@ -520,6 +520,7 @@ def test_the_environment_names_the_instructions_and_the_gpu(monkeypatch: pytest.
     assert ("gpu" in machine) == torch.cuda.is_available()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 92000)  # a CUDA build of torch asks a driver for it
     assert runs.environment()["machine"]["gpu"] == "a GPU"
 
 

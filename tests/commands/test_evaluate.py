@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from cgro.cli import main
+from cgro.commands import evaluate
 from cgro.models import build
 
 TINY = ["--data", "digits", "--n-train", "120", "--n-test", "60", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
@@ -220,6 +221,20 @@ def test_a_stronger_attack_on_a_subset_is_told_and_reaches_the_card(
     # On all of them the number itself is replaced, and there is nothing left to tell.
     assert main(["evaluate", str(run), "--attack", "pgd5", "--parts", "test"]) == 0
     assert "too low" not in capsys.readouterr().err
+
+
+def test_one_budget_covers_what_is_measured_beside_too(
+    naive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once began anew for that, so that a command took twice its time."""
+    run = Path(shutil.copytree(naive, tmp_path / "run"))
+    begun: list[str | None] = []
+    of_text = evaluate._records.budget
+    monkeypatch.setattr(evaluate._records, "budget", lambda text: begun.append(text) or of_text(text))
+    words = ["evaluate", str(run), "--attack", "pgd5", "--parts", "test", "--n", "100", "--budget", "1h"]
+    assert main(words) == 0
+    assert "robust_error/test@none@beside:pgd5" in summary_of(run)["metrics"]
+    assert begun == ["1h", "1h"]  # checked before any work, then counted once
 
 
 def test_the_verdict_anew_knows_that_nothing_was_attacked(

@@ -1,6 +1,7 @@
 """Peak memory: of this process since it was reset, and of a worker process, by what they were made to hold."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from cgro.experiments.execute import Call
 from cgro.experiments.peaks import CLEAR, FILE, Peaks, peak, read_peaks, reset_peak
-from cgro.experiments.workers import LOOK_EVERY, Workers
+from cgro.experiments.workers import LOOK_EVERY, Workers, begin_anew
 
 MANY = 200 << 20
 """Bytes that a job holds; other things need far fewer meanwhile."""
@@ -51,7 +52,7 @@ def test_the_peak_of_a_worker_is_that_of_its_process(tmp_path: Path) -> None:
     """It holds the memory until its standard input, which is empty, was waited for twice as long as a look takes."""
     for name, n in (("few", 0), ("many", MANY)):
         text = f"import select; a = b'1' * {n}; select.select([], [], [], {2 * LOOK_EVERY})"
-        workers = Workers(0, (sys.executable, "-c", text))
+        workers = Workers(0, partial(begin_anew, prefix=(sys.executable, "-c", text)))
         Peaks(workers, tmp_path, workers.peaks)(Call(name, "train", {}, tmp_path / "run"))
     found = read_peaks(tmp_path)
     assert found["few"] < MANY  # this process, of which a worker begins as a copy, holds more

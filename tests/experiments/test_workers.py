@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from cgro._check import BadRequest
 from cgro.commands import evaluate
 from cgro.commands._common import parse
 from cgro.experiments.execute import Call, execute, is_held
+from cgro.experiments.fork_server import PROGRAM
 from cgro.experiments.plan import HERE, Job
-from cgro.experiments.workers import RESTARTS, Workers, at_once, words
+from cgro.experiments.workers import PREFIX, RESTARTS, Begin, Workers, at_once, begin_anew, words
 from cgro.experiments.workspace import Workspace
 
 
@@ -56,6 +58,10 @@ def program(text: str) -> tuple[str, ...]:
     return (sys.executable, "-c", text)
 
 
+def by(text: str) -> Begin:
+    return partial(begin_anew, prefix=program(text))
+
+
 @pytest.fixture
 def pipe() -> int:
     reading, _ = os.pipe()
@@ -74,7 +80,7 @@ def pipe() -> int:
 def test_how_a_process_ended_is_told(
     text: str, error: type[BaseException], words_of_it: str, pipe: int, tmp_path: Path
 ) -> None:
-    carry = Workers(pipe, program(text))
+    carry = Workers(pipe, by(text))
     with pytest.raises(error, match=words_of_it):
         carry(Call("a", "train", {}, tmp_path / "run"))
 
@@ -83,14 +89,14 @@ def test_how_a_process_ended_is_told(
 def test_a_process_that_was_cut_from_outside_is_begun_again(cut: str, pipe: int, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     text = f"import os, sys; os.path.exists({str(begun)!r}) and sys.exit(0); open({str(begun)!r}, 'w'); {cut}"
-    assert Workers(pipe, program(text))(Call("a", "train", {}, tmp_path / "run")) > 0
+    assert Workers(pipe, by(text))(Call("a", "train", {}, tmp_path / "run")) > 0
 
 
 def test_it_is_begun_again_only_so_often(pipe: int, tmp_path: Path) -> None:
     count = tmp_path / "count"
     text = f"import os; open({str(count)!r}, 'a').write('x'); os.kill(os.getpid(), 9)"
     with pytest.raises(BadRequest, match="a: its process ended with -9"):
-        Workers(pipe, program(text))(Call("a", "train", {}, tmp_path / "run"))
+        Workers(pipe, by(text))(Call("a", "train", {}, tmp_path / "run"))
     assert count.read_text() == "x" * (1 + RESTARTS)
 
 
@@ -98,7 +104,7 @@ def test_a_process_that_hangs_holds_nobody_for_ever(pipe: int, tmp_path: Path) -
     """Suspended, it notices neither the end of the pipe nor the time that it has for its end."""
     ready = tmp_path / "ready"
     text = f"import os, signal; open({str(ready)!r}, 'w'); os.kill(os.getpid(), signal.SIGSTOP)"
-    carry = Workers(pipe, program(text), patience=0.1)
+    carry = Workers(pipe, by(text), patience=0.1)
     with ThreadPoolExecutor(1) as executor:
         future = executor.submit(carry, Call("a", "train", {}, tmp_path / "run"))
         wait_for(ready.exists)
@@ -109,12 +115,12 @@ def test_a_process_that_hangs_holds_nobody_for_ever(pipe: int, tmp_path: Path) -
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_failed_check_is_a_result_all_the_same(code: int, pipe: int, tmp_path: Path) -> None:
-    carry = Workers(pipe, program(f"import sys; sys.exit({code})"))
+    carry = Workers(pipe, by(f"import sys; sys.exit({code})"))
     assert carry(Call("a", "train", {}, tmp_path / "run")) > 0
 
 
 def test_nothing_is_started_while_stopping(pipe: int, tmp_path: Path) -> None:
-    carry = Workers(pipe, program(f"open({str(tmp_path / 'started')!r}, 'w')"))
+    carry = Workers(pipe, by(f"open({str(tmp_path / 'started')!r}, 'w')"))
     carry.stopping.set()
     with pytest.raises(KeyboardInterrupt):
         carry(Call("a", "train", {}, tmp_path / "run"))
@@ -129,7 +135,8 @@ def test_settings_reach_the_worker_on_its_command_line(tmp_path: Path, pipe: int
     found = parse(name, "", evaluate.Config, rest)
     assert (found.target, found.n) == (str(tmp_path / "runs/net/seed-0/checkpoints/last.safetensors"), 20)
     assert (found.radius, found.threads) == ("8/255", 1)
-    assert "-P" in Workers(pipe).prefix  # modules of the current folder replace none of ours
+    assert "-P" in PREFIX  # modules of the current folder replace none of ours
+    assert "-P" in PROGRAM
 
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL]

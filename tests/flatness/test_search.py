@@ -177,6 +177,16 @@ def test_in_between_points_are_midpoints_of_one_class() -> None:
     assert len(in_between(x, y, torch.Generator(), 5)[0]) == 5
 
 
+def test_fewer_points_in_between_are_of_all_classes() -> None:
+    """They once were the first ones of a list that is ordered by class."""
+    y = torch.arange(10).repeat_interleave(100)
+    x = torch.arange(1000.0)[:, None]
+    labels = in_between(x, y, torch.Generator().manual_seed(0), 200)[1]
+    assert 5 < int(labels.bincount(minlength=10).min())  # 20 a class in the mean, with a spread of 4
+    whole = in_between(x, y, torch.Generator().manual_seed(0))[0]
+    assert torch.equal(whole, in_between(x, y, torch.Generator().manual_seed(0), 1000)[0])
+
+
 def test_averages_are_means_with_a_normal_interval() -> None:
     values = torch.tensor([1.0, 2.0, 4.0])
     found = Average.of(values)

@@ -16,7 +16,7 @@ examples:
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -105,18 +105,28 @@ def run(config: Config) -> Run | Unsaved | Beside:
     return in_processes(config, _evaluated)
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What is evaluated, on what."""
+
+    target: Target
+    data: Dataset
+    model: torch.nn.Module
+
+
 def _evaluated(config: Config, ranks: Ranks) -> Run | Unsaved:
     with alike(ranks):
         parts, target = _asked(config)
     if target.run is not None:
         return _evaluate_run(config, target, target.run, parts, ranks)
     with alike(ranks):
-        data, model = target.load()
+        subject = _Subject(target, *target.load())
         target.attack(config.attack, config.precision)
     with begun_by_first(begin("evaluate", config), ranks) as done:
         folder = Path() if done is None else done.path / "evaluations"
-        measured = _measure(config, target, data, model, parts, folder, ranks)
-        return _finished(_summary(config, target, data, model, measured), done, ranks)
+        stop = _records.budget(config.budget)
+        measured = _measure(config, subject, parts, folder, stop, ranks)
+        return _finished(_summary(config, subject, measured), done, ranks)
 
 
 def _finished(result: EvaluateSummary, done: Run | None, ranks: Ranks) -> Run | Unsaved:
@@ -147,11 +157,11 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
         target = own.at(config.p, config.radius)
         settings = target.settings
         changed = (settings.p, settings.radius) != (own.settings.p, own.settings.radius)
-        data, model = prepare(settings)
+        subject = _Subject(target, *prepare(settings))
     if config.per_epoch:
-        return _per_epoch(config, target, source, data, model, parts, ranks)
+        return _per_epoch(config, subject, source, parts, ranks)
     with alike(ranks):
-        target.load_weights(model)
+        target.load_weights(subject.model)
     suffix = f"@{config.attack}"
     if changed:
         suffix += f"@{settings.p}:{settings.radius}"
@@ -159,8 +169,9 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
         suffix += "@selected_on_validation"
     with begun_by_first(source.locked(), ranks):
         folder = source.path / "evaluations" / _file_name(suffix[1:])
-        measured = _measure(config, target, data, model, parts, folder, ranks)
-        result = _summary(config, target, data, model, measured)
+        stop = _records.budget(config.budget)
+        measured = _measure(config, subject, parts, folder, stop, ranks)
+        result = _summary(config, subject, measured)
         with alike(ranks):
             # Read now: another evaluation may have added its numbers while the data were loaded. By all processes
             # before the first one writes.
@@ -168,7 +179,7 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
         own_point = not changed and not config.selected
         merged = _merged(before, result, suffix, own_point=own_point)
         if own_point:
-            beside = _beside(config, target, data, model, merged, folder, ranks)
+            beside = _beside(config, subject, merged, folder, stop, ranks)
             merged = replace(merged, metrics={**merged.metrics, **beside})
             merged = replace(merged, verdict=_verdict_anew(merged, target.attacked, measured.checks))
             for clause in too_low(merged.metrics):
@@ -184,16 +195,14 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
 
 def _beside(
     config: Config,
-    target: Target,
-    data: Dataset,
-    model: torch.nn.Module,
+    subject: _Subject,
     merged: TrainSummary,
     folder: Path,
+    stop: Callable[[], bool],
     ranks: Ranks,
 ) -> dict[str, Metric]:
     """The attack behind the run's own robust errors, on the fewer examples of this one: they are compared there."""
     found: dict[str, Metric] = {}
-    stop = _records.budget(config.budget)
     for part in ("train", "test"):
         key = f"robust_error/{part}"
         name = name_of_attack(merged.metrics, key)
@@ -202,24 +211,18 @@ def _beside(
             continue
         if (new.n or 0) >= (own.n or 0) or (new.typical or 0.0) <= (own.typical or 0.0):
             continue
-        attack = target.attack(name, config.precision)
-        split = getattr(data, part).to(next(model.parameters()).device).head(new.n)
+        attack = subject.target.attack(name, config.precision)
+        split = getattr(subject.data, part).to(next(subject.model.parameters()).device).head(new.n)
         path = folder / f"{part}-beside.npz"
-        record = _records.recorded(model, split, attack, path, target.file, keep_examples=False, stop=stop, ranks=ranks)
+        record = _records.recorded(
+            subject.model, split, attack, path, subject.target.file, keep_examples=False, stop=stop, ranks=ranks
+        )
         if record.complete:
             found[f"{key}@{name}{BESIDE}{config.attack}"] = Metric.of_error(record.so_far, attack)
     return found
 
 
-def _per_epoch(
-    config: Config,
-    target: Target,
-    source: Run,
-    data: Dataset,
-    model: torch.nn.Module,
-    parts: list[str],
-    ranks: Ranks,
-) -> Unsaved:
+def _per_epoch(config: Config, subject: _Subject, source: Run, parts: list[str], ranks: Ranks) -> Unsaved:
     """The curves are added to the run's summary under `curves`, and drawn."""
     with alike(ranks):
         if config.out or config.selected or config.save_examples:
@@ -231,14 +234,15 @@ def _per_epoch(
             )
         device = device_for(config.device, ranks)
         stop = _records.budget(config.budget)
-        attack = target.attack(config.attack, config.precision)
-    name = f"{config.attack}@{target.settings.p}:{target.settings.radius}"
+        attack = subject.target.attack(config.attack, config.precision)
+    settings = subject.target.settings
+    name = f"{config.attack}@{settings.p}:{settings.radius}"
     with begun_by_first(source.locked(), ranks):
         curves: dict[str, list[EpochRecord]] = {}
         for part in parts:
-            split = getattr(data, part).to(device).head(config.n)
+            split = getattr(subject.data, part).to(device).head(config.n)
             folder = source.path / "evaluations" / _file_name(name) / part
-            network = model.to(device).eval()
+            network = subject.model.to(device).eval()
             curves[part] = curve(source, network, split, attack, folder=folder, stop=stop, ranks=ranks)
         with alike(ranks):
             before = source.read(TrainSummary)
@@ -267,18 +271,17 @@ class _Measured:
 
 def _measure(
     config: Config,
-    target: Target,
-    data: Dataset,
-    model: torch.nn.Module,
+    subject: _Subject,
     parts: list[str],
     folder: Path,
+    stop: Callable[[], bool],
     ranks: Ranks,
 ) -> _Measured:
     with alike(ranks):
         device = device_for(config.device, ranks)
-        model = model.to(device).eval()
+        target, data = subject.target, subject.data
+        model = subject.model.to(device).eval()
         attack = target.attack(config.attack, config.precision)
-        stop = _records.budget(config.budget)
         for part in parts:
             if not len(getattr(data, part)):
                 raise bad("--parts", expected="parts with examples", got=part)
@@ -309,9 +312,8 @@ def _measure(
     return _Measured(errors, shares_on(model, test, config.n), examples, checks)
 
 
-def _summary(
-    config: Config, target: Target, data: Dataset, model: torch.nn.Module, measured: _Measured
-) -> EvaluateSummary:
+def _summary(config: Config, subject: _Subject, measured: _Measured) -> EvaluateSummary:
+    target, data = subject.target, subject.data
     settings, errors = target.settings, measured.errors
     verdict = None
     if set(FOUR) <= set(errors):
@@ -325,7 +327,7 @@ def _summary(
         verdict=verdict,
         metrics=metrics_of(errors, target.attack(config.attack, config.precision), config.attack),
         data=DatasetRecord.of(data.describe()),
-        model=ModelRecord(name=settings.model, width=settings.width, n_parameters=n_parameters(model)),
+        model=ModelRecord(name=settings.model, width=settings.width, n_parameters=n_parameters(subject.model)),
         evaluations={config.attack: measured.examples},
     )
 

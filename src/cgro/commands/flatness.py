@@ -192,7 +192,8 @@ def _names(config: Config, settings: TrainConfig) -> list[str]:
         names = [radius_name(r) for r in config.radii.split(",")]
     else:
         top, slash, bottom = str(settings.radius).partition("/")
-        names = [f"{float(top) * m:g}{slash}{bottom}" for m in MULTIPLES]
+        # Digits enough for a radius such as 0.03137254901960784: six of them are no longer the training radius.
+        names = [f"{float(top) * m:.12g}{slash}{bottom}" for m in MULTIPLES]
     if not settings.threat().radius > 0:
         raise bad(
             "radius", expected="a training radius above 0", got=settings.radius, remedy="is it standard training?"

@@ -11,16 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Protocol
 
 from cgro._check import BadRequest
 from cgro._exits import CHECK_FAILED, DONE, INTERRUPTED
 from cgro._interrupt import PARENT, acknowledge
 from cgro.commands._options import options_of
 from cgro.experiments.execute import PATIENCE, STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
+from cgro.experiments.fork_server import ForkServer, can_fork
 from cgro.experiments.peaks import peak_of
 from cgro.experiments.plan import module_of
 from cgro.runs import plain, say
@@ -65,7 +67,8 @@ def worker_processes(n: int) -> Iterator[tuple[Executor, "Workers"]]:
         The executor of the threads, and what starts and awaits a process.
     """
     reading, writing = os.pipe()
-    workers = Workers(reading)
+    server = ForkServer() if can_fork() else None
+    workers = Workers(reading, begin_anew if server is None else server.begin)
     executor = ThreadPoolExecutor(n)
     try:
         yield executor, workers
@@ -75,6 +78,66 @@ def worker_processes(n: int) -> Iterator[tuple[Executor, "Workers"]]:
         os.close(writing)
         executor.shutdown(wait=True, cancel_futures=True)
         os.close(reading)
+        if server is not None:
+            server.close()
+
+
+class Begun(Protocol):
+    """A process, as `subprocess.Popen` is one.
+
+    Attributes:
+        pid: its number.
+    """
+
+    pid: int
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            The exit code, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: it runs.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+Begin = Callable[[list[str], int, int], Begun]
+"""Begins a process, given the words of the command line without `cgro`, the pipe that it follows and the file
+descriptor to which it writes its errors."""
+
+
+def begin_anew(
+    words: list[str], pipe: int, errors: int, *, prefix: tuple[str, ...] = PREFIX
+) -> "subprocess.Popen[bytes]":
+    """Begin a process with imports of its own; see `cgro.experiments.fork_server` for the faster way.
+
+    Args:
+        words: of the command line.
+        pipe: file descriptor that it follows.
+        errors: file descriptor to which it writes its errors.
+        prefix: of the command line; the program that takes a command of `cgro` with its options.
+
+    Returns:
+        The process.
+    """
+    return subprocess.Popen(
+        [*prefix, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        start_new_session=True,
+        pass_fds=(pipe,),
+        env={**os.environ, PARENT: str(pipe)},
+    )
 
 
 @dataclass(frozen=True)
@@ -83,14 +146,14 @@ class Workers:
 
     Args:
         pipe: file descriptor that reads end of file when this process is gone.
-        prefix: of the command line; the program that takes a command of `cgro` with its options.
+        begin: begins a process; see `Begin`.
         stopping: set when no further process is to be started.
         peaks: job -> bytes of memory that its process held at most, as far as it was looked at.
         patience: seconds that a process has for its end once `stopping` is set; then it is killed.
     """
 
     pipe: int
-    prefix: tuple[str, ...] = PREFIX
+    begin: Begin = begin_anew
     stopping: Event = field(default_factory=Event)
     peaks: dict[str, int] = field(default_factory=dict)
     patience: float = PATIENCE
@@ -126,23 +189,14 @@ class Workers:
         await_release(call.folder, stopping=self.stopping)
         if self.stopping.is_set():
             raise KeyboardInterrupt(STOPPED.format(call.name))
-        command = [*self.prefix, *words(call), "--out", str(call.folder)]
         # A file, no pipe of ours: a worker that outlives this process for its last checkpoint can go on writing.
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-                pass_fds=(self.pipe,),
-                env={**os.environ, PARENT: str(self.pipe)},
-            )
+            process = self.begin([*words(call), "--out", str(call.folder)], self.pipe, errors.fileno())
             code = self._ended(process, call)
             errors.seek(0)
             return code, errors.read().decode(errors="replace")
 
-    def _ended(self, process: "subprocess.Popen[bytes]", call: Call) -> int:
+    def _ended(self, process: Begun, call: Call) -> int:
         """Wait for the end of a process, looking at its memory: its exit code.
 
         `getrusage` would tell the peak with the end, but of a process that began as a copy of this one and its memory.

@@ -276,5 +276,9 @@ def in_between(x: Tensor, y: Tensor, generator: torch.Generator, n: int | None =
             pairs.append(torch.stack([of_class, of_class.roll(1)], 1))
     if not pairs:
         raise bad("examples", expected="two of one class", got="none")
-    a, b = torch.cat(pairs)[:n].to(x.device).unbind(1)
+    chosen = torch.cat(pairs)
+    if n is not None and n < len(chosen):  # of all classes: they lie one behind the other
+        drawn = torch.randperm(len(chosen), generator=generator, device=generator.device)
+        chosen = chosen[drawn[:n].to(chosen.device)]
+    a, b = chosen.to(x.device).unbind(1)
     return (x[a] + x[b]) / 2, y[a]

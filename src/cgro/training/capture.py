@@ -130,7 +130,7 @@ def decision_of(steps: Steps, option: str) -> Decision | None:
         BadRequest: another option.
     """
     device = steps.fabric.device
-    if steps.fabric.world_size > 1:
+    if steps.ranks.shared:
         one_of(option, "compiling", OPTIONS)
         return Decision(False, "several processes train together")
     n_whole = len(steps.data) // steps.recipe.batch_size * steps.recipe.batch_size

@@ -257,6 +257,16 @@ def test_a_budget_in_passes_leaves_epochs_out(tmp_path: Path, budget: int | None
     assert Run.open(tmp_path / "run").read(MonitorSummary).cost.passes == 100 * 8
 
 
+def test_the_strong_attack_counts_in_a_budget_of_passes(tmp_path: Path) -> None:
+    """8 passes by PGD-2 in every epoch and 48 by PGD-22 in every second one, of which the budget pays for 8 an epoch."""
+    monitor = monitor_in(tmp_path / "run", budget=100 * 8, strong=("pgd22", 2))
+    model = busy_network()
+    rows = [monitor(model, epoch) for epoch in range(16)]
+    assert [(row["epoch"], "robust_error/test@pgd22" in row) for row in rows if row] == [
+        (0, False), (1, True), (8, False), (9, True),
+    ]  # fmt: skip
+
+
 def test_a_budget_in_seconds_leaves_epochs_out(tmp_path: Path) -> None:
     monitor = monitor_in(tmp_path / "run", budget="0.000001s")
     model = busy_network()

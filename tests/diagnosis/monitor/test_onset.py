@@ -93,3 +93,19 @@ def test_a_rise_in_clean_error_too_is_no_robust_overfitting(seed: int) -> None:
     for epoch, row in enumerate(rows):
         row["clean_error/test"] += 0.004 * max(0, epoch - 25) + 1e-4 * (epoch % 3)
     assert alarm_of(rows, 10) is None
+
+
+def test_a_rise_within_a_phase_is_said_with_that_phases_numbers() -> None:
+    """The learning rate dropped when the error had just risen: of the whole curve nothing has risen, and its interval
+    was said once, with zero in it.
+    """
+    t = np.arange(60)
+    g = np.random.default_rng(0)
+    test = 0.5 + 0.2 * np.exp(-t / 6) + 0.008 * np.clip(t - 29, 0, 5) + 0.003 * g.standard_normal(60)
+    test[34:] -= 0.08
+    rows = [row | {"lr": 0.1 if row["epoch"] < 34 else 0.01} for row in rows_of(test)]
+    found = next(one for k in range(35, 61) if (one := alarm_of(rows[:k], 10)) is not None)
+    assert found.entries["alarm/rise"] == pytest.approx(0.016, abs=0.008)  # the last five are above it by so much
+    assert 0 < found.entries["alarm/rise_low"]
+    assert 25 <= found.entries["alarm/onset"] <= 33
+    assert found.text.endswith("; that was before the learning rate dropped at 34")

@@ -1,7 +1,7 @@
 """The run directory of a monitor: rows, weights and summary, whole after every epoch, taken up after a kill."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from cgro import resuming
 from cgro._check import BadRequest, bad
-from cgro.definitions import DEFAULT_RULE, FOUR, cgro_verdict
+from cgro.definitions import DEFAULT_RULE, FOUR, Attack, cgro_verdict
 from cgro.diagnosis.monitor.measure import Measurement
 from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, Parts
 from cgro.diagnosis.monitor.settings import Settings
@@ -184,17 +184,24 @@ class Journal:
         if trained > 0:
             share = spent / trained
         return MonitorCost(
-            evaluations=len(rows), seconds=spent, training_seconds=trained, share=share, passes=self.passes()
+            evaluations=len(rows),
+            seconds=spent,
+            training_seconds=trained,
+            share=share,
+            passes=self.passes([self.settings.cheap]),
         )
 
-    def passes(self) -> int:
-        """Forward passes of an evaluation by the cheap attack, at most; a gradient counts as two.
+    def passes(self, attacks: Iterable[Attack]) -> int:
+        """Forward passes of an evaluation, at most; a gradient counts as two.
+
+        Args:
+            attacks: of the evaluation.
 
         Returns:
             Their number, over all parts.
         """
         n_examples = sum(len(sample) for sample in self.parts.samples.values())
-        return n_examples * self.settings.passes(self.settings.cheap)
+        return n_examples * sum(map(self.settings.passes, attacks))
 
     def finish(self) -> None:
         """Say that the training is over, and draw its curves."""

@@ -276,13 +276,13 @@ class Monitor:
         self._credit += limit.amount
         return self._credit > 0
 
-    def _pay(self, journal: Journal, seconds: float) -> None:
+    def _pay(self, passes: int, seconds: float) -> None:
         limit = self.settings.limit
         if limit is None:
             return
         spent = seconds
         if limit.unit == "passes":
-            spent = journal.passes()
+            spent = passes
         self._credit = min(0.0, self._credit - spent)
 
     def _attacks(self, decision: int) -> dict[str, Attack]:
@@ -306,7 +306,7 @@ class Monitor:
             row |= alarm.entries
             say(alarm.text)
         journal.write(network, rows, found, started)
-        self._pay(journal, row[MONITOR_SECONDS])
+        self._pay(journal.passes(found.attacks), row[MONITOR_SECONDS])
         if not self._told_cost:
             self._told_cost = True
             say(self._cost(journal, row))

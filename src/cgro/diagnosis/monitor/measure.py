@@ -23,11 +23,13 @@ class Measurement:
         errors: clean_error/PART and robust_error/PART by the cheap attack; robust_error/PART@NAME by others.
         shares: of the predictions on the test part that each class takes.
         n_parameters: of the network.
+        attacks: that were made.
     """
 
     errors: Mapping[str, ErrorRate]
     shares: Sequence[float]
     n_parameters: int
+    attacks: Sequence[Attack]
 
 
 def measure(
@@ -74,7 +76,7 @@ def measure(
     n_test = len(samples[TEST])
     shares = [value / n_test for value in rest]
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Measurement(errors, shares, n_parameters)
+    return Measurement(errors, shares, n_parameters, list(attacks.values()))
 
 
 def _wrong(network: nn.Module, sample: Sample, attacks: Mapping[str, Attack]) -> list[int]:

@@ -53,7 +53,8 @@ def alarm_of(rows: Sequence[Mapping[str, float]], n_classes: int) -> Alarm | Non
             return None
         latest = latest or found
     assert latest is not None, "every look found something"
-    rise = latest.rise
+    # Where the label rests on a phase, the rise of the whole curve is not what was established.
+    rise = latest.rise if latest.phase is None else latest.phase.rise
     assert rise is not None, "a curve that was judged has one"
     low, high = rise.interval
     text = (
@@ -61,6 +62,8 @@ def alarm_of(rows: Sequence[Mapping[str, float]], n_classes: int) -> Alarm | Non
         f"rose by {100 * rise.size:.1f} points (95% interval {100 * low:.1f} to {100 * high:.1f}) after epoch "
         f"{rise.onset:g}"
     )
+    if latest.phase is not None and latest.phase.drop is not None:
+        text += f"; that was before the learning rate dropped at {latest.phase.drop:g}"
     return Alarm(text, {RISE: rise.size, LOW: low, HIGH: high, ONSET: rise.onset})
 
 
