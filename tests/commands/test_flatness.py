@@ -1,6 +1,7 @@
 """cgro flatness: keys, figures, several runs, per epoch, resuming, bad requests."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from cgro.cli import main
 from cgro.commands import _target
 from cgro.commands import flatness as command
+from cgro.commands.train import Config as TrainConfig
 from cgro.data import Dataset, Split, load
 
 TINY = ["--data", "digits", "--n-train", "80", "--n-test", "40", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
@@ -56,6 +58,13 @@ def test_one_run_gets_keys_curves_and_figures(runs: Path, capsys: pytest.Capture
     assert isinstance(curve["bound"]["vacuous"], bool)
     assert (path / "figures" / "flatness_by_radius.png").exists()
     assert not (path / "figures" / "flatness_over_training.png").exists()
+
+
+@pytest.mark.parametrize("radius", [8 / 255, 1 / 3, 0.1])
+def test_the_training_radius_is_found_among_the_radii_however_many_digits_it_has(radius: float) -> None:
+    """cgro.Monitor stores it with 17 of them; rounded to six, the bound and Proposition 6.4 were left out."""
+    names = command._names(command.Config(targets=["x"]), TrainConfig(radius=repr(radius)))
+    assert sum(math.isclose(found, radius, rel_tol=1e-6) for found in command.parse_radii(names)) == 1
 
 
 def test_several_runs_per_epoch_with_correlation(runs: Path, tmp_path: Path) -> None:

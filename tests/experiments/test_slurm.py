@@ -10,6 +10,7 @@ import pytest
 from tests.test_interrupt import wait_for
 
 from cgro._check import BadRequest
+from cgro.experiments import slurm
 from cgro.experiments.execute import Call
 from cgro.experiments.slurm import Queue, SlurmJobs, parse_options, slurm_jobs
 
@@ -33,6 +34,7 @@ echo RUNNING > $job/state
     done
     cat {home}/last 2>/dev/null > $job/state || echo COMPLETED > $job/state
 ) < /dev/null > /dev/null 2>&1 &
+[ -e {home}/late ] && rm {home}/late && echo "sbatch: error: Socket timed out on send/recv" >&2 && exit 1
 echo "$n;loopback"
 """
 SQUEUE = """#!/bin/sh
@@ -175,6 +177,31 @@ def test_slurm_that_does_not_answer_for_a_while_is_waited_for(
     assert carry(call(tmp_path)) >= 0
     assert "waiting for Slurm: squeue: slurm_load_jobs error" in capsys.readouterr().err
     assert submitted(home) == 1
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_job_whose_submission_was_not_answered_is_not_submitted_twice(
+    silent: bool, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the queue does not answer at first; a job that is over when it does is taken as well."""
+    monkeypatch.setattr(slurm, "FASTEST", 0.02)
+    (home / "late").touch()
+    carry = jobs(tmp_path, "exit 0")
+    if silent:
+        carry.queue.find("any")  # so that the queue is asked again, and does not answer, only after the submission
+        (home / "silent").touch()
+    assert carry(call(tmp_path)) >= 0
+    assert submitted(home) == 1
+
+
+def test_a_submission_that_fails_and_leaves_no_job_is_tried_again_and_told(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "FASTEST", 0.001)
+    (home / "bin/sbatch").write_text(f"#!/bin/sh\necho x >> {home}/asked\necho no such partition >&2\nexit 1\n")
+    with pytest.raises(BadRequest, match="sbatch: no such partition"):
+        jobs(tmp_path, "exit 0")(call(tmp_path))
+    assert (home / "asked").read_text() == "x\n" * slurm.TRIES
 
 
 def test_without_slurm_it_is_said_what_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from cgro._check import BadRequest
 from cgro.data import Dataset, load
 from cgro.definitions.graphs import capturing_by
 from cgro.training import AWP, EMA, TRADES, Adversarial, Extension, Recipe, evaluated, fit
+from cgro.training.capture import decision_of
 from cgro.training.checkpoint import LAST, load_checkpoint
 from cgro.training.compiling import (
     COMPILED_CALL,
@@ -32,6 +35,7 @@ from cgro.training.compiling import (
 )
 from cgro.training.extensions import Extra
 from cgro.training.registry import EXTENSIONS, extension_by_name
+from cgro.training.steps import Steps
 from cgro.training.weights.formats import read_safetensors
 from cgro.trajectory import Trajectory
 
@@ -465,3 +469,12 @@ def test_torch_says_where_it_cannot_follow(digits: Dataset) -> None:
     fit(plain, digits, OBJECTIVE, recipe, compiling="no")
     assert str(found.meta["compile"]).startswith("no: ")
     assert same_weights(model, plain)
+
+
+@pytest.mark.parametrize("option", ["yes", "no", "auto"])
+def test_several_processes_do_not_compile_and_say_why(option: str) -> None:
+    """Parts of a batch have other sizes than what is compiled; the run once said that it was."""
+    together = cast(Steps, SimpleNamespace(ranks=SimpleNamespace(shared=True), fabric=SimpleNamespace(device=CPU)))
+    assert decision_of(together, option) == Decision(False, "several processes train together")
+    with pytest.raises(BadRequest, match="compiling"):
+        decision_of(together, "perhaps")

@@ -1,6 +1,8 @@
 """`fit`: that it can be resumed to the same bits, that failures are values, and that observing changes nothing."""
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ from torch import nn
 from cgro.data import Dataset, load
 from cgro.definitions import PGD, ThreatModel, default_loss
 from cgro.runs import Run
-from cgro.training import Evaluation, Recipe, Snapshot, fit
+from cgro.training import Evaluation, Recipe, Snapshot, engine, fit
 from cgro.training.checkpoint import LAST
 from cgro.training.engine import Tally
+from cgro.training.history import Position
 from cgro.training.step import Step
+from cgro.training.store import Store, _position
 from cgro.trajectory import Outcome
 
 
@@ -54,9 +58,15 @@ def die(*_: object) -> dict:
     raise Killed
 
 
-@pytest.mark.parametrize("at", ["steps", "evaluation", "end"])
-def test_killed_around_an_evaluation_repeats_no_step(digits: Dataset, tmp_path: Path, at: str) -> None:
-    """Killed at the last step of epoch 2, as it is evaluated, or as a later step is saved: the bits are the same."""
+@pytest.mark.parametrize(
+    ("at", "between_saves", "resumed_at"),
+    [("steps", 300.0, 5), ("evaluation", 300.0, 5), ("evaluation", 0.0, 9), ("end", 300.0, 9)],
+)
+def test_killed_around_an_evaluation_ends_in_the_same_bits(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, between_saves: float, resumed_at: int
+) -> None:
+    """Killed at the last step of epoch 2, as it is evaluated, or in epoch 3; steps since the last save are repeated."""
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", between_saves)
     recipe, steps = Recipe(epochs=3, batch_size=16), Calls()
     train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"), extensions=[Calls()])
     alive = [True]
@@ -69,11 +79,45 @@ def test_killed_around_an_evaluation_repeats_no_step(digits: Dataset, tmp_path: 
         train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[first], probes=[probe])
     alive.clear()
     train(noisy(), digits, recipe, run=run_of(tmp_path / "cut"), extensions=[steps], probes=[probe])
-    resumed_at = {"steps": 5, "evaluation": 9, "end": 9}[at]
     assert steps.steps == list(range(resumed_at, 13))
     for name in (LAST, "best_validation.safetensors"):
         cut, undisturbed = ((tmp_path / d / "checkpoints" / name).read_bytes() for d in ("cut", "whole"))
         assert cut == undisturbed
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_steps(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of what is saved between them; and after an interrupt the steps before it count. By a clock of the test's."""
+    now = [0.0]
+
+    def tick(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=time.monotonic))
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", 0.0)
+    written = Store.write
+    monkeypatch.setattr(Store, "write", lambda *given: (tick(100.0), written(*given))[1])
+
+    class Second(Calls):
+        def after_step(self, model: nn.Module, k: int) -> None:
+            tick(1.0)
+            super().after_step(model, k)
+
+    recipe = Recipe(epochs=2, batch_size=16)
+    train(noisy(), digits, recipe, run=run_of(tmp_path / "whole"), extensions=[Second()])
+    for at in (2, 4, 5):
+        train(noisy(), digits, recipe, run=run_of(tmp_path / f"cut-{at}"), extensions=[Second(at, interrupt)])
+        train(noisy(), digits, recipe, run=run_of(tmp_path / f"cut-{at}"), extensions=[Second()])
+    for name in ("whole", "cut-2", "cut-4", "cut-5"):
+        assert [row["seconds"] for row in Run(tmp_path / name).rows()] == [4.0, 4.0]
+
+
+def test_checkpoints_without_times_are_resumed() -> None:
+    assert _position({"epoch": 1, "step": 2, "loss_sum": 3.0}) == Position(1, 2, 3.0)
+    assert _position({"epoch": 1, "step": 2, "loss_sum": 3.0, "seconds": 4.0, "attack_seconds": None}) == Position(
+        1, 2, 3.0, 4.0, None
+    )
 
 
 def test_global_random_state_is_left_alone(digits: Dataset) -> None:

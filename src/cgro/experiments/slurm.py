@@ -319,11 +319,17 @@ class SlurmJobs:
             return seen.number, -math.inf
         await_release(job.call.folder, stopping=self.stopping)
         self._stop_if_asked(job)
-        number = self._submit(job)
+        number = self._submit(job, 0 if seen is None else seen.number)
         say(f"  submitted: {job.call.name}, Slurm job {number}")
         return number, time.monotonic()
 
-    def _submit(self, job: "_Job") -> int:
+    def _submit(self, job: "_Job", last: int) -> int:
+        """The number of a new job. An sbatch that failed may have submitted it all the same: the queue is asked first.
+
+        Args:
+            job: that has no active job in the queue.
+            last: number of its latest one there; 0 for none.
+        """
         job.log.parent.mkdir(parents=True, exist_ok=True)
         job.end.unlink(missing_ok=True)
         options = dict(self.options)
@@ -338,15 +344,22 @@ class SlurmJobs:
             f"--signal=B:USR1@{warning}",
             *[f"--{name}={value}" for name, value in options.items()],
         ]
+        refusal: BadRequest | None = None
+        failed = -math.inf
         for k in range(TRIES):
-            try:
-                return int(answer(command, job.script()).strip().partition(";")[0])
-            except BadRequest:
-                if k == TRIES - 1:
-                    raise
-                self.stopping.wait(FASTEST * 4**k)
-                self._stop_if_asked(job)
-        raise AssertionError("unreachable")
+            if self.queue.answered >= failed:  # where the queue is silent too, a second one could be beside the first
+                try:
+                    return int(answer(command, job.script()).strip().partition(";")[0])
+                except BadRequest as error:
+                    refusal = error
+                    failed = time.monotonic()
+            self.stopping.wait(FASTEST * 4**k)
+            self._stop_if_asked(job)
+            seen = self.queue.find(job.name, since=failed)
+            if seen is not None and seen.number > last:
+                return seen.number
+        assert refusal is not None, "it was tried"
+        raise refusal
 
     def _await(self, job: "_Job", submitted: float) -> "End":
         """How the job ended."""

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SECONDS_BETWEEN_SAVES = 300.0
-"""At most so much work is lost to a kill; when a checkpoint is written changes no bit of the result. A choice."""
+"""At most so many seconds of steps are lost to a kill, and the evaluation under way; when a checkpoint is written
+changes no bit of the result. Not before every evaluation: all weights would be written twice an epoch. A choice."""
 
 
 def fit(
@@ -275,28 +276,48 @@ class _Loop:
                     return failure
                 asked, _ = self._agree(stop)
                 if asked:
-                    return Outcome("interrupted", "stopped on request; resumable", self.position.epoch)
+                    return self._interrupted()
         return self.history.ending(self.position.epoch)
 
     def _epoch(self, stop: StopRequest, update: Update) -> Outcome | None:
         """The rest of the current epoch and its evaluation; an interrupt leaves `position` in the middle of it."""
-        started = time.perf_counter()
-        attack_seconds: float | None = 0.0
         n_replays = self.runner.n_replays
+        ended = self._take_steps(stop, update)
+        if ended is not None:
+            return ended
+        at = self.position
+        n_steps = self.steps.per_epoch
+        row: Row = {
+            EPOCH: at.epoch + 1,
+            LOSS: at.loss_sum / len(self.steps.data),
+            LR: self.steps.lr(at.epoch, n_steps - 1),
+            "seconds": at.seconds,
+        }
+        if at.attack_seconds is not None:
+            row |= {"attack_seconds": at.attack_seconds}
+        row |= {"radius": self.steps.radius(at.epoch + 1)}
+        require_same_weights(self.steps.network.parameters(), self.ranks)
+        self.ranks.copy_first(self.steps.network.buffers())
+        if self.steps.graphs is not None:
+            row |= {"captured_steps": self.runner.n_replays - n_replays}
+        self._say_once()
+        at.begin(at.epoch + 1)
+        return self._finish(row, at.epoch)
+
+    def _take_steps(self, stop: StopRequest, update: Update) -> Outcome | None:
+        """The steps that are left of the current epoch, saved now and then; an outcome where training ends in them."""
         at = self.position
         n_steps = self.steps.per_epoch
         size = self.steps.recipe.batch_size
         order = self.steps.order(at.epoch).to(self.steps.data.rows_on)
         self.steps.data.expect(map(self.steps.own, order[at.step * size :].split(size)))
         tally = Tally(at.loss_sum, self.steps.fabric.device)
+        started = time.perf_counter()
         for k in range(at.step, n_steps):
             rows = order[k * size : (k + 1) * size]
             taken = self.runner.take(at.epoch, k, rows)
             tally.add(taken.loss, len(rows), k)
-            if attack_seconds is not None and taken.attack_seconds is not None:
-                attack_seconds += taken.attack_seconds
-            else:
-                attack_seconds = None
+            at.add_attack(taken.attack_seconds)
             update(at.epoch * n_steps + k + 1, self.history.note(), self.history.curves())
             at.step = k + 1
             asked, is_due = self._agree(stop)
@@ -304,31 +325,20 @@ class _Loop:
                 continue
             # The only values of an epoch's steps that are read on the host, after all of them are under way.
             at.loss_sum, broken = tally.read()
+            at.seconds += time.perf_counter() - started
             if broken is not None:
                 at.step = broken + 1
                 return self._non_finite(broken)
             self._require_fine_attacks()
             if asked:
-                return None
-            self.store.write(at, self.history)
-        row: Row = {
-            EPOCH: at.epoch + 1,
-            LOSS: at.loss_sum / len(self.steps.data),
-            LR: self.steps.lr(at.epoch, n_steps - 1),
-            "seconds": time.perf_counter() - started,
-        }
-        if attack_seconds is not None:
-            row |= {"attack_seconds": attack_seconds}
-        row |= {"radius": self.steps.radius(at.epoch + 1)}
-        require_same_weights(self.steps.network.parameters(), self.ranks)
-        self.ranks.copy_first(self.steps.network.buffers())
-        if self.steps.graphs is not None:
-            row |= {"captured_steps": self.runner.n_replays - n_replays}
-        self._say_once()
-        at.epoch += 1
-        at.step = 0
-        at.loss_sum = 0.0
-        return self._finish(row, at.epoch)
+                return self._interrupted()
+            if is_due:
+                self.store.write(at, self.history)
+            started = time.perf_counter()  # what is saved between them is no time of the steps
+        return None
+
+    def _interrupted(self) -> Outcome:
+        return Outcome("interrupted", "stopped on request; resumable", self.position.epoch)
 
     def _progress(self, total: int) -> contextlib.AbstractContextManager[Update]:
         """A bar in the first process; the others are silent."""

@@ -35,11 +35,38 @@ class Position:
         epoch: epochs that are over.
         step: steps taken in the current epoch.
         loss_sum: of the examples of these steps.
+        seconds: that these steps took.
+        attack_seconds: of them in the attack; None where that cannot be told, as in a captured step.
     """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    seconds: float = 0.0
+    attack_seconds: float | None = 0.0
+
+    def begin(self, epoch: int) -> None:
+        """Go to the first step of an epoch.
+
+        Args:
+            epoch: epochs that are over.
+        """
+        self.epoch = epoch
+        self.step = 0
+        self.loss_sum = 0.0
+        self.seconds = 0.0
+        self.attack_seconds = 0.0
+
+    def add_attack(self, seconds: float | None) -> None:
+        """Count the attack of a step.
+
+        Args:
+            seconds: that it took; None where that cannot be told.
+        """
+        if seconds is None or self.attack_seconds is None:
+            self.attack_seconds = None
+        else:
+            self.attack_seconds += seconds
 
 
 @dataclass(frozen=True)

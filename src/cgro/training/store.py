@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cgro._check import BadRequest
 from cgro.runs import Run
@@ -76,7 +77,7 @@ class Store:
         steps = self.steps
         state = load_checkpoint(path, steps.network, steps.optimizer.optimizer, steps.extensions)
         try:
-            position = Position(int(state["epoch"]), int(state["step"]), float(state["loss_sum"]))
+            position = _position(state)
             selected = state["selected"]
             if selected is not None:
                 selected = Selected(**selected)
@@ -169,6 +170,16 @@ class Store:
         if self.run is not None:
             network = evaluated(self.steps.network, self.steps.extensions)
             save_checkpoint(self.run.file("checkpoints", name), network, None, state)
+
+
+def _position(state: Mapping[str, Any]) -> Position:
+    """Where a checkpoint stands; those of earlier versions have no times."""
+    attack = state.get("attack_seconds", 0.0)
+    if attack is not None:
+        attack = float(attack)
+    return Position(
+        int(state["epoch"]), int(state["step"]), float(state["loss_sum"]), float(state.get("seconds", 0.0)), attack
+    )
 
 
 def _plain(selected: Selected | None) -> dict[str, object] | None:

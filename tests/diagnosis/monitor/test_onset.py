@@ -106,6 +106,6 @@ def test_a_rise_within_a_phase_is_said_with_that_phases_numbers() -> None:
     rows = [row | {"lr": 0.1 if row["epoch"] < 34 else 0.01} for row in rows_of(test)]
     found = next(one for k in range(35, 61) if (one := alarm_of(rows[:k], 10)) is not None)
     assert found.entries["alarm/rise"] == pytest.approx(0.016, abs=0.008)  # the last five are above it by so much
-    assert 0 < found.entries["alarm/rise_low"]
+    assert found.entries["alarm/rise_low"] > 0
     assert 25 <= found.entries["alarm/onset"] <= 33
     assert found.text.endswith("; that was before the learning rate dropped at 34")
