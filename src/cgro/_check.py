@@ -1,6 +1,7 @@
 """The few input checks. Every message says what was expected, what came, and what to do."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -188,6 +189,30 @@ def number(
         end = ")" if below <= high and below < math.inf else "]"
         raise bad(what, expected=f"a finite number in [{least}, {largest}{end}", got=value)
     return result
+
+
+def seconds_of(text: str, what: str, *, expected: str = "a time such as 90s, 10m or 2h") -> float:
+    """Read a time.
+
+    Args:
+        text: a number above 0 with its unit: s, m or h.
+        what: how the message calls it.
+        expected: as the message says it.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        BadRequest: another text.
+
+    Example:
+        >>> seconds_of("1.5m", "--budget")
+        90.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or not float(match[1]):
+        raise bad(what, expected=expected, got=repr(text))
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def count(value: float, what: str, *, low: int = 1, high: int = LARGEST_COUNT) -> int:

@@ -2,14 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from cgro._check import BadRequest
-from cgro.commands._common import Computing, Output, Seeded, begin, for_seeds, lines_of, metrics_over, set_up, stored
+from cgro.commands._common import (
+    WORST_FIRST,
+    Computing,
+    Output,
+    Seeded,
+    begin,
+    for_seeds,
+    lines_of,
+    metrics_over,
+    set_up,
+    stored,
+)
 from cgro.results import ErrorRate, Metric, OutcomeRecord, QuickstartSummary, SeedsSummary, Summary, VerdictRecord
 from cgro.runs import Run
+from cgro.trajectory import OutcomeKind
 
 
 @dataclass(kw_only=True)
@@ -53,7 +66,9 @@ def test_several_seeds_make_one_summary_and_finished_ones_are_kept(tmp_path: Pat
     assert (result.outcome.kind, result.outcome.per_seed) == ("diverged", ["completed", "diverged", "completed"])
     assert result.verdict is not None
     assert (result.verdict.label, result.verdict.reason) == ("cgro", "2 of 3 seeds: cgro")
-    assert list(result.metrics) == ["e"], "what every seed has"
+    assert list(result.metrics) == ["e", "only-0", "only-1", "only-2"]
+    assert result.metrics["only-1"].per_seed == [None, 1.0, None]
+    assert "only-1 1.0000 sd n/a (1 of 3 seeds)" in " ".join(lines_of(result).split())
     assert result.metrics["e"].mean == pytest.approx(0.2)
     (tmp_path / "all" / "summary.json").unlink()
     for_seeds("quickstart", config, one)
@@ -93,6 +108,13 @@ def test_lines_of_a_summary() -> None:
         "one 0.1000 sd n/a (1 seeds)",
     ]
     assert metrics_over([result, result])["bare"].mean == 0.25
+
+
+def test_every_kind_of_outcome_has_its_place_and_the_worst_is_told() -> None:
+    """A seed that stopped early once stood before one whose loss was not finite."""
+    assert sorted(WORST_FIRST) == sorted(get_args(OutcomeKind))
+    assert min(("stopped", "non_finite", "completed"), key=WORST_FIRST.index) == "non_finite"
+    assert min(("completed", "interrupted"), key=WORST_FIRST.index) == "interrupted"
 
 
 @pytest.mark.parametrize("n", [100_000, 2**40])

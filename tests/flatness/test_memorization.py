@@ -42,6 +42,26 @@ def test_an_example_that_was_never_left_out_has_no_value() -> None:
     assert found[1] == 1
 
 
+def test_the_attack_is_made_in_batches_with_the_same_random_numbers() -> None:
+    """All examples were once one batch, whose memory grew with their number."""
+    x = torch.rand(23, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.where(x[:, 0] > 0.5, 1, -1)
+    sizes: list[int] = []
+
+    def score(v: Tensor) -> Tensor:
+        sizes.append(len(v))
+        return (v[:, 0] - 0.5) + 0.1 * (40 * v[:, 1]).sin()
+
+    attack = PGD(ThreatModel("inf", 0.05), n_steps=1, step_size=0.001)
+    subsets = random_subsets(23, 4, torch.Generator().manual_seed(1))
+    whole = memorization_values(lambda rows, k: score, x, y, attack, subsets, batch=100)
+    assert max(sizes) == 23
+    sizes.clear()
+    parts = memorization_values(lambda rows, k: score, x, y, attack, subsets, batch=5)
+    assert max(sizes) == 5
+    assert torch.equal(whole.nan_to_num(9.0), parts.nan_to_num(9.0))
+
+
 def test_subsets_are_without_repetition_and_cover_all_examples() -> None:
     subsets = random_subsets(20, 50, torch.Generator().manual_seed(3), share=0.3)
     assert all(len(set(rows.tolist())) == 6 for rows in subsets)

@@ -65,6 +65,37 @@ def test_the_probe_leaves_everything_alone_and_refuses_a_radius_of_zero() -> Non
         attacked(model, x, y, ATTACK.at(0.0))
 
 
+def test_pieces_of_a_set_have_the_starts_of_the_whole() -> None:
+    """As cgro memory calls it, one piece after the other: once examples 0, 128, 256 had one start."""
+    model, (x, y) = busy_network().eval(), images(24)
+    attack = PGD(ThreatModel("inf", 0.3), n_steps=1, step_size=0.001)  # one tiny step: the start decides
+    whole = attacked(model, x, y, attack)
+    index = torch.arange(24)
+    pieces = [attacked(model, x[rows], y[rows], attack, index=rows) for rows in index.split(7)]
+    torch.testing.assert_close(torch.cat([piece.margin for piece in pieces]), whole.margin)
+    alone = attacked(model, x[7:14], y[7:14], attack)
+    assert not torch.allclose(alone.margin, whole.margin[7:14])
+
+
+def test_what_is_decided_passes_through_the_network_no_more() -> None:
+    """Examples that are wrong at once once went along for 44 further passes; the radii are those of all passes."""
+    x = torch.linspace(0.05, 0.95, 19)[:, None]
+    y = torch.ones(19)
+    n_rows: list[int] = []
+
+    def score(v: Tensor) -> Tensor:
+        n_rows.append(len(v))
+        return v[:, 0] - 0.5
+
+    search = FlipSearch(reach=1.0, n_points=10, n_halvings=20)
+    found = attacked(score, x, y, PGD(ThreatModel("inf", 0.1), n_steps=1), flips=search)
+    torch.testing.assert_close(found.flip, (x[:, 0] - 0.5).clamp_min(0).double(), rtol=0, atol=1e-5)
+    assert 0 not in n_rows
+    n_wrong = int((x <= 0.5).sum())
+    # Beside the attack's few passes: the start, the steps outwards to each flip, the halvings of those that flip.
+    assert sum(n_rows) < 19 * 6 + sum(range(1, 11)) * 2 + 20 * (19 - n_wrong)
+
+
 def test_a_default_reach_is_four_radii_and_batches_change_nothing() -> None:
     model, (x, y) = LinearScore().eval(), points(20)
     whole = attacked(model, x, y, ATTACK)

@@ -11,6 +11,7 @@ from cgro.commands.train import Config, prepare
 from cgro.definitions import attack_by_name
 from cgro.experiments import cost
 from cgro.training import Evaluation, errors_on, fit, make_fabric
+from cgro.training.compiling import CAPTURED
 
 N_STEPS = 50
 """Steps that are measured, after as many that are not: those tune convolutions, compile and capture."""
@@ -93,7 +94,7 @@ def measured(config: Config, n_steps: int = N_STEPS) -> Pace:
         seconds = time.perf_counter() - started
     rate = cost.operations_per_example(config) * size / step
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return Pace(step, steps, max(0.0, whole - 2 * float(second)), seconds, rate, rate / cost.CAPTURED, peak)
+    return Pace(step, steps, max(0.0, whole - 2 * float(second)), seconds, rate, rate / CAPTURED, peak)
 
 
 def epochs_that_fit(pace: Pace, seconds: float, *, most: int, every: int, shared: float = 1.0) -> int:

@@ -23,6 +23,7 @@ from cgro.experiments.workers import at_once
 from cgro.experiments.workspace import Workspace
 from cgro.reading import read_bytes, read_json_object
 from cgro.runs import Run, write_atomic
+from cgro.training.compiling import CAPTURED
 
 ROUNDED = "weights rounded to bfloat16"
 """Mark of what was measured on a network that travelled."""
@@ -240,4 +241,4 @@ def speed(config: Config, run: Run) -> tuple[float, float, float] | None:
     one = median(seconds)
     n_epochs = max(1, config.epochs)
     rate = cost.operations(config) / n_epochs / one
-    return one, rate, rate / cost.CAPTURED
+    return one, rate, rate / CAPTURED

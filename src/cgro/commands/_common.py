@@ -16,6 +16,7 @@ from cgro.commands._options import NOT_STORED, Computing, Output, Seeded, Spread
 from cgro.commands._parser import parse
 from cgro.results import Metric, OutcomeRecord, SeedsSummary, Summary, VerdictRecord, commonest
 from cgro.runs import Run, plain, say
+from cgro.trajectory import OutcomeKind
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -44,6 +45,8 @@ __all__ = [
 MOST_THREADS = 64
 """Threads that may be asked for on a smaller machine, to compute as a larger one did. A choice: of tens of thousands
 torch crashes."""
+WORST_FIRST: tuple[OutcomeKind, ...] = ("non_finite", "diverged", "collapsed", "interrupted", "stopped", "completed")
+"""Which outcome several seeds have together: the first of these that one of them had."""
 
 
 class Command(Protocol):
@@ -165,7 +168,7 @@ def _over_seeds(command: str, seed: int, parts: Sequence[Summary]) -> SeedsSumma
         label, reason = commonest(labels)
         verdict = VerdictRecord(label=label, reason=reason, per_seed=labels)
     kinds = [part.outcome.kind for part in parts]
-    worst = next((kind for kind in kinds if kind != "completed"), "completed")
+    worst = min(kinds, key=WORST_FIRST.index)
     return SeedsSummary(
         command=command,
         seed=seed,
@@ -178,7 +181,7 @@ def _over_seeds(command: str, seed: int, parts: Sequence[Summary]) -> SeedsSumma
 
 
 def metrics_over(parts: Sequence[Summary]) -> dict[str, Metric]:
-    """Mean, spread and values of each metric that every seed has.
+    """Mean, spread and values of each metric; one that a seed lacks, as one that diverged does, is of the others.
 
     Args:
         parts: one summary per seed.
@@ -186,10 +189,14 @@ def metrics_over(parts: Sequence[Summary]) -> dict[str, Metric]:
     Returns:
         Key -> metric over seeds, in alphabetical order.
     """
-    keys = set(parts[0].metrics)
+    keys: set[str] = set()
     for part in parts:
-        keys &= set(part.metrics)
-    return {key: Metric.over_seeds([part.metrics[key].typical for part in parts]) for key in sorted(keys)}
+        keys |= set(part.metrics)
+    found: dict[str, Metric] = {}
+    for key in sorted(keys):
+        values = [part.metrics[key].typical if key in part.metrics else None for part in parts]
+        found[key] = Metric.over_seeds(values)
+    return found
 
 
 def lines_of(result: Summary) -> str:
@@ -210,7 +217,9 @@ def lines_of(result: Summary) -> str:
 
 def _in_words(metric: Metric) -> str:
     if metric.per_seed is not UNSET:
-        return f"{_digits(metric.mean)}  sd {_digits(metric.sd)}  ({len(metric.per_seed)} seeds)"
+        n_known, n = len(metric.per_seed) - list(metric.per_seed).count(None), len(metric.per_seed)
+        seeds = f"{n} seeds" if n_known == n else f"{n_known} of {n} seeds"
+        return f"{_digits(metric.mean)}  sd {_digits(metric.sd)}  ({seeds})"
     if metric.interval and metric.n and metric.value is not None:
         low, high = metric.interval
         return f"{metric.value:.4f}  [{low:.4f}, {high:.4f}]  n={metric.n}  {metric.bound or None}"

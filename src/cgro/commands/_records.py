@@ -7,7 +7,6 @@ earlier, maybe by another version, whose attack of the same name may search othe
 import functools
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import bad
+from cgro._check import seconds_of
 from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
@@ -44,10 +43,7 @@ def budget(text: str | None) -> Callable[[], bool]:
     """
     if text is None:
         return lambda: False
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
-    if match is None or not float(match[1]):
-        raise bad("--budget", expected="a time such as 90s, 10m or 2h", got=repr(text))
-    end = time.monotonic() + float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    end = time.monotonic() + seconds_of(text, "--budget")
     return lambda: time.monotonic() > end
 
 

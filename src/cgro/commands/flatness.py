@@ -458,7 +458,7 @@ def _compared(results: list[FlatnessSummary]) -> FlatnessSummary:
     if points is not None:
         found = rank_correlation(points[0], points[1], np.random.default_rng(0))
         correlation = CorrelationRecord.of(found.to_dict())
-    ordered = {key: metrics[key] for key in first.metrics if key in metrics}
+    ordered = {key: metrics[key] for key in first.metrics if all(key in result.metrics for result in results)}
     return msgspec.structs.replace(first, metrics=ordered, flatness=curves, correlation=correlation)
 
 

@@ -227,7 +227,7 @@ def _probed(
         require_same_task(ranks, model, attack.name, split.y, split.index)
 
         def find(chunk: Tensor, split: Split = split) -> list[Tensor]:
-            piece = attacked(model, *split.batch(chunk.to(device)), attack)
+            piece = attacked(model, *split.batch(chunk.to(device)), attack, index=chunk)
             return [piece.margin, piece.flip]
 
         pieces: list[list[Tensor]] = []
@@ -271,7 +271,7 @@ def _memorization_values(config: Config, settings: TrainConfig, data: Dataset, a
     part, generator = data.train.head(config.n).to(fabric.device), torch.Generator().manual_seed(settings.seed)
     with progress(config.influence, "networks on subsets") as update:
         subsets = random_subsets(len(data.train), config.influence, generator, share=SHARE)
-        return memorization_values(network, part.x, part.y, attack, subsets)
+        return memorization_values(network, part.x, part.y, attack, subsets, batch=CHUNK)
 
 
 def _stages(source: Run) -> RealStages | None:

@@ -48,8 +48,9 @@ def memorized(records: Sequence[Record], /) -> str:
         records: so far.
 
     Returns:
-        A reason once every training example resists the attack, mean V exceeds 0.5, and noise learning has fallen below
-        half of its highest rate; else an empty text.
+        A reason once every training example resists the attack, mean V exceeds 0.5, and what V gained since the record
+        before is below half of the most that it gained between two records; else an empty text. Records lie further
+        apart as training goes on, so the rate per step has then fallen further.
     """
     last = records[-1]
     if len(records) <= 3 or last.robust_error_train.any():

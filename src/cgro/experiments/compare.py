@@ -26,9 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from cgro._check import CheckFailed, bad, count
+from cgro._check import CheckFailed, bad, count, seconds_of
 from cgro._interrupt import acknowledge, stopping_after
-from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Spreading, Trusting, option, set_up
 from cgro.commands._effect import Effects
 from cgro.data.sources import kind_of
@@ -91,7 +90,7 @@ def run(config: Config, executor: Executor | None = None) -> Run:
         KeyboardInterrupt: it was stopped, or its time is over; what is finished is in the table.
     """
     set_up(config)
-    stop = _seconds(config.budget)
+    stop = 0.0 if config.budget is None else seconds_of(config.budget, "--budget")
     path = Path(config.out or f"runs/compare-{Path(config.plan or 'plan').stem}")
     taken_up = not config.overwrite and (path / "config.yaml").exists()
     evaluated = _as_before(Run(path), config) if taken_up else _asked(config)
@@ -305,14 +304,6 @@ def _watched(carry: Carry, path: Path, config: Config, place: Place) -> Carry:
         return carry
     on_cpu = make_fabric(config.device).device.type == "cpu"
     return Peaks(carry, path, carry.peaks if on_cpu else {})
-
-
-def _seconds(budget: str | None) -> float:
-    """The time of --budget; 0 for none."""
-    _records.budget(budget)  # refuses another text
-    if budget is None:
-        return 0.0
-    return float(budget[:-1]) * {"s": 1, "m": 60, "h": 3600}[budget[-1]]
 
 
 def _plan(config: Config, there: Path | None) -> Plan:

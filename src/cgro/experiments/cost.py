@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.data import SOURCES, load
@@ -18,6 +15,7 @@ from cgro.experiments.plan import SCALES, Job, Scale, duration
 from cgro.models import build
 from cgro.runs import say
 from cgro.training import make_fabric, step_cost
+from cgro.training.compiling import CAPTURED, COMPILED, forward_operations
 
 MEASURED = ("gpu", "paper")
 """Scales whose cost is measured; the others are known to fit any machine."""
@@ -25,11 +23,6 @@ EVALUATIONS = 1.25
 """Evaluations and figures over training alone, measured at `cpu` scale."""
 ROUGH = {"smoke": 300.0, "cpu": 5.0 * 3600}
 """Seconds of the scales that fit any machine, on two cores."""
-CAPTURED = 116e12
-"""Operations per second of the whole captured step of PreActResNet-18 of width 64, PGD-10, batches of 128, bfloat16
-passes: measured once on an H100 (27.5 ms a step). The floor that other rates are shares of."""
-COMPILED = 166e12
-"""The same with the network compiled before the capture (7.7 s an epoch)."""
 WIDE = 285e12
 """The same as `CAPTURED` on WRN-34-10 (137.5 ms a step)."""
 WIDE_FORWARD = 5e9
@@ -169,10 +162,7 @@ def rate(config: train.Config) -> float:
 @cache
 def _forward(data: str, model: str, width: int | None) -> int:
     source = SOURCES[data]
-    network = build(model, source.shape, source.n_classes, width=width).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, *source.shape))
-    return counter.get_total_flops()
+    return forward_operations(build(model, source.shape, source.n_classes, width=width), source.shape)
 
 
 def _examples(config: train.Config) -> int:

@@ -24,9 +24,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cgro.definitions import PGD, ThreatModel
-from cgro.experiments.cost import CAPTURED, HOUR
+from cgro.experiments.cost import HOUR
 from cgro.experiments.imagenet_networks import ViT, resnet
 from cgro.training import Adversarial, step_cost
+from cgro.training.compiling import CAPTURED
 
 GIB = 2**30
 IMAGENET = 1_281_167

@@ -8,6 +8,7 @@ from torch import Tensor
 from cgro._check import bad, count
 from cgro.definitions import Attack, Model
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.draws import draws_for
 from cgro.definitions.losses import is_wrong
 
 
@@ -39,7 +40,13 @@ def random_subsets(n_examples: int, n_models: int, generator: torch.Generator, *
 
 
 def memorization_values(
-    fit: Callable[[Tensor, int], Model], x: Tensor, y: Tensor, attack: Attack, subsets: Sequence[Tensor]
+    fit: Callable[[Tensor, int], Model],
+    x: Tensor,
+    y: Tensor,
+    attack: Attack,
+    subsets: Sequence[Tensor],
+    *,
+    batch: int = 256,
 ) -> Tensor:
     """Memorization values under attack (Feldman and Zhang, NeurIPS 2020), estimated by subsets:
 
@@ -54,6 +61,7 @@ def memorization_values(
         y: (N,) their labels.
         attack: at the training radius.
         subsets: rows of each training, from `random_subsets`.
+        batch: examples at a time; affects speed and memory only.
 
     Returns:
         (N,) in [-1, 1]; NaN for examples that were in all subsets, or in none.
@@ -70,12 +78,20 @@ def memorization_values(
     """
     robust, inside = [], []
     for k, rows in enumerate(subsets):
-        model = fit(rows, k)
-        found = attack(model, x, y)
-        robust.append(~is_wrong(evaluated_outputs(model, found), y))
+        robust.append(_is_robust(fit(rows, k), x, y, attack, count(batch, "batch")))
         trained_on = torch.zeros(len(x), dtype=torch.bool, device="cpu")
         trained_on[rows[rows < len(x)]] = True
         inside.append(trained_on)
     r = torch.stack(robust).double().cpu()
     i = torch.stack(inside).double()
     return (r * i).sum(0) / i.sum(0) - (r * (1 - i)).sum(0) / (1 - i).sum(0)
+
+
+def _is_robust(model: Model, x: Tensor, y: Tensor, attack: Attack, batch: int) -> Tensor:
+    """(N,) bool: which examples withstand the attack, each with the random numbers that it has in one batch of all."""
+    draws = draws_for(None, len(x), x.device)
+    found: list[Tensor] = []
+    for rows in torch.arange(len(x), device=x.device).split(batch):
+        points = attack(model, x[rows], y[rows], generator=draws.rows(rows))
+        found.append(~is_wrong(evaluated_outputs(model, points), y[rows]))
+    return torch.cat(found)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cgro._check import bad, count, count_field, number, seed_number
 from cgro.definitions import Attack, Draws, Model, margin
 from cgro.definitions.attacks import evaluated_outputs, per_example, preserve_state, require_attack
+from cgro.definitions.attacks.dropping import dropping_on, rows_to_keep
 from cgro.definitions.inputs import ordinary_tensors
 from cgro.definitions.losses import is_wrong
 from cgro.definitions.metrics import check_set, checked_outputs
@@ -71,6 +72,7 @@ def attacked(
     flips: FlipSearch | None = None,
     batch: int = 256,
     seed: int = 0,
+    index: Tensor | None = None,
     ranks: Ranks = ALONE,
 ) -> Attacked:
     """Margins at the attack's radius, and the radius at which the prediction flips along the attack's direction.
@@ -87,6 +89,8 @@ def attacked(
         flips: how the flip is looked for.
         batch: examples at a time; affects speed and memory only.
         seed: of the attack's random starts.
+        index: (N,) int64, whose starts an example takes: its position in a larger set, of which this is a piece. None
+            means 0 to N - 1.
         ranks: the processes that attack together, each called with the same arguments; they have a batch each.
 
     Returns:
@@ -116,13 +120,16 @@ def attacked(
     reach = search.reach
     if reach is None:
         reach = DEFAULT_REACH * radius
-    require_same_task(ranks, model, repr((attack.threat, attack.name, search, batch, seed)), y)
+    if index is None:
+        index = torch.arange(len(x))
+    index = index.to("cpu")
+    require_same_task(ranks, model, repr((attack.threat, attack.name, search, batch, seed)), y, index)
 
     def find(chunk: Tensor) -> list[Tensor]:
         rows = chunk.to(x.device)
         u, label = x[rows], y[rows]
         checked_outputs(model, u, label)
-        found = attack(model, u, label, generator=Draws.of(seed, attack.name, rows))
+        found = attack(model, u, label, generator=Draws.of(seed, attack.name, index[chunk].to(x.device)))
         margins = margin(evaluated_outputs(model, found), label)
         length = per_example(attack.threat.distance(found, u).clamp_min(1e-12).to(u), u)
         ray = _Ray(model, u, label, (found - u) / length, attack.threat.box)
@@ -153,6 +160,20 @@ class _Ray:
             point = point.clamp(*self.box)
         return is_wrong(evaluated_outputs(self.model, point), self.y)
 
+    def crosses(self, t: Tensor, among: Tensor) -> Tensor:
+        """Whether the prediction at distance t (B,) is wrong, of the examples `among` (B,); False for the others.
+
+        Where it pays, the others are not passed through the network: most flips are found within a few steps.
+        """
+        rows = rows_to_keep(among, dropping_on(self.x.device))
+        if rows is None:
+            return among & self.wrong(t)
+        found = torch.zeros_like(among)
+        if len(rows):
+            part = _Ray(self.model, self.x[rows], self.y[rows], self.v[rows], self.box)
+            found[rows] = part.wrong(t[rows])
+        return among & found
+
     def flip_radius(self, reach: float, flips: FlipSearch) -> Tensor:
         """The smallest t found, (B,): 0 where x itself is wrong, inf where no step up to `reach` is."""
         low = self.x.new_zeros(len(self.x))
@@ -160,14 +181,14 @@ class _Ray:
         high = torch.where(self.wrong(low), 0.0, high)
         # Steps outwards: `high` is the first wrong one, `low` the last right one before it.
         for t in torch.linspace(0, reach, flips.n_points + 1, device="cpu")[1:].tolist():
-            crossed = high.isinf() & self.wrong(self.x.new_full((len(self.x),), t))
+            crossed = self.crosses(self.x.new_full((len(self.x),), t), high.isinf())
             high = torch.where(crossed, t, high)
             low = torch.where(high.isinf(), t, low)
         bracketed = high.isfinite() & (high > 0)
         for _ in range(flips.n_halvings):
             middle = torch.where(bracketed, (low + high) / 2, 0.0)
-            crossed = self.wrong(middle)
-            high = torch.where(bracketed & crossed, middle, high)
+            crossed = self.crosses(middle, bracketed)
+            high = torch.where(crossed, middle, high)
             low = torch.where(bracketed & ~crossed, middle, low)
         return high
 

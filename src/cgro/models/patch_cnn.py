@@ -85,22 +85,6 @@ class PatchCNN(nn.Module):
             raise bad("x", expected=f"shape (B, P, {self.filters.shape[1]})", got=tuple(x.shape))
         return (self.response(x @ self.filters.T) @ self.signs).sum(1)
 
-    def input_gradient(self, x: Tensor) -> Tensor:
-        """The gradient of each score by its input in closed form: sum_r a_r phi'(<w_r, X[j]>) w_r.
-
-        phi'(z) = q |z|^(q - 1), for `halves` where z > 0 only.
-
-        Args:
-            x: (B, P, d).
-
-        Returns:
-            (B, P, d).
-        """
-        z = x @ self.filters.T
-        q = self.activation_power
-        rectified = z.abs() if self.activation == "odd" else z.clamp_min(0)
-        return (q * rectified ** (q - 1) * self.signs) @ self.filters
-
     def class_signal(self, direction: Tensor) -> tuple[float, float]:
         """y f of the patch y w*, for y = +1 and y = -1. Equal, and called U, in the odd form.
 

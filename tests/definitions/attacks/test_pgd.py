@@ -16,6 +16,7 @@ from cgro.definitions import (
     divergence,
     margin,
     robust_error,
+    survey,
 )
 from cgro.definitions.draws import Draws
 
@@ -176,3 +177,16 @@ def test_names_have_what_is_not_usual() -> None:
     assert PGD(threat, n_steps=10).name == "pgd10"
     assert PGD(threat, n_steps=7, n_restarts=3).name == "pgd7x3"
     assert PGD(threat, n_steps=7, loss="dlr").name == "pgd7"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_step_is_that_at_which_an_example_was_first_wrong(precision: str) -> None:
+    """Not that of the last iterate, which is wrong as well and was once told for all."""
+    x = torch.tensor([[0.55], [0.605], [0.585], [0.9]])
+    threat = ThreatModel("inf", 0.2)
+    attack = PGD(threat, n_steps=16, step_size=0.01, random_start=False, precision=precision)
+    record = survey(lambda v: v[:, 0] - 0.499, x, torch.ones(4), attack)
+    exact = [6, 11, 9]
+    slack = 0 if precision == "float32" else 1  # bfloat16 has three digits of the input
+    assert all(abs(found - known) <= slack for found, known in zip(record.step[:3].tolist(), exact, strict=True))
+    assert record.wrong.tolist() == [True, True, True, False]

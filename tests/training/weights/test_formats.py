@@ -38,7 +38,8 @@ def test_a_pickle_is_refused_in_one_line_of_ours(tmp_path: Path, capsys: pytest.
         torch.save({"state_dict": Runs()}, path, _use_new_zipfile_serialization=form == "zip")
     text = refused(lambda: read_weights(path), "refused", "save model.state_dict() alone")
     assert "weights_only" not in text
-    assert "print" in text or form == "bare"
+    # Of a bare pickle torch's own reader is not asked, which would name the function.
+    assert ("print" in text) == (form != "bare")
     assert "executed" not in capsys.readouterr().out
 
 

@@ -23,7 +23,8 @@ TargetLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOMENTUM = 0.75
 """alpha: share of the new step; the rest is the step before. Croce and Hein (2020), Section 3.1."""
 MIN_RISES = 0.75
-"""rho: a step size survives if the loss rose in more than this share of the steps. Croce and Hein (2020)."""
+"""rho: a step size survives if the loss rose in at least this share of the steps since the last checkpoint. Croce and
+Hein (2020). The loss at the start counts as a rise of the first stretch, as it does in the code of AutoAttack."""
 SHRINK = 1.5
 """Factor by which step and support shrink for p = 1. Croce and Hein (2021), Section 3.3."""
 MIN_STEP = 0.1

@@ -155,8 +155,10 @@ class PGD(GradientAttack):
             return
         # The last iterate first: it is the strongest as a rule, and was evaluated in float32 in any case. The others
         # are candidates only where they may be lower, which saves their pass in bfloat16.
-        evaluator.best.update(current, last, evaluator.rows, end, among=evaluator.active)
-        evaluator.settle(trail.candidates(), end, below=last)
+        found = trail.candidates()
+        first_wrong = torch.where(found.step < 0, end, found.step)
+        evaluator.best.update(current, last, evaluator.rows, first_wrong, among=evaluator.active)
+        evaluator.settle(found, end, below=last)
         vertex = self.farthest(x, gradient)
         if vertex is not None:
             evaluator.update(vertex, end)
