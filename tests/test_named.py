@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cgro._check import BadRequest
-from cgro.named import build, listed, look_up, parameters_of
+from cgro.named import build, factory_of, listed, look_up, parameters_of
 
 
 def scaled(x: float, *, factor: float = 1.0, times: int = 1, up: bool = True, unit: str = "") -> tuple:
@@ -87,3 +87,21 @@ def test_help_follows_from_the_table() -> None:
     assert listed({"scaled": scaled, "failing": failing}, skip=1) == (
         "scaled:factor=1.0,times=1,up=true,unit=, failing"
     )
+
+
+@pytest.mark.parametrize("made", ["{}", "object()", "functools.partial(dict)", "dict", "len", "lambda: 3"])
+def test_what_makes_a_value_is_taken_and_a_value_is_not(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that was made already, an instance of an attack or an extension, ended in an error of inspect's."""
+    monkeypatch.chdir(tmp_path)
+    name = f"made_{abs(hash(made))}"
+    (tmp_path / f"{name}.py").write_text(f"import functools\nthing = {made}\n")
+    try:
+        if made in ("{}", "object()"):
+            with pytest.raises(BadRequest, match=f"{name}:thing: expected a class, or a function .*make_thing"):
+                factory_of(f"{name}:thing", "--scale")
+        else:
+            assert callable(factory_of(f"{name}:thing", "--scale"))
+    finally:
+        sys.modules.pop(name, None)

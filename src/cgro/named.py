@@ -4,6 +4,7 @@ A registry is a table name -> factory. From it follow the value that a text stan
 that names code is imported, so it must be one that the caller said or trusts (`cgro.trust`).
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,11 +55,33 @@ def look_up(text: str, what: str, table: Mapping[str, Factory]) -> Named:
     """
     code = code_of(text)
     if code is not None:
-        return Named(resolve(code, what), code, text.removeprefix(code).removeprefix(":"))
+        return Named(factory_of(code, what), code, text.removeprefix(code).removeprefix(":"))
     name, _, parameters = text.partition(":")
     if name not in table:
         raise bad(what, expected=f"one of {', '.join(table)}, or package.module:name", got=repr(text))
     return Named(table[name], name, parameters)
+
+
+def factory_of(code: str, what: str) -> Factory:
+    """Import what makes a value. A value that was made already is refused: two runs would share it.
+
+    Args:
+        code: `package.module:name`.
+        what: how messages call it, such as --objective.
+
+    Returns:
+        A class or a function.
+
+    Raises:
+        BadRequest: code that cannot be imported, or that is something else.
+    """
+    found = resolve(code, what)
+    if isinstance(found, type | functools.partial) or inspect.isroutine(found):
+        return found
+    name = code.rpartition(":")[2]
+    remedy = f"write def make_{name}(): return ... and name that"
+    expected = "a class, or a function that makes one"
+    raise bad(f"{what} {code}", expected=expected, got=f"a {type(found).__name__}", remedy=remedy)
 
 
 def build(

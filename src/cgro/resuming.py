@@ -12,7 +12,12 @@ LONGEST = 80
 
 
 def check_settings(
-    path: Path, there: Mapping[str, Json], asked: Mapping[str, Json], defaults: Mapping[str, Json]
+    path: Path,
+    there: Mapping[str, Json],
+    asked: Mapping[str, Json],
+    defaults: Mapping[str, Json],
+    *,
+    otherwise: str = "choose another --out",
 ) -> None:
     """Refuse to go on with other settings; an option that the writer did not know must have its default now.
 
@@ -21,6 +26,7 @@ def check_settings(
         there: its settings.
         asked: those of the call.
         defaults: of the options of this version.
+        otherwise: what to do if not to use the same settings.
 
     Raises:
         BadRequest: one differs; names it.
@@ -31,7 +37,7 @@ def check_settings(
             continue
         raise BadRequest(
             f"{path}: holds an unfinished run with other settings: {name} {one_line(str(before), LONGEST)} there, "
-            f"{one_line(str(value), LONGEST)} here; use the same, or choose another --out"
+            f"{one_line(str(value), LONGEST)} here; use the same, or {otherwise}"
         )
 
 

@@ -3,16 +3,18 @@
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from tests.training.cases import Calls, interrupt, noisy, run_of, small, train
+from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, small, train
 from torch import nn
 
+from cgro._check import BadRequest
 from cgro.data import Dataset, load
 from cgro.definitions import PGD, ThreatModel, default_loss
 from cgro.runs import Run
-from cgro.training import Evaluation, Recipe, Snapshot, engine, fit
+from cgro.training import Adversarial, Cost, Evaluation, Recipe, Snapshot, engine, fit
 from cgro.training.checkpoint import LAST
 from cgro.training.engine import Tally
 from cgro.training.history import Position
@@ -250,3 +252,62 @@ def test_without_an_evaluation_there_are_rows_and_no_selection(digits: Dataset, 
     assert t.meta["selected"] is None
     with pytest.raises(ValueError, match="patience: expected an evaluation"):
         train(small(), digits, Recipe(patience=1), evaluation=None)
+
+
+class WithoutStep:
+    cost = Cost(n_updates=1)
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(x), y, reduction="none")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"objective": nn.CrossEntropyLoss()},
+            "objective: expected an objective such as .* write a class whose __call__",
+        ),
+        ({"objective": lambda model, x, y: model(x)}, "that does not take a step alone"),
+        ({"objective": WithoutStep()}, "that does not take a step alone"),
+        ({"extensions": None}, r"extensions: expected several of them in a tuple, got None; give \(\) for none"),
+        ({"fabric": "cpu"}, "fabric: expected a lightning_fabric.Fabric, or None, got .*make_fabric"),
+        ({"probes": lambda snapshot: {}}, r"probes: expected functions in a tuple, .* give \(probe,\)"),
+        ({"probes": [3]}, "probes: expected functions in a tuple"),
+        (
+            {"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(10))},
+            "model: expected weights with shapes, .* call it once",
+        ),
+    ],
+)
+def test_what_would_be_met_deep_inside_is_refused_before_any_work(
+    digits: Dataset, given: dict[str, Any], words: str
+) -> None:
+    chosen = {"model": small(), "objective": Adversarial(ATTACK), **given}
+    with pytest.raises(BadRequest, match=words):
+        fit(chosen.pop("model"), digits, chosen.pop("objective"), Recipe(epochs=1), **chosen)
+
+
+def test_epochs_and_attacks_of_other_types_are_refused(digits: Dataset) -> None:
+    class Named(WithoutStep):
+        def __call__(self, step: Step) -> torch.Tensor:  # type: ignore[override]
+            return step.loss(step.model(step.craft("pgd10")))  # type: ignore[arg-type]
+
+    with pytest.raises(BadRequest, match=r"lr_drops: expected epochs in a tuple, got 2; give \(2,\)"):
+        Recipe(lr_drops=2)  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="attack"):
+        fit(small(), digits, Named(), Recipe(epochs=1))
+
+
+def test_training_does_not_depend_on_the_callers_modes(digits: Dataset) -> None:
+    """Under `no_grad` it learns as ever; under autocast it once trained other weights without a word."""
+    whole = train(small(), digits, Recipe(epochs=1))
+    with torch.no_grad():
+        assert train(small(), digits, Recipe(epochs=1))["train_loss"].tolist() == whole["train_loss"].tolist()
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(BadRequest, match=r"outside of torch.autocast.*make_fabric"),
+    ):
+        train(small(), digits, Recipe(epochs=1))
+    with torch.inference_mode(), pytest.raises(BadRequest, match=r"outside of torch.inference_mode"):
+        train(small(), digits, Recipe(epochs=1))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.cases import Calls, run_of, small, train
+from tests.training.cases import ATTACK, Calls, interrupt, run_of, small, train
 
-from cgro.data import Dataset
-from cgro.training import Extension, Recipe, Step, engine
+from cgro._check import BadRequest
+from cgro.data import Dataset, load
+from cgro.training import Cost, Extension, Recipe, Step, engine
 from cgro.training.checkpoint import LAST, load_checkpoint, save_checkpoint
+from cgro.training.store import task_of
 
 
 class Killed(Exception):
@@ -79,3 +81,69 @@ def test_damage_to_a_file_that_is_only_kept_is_noticed_before_more_work(digits: 
     run.file("checkpoints", "epoch-0001.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="epoch-0001.safetensors: damaged"):
         train(small(), digits, Recipe(epochs=2), run=run)
+
+
+ANOTHER: dict[str, dict[str, object]] = {
+    "lr": {"recipe": Recipe(epochs=2, lr=0.1)},
+    "batch_size": {"recipe": Recipe(epochs=2, batch_size=20)},
+    "optimizer": {"recipe": Recipe(epochs=2, optimizer="sgd")},
+    "epochs": {"recipe": Recipe(epochs=1)},
+    "seed": {"seed": 1},
+    "objective": {"weight": 0.5},
+    "examples": {},
+}
+
+
+@pytest.mark.parametrize("name", ANOTHER)
+def test_a_run_goes_on_with_its_own_training_alone(digits: Dataset, tmp_path: Path, name: str) -> None:
+    """From Python too, where nothing else compares: it went on with another lr, seed, objective or data in silence."""
+    run = run_of(tmp_path / "run")
+    stops = Calls(2, interrupt)
+    train(small(), digits, Recipe(epochs=2), run=run, extensions=[stops])
+    before = (run.path / "checkpoints" / LAST).read_bytes()
+    given = {"recipe": Recipe(epochs=2), "extensions": [Calls()], **ANOTHER[name]}
+    data = load("digits", n_train=60, n_test=40, seed=1) if name == "examples" else digits
+    with pytest.raises(
+        BadRequest, match=rf"other settings: {name} .* there, .* here; use the same, or give another run"
+    ):
+        train(small(), data, given.pop("recipe"), run=run, **given)
+    assert (run.path / "checkpoints" / LAST).read_bytes() == before
+
+
+def test_a_training_may_be_made_longer_where_its_learning_rate_stays_the_same(digits: Dataset, tmp_path: Path) -> None:
+    whole = train(small(), digits, Recipe(epochs=3), run=run_of(tmp_path / "whole"))
+    train(small(), digits, Recipe(epochs=1), run=run_of(tmp_path / "run"))
+    longer = train(small(), digits, Recipe(epochs=3), run=run_of(tmp_path / "run"))
+    assert longer["robust_error/test"].tolist() == whole["robust_error/test"].tolist()
+    train(small(), digits, Recipe(epochs=1, schedule="cosine"), run=run_of(tmp_path / "cosine"))
+    with pytest.raises(BadRequest, match="other settings: epochs 1 there, 3 here"):
+        train(small(), digits, Recipe(epochs=3, schedule="cosine"), run=run_of(tmp_path / "cosine"))
+
+
+def test_a_checkpoint_of_an_earlier_version_says_nothing_of_its_training(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "run")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(engine, "task_of", lambda *given: {})
+        train(small(), digits, Recipe(epochs=1), run=run)
+    assert train(small(), digits, Recipe(epochs=2, lr=0.1), run=run).end.kind == "completed"
+
+
+def test_what_a_training_is_of_has_no_address_in_it() -> None:
+    """An address is another one in the next process."""
+
+    class Own:
+        cost = Cost(n_updates=1)
+
+        def __init__(self) -> None:
+            self.beta, self.attack, self.teacher = 2.0, ATTACK, object()
+
+        def __call__(self, step: Step) -> torch.Tensor:
+            return step.loss(step.model(step.x))
+
+    data = load("digits", n_train=60, n_test=40)
+    task = task_of(Recipe(epochs=3, lr_drops=(1,)), Own(), data, 4)
+    assert " at 0x" not in json.dumps(task)
+    assert "beta=2.0" in str(task["objective"])
+    assert (task["lr_drops"], task["seed"], task["data"]) == ([1], 4, data.sha256)

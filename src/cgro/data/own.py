@@ -8,8 +8,9 @@ import numpy as np
 from cgro import writing
 from cgro._check import apart, bad, listed
 from cgro.data.raw import Part, Raw, shown
+from cgro.named import factory_of
 from cgro.reading import read_bytes, read_npz
-from cgro.trust import current_folder, one_line_if_it_fails, resolve
+from cgro.trust import current_folder, one_line_if_it_fails
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
 WHITE = 255
@@ -237,7 +238,7 @@ def function(name: str) -> Raw:
     Raises:
         BadRequest: it cannot be imported, fails, ends the program, or returns something else.
     """
-    made = resolve(name, "--data")
+    made = factory_of(name, "--data")
     with current_folder(), one_line_if_it_fails(name, "a function without arguments that returns data"):
         found = made()
         # Inside the block: also what a mapping of the caller's does while it is read is theirs.

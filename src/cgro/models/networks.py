@@ -19,8 +19,9 @@ from cgro.models.layout import n_parameters
 from cgro.models.lenet import lenet, lenet5, mlp
 from cgro.models.other import Logits, from_timm
 from cgro.models.resnet import preactresnet, resnet9, wide_resnet
+from cgro.named import factory_of
 from cgro.reading import require_room
-from cgro.trust import PREFIXES, code_of, current_folder, one_line_if_it_fails, resolve
+from cgro.trust import PREFIXES, code_of, current_folder, one_line_if_it_fails
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def _construct(name: str, shape: tuple[int, ...], n_outputs: int, width: int | N
     prefix, _, rest = name.partition(":")
     if prefix in LIBRARIES:
         return LIBRARIES[prefix](rest, shape, n_outputs)
-    factory = resolve(name, "--model")
+    factory = factory_of(name, "--model")
     with one_line_if_it_fails("--model", f"{name}(shape, n_outputs) or {name}()"):
         return _called(factory, name, shape, n_outputs)
 

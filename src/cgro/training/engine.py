@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cgro._check import bad, seed_number
 from cgro._progress import Update, progress
@@ -26,7 +27,13 @@ from cgro.definitions.metrics import NotFinite
 from cgro.runs import Run, say
 from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
-from cgro.training.extensions.base import Extension, evaluated, prepare_extensions, require_extensions
+from cgro.training.extensions.base import (
+    Extension,
+    evaluated,
+    prepare_extensions,
+    require_extensions,
+    require_loadable,
+)
 from cgro.training.extensions.carried import with_memory
 from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
@@ -35,7 +42,7 @@ from cgro.training.objectives.base import Objective, loss_of_guessing, require_o
 from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
-from cgro.training.store import Store
+from cgro.training.store import Store, task_of
 from cgro.trajectory import Outcome, Probe, Trajectory
 
 if TYPE_CHECKING:
@@ -85,9 +92,11 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: no objective or extension, sharded weights, a checkpoint of another network or of other extensions,
-            a full disk, patience without an evaluation or a validation part, `keep_every` without a run;
-            processes that were given other things, one that has ended or does not answer.
+        BadRequest: no objective or extension, sharded weights, a checkpoint of another network, of other extensions or
+            of another training (recipe, objective, data, seed; more epochs are fine where the learning rate does not
+            depend on them), a full disk, patience without an evaluation or a validation part, `keep_every` without a
+            run; processes that were given other things, one that has ended or does not answer; inference mode or
+            autocast around the call.
 
     Example:
         >>> from cgro.data import load
@@ -104,6 +113,8 @@ def fit(
     """
     seed = seed_number(seed)
     _require_kinds(data, recipe, evaluation, run)
+    _require_observed(fabric, probes)
+    _require_surroundings(torch.device("cpu") if fabric is None else fabric.device)
     _require_trainable(model)
     require_objective(objective)
     require_extensions(extensions)
@@ -128,12 +139,13 @@ def fit(
     }
     prepare_extensions(extensions, model, recipe, data, train)
     steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
+    require_loadable(extensions)
     history = History(recipe, loss_of_guessing(objective, max(2, data.n_outputs)))
     runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
-    store = Store(run, steps, runner)
+    store = Store(run, steps, runner, task_of(recipe, objective, data, seed))
     position = store.resume(history)
     loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
-    with deterministic_kernels():
+    with deterministic_kernels(), torch.enable_grad():  # also where the caller evaluates under `no_grad`
         outcome = loop.run()
     ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
@@ -153,7 +165,8 @@ def require_validation(recipe: Recipe, data: Dataset, evaluation: Evaluation | N
     """
     if recipe.patience and (evaluation is None or not len(data.validation)):
         expected = "an evaluation and a validation part"
-        raise bad("patience", expected=expected, got="none", remedy="set --validation 0.05")
+        remedy = "set --validation 0.05, in Python load(..., validation=0.05)"
+        raise bad("patience", expected=expected, got="none", remedy=remedy)
 
 
 def _require_kinds(data: object, recipe: object, evaluation: object, run: object) -> None:
@@ -170,11 +183,32 @@ def _require_kinds(data: object, recipe: object, evaluation: object, run: object
         raise bad("run", expected="a Run, as Run.start gives it, or None", got=describe(run))
 
 
+def _require_observed(fabric: object, probes: object) -> None:
+    """Refuse other types for them, which would be met after an epoch only."""
+    if fabric is not None and not hasattr(fabric, "setup_module"):
+        remedy = 'use cgro.training.make_fabric("cpu")'
+        raise bad("fabric", expected="a lightning_fabric.Fabric, or None", got=describe(fabric), remedy=remedy)
+    if not isinstance(probes, Sequence) or not all(map(callable, probes)):
+        raise bad("probes", expected="functions in a tuple", got=describe(probes), remedy="give (probe,)")
+
+
+def _require_surroundings(device: torch.device) -> None:
+    """Refuse what would change the training without a word, or end it in torch's own errors."""
+    if torch.is_inference_mode_enabled():
+        raise bad("fit", expected="a call outside of torch.inference_mode()", got="one inside of it")
+    if torch.is_autocast_enabled(device.type):
+        remedy = 'say it by fabric=make_fabric("auto", precision="bfloat16")'
+        raise bad("fit", expected="a call outside of torch.autocast", got="one inside of it", remedy=remedy)
+
+
 def _require_trainable(model: object) -> None:
     """Refuse what cannot be trained before any work: a function, weights without values, weights of inference mode."""
     if not isinstance(model, nn.Module):
         raise bad("model", expected="a torch.nn.Module", got=describe(model))
     for name, weight in model.named_parameters():
+        if is_lazy(weight):
+            remedy = "call it once on a batch, as by model(x[:2])"
+            raise bad("model", expected="weights with shapes", got=f"{name} of a lazy layer", remedy=remedy)
         if weight.is_meta:
             remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
             raise bad("model", expected="weights with values", got=f"{name} on the meta device", remedy=remedy)

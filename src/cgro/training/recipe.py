@@ -88,6 +88,8 @@ class Recipe:
         number_field(self, "radius_warmup", low=0.0)
         number_field(self, "clip", low=0.0, high=LARGEST_FLOAT32)
         count_field(self, "patience", low=0)
+        if not isinstance(self.lr_drops, tuple | list):
+            raise bad("lr_drops", expected="epochs in a tuple", got=self.lr_drops, remedy=f"give ({self.lr_drops},)")
         if self.lr_drops and self.schedule != "steps":
             raise bad("lr_drops", expected=f"none with schedule {self.schedule}", got=list(self.lr_drops))
         if any(not 0 < epoch < self.epochs for epoch in self.lr_drops):

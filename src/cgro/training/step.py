@@ -26,7 +26,7 @@ from cgro.definitions import (
     default_loss,
     soft_cross_entropy,
 )
-from cgro.definitions.attacks import evaluated_outputs, preserve_state
+from cgro.definitions.attacks import evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.inputs import describe, logits_of
 from cgro.training.compiling import searching
@@ -379,6 +379,7 @@ class Step:
             attack = self.attack
         if attack is None:
             raise bad("craft", expected="an attack", got="none", remedy="pass one, or give the objective an `attack`")
+        require_attack(attack)
         if loss is not None:
             if not isinstance(attack, GradientAttack):
                 raise bad("craft", expected="an attack along the gradient with this loss", got=attack.name)

@@ -1,5 +1,6 @@
 """The files of a training: its rows, and the checkpoints from which it is resumed and used."""
 
+import hashlib
 import json
 import math
 import tempfile
@@ -7,9 +8,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from cgro import resuming
 from cgro._check import BadRequest
+from cgro.data import Dataset
+from cgro.definitions import Attack
+from cgro.results.records import Json
 from cgro.runs import Run
 from cgro.seal import digest_of_rows
 from cgro.training.capture import StepRunner
@@ -24,7 +30,9 @@ from cgro.training.checkpoint import (
 )
 from cgro.training.extensions.base import evaluated
 from cgro.training.history import EPOCH, History, Position, Row, Selected
+from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
+from cgro.training.weights.formats import read_safetensors
 from cgro.writing import write_atomic
 
 
@@ -35,12 +43,20 @@ class Store:
         run: its directory; None keeps nothing.
         steps: network, optimizer and extensions.
         runner: takes the steps; how it does is recorded. None records nothing.
+        task: what is trained, see `task_of`; a checkpoint of another training is refused. Empty checks nothing.
 
     Several processes call every method together. The first one has the run and writes; the others hear of it.
     """
 
-    def __init__(self, run: Run | None, steps: Steps, runner: StepRunner | None = None) -> None:
+    def __init__(
+        self,
+        run: Run | None,
+        steps: Steps,
+        runner: StepRunner | None = None,
+        task: Mapping[str, Json] = MappingProxyType({}),
+    ) -> None:
         self.run = run
+        self.task = task
         self.steps = steps
         self._runner = runner
         self.saved_at = time.monotonic()
@@ -75,6 +91,7 @@ class Store:
     def _load(self, path: Path, history: History) -> Position:
         """Load a checkpoint; the rows are left to the caller."""
         steps = self.steps
+        self._require_same_task(path)
         state = load_checkpoint(path, steps.network, steps.optimizer.optimizer, steps.extensions)
         try:
             position = _position(state)
@@ -92,6 +109,19 @@ class Store:
         self._sizes = sizes
         history.selected = selected
         return position
+
+    def _require_same_task(self, path: Path) -> None:
+        """Before anything of it is loaded. Those of earlier versions do not say what they are of.
+
+        More epochs than before are the same training, only longer, where the learning rate does not depend on them.
+        """
+        there = read_safetensors(path)[1].get("task")
+        if not isinstance(there, dict):
+            return
+        asked = dict(self.task)
+        if asked.get("schedule") == "steps" and asked["epochs"] >= there.get("epochs", math.inf):
+            there = {**there, "epochs": asked["epochs"]}
+        resuming.check_settings(path, there, asked, {}, otherwise="give another run")
 
     def _of_first(self, history: History, position: Position) -> Position:
         """Take over what the first process has loaded; the others may not see its files."""
@@ -137,6 +167,8 @@ class Store:
             "selected": _plain(history.selected),
             "rows": _seal(history.rows),
         }
+        if self.task:
+            state |= {"task": self.task}
         if self._runner is not None and self._runner.note:
             state |= {"capture": self._runner.note}
         if self._runner is not None and self._runner.compiling is not None:
@@ -170,6 +202,32 @@ class Store:
         if self.run is not None:
             network = evaluated(self.steps.network, self.steps.extensions)
             save_checkpoint(self.run.file("checkpoints", name), network, None, state)
+
+
+def task_of(recipe: Recipe, objective: object, data: Dataset, seed: int) -> dict[str, Json]:
+    """What a training is of, by which its checkpoint knows it again.
+
+    Args:
+        recipe: the loop.
+        objective: its class, and what of it is a number, text or an attack.
+        data: by its digest, and that of the places of its training examples.
+        seed: of the training.
+
+    Returns:
+        Name -> plain value.
+    """
+    described = [type(objective).__qualname__]
+    for name, value in getattr(objective, "__dict__", {}).items():
+        if isinstance(value, int | float | str | Attack):
+            described.append(f"{name}={value!r}")
+    task = {
+        **asdict(recipe),
+        "objective": " ".join(described),
+        "data": data.sha256,
+        "examples": hashlib.sha256(data.train.index.cpu().numpy().tobytes()).hexdigest()[:16],
+        "seed": seed,
+    }
+    return json.loads(json.dumps(task))  # tuples are lists in a checkpoint
 
 
 def _position(state: Mapping[str, Any]) -> Position:

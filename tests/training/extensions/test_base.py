@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,3 +230,65 @@ def test_two_networks_of_others_are_not_both_evaluated() -> None:
             require_extensions(extensions)
     for extensions in ([Scaled(), EMA()], [Plain(), EMA()], [Average(), Plain()], [Average(), Scaled()]):
         require_extensions(extensions)
+
+
+class Misspelt(Extension):
+    def after_steps(self, model: nn.Module, k: int) -> None: ...
+
+
+class Other(Extension):
+    def on_epoch_end(self) -> None: ...
+
+
+class Both(Calls):
+    def after_epochs(self, model: nn.Module, epoch: int) -> None: ...
+
+
+class Short(Extension):
+    def after_epoch(self, model: nn.Module) -> None: ...  # type: ignore[override]
+
+
+class Keyword(Extension):
+    def around(self, step: Step, *, compute: Callable[[], torch.Tensor]) -> torch.Tensor:  # type: ignore[override]
+        return compute()
+
+
+class Forgets(Extension):
+    def begin(self, model: nn.Module) -> None:
+        self.n = 1
+
+    def state(self) -> dict[str, int]:
+        return {"n": self.n}
+
+
+@pytest.mark.parametrize(
+    ("extension", "words"),
+    [
+        (Misspelt(), "misspelt: expected after_step, got after_steps, which nothing calls; is it misspelt"),
+        (Other(), "other: expected a method such as around, .* got on_epoch_end, which nothing calls"),
+        (Both(), "both: expected after_epoch, got after_epochs, which nothing calls"),
+        (Short(), r"short: expected after_epoch\(self, model.*, epoch.*\).* got another signature"),
+        (Keyword(), r"keyword: expected around\(self, step"),
+        (Forgets(), r"forgets: expected load\(self, state\), .* got state alone"),
+    ],
+)
+def test_methods_that_would_not_be_called_or_not_be_resumed_are_refused(
+    extension: Extension, words: str, digits: Dataset
+) -> None:
+    """A misspelt one did nothing, one of another signature failed after an epoch, a state alone resumed to other bits."""
+    with pytest.raises(BadRequest, match=words):
+        train(small(), digits, Recipe(epochs=1), extensions=[extension])
+
+
+class Further(Extension):
+    def after_epoch(self, model: nn.Module, epoch: int, verbose: bool = False) -> None: ...
+
+
+class Any_(Extension):
+    def around(self, *given: Any) -> Any:
+        return given[1]()
+
+
+@pytest.mark.parametrize("extension", [Further(), Any_()])
+def test_signatures_that_take_what_is_given_are_taken(extension: Extension, digits: Dataset) -> None:
+    assert train(small(), digits, Recipe(epochs=1), extensions=[extension]).end.kind == "completed"

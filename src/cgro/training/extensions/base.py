@@ -1,5 +1,7 @@
 """The protocol of extensions: every method is the identity until an extension says otherwise."""
 
+import difflib
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +19,10 @@ from cgro.training.step import Step
 
 State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 """What an extension carries from step to step: tensors and plain values by name."""
+
+
+HOOKS = ("around", "after_step", "after_epoch", "evaluated_model", "prepare", "begin", "state", "load")
+"""Methods that `fit` calls."""
 
 
 class Extension:
@@ -231,8 +237,8 @@ def require_extensions(extensions: Sequence[object]) -> None:
     Raises:
         BadRequest: says which.
     """
-    if isinstance(extensions, Extension):
-        remedy = f"give ({extensions!r},)"
+    if isinstance(extensions, Extension) or not isinstance(extensions, Sequence):
+        remedy = "give () for none" if extensions is None else f"give ({extensions!r},)"
         raise bad("extensions", expected="several of them in a tuple", got=describe(extensions), remedy=remedy)
     names: list[str] = []
     for extension in extensions:
@@ -241,7 +247,43 @@ def require_extensions(extensions: Sequence[object]) -> None:
         if extension.name in names or "/" in extension.name:
             raise bad("extensions", expected="names of their own without /", got=f"{extension.name} twice or with /")
         names.append(extension.name)
+        _require_hooks(extension)
     _require_fitting([extension for extension in extensions if isinstance(extension, Extension)])
+
+
+def _require_hooks(extension: Extension) -> None:
+    """Refuse a class whose methods would not be called, called otherwise than they can be, or not be resumed."""
+    own = type(extension)
+    changed = [name for name in HOOKS if name in vars(extension) or getattr(own, name) is not getattr(Extension, name)]
+    what = f"extension {extension.name}"
+    further = [name for name in dir(own) if not (name.startswith("_") or hasattr(Extension, name))]
+    for name in further:
+        near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
+        if callable(getattr(own, name)) and (near or not changed):
+            expected = near[0] if near else f"a method such as {', '.join(HOOKS[:4])}"
+            raise bad(what, expected=expected, got=f"{name}, which nothing calls", remedy="is it misspelt?")
+    for name in changed:
+        n_given = len(inspect.signature(getattr(Extension, name)).parameters) - 1
+        try:
+            inspect.signature(getattr(extension, name)).bind(*range(n_given))
+        except TypeError as error:
+            expected = f"{name}{inspect.signature(getattr(Extension, name))}"
+            raise bad(what, expected=expected, got=f"another signature ({error})") from None
+
+
+def require_loadable(extensions: Sequence[Extension]) -> None:
+    """Refuse a state that nobody takes back: a training that is resumed would go on otherwise, without a word.
+
+    Args:
+        extensions: after `begin`.
+
+    Raises:
+        BadRequest: one has a state and no `load`.
+    """
+    for extension in extensions:
+        if type(extension).load is Extension.load and "load" not in vars(extension) and extension.state():
+            expected = "load(self, state), which takes back what state returned"
+            raise bad(f"extension {extension.name}", expected=expected, got="state alone")
 
 
 def _require_fitting(extensions: Sequence[Extension]) -> None:

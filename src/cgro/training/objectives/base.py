@@ -1,10 +1,11 @@
 """The protocol of objectives, and what training asks about one."""
 
+import inspect
 import math
 from dataclasses import replace
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cgro._check import bad, number
 from cgro.definitions import PGD, Attack
@@ -90,8 +91,19 @@ def require_objective(objective: object) -> None:
     """
     if isinstance(objective, Attack):
         raise bad("objective", expected="an objective", got=describe(objective), remedy="use Adversarial(attack)")
+    expected = "an objective such as Adversarial(attack)"
     if isinstance(objective, type) or not callable(objective):
-        raise bad("objective", expected="an objective such as Adversarial(attack)", got=describe(objective))
+        raise bad("objective", expected=expected, got=describe(objective))
+    remedy = "write a class whose __call__(self, step) returns the loss of each example; see docs/extending.md"
+    if isinstance(objective, nn.Module):  # such as CrossEntropyLoss, which takes outputs and labels
+        raise bad("objective", expected=expected, got=describe(objective), remedy=remedy)
+    try:
+        inspect.signature(objective).bind(None)
+    except TypeError:
+        got = f"{describe(objective)} that does not take a step alone"
+        raise bad("objective", expected=expected, got=got, remedy=remedy) from None
+    except ValueError:  # of C code, whose signature nobody knows
+        return
 
 
 def require_pgd(attack: object, who: str) -> None:
