@@ -217,8 +217,11 @@ def lines_of(result: Summary) -> str:
 
 def _in_words(metric: Metric) -> str:
     if metric.per_seed is not UNSET:
-        n_known, n = len(metric.per_seed) - list(metric.per_seed).count(None), len(metric.per_seed)
-        seeds = f"{n} seeds" if n_known == n else f"{n_known} of {n} seeds"
+        n = len(metric.per_seed)
+        n_unknown = list(metric.per_seed).count(None)
+        seeds = f"{n} seeds"
+        if n_unknown:
+            seeds = f"{n - n_unknown} of {n} seeds"
         return f"{_digits(metric.mean)}  sd {_digits(metric.sd)}  ({seeds})"
     if metric.interval and metric.n and metric.value is not None:
         low, high = metric.interval

@@ -90,7 +90,9 @@ def run(config: Config, executor: Executor | None = None) -> Run:
         KeyboardInterrupt: it was stopped, or its time is over; what is finished is in the table.
     """
     set_up(config)
-    stop = 0.0 if config.budget is None else seconds_of(config.budget, "--budget")
+    stop = 0.0
+    if config.budget is not None:
+        stop = seconds_of(config.budget, "--budget")
     path = Path(config.out or f"runs/compare-{Path(config.plan or 'plan').stem}")
     taken_up = not config.overwrite and (path / "config.yaml").exists()
     evaluated = _as_before(Run(path), config) if taken_up else _asked(config)

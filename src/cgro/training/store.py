@@ -6,15 +6,15 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from cgro import resuming
 from cgro._check import BadRequest
 from cgro.data import Dataset
 from cgro.definitions import Attack
+from cgro.results import read_value
 from cgro.results.records import Json
 from cgro.runs import Run
 from cgro.seal import digest_of_rows
@@ -119,8 +119,9 @@ class Store:
         if not isinstance(there, dict):
             return
         asked = dict(self.task)
-        if asked.get("schedule") == "steps" and asked["epochs"] >= there.get("epochs", math.inf):
-            there = {**there, "epochs": asked["epochs"]}
+        epochs = self.steps.recipe.epochs
+        if self.steps.recipe.schedule == "steps" and epochs >= there.get("epochs", math.inf):
+            there |= {"epochs": epochs}
         resuming.check_settings(path, there, asked, {}, otherwise="give another run")
 
     def _of_first(self, history: History, position: Position) -> Position:
@@ -230,14 +231,12 @@ def task_of(recipe: Recipe, objective: object, data: Dataset, seed: int) -> dict
     return json.loads(json.dumps(task))  # tuples are lists in a checkpoint
 
 
-def _position(state: Mapping[str, Any]) -> Position:
+def _position(state: Mapping[str, object]) -> Position:
     """Where a checkpoint stands; those of earlier versions have no times."""
-    attack = state.get("attack_seconds", 0.0)
-    if attack is not None:
-        attack = float(attack)
-    return Position(
-        int(state["epoch"]), int(state["step"]), float(state["loss_sum"]), float(state.get("seconds", 0.0)), attack
-    )
+    if not {"epoch", "step", "loss_sum"} <= state.keys():
+        raise KeyError("no position")
+    known = {entry.name for entry in fields(Position)}
+    return read_value({name: value for name, value in state.items() if name in known}, "the position", Position)
 
 
 def _plain(selected: Selected | None) -> dict[str, object] | None:

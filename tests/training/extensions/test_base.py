@@ -265,7 +265,7 @@ class Forgets(Extension):
     ("extension", "words"),
     [
         (Misspelt(), "misspelt: expected after_step, got after_steps, which nothing calls; is it misspelt"),
-        (Other(), "other: expected a method such as around, .* got on_epoch_end, which nothing calls"),
+        (Other(), "other: expected around, after_step, .* got on_epoch_end, which nothing calls"),
         (Both(), "both: expected after_epoch, got after_epochs, which nothing calls"),
         (Short(), r"short: expected after_epoch\(self, model.*, epoch.*\).* got another signature"),
         (Keyword(), r"keyword: expected around\(self, step"),

@@ -53,8 +53,9 @@ def alarm_of(rows: Sequence[Mapping[str, float]], n_classes: int) -> Alarm | Non
             return None
         latest = latest or found
     assert latest is not None, "every look found something"
-    # Where the label rests on a phase, the rise of the whole curve is not what was established.
-    rise = latest.rise if latest.phase is None else latest.phase.rise
+    rise = latest.rise
+    if latest.phase is not None:  # the label rests on it: of the whole curve no rise was established
+        rise = latest.phase.rise
     assert rise is not None, "a curve that was judged has one"
     low, high = rise.interval
     text = (

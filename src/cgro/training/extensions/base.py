@@ -238,7 +238,9 @@ def require_extensions(extensions: Sequence[object]) -> None:
         BadRequest: says which.
     """
     if isinstance(extensions, Extension) or not isinstance(extensions, Sequence):
-        remedy = "give () for none" if extensions is None else f"give ({extensions!r},)"
+        remedy = f"give ({extensions!r},)"
+        if extensions is None:
+            remedy = "give () for none"
         raise bad("extensions", expected="several of them in a tuple", got=describe(extensions), remedy=remedy)
     names: list[str] = []
     for extension in extensions:
@@ -260,7 +262,7 @@ def _require_hooks(extension: Extension) -> None:
     for name in further:
         near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
         if callable(getattr(own, name)) and (near or not changed):
-            expected = near[0] if near else f"a method such as {', '.join(HOOKS[:4])}"
+            expected = ", ".join(near or HOOKS[:4])
             raise bad(what, expected=expected, got=f"{name}, which nothing calls", remedy="is it misspelt?")
     for name in changed:
         n_given = len(inspect.signature(getattr(Extension, name)).parameters) - 1
