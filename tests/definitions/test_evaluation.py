@@ -149,6 +149,21 @@ def test_an_unfinished_or_foreign_record_is_refused() -> None:
         survey(model, x, y, TOGETHER, record=fresh, index=torch.arange(1, 6))
 
 
+@pytest.mark.parametrize("stages", [0, None])
+def test_a_record_of_other_labels_is_refused(stages: int | None) -> None:
+    """Planted: its examples counted as wrong or right by the labels of before."""
+    model, x, y = case(12)
+    known = survey(model, x, y, TOGETHER, stages=stages)
+    one = y.clone()
+    one[5] = (one[5] + 1) % 3
+    for other, n in (((y + 1) % 3, 12), (one, 1)):
+        with pytest.raises(ValueError, match=f"record: expected one of these labels, got others at {n} of 12 examples"):
+            survey(model, x, other, TOGETHER, record=known)
+    assert same(survey(model, x, y.to(torch.uint8), TOGETHER, record=known), survey(model, x, y, TOGETHER))
+    stored = replace(known, labels=None)  # of an older version
+    assert survey(model, x, y, TOGETHER, record=stored).labels is not None
+
+
 def test_a_record_of_another_threat_or_of_other_examples_is_refused() -> None:
     """Its finished examples would be reported as results of these: they would not be attacked again."""
     model, x, y = case(12)

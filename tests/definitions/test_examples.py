@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.cases import LinearScore, points, refused
 from torch import Tensor
 from torch.utils.data import (
@@ -155,6 +156,44 @@ def test_refusals(part: object, words: tuple[str, ...]) -> None:
     refused(lambda: take_examples(part), *words)
 
 
+class Photos(Dataset):
+    """Images as they lie on a disk."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> object:
+        image = np.zeros((8, 8 + i % 2, 3), dtype=np.uint8)
+        if self.form == "PIL":
+            return Image.fromarray(image), i
+        if self.form == "tensors":
+            return torch.from_numpy(image), i
+        if self.form == "dict":
+            return {"image": image, "label": i}
+        raise RuntimeError("disk full")
+
+
+class PhotoStream(IterableDataset):
+    def __init__(self, form: str) -> None:
+        self.photos = Photos(form)
+
+    def __iter__(self) -> Iterator[object]:
+        return (self.photos[i] for i in range(6))
+
+
+@pytest.mark.parametrize("kind", [Photos, PhotoStream, lambda form: DataLoader(Photos(form), batch_size=4)])
+@pytest.mark.parametrize(("form", "words"), [
+    ("PIL", ("PIL.Image.Image", "ToTensor")), ("tensors", ("equal size", "Resize")), ("dict", ("equal size", "Resize")),
+])  # fmt: skip
+def test_images_without_a_transform_are_refused_with_the_remedy(kind, form: str, words: tuple[str, ...]) -> None:
+    refused(lambda: take_examples(kind(form)), "examples: expected tensors or arrays of one size", *words)
+    with pytest.raises(RuntimeError, match="disk full"):
+        take_examples(kind("broken"))
+
+
 def test_sizes_that_differ_are_refused() -> None:
     class Mixed(Stream):
         def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -185,10 +224,14 @@ def test_the_public_functions_of_diagnosis_take_them() -> None:
     refused(lambda: pair_or_sample(X, None, 5, 0), "labels beside inputs")
 
 
-def test_examples_that_no_batch_was_made_of_may_have_integers_for_labels() -> None:
+@pytest.mark.parametrize("form", [
+    lambda x, y: (x, int(y)), lambda x, y: (x, y), lambda x, y: (x.numpy(), y.numpy()),
+    lambda x, y: {"image": x, "label": int(y)}, lambda x, y: (x[None], y[None]),
+])  # fmt: skip
+def test_examples_that_no_batch_was_made_of_may_have_any_label(form) -> None:
     class Single(IterableDataset):
-        def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-            return iter([(x, int(y)) for x, y in zip(X, Y, strict=True)])
+        def __iter__(self) -> Iterator[object]:
+            return iter([form(x, y) for x, y in zip(X, Y, strict=True)])
 
     sample = take_examples(DataLoader(Single(), batch_size=None), 12)
     assert torch.equal(sample.x, X[:12])

@@ -309,11 +309,37 @@ def test_outputs_with_logits_are_taken_for_them(name: str) -> None:
 
 
 def test_a_refused_output_says_the_remedy() -> None:
+    """A module, which every function takes: a function has no mode, and a monitor or `fit` cannot watch it."""
     body = made("plain", train=False)
-    for change in (lambda z: (z, z), lambda z: {"logits": z}, lambda z: SimpleNamespace(logits=(z,))):
+    for change, part in (
+        (lambda z: (z, z), "[0]"),
+        (lambda z: {"logits": z}, '["logits"]'),
+        (lambda z: {"out": z, "aux": z}, "the keys 'out', 'aux'"),
+        (lambda z: SimpleNamespace(logits=(z,)), "[0]"),
+    ):
         for call in (PGD(INF, n_steps=1), lambda m, x, y: clean_error(m, x, y)):
-            with pytest.raises(BadRequest, match="wrap the model in a function that returns the logits alone"):
+            with pytest.raises(BadRequest, match="wrap it in an nn.Module whose forward returns the logits") as caught:
                 call(lambda v, change=change: change(body(v)), X, Y)
+            assert part in str(caught.value)
+
+
+class Several(nn.Module):
+    """A network with two outputs, and what the remedy makes of it."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__()
+        self.model, self.key = made("plain", train=False), key
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.model(x)
+        return {0: (z, z), "logits": {"logits": z}}[self.key][self.key]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("key", [0, "logits"])
+@pytest.mark.parametrize("name", CALLS | BY_ATTACK)
+def test_the_module_that_the_remedy_names_works_everywhere(name: str, key: object) -> None:
+    call = (CALLS | BY_ATTACK)[name]
+    assert same_tensors(call(Several(key).eval(), X, Y), call(made("plain", train=False), X, Y))
 
 
 OUTPUTS: dict[str, tuple[Callable[[Tensor], object], str]] = {
@@ -354,6 +380,9 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: robust_error(MODEL, X.where(X.max() > X, 1 + 2.4e-7), Y, ATTACKS["pgd"]),
         "1.00000024.*x.clamp",
     ),
+    "y of one": (lambda: robust_error(MODEL, X[:1], Y[0], ATTACKS["pgd"]), "single number; use y.reshape"),
+    "y of one for an attack": (lambda: ATTACKS["pgd"](MODEL, X[:1], Y[0]), "labels: .*single number"),
+    "y of one as an array": (lambda: clean_error(MODEL, X, Y[0].numpy()), "labels: .*single number"),  # type: ignore[arg-type]
     "y list": (lambda: survey(MODEL, X, Y.tolist(), ATTACKS["pgd"]), "labels: .*list"),
     "y None": (lambda: flatness(MODEL, X, None, [0.1]), "labels: .*None"),  # type: ignore[arg-type]
     "y meta": (lambda: ATTACKS["pgd"](MODEL, X, Y.to("meta")), "labels: .*meta"),

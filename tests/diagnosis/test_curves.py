@@ -7,7 +7,9 @@ from tests.cases import refused
 from cgro._check import BadRequest
 from cgro.definitions import ErrorRate
 from cgro.diagnosis import CurveRule, Curves, diagnose
-from cgro.diagnosis.importers import from_table
+from cgro.diagnosis.importers import Told, from_table
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.words import Meaning
 
 QUICK = CurveRule(n_boot=19)
 
@@ -69,8 +71,42 @@ def test_rates_of_other_sizes_count_as_the_smaller() -> None:
 
 @pytest.mark.parametrize("name", ["robust_err/test", "test_acc", "robust_error", "note"])
 def test_unknown_names_of_rows_are_refused(name: str) -> None:
-    text = refused(lambda: Curves.from_rows([{"epoch": 1, name: 0.5}]), name)
-    assert "_error/test" in text
+    for call in (lambda: Curves.from_rows([{"epoch": 1, name: 0.5}]), lambda: Curves([1], {name: [0.5]})):
+        assert "_error/test" in refused(call, name)
+
+
+@pytest.mark.parametrize(("curve", "words"), [
+    ("robust_eror/test", ("did you mean 'robust_error/test'",)),
+    ("robust_accuracy/test", ("Meaning('robust_error/test', accuracy=True)",)),
+    ("clean_accuracy/train", ("Meaning('clean_error/train', accuracy=True)",)),
+])  # fmt: skip
+def test_meanings_of_an_importer_that_nothing_reads_are_refused(curve: str, words: tuple[str, ...]) -> None:
+    """Planted: a misspelt curve was kept under its name, and the verdict was that there is too little evidence."""
+    rows = [{"epoch": e, "a": 0.5, "b": 0.4} for e in range(3)]
+    meanings = {"a": Meaning(curve), "b": Meaning("robust_error/train")}
+    table = Table("output.log", lambda: rows, ["epoch", "a", "b"], {}, (), meanings)
+    refused(lambda: curves_of(table, Told.of(None)), f"output.log: no curve is named {curve!r}", *words)
+
+
+def test_rows_given_by_columns() -> None:
+    columns = {"epoch": [2, 1], "robust_error/test": [0.5, 0.25], "lr": (0.1, None)}
+    rows = [{"epoch": 2, "robust_error/test": 0.5, "lr": 0.1}, {"epoch": 1, "robust_error/test": 0.25}]
+    expected = Curves.from_rows(rows).rows()
+    arrays = {name: np.array(values, float) for name, values in columns.items()}
+    for given in (columns, arrays, iter(rows)):
+        assert Curves.from_rows(given).rows() == expected  # type: ignore[arg-type]
+    pandas = pytest.importorskip("pandas")
+    assert Curves.from_rows(pandas.DataFrame(columns)).rows() == expected
+
+
+@pytest.mark.parametrize(("rows", "words"), [
+    ("output.log", ("got 'output.log'", "read_curves(path)")), (None, ("got None",)), (7, ("type int",)),
+    ({}, ("a mapping of nothing",)), ({"epoch": 1, "robust_error/test": 0.5}, ("a mapping of epoch, robust",)),
+    ({"epoch": [1, 2], "robust_error/test": [0.5]}, ("a mapping of epoch, robust",)),
+    ([[1, 0.5]], ("type list among the rows",)), (["epoch"], ("'epoch' among the rows",)),
+])  # fmt: skip
+def test_what_is_no_rows_is_refused(rows: object, words: tuple[str, ...]) -> None:
+    refused(lambda: Curves.from_rows(rows), "curves: expected rows, each a mapping", *words)  # type: ignore[arg-type]
 
 
 def test_numbers_of_numpy_and_torch_are_numbers() -> None:

@@ -103,3 +103,12 @@ def test_files_and_rows_say_so_and_the_caller_decides(file: Callable[[str], Path
     assert read_curves(path, told)[0]["robust_error/test"][-1] > 0.99
     rows = [{"epoch": epoch, "robust_error/test": value} for epoch, value in enumerate(values)]
     refused(lambda: Curves.from_rows(rows), "percent up to epoch 19")
+
+
+def test_both_readings_of_columns_that_disagree_are_named() -> None:
+    """A robust accuracy may stay below 1%, and so may the errors of a good network."""
+    text = refused(lambda: agreed_unit({"acc": "percent", "test acc": "percent", "adv": "fraction"}))
+    assert "if all are in percent, say 'adv:percent'; if not, say so: --map CURVE='adv:fraction'" in text
+    text = refused(lambda: agreed_unit({"adv err": "percent", "err": "fraction", "test err": "fraction"}))
+    assert "say 'err:percent', 'test err:percent'; if not, say so: --map CURVE='adv err:percent'" in text
+    assert agreed_unit({"adv": "fraction", "acc": "percent"}, ["adv"]) == "percent"

@@ -1,9 +1,11 @@
 """Verdicts on curves whose truth is planted: onset, size, labels, and silence where there is nothing to say."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cases import refused
 from tests.diagnosis.writers import four, learning_curve, w_shape, write_log
 
 from cgro.definitions import ErrorRate, VerdictRule, cgro_verdict
@@ -62,6 +64,15 @@ def test_no_verdict_on_shuffled_curves(seed: int) -> None:
     found = diagnose(Curves(range(120), {k: v[order] for k, v in four(120, seed=seed).items()}), rule=FAST)
     assert found.label == "too_little_evidence"
     assert "shuffled" in found.reason
+
+
+@pytest.mark.parametrize(("given", "remedy"), [
+    ("output.log", "read_curves(path)"), (Path("runs/mine"), "read_curves(path)"),
+    ([{"epoch": 0, "robust_error/test": 0.5}], "Curves.from_rows(rows)"), ({"epoch": [0]}, "Curves.from_rows(rows)"),
+    ([Curves([1], {"robust_error/test": [0.5]})], "diagnose each"), (None, "Curves.from_rows(rows)"),
+])  # fmt: skip
+def test_what_is_no_curves_is_refused_with_what_makes_them(given: object, remedy: str) -> None:
+    refused(lambda: diagnose(given), "curves: expected Curves", remedy)  # type: ignore[arg-type]
 
 
 def test_no_verdict_on_short_curves() -> None:

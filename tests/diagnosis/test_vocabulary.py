@@ -5,7 +5,11 @@ import time
 import pytest
 
 from cgro.diagnosis.vocabulary import (
+    aspects_of,
     attack_of,
+    has_no_radius,
+    is_detail,
+    is_distance,
     is_group,
     is_known,
     is_other_value,
@@ -96,3 +100,15 @@ def test_the_stronger_attack() -> None:
     order = ["fgsm acc", "cw acc", "pgd acc", "pgd 10 acc", "pgd20 acc", "apgd acc", "aa acc"]
     strengths = [strength_of(words_of(name)) for name in order]
     assert strengths == sorted(set(strengths))
+
+
+def test_what_words_tell_of_an_attack() -> None:
+    assert aspects_of(words_of("PGD-20 linf eps 8 restarts 10")) == {"attack", "norm", "radius", "restarts"}
+    assert aspects_of(words_of("robust acc 10-step")) == {"steps"}
+    assert not aspects_of(words_of("test robust acc"))
+    assert is_detail("steps")
+    assert not is_detail("acc")
+    assert strength_of(words_of("adv acc 20-step")) > strength_of(words_of("adv acc 10-step"))
+    assert has_no_radius(["eps0"])
+    assert not has_no_radius(["eps"])
+    assert is_distance(["mean", "square", "error"])

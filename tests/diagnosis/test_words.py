@@ -126,3 +126,50 @@ def test_words_for_wrong_answers_suggest_an_error() -> None:
     meaning = meaning_of("test pgd correct")
     assert isinstance(meaning, Unknown)
     assert meaning.guess == "robust_accuracy/test"
+
+
+@pytest.mark.parametrize("name", ["test mean square error", "test_mean_squared_error", "val mean absolute error"])
+def test_a_mean_square_error_is_neither_an_error_rate_nor_of_the_square_attack(name: str) -> None:
+    assert meaning_of(name) is None
+    for other in ("test square error", "mean test square acc", "test square attack mean error"):
+        meaning = meaning_of(other)
+        assert isinstance(meaning, Meaning)
+        assert meaning.curve == "robust_error/test"
+
+
+@pytest.mark.parametrize(
+    "name", ["test_adv_acc_eps_0", "test robust acc (eps=0)", "test pgd acc eps0", "test adv acc eps 0.0"]
+)
+def test_a_radius_of_zero_attacks_nothing(name: str) -> None:
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Unknown)
+    assert (meaning.reason, meaning.guess) == ("a radius of 0 attacks nothing", "clean_accuracy/test")
+    for other in ("test_adv_acc_eps_0.03", "test adv acc (eps=0.031)", "test pgd acc eps 10"):
+        assert isinstance(meaning_of(other), Meaning)
+
+
+@pytest.mark.parametrize("name", ["clean", "Test nat", "benign/test", "cln"])
+def test_a_name_that_only_says_clean_is_asked_for(name: str) -> None:
+    """It was passed over, without a word."""
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Unknown)
+    assert meaning.guess == "clean_accuracy/test"
+    for other in ("clean_time", "standard deviation", "clean up"):
+        assert meaning_of(other) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["test_AutoAttack_acc", "Auto-Attack test acc", "auto attack acc test", "test C&W acc", "c & w test acc",
+     "test acc 10-step PGD", "test adv acc 10-step"],
+)  # fmt: skip
+def test_attacks_of_several_words(name: str) -> None:
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Meaning)
+    assert meaning.told == "robust_accuracy/test"
+    assert meaning_of("train_acc_step") is None  # Lightning's, of a single step
+    for clean in ("test cln acc", "orig test acc"):
+        meaning = meaning_of(clean)
+        assert isinstance(meaning, Meaning)
+        assert meaning.told == "clean_accuracy/test"
+    assert isinstance(meaning_of("test_auto_acc"), Unknown)

@@ -18,14 +18,19 @@ def test_epochs_rates_and_verdict(tmp_path: Path) -> None:
     for epoch in range(3):
         train(model, optimizer, epoch)
         trainer = SimpleNamespace(current_epoch=epoch, optimizers=[optimizer])
+        callback.on_train_batch_start(trainer, model, None, 2)
+        optimizer.param_groups[0]["lr"] *= 0.5  # a scheduler, before the end of the epoch
         assert is_left_alone(model, lambda t=trainer: callback.on_train_epoch_end(t, model))
     callback.on_fit_end(trainer, model)
-    assert [(row["epoch"], row["lr"]) for row in Run.open(tmp_path / "run").rows()] == [(0, 0.25), (1, 0.25), (2, 0.25)]
+    rates = [(row["epoch"], row["lr"]) for row in Run.open(tmp_path / "run").rows()]
+    assert rates == [(0, 0.25), (1, 0.125), (2, 0.0625)]
     assert callback.diagnosis.label
     refused(lambda: MonitorCallback(model), "a cgro.Monitor")
 
 
 def test_without_an_optimizer(tmp_path: Path) -> None:
     callback = MonitorCallback(monitor_in(tmp_path / "run"))
-    callback.on_train_epoch_end(SimpleNamespace(current_epoch=0, optimizers=[]), busy_network())
+    trainer = SimpleNamespace(current_epoch=0, optimizers=[])
+    callback.on_train_batch_start(trainer, busy_network(), None, 0)
+    callback.on_train_epoch_end(trainer, busy_network())
     assert "lr" not in Run.open(tmp_path / "run").rows()[0]

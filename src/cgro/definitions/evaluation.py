@@ -39,6 +39,7 @@ class Record:
         margin: (N,) float32, of x_adv.
         x_adv: (N, *S) the point of lowest margin found, or the first wrong one.
         threat: that the attacks keep to, in words; "" where it is not known.
+        labels: (N,) of the examples; None before an evaluation has seen them.
     """
 
     attacks: tuple[str, ...]
@@ -49,6 +50,7 @@ class Record:
     margin: Tensor
     x_adv: Tensor
     threat: str = ""
+    labels: Tensor | None = None
 
     @classmethod
     def fresh(cls, attack: Attack, x: Tensor, index: Tensor) -> "Record":
@@ -204,7 +206,7 @@ def survey(
         batch: examples at a time; affects speed and memory only.
         seed: of the random streams.
         index: (N,) positions in the data set; None means 0 .. N-1.
-        record: an unfinished record to go on with, of the same model; it is written in place.
+        record: an unfinished record to go on with, of the same model and labels; it is written in place.
         saved: called with the record after every batch, in the first process.
         given: (N, *S) points each, evaluated before any attack: those that broke a similar model, say.
         stages: go no further than the clean inputs (0) or the first so many attacks; None means all.
@@ -216,8 +218,8 @@ def survey(
         The record, complete unless it was stopped. A lower bound: what is not broken may still be breakable.
 
     Raises:
-        BadRequest: see `robust_error`; a record of other attacks, another threat model or other examples; another
-            process failed.
+        BadRequest: see `robust_error`; a record of other attacks, another threat model, other examples or labels;
+            another process failed.
 
     Example:
         >>> from cgro.definitions import PGD, ThreatModel
@@ -233,6 +235,7 @@ def survey(
         model, x, y = check_set(model, x, y)
         attack.threat.check_input(x)
         record = _begun(record, attack, x, index)
+        _keep_labels(record, y)
     last = len(attack.parts) if stages is None else min(stages, len(attack.parts))
     what = repr((attack.threat, record.attacks, batch, seed, last, len(given)))
     require_same_task(ranks, model, what, y, record.index, record.tried, record.by)
@@ -277,6 +280,17 @@ def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | Non
     if outside:
         raise bad("record", expected=expected, got=f"{outside} of {len(x)} outside", remedy=remedy)
     return record
+
+
+def _keep_labels(record: Record, y: Tensor) -> None:
+    """Refuse a record of other labels: its examples are wrong or right by these."""
+    y = y.cpu()
+    if record.labels is None:
+        record.labels = y
+    n_other = int((record.labels != y).sum())
+    if n_other:
+        got = f"others at {n_other} of {len(y)} examples"
+        raise bad("record", expected="one of these labels", got=got, remedy="leave record out: a new evaluation begins")
 
 
 @dataclass(frozen=True)

@@ -267,10 +267,8 @@ def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Te
     inputs: list[Tensor] = []
     labels: list[Tensor] = []
     so_far = 0
-    for batch in batches:
-        x, y = as_examples(_with_tensor_label(batch))
-        if not y.ndim:  # one example, of a loader with batch_size=None
-            x, y = x[None], y[None]
+    for batch in _collated(batches):
+        x, y = as_examples(_as_batch(batch))
         if len(x) != len(y):
             raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
         if inputs and x.shape[1:] != inputs[0].shape[1:]:
@@ -285,11 +283,26 @@ def _joined(batches: Iterable[object], n: int | None = None) -> tuple[Tensor, Te
     return torch.cat(inputs)[:n], torch.cat(labels)[:n]
 
 
-def _with_tensor_label(batch: object) -> object:
-    """An example whose label is a Python integer, as a Dataset yields it where no batch was made of it."""
-    if isinstance(batch, Sequence) and len(batch) == 2 and isinstance(batch[1], int):
-        return batch[0], torch.as_tensor(batch[1])
-    return batch
+def _collated(batches: Iterable[object]) -> Iterator[object]:
+    """Batches as they are made; says what to do where the examples are no tensors, or of several sizes."""
+    try:
+        yield from batches
+    except (TypeError, RuntimeError) as error:
+        text = str(error)
+        if "default_collate: batch must contain" not in text and "equal size" not in text:
+            raise  # of the Dataset itself
+        remedy = "give the Dataset a transform, such as ToTensor for images, and Resize where their sizes differ"
+        raise bad("examples", expected="tensors or arrays of one size", got=text, remedy=remedy) from None
+
+
+def _as_batch(batch: object) -> tuple[object, object]:
+    """Inputs and labels; of one example alone, as a loader with batch_size=None gives it, a batch of it."""
+    x, y = pair_of(batch)
+    if isinstance(y, int):
+        y = torch.as_tensor(y)
+    if isinstance(y, Tensor | np.ndarray) and not y.ndim:
+        return as_inputs(x)[None], y.reshape(1)  # type: ignore[arg-type]  # it refuses what is no array
+    return x, y
 
 
 def _of_stream(batches: DataLoader, n: int | None) -> Sample:

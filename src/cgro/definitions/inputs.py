@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from cgro._check import bad
+from cgro._check import bad, listed
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -96,7 +96,7 @@ def as_labels(y: Tensor | np.ndarray, device: torch.device) -> Tensor:
         (B,), sharing memory with y where nothing has to change.
 
     Raises:
-        BadRequest: y is no tensor, is complex, or lies on another device.
+        BadRequest: y is no tensor, a single number, complex, or lies on another device.
 
     Example:
         >>> as_labels(torch.tensor([0, 7], dtype=torch.uint8), torch.device("cpu"))
@@ -105,6 +105,8 @@ def as_labels(y: Tensor | np.ndarray, device: torch.device) -> Tensor:
     if isinstance(y, np.ndarray):
         y = _of_array(y, "labels").to(device)
     _require_tensor(y, "labels", remedy="convert them, as in torch.as_tensor(y)")
+    if not y.ndim:
+        raise bad("labels", expected="one per example, shape (N,)", got="a single number", remedy="use y.reshape(1)")
     if y.is_complex():
         raise bad("labels", expected="integers", got=y.dtype)
     if y.device != device:
@@ -290,10 +292,11 @@ def logits_of(outputs: object) -> Tensor:
     if not isinstance(outputs, Tensor):
         logits = getattr(outputs, "logits", outputs)
     if not isinstance(logits, Tensor):
-        remedy = "wrap the model in a function that returns the logits alone, such as lambda x: model(x)[0]"
-        raise bad(
-            "model output", expected="a torch tensor, or an object with .logits", got=describe(logits), remedy=remedy
-        )
+        part, got = "[0]", describe(logits)
+        if isinstance(logits, Mapping):
+            part, got = '["logits"]', f"{got} with the keys {listed(map(repr, logits))}"
+        remedy = f"wrap it in an nn.Module whose forward returns the logits alone, such as self.model(x){part}"
+        raise bad("model output", expected="a torch tensor, or an object with .logits", got=got, remedy=remedy)
     if not logits.is_floating_point():
         remedy = "return the logits before rounding"
         raise bad("model output", expected="floating point", got=logits.dtype, remedy=remedy)

@@ -1,7 +1,7 @@
 """Learning curves as values: what every importer returns and every diagnosis reads."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,11 +9,14 @@ from numpy.typing import ArrayLike
 
 from cgro._check import BadRequest, bad, one_line
 from cgro.definitions import ErrorRate
+from cgro.definitions.inputs import describe
 from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column
 from cgro.diagnosis.rows import merge
 from cgro.diagnosis.units import agreed_unit, unit_of
 from cgro.diagnosis.words import Meaning, closest, meaning_of
 
+Rows = Iterable[Mapping[str, object]] | Mapping[str, Sequence[object]]
+"""One mapping per epoch, or one of columns."""
 CONSTANT = 0.01
 """A clean error that varies less is that of a constant answer, which no attack changes: equality proves nothing."""
 NOT_MEASURED = -1
@@ -33,7 +36,8 @@ class Curves:
         columns: what each column of a file was read as.
 
     Raises:
-        BadRequest: no epochs, epochs that do not increase, columns of another length, errors outside [0, 1].
+        BadRequest: no epochs, epochs that do not increase, an unknown name, columns of another length, errors outside
+            [0, 1].
 
     Example:
         >>> c = Curves([1, 2], {"robust_error/test": [0.6, 0.5]})
@@ -60,6 +64,7 @@ class Curves:
             raise bad("epoch", expected="finite numbers", got="NaN or infinity")
         if np.any(np.diff(of_epochs) <= 0):
             raise bad("epoch", expected="strictly increasing values", got="others", remedy="use Curves.from_rows")
+        _require_names(values, str((meta or {}).get("source", "curves")))
         arrays = {name: np.asarray(value, float) for name, value in values.items()}
         other = [f"{name} {len(value)}" for name, value in arrays.items() if value.shape != of_epochs.shape]
         if other:
@@ -137,7 +142,7 @@ class Curves:
         return rows
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Mapping[str, object]], meta: Mapping[str, object] | None = None) -> "Curves":
+    def from_rows(cls, rows: Rows, meta: Mapping[str, object] | None = None) -> "Curves":
         """Curves from the rows of a program: sorted by epoch; of a value given twice the last one counts, and that is
         said.
 
@@ -145,15 +150,16 @@ class Curves:
         in fractions as its whole range says, and all must agree. Minus one, None and NaN mean not measured.
 
         Args:
-            rows: each with `epoch` and any of the curves' names.
+            rows: each with `epoch` and any of the curves' names; or a mapping of such names to columns, or a data
+                frame of pandas.
             meta: see the class.
 
         Returns:
             The curves.
 
         Raises:
-            BadRequest: an unknown name, a value that is no number, curves in percent beside fractions, several
-            trainings.
+            BadRequest: an unknown name, no rows, a value that is no number, curves in percent beside fractions,
+                several trainings.
 
         Example:
             >>> c = Curves.from_rows([{"epoch": 2, "robust_error/test": 50}, {"epoch": 1, "robust_error/test": -1},
@@ -168,7 +174,7 @@ class Curves:
         source = str(about.get("source", "curves"))
         plain: list[dict[str, float]] = []
         sizes: dict[str, set[int]] = {}
-        for row in rows:
+        for row in _as_rows(rows, source):
             _require_names(row, source)
             plain.append({"epoch": _epoch(row, source)})
             for name, value in row.items():
@@ -198,8 +204,26 @@ def _require_fractions(name: str, values: np.ndarray) -> None:
         raise bad(name, expected="fractions in [0, 1] or percent throughout", got=got)
 
 
-def _require_names(row: Mapping[str, object], source: str) -> None:
-    for name in row:
+def _as_rows(rows: object, source: str) -> Iterator[Mapping[str, object]]:
+    """The rows of a table, which may be given by its columns."""
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # pandas, which is not imported here
+        rows = rows.to_dict("records")  # type: ignore[attr-defined]
+    expected = "rows, each a mapping of names to numbers, or a mapping of names to columns of one length"
+    if isinstance(rows, Mapping):
+        lengths = {np.shape(column)[:1] for column in rows.values()}
+        if len(lengths) != 1 or () in lengths:
+            raise bad(source, expected=expected, got=f"a mapping of {', '.join(map(str, rows)) or 'nothing'}")
+        rows = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        raise bad(source, expected=expected, got=describe(rows), remedy="of a file use read_curves(path)")
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise bad(source, expected=expected, got=f"{describe(row)} among the rows")
+        yield row
+
+
+def _require_names(names: Iterable[object], source: str) -> None:
+    for name in names:
         if name not in CURVES:
             hint = _as_curve(str(name)) or closest(str(name), CURVES) or f"; the names are {', '.join(CURVES)}"
             raise BadRequest(one_line(f"{source}: no curve is named {str(name)!r}{hint}"))
@@ -211,7 +235,8 @@ def _as_curve(name: str) -> str:
     if not isinstance(meaning, Meaning) or meaning.curve not in CURVES:
         return ""
     if meaning.accuracy:
-        return f"; write it as {meaning.curve}, the error: 1 - accuracy, or 100 - accuracy in percent"
+        said = f"; write it as {meaning.curve}, the error: 1 - accuracy, or 100 - accuracy in percent"
+        return f"{said}; an importer says Meaning({meaning.curve!r}, accuracy=True)"
     return f"; write {meaning.curve}"
 
 

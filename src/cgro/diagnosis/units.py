@@ -172,11 +172,12 @@ def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = ()) -> U
         odd = f"{fraction[0]}:fraction"
         if len(percent) < len(fraction):
             odd = f"{percent[0]}:percent"
+        below_one = ", ".join(f"'{name}:percent'" for name in fraction[:4])
         raise bad(
             "units",
             expected="all columns in percent or all as fractions",
             got=f"{', '.join(percent[:4])} in percent and {', '.join(fraction[:4])} as fractions",
-            remedy=f"say so: --map CURVE='{odd}'",
+            remedy=f"if all are in percent, say {below_one}; if not, say so: --map CURVE='{odd}'",
         )
     if percent:
         return "percent"

@@ -1,11 +1,14 @@
 """`diagnose`: the verdict on a curve, with the numbers behind it in plain sentences."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
+from cgro._check import bad
 from cgro.definitions import FOUR, ErrorRate, Label, Verdict, cgro_verdict
+from cgro.definitions.inputs import describe
 from cgro.diagnosis import sentences
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.findings import Check
@@ -127,7 +130,7 @@ def diagnose(
         The label with everything behind it.
 
     Raises:
-        BadRequest: the curves hold nothing that was measured.
+        BadRequest: no `Curves`, such as a path or rows; they hold nothing that was measured.
 
     Example:
         >>> t = np.arange(60.0)
@@ -136,6 +139,7 @@ def diagnose(
         >>> found.label, found.rise.onset
         ('robust_overfitting', 30.0)
     """
+    _require_curves(curves)
     rule = rule or CurveRule()
     classes = n_classes or curves.meta.get("n_classes")
     known = bool(classes)
@@ -145,6 +149,17 @@ def diagnose(
     if isinstance(classes, int) and classes:
         rule = replace(rule, point=replace(rule.point, n_classes=classes))
     return _Case(curves, dict(errors or {}), rule, np.random.default_rng(seed), known=known).judged()
+
+
+def _require_curves(curves: object) -> None:
+    if isinstance(curves, Curves):
+        return
+    remedy = "make them of rows by Curves.from_rows(rows)"
+    if isinstance(curves, str | os.PathLike):
+        remedy = "read a file by read_curves(path), which gives one per seed"
+    elif isinstance(curves, Sequence) and any(isinstance(one, Curves) for one in curves):
+        remedy = "they are one per seed: diagnose each"
+    raise bad("curves", expected="Curves", got=describe(curves), remedy=remedy)
 
 
 class _Case:

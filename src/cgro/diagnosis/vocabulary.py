@@ -27,22 +27,27 @@ _PARTS = {
     "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
 }  # fmt: skip
 _MEASURES = {
-    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "acc1": "accuracy",
+    "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "accuarcy": "accuracy", "acc1": "accuracy",
     "top1": "accuracy", "prec1": "accuracy", "err": "error", "err1": "error", "error": "error", "errors": "error",
     "loss": "loss",
 }  # fmt: skip
 _ABBREVIATIONS = {"sa": "clean", "na": "clean", "ra": "robust", "ro": "robust"}
 """Standard, natural and robust accuracy in two letters."""
-_CLEAN = word_set("clean nat natural standard benign nominal unperturbed normal")
+_CLEAN = word_set("clean cln nat natural standard benign nominal unperturbed normal orig")
 _ATTACKS = word_set("pgd apgd aa autoattack fgsm ifgsm mifgsm mim bim cw fab square deepfool")
 _ORDER = {"autoattack": 5, "aa": 5, "apgd": 4, "pgd": 3, "fgsm": 1}
 """The larger, the stronger the attack; others, of which C&W may be in another norm, stand before FGSM."""
 _RADII = word_set("eps epsilon radius")
 _CERTIFIED = word_set("certified verified certificate cert provable")
 _ROBUST = _ATTACKS | _CERTIFIED | word_set("robust rob robustness adv adversarial attack attacked perturbed")
-_ATTACK_DETAILS = word_set(
-    "linf l1 l2 l inf eps epsilon steps step restarts iter iters iterations ce dlr targeted t radius"
-)
+_ASPECTS = {
+    **dict.fromkeys(word_set("linf l1 l2 l inf norm"), "norm"),
+    **dict.fromkeys(_RADII, "radius"),
+    **dict.fromkeys(word_set("step steps iter iters iterations it its"), "steps"),
+    "restarts": "restarts",
+}
+"""What a word tells of an attack."""
+_ATTACK_DETAILS = frozenset(_ASPECTS) | word_set("ce dlr targeted t")
 """Words that say more about an attack; without an attack they are unknown."""
 _MEANS = word_set("epoch mean avg average overall rate metric metrics percent pct top")
 _PLACES = word_set("set data dataset split cifar mnist svhn imagenet")
@@ -64,6 +69,8 @@ _NOT_OF_EPOCH = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak s
 """Words before a name that make its value another one than that of the network after its epoch."""
 _ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
 """Words of a line that only says that the best value is a new one."""
+_SPELLED = ((re.compile(r"auto[\s_-]?attack"), "autoattack"), (re.compile(r"(?<![a-z])c\s?&\s?w(?![a-z])"), "cw"))
+"""Attacks whose names have several words or signs -> as one word."""
 _GLUED_END = re.compile(r"(?:acc|accuracy|acc1|top1|prec1|err|error|loss)$")
 _GLUED = re.compile(
     r"(train|test|val|valid|eval)?(clean|nat|natural|robust|rob|adv|adversarial|pgd|fgsm|autoattack)?"
@@ -86,6 +93,8 @@ def words_of(name: str) -> list[str]:
     Example:
         >>> words_of("testRobustAcc@PGD-20"), words_of("acc1"), words_of("test_advacc")
         (['test', 'robust', 'acc', 'pgd', '20'], ['acc1'], ['test', 'adv', 'acc'])
+        >>> words_of("AutoAttack acc"), words_of("C&W acc")
+        (['autoattack', 'acc'], ['cw', 'acc'])
     """
     if len(name) > LONGEST_VALUE:
         return _split(name)
@@ -94,8 +103,11 @@ def words_of(name: str) -> list[str]:
 
 def _split(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", " ", name)
+    lower = spaced.lower()
+    for pattern, word in _SPELLED:
+        lower = pattern.sub(word, lower)
     found: list[str] = []
-    for word in re.findall(r"[a-z]+[0-9]*|[0-9]+", spaced.lower()):
+    for word in re.findall(r"[a-z]+[0-9]*|[0-9]+", lower):
         glued = None
         if _GLUED_END.search(word):
             glued = _GLUED.fullmatch(word)
@@ -157,6 +169,46 @@ def is_known(word: str, *, robust: bool = False) -> bool:
     if letters in _CLEAN or letters in _ROBUST or letters in _NEUTRAL:
         return True
     return robust and not _ATTACK_DETAILS.isdisjoint((word, letters))
+
+
+def is_detail(word: str) -> bool:
+    """Whether a word says more about an attack, or is a number.
+
+    Args:
+        word: see `words_of`.
+
+    Returns:
+        False for a word that names an attack, or says robust.
+
+    Example:
+        >>> [is_detail(word) for word in ("eps", "l2", "20", "pgd")]
+        [True, True, True, False]
+    """
+    return word.isdigit() or not _ATTACK_DETAILS.isdisjoint((word, letters_of(word)))
+
+
+def aspects_of(words: Iterable[str]) -> frozenset[str]:
+    """What some words tell of an attack.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        Any of attack (which one), norm, radius, steps and restarts.
+
+    Example:
+        >>> sorted(aspects_of(["pgd20", "acc"])), sorted(aspects_of(["adv", "eps", "4", "255"]))
+        (['attack'], ['radius'])
+    """
+    found: set[str] = set()
+    for word in words:
+        letters = letters_of(word)
+        if letters in _ATTACKS:
+            found.add("attack")
+        aspect = _ASPECTS.get(word) or _ASPECTS.get(letters)
+        if aspect is not None:
+            found.add(aspect)
+    return frozenset(found)
 
 
 def parts_of(words: Iterable[str]) -> frozenset[str]:
@@ -235,6 +287,8 @@ def strength_of(words: Sequence[str]) -> tuple[int, int]:
         if letters in _ORDER or letters in _RADII:
             digits = word[len(letters) :] or (after if after.isdigit() else "")
             return _ORDER.get(letters, 2), int(digits[:6] or 0)
+        if word.isdigit() and _ASPECTS.get(after) == "steps":
+            return 2, int(word[:6])
     return 2, 0
 
 
@@ -351,6 +405,47 @@ def weights_of(text: str) -> tuple[str, ...]:
     if "!" in text or "*" in text or not _ANNOUNCES.isdisjoint(words):
         return ()
     return tuple(filter(_NOT_OF_EPOCH.__contains__, words))
+
+
+def is_distance(words: Sequence[str]) -> bool:
+    """Whether some words name a mean square error and the like: no error rate, and no square attack.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        True where mean, square and error stand behind each other.
+
+    Example:
+        >>> is_distance(["test", "mean", "squared", "error"]), is_distance(["test", "square", "error"])
+        (True, False)
+    """
+    for first, second, third in zip(words, words[1:], words[2:], strict=False):
+        if first == "mean" and second in ("square", "squared", "absolute") and _MEASURES.get(third) == "error":
+            return True
+    return False
+
+
+def has_no_radius(words: Sequence[str]) -> bool:
+    """Whether some words name a radius of 0, at which nothing is attacked.
+
+    Args:
+        words: see `words_of`.
+
+    Returns:
+        False for another radius, such as 0.03, whose words are 0 and 03.
+
+    Example:
+        >>> has_no_radius(["acc", "eps", "0"]), has_no_radius(["acc", "eps", "0", "03"])
+        (True, False)
+    """
+    for place, word in enumerate(words):
+        letters = letters_of(word)
+        if letters in _RADII:
+            number = word[len(letters) :] + "".join(itertools.takewhile(str.isdigit, words[place + 1 :]))
+            if number and not number.strip("0"):
+                return True
+    return False
 
 
 def is_other_value(words: Iterable[str]) -> bool:

@@ -21,6 +21,8 @@ from cgro.diagnosis.vocabulary import (
     all_known,
     attack_of,
     has_measure,
+    has_no_radius,
+    is_distance,
     is_known,
     kinds_of,
     letters_of,
@@ -223,10 +225,11 @@ class _Name:
         return "robust" if self.robust else "clean"
 
     def meaning(self) -> Meaning | Unknown | None:
-        if not (self.measures or self.robust) or self.is_of_several_classes:
+        says_kind = self.robust or (self.kinds and all_known(self.words))
+        if not (self.measures or says_kind) or self.is_of_several_classes or is_distance(self.words):
             return None
-        if self.words[-1] == "step" and self.measures:
-            return None  # Lightning's value of a single step, beside the epoch's
+        if self.words[-1] == "step" and self.measures and not self.words[-2].isdigit():
+            return None  # Lightning's value of a single step, beside the epoch's; "acc 10-step" tells an attack
         reason = "several numbers stand behind its name" if SEVERAL in self.words else self.lack()
         if self.measures == {"loss"}:
             if reason:
@@ -251,6 +254,8 @@ class _Name:
         kind, measure, part = "robust", "accuracy", "test"
         if not self.robust and ("clean" in self.kinds or SEVERAL in self.words):
             kind = "clean"
+        if has_no_radius(self.words):
+            kind = "clean"
         if self.measures == {"error"} or says_wrong(self.words):
             measure = "error"
         if len(self.parts) == 1:
@@ -263,8 +268,8 @@ class _Name:
             if not words.isdisjoint(self.words):
                 return reason
         for word in self.words:
-            if not is_known(word, robust=self.robust):
-                return f"the word {word!r} is not known"
+            if not is_known(word, robust=self.robust) and not (word == "total" and self.measures == {"accuracy"}):
+                return f"the word {word!r} is not known"  # a total error may be a count, an accuracy is none
         if len(self.kinds) > 1:
             return "its name says clean and robust"
         if not self.measures:
@@ -279,6 +284,8 @@ class _Name:
 
     def lack_beside(self) -> str:
         """Why words that stand side by side make no meaning; empty if they do."""
+        if has_no_radius(self.words):
+            return "a radius of 0 attacks nothing"
         for word, after in itertools.pairwise([*self.words, ""]):
             if tells_which(word, after) and not self.counts_images:
                 return f"which of several {f'{word} {after}'.strip()!r} says is not known"

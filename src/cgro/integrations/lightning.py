@@ -52,15 +52,27 @@ class MonitorCallback(Callback):
             raise bad("monitor", expected="a cgro.Monitor", got=type(monitor).__name__)
         self.monitor = monitor
         self.diagnosis: Diagnosis | None = None
+        self._rate: float | None = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int) -> None:
+        """Remember the learning rate of the step: at the end of an epoch schedulers have set that of the next one.
+
+        Args:
+            trainer: says the learning rate.
+            pl_module: not looked at.
+            batch: likewise.
+            batch_idx: likewise.
+        """
+        self._rate = rate_of(*trainer.optimizers[:1])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Evaluate an epoch.
 
         Args:
-            trainer: says its number and the learning rate.
+            trainer: says its number.
             pl_module: the network.
         """
-        self.monitor(pl_module, trainer.current_epoch, lr=rate_of(*trainer.optimizers[:1]))
+        self.monitor(pl_module, trainer.current_epoch, lr=self._rate)
 
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Say the verdict; it stays in `diagnosis`.

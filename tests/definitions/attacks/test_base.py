@@ -1,25 +1,30 @@
 """What every attack promises, over every attack and model; planted faults."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 import torch
-from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points
+from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points, refused
 from tests.definitions.attack_cases import IDS, attacks, leaves_everything_alone, prepared
 from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.definitions import (
+    APGD,
     FGSM,
     PGD,
     Attack,
     Draws,
     Ensemble,
+    FunctionAttack,
     NoAttack,
     Square,
     ThreatModel,
+    attack_by_name,
     margin,
     robust_error,
+    standard_ensemble,
 )
 from cgro.definitions.attacks import Evaluator, require_attack
 from cgro.definitions.attacks.reads import LabelRange
@@ -145,6 +150,135 @@ def test_a_search_of_others_that_stays_is_left_alone() -> None:
     with pytest.raises(BadRequest, match="inside its own ball and box"):
         Strays(ThreatModel("inf", 0.01), "ball")(model, x, y)
     assert torch.equal(Strays(ThreatModel("inf", 0.1), "clean moved")(model, x, y), moved)
+
+
+INF = ThreatModel("inf", 0.1)
+
+
+@dataclass(frozen=True)
+class Returns(Attack):
+    """As other libraries have it."""
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> Tensor:
+        return self.threat.project(evaluator.x + 0.1, evaluator.x)
+
+
+@dataclass(frozen=True)
+class ReturnsFlag(Attack):
+    def search(self, evaluator: Evaluator, draws: Draws) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class OfModel(Attack):
+    def search(self, model, x, y) -> None:
+        raise AssertionError
+
+
+@dataclass(frozen=True)
+class WithoutDraws(Attack):
+    def search(self, evaluator) -> None:
+        raise AssertionError
+
+
+@dataclass(frozen=True)
+class Mistaken(Attack):
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        evaluator.update(evaluator.x + "1")
+
+
+@dataclass(frozen=True)
+class Differentiates(Attack):
+    """By autograd itself, which a caller may have switched off."""
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        x = evaluator.x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(evaluator.model(x), evaluator.y), x)
+        evaluator.update(self.threat.project(evaluator.x + self.threat.radius * gradient.sign(), evaluator.x))
+
+
+@pytest.mark.parametrize("within", [lambda attack: attack, lambda attack: Ensemble(INF, (attack,))])
+@pytest.mark.parametrize(("attack", "words"), [
+    (Returns(INF), ("attack returns", "Tensor returned", "evaluator.update(x_adv)")),
+    (ReturnsFlag(INF), ("attack returnsflag", "bool returned")),
+    (OfModel(INF), ("got search(self, model, x, y)", "FunctionAttack(threat, function)")),
+    (WithoutDraws(INF), ("expected search(self, evaluator, draws), got search(self, evaluator)",)),
+])  # fmt: skip
+def test_what_is_no_search_is_refused(attack: Attack, words: tuple, within: Callable) -> None:
+    """Planted: points that a search returned were thrown away, and every example was robust."""
+    model, (x, y) = linear_logits(64).eval(), images()
+    refused(lambda: within(attack)(model, x, y), *words)
+    refused(lambda: robust_error(model, x, model(x).argmax(1), within(attack)), *words)
+
+
+def test_a_type_error_of_the_search_itself_comes_through() -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Mistaken(INF)(linear_logits(64).eval(), *images())
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("attack", [Differentiates(INF), Ensemble(INF, (Differentiates(INF),))])
+def test_a_search_of_others_has_gradients_also_where_its_caller_has_none(attack: Attack, around: Callable) -> None:
+    model, (x, _) = linear_logits(64).eval(), images()
+    y = model(x).argmax(1)
+    expected = attack(model, x, y)
+    assert not torch.equal(expected, x)
+    with around():
+        assert torch.equal(attack(model, x, y), expected)
+
+
+class Assigns(Attack):
+    def __init__(self, threat: ThreatModel, k: int = 3) -> None:
+        self.threat = threat  # type: ignore[misc]
+        self.k = k
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        raise AssertionError
+
+
+@dataclass(frozen=True, init=False)
+class AssignsLater(Differentiates):
+    k: int
+
+    def __init__(self, threat: ThreatModel) -> None:
+        super().__init__(threat)
+        self.k = 3  # type: ignore[misc]
+
+
+class Inherits(Differentiates):
+    def __init__(self, radius: float) -> None:
+        super().__init__(ThreatModel("inf", radius))
+
+
+def test_how_an_attack_is_made_is_said_where_an_own_init_assigns() -> None:
+    refused(lambda: Assigns(INF), "attack Assigns: expected a frozen dataclass", "'threat'", "leave __init__ out")
+    refused(lambda: AssignsLater(INF), "attack AssignsLater", "'k'")
+    assert Inherits(0.1).threat == INF
+
+
+@dataclass(frozen=True)
+class ChecksItself(Differentiates):
+    k: int = 3
+
+    def __post_init__(self) -> None:
+        assert self.k > 0
+
+
+@pytest.mark.parametrize("given", [8 / 255, "inf", None, FGSM(INF)])
+@pytest.mark.parametrize("make", [
+    lambda t: PGD(t, n_steps=10), FGSM, APGD, Differentiates, NoAttack, standard_ensemble,
+    lambda t: Ensemble(t, (FGSM(INF),)), lambda t: FunctionAttack(t, lambda model, x, y: x),
+    lambda t: attack_by_name("fgsm-rs", t), lambda t: attack_by_name("none", t),
+])  # fmt: skip
+def test_what_is_no_threat_model_is_refused_where_an_attack_is_made(make: Callable, given: object) -> None:
+    refused(lambda: make(given), 'threat: expected a ThreatModel, such as ThreatModel("inf", "8/255")', repr(given))
+
+
+def test_what_is_no_threat_model_is_refused_at_the_latest_where_an_attack_is_used() -> None:
+    model, (x, y) = linear_logits(64).eval(), images()
+    for attack in (ChecksItself(0.1), ChecksItself("8/255")):
+        for call in (lambda a=attack: a(model, x, y), lambda a=attack: robust_error(model, x, y, a)):
+            refused(call, "threat: expected a ThreatModel")
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=IDS)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from tests import oracles
-from tests.cases import THREATS, hidden_scores, linear_logits, points
+from tests.cases import THREATS, hidden_scores, linear_logits, points, refused
 
 from cgro.definitions import (
     APGD,
+    PGD,
     Ensemble,
     Square,
     TargetedAPGD,
@@ -67,6 +68,18 @@ def test_two_and_three_classes_equal_the_truth(n_classes: int) -> None:
     untargeted = survey(model, x, y, APGD(threat, loss="dlr")).wrong
     assert not bool((untargeted & ~truth).any())
     assert bool(untargeted.any())
+
+
+@pytest.mark.parametrize(("attacks", "words"), [
+    (PGD(THREATS[0], n_steps=2), ("attacks in a tuple", "write (attack,)")),
+    ("pgd10", ("attacks in a tuple", "'pgd10'")),
+    (("pgd10",), ("got 'pgd10'", 'attack_by_name("pgd10", threat)')),
+    ((PGD(THREATS[0], n_steps=2), lambda model, x, y: x), ("FunctionAttack(threat, function)",)),
+    ((PGD,), ("the class PGD",)),
+    ((), ("one or more of different names",)),
+])  # fmt: skip
+def test_what_is_no_ensemble_is_refused(attacks: object, words: tuple[str, ...]) -> None:
+    refused(lambda: Ensemble(THREATS[0], attacks), *words)  # type: ignore[arg-type]
 
 
 def test_names_print_the_same_in_every_process() -> None:

@@ -1,11 +1,13 @@
 """bfloat16 proposes, float32 decides."""
 
+from functools import partial
+
 import pytest
 import torch
-from tests.cases import busy_network, images
+from tests.cases import busy_network, images, refused
 from torch import Tensor, nn
 
-from cgro.definitions import APGD, PGD, Evaluator, Square, ThreatModel, margin, robust_error
+from cgro.definitions import APGD, FGSM, PGD, Evaluator, Square, ThreatModel, margin, robust_error
 from cgro.definitions.attacks import Best, SearchOptions, require_finite
 
 X = torch.linspace(0.1, 0.9, 8)[:, None]
@@ -137,6 +139,33 @@ def test_parts_write_where_they_belong() -> None:
     assert alone.bfloat16
     assert not evaluator.bfloat16
     assert bool((evaluator.best.margins[6] > 0).all())
+
+
+@pytest.mark.parametrize(("points", "got"), [
+    (None, "got None"), (X[:2], "got shape (2, 1)"), (X[:, 0], "got shape (8,)"), (X.tolist(), "type list"),
+])  # fmt: skip
+def test_what_is_no_point_for_each_example_is_refused(points: object, got: str) -> None:
+    expected = "evaluator.update: expected a point for each example, shape (8, 1)"
+    refused(lambda: begun(TwoFaces()).update(points), expected, got)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("attack", [FGSM, partial(PGD, n_steps=3), partial(APGD, n_steps=5)])
+@pytest.mark.parametrize(("loss", "got"), [
+    (nn.CrossEntropyLoss(), "shape ()"),
+    (nn.CrossEntropyLoss(reduction="sum"), "shape ()"),
+    (lambda outputs, y: (outputs.softmax(1) - nn.functional.one_hot(y, 3)).square(), "shape (16, 3)"),
+    (lambda outputs, y: nn.functional.cross_entropy(outputs, y, reduction="none")[:, None], "shape (16, 1)"),
+    (lambda outputs, y: nn.functional.cross_entropy(outputs, y).item(), "type float"),
+])  # fmt: skip
+def test_a_loss_that_is_not_one_number_per_example_is_refused(attack, loss, got: str) -> None:
+    """Planted: the mean made the result depend on the size of the batch, and (B, 1) ascended in a sum over classes."""
+    x, _ = images(16)
+    model = busy_network().eval()
+    y = model(x).argmax(1)
+    asked = attack(ThreatModel("inf", 0.1), loss=loss)
+    refused(lambda: robust_error(model, x, y, asked), "loss: expected one value per example, shape (16,)", got)
+    fine = attack(ThreatModel("inf", 0.1), loss=nn.CrossEntropyLoss(reduction="none"))
+    assert robust_error(model, x, y, fine) == robust_error(model, x, y, attack(ThreatModel("inf", 0.1)))
 
 
 def test_gradients_that_are_not_finite_are_refused() -> None:

@@ -81,3 +81,18 @@ def test_comments_between_rows_are_passed_over(file) -> None:
         (found,) = read_curves(file(text))
         assert found["robust_error/test"].tolist() == [0.6, 0.5]
     refused(lambda: read_curves(file("epoch,test_robust_acc\n1,60\nnote\n2,70\n")), "has fewer fields")
+
+
+@pytest.mark.parametrize("head", ["Unnamed: 0,epoch,test_acc,test_adv_acc", "epoch,test_acc,test_adv_acc,Unnamed: 3",
+                                  "Unnamed: 0,Unnamed: 1,epoch,test_acc,test_adv_acc"])  # fmt: skip
+def test_columns_to_which_pandas_gave_a_name(file, head: str) -> None:
+    cells = {"epoch": "{e}", "test_acc": "0.8", "test_adv_acc": "0.{e}"}
+    rows = [",".join(cells.get(name, "") for name in head.split(",")).format(e=e) for e in range(1, 9)]
+    (found,) = read_curves(file("\n".join([head, *rows])))
+    assert np.allclose(found["robust_error/test"], 1 - np.arange(1, 9) / 10)
+
+
+def test_lines_of_printed_values_are_no_header() -> None:
+    for line in ("[train] loss 1.70, acc 34.5% [test] acc_clean 44.9%, acc_pgd 30.2%", "Unnamed: 0.5, test_acc: 0.4"):
+        assert Delimited().recognizes(Text(f"{line}\n{line}\n", "x")) == 0
+    assert Delimited().recognizes(Text("beta 0.5,test_acc\n1,2\n", "x")) > 0

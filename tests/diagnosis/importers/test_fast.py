@@ -42,3 +42,26 @@ def test_without_their_options_the_columns_are_what_their_names_say() -> None:
     text = fast().replace("delta_init='random', ", "")
     assert Fast().recognizes(Text(text, "x")) == 0
     assert np.allclose(read_log(text)["clean_error/train"], ERRORS[RTR], atol=1e-6)
+
+
+EVALUATION = "Test Loss \t Test Acc \t PGD Loss \t PGD Acc"
+
+
+def evaluated(text: str) -> str:
+    """The log of a descendant such as LAS-AT, which evaluates behind every row."""
+    lines: list[str] = []
+    for line in text.split("Test Loss")[0].splitlines():
+        lines.append(line)
+        if "12.3" in line:
+            t = len(lines)
+            lines += [EVALUATION, f"1.2000 \t \t 0.{7000 + t} \t 1.5000 \t 0.{4000 + t}"]
+    return "\n".join(lines)
+
+
+def test_an_evaluation_behind_every_row_is_of_its_epoch() -> None:
+    """Only the last one was read."""
+    found = read(evaluated(fast()))
+    epochs, values = found.measured("robust_error/test")
+    assert len(epochs) == N
+    assert np.allclose(-np.diff(values), 3e-4)
+    assert f"{N} evaluations are taken for the epochs of the rows above them" in found.remarks

@@ -99,3 +99,27 @@ def test_a_run_that_goes_on_under_another_name_is_one_training_and_that_is_said(
         (found,) = table("run", *blocks)
         assert len(found) == sum(map(len, blocks))
         assert any("go on from each other" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(("column", "parts"), [("split", ("train", "test")), ("type", ("Training", "Testing")),
+                                               ("phase", ("train", "val")), ("subset", ("valid", "test"))])  # fmt: skip
+def test_rows_of_parts_are_one_training(column: str, parts: tuple[str, str]) -> None:
+    lines = [f"epoch,{column},clean_acc,pgd_acc"]
+    for e in range(N):
+        lines += [f"{e},{parts[0]},0.9,0.8", f"{e},{parts[1]},{CLEAN[e]:.6f},{ROBUST[e]:.6f}"]
+    (found,) = read_csv("\n".join(lines))
+    part = "validation" if parts[1] == "val" else "test"
+    assert np.allclose(found[f"robust_error/{part}"], four(N)["robust_error/test"], atol=1e-6)
+    assert np.allclose(found[f"clean_error/{part}"], four(N)["clean_error/test"], atol=1e-6)
+    assert any("taken for parts of one training" in remark for remark in found.remarks)
+
+
+def test_other_values_of_such_columns_are_no_parts() -> None:
+    for values in (("train", "deploy"), ("a", "b"), ("train set 1", "test set 2")):
+        lines = [f"epoch,split,test_acc,test_pgd_acc\n0,{values[0]},0.8,0.5\n0,{values[1]},0.7,0.4"]
+        lines += [f"{e},{values[e % 2]},{CLEAN[e]},{ROBUST[e]}" for e in range(1, N)]
+        assert not any("parts" in remark for one in read_csv("\n".join(lines)) for remark in one.remarks)
+    text = "epoch,phase,attack,acc\n" + "".join(
+        f"{e},train,pgd,0.8\n{e},test,none,{CLEAN[e]}\n{e},test,pgd,{ROBUST[e]}\n" for e in range(N)
+    )
+    refused(lambda: read_csv(text), "rows of one epoch differ by column", "'none' and 'pgd'")

@@ -104,3 +104,33 @@ def test_the_doubtful_column_that_says_robust_is_asked_for_first() -> None:
     for names in (["epoch", "accuracy", "robust_accuracy"], ["epoch", "adv_train acc x", "accuracy", "pgd_accuracy"]):
         found = layout(*names)
         refused(lambda found=found, names=names: require_understood(found, names, "x", standard=False), names[-1] + "'")
+
+
+def test_columns_with_few_values_are_not_proposed() -> None:
+    """The strongest attack is often measured at the end only: mapped, its curve would be a point."""
+    names = ("epoch", "test_pgd_acc", "test_aa_acc")
+    rows = [{"epoch": e, "test_pgd_acc": "45.2%", "test_aa_acc": "40.1%" if e == 9 else ""} for e in range(10)]
+    for empty in ("", "-1", "nan", None):
+        for row in rows[:9]:
+            row["test_aa_acc"] = empty
+        refused(lambda: layout_of(names, Told({}), "x", rows=lambda: rows), "=test_pgd_acc")
+    rows = [{"epoch": e, "test_pgd_acc": 0.45, "test_aa_acc": 0.4} for e in range(10)]
+    refused(lambda: layout_of(names, Told({}), "x", rows=lambda: rows), "=test_aa_acc")
+    names = ("epoch", "test_pgd50", "test_aa")
+    sparse = [{"epoch": e, "test_pgd50": 0.45, "test_aa": None} for e in range(10)]
+    found = layout(*names)
+    refused(lambda: require_understood(found, names, "x", standard=False, rows=lambda: sparse), "=test_pgd50")
+    refused(lambda: require_understood(found, names, "x", standard=False), "=test_aa")
+
+
+def test_the_option_names_the_columns_of_training_beside_those_of_the_test() -> None:
+    names = ("epoch", "Train clean", "Train adv", "Test clean", "Test adv")
+    text = refused(lambda: require_understood(layout(*names), names, "x", standard=False), "alike")
+    (option,) = shlex.split(text.rpartition("--map ")[2])
+    found = layout(*names, columns=option)
+    assert {name: meaning.told for name, meaning in found.used.items() if name != "epoch"} == {
+        "Test adv": "robust_accuracy/test", "Test clean": "clean_accuracy/test",
+        "Train clean": "clean_accuracy/train", "Train adv": "robust_accuracy/train",
+    }  # fmt: skip
+    names = ("epoch", "Train pgd", "Train aa", "Test clean", "Test adv")  # which of them is not known
+    assert "alike" not in refused(lambda: require_understood(layout(*names), names, "x", standard=False))

@@ -71,3 +71,41 @@ def test_the_full_bar_of_an_evaluation_holds_its_values() -> None:
     assert not parse_line(f"Val Epoch:3 {values}").is_bar
     assert parse_line(f"Train Epoch:3 {values}").is_bar
     assert parse_line(f"Val Epoch:3 {values}".replace("100%", "90%")).is_bar
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("acc: 45.4 (train) 44.9 (test)", [("train acc", "45.4"), ("test acc", "44.9")]),
+        ("acc 45.3 (train), 45.2 (test); adv acc 35.0 (train), 30.1 (test)",
+         [("train acc", "45.3"), ("test acc", "45.2"), ("train adv acc", "35.0"), ("test adv acc", "30.1")]),
+        ("test acc 45.2 (clean), 30.1 (PGD-20), 27.1 (AA)",
+         [("clean test acc", "45.2"), ("pgd test acc", "30.1"), ("aa test acc", "27.1")]),
+        ("test acc 45.2 clean, 30.1 PGD", [("clean test acc", "45.2"), ("pgd test acc", "30.1")]),
+        ("test err 20.1% (nat) 55.2% (adv)", [("nat test err", "20.1%"), ("adv test err", "55.2%")]),
+        ("nat acc 45 adv acc 35 (train) nat acc 44 adv acc 30 (test)",
+         [("train nat acc", "45"), ("train adv acc", "35"), ("test nat acc", "44"), ("test adv acc", "30")]),
+        ("adv acc 45.2 (train) 3 (epochs)", [("train adv acc", "45.2")]),
+        ("acc 45.2 (train) 44.1 (test) 3 (s)", [("train acc", "45.2"), ("test acc", "44.1")]),
+        ("test acc 80.1 clean, 12 PGD steps", [("clean test acc", "80.1")]),
+        ("acc 45 (train) 44 ()", [("train acc", "45")]),
+        ("(train) acc 45 (test) acc 44", [("train acc", "45"), ("test acc", "44")]),
+        ("test acc 47.1 (best) 45.2 (last)", [("best test acc", "47.1"), ("test acc (second of several)", "45.2")]),
+    ],
+)  # fmt: skip
+def test_words_behind_values_tell_them_apart(line: str, values: list[tuple[str, str]]) -> None:
+    """The second one was dropped, without a word."""
+    assert parse_line(line).values == values
+
+
+def test_a_part_that_is_called_eval_stays_so_in_the_names_behind_it() -> None:
+    values = parse_line("train_acc=45.4 eval_acc=44.9 robust_acc=30.2").values
+    assert values[2] == ("eval robust_acc", "30.2")
+    assert parse_line("Val acc 44.9, adv acc 30.2").values[1] == ("validation adv acc", "30.2")
+
+
+def test_a_count_in_brackets_before_its_percentage_is_one_value() -> None:
+    for percent in ("45.36%", "45%"):
+        assert parse_line(f"Test Acc: (4536/10000) {percent}").values == [("Test Acc", "45.36%")]
+    names = [name for name, _ in parse_line("Test Acc: (8010/10000) 45.36%").values]  # another value
+    assert names == ["Test Acc (first of several)", "Test Acc (second of several)"]

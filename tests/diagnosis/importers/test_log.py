@@ -327,3 +327,47 @@ def test_twelve_numbers_below_some_of_the_usual_names_are_the_usual_ones_and_tha
         assert np.allclose(found["robust_error/test"], 0.7 - np.arange(12) / 100)
         assert "are read as those of Rice et al., in their order" in found.remarks[0]
     refused(lambda: read_log(f"Epoch \t Test Acc \t Train Acc \t LR\n{rows}"), "do not fit the header")
+
+
+def with_evaluations(header: str, row: str, n: int = 12, *, again: bool = False) -> str:
+    """A header, and behind each row another one with its own row."""
+    first = "Epoch \t Seconds \t LR \t Train Loss \t Train Acc"
+    lines = [first]
+    for e in range(n):
+        lines += [first] if again and e else []
+        lines += [f"{e} \t 60.1 \t 0.1 \t 1.5 \t 0.{9000 + e}", "==> Building model..", header, row.format(e=e + 100)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("Test Loss \t Test Acc \t PGD Loss \t PGD Acc", "1.2 \t \t 0.6{e} \t 1.5 \t 0.3{e}"),
+        ("Test Acc   Test Robust Acc", "0.6{e}   0.3{e}"),
+        ("Test Loss | Test Acc | PGD-20 Loss | PGD-20 Acc", "1.2 | 0.6{e} | 1.5 | 0.3{e}"),
+    ],
+)
+def test_a_header_without_an_epoch_is_of_the_evaluation_of_the_row_above(header: str, row: str, again: bool) -> None:
+    """As FGSM-PGI prints: the rows were left out, since they do not fit the other header."""
+    found = read_log(with_evaluations(header, row, again=again))
+    assert np.allclose(found["robust_error/test"], 1 - 0.3100 - np.arange(12) / 1e4)
+    assert np.allclose(found["clean_error/test"], 1 - 0.6100 - np.arange(12) / 1e4)
+    assert found.remarks == ("12 rows below headers that name no epoch: taken for evaluations of the epochs above",)
+
+
+def test_other_lines_and_rows_are_no_evaluations() -> None:
+    for header in ("Test Loss 1.2 \t Test Acc 0.5", "Checkpoint \t Test Acc", "Test Time \t Seconds"):
+        found = read_log(with_evaluations(header, "0.61 \t 0.31"))
+        assert not found.has("robust_error/test")
+        assert "left out, since the header does not fit: 12 rows" in found.remarks[0]
+
+
+def test_a_csv_in_the_lines_of_a_log(file) -> None:
+    rows = [f"{e},0.6{e + 100},0.3{e + 100}" for e in range(12)]
+    for before in ("2023-01-01 10:00:00,123 - INFO - ", "[2023/01/01 10:00:00] - ", "INFO: "):
+        path = file("".join(f"{before}{line}\n" for line in ["epoch,test_acc,test_acc_adv", *rows]))
+        (found,) = read_curves(path)
+        assert np.allclose(found["robust_error/test"], 1 - 0.3100 - np.arange(12) / 1e4)
+    path = file("2023-01-01 10:00:00 - epoch,test_acc,test_acc_adv\n" + "\n".join(rows))  # rows without a time
+    refused(lambda: read_curves(path))

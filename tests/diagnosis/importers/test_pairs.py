@@ -5,7 +5,7 @@ import time
 import pytest
 
 from cgro.diagnosis.importers.lines import parse_line
-from cgro.diagnosis.importers.pairs import changing_total, each_of, no_count, paired
+from cgro.diagnosis.importers.pairs import changing_total, each_of, no_count, paired, with_parts_before
 
 
 def test_a_list_of_two_kinds_or_parts_names_two_values() -> None:
@@ -64,3 +64,17 @@ def test_a_long_line_of_names_takes_no_time() -> None:
     start = time.process_time()
     paired(", ".join(["test adv acc"] * 20_000) + ": 1, " * 20_000)
     assert time.process_time() - start < 5
+
+
+def test_parts_in_brackets_behind_several_values() -> None:
+    moved = with_parts_before("nat acc 80 adv acc 55 (val), nat acc 79 adv acc 45 (test).")
+    assert moved == "val: nat acc 80 adv acc 55 | test: nat acc 79 adv acc 45"
+    for line in (
+        "acc 80 (train) 79 (test)",
+        "(train) acc 80 (test) acc 79",
+        "acc 80 (train) adv acc 55 (train) acc 79 (test)",
+        "train acc 80 (train) test acc 79 (test)",
+        "acc 80 (train) acc 79 (best)",
+        "acc 80 (train) acc 79 (test) lr 0.1",
+    ):
+        assert with_parts_before(line) == line

@@ -212,9 +212,14 @@ def test_a_chosen_name_that_an_epoch_prints_again_is_asked_for(file) -> None:
 
 
 def test_percentages_and_losses_called_total_are_no_counts(file) -> None:
-    path = file(lines(lambda e: f"Epoch {e}\nTotal test loss: 512.5\nTotal adv test acc: {40 + e}.25"))
-    text = refused(lambda: read(path), "the word 'total' is not known")
-    assert "//" not in text
+    for word in ("acc", "accuracy", "Accuarcy"):
+        text = f"Total test loss: 512.5\nTotal benign test {word}: {{clean}}\nTotal adv test {word}: {{robust}}"
+        path = file(lines(lambda e, t=text: f"Epoch {e}\n" + t.format(clean=f"{60 + e}.1", robust=f"{40 + e}.25")))
+        assert is_right(read(path))
+    path = file(lines(lambda e: f"Epoch {e}\nTotal adv test err: {40 + e}.25"))  # an error may be a count
+    refused(lambda: read(path), "the word 'total' is not known")
+    path = file(lines(lambda e: f"Epoch {e}\nTotal adv test acc: {40 + e}"))
+    refused(lambda: read(path), "is a count")
 
 
 def test_values_behind_those_of_training_are_of_training_only_where_others_are_held_out(file) -> None:
@@ -235,3 +240,39 @@ def test_values_behind_those_of_training_are_of_training_only_where_others_are_h
     assert is_right(found)
     assert np.allclose(found["robust_error/train"], 0.5 - np.arange(12) / 100)
     assert np.allclose(found["clean_error/train"], 0.3)
+
+
+def test_values_above_the_epoch_that_come_again_behind_the_last_one(file) -> None:
+    """The network is evaluated once more when the training is over: all values were read one epoch too late."""
+    for name_epoch in ("Epoch {e}: train loss 1.5", "[Epoch {e}] lr 0.1", "Epoch {e}/12 | train loss 1.5 | 30 s"):
+        text = lines(lambda e, w=name_epoch: f"{clean_and_robust(e)}\n{w.format(e=e)}")
+        found = read(file(f"{text}Final evaluation\n{clean_and_robust(11)}\n"))
+        assert is_right(found)
+        assert found.epoch.tolist() == list(E)
+        assert "those above the last one come again" in " ".join(found.remarks)
+
+
+def test_values_before_the_first_epoch_stay_left_out_where_none_come_again(file) -> None:
+    start = "Test Clean Acc: 10.00% | Test Robust Acc: 9.80%\n"
+    text = lines(lambda e: f"Epoch {e}: train loss 1.5\n{clean_and_robust(e)}")
+    assert is_right(read(file(start + text)))
+    held = lines(lambda e: f"Epoch {e}: train loss 1.5\n{clean_and_robust(e // 2)}")  # the last value again
+    found = read(file(start + held))
+    assert "before the first epoch are left out" in " ".join(found.remarks)
+
+
+def test_eval_in_a_line_is_the_test_set_unless_another_line_says_test(file) -> None:
+    for write in (
+        lambda e: f"Epoch {e}: train_acc=70.1 eval_acc={60 + e}.1 robust_acc={40 + e}.25",
+        lambda e: f"Epoch {e}\nEval Acc: {60 + e}.1, Adv Acc: {40 + e}.25",
+        lambda e: f"Epoch {e} | eval: acc {60 + e}.1, pgd acc {40 + e}.25",
+    ):
+        assert is_right(read(file(lines(write))))
+    found = read(file(lines(lambda e: f"Epoch {e}: eval_acc=61.1 robust_acc=41.2\n{clean_and_robust(e)}")))
+    assert is_right(found)
+    assert np.allclose(found["robust_error/validation"], 0.588)
+
+
+def test_the_epoch_of_the_best_value_is_no_epoch(file) -> None:
+    for best in ("best=29.7 (ep 3)", "best 29.7, ep 3"):
+        assert is_right(read(file(lines(lambda e, b=best: f"Epoch {e}: {clean_and_robust(e)} | {b}"))))

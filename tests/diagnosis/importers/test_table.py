@@ -340,3 +340,29 @@ def test_parts_of_one_training_under_two_names_are_joined(file) -> None:
     lines = table_of(columns_of(four(20), NAMES) | {"run": np.repeat([0, 1], 10)})
     found = read(file(lines))
     assert np.allclose(found["robust_error/test"], four(20)["robust_error/test"], atol=1e-6)
+
+
+def below(n_below: int, *, by: float = 0.1, name: str = "train_acc") -> str:
+    """A training accuracy below that on the test set in the first epochs, and above it in the others."""
+    rows = [
+        {"epoch": e, name: 0.7 - by if e < n_below else 0.8, "test_acc": 0.7, "test_pgd_acc": 0.4} for e in range(20)
+    ]
+    return "\n".join(map(json.dumps, rows))
+
+
+@pytest.mark.parametrize("name", ["train_acc", "Training Accuracy", "acc/train"])
+def test_a_training_accuracy_below_that_of_the_test_may_be_of_attacked_examples(file, name: str) -> None:
+    """Read as clean, it was said by no word."""
+    path = file(below(12, name=name))
+    (said,) = [remark for remark in read(path).remarks if "attacked examples" in remark]
+    assert "in 12 of 20 epochs" in said
+    found = read(path, said.partition("--map ")[2].strip("'"))
+    assert found.has("robust_error/train")
+    assert not found.has("clean_error/train")
+    assert found.remarks == ()
+
+
+def test_other_training_accuracies_are_believed(file) -> None:
+    for text in (below(8), below(20, by=0.02), below(20, name="train_clean_acc")):
+        assert not any("attacked" in remark for remark in read(file(text)).remarks)
+    assert read(file(below(20)), "clean_accuracy/train=train_acc").remarks == ()

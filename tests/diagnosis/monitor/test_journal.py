@@ -82,6 +82,6 @@ def test_without_a_name_each_gets_a_folder(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     settings = Settings(THREAT, n=5)
     parts = parts_of({"train": TRAIN, "test": TRAIN}, settings)
-    paths = [Journal.begin(None, settings, parts, ("a", "b")).run.path for _ in range(2)]
+    paths = [Journal.begin(None, settings, parts, names=("a", "b")).run.path for _ in range(2)]
     assert paths[0] != paths[1]
     assert all(path.parent == Path("runs") and path.name.startswith("monitor-") for path in paths)

@@ -13,6 +13,7 @@ from torch import nn
 
 from cgro import Monitor
 from cgro.cli import main
+from cgro.definitions import PGD, FunctionAttack, ThreatModel
 from cgro.diagnosis import read_run
 from cgro.results import MonitorSummary
 from cgro.runs import Run
@@ -133,6 +134,48 @@ def test_an_epoch_twice_is_the_same_or_refused(tmp_path: Path) -> None:
     assert len(Run.open(tmp_path / "run").rows()) == 1
     assert monitor(other, 4)["epoch"] == 4
     assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [3, 4]
+    refused(lambda: monitor(other, 0), "to begin anew call monitor.rewind(-1)")
+    monitor.rewind(-1)
+    assert monitor(other, 0)["epoch"] == 0
+    assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [0]
+    refused(lambda: monitor.rewind(-2), "epoch: expected an integer >= -1")
+
+
+@pytest.mark.parametrize("options", [{}, {"n": 20, "train": blobs(50, seed=5), "keep": 1}])
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_second_run_of_a_loop_that_overwrites(tmp_path: Path, finished: bool, options: dict) -> None:
+    """An unseeded loop, run again, has other weights: the first run goes, whatever its settings were."""
+    monitor = monitor_in(tmp_path / "run", keep=1)
+    for epoch in (0, 1, 2):
+        monitor(busy_network(), epoch)
+    if finished:
+        monitor.verdict()
+    refused(lambda: monitor_in(tmp_path / "run", keep=1)(busy_network(seed=1), 0), "overwrite=True")
+    again = monitor_in(tmp_path / "run", **{"overwrite": True, **options})
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    again(busy_network(seed=1), 0)
+    assert [row["epoch"] for row in Run.open(tmp_path / "run").rows()] == [0]
+
+
+@pytest.mark.parametrize("process", [1, 3])
+def test_only_the_first_process_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: int) -> None:
+    monitor_in(tmp_path / "run")(busy_network(), 0)
+    monkeypatch.setattr("cgro.diagnosis.monitor.loop.rank", lambda: process)
+    monitor_in(tmp_path / "run", overwrite=True)
+    assert len(Run.open(tmp_path / "run").rows()) == 1
+
+
+def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("years of work")
+    refused(lambda: monitor_in(tmp_path / "notes.txt", overwrite=True), "out: expected a new directory", "a file")
+    refused(lambda: monitor_in(tmp_path / "notes.txt"), "out: expected a new directory", "a file")
+    refused(lambda: monitor_in(tmp_path, overwrite=True), "it is no run: not deleted")
+    with Run.start(tmp_path / "t", "train", {"seed": 0}):
+        pass
+    refused(lambda: monitor_in(tmp_path / "t", overwrite=True), "a run of cgro train")
+    refused(lambda: monitor_in(tmp_path / "t"), "a run of cgro train")
+    assert (tmp_path / "notes.txt").read_text() == "years of work"
+    assert (tmp_path / "t" / "config.yaml").exists()
 
 
 def test_a_training_that_diverges_is_told_of_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -313,6 +356,12 @@ def test_learning_rates_are_kept(tmp_path: Path) -> None:
     ({"n": 0}, ("n: expected",)),
     ({"normalize": (0.5,)}, ("normalize: expected (mean, std)",)),
     ({"normalize": ((0.5,), (0.0,))}, ("std above 0",)),
+    ({"names": "cifar"}, ("names: expected two texts", "'cifar'")),
+    ({"names": ("cifar10",)}, ("names: expected two texts",)),
+    ({"attack": PGD(ThreatModel("inf", 0.2), n_steps=2)}, ("attack: expected one on threat", "0.2")),
+    ({"attack": PGD(THREAT, n_steps=2, step_size=0.01)}, ("a name stands for", "cgro.definitions:PGD:n_steps=10")),
+    ({"strong": (PGD(THREAT, n_steps=2, random_start=False), 3)}, ("a name stands for",)),
+    ({"attack": FunctionAttack(THREAT, lambda model, x, y: x)}, ("a name stands for", "package.module")),
 ])  # fmt: skip
 def test_refusals_before_the_training(tmp_path: Path, options: dict, words: tuple[str, ...]) -> None:
     refused(lambda: monitor_in(tmp_path / "run", **options), *words)

@@ -6,8 +6,8 @@ from tests.cases import LinearScore, points
 from torch import Tensor
 
 from cgro.commands._training import Config
-from cgro.definitions import TargetedAPGD, ThreatModel, survey
-from cgro.diagnosis.monitor.settings import Budget, Settings
+from cgro.definitions import APGD, PGD, Attack, TargetedAPGD, ThreatModel, standard_ensemble, survey
+from cgro.diagnosis.monitor.settings import Budget, Settings, name_of, named_strong
 
 THREAT = ThreatModel("inf", 0.02)
 
@@ -38,6 +38,15 @@ def test_no_example_costs_more_than_is_said(attack: str) -> None:
     assert n_passes <= settings.passes(settings.cheap)
     if attack.startswith(("pgd", "fgsm")):
         assert n_passes >= settings.passes(settings.cheap) - 1
+
+
+@pytest.mark.parametrize(("attack", "name"), [
+    (PGD(THREAT, n_steps=7), "pgd7"), (PGD(THREAT, n_steps=5, n_restarts=2), "pgd5x2"), (APGD(THREAT), "apgd"),
+    (TargetedAPGD(THREAT), "apgd-t"), (standard_ensemble(THREAT), "ensemble"), ("pgd3", "pgd3"),
+])  # fmt: skip
+def test_an_attack_is_recorded_by_the_name_that_makes_it(attack: Attack | str, name: str) -> None:
+    assert name_of(attack, THREAT) == name
+    assert named_strong((attack, 5), THREAT) == (name, 5)
 
 
 @pytest.mark.parametrize(("text", "limit"), [

@@ -1,6 +1,7 @@
 """An evaluation leaves the loop as it was, over everything that a training loop has; planted faults are caught."""
 
 import contextlib
+import copy
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 import torch
 from tests.cases import RaisesAt, busy_network, refused
 from tests.definitions.attack_cases import prepared, same
-from tests.diagnosis.monitor.cases import TEST, TRAIN, is_left_alone, loop, monitor_in
+from tests.diagnosis.monitor.cases import TEST, THREAT, TRAIN, is_left_alone, loop, monitor_in
 from torch import Tensor, nn
 
-from cgro.definitions import FOUR
+from cgro.definitions import FOUR, PGD, clean_error, survey
 from cgro.diagnosis.monitor import measure, surroundings
 from cgro.diagnosis.monitor.surroundings import Normalized, is_distributed, undisturbed, unwrap
 from cgro.runs import Run
@@ -169,10 +170,84 @@ class Merging(nn.Module):
         return self.layer(self.flat(x))
 
 
-def test_overridden_modes_are_not_called(tmp_path: Path) -> None:
-    monitor = monitor_in(tmp_path / "run", n=10)
-    model = Merging().train()
-    assert is_left_alone(model, lambda: monitor(model, 1))
+class Unmerging(Merging):
+    """The same, which takes them out of the weights again in train(), and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merged, self.n_calls = False, 0
+
+    def train(self, mode: bool = True) -> "Unmerging":
+        self.n_calls += 1
+        if self.merged and mode:
+            self.layer.weight.data -= self.added.data
+        super().train(mode)
+        self.merged = not mode
+        return self
+
+
+class Noisy(nn.Module):
+    """Noise in training alone, by a flag of its own that lies in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.noise = busy_network(), [True]
+
+    def train(self, mode: bool = True) -> "Noisy":
+        self.noise[0] = mode
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.net(x)
+        if self.noise[0]:
+            scores = scores + 9 * torch.randn_like(scores)
+        return scores
+
+
+class Frozen(nn.Module):
+    """BatchNorm that stays in eval mode, and dropout that stays on, whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = busy_network()
+
+    def train(self, mode: bool = True) -> "Frozen":
+        super().train(mode)
+        self.net[1].eval()
+        self.net[3].train()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def plain_attributes(model: nn.Module) -> list[dict]:
+    plain = (bool, int, list)
+    return [{n: copy.copy(v) for n, v in vars(m).items() if isinstance(v, plain)} for m in model.modules()]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("kind", [Merging, Unmerging, Noisy, Frozen])
+def test_networks_with_modes_of_their_own_are_evaluated_as_after_eval(tmp_path: Path, kind: type, inside: bool) -> None:
+    """Planted: by the flags alone, the noisy network was evaluated with its noise, and adapters unmerged."""
+    torch.manual_seed(0)
+    model = nn.Sequential(kind()) if inside else kind()
+    evaluated = copy.deepcopy(model).eval()
+    evaluated.apply(lambda module: setattr(module, "training", False))  # dropout that stays on has no error
+    model.train()
+    attributes = plain_attributes(model)
+    rows = []
+    assert is_left_alone(model, lambda: rows.append(monitor_in(tmp_path / "run")(model, 1)))
+    assert plain_attributes(model) == attributes
+    assert rows[0]["clean_error/train"] == clean_error(evaluated, *TRAIN).value
+    assert rows[0]["robust_error/test"] == survey(evaluated, *TEST, PGD(THREAT, n_steps=2)).error().value
+
+
+def test_a_part_in_another_mode_of_its_own_stays_in_it(tmp_path: Path) -> None:
+    model = nn.Sequential(Noisy(), nn.Identity()).train()
+    model[0].eval()
+    assert is_left_alone(model, lambda: monitor_in(tmp_path / "run", n=10)(model, 1))
+    assert model[0].noise == [False]
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ than the clean input. Only an attack that is asked for its last iterate (`PGD(ke
 and box.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, field, replace
+from functools import partial, wraps
 from typing import Self
 
 import torch
@@ -28,7 +30,7 @@ from cgro.definitions.attacks.state import code_of_others, modes_of, preserve_st
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
-from cgro.definitions.threat import ThreatModel, require_radius_fits
+from cgro.definitions.threat import ThreatModel, require_radius_fits, require_threat
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,14 @@ class Attack(ABC):
     """
 
     threat: ThreatModel
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):  # written by hand: the decorator `dataclass` has not run yet
+            setattr(cls, "__init__", _made_by_hand(cls.__init__))  # noqa: B010
+
+    def __post_init__(self) -> None:
+        require_threat(self.threat)
 
     @property
     def exact(self) -> bool:
@@ -162,6 +172,7 @@ class Attack(ABC):
         Raises:
             BadRequest: as calling it.
         """
+        require_threat(self.threat)  # once more: a class may have an `__init__` of its own
         given = as_inputs(x)
         network = model
         model, x = in_full_precision(model, given)
@@ -277,11 +288,38 @@ class Attack(ABC):
         model = evaluator.model
         with code_of_others(model, evaluator.x.device):
             before = modes_of(model)
-            self.search(evaluator, draws)
+            self.run_search(evaluator, draws)
             changed = modes_of(model) != before
         if changed and not torch.equal(evaluator.best.x, evaluator.x):
             remedy = "put it back before `evaluator.update`"
             raise bad(f"attack {self.name}", expected="the network's mode left as it is", got="another", remedy=remedy)
+
+    def run_search(self, evaluator: Evaluator, draws: Draws) -> None:
+        """Call `search` as code of others: with gradients enabled, and told where it is no search.
+
+        Args:
+            evaluator: the network and the batch.
+            draws: (B,) streams.
+
+        Raises:
+            BadRequest: a method with other parameters, or one that returns its points in place of handing them over.
+        """
+        try:
+            with torch.enable_grad():
+                found: object = self.search(evaluator, draws)
+        except TypeError:
+            parameters = inspect.signature(self.search)
+            if _takes(parameters, evaluator, draws):
+                raise  # of the search itself
+            remedy = "a function (model, x, y) -> x_adv is wrapped as FunctionAttack(threat, function)"
+            got = f"search(self, {str(parameters)[1:]}"
+            raise bad(
+                f"attack {self.name}", expected="search(self, evaluator, draws)", got=got, remedy=remedy
+            ) from None
+        if found is not None:
+            expected = "a search that hands its points to evaluator.update"
+            remedy = "write evaluator.update(x_adv) in place of return x_adv"
+            raise bad(f"attack {self.name}", expected=expected, got=f"{describe(found)} returned", remedy=remedy)
 
     @abstractmethod
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
@@ -294,6 +332,30 @@ class Attack(ABC):
         """
 
 
+def _takes(parameters: inspect.Signature, *values: object) -> bool:
+    try:
+        parameters.bind(*values)
+    except TypeError:
+        return False
+    return True
+
+
+def _made_by_hand(init: Callable[..., None]) -> Callable[..., None]:
+    """An `__init__` of others, which says how an attack is made where it assigns to a field as ordinary classes do."""
+
+    @wraps(init)
+    def told(self: Attack, *args: object, **kwargs: object) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except FrozenInstanceError as error:
+            name = type(self).__name__
+            remedy = f"leave __init__ out, and write @dataclass(frozen=True) above class {name} with k: int = 3 in it"
+            got = f"an assignment in __init__ ({error})"
+            raise bad(f"attack {name}", expected="a frozen dataclass", got=got, remedy=remedy) from None
+
+    return told
+
+
 def require_attack(attack: object) -> None:
     """Refuse what is no attack: a name, or a class in place of its value.
 
@@ -304,6 +366,7 @@ def require_attack(attack: object) -> None:
         BadRequest: says how to make one.
     """
     if isinstance(attack, Attack):
+        require_threat(attack.threat)
         return
     remedy = "make one from a ThreatModel"
     if isinstance(attack, str):

@@ -1,17 +1,19 @@
 """Several attacks in order, each on the examples that the ones before left correctly classified."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from cgro._check import bad
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack
+from cgro.definitions.attacks.base import Attack, require_attack
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.draws import Draws
-from cgro.definitions.threat import ThreatModel
+from cgro.definitions.inputs import describe
+from cgro.definitions.threat import ThreatModel, require_threat
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,18 @@ class Ensemble(Attack):
         attacks: in the order in which they are tried: the cheap and strong ones first.
 
     Raises:
-        BadRequest: no attacks, two of one name, or attacks on different threat models.
+        BadRequest: no attacks, what is no attack, two of one name, or attacks on different threat models.
     """
 
     attacks: tuple[Attack, ...]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.attacks, Sequence) or isinstance(self.attacks, str):
+            remedy = "write (attack,) for a single one"
+            raise bad("attacks", expected="attacks in a tuple", got=describe(self.attacks), remedy=remedy)
+        for attack in self.attacks:
+            require_attack(attack)
         names = [attack.name for attack in self.attacks]
         if not names or len(set(names)) < len(names):
             raise bad("attacks", expected="one or more of different names", got=names)
@@ -76,7 +84,7 @@ class Ensemble(Attack):
                 part = replace(part, reached=None)  # the margins of the clean inputs: no attack reached anything yet
             own = draws.copy() if rows is None else draws.rows(rows)
             with part.searching():
-                attack.search(part, own)
+                attack.run_search(part, own)
             draws.position = own.position
             best.update(part.best.x, part.best.margins, rows, part.best.step)
 
@@ -94,7 +102,11 @@ def standard_ensemble(threat: ThreatModel, *, precision: Precision = "auto") -> 
 
     Returns:
         The ensemble of four attacks.
+
+    Raises:
+        BadRequest: no threat model.
     """
+    require_threat(threat)
     first_restarts = 1
     third = APGD
     if threat.p == 1:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from cgro._check import bad
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.dropping import Dropping, rows_to_keep
 from cgro.definitions.attacks.float32 import full_float32
@@ -15,6 +16,7 @@ from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
 from cgro.definitions.attacks.reads import LabelRange, Watch, require_fine_search
+from cgro.definitions.inputs import describe
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 
 
@@ -325,9 +327,9 @@ class Evaluator:
             Outputs, (B, C) or (B,), and the gradient of each example's loss with respect to its input, (B, *S).
 
         Raises:
-            BadRequest: the output does not depend differentiably on the input.
+            BadRequest: the output does not depend differentiably on the input; the loss is not one number per example.
         """
-        return loss_gradient(self._searched, points, self.y, loss)
+        return loss_gradient(self._searched, points, self.y, lambda outputs, y: _per_example(loss(outputs, y), y))
 
     def outputs(self, points: Tensor) -> Tensor:
         """One forward pass, in the precision of the search.
@@ -364,7 +366,13 @@ class Evaluator:
         Args:
             points: (B, *S), in ball and box.
             step: number of the step that found them, or (B,) one per example.
+
+        Raises:
+            BadRequest: not a point for each example.
         """
+        if not isinstance(points, Tensor) or points.shape != self.x.shape:
+            expected = f"a point for each example, shape {tuple(self.x.shape)}"
+            raise bad("evaluator.update", expected=expected, got=_described(points))
         self.best.update(points, self.margins(points), self.rows, step, among=self.active)
 
     def propose(self, points: Tensor, outputs: Tensor, step: int | Tensor, *, among: Tensor | None = None) -> None:
@@ -456,6 +464,21 @@ class Evaluator:
         if self.rows is None:
             return margins
         return margins[self.rows]
+
+
+def _per_example(value: object, y: Tensor) -> Tensor:
+    """A loss of the right shape. One of (B, C) or (B, 1) has a gradient, too, and the mean depends on the batch."""
+    if not isinstance(value, Tensor) or value.shape != y.shape:
+        expected = f"one value per example, shape {tuple(y.shape)}"
+        remedy = 'sum over the classes alone; losses of torch take reduction="none"'
+        raise bad("loss", expected=expected, got=_described(value), remedy=remedy)
+    return value
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    return describe(value)
 
 
 def require_finite(finite: Tensor) -> None:

@@ -48,6 +48,7 @@ class FunctionAttack(Attack):
     label: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.function, type) or not callable(self.function):
             raise bad("attack", expected="a function (model, x, y) -> x_adv", got=describe(self.function))
         if not self.label:

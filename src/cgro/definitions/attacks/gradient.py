@@ -33,6 +33,7 @@ class GradientAttack(Attack):
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of(self.precision, "precision", PRECISIONS)
         if isinstance(self.loss, str):
             one_of(self.loss, "loss", LOSSES)

@@ -15,7 +15,7 @@ from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.inputs import describe
-from cgro.definitions.threat import ThreatModel
+from cgro.definitions.threat import ThreatModel, require_threat
 from cgro.named import build, look_up
 from cgro.trust import code_of
 
@@ -74,7 +74,7 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "au
         The attack.
 
     Raises:
-        BadRequest: no such name; code that cannot be imported, fails, or returns no attack.
+        BadRequest: no such name; no threat model; code that cannot be imported, fails, or returns no attack.
 
     Example:
         >>> attack_by_name("pgd50x10", ThreatModel("inf", 0.1)).n_restarts
@@ -84,6 +84,7 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "au
     """
     if not isinstance(name, str):
         raise bad("attack", expected="the name of an attack, such as pgd10", got=describe(name))
+    require_threat(threat)
     if code_of(name) is not None:
         return _own(name, threat, precision)
     for pattern, named in ATTACKS.items():

@@ -51,7 +51,9 @@ class Importer(Protocol):
     """A file format: one file beside this one and one entry in `IMPORTERS` of the package.
 
     An importer turns a text into named columns and leaves their meaning, unit and order to
-    `cgro.diagnosis.importers.table`, so that every format is understood, checked and refused alike."""
+    `cgro.diagnosis.importers.table`, so that every format is understood, checked and refused alike. Where names do not
+    say it, `Table` takes a `Meaning` per column, of a curve's name, such as Meaning("robust_error/test",
+    accuracy=True) of robust accuracies; another name is refused. `Table.rows` gives its rows anew at every call."""
 
     @property
     def name(self) -> str:

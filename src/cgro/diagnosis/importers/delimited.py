@@ -29,6 +29,8 @@ _POINTED = re.compile(r"\s*[-+]?\d*\.\d+\s?%?\s*")
 _PRINTED = re.compile(r"[:=]\s*[-+]?\d")
 """A number behind a colon: a line that a program printed, and no header."""
 
+_UNNAMED = re.compile(r"Unnamed: \d+(?=\s*(?:[,;\t]|$))")
+"""What pandas calls a column without a name."""
 _NUMBERED = re.compile(r"epoch\W{0,3}\d|(?<=\s)\d+\.\d", re.IGNORECASE)
 """A number among words: rather such a line than a header."""
 
@@ -45,18 +47,19 @@ class Delimited:
             text: of the file.
 
         Returns:
-            0.8 for a header with a name that is understood, less for another one, 0 for prose.
+            0.8 for a header with a name that is understood, less for another one, 0 for prose and printed values.
         """
         start = _content(text)[:1_000_000].splitlines()
         if len(text.lines) < 2 or not start:
             return 0.0
-        header = start[0]
+        header = _UNNAMED.sub("unnamed", start[0])
         delimiter = delimiter_of(header)
         if delimiter not in header or _PRINTED.search(header[:10_000]):
             return 0.0
         names = header.split(delimiter)[:1000]
-        if _NUMBERED.search(header[:10_000]):
-            return 0.3
+        numbered = len(_NUMBERED.findall(header[:10_000]))
+        if numbered:
+            return 0.3 if numbered < 3 else 0.0
         known = any(meaning_of(name.strip().strip('"')) is not None for name in names)
         if known:
             return 0.8

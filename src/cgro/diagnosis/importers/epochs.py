@@ -12,6 +12,11 @@ ABOVE_FIRST = (
     "the values of an epoch are taken to stand above the line that names it, as training values do at the first"
 )
 """What is said where no line says that an epoch is over, and those of training stand before the first epoch as well."""
+ABOVE_LAST = (
+    "the values of an epoch are taken to stand above the line that names it, as those above the last one come again "
+    "behind it"
+)
+"""What is said where the network is evaluated once more when the training is over."""
 _BEFORE_EPOCH = 60
 """Characters in which stands what is said of an epoch. A choice."""
 

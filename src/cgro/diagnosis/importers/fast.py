@@ -1,4 +1,4 @@
-"""The log of fast adversarial training: five columns of the training, and one evaluation when it is over."""
+"""The log of fast adversarial training: five columns of training, and an evaluation at its end or in every epoch."""
 
 from collections.abc import Mapping
 
@@ -53,7 +53,8 @@ class Fast:
     def read(self, text: Text, told: Told) -> list[Curves]:
         """See `Importer.read`.
 
-        The evaluation at the end belongs to the last epoch: a point, and no curve.
+        An evaluation belongs to the row above it. The programs have one at the end, a point and no curve; those that
+        are descended from them, such as FGSM-PGI and LAS-AT, evaluate after every epoch.
 
         Args:
             text: of the file.
@@ -68,34 +69,39 @@ class Fast:
         names: list[str] = []
         rows: list[dict[str, float]] = []
         settings: dict[str, str] = {}
-        at_end: list[float] = []
-        is_last = False
+        n_evaluations = 0
+        is_evaluation = False
         for line in text.lines:
             body = without_prefix(line)
             settings |= settings_of(body)
             names = next(iter(headers_of(body)), names)
-            is_last = is_last or (body.split("\t")[0].strip() == _LAST[0] and _AT_THE_END.keys().isdisjoint(names))
+            if body.split("\t")[0].strip() == _LAST[0] and _AT_THE_END.keys().isdisjoint(names):
+                is_evaluation = True
             values = numbers_of(body)
             if values is None:
                 continue
-            if is_last and len(values) == len(_LAST):
-                at_end = values
+            if is_evaluation and rows and len(values) == len(_LAST):
+                rows[-1] |= dict(zip(_LAST, values, strict=True))
+                n_evaluations += 1
+                is_evaluation = False
             elif len(values) == len(names) and values[0].is_integer():
                 rows.append(dict(zip(names, values, strict=True)))
         if not rows:
             raise bad(text.source, expected=f"rows of numbers under the header {' | '.join(names)!r}", got="none")
-        rows[-1] |= dict(zip(_LAST, at_end, strict=False))
         attack = _attack_of(settings)
         remarks = [
             *said_of_itself(settings),
             f"'Train Acc' and 'Train Loss' are those of the attacked examples ({attack}), as this program has them",
         ]
-        if at_end:
+        if n_evaluations == 1:
             remarks.append("the evaluation at the end is taken for the last epoch")
+        elif n_evaluations:
+            remarks.append(f"{n_evaluations} evaluations are taken for the epochs of the rows above them")
         about = about_of(settings, self.name) | {"attack": attack}
-        columns = [*names, *_LAST[: len(at_end)]]
+        columns = list(names)
         meanings = dict(_ON_ATTACKED)
-        if at_end:
+        if n_evaluations:
+            columns += _LAST
             meanings |= _AT_THE_END
         table = Table(text.source, lambda: rows, columns, about, remarks, meanings)
         return list(map(rate_in_force, curves_of(table, told)))

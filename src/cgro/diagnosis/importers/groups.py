@@ -2,22 +2,20 @@
 
 import itertools
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cgro._check import listed
 from cgro.diagnosis.columns import ERRORS
-from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.layout import Cells, Rows, refusal
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.vocabulary import is_group, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.vocabulary import is_detail, is_group, is_step, kinds_of, parts_of, says_part_or_kind, words_of
 from cgro.diagnosis.words import Meaning, Unknown, meaning_of
 
-Cells = Mapping[str, object]
-Rows = Callable[[], Iterable[Cells]]
+_OF_PARTS = (["split"], ["phase"], ["type"], ["part"], ["set"], ["subset"], ["partition"], ["mode"], ["stage"])
+"""Columns whose values may say which part of the data a row is of."""
 MOST_PARTS = 20
 """Groups that are looked at as parts of one training. A choice: train and test, clean and under some attacks."""
-_DETAILS = frozenset(["linf", "l1", "l2", "steps", "step", "iters", "restarts", "eps"])
-"""Words that say more about an attack."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,9 @@ def as_parts(groups: Iterable[str]) -> dict[str, str]:
 def regrouped(rows: Rows, names: Sequence[str], told: Told, source: str) -> Regrouped | None:
     """A table of which the groups are the parts of one training, or its clean and attacked examples.
 
-    Groups called train and test are parts where no column says one. Groups called clean and pgd20, where no column says
-    which, may be one training or several: the caller is asked, and may name the columns as `pgd20/test_acc`.
+    Groups called train and test, by a column such as run or split, are parts where no column says one. Groups called
+    clean and pgd20, where no column says which, may be one training or several: the caller is asked, and may name the
+    columns as `pgd20/test_acc`.
 
     Args:
         rows: of the table.
@@ -81,7 +80,7 @@ def regrouped(rows: Rows, names: Sequence[str], told: Told, source: str) -> Regr
     Raises:
         BadRequest: groups that say clean and robust where no column does.
     """
-    group = next((name for name in names if is_group(name)), None)
+    group = next((name for name in names if is_group(name)), None) or _split_of(rows, names)
     if group is None or any(choice.text == group for choice in told.choices.values()):
         return None
     values = _values(rows, group)
@@ -100,6 +99,16 @@ def regrouped(rows: Rows, names: Sequence[str], told: Told, source: str) -> Regr
     if chosen.isdisjoint(f"{value}/{name}" for value in values for name in measured):
         raise refusal(source, _which(group, values, measured))
     return _moved(rows, names, group, measured, in_front, f"the rows of {group} {listed(values, 8)} are one training")
+
+
+def _split_of(rows: Rows, names: Sequence[str]) -> str | None:
+    """The column all of whose values are parts of the data, such as split; None where there is none."""
+    for name in names:
+        if words_of(name) in _OF_PARTS:
+            values = _values(rows, name)
+            if values and all(len(words_of(value)) == len(parts_of(words_of(value))) == 1 for value in values):
+                return name
+    return None
 
 
 def _values(rows: Rows, group: str) -> list[str]:
@@ -122,7 +131,7 @@ def _says_kind(group: str) -> bool:
     """Whether the name of a group says clean or robust, and nothing that could be the name of a training."""
     words = words_of(group.rpartition("/")[2])
     for word in words:
-        if not (says_part_or_kind(word) or word in _DETAILS or word.isdigit()):
+        if not (says_part_or_kind(word) or is_detail(word)):
             return False
     return bool(kinds_of(words))
 

@@ -1,16 +1,20 @@
 """Which column of a file is what: by what the caller says, then by the names."""
 
+import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
+from cgro.diagnosis.curves import NOT_MEASURED
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.run_names import eval_beside_test, keras_training, norms_beside, without_run_names
 from cgro.diagnosis.vocabulary import is_group, is_known, is_step, kinds_of, parts_of, strength_of, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
+Cells = Mapping[str, object]
+Rows = Callable[[], Iterable[Cells]]
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
 
 
@@ -66,7 +70,9 @@ def refusal(source: str, text: str) -> BadRequest:
     return BadRequest(one_line(f"{source}: {text}"))
 
 
-def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str, Meaning] | None = None) -> Layout:
+def layout_of(
+    names: Sequence[str], told: Told, source: str, known: Mapping[str, Meaning] | None = None, *, rows: Rows = tuple
+) -> Layout:
     """Understand the columns of a file.
 
     Args:
@@ -74,6 +80,7 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
         told: what the caller says; it goes before what the names say.
         source: the file, for messages.
         known: column -> what it is, where the format and not its name says so.
+        rows: gives the rows; of columns between which the caller has to choose, those with few values are not proposed.
 
     Returns:
         What each column is.
@@ -108,7 +115,7 @@ def layout_of(names: Sequence[str], told: Told, source: str, known: Mapping[str,
                 meaning = replace(meaning, reason="1 stands for a norm, as 2 or inf does in the columns beside it")
             unknown[name] = meaning
         elif meaning.curve not in said:
-            _require_single(name, meaning, names, found, source)
+            _require_single(name, meaning, names, found, source, rows)
             found[name] = meaning
     used |= _without_doubles(found)
     unknown = _without_redundant(unknown, used)
@@ -158,7 +165,7 @@ def _success_rate(name: str) -> Unknown | None:
 
 
 def _require_single(
-    name: str, meaning: Meaning, names: Sequence[str], found: Mapping[str, Meaning], source: str
+    name: str, meaning: Meaning, names: Sequence[str], found: Mapping[str, Meaning], source: str, rows: Rows
 ) -> None:
     """Refuse a second column of the same meaning, where it matters."""
     if meaning.curve != "epoch" and meaning.curve not in ERRORS:
@@ -172,9 +179,23 @@ def _require_single(
                 choice = other  # beside it "epochs" is how many there will be
             elif meaning.curve.startswith("robust_"):
                 alike = [one for one in names if meaning_of(one) == replace(meaning, attack=_attack_in(one))]
-                choice = max([name, other, *alike], key=lambda one: strength_of(words_of(one)))
+                choice = max(_filled([other, name, *alike], rows), key=lambda one: strength_of(words_of(one)))
             option = map_option(meaning.told, choice)
             raise refusal(source, f"columns {other} and {name} both look like {meaning.told}; choose with {option}")
+
+
+def _filled(names: Sequence[str], rows: Rows) -> list[str]:
+    """Those of some columns that have at least half as many values as the one with the most of them."""
+    n_values = dict.fromkeys(names, 0)
+    for row in rows():
+        for name in n_values:
+            try:
+                value = float(str(row.get(name, "")).rstrip("%"))
+            except ValueError:
+                continue
+            n_values[name] += math.isfinite(value) and value != NOT_MEASURED
+    most = max(n_values.values(), default=0)
+    return [name for name in names if 2 * n_values[name] >= most]
 
 
 def _attack_in(name: str) -> str:
@@ -222,7 +243,9 @@ def map_option(curve: str, column: str, *others: tuple[str, str]) -> str:
     return "--map " + shlex.quote(",".join(pairs))
 
 
-def require_understood(layout: Layout, names: Sequence[str], source: str, *, standard: bool) -> None:
+def require_understood(
+    layout: Layout, names: Sequence[str], source: str, *, standard: bool, rows: Rows = tuple
+) -> None:
     """Refuse a table of which the verdict would not rest on what was measured.
 
     Args:
@@ -230,6 +253,7 @@ def require_understood(layout: Layout, names: Sequence[str], source: str, *, sta
         names: of all of them.
         source: the file, for messages.
         standard: whether the file says that nothing was attacked in training.
+        rows: gives the rows, see `layout_of`.
 
     Raises:
         BadRequest: no epoch; no error; an unknown error or accuracy where none is robust on held-out data.
@@ -241,7 +265,7 @@ def require_understood(layout: Layout, names: Sequence[str], source: str, *, sta
         raise refusal(source, text.replace("'epoch=COLUMN'", "epoch=COLUMN"))
     doubtful = layout.unknown and not layout.measures(_HELD_OUT) and not standard
     if doubtful and not (layout.told and measured):
-        raise refusal(source, _doubt(layout.unknown))
+        raise refusal(source, _doubt(layout.unknown, rows))
     if not measured and not standard:
         what = f"no column could be mapped to an error or accuracy; there are: {listed(names, 20)}"
         raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
@@ -260,9 +284,9 @@ def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool, tuple
     return "robust" in kinds_of(words), is_curve, "robust" in doubt.guess, is_held_out, strength
 
 
-def _doubt(unknown: Mapping[str, Unknown]) -> str:
+def _doubt(unknown: Mapping[str, Unknown], rows: Rows) -> str:
     """Which column is not understood, why, and the option for what it most likely is."""
-    name = max(unknown, key=lambda one: _closeness(one, unknown[one]))
+    name = max(_filled(list(unknown), rows), key=lambda one: _closeness(one, unknown[one]))
     doubt = unknown[name]
     others = ""
     if len(unknown) > 1:
@@ -272,8 +296,11 @@ def _doubt(unknown: Mapping[str, Unknown]) -> str:
     what = doubt.guess.replace("_", " ").replace("/", " on ")
     clean = _clean_beside(doubt, unknown)
     if clean is not None:
-        option = map_option(doubt.guess, name, (unknown[clean].guess, clean))
+        training = _training_beside(doubt, unknown)
+        option = map_option(doubt.guess, name, (unknown[clean].guess, clean), *training)
         condition = f"if it is the {what}, and {clean!r} the clean one"
+        if training:
+            condition += f", and {listed([repr(column) for _, column in training], 2)} alike"
         return f"column {name!r} is not understood: {doubt.reason}{others}; {condition}, add {option}"
     option = map_option(doubt.guess, name)
     return f"column {name!r} is not understood: {doubt.reason}{others}; if it is the {what}, add {option}"
@@ -287,3 +314,14 @@ def _clean_beside(doubt: Unknown, unknown: Mapping[str, Unknown]) -> str | None:
         if alike and kinds_of(words_of(name)) == {"clean"} and doubt.guess.startswith("robust"):
             found.append(name)
     return found[0] if len(found) == 1 else None
+
+
+def _training_beside(doubt: Unknown, unknown: Mapping[str, Unknown]) -> list[tuple[str, str]]:
+    """The columns of training data that lack what the robust one lacks, with their curves; none where two are alike."""
+    found: dict[str, str] = {}
+    for name, other in unknown.items():
+        if other.reason == doubt.reason and other.guess.endswith("/train") and len(kinds_of(words_of(name))) == 1:
+            if other.guess in found:
+                return []
+            found[other.guess] = name
+    return list(found.items())

@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
-from cgro.diagnosis.importers.numerals import COMPLEMENT, belongs_to_name, in_one_form, is_other_number, is_small
-from cgro.diagnosis.importers.pairs import each_of, no_count, paired
+from cgro.diagnosis.importers.numerals import (
+    COMPLEMENT,
+    begins_name,
+    belongs_to_name,
+    in_one_form,
+    is_other_number,
+    is_small,
+)
+from cgro.diagnosis.importers.pairs import each_of, no_count, paired, with_parts_before
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.vocabulary import (
     BEST,
@@ -45,8 +52,10 @@ _VALUE = re.compile(
 _FULL_BAR = re.compile(r"(?<!\d)100%\|")
 _COUNTER = re.compile(r"\[\s*(\d{1,7})\s*/\s*\d{1,7}\s*\]")
 """Batches done and all: behind it `45.0 (43.2)` is the value of the last batch and the average."""
-_QUALIFIES = re.compile(r"\s*[(\[]([^()\[\]\d]*)[)\]]\s*")
+_QUALIFIES = re.compile(r"\s*[(\[]((?:[^()\[\]\d]|(?<=[\w-])\d)*)[)\]]\s*")
 """Words in brackets behind a number, before another one: `47.1 (best) 45.2 (last)`."""
+_BEHIND = re.compile(rf"{_QUALIFIES.pattern}(?![A-Za-z:=])|\s+([A-Za-z][\w-]{{0,20}})\s*$")
+"""Words behind a number that end its part of the line, or stand in brackets before the next number."""
 _ROUND = re.compile(r"\s*\(([^()\[\]\d]{1,40})\)")
 """Round brackets behind a number; square ones stand before what they speak of."""
 _MARK = re.compile(r"\W*(?:so far\W+)?(?:best|max|peak)(?:\W+so far)?\W*", re.IGNORECASE)
@@ -94,7 +103,7 @@ class _Said:
 
     Args:
         header: words of a part, or of clean or robust, that stand before a colon, in brackets or alone.
-        part: the part of the last name that has one of its own.
+        part: the part of the last name that has one of its own; eval stays eval.
         kinds: whether the last name that says a part, or clean or robust, says clean or robust.
         unclear: name -> its own words, where another name before it says clean or robust.
         is_open: whether the last number ended its part of the line, so that another of its list may follow.
@@ -102,6 +111,7 @@ class _Said:
         averaged: whether a number in brackets behind another is the average.
         measure: the word for an error or accuracy in what stands before a colon, in brackets or alone.
         last: the last whole name with a measure.
+        base: the name of the last number without the words behind it, as `(train)`; empty where none stand there.
         inherited: see `Line.inherited`.
         section: the part that a heading above the line names.
     """
@@ -115,6 +125,7 @@ class _Said:
     averaged: bool = False
     measure: str = ""
     last: str = ""
+    base: str = ""
     inherited: dict[str, str] = field(default_factory=dict)
     section: str = ""
 
@@ -132,6 +143,7 @@ class _Said:
             self.measure = ""
         if measures_of(words_of(text)):
             self.measure = measure_in(text)
+            self.last = ""
         weights = weights_of(text)
         if weights or not OWN_WEIGHTS.isdisjoint(words_of(text)):
             self.weights = weights
@@ -177,7 +189,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         if not found.values:
             _leave_epoch(said, found, labeled=labeled)
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
-    _take(text, said, found)
+    _take(with_parts_before(text), said, found)
     _leave_unclear(said, found)
     found.inherited = said.inherited
     found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
@@ -241,27 +253,26 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
             raw = _qualified(raw, line, named=follows)
         start = match.end()
         kept = ""
-        if _tells_attack(raw, match, chunk) or belongs_to_name(raw, match, chunk):
+        if _is_of_name(raw, match, chunk, said):
             kept = re.sub(r"[:=]\s*$", " ", raw) + match[0]
             continue
-        if follows and _is_unnamed(raw):
-            _take_again(found, raw, match, chunk, said)
+        if _take_unnamed(raw, match, chunk, said, line, named=follows):
             follows = False
             continue
         name = _name(raw, said)
         follows = bool(name) and "," not in match[1]
+        if name:
+            said.base = ""
         if follows:
             _add(name, match, line)
         elif name and is_error(name):
             line.doubt = line.doubt or _comma(name, match[0])
-        if match[2] and "test" in parts_of(words_of(name)):
-            line.n_test = int(match[2])
     rest = kept + chunk[start:]
     said.is_open = follows and not rest.strip()
     if start == 0:
         said.hear(rest)
     elif len(found) > n_before:
-        _take_rest(rest, line)
+        _take_rest(rest, line, said)
 
 
 def _add(name: str, match: re.Match[str], line: Line) -> None:
@@ -272,12 +283,51 @@ def _add(name: str, match: re.Match[str], line: Line) -> None:
         line.values += [(both[0], number), (both[1], f"{total}{sign or ''}")]
         return
     line.values.append((name, _text_of(match)))
+    if total is not None and "test" in parts_of(words_of(name)):
+        line.n_test = int(total)
     if total is not None and number.isdecimal() and is_error(name):
         line.totals[name] = int(total)
         line.doubt = line.doubt or no_count(name, number, total)
 
 
-def _take_rest(rest: str, line: Line) -> None:
+def _is_of_name(raw: str, match: re.Match[str], chunk: str, said: _Said) -> bool:
+    """Whether a number is part of the name of another one."""
+    if begins_name(raw, match, chunk) and "robust" in kinds_of(words_of(f"{said.header} {said.last}")):
+        return True
+    return _tells_attack(raw, match, chunk) or belongs_to_name(raw, match, chunk)
+
+
+def _take_unnamed(raw: str, match: re.Match[str], chunk: str, said: _Said, line: Line, *, named: bool) -> bool:
+    """Take a number without a name before it, where the number before it has one; False for any other.
+
+    `named` says whether that stands right before it, without words of its own."""
+    if not _is_unnamed(raw):
+        return False
+    if _take_listed(raw, match, chunk, said, line, named=named):
+        return True
+    if named:
+        _take_again(line.values, raw, match, chunk, said)
+    return named or bool(said.base)
+
+
+def _take_listed(raw: str, match: re.Match[str], chunk: str, said: _Said, line: Line, *, named: bool) -> bool:
+    """Take a number that the words behind it tell from the one before: `acc 80.1 (train) 79.2 (test)`."""
+    inside = _QUALIFIES.fullmatch(raw)
+    behind = _BEHIND.match(chunk, match.end())
+    if behind is None:
+        return False
+    first, second = relevant(inside[1]) if inside else "", relevant(behind[1] or behind[2] or "")
+    if named and first:
+        said.base = line.values[-1][0]
+    if not second or not said.base:
+        return False
+    if named and first:
+        line.values[-1] = (completed(said.base, first, ""), line.values[-1][1])
+    line.values.append((completed(said.base, second, ""), _text_of(match)))
+    return True
+
+
+def _take_rest(rest: str, line: Line, said: _Said) -> None:
     """Take what the words behind the last number of a part say of it."""
     left = rest
     if rest.strip():
@@ -286,7 +336,10 @@ def _take_rest(rest: str, line: Line) -> None:
     if _MARK.fullmatch(left):
         line.marked.add(name)
     elif relevant(left):
-        line.values[-1] = (completed(name, relevant(left), ""), value)
+        whole = completed(name, relevant(left), "")
+        if whole != name:
+            said.base = name
+        line.values[-1] = (whole, value)
 
 
 def _qualified(rest: str, line: Line, *, named: bool) -> str:
@@ -405,7 +458,8 @@ def _name(raw: str, said: _Said) -> str:
         if said.kinds and not kinds_of(words_of(name)) and not parts_of(words):
             said.unclear[name] = own
     parts = parts_of(words)
-    said.part = min(parts, default=said.part)
+    if parts:
+        said.part = "eval" if "eval" in words else min(parts)  # eval may be validation, which other names tell
     if parts or kinds_of(words):
         said.kinds = kinds_of(words)
     return name

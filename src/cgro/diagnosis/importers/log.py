@@ -16,11 +16,13 @@ from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
-from cgro.diagnosis.vocabulary import all_known, kinds_of, parts_of, weights_of, words_of
-from cgro.diagnosis.words import Meaning, meaning_of
+from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, parts_of, weights_of, words_of
+from cgro.diagnosis.words import Meaning, is_error, meaning_of
 
 MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""
+MOST_HEADER = 400
+"""Characters of a header below which one evaluation stands. A choice; that of FGSM-PGI has 50."""
 DROP = 1.5
 """A learning rate that falls by more than this factor from one epoch to the next has dropped. A choice."""
 
@@ -61,6 +63,9 @@ class _Log:
         first_misfit: the first of them.
         is_usual: whether rows have more numbers than the header has names, and the first twelve are the usual ones.
         n_unused: numbers behind those.
+        evaluated: names of a header without an epoch, for the row of numbers below it.
+        meanings: what those of them are that leave out the part which the others say.
+        n_evaluations: rows below such headers.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -71,6 +76,9 @@ class _Log:
     first_misfit: str = ""
     is_usual: bool = False
     n_unused: int = 0
+    evaluated: list[str] = field(default_factory=list)
+    n_evaluations: int = 0
+    meanings: dict[str, Meaning] = field(default_factory=dict)
 
 
 class Log:
@@ -85,8 +93,11 @@ class Log:
             text: of the file.
 
         Returns:
-            0.9 for a text with a header line that begins with Epoch.
+            0.9 for a text with a header line that begins with Epoch; as sure as `Delimited` of a CSV in lines of a log.
         """
+        table = _logged_table(text)
+        if table is not None:
+            return Delimited().recognizes(table)
         for line in text.lines:
             if headers_of(without_prefix(line)):
                 return 0.9
@@ -96,8 +107,10 @@ class Log:
         """See `Importer.read`.
 
         Rows follow a header; a restart repeats Namespace and header, and the last record of an epoch counts. -1 is "not
-        measured". A `validation` line belongs to the row before it. The rate logged with an epoch is that of its last
-        step, so a drop shows one row early; here it stands where it was in force. attack='none' is standard training.
+        measured". A `validation` line belongs to the row before it, and so does the row below a header of errors that
+        names no epoch, as FGSM-PGI and LAS-AT print one after every epoch. The rate logged with an epoch is that of its
+        last step, so a drop shows one row early; here it stands where it was in force. attack='none' is standard
+        training.
         A table between tabs with cells that are no numbers is left to `Delimited`, which knows empty ones.
 
         Args:
@@ -110,8 +123,9 @@ class Log:
         Raises:
             BadRequest: no header, no rows that fit it, and see `curves_of`.
         """
-        if _is_table(text.lines):
-            return Delimited().read(text, told)
+        table = _logged_table(text)
+        if table is not None or _is_table(text.lines):
+            return Delimited().read(table or text, told)
         found = _Log()
         for line in text.lines:
             _take(without_prefix(line), found)
@@ -120,8 +134,11 @@ class Log:
                 text.source, expected="a training log with a header 'Epoch ... Train Robust Acc ...'", got=_lack(found)
             )
         remarks = said_of_itself(found.settings)
-        if found.n_headers > 1:
+        if 1 < found.n_headers < len(found.rows):  # a header above every row says nothing
             remarks.append(counted(found.n_headers - 1, "restart"))
+        if found.n_evaluations:
+            rows = counted(found.n_evaluations, "row")
+            remarks.append(f"{rows} below headers that name no epoch: taken for evaluations of the epochs above")
         if found.n_misfits:
             rows = counted(found.n_misfits, "row")
             remarks.append(f"left out, since the header does not fit: {rows}, first {found.first_misfit!r}")
@@ -132,7 +149,7 @@ class Log:
                 f"et al., in their order{unused}"
             )
         about = about_of(found.settings, self.name)
-        table = Table(text.source, lambda: found.rows, None, about, remarks, appended=True)
+        table = Table(text.source, lambda: found.rows, None, about, remarks, found.meanings, appended=True)
         return list(map(rate_in_force, curves_of(table, told)))
 
 
@@ -245,7 +262,14 @@ def _take(body: str, found: _Log) -> None:
         return
     if not found.headers:
         return
+    found.evaluated = _header_of_evaluation(body) or found.evaluated
     values = numbers_of(body)
+    if values is not None and found.rows and len(values) == len(found.evaluated):
+        found.rows[-1] |= _row(found.evaluated, values)
+        found.meanings |= _with_part(found.evaluated)
+        found.evaluated = []
+        found.n_evaluations += 1
+        return
     if values is None and not _is_damaged_row(body, found.headers):
         return
     names = None if values is None else _names_for(len(values), found.headers)
@@ -256,12 +280,50 @@ def _take(body: str, found: _Log) -> None:
     if names is _PLAIN:
         found.is_usual = True
         found.n_unused = max(found.n_unused, len(values) - len(_PLAIN))
+    found.evaluated = []
     found.rows.append(_row(names, values))
+
+
+def _logged_table(text: Text) -> Text | None:
+    """The CSV in a text each line of which begins with what logging writes; None where there is none."""
+    lines = list(filter(str.strip, text.lines))
+    if not lines or "," not in lines[0] or without_prefix(lines[0]) == lines[0].strip():
+        return None
+    bodies: list[str] = []
+    for line in lines:
+        body = without_prefix(line)
+        if body == line.strip():
+            return None
+        bodies.append(body)
+    if len({body.count(",") for body in bodies}) > 1:
+        return None
+    return replace(text, content="\n".join(bodies))
 
 
 def _names_columns(ways: Sequence[list[str]]) -> bool:
     """Whether a line below the first header is another one, and not `Epoch complete | saving`."""
     return any(meaning_of(name) is not None for names in ways for name in names[1:])
+
+
+def _header_of_evaluation(body: str) -> list[str]:
+    """The names of a header that has errors and no epoch, `Test Loss \t Test Acc \t PGD Loss \t PGD Acc`; else none."""
+    if not body[:1].isalpha() or len(body) > MOST_HEADER:
+        return []
+    names = list(filter(None, map(str.strip, re.split(r"\t|\s{2,}|\|", body))))
+    if len(names) < 2 or not all(has_measure(words_of(name)) for name in names) or not any(map(is_error, names)):
+        return []
+    return [] if any(map(_NUMBER.fullmatch, body.split())) else names
+
+
+def _with_part(names: Sequence[str]) -> dict[str, Meaning]:
+    """What names without a part are in a header whose other names say one: the PGD Acc beside the Test Acc."""
+    parts = parts_of(itertools.chain.from_iterable(map(words_of, names)))
+    found: dict[str, Meaning] = {}
+    for name in names:
+        meaning = meaning_of(f"{min(parts, default='')} {name}")
+        if len(parts) == 1 and not parts_of(words_of(name)) and isinstance(meaning, Meaning):
+            found[name] = meaning
+    return found
 
 
 def _is_table(lines: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from cgro.diagnosis.vocabulary import (
     OTHER_WEIGHTS,
     OWN_WEIGHTS,
     has_measure,
+    is_detail,
     is_known,
     kinds_of,
     measures_of,
@@ -25,13 +26,20 @@ _BRACKETS = re.compile(
     rf"([A-Za-z][\w\-@./]{{0,40}}\s{{0,4}})([(\[{{])([^()\[\]{{}}]{{1,80}})([)\]}}])(?=\s*[:=]?\s*{_NUMBER})"
 )
 _STEPS = r"(?:steps?|iters?|iterations?|restarts?)(?![A-Za-z])"
+_UNIT = rf"(?:{_STEPS}|(?:its?|norm)(?![A-Za-z]))"
+_HYPHENED = re.compile(rf"-(?:{_UNIT}|\d{{1,3}}(?![\w.%/-])(?=\s*[:=]?\s*{_NUMBER}))", re.IGNORECASE)
+"""What stands behind the 20 of `20-step`, the 2 of `2-norm`, and the 50 of `50-10: 45.2`, steps and restarts."""
+_NORM_BEFORE = re.compile(r"(?<![A-Za-z])l_?inf\s*[:=]?\s*$", re.IGNORECASE)
+_NORM_FOLLOWS = re.compile(r"\s*[,|]?\s*l_?(?:1|2|inf)(?![A-Za-z0-9])", re.IGNORECASE)
 _SIZE_BEFORE = re.compile(
     r"(?<![A-Za-z])(?<!\d\s)(?<!\d)(?:eps|epsilon|radius|alpha|linf|l_inf)\s*[:=]?\s*$|@\s+$", re.IGNORECASE
 )
 _STEPS_BEFORE = re.compile(rf"(?<![A-Za-z])(?<!\d\s)(?<!\d)(?<!\d-){_STEPS}\s*[:=]?\s*$", re.IGNORECASE)
 _STEPS_AFTER = re.compile(rf"\s?-?\s?{_STEPS}(?!\s*[:=]?\s*\d)", re.IGNORECASE)
-_VALUE_FOLLOWS = re.compile(rf"\s*(?:{_STEPS}|eps|epsilon|linf|l2)?\s*[)\]}}]*\s*[:=]\s*{_NUMBER}", re.IGNORECASE)
+_VALUE_FOLLOWS = re.compile(rf"\s*(?:{_UNIT}|eps|epsilon|linf|l2)?\s*[)\]}}]*\s*[:=]\s*{_NUMBER}", re.IGNORECASE)
 """`: 45.2` behind a number without a colon of its own: the colon ends the name, and the number is a part of it."""
+_COLON_FOLLOWS = re.compile(rf"(?:\s*[)\]}}]+\s*[:=]?|\s*[:=])\s*{_NUMBER}")
+_HYPHENED_FOLLOWS = re.compile(rf"-{_UNIT}\s*[)\]}}]*\s*[:=]?\s*{_NUMBER}", re.IGNORECASE)
 _CLOCK = re.compile(r":\d\d(?![\d.])")
 _CLOSED = re.compile(rf"([^()\[\]{{}}]{{0,80}})[)\]}}](\s*[:=])?\s*{_NUMBER}")
 _ATTACK_NUMBER = 1000
@@ -134,6 +142,8 @@ def is_other_number(raw: str, match: re.Match[str], after: str, value: str) -> b
     if float(number) > 100 and not match[3]:
         return True
     in_percent = value.endswith("%")
+    if between == ")" and in_percent and abs(_fraction(value) - _fraction(number + (match[3] or ""))) < 0.01:
+        return True  # (4536/10000) 45.36%
     if bool(match[3]) == in_percent and not ("=" in between and in_percent):
         return False
     return abs(_fraction(value) - _fraction(number + (match[3] or ""))) < 0.01
@@ -187,6 +197,29 @@ def belongs_to_name(raw: str, match: re.Match[str], chunk: str) -> bool:
     return _is_setting(raw, match, after) or _is_bracketed(raw, match, after) or _ends_name(raw, match, after)
 
 
+def begins_name(raw: str, match: re.Match[str], chunk: str) -> bool:
+    """Whether a number is part of a name that tells an attack and nothing else, as in a list of radii or steps.
+
+    Args:
+        raw: between it and the number before it.
+        match: of the number and, after a slash, its total.
+        chunk: the part of the line.
+
+    Returns:
+        True for the 4 of `eps=4/255: 37.2` and the 20 of `20-step: 44.0`; False where no value follows.
+
+    Example:
+        >>> chunk = "adv acc 10-step: 45.2 20-step: 44.0"
+        >>> begins_name(" ", re.search("(20)()", chunk), chunk)
+        True
+    """
+    after = chunk[match.end() : match.end() + _MOST_AFTER]
+    words = words_of(raw)
+    if not all(map(is_detail, words)):
+        return False
+    return _HYPHENED_FOLLOWS.match(after) is not None or (bool(words) and _COLON_FOLLOWS.match(after) is not None)
+
+
 @functools.lru_cache(maxsize=10_000)
 def _is_named(raw: str) -> bool:
     """Whether a text names a measure, or says clean or robust; in a log it comes again in every line."""
@@ -197,10 +230,11 @@ def _is_named(raw: str) -> bool:
 def _is_setting(raw: str, match: re.Match[str], after: str) -> bool:
     """Whether words beside a number say that it is a radius, or counts steps."""
     if _SIZE_BEFORE.search(raw):
-        return True
+        is_whole = match[1].isdecimal()
+        return not (_NORM_BEFORE.search(raw) and (_NORM_FOLLOWS.match(after) or not (after.strip() or is_whole)))
     if not is_small(match[1]) or match[2]:
         return False
-    if _STEPS_BEFORE.search(raw):
+    if _STEPS_BEFORE.search(raw) or _HYPHENED.match(after):
         return True
     return raw.rstrip()[-1:] not in (":", "=") and _STEPS_AFTER.match(after) is not None
 

@@ -16,6 +16,7 @@ _NUMBERS = re.compile(
     r"(?![\w.%/])(?:\s?[)\]}])?"
 )
 """Several numbers behind a colon or an equals sign."""
+_PART_BEHIND = re.compile(r"(?<=[\d%])\s*[(\[]([A-Za-z]{2,10})[)\]]")
 _BETWEEN_NAMES = re.compile(r"\s*[,/|&]\s*|\s+and\s+")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _BEHIND_LIST = re.compile(r"[\w\s,/|&]{1,80}[)\]}]\s*([A-Za-z][A-Za-z ]{0,40})$")
@@ -47,6 +48,34 @@ def each_of(name: str) -> tuple[str, str] | None:
                 before, after = name[: match.start()], name[match.end() :]
                 return f"{before}{match[1]}{after}", f"{before}{match[2]}{after}"
     return None
+
+
+def with_parts_before(text: str) -> str:
+    """A line in which the part of the data that stands in brackets behind several values stands before them.
+
+    Args:
+        text: of a line, without its epoch.
+
+    Returns:
+        The line; as it was where a part has several brackets, stands elsewhere too, or behind a number without a name.
+
+    Example:
+        >>> with_parts_before("nat acc 80 adv acc 55 (train) nat acc 79 adv acc 45 (test)")
+        'train: nat acc 80 adv acc 55 | test: nat acc 79 adv acc 45'
+        >>> with_parts_before("acc 80 (train) 79 (test)")
+        'acc 80 (train) 79 (test)'
+    """
+    pieces = _PART_BEHIND.split(text)
+    values, parts = pieces[:-1:2], pieces[1::2]
+    if len(parts) < 2 or len(set(map(str.lower, parts))) < len(parts) or pieces[-1].strip(" .,;|"):
+        return text
+    done: list[str] = []
+    for value, part in zip(values, parts, strict=True):
+        words = words_of(value)
+        if not has_measure(words) or parts_of(words) or not parts_of([part.lower()]):
+            return text
+        done.append(f"{part}: {value.strip(' ,;|')}")
+    return " | ".join(done)
 
 
 def paired(text: str) -> str:

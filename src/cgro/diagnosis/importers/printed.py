@@ -9,7 +9,7 @@ from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.counters import with_epochs
-from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST
+from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST, ABOVE_LAST
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
@@ -34,6 +34,7 @@ _HEADING = word_set(
     "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
+_EPOCH = Meaning("epoch")
 _HELD_OUT = ("/test", "/validation")
 """Ends of curves of data that are not trained on."""
 MOST_RESUMED = 3
@@ -332,7 +333,7 @@ def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[s
     assumed: list[str] = []
     above = _is_above(before, found.blocks, source)
     if above:
-        assumed.append(ABOVE if blocks[-1].ends else ABOVE_FIRST)
+        assumed.append(above)
     elif before:
         assumed.append(f"values before the first epoch are left out, such as {min(before)!r}")
     if blocks and blocks[-1].twice:
@@ -341,37 +342,45 @@ def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[s
     rows: list[dict[str, object]] = []
     for earlier, block in itertools.pairwise(found.blocks):
         values = earlier.below | block.own if above else block.values
+        values = {name: value for name, value in values.items() if meaning_of(name) != _EPOCH}  # "best 45.2 (ep 31)"
         if values:
             rows.append({"epoch": block.epoch, **values})
     return rows, assumed
 
 
-def _is_above(before: set[str], found: list[_Block], source: str) -> bool:
-    """Whether values stand above the line that names their epoch, and not below it.
+def _is_above(before: set[str], found: list[_Block], source: str) -> str:
+    """Why values stand above the line that names their epoch; empty where they stand below it.
 
     Values before the first epoch may be of the network before its training, and none behind the last epoch those of a
-    training that goes on. They are of an epoch where its line says that it is over, or where training values stand
-    before the first epoch as well.
+    training that goes on. They are of an epoch where its line says that it is over, where training values stand before
+    the first epoch as well, or where those above the last epoch come again behind it, which no others do.
 
     Raises:
         BadRequest: nothing of that, in a text in which every epoch may have its values above as well as below.
     """
     first, *blocks = found
-    if not blocks or not before or not before.isdisjoint(blocks[-1].values):
-        return False
+    if not blocks or not before:
+        return ""
+    if not before.isdisjoint(blocks[-1].values):
+        again = [_come_again(before, *pair) for pair in itertools.pairwise(found)]
+        return ABOVE_LAST if again[-1] and not any(again[:-1]) else ""
     if blocks[-1].ends:
-        return not _held_out_of(blocks[-1].below)
+        return "" if _held_out_of(blocks[-1].below) else ABOVE
     middle = set(itertools.chain.from_iterable(block.below for block in blocks[:-1]))
     if not middle or not all(before <= block.below.keys() for block in blocks[:-1]):
-        return False
+        return ""
     if middle <= first.values.keys() and any("train" in words_of(name) for name in middle):
-        return True
+        return ABOVE_FIRST
     text = (
         f"{min(before)!r} stands before the first line that names an epoch, and not behind the last one: it may be of "
         "the epoch below it or above it; add the word 'done' to the lines that name an epoch if their values stand "
         "above them, else take the values before the first one out"
     )
     raise refusal(source, text)
+
+
+def _come_again(names: Iterable[str], block: _Block, later: _Block) -> bool:
+    return all(name in block.below and block.below[name] == later.below.get(name) for name in names)
 
 
 def _held_out(block: _Block) -> set[str]:
@@ -471,7 +480,7 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
             return
         if isinstance(meaning, Meaning) and is_held_out(name) and meaning.curve.startswith("robust_"):
             return
-    held_out = list(filter(is_held_out, names))
+    held_out = [name for name in names if is_held_out(name) and not kinds_of(words_of(name))]
     if not held_out:
         return
     text = (

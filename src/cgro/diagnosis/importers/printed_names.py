@@ -4,14 +4,24 @@ import functools
 import re
 from collections.abc import Sequence
 
-from cgro.diagnosis.vocabulary import MODELS, has_measure, kinds_of, measures_of, parts_of, words_of
+from cgro.diagnosis.vocabulary import (
+    MODELS,
+    aspects_of,
+    has_measure,
+    is_detail,
+    kinds_of,
+    measures_of,
+    parts_of,
+    words_of,
+)
 
 _LAST_WORD = re.compile(r"\W*[A-Za-z]+\W*$")
 
 
 def with_measure(own: str, measure: str, last: str) -> str:
     """A name that only says a part, or clean or robust, with the measure of what stands before the colon, as in "Test
-    error: clean 19.2, pgd 54.8"; or a part with the name before it, as in "Adversarial accuracy - Train: 55. Test: 45".
+    error: clean 19.2, pgd 54.8"; or a part with the name before it, as in "Adversarial accuracy - Train: 55. Test: 45";
+    or another attack, norm or radius in the place of that of the name before it, as in "test PGD-10 acc 31, PGD-50 30".
 
     Behind a name that has its part at another place the two contradict each other, so that it is asked for.
 
@@ -30,7 +40,11 @@ def with_measure(own: str, measure: str, last: str) -> str:
         'train adv acc Test'
     """
     words = words_of(own)
-    if measure and all(parts_of([word]) or kinds_of([word]) or word.isdigit() for word in words):
+    another = _in_place(own, last)
+    if another:
+        return another
+    begins = not last and _tells_which(words)  # "robust acc: eps 2: 45.2"; behind another name eps may be a setting
+    if measure and all(parts_of([w]) or kinds_of([w]) or w.isdigit() or (begins and is_detail(w)) for w in words):
         return f"{measure} {own}"
     if not last or not all(map(_says_part, words)):
         return own
@@ -38,6 +52,30 @@ def with_measure(own: str, measure: str, last: str) -> str:
     if before and _says_part(words_of(last)[-1]) and has_measure(words_of(before)):
         return f"{before} {own}"
     return f"{last} {own}"
+
+
+def _tells_which(words: Sequence[str]) -> bool:
+    """Whether words tell an attack, and which: PGD-50, L2 or eps=4/255, and not eps before its value."""
+    if not all(kinds_of([word]) or is_detail(word) for word in words):
+        return False
+    return bool(kinds_of(words)) or any(word[-1:].isdigit() or word in ("linf", "inf") for word in words)
+
+
+def _in_place(own: str, last: str) -> str:
+    """The name before it in the line with another attack, norm, radius or number of steps, or clean in place of robust;
+    empty where the two do not tell the same of an attack: `robust acc 45 | l2 1.5` may be anything."""
+    words, before = words_of(own), words_of(last)
+    kinds, earlier = kinds_of(words), kinds_of(before)
+    if set(words) <= set(before) or measures_of(before) not in ({"error"}, {"accuracy"}) or not _tells_which(words):
+        return ""
+    is_other_kind = bool(kinds and earlier) and kinds != earlier
+    if not is_other_kind and not aspects_of(words) & aspects_of(before):
+        return ""
+    kept: list[str] = []
+    for word in before:
+        if not is_detail(word) and not (kinds and kinds_of([word])):
+            kept.append(word)
+    return " ".join([*kept, own])
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -26,11 +26,15 @@ from cgro.diagnosis.importers.unread import (
 )
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
+from cgro.diagnosis.vocabulary import kinds_of, words_of
 from cgro.diagnosis.words import Meaning
 
 CLEAN_ACCURACY = "clean_accuracy/"
 MOST_REMARKS = 10
 """Columns of which each has a sentence. A choice: accuracies of each of a thousand classes would hide all others."""
+BELOW = 0.03
+"""By how much a training accuracy lies below the clean one on test data where it may be that of attacked examples. A
+choice: above the noise of both; augmentation or regularization alone may do so as well, so that it is only said."""
 AGREE = 0.005
 """By how much an error and 1 minus its accuracy may differ. A choice: half a percent, the rounding of both."""
 
@@ -110,8 +114,9 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     if one is not None:
         names = one.names
         table = replace(table, rows=one.rows, names=names, remarks=[*table.remarks, one.remark])
-    layout = without_labels(table.rows, layout_of(names, told, table.source, table.meanings))
-    require_understood(layout, names, table.source, standard=table.about.get("attack") == "none")
+    layout = without_labels(table.rows, layout_of(names, told, table.source, table.meanings, rows=table.rows))
+    standard = table.about.get("attack") == "none"
+    require_understood(layout, names, table.source, standard=standard, rows=table.rows)
     passed_over = require_rows_of_one_training(table.rows, names, layout, table.source)
     of_attack, constant = constants(table.rows, names, layout)
     strange = not_understood(names, layout)
@@ -333,10 +338,33 @@ def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], gr
         *seed.remarks,
         *merged.remarks,
         *fillers,
+        *_may_be_attacked(values, table, layout),
         *lost_epochs(merged.epoch),
     ]
     about["caveats"] = merged.caveats
     return checked(Curves(merged.epoch, values, about, columns))
+
+
+def _may_be_attacked(values: Mapping[str, np.ndarray], table: Table, layout: Layout) -> list[str]:
+    """A sentence on a training accuracy that does not say what it is of, and lies below the clean one on held-out data
+    in most epochs: programs of this field print the accuracy on the examples that they train on, which are attacked."""
+    name = next((name for name, meaning in layout.used.items() if meaning.curve == "clean_error/train"), None)
+    is_told = name in layout.told or name in table.meanings
+    if name is None or is_told or kinds_of(words_of(name)) or not layout.measures(ERRORS[4:]):
+        return []
+    part = "test" if "clean_error/test" in values else "validation"
+    if "clean_error/train" not in values or f"clean_error/{part}" not in values:
+        return []
+    difference = values["clean_error/train"] - values[f"clean_error/{part}"]
+    n_both = int(np.sum(np.isfinite(difference)))
+    n_below = int(np.sum(difference > BELOW))
+    if 2 * n_below < max(n_both, 2):
+        return []
+    robust = layout.used[name].told.replace("clean", "robust")
+    return [
+        f"column {name!r} is taken for clean, and lies below the clean accuracy on {part} data in {n_below} of "
+        f"{n_both} epochs: it may be of attacked examples; if so, add {map_option(robust, name)}"
+    ]
 
 
 def _remarks(layout: Layout) -> list[str]:

@@ -129,7 +129,7 @@ def require_rows_of_one_training(rows: Rows, names: Sequence[str], layout: Layou
         here = columns.setdefault(group, {})
         for name in filter(unread.__contains__, row):
             cell = _text(row, name)
-            if cell.lower() not in EMPTY:
+            if cell.lower() not in EMPTY or (cell.lower() == "none" and not _OF_ATTACK.isdisjoint(words_of(name))):
                 here.setdefault(name, _Column(name)).take(cell, of_epoch.removesuffix(".0"))
     remarks: dict[str, None] = {}
     for group, here in columns.items():

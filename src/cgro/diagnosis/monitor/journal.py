@@ -54,7 +54,15 @@ class Journal:
     names: tuple[str, str]
 
     @classmethod
-    def begin(cls, out: str | Path | None, settings: Settings, parts: Parts, names: tuple[str, str]) -> "Journal":
+    def begin(
+        cls,
+        out: str | Path | None,
+        settings: Settings,
+        parts: Parts,
+        *,
+        names: tuple[str, str],
+        overwrite: bool = False,
+    ) -> "Journal":
         """Begin a run, or take up the one that is there if it has the same settings and examples.
 
         Args:
@@ -62,6 +70,7 @@ class Journal:
             settings: of the monitor.
             parts: the examples.
             names: of the data and of the network.
+            overwrite: delete the run of a monitor that is there.
 
         Returns:
             The journal, with the epochs that it has already.
@@ -72,9 +81,12 @@ class Journal:
         config = settings.stored(names)
         run = None
         if out is not None:
-            run = _taken_up(Path(out), config)
+            path = Path(out)
+            _require_monitor(path)
+            if not overwrite:
+                run = _taken_up(path, config)
         if run is None:
-            with Run.start(out, COMMAND, config) as begun:
+            with Run.start(out, COMMAND, config, overwrite=overwrite) as begun:
                 run = begun
         with run.locked():
             _keep_examples(run, parts)
@@ -103,8 +115,8 @@ class Journal:
                 continue
             raise BadRequest(
                 f"{self.run.path}: epoch {row[EPOCH]:g} was evaluated before with {name} {row[name]:.4g}, and now has "
-                f"{value:.4g}: other weights; after loading a checkpoint of an earlier epoch e call monitor.rewind(e), "
-                "or choose another out"
+                f"{value:.4g}: other weights; for a new training give Monitor overwrite=True or another out; after "
+                "loading a checkpoint of an earlier epoch e call monitor.rewind(e)"
             )
 
     def write(self, network: nn.Module, rows: list[Row], found: Measurement, started: float) -> None:
@@ -216,7 +228,7 @@ class Journal:
         """Drop the rows behind an epoch, the weights of later ones and the summary, which may be of one.
 
         Args:
-            epoch: the last one that stays.
+            epoch: the last one that stays; -1 for none.
         """
         folder = self.run.path / "checkpoints"
         selected = selected_of(self.rows())
@@ -230,6 +242,16 @@ class Journal:
         self.run.write_rows([row for row in self.rows() if row[EPOCH] <= epoch])  # type: ignore[arg-type]
 
 
+def _require_monitor(path: Path) -> None:
+    """Refuse to write into, or to delete, what is no run of a monitor."""
+    expected = "a new directory, or a run of cgro.Monitor"
+    if path.exists() and not path.is_dir():
+        raise bad("out", expected=expected, got=f"{path}, a file")
+    run = Run(path)
+    if run.is_run() and run.config.get("command") != COMMAND:
+        raise bad("out", expected=expected, got=f"a run of cgro {run.config.get('command')}")
+
+
 def _taken_up(path: Path, config: Mapping[str, Json]) -> Run | None:
     """The run that is there with a summary, which `Run.start` takes for over; None if there is none."""
     run = Run(path)
@@ -237,9 +259,6 @@ def _taken_up(path: Path, config: Mapping[str, Json]) -> Run | None:
         return None
     Run.open(path)
     there = run.config
-    if there.get("command") != COMMAND:
-        got = f"a run of cgro {there.get('command')}"
-        raise bad("out", expected="a new directory, or a run of cgro.Monitor", got=got)
     with run.locked():
         asked = plain({"command": COMMAND, **config})
         run.check_known(there, asked)
@@ -251,7 +270,7 @@ def _keep_examples(run: Run, parts: Parts) -> None:
     path = run.file("index_sets.json")
     used = plain(parts.record())
     if path.exists() and read_json(path) != used:
-        remedy = "give the same data in the same order, or choose another out"
+        remedy = "give the same data in the same order, another out, or overwrite=True"
         raise bad("examples", expected=f"those with which {run.path} was begun", got="others", remedy=remedy)
     if not path.exists():
         write_atomic(path, dump_json(used))

@@ -18,7 +18,7 @@ from cgro.diagnosis.monitor.measure import Measurement, measure, wait_for
 from cgro.diagnosis.monitor.onset import alarm_of
 from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, parts_of
 from cgro.diagnosis.monitor.ranks import Ranks, rank
-from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, Strong
+from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, name_of, named_strong, two_names
 from cgro.diagnosis.monitor.surroundings import is_distributed, is_finite, unwrap
 from cgro.diagnosis.strength import too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
@@ -47,9 +47,11 @@ class Monitor:
         threat: the adversary, in units of images in [0, 1].
         validation: a third part, on which `keep="best"` selects; None for none.
         out: the run directory. One that is there is taken up, if settings and examples are the same. None: a new one.
-        attack: name of the attack after every epoch, such as pgd10; see `cgro evaluate --help`.
+        overwrite: delete the run of a monitor that is in `out`, and begin anew.
+        attack: name of the attack after every epoch, such as pgd10; see `cgro evaluate --help`. An attack on `threat`
+            is taken by its name, which the run records.
         n: examples of each part, at most.
-        strong: (name of a stronger attack, every how many evaluations); None for none.
+        strong: (a stronger attack, every how many evaluations); None for none.
         budget: what an epoch may cost on average, such as "30s" or 50_000 (forward passes of one example); epochs are
             left out until it is kept. None: every epoch is evaluated.
         keep: the weights that are kept: "none", "last", "best" (on validation, and the last) or every k-th and these.
@@ -81,16 +83,20 @@ class Monitor:
         *,
         validation: object | None = None,
         out: str | Path | None = None,
-        attack: str = "pgd10",
+        overwrite: bool = False,
+        attack: str | Attack = "pgd10",
         n: int = 1000,
-        strong: Strong | None = None,
+        strong: tuple[str | Attack, int] | None = None,
         budget: str | int | None = None,
         keep: Keep = "last",
         normalize: Statistics | None = None,
         names: tuple[str, str] = (UNKNOWN, UNKNOWN),
         seed: int = 0,
     ) -> None:
-        self.settings = Settings(threat, attack, n, strong, budget, keep, normalize, seed)
+        names = two_names(names)
+        self.settings = Settings(
+            threat, name_of(attack, threat), n, named_strong(strong, threat), budget, keep, normalize, seed
+        )
         given = {TRAIN: train, TEST: test}
         if validation is not None:
             given[VALIDATION] = validation
@@ -99,7 +105,7 @@ class Monitor:
         self.parts = parts_of(given, self.settings)
         self._journal: Journal | None = None
         if not rank():
-            self._journal = Journal.begin(out, self.settings, self.parts, names)
+            self._journal = Journal.begin(out, self.settings, self.parts, names=names, overwrite=overwrite)
             for remark in self.parts.remarks:
                 say(f"cgro.Monitor, {remark}")
         self._since = time.perf_counter()
@@ -198,9 +204,13 @@ class Monitor:
         """Forget the epochs behind one, before a loop goes on from a checkpoint of it.
 
         Args:
-            epoch: the last one that stays.
+            epoch: the last one that stays; -1 forgets all, for a loop that begins anew.
+
+        Raises:
+            BadRequest: no integer, or one below -1.
         """
-        count(epoch, "epoch", low=0)
+        epoch = count(epoch, "epoch", low=-1)
+        self._not_finite = [left_out for left_out in self._not_finite if left_out <= epoch]
         if self._journal is None:
             return
         with self._journal.run.locked():
@@ -237,7 +247,10 @@ class Monitor:
         if epoch in epochs:
             position = epochs.index(epoch)
         elif epochs and epoch < epochs[-1]:
-            remedy = f"after loading a checkpoint of epoch {epoch - 1} call monitor.rewind({epoch - 1})"
+            begins = f"after loading a checkpoint of epoch {epoch - 1}"
+            if not epoch:
+                begins = "to begin anew"
+            remedy = f"{begins} call monitor.rewind({epoch - 1})"
             raise bad("epoch", expected=f"one after {epochs[-1]}, or one of before", got=epoch, remedy=remedy)
         elif not self._affords() and rows:
             return SKIPPED

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cgro._check import bad, count, count_field, number, one_of
-from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name
+from cgro._check import BadRequest, bad, count, count_field, number, one_of
+from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name, standard_ensemble
 from cgro.definitions.threat import require_threat
 from cgro.results.records import Json
 from cgro.training.objectives import attack_cost
@@ -160,6 +160,81 @@ class Settings:
             "normalize": self.normalize,
             "seed": self.seed,
         }
+
+
+def name_of(attack: str | Attack, threat: ThreatModel) -> str:
+    """The name that stands for an attack, under which a run records it.
+
+    Args:
+        attack: a name, which is left as it is, or an attack.
+        threat: of the monitor.
+
+    Returns:
+        A name from which `attack_by_name` makes the same attack.
+
+    Raises:
+        BadRequest: an attack on another threat model, or one that no name stands for.
+
+    Example:
+        >>> from cgro.definitions import PGD
+        >>> threat = ThreatModel("inf", "8/255")
+        >>> name_of(PGD(threat, n_steps=20), threat), name_of("apgd", threat)
+        ('pgd20', 'apgd')
+    """
+    if not isinstance(attack, Attack):
+        return attack
+    if attack.threat != threat:
+        raise bad("attack", expected=f"one on threat, {threat}", got=f"one on {attack.threat}")
+    name = attack.name
+    if attack == standard_ensemble(threat):
+        name = "ensemble"
+    try:
+        same = attack_by_name(name, threat, precision="auto") == attack
+    except BadRequest:
+        same = False
+    if not same:
+        remedy = 'write package.module:NAME:parameter=value, such as "cgro.definitions:PGD:n_steps=10,step_size=0.01"'
+        raise bad("attack", expected="one that a name stands for, to be recorded", got=repr(attack), remedy=remedy)
+    return name
+
+
+def named_strong(strong: tuple[str | Attack, int] | None, threat: ThreatModel) -> Strong | None:
+    """The stronger attack by its name.
+
+    Args:
+        strong: (attack, every how many evaluations), whatever the attack is given by; None for none.
+        threat: of the monitor.
+
+    Returns:
+        The same with a name; what is no such pair is left for `Settings` to refuse.
+
+    Raises:
+        BadRequest: see `name_of`.
+    """
+    if isinstance(strong, tuple | list) and len(strong) == 2:
+        return name_of(strong[0], threat), strong[1]
+    return strong
+
+
+def two_names(names: object) -> tuple[str, str]:
+    """What a run calls the data and the network.
+
+    Args:
+        names: whatever was given for both.
+
+    Returns:
+        Both.
+
+    Raises:
+        BadRequest: no pair of texts.
+
+    Example:
+        >>> two_names(["digits", "LeNet"])
+        ('digits', 'LeNet')
+    """
+    if isinstance(names, tuple | list) and len(names) == 2 and all(isinstance(name, str) for name in names):
+        return names[0], names[1]
+    raise bad("names", expected='two texts, (data, network), such as ("cifar10", "LeNet")', got=repr(names))
 
 
 def _statistics(given: object) -> Statistics:

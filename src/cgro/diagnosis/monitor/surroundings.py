@@ -107,6 +107,9 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     Nothing is compiled here, and compiled code is passed by, so that no
     guard fails and no graph is compiled anew in the training.
 
+    A network that overrides `train` or `eval` (noise in training alone, adapters that are merged into the weights)
+    enters evaluation mode by its own `eval`, on copies of its weights: flags alone would evaluate another function.
+
     Args:
         network: as `unwrap` gives it. Inside, its buffers are copies.
 
@@ -117,9 +120,36 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     eager: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     if "torch._dynamo" in sys.modules:  # else nothing was compiled, and the import takes seconds
         eager = torch.compiler.set_stance("force_eager")
-    with eager, preserve_state(network, device), _full_precision(network):
+    own = [module for module in network.modules() if _overrides_mode(module)]
+    with eager, preserve_state(network, device, weights=bool(own)), _full_precision(network), _own_mode(network, own):
         evaluation_flags(network)
         yield
+
+
+def _overrides_mode(module: nn.Module) -> bool:
+    return type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
+
+
+@contextlib.contextmanager
+def _own_mode(network: nn.Module, own: list[nn.Module]) -> Iterator[None]:
+    """Evaluation mode by the network's own `eval`, and back; nothing where no module of it overrides the modes.
+
+    Back by its own `train`, which knows what hangs on the mode outside of the modules, and by their attributes, which
+    `train` need not undo, such as a count of its calls.
+    """
+    if not own:
+        yield
+        return
+    before = [(module, module.training, dict(vars(module))) for module in own]
+    try:
+        network.eval()
+        yield
+    finally:
+        for module, training, _ in before:  # parents first, as a part may be in another mode
+            module.train(training)
+        for module, _, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 @contextlib.contextmanager
