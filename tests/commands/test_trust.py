@@ -197,8 +197,8 @@ def test_names_of_the_standard_library_and_of_packages(
     def imported(*_: object) -> None:
         raise AssertionError("imported")
 
-    monkeypatch.setattr("cgro.data.own.resolve", imported)
-    monkeypatch.setattr("cgro.models.networks.resolve", imported)
+    monkeypatch.setattr("cgro.data.own.factory_of", imported)
+    monkeypatch.setattr("cgro.models.networks.factory_of", imported)
     received.names(key, name)
     assert received.call("report") == 0
     assert received.call("evaluate") == 2

@@ -250,10 +250,9 @@ def main() -> int:
     words = serve(socket.socket(fileno=int(sys.argv[1])))
     if words is None:
         return 0
-    from cgro.__main__ import run
-
     sys.argv[1:] = words
-    return run()
+    # By its name, as a worker that begins anew has it on its command line: it stands a floor above.
+    return importlib.import_module("cgro.cli").main()
 
 
 if __name__ == "__main__":

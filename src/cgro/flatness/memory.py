@@ -121,7 +121,7 @@ def attacked(
     if reach is None:
         reach = DEFAULT_REACH * radius
     if index is None:
-        index = torch.arange(len(x))
+        index = torch.arange(len(x), device="cpu")
     index = index.to("cpu")
     require_same_task(ranks, model, repr((attack.threat, attack.name, search, batch, seed)), y, index)
 
