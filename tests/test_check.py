@@ -74,6 +74,9 @@ def test_counts_end_where_double_precision_no_longer_holds_integers() -> None:
         count(2**53 + 1, "n")
     with pytest.raises(BadRequest, match=r"an integer >= 1, got 0"):
         count(0, "n")
+    for text in ("10", "ten"):  # without quotes the first one would look like what is expected
+        with pytest.raises(BadRequest, match=f"an integer >= 1, got '{text}'"):
+            count(text, "n")  # type: ignore[arg-type]
 
 
 def test_names_are_those_of_a_list() -> None:

@@ -238,7 +238,8 @@ def count(value: float, what: str, *, low: int = 1, high: int = LARGEST_COUNT) -
     if whole is None or not low <= whole <= high:
         is_limit_of_all = high == LARGEST_COUNT and (whole is None or whole < low)
         limit = f">= {low}" if is_limit_of_all else f"in [{low}, {high}]"
-        raise bad(what, expected=f"an integer {limit}", got=value)
+        got = repr(value) if isinstance(value, str) else value  # "10" is no integer, and looks like one
+        raise bad(what, expected=f"an integer {limit}", got=got)
     return whole
 
 

@@ -103,7 +103,12 @@ def test_losses_of_scores_are_their_formulas() -> None:
     ("outputs", "y", "words"),
     [
         (torch.zeros(2, 3), torch.tensor([0, 3]), "expected 0 .. 2"),
-        (torch.zeros(2, 3), torch.tensor([-1, 2]), "expected 0 .. 2"),
+        (torch.zeros(2, 3), torch.tensor([-1, 2]), "expected 0 .. 2, got -1; relabel the data$"),
+        (torch.zeros(2, 3), torch.tensor([0, 9]), "or give the network an output for each class, 10 or more"),
+        (torch.zeros(2, 2), torch.tensor([1, 2]), "or give the network an output for each class, 3 or more"),
+        (torch.zeros(2, 2), torch.tensor([-1, 1]), "as 0 and 1, or of two logits"),
+        (torch.zeros(4), torch.tensor([1]), r"use squeeze\(1\), not squeeze\(\)"),
+        (torch.zeros(10), torch.tensor([3]), r"use squeeze\(1\), not squeeze\(\)"),
         (torch.zeros(2, 3), torch.tensor([0.0, 1.0]), "integers"),
         (torch.zeros(2), torch.tensor([0, 1]), "-1 or \\+1"),
         (torch.zeros(2, 1), torch.tensor([0, 0]), "squeeze a single output"),

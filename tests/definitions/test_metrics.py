@@ -1,5 +1,6 @@
 """Errors against closed forms; intervals against published values; the verdict at its thresholds."""
 
+import functools
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from scipy.stats import binomtest
 from tests import oracles
 from tests.cases import THREATS, LinearScore, busy_network, images, points, refused
+from torch import nn
 
 from cgro._check import BadRequest
 from cgro.definitions import (
@@ -169,9 +171,48 @@ def test_labels_in_a_column_are_to_be_squeezed_not_to_be_argmaxed() -> None:
     assert "argmax(1)" in refused(lambda: clean_error(model, x, torch.eye(3, dtype=torch.long)[y]))
 
 
-def test_a_program_of_torch_export_says_what_to_do() -> None:
-    """Its `eval` raises, so that it is no remedy; the program keeps the mode of the network."""
-    (x, y), model = points(), LinearScore().eval()
+@pytest.mark.parametrize("wrap", [
+    lambda model: model.forward, functools.partial, lambda model: functools.partial(model.forward),
+    lambda model: functools.partial(functools.partial(model)),
+])  # fmt: skip
+def test_train_mode_is_seen_through_methods_and_partial_functions(wrap) -> None:
+    """Planted: BatchNorm mixed the examples of a batch, and its running means moved, where `forward` was given."""
+    model, (x, y) = busy_network(), images(12)
+    for call in (clean_error, lambda *given: robust_error(*given, PGD(ThreatModel("inf", 0.1), n_steps=2))):
+        refused(lambda c=call: c(wrap(model.train()), x, y), "expected eval mode, got train mode", "model.eval()")
+    assert clean_error(wrap(model.eval()), x, y) == clean_error(model, x, y)
+
+
+class Dropping(nn.Module):
+    """A function of the mode, without a module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(nn.functional.dropout(x.flatten(1), 0.3, training=self.training))
+
+
+@pytest.mark.parametrize("make", [busy_network, Dropping, lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3))])
+def test_a_program_of_torch_export_is_in_the_mode_of_its_graph(make) -> None:
+    """Its flags are those of new modules, and its `eval` raises, so that it is no remedy."""
+    (x, y), model = images(12), make().eval()
     program = torch.export.export(model, (x,)).module()
-    refused(lambda: clean_error(program, x, y), "expected eval mode", "export it in eval mode", "lambda x: model(x)")
-    assert clean_error(lambda v: program(v), x, y) == clean_error(model, x, y)
+    for given in (program, nn.Sequential(program)):
+        given.training = False
+        assert clean_error(given, x, y) == clean_error(model, x, y)
+    trained = torch.export.export(model.train(), (x,)).module()
+    if make is busy_network or make is Dropping:
+        refused(lambda: clean_error(trained, x, y), "expected eval mode", "export it in eval mode")
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:UserWarning")
+def test_modules_that_were_quantized_only_evaluate() -> None:
+    """`quantize_dynamic` makes them anew, with the flag of train mode."""
+    (x, y), model = images(12), busy_network().eval()
+    found = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    assert any(module.training for module in found.modules())
+    assert clean_error(found, x, y).n == 12
+    found[3].train()  # dropout
+    refused(lambda: clean_error(found, x, y), "expected eval mode, got train mode")

@@ -62,11 +62,16 @@ def check_labels(outputs: Tensor, y: Tensor) -> None:
         )
     if y.shape != outputs.shape[:1]:
         expected = f"shape ({outputs.shape[0]},)"
-        raise bad("labels", expected=expected, got=tuple(y.shape), remedy=labels_remedy(y.shape))
+        remedy = labels_remedy(y.shape)
+        if outputs.ndim == 1 and len(y) == 1:
+            remedy = "if this is one example, its outputs lost the axis of the batch: use squeeze(1), not squeeze()"
+        raise bad("labels", expected=expected, got=tuple(y.shape), remedy=remedy)
     if not bool(fits.all()):
         wrong = sorted(set(y[~fits].tolist()))[:3]
         remedy = "relabel the data"
-        if outputs.ndim == 2 and outputs.shape[1] == 2:
+        if outputs.ndim == 2 and int(y.min()) >= 0:
+            remedy = f"relabel the data, or give the network an output for each class, {int(y.max()) + 1} or more"
+        elif outputs.ndim == 2 and outputs.shape[1] == 2:
             remedy = "relabel the data as 0 and 1, or of two logits z return z1 - z0"
         raise bad("labels", expected=expected, got=", ".join(map(str, wrong)), remedy=remedy)
 

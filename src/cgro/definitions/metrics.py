@@ -1,8 +1,10 @@
 """Errors (Definitions 3.1-3.3), what each number proves, and the distance to the boundary."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MethodType
 
 import torch
 from torch import Tensor
@@ -15,25 +17,66 @@ from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
 from cgro.results import Bound, ErrorRate
 
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+"""Modules that only evaluate. `quantize_dynamic` makes them anew, with the flag of train mode that every module has."""
+
 
 def require_eval(model: Model) -> None:
     """Refuse a module of which any part is in train mode: BatchNorm and dropout would falsify every number.
 
     Args:
-        model: any; a function has no mode.
+        model: any. A function has no mode, but a method of a module and what `functools.partial` makes of one have.
 
     Raises:
         BadRequest: call `model.eval()` first.
+
+    Example:
+        >>> require_eval(torch.nn.Dropout().eval().forward)
     """
-    if not isinstance(model, torch.nn.Module):
-        return
-    for module in model.modules():
-        if not getattr(module, "training", False):  # `torch.jit.freeze` leaves none
-            continue
+    inner: object = model
+    while not isinstance(inner, torch.nn.Module):
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif isinstance(inner, MethodType):
+            inner = inner.__self__
+        else:
+            return
+    if _trains(inner):
         remedy = "call model.eval() first"
-        if "eval" in vars(model):  # torch.export puts a method there that only raises
-            remedy = "torch.export keeps the mode of the network: export it in eval mode, and give lambda x: model(x)"
+        if _is_exported(inner):
+            remedy = "torch.export keeps the mode of the network: export it in eval mode"
         raise bad("model", expected="eval mode", got="train mode", remedy=remedy)
+
+
+def _trains(module: torch.nn.Module) -> bool:
+    """Whether a part is in train mode. What torch.export makes is so by its graph; its flags are those of new modules.
+
+    `torch.jit.freeze` leaves no flag.
+    """
+    if _is_exported(module):
+        return any(_is_told_to_train(node) for node in module.graph.nodes)  # type: ignore[union-attr]
+    if getattr(module, "training", False) and not type(module).__module__.startswith(QUANTIZED):
+        return True
+    return any(_trains(part) for part in module.children())
+
+
+def _is_exported(module: torch.nn.Module) -> bool:
+    """By the method that only raises, which torch.export puts there."""
+    return isinstance(module, torch.fx.GraphModule) and "eval" in vars(module)
+
+
+def _is_told_to_train(node: torch.fx.Node) -> bool:
+    """Whether an operation of a graph, such as batch_norm, is given True for whether it is in training."""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    for position, argument in enumerate(node.target._schema.arguments):
+        if argument.name not in ("train", "training"):
+            continue
+        given = node.kwargs.get(argument.name, argument.default_value)
+        if position < len(node.args):
+            given = node.args[position]
+        return given is True
+    return False
 
 
 class NotFinite(BadRequest):

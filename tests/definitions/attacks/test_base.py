@@ -15,6 +15,7 @@ from cgro.definitions import (
     FGSM,
     PGD,
     Attack,
+    AutoAttack,
     Draws,
     Ensemble,
     FunctionAttack,
@@ -266,7 +267,7 @@ class ChecksItself(Differentiates):
 
 @pytest.mark.parametrize("given", [8 / 255, "inf", None, FGSM(INF)])
 @pytest.mark.parametrize("make", [
-    lambda t: PGD(t, n_steps=10), FGSM, APGD, Differentiates, NoAttack, standard_ensemble,
+    lambda t: PGD(t, n_steps=10), FGSM, APGD, Square, AutoAttack, Differentiates, NoAttack, standard_ensemble,
     lambda t: Ensemble(t, (FGSM(INF),)), lambda t: FunctionAttack(t, lambda model, x, y: x),
     lambda t: attack_by_name("fgsm-rs", t), lambda t: attack_by_name("none", t),
 ])  # fmt: skip

@@ -176,7 +176,8 @@ def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> 
         BadRequest: they were or do not.
     """
     if not outputs:
-        raise bad("model output", expected="finite values", got="NaN or inf", remedy="check the weights")
+        remedy = "check the weights, and in an attack of your own its points"
+        raise bad("model output", expected="finite values", got="NaN or inf", remedy=remedy)
     if not gradients:
         remedy = "the loss overflows or is singular here"
         raise bad("gradient", expected="finite values", got="NaN or inf", remedy=remedy)

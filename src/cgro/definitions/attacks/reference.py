@@ -74,6 +74,7 @@ class AutoAttack(Attack):
     batch: int = 250
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.version not in VERSIONS:
             raise bad("version", expected="one of " + ", ".join(VERSIONS), got=repr(self.version))
         if self.threat.box != (0.0, 1.0):

@@ -69,6 +69,7 @@ class Square(Attack):
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         count_field(self, "n_queries")
         if number(self.first_share, "first_share", low=0.0, high=1.0) == 0:
             raise bad("first_share", expected="a share in (0, 1]", got=self.first_share)
