@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,6 +129,34 @@ def test_a_checkpoint_of_an_earlier_version_says_nothing_of_its_training(
         earlier.setattr(engine, "task_of", lambda *given: {})
         train(small(), digits, Recipe(epochs=1), run=run)
     assert train(small(), digits, Recipe(epochs=2, lr=0.1), run=run).end.kind == "completed"
+
+
+def test_fields_that_a_recipe_got_later_count_by_their_defaults(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "run")
+
+    def earlier(*given: Any) -> dict[str, object]:
+        return {name: value for name, value in task_of(*given).items() if name != "accumulate"}
+
+    with monkeypatch.context() as before:
+        before.setattr(engine, "task_of", earlier)
+        train(small(), digits, Recipe(epochs=1), run=run)
+    with pytest.raises(BadRequest, match="other settings: accumulate 1 there, 2 here"):
+        train(small(), digits, Recipe(epochs=2, accumulate=2), run=run)
+    assert train(small(), digits, Recipe(epochs=2), run=run).steps.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("epochs", ["many", None, [3]])
+def test_a_checkpoint_whose_epochs_are_no_number_is_refused_in_one_line(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: object
+) -> None:
+    run = run_of(tmp_path / "run")
+    with monkeypatch.context() as forged:
+        forged.setattr(engine, "task_of", lambda *given: task_of(*given) | {"epochs": epochs})
+        train(small(), digits, Recipe(epochs=1), run=run)
+    with pytest.raises(BadRequest, match="other settings: epochs"):
+        train(small(), digits, Recipe(epochs=2), run=run)
 
 
 def test_what_a_training_is_of_has_no_address_in_it() -> None:

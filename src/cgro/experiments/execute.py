@@ -180,6 +180,23 @@ def _left(workspace: Workspace) -> str:
     return workspace.ledger.left(workspace.unfinished())
 
 
+def last_line(said: str) -> str:
+    """The last line of what a program said.
+
+    Args:
+        said: its whole text.
+
+    Returns:
+        The line; "" where it said nothing.
+
+    Example:
+        >>> last_line("first\\nlast\\n")
+        'last'
+    """
+    lines = said.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
 class ThisProcess(Executor):
     """Carries every call out at once, in the thread that submits it.
 

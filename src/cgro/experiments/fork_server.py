@@ -26,6 +26,7 @@ from pathlib import Path
 
 from cgro._check import BadRequest
 from cgro._interrupt import PARENT, SIGNALS
+from cgro.experiments.execute import last_line
 from cgro.experiments.plan import module_of
 
 PROGRAM = (sys.executable, "-P", "-m", "cgro.experiments.fork_server")
@@ -83,19 +84,21 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it runs.
         """
-        if not select.select([self._told], [], [], timeout)[0]:
+        waiting = select.poll()  # `select` takes no descriptor beyond 1023
+        waiting.register(self._told, select.POLLIN)
+        if not waiting.poll(1000 * timeout):
             raise subprocess.TimeoutExpired("cgro", timeout)
         line = self._told.readline()
+        if not line:
+            self.kill()  # its keeper was killed, so nobody would learn of its end
         self._told.close()
-        if line:
-            return int(line)
-        self.kill()  # its keeper was killed, so nobody would learn of its end
-        return -signal.SIGKILL
+        return int(line or -signal.SIGKILL)
 
     def kill(self) -> None:
-        """End it at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """End it at once; nothing after its end was told, when another process may have its number."""
+        if not self._told.closed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -134,7 +137,7 @@ class ForkServer:
                     return self._begun(words, pipe, errors)
                 self._end()
             self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip()
+            said = last_line(self._errors.read().decode(errors="replace"))
         raise BadRequest(f"no worker process could be started: {said or 'its server ended'}")
 
     def _begun(self, words: list[str], pipe: int, errors: int) -> Forked:
@@ -235,9 +238,10 @@ def _keep(pipe: int, errors: int, told: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     os.close(pipe)
     os.close(errors)
-    os.write(told, f"{worker}\n".encode())
-    _, status = os.waitpid(worker, 0)
-    os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    with contextlib.suppress(BrokenPipeError):  # whoever asked may be gone
+        os.write(told, f"{worker}\n".encode())
+        _, status = os.waitpid(worker, 0)
+        os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 

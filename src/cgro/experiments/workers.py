@@ -15,14 +15,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Protocol
+from typing import TypeAlias
 
 from cgro._check import BadRequest
 from cgro._exits import CHECK_FAILED, DONE, INTERRUPTED
 from cgro._interrupt import PARENT, acknowledge
 from cgro.commands._options import options_of
-from cgro.experiments.execute import PATIENCE, STOPPED, Call, Carry, ThisProcess, await_release, carry_out_here
-from cgro.experiments.fork_server import ForkServer, can_fork
+from cgro.experiments.execute import (
+    PATIENCE,
+    STOPPED,
+    Call,
+    Carry,
+    ThisProcess,
+    await_release,
+    carry_out_here,
+    last_line,
+)
+from cgro.experiments.fork_server import Forked, ForkServer, can_fork
 from cgro.experiments.peaks import peak_of
 from cgro.experiments.plan import module_of
 from cgro.runs import plain, say
@@ -82,35 +91,8 @@ def worker_processes(n: int) -> Iterator[tuple[Executor, "Workers"]]:
             server.close()
 
 
-class Begun(Protocol):
-    """A process, as `subprocess.Popen` is one.
-
-    Attributes:
-        pid: its number.
-    """
-
-    pid: int
-
-    def wait(self, timeout: float) -> int:
-        """Wait for the end.
-
-        Args:
-            timeout: seconds.
-
-        Returns:
-            The exit code, negative for a signal.
-
-        Raises:
-            subprocess.TimeoutExpired: it runs.
-        """
-        ...
-
-    def kill(self) -> None:
-        """End it at once."""
-        ...
-
-
-Begin = Callable[[list[str], int, int], Begun]
+Process: TypeAlias = "subprocess.Popen[bytes] | Forked"
+Begin = Callable[[list[str], int, int], Process]
 """Begins a process, given the words of the command line without `cgro`, the pipe that it follows and the file
 descriptor to which it writes its errors."""
 
@@ -196,7 +178,7 @@ class Workers:
             errors.seek(0)
             return code, errors.read().decode(errors="replace")
 
-    def _ended(self, process: Begun, call: Call) -> int:
+    def _ended(self, process: Process, call: Call) -> int:
         """Wait for the end of a process, looking at its memory: its exit code.
 
         `getrusage` would tell the peak with the end, but of a process that began as a copy of this one and its memory.
@@ -218,23 +200,6 @@ def _why(code: int, said: str) -> str:
     if code > 0 and last_line(said):
         return last_line(said)
     return f"its process ended with {code}"
-
-
-def last_line(said: str) -> str:
-    """The last line of what a program said.
-
-    Args:
-        said: its whole text.
-
-    Returns:
-        The line; "" where it said nothing.
-
-    Example:
-        >>> last_line("first\\nlast\\n")
-        'last'
-    """
-    lines = said.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def words(call: Call) -> list[str]:

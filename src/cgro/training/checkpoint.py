@@ -8,7 +8,7 @@ weight would change every number that is measured with it, without a word.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,8 @@ def load_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None = None,
     extensions: Sequence[Extension] | None = None,
+    *,
+    check: Callable[[JSON], None] | None = None,
 ) -> JSON:
     """Load what `save_checkpoint` wrote.
 
@@ -170,6 +172,7 @@ def load_checkpoint(
         model: takes the weights.
         optimizer: takes its state; None leaves it out.
         extensions: take their states, and must be those that the file was written with; None leaves them out.
+        check: called with the JSON state before anything is taken over; it may refuse.
 
     Returns:
         The JSON state.
@@ -178,6 +181,8 @@ def load_checkpoint(
         BadRequest: a damaged file, a checkpoint of another network (says which keys differ), or of other extensions.
     """
     tensors, state = read_safetensors(path)
+    if check is not None:
+        check(state)
     load_weights(model, without_prefix(MODEL, tensors), path)
     if optimizer is not None:
         try:

@@ -32,7 +32,6 @@ from cgro.training.extensions.base import evaluated
 from cgro.training.history import EPOCH, History, Position, Row, Selected
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
-from cgro.training.weights.formats import read_safetensors
 from cgro.writing import write_atomic
 
 
@@ -91,8 +90,11 @@ class Store:
     def _load(self, path: Path, history: History) -> Position:
         """Load a checkpoint; the rows are left to the caller."""
         steps = self.steps
-        self._require_same_task(path)
-        state = load_checkpoint(path, steps.network, steps.optimizer.optimizer, steps.extensions)
+
+        def check(state: Mapping[str, object]) -> None:
+            self._require_same_task(path, state.get("task"))
+
+        state = load_checkpoint(path, steps.network, steps.optimizer.optimizer, steps.extensions, check=check)
         try:
             position = _position(state)
             selected = state["selected"]
@@ -110,19 +112,19 @@ class Store:
         history.selected = selected
         return position
 
-    def _require_same_task(self, path: Path) -> None:
-        """Before anything of it is loaded. Those of earlier versions do not say what they are of.
+    def _require_same_task(self, path: Path, there: object) -> None:
+        """Refuse a checkpoint of another training. Those of earlier versions do not say what they are of.
 
         More epochs than before are the same training, only longer, where the learning rate does not depend on them.
         """
-        there = read_safetensors(path)[1].get("task")
         if not isinstance(there, dict):
             return
-        asked = dict(self.task)
-        epochs = self.steps.recipe.epochs
-        if self.steps.recipe.schedule == "steps" and epochs >= there.get("epochs", math.inf):
-            there |= {"epochs": epochs}
-        resuming.check_settings(path, there, asked, {}, otherwise="give another run")
+        recipe = self.steps.recipe
+        before = there.get("epochs")
+        if recipe.schedule == "steps" and isinstance(before, int) and recipe.epochs >= before:
+            there = {**there, "epochs": recipe.epochs}
+        # A recipe of an earlier version lacks the fields that came later, and was trained with their defaults.
+        resuming.check_settings(path, there, self.task, _plain_values(Recipe()), otherwise="give another run")
 
     def _of_first(self, history: History, position: Position) -> Position:
         """Take over what the first process has loaded; the others may not see its files."""
@@ -221,14 +223,17 @@ def task_of(recipe: Recipe, objective: object, data: Dataset, seed: int) -> dict
     for name, value in getattr(objective, "__dict__", {}).items():
         if isinstance(value, int | float | str | Attack):
             described.append(f"{name}={value!r}")
-    task = {
-        **asdict(recipe),
+    return {
+        **_plain_values(recipe),
         "objective": " ".join(described),
         "data": data.sha256,
         "examples": hashlib.sha256(data.train.index.cpu().numpy().tobytes()).hexdigest()[:16],
         "seed": seed,
     }
-    return json.loads(json.dumps(task))  # tuples are lists in a checkpoint
+
+
+def _plain_values(recipe: Recipe) -> dict[str, Json]:
+    return json.loads(json.dumps(asdict(recipe)))  # tuples are lists in a checkpoint
 
 
 def _position(state: Mapping[str, object]) -> Position:

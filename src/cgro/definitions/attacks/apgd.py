@@ -1,6 +1,7 @@
 """Auto-PGD: gradient ascent whose step adapts to each example (Croce and Hein, ICML 2020 and ICML 2021)."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 
@@ -43,7 +44,7 @@ COMPACT_SHARE = 0.125
 """The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
 
 
-class _Ascent:
+class _Ascent(ABC):
     """Iterates, their loss and gradient, and the best of each, for all examples of a batch at once."""
 
     def __init__(self, threat: ThreatModel, center: Tensor, start: Tensor) -> None:
@@ -69,13 +70,13 @@ class _Ascent:
         self.top_x = torch.where(per_example(higher, self.x), self.x, self.top_x)
         self.top_gradient = torch.where(per_example(higher, self.x), gradient, self.top_gradient)
 
+    @abstractmethod
     def review(self, step: int) -> None:
         """Adapt the size of the step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, step: int) -> None:
         """Go to the next iterate."""
-        raise NotImplementedError
 
     def back_to_top(self, rows: Tensor) -> None:
         """Go on from the best iterate, without momentum."""

@@ -1,12 +1,11 @@
 """The settings of a monitor, checked before a training begins, and as its run stores them."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cgro._check import BadRequest, bad, count, count_field, number, one_of
+from cgro._check import BadRequest, bad, count, count_field, number, one_of, seconds_of
 from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name, standard_ensemble
 from cgro.definitions.threat import require_threat
 from cgro.results.records import Json
@@ -105,11 +104,8 @@ class Settings:
         if self.budget is None:
             return None
         if isinstance(self.budget, str):
-            match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", self.budget)
-            if match is None or not float(match[1]):
-                expected = "a time per epoch such as 90s or 2m, or a number of passes"
-                raise bad("budget", expected=expected, got=repr(self.budget))
-            return Budget(float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]], "seconds")
+            expected = "a time per epoch such as 90s or 2m, or a number of passes"
+            return Budget(seconds_of(self.budget, "budget", expected=expected), "seconds")
         return Budget(count(self.budget, "budget"), "passes")
 
     def passes(self, attack: Attack) -> int:
