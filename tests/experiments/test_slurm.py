@@ -12,7 +12,8 @@ from tests.test_interrupt import wait_for
 from cgro._check import BadRequest
 from cgro.experiments import slurm
 from cgro.experiments.execute import Call
-from cgro.experiments.slurm import Queue, SlurmJobs, parse_options, slurm_jobs
+from cgro.experiments.slurm import SlurmJobs, parse_options, slurm_jobs
+from cgro.experiments.slurm_queue import Queue
 
 SBATCH = """#!/bin/sh
 [ -e {home}/refuse ] && rm {home}/refuse && echo "sbatch: error: Socket timed out" >&2 && exit 1
