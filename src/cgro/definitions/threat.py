@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cgro._check import BadRequest, apart, bad, number
 from cgro.definitions.draws import Draws, draws_for
+from cgro.definitions.projections import fill_largest, scale_to_sphere, shrink_to_simplex
 
 _EPS32 = 2.0**-23
 _ROUNDED_AWAY = 1e-4
@@ -246,9 +247,9 @@ class ThreatModel:
         size = delta.abs()
         room = torch.where(delta < 0, down, up)
         if self.p == 2:
-            kept = _scale_to_sphere(size, room, self.radius, largest_scale=1.0)
+            kept = scale_to_sphere(size, room, self.radius, largest_scale=1.0)
         else:
-            kept = _shrink_to_simplex(size, room, self.radius)
+            kept = shrink_to_simplex(size, room, self.radius)
         moved = self._place(torch.copysign(kept, delta), center, down, up)
         if out is None:
             return moved
@@ -365,9 +366,9 @@ class ThreatModel:
         if self.p == math.inf:
             v = torch.where(magnitude > 0, room.clamp_max(size), 0.0)
         elif self.p == 2:
-            v = _scale_to_sphere(magnitude / magnitude.amax(1, keepdim=True).clamp_min(1e-30), room, size)
+            v = scale_to_sphere(magnitude / magnitude.amax(1, keepdim=True).clamp_min(1e-30), room, size)
         else:
-            v = _fill_largest(magnitude, room, size)
+            v = fill_largest(magnitude, room, size)
         return torch.copysign(v, g).view_as(gradient)
 
     def direction(self, gradient: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -453,61 +454,3 @@ def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
             f"radius: expected at most {most}, the diameter of the box in l_{threat.p:g} over {n} inputs, "
             f"got {came}; give it in units of the input in [0, 1]"
         )
-
-
-def _scale_to_sphere(size: Tensor, room: Tensor, radius: float, largest_scale: float = math.inf) -> Tensor:
-    """min(s size, room) with the s <= largest_scale for which its l_2 norm is `radius`, or the largest one possible.
-
-    ‖min(s a, room)‖^2 = sum over {room <= s a} of room^2 + s^2 sum over the rest of a^2 grows with s. Its breakpoints
-    are room / a; at each the two sums are running sums over the sorted breakpoints.
-    """
-    a = size.double()
-    cap = room.double()
-    ratio = torch.where(a > 0, cap / a.clamp_min(1e-300), math.inf)
-    ratio, order = ratio.sort(dim=1)
-    cap_sorted = cap.gather(1, order)
-    a_sorted = a.gather(1, order)
-    clipped = torch.where(ratio.isinf(), 0.0, cap_sorted).square().cumsum(1)
-    free = (a_sorted.square().sum(1, keepdim=True) - a_sorted.square().cumsum(1)).clamp_min(0)
-    at_break = clipped + torch.where(ratio.isinf(), math.inf, ratio.square() * free)
-    n_clipped = (at_break <= radius**2).sum(1, keepdim=True)
-    before = (n_clipped - 1).clamp_min(0)
-    first = n_clipped == 0
-    fixed = torch.where(first, 0.0, clipped.gather(1, before))
-    rest = torch.where(first, a_sorted.square().sum(1, keepdim=True), free.gather(1, before))
-    scale = ((radius**2 - fixed).clamp_min(0) / rest).sqrt()
-    scale = torch.where((rest > 0) & (n_clipped < a.shape[1]), scale, math.inf).clamp_max(largest_scale)
-    moved = torch.minimum(torch.where(a > 0, a * scale, 0.0), cap)
-    return torch.nan_to_num(moved).to(size.dtype)
-
-
-def _shrink_to_simplex(size: Tensor, room: Tensor, radius: float) -> Tensor:
-    """clip(size - t, 0, room) with the smallest t >= 0 for which its sum is at most `radius`.
-
-    The sum falls piecewise linearly in t, with breakpoints size - room and size; it is evaluated at all of them by
-    running sums and the root is interpolated between the two neighbors.
-    """
-    a = size.double()
-    cap = room.double()
-    inside = torch.minimum(a, cap)
-    enough = inside.sum(1, keepdim=True) <= radius
-    upper = torch.where(cap.isinf(), -1.0, a - cap)  # leaves the cap; -1 stands for "free from t = 0 on"
-    start = upper.clamp_min(0)
-    points, order = torch.cat([start, a], 1).sort(dim=1)
-    slope = torch.cat([-torch.ones_like(a), torch.ones_like(a)], 1).gather(1, order).cumsum(1)
-    widths = points.diff(dim=1)
-    total = inside.sum(1, keepdim=True) + torch.cat([torch.zeros_like(a[:, :1]), (slope[:, :-1] * widths).cumsum(1)], 1)
-    left = ((total > radius).sum(1, keepdim=True) - 1).clamp_min(0)
-    falling = -slope.gather(1, left)
-    t = points.gather(1, left) + (total.gather(1, left) - radius) / falling.clamp_min(1.0)
-    t = torch.where(enough, 0.0, t)
-    return torch.minimum((a - t).clamp_min(0), cap).to(size.dtype)
-
-
-def _fill_largest(weight: Tensor, room: Tensor, budget: float) -> Tensor:
-    """Spend `budget` on the coordinates of largest weight, each up to its room; none where the weight is zero."""
-    weight_sorted, order = weight.sort(dim=1, descending=True, stable=True)
-    cap = torch.where(weight_sorted > 0, room.gather(1, order), 0.0).clamp_max(budget).double()
-    spent_before = cap.cumsum(1) - cap
-    amount = torch.minimum(cap, (budget - spent_before).clamp_min(0)).to(weight.dtype)
-    return torch.zeros_like(weight).scatter(1, order, amount)
