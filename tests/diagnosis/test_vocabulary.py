@@ -9,7 +9,6 @@ from cgro.diagnosis.vocabulary import (
     attack_of,
     has_no_radius,
     is_detail,
-    is_distance,
     is_group,
     is_known,
     is_other_value,
@@ -111,4 +110,3 @@ def test_what_words_tell_of_an_attack() -> None:
     assert strength_of(words_of("adv acc 20-step")) > strength_of(words_of("adv acc 10-step"))
     assert has_no_radius(["eps0"])
     assert not has_no_radius(["eps"])
-    assert is_distance(["mean", "square", "error"])

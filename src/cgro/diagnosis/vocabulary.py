@@ -407,25 +407,6 @@ def weights_of(text: str) -> tuple[str, ...]:
     return tuple(filter(_NOT_OF_EPOCH.__contains__, words))
 
 
-def is_distance(words: Sequence[str]) -> bool:
-    """Whether some words name a mean square error and the like: no error rate, and no square attack.
-
-    Args:
-        words: see `words_of`.
-
-    Returns:
-        True where mean, square and error stand behind each other.
-
-    Example:
-        >>> is_distance(["test", "mean", "squared", "error"]), is_distance(["test", "square", "error"])
-        (True, False)
-    """
-    for first, second, third in zip(words, words[1:], words[2:], strict=False):
-        if first == "mean" and second in ("square", "squared", "absolute") and _MEASURES.get(third) == "error":
-            return True
-    return False
-
-
 def has_no_radius(words: Sequence[str]) -> bool:
     """Whether some words name a radius of 0, at which nothing is attacked.
 

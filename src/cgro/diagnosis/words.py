@@ -22,7 +22,6 @@ from cgro.diagnosis.vocabulary import (
     attack_of,
     has_measure,
     has_no_radius,
-    is_distance,
     is_known,
     kinds_of,
     letters_of,
@@ -226,7 +225,7 @@ class _Name:
 
     def meaning(self) -> Meaning | Unknown | None:
         says_kind = self.robust or (self.kinds and all_known(self.words))
-        if not (self.measures or says_kind) or self.is_of_several_classes or is_distance(self.words):
+        if not (self.measures or says_kind) or self.is_of_several_classes or self.is_distance:
             return None
         if self.words[-1] == "step" and self.measures and not self.words[-2].isdigit():
             return None  # Lightning's value of a single step, beside the epoch's; "acc 10-step" tells an attack
@@ -246,6 +245,14 @@ class _Name:
             if word in _FIVE or _LIKELIEST.fullmatch(word):
                 return True
             if (word == "top" or (after == "5" and not self.robust)) and _LIKELIEST.fullmatch(word + after):
+                return True
+        return False
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether it is a mean square error and the like: no error rate, and no square attack."""
+        for first, second, third in zip(self.words, self.words[1:], self.words[2:], strict=False):
+            if first == "mean" and second in ("square", "squared", "absolute") and measures_of([third]) == {"error"}:
                 return True
         return False
 
