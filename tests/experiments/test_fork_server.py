@@ -139,6 +139,18 @@ def test_a_server_that_does_not_start_is_told(pipe: int) -> None:
     server.close()
 
 
+def test_the_time_of_workers_counts_as_that_of_the_user() -> None:
+    """As `time cgro train --workers 2` tells it."""
+    text = (
+        "import os, resource, sys, tempfile; from cgro.experiments.fork_server import ForkServer; "
+        f"server = ForkServer((sys.executable, '-P', '-c', {SERVER!r})); "
+        "busy = 'import time\\nwhile time.process_time() < 1: pass'; "
+        "[server.begin(['data', busy], os.pipe()[0], 2).wait(60) for _ in range(3)]; server.close(); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime)"
+    )
+    assert float(subprocess.check_output([sys.executable, "-c", text], text=True)) > 2.5
+
+
 def test_a_long_request_arrives_whole(server: ForkServer, pipe: int) -> None:
     text = "sys.exit(words[2] != 'x' * 3_000_000)"
     with tempfile.TemporaryFile() as errors:

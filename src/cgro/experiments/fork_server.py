@@ -190,21 +190,28 @@ def serve(requests: socket.socket) -> list[str] | None:
     Returns:
         In a worker the words of its command line; in the server, when it is not needed any more, None.
     """
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
     while True:
         head, descriptors, _, _ = socket.recv_fds(requests, _LENGTH, 3)
         if not head:
+            _reap(0)
             return None
+        _reap(os.WNOHANG)
         words: list[str] = json.loads(_read(requests, int.from_bytes(head)))
         _import(words[0])
         keeper = os.fork()
         if keeper == 0:
             requests.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _keep(*descriptors)
             return words
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _reap(options: int) -> None:
+    """Wait for keepers that have ended, or for all: the time of their workers then counts as that of our user."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def _read(requests: socket.socket, n: int) -> bytes:
