@@ -12,8 +12,8 @@ PLACES = ["README.md", "SECURITY.md", "CHANGELOG.md", "docs", "examples", "src",
 SKIPPED = "*.svg,*.png,*.gif,*.json,*.js,*.html,*.css,*/completion/*"
 NO_WORDS = ["nd", "te", "caf", "restor", "coo", "grey"]
 """N D without a space, a test error in a log, the start of a text in a refusal, a sparse format, a color's name."""
-KNOWN = ["labelling", "neighbours", "modelled", "judgement", "defence"]
-"""British spellings that stand in stored results, in records, and in the logs of others."""
+KNOWN = ["labelling", "neighbours", "modelled", "judgement", "defence", "accuarcy"]
+"""Spellings that stand in stored results, in records, and in the logs of others, from where they are read."""
 
 
 def misspelled(*places: str) -> list[str]:
