@@ -15,32 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cgro._check import LONGEST_VALUE, BadRequest, bad, one_line
+from cgro.remedy_names import REMEDY_NAMES
 
-PREFIXES = {
-    "timm": "a network of the package timm",
-    "adversarial": "an objective",
-    "trades": "an objective",
-    "mart": "an objective",
-    "kd": "an objective",
-    "free": "an objective",
-    "ema": "an extension",
-    "swa": "an extension",
-    "awp": "an extension",
-    "mlcat-wp": "an extension",
-    "mlcat-ls": "an extension",
-    "dom": "an extension",
-    "adr": "an extension",
-    "label-smoothing": "an extension",
-    "mixup": "an extension",
-    "cutmix": "an extension",
-    "same-class-boxes": "an extension",
-    "extra": "an extension",
-    "grad-align": "an extension",
-}
-"""What may stand before the colon of a name without making it code: the only place where such prefixes are listed."""
-
-RUNS = {"kd": ("standard", "robust"), "extra": ("data", "labels")}
-"""Parameters of registered names that are runs or data to be read, such as the teachers of `kd:standard=runs/a`."""
+PREFIXES = frozenset({"timm", *REMEDY_NAMES})
+"""What may stand before the colon of a name without making it code: the library of networks, and the remedies."""
 
 Kind = Literal["code", "path", "hub"]
 
@@ -102,7 +80,7 @@ def runs_in(name: str) -> list[str]:
         (['runs/a'], [])
     """
     prefix, _, parameters = name.partition(":")
-    keys = RUNS.get(prefix, ())
+    keys = REMEDY_NAMES[prefix].reads if prefix in REMEDY_NAMES else ()
     found: list[str] = []
     for part in parameters.split(","):
         key, equals, value = part.partition("=")

@@ -85,6 +85,9 @@ def test_words_become_values() -> None:
         (["--rad", "1"], "unrecognized arguments: --rad; did you mean --radius?"),
         (["a", "b"], "unrecognized arguments: b"),
         (["--recipe", "larg"], "--recipe: expected one of large, got 'larg'"),
+        (["--model", "lenet", "--model=mlp"], "--model: expected one value, got 'lenet' and 'mlp'; leave one out"),
+        (["--recipe", "large", "--recipe", "small"], "--recipe: expected one value, got 'large' and 'small'"),
+        (["--n", "4", "x", "--n", "5"], "--n: expected one value, got '4' and '5'"),
     ],
 )
 def test_what_is_refused_on_the_command_line(words: list[str], message: str) -> None:
@@ -116,6 +119,10 @@ def test_what_is_refused_in_a_file(text: str, message: str, tmp_path: Path) -> N
         parsed("--config", str(file))
     assert "settings.yaml" in str(error.value)
     assert message in str(error.value).replace("; did", ", did")
+
+
+def test_the_same_value_twice_is_one_value() -> None:
+    assert parsed("--n", "4", "--n=4", "--extension", "ema", "--extension", "awp").n == 4
 
 
 def test_what_the_command_line_names_is_trusted_and_a_positional_word_is_not() -> None:

@@ -221,7 +221,9 @@ CALLS: dict[str, Callable[[nn.Module, Tensor, Tensor], object]] = {
     "survey from x": lambda m, x, y: survey(m, x, y, ATTACKS["pgd from x"], batch=4),
     "survey of given points": lambda m, x, y: survey(m, x, y, ATTACKS["square"], given=[(x + 0.05).clamp(0, 1)]),
     "predicted_shares": lambda m, x, y: predicted_shares(m, x, batch=4),
-    "boundary_distance": lambda m, x, y: boundary_distance(m, x, y, PGD(INF, n_steps=2), n_radii=2, n_bisections=3),
+    "boundary_distance": lambda m, x, y: boundary_distance(
+        m, x, y, PGD(INF, n_steps=2), n_radii=2, n_bisections=3, batch=4
+    ),
     "flatness": lambda m, x, y: flatness(m, x, y, [0.05], batch=4, search=Search(n_steps=2, n_loss_steps=2)),
     "attacked": lambda m, x, y: attacked(m, x, y, ATTACKS["pgd"], flips=FlipSearch(n_points=3, n_halvings=2), batch=4),
 }

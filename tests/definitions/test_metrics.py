@@ -17,7 +17,6 @@ from cgro.definitions import (
     NoAttack,
     ThreatModel,
     WrongExamples,
-    boundary_distance,
     clean_error,
     predicted_shares,
     robust_error,
@@ -85,27 +84,6 @@ def test_nan_weights_are_refused() -> None:
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(ValueError, match="NaN"):
         robust_error(model, x, y, PGD(THREATS[0], n_steps=1))
-
-
-@pytest.mark.parametrize("p", [1, 2, math.inf])
-def test_boundary_distance_is_score_over_dual_norm(p: float) -> None:
-    """v1, Proposition 3.1: robust at a radius iff the distance is at least that radius."""
-    model, (x, y) = LinearScore().eval(), points(30)
-    attack = PGD(ThreatModel(p, 3.0, None), n_steps=60)
-    truth = ((y * model(x)).clamp_min(0) / attack.threat.dual_norm(model.w[None])).double().detach()
-    bracket = boundary_distance(model, x, y, attack)
-    near = truth < 2.9
-    torch.testing.assert_close(bracket.upper[near], truth[near], rtol=2e-3, atol=1e-5)
-    assert bool((bracket.upper >= truth - 1e-5).all())
-    for radius in (0.05, 0.2):
-        broken = robust_error(model, x, y, attack.at(radius)).wrong
-        assert broken == int((truth <= radius).sum())
-
-
-def test_a_false_certificate_is_refused() -> None:
-    model, (x, y) = LinearScore().eval(), points(10)
-    with pytest.raises(ValueError, match="false"):
-        boundary_distance(model, x, y, PGD(ThreatModel("inf", 1.0, None), n_steps=40), certified=torch.full((10,), 5.0))
 
 
 def test_predicted_shares() -> None:

@@ -163,6 +163,18 @@ class Computing:
     )
 
 
+class OneValue(argparse.Action):
+    """Refuses an option that is written twice with different values: the standard library would take the last."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest, values)
+        if before != values:
+            raise bad(str(flag), expected="one value", got=f"{before!r} and {values!r}", remedy="leave one out")
+        setattr(namespace, self.dest, values)
+
+
 @dataclass(frozen=True)
 class Option:
     """One option, as its field describes it.
@@ -250,7 +262,7 @@ class Option:
         elif self.takes_several:
             group.add_argument(self.flag, action="append", default=argparse.SUPPRESS, help=self.help)
         else:
-            group.add_argument(self.flag, default=argparse.SUPPRESS, help=self.help)
+            group.add_argument(self.flag, action=OneValue, default=argparse.SUPPRESS, help=self.help)
 
     def from_word(self, word: object) -> object:
         """The value of what was typed.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cgro._check import BadRequest, bad, one_line, one_of
 from cgro.commands._admission import admit
-from cgro.commands._options import Option, flag_of, options_of
+from cgro.commands._options import OneValue, Option, flag_of, options_of
 from cgro.commands._said import require_effect
 from cgro.reading import read_yaml_mapping
 from cgro.results import BY_COMMAND, json_schema
@@ -131,7 +131,7 @@ def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mappin
         )
     if recipes:
         names = ", ".join(recipes)
-        parser.add_argument("--recipe", default=argparse.SUPPRESS, help=f"defaults from: {names}")
+        parser.add_argument("--recipe", action=OneValue, default=argparse.SUPPRESS, help=f"defaults from: {names}")
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for entry in options:
         title = "" if entry.positional else entry.about.group

@@ -51,6 +51,7 @@ from cgro.data.storage import StreamChoice
 from cgro.definitions import Attack, NoAttack, attack_by_name
 from cgro.definitions.rounds import alike
 from cgro.ranks import ALONE, Ranks, joined, launched
+from cgro.remedy_names import EXTENSION_NAMES, OBJECTIVE_NAMES
 from cgro.report.training import adversarial_grid, learning_curves
 from cgro.results import Summary
 from cgro.runs import Run, dump_json, read_json, say, write_atomic
@@ -62,7 +63,7 @@ from cgro.training.extensions.base import prepare_extensions
 from cgro.training.fabric import PRECISIONS, step_precision
 from cgro.training.given import given_to
 from cgro.training.objectives import attack_of
-from cgro.training.registry import EXTENSION_ENTRIES, OBJECTIVE_ENTRIES, summary_of
+from cgro.training.registry import summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
 from cgro.trust import code_of
@@ -72,10 +73,10 @@ if TYPE_CHECKING:
 
 __doc__ = f"""{__doc__}
 objectives, what training minimizes:
-{summary_of(OBJECTIVE_ENTRIES)}
+{summary_of(OBJECTIVE_NAMES)}
 
 extensions, beside it:
-{summary_of(EXTENSION_ENTRIES)}
+{summary_of(EXTENSION_NAMES)}
 """
 
 __all__ = [

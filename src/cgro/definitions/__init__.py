@@ -16,6 +16,7 @@ from cgro.definitions.attacks import (
     attack_by_name,
     standard_ensemble,
 )
+from cgro.definitions.boundary import DistanceBracket, boundary_distance
 from cgro.definitions.draws import Draws
 from cgro.definitions.evaluation import Record, survey, survey_series
 from cgro.definitions.losses import (
@@ -34,9 +35,7 @@ from cgro.definitions.losses import (
     targeted_dlr,
 )
 from cgro.definitions.metrics import (
-    DistanceBracket,
     WrongExamples,
-    boundary_distance,
     clean_error,
     predicted_shares,
     robust_error,

@@ -1,7 +1,6 @@
-"""Errors (Definitions 3.1-3.3), what each number proves, and the distance to the boundary."""
+"""Errors (Definitions 3.1-3.3), and what each number proves."""
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import BadRequest, bad, count
-from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, per_example, preserve_state, require_attack
+from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.attacks.captured import find_captured
 from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
@@ -382,106 +381,3 @@ def predicted_shares(model: Model, x: Tensor, *, batch: int = 1024) -> list[floa
         classes = torch.arange(outputs.shape[1], device=labels.device)
     # The mean of 0s and 1s in float64, as sums of integers would round elsewhere.
     return (labels[:, None] == classes).double().mean(0).tolist()
-
-
-@dataclass(frozen=True)
-class DistanceBracket:
-    """Bounds on each point's distance to the decision boundary.
-
-    Args:
-        lower: (N,) float64, from a certificate; 0 without one.
-        upper: (N,) float64, the distance of a wrong point that is known; inf where there is none.
-    """
-
-    lower: Tensor
-    upper: Tensor
-
-
-@ordinary_tensors
-def boundary_distance(
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    attack: Attack,
-    *,
-    n_radii: int = 8,
-    n_bisections: int = 20,
-    certified: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> DistanceBracket:
-    """Bracket the distance to the boundary, min ‖X' - X‖_p over wrong X' (v1, Proposition 3.1).
-
-    A correctly classified X is robust at a radius iff that radius is at most this distance (up to equality). The
-    attack is run at growing radii, up to its own, on the points that are still right; the segment from X to each wrong
-    point found is bisected. So `upper` is the distance of a wrong point that is known, inf if none was found; a
-    misclassified X has distance 0.
-
-    Args:
-        model: in eval mode if it is a module.
-        x: (N, *S) inputs in the box.
-        y: (N,) labels.
-        attack: its radius is the largest that is searched.
-        n_radii: radii tried, equally spaced.
-        n_bisections: halvings of the segment.
-        certified: (N,) certified radii; None means 0.
-        generator: source of the attack's randomness; None means a fresh one seeded 0.
-
-    Returns:
-        Both bounds, in the attack's norm and the unit of the input.
-
-    Raises:
-        BadRequest: train mode, bad inputs or labels, a certified radius beyond a wrong point that was found.
-
-    Example:
-        For a linear score the l_2 distance is |f| / ‖w‖_2.
-
-        >>> from cgro.definitions import PGD, ThreatModel
-        >>> w = torch.tensor([3.0, 4.0])
-        >>> d = boundary_distance(lambda v: v @ w, torch.tensor([[0.5, 0.5]]), torch.tensor([1]),
-        ...                       PGD(ThreatModel(2, 2.0, None), n_steps=50))
-        >>> round(float(d.upper), 2)
-        0.7
-    """
-    require_eval(model)
-    require_attack(attack)
-    model, x = in_full_precision(model, as_inputs(x))
-    y = as_labels(y, x.device)
-    if generator is None:
-        generator = torch.Generator(x.device).manual_seed(0)
-    with preserve_state(model, x.device):
-        upper = _known_distance(model, x, y, attack, n_radii, n_bisections, generator)
-    lower = torch.zeros_like(upper)
-    if certified is not None:
-        lower = certified.double()
-    if bool((lower > upper + 1e-6).any()):
-        raise BadRequest("certified: expected radii below every attack that succeeds, got a larger one; it is false")
-    return DistanceBracket(lower, upper)
-
-
-def _known_distance(
-    model: Model, x: Tensor, y: Tensor, attack: Attack, n_radii: int, n_bisections: int, generator: torch.Generator
-) -> Tensor:
-    """The distance of the nearest wrong point that is found, (N,) float64; inf where none is."""
-    upper = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-    upper[is_wrong(checked_outputs(model, x, y), y)] = 0.0
-    for k in range(1, n_radii + 1):
-        rows = torch.nonzero(upper.isinf()).squeeze(1)
-        if not len(rows):
-            break
-        x_adv = attack.at(attack.threat.radius * k / n_radii)(model, x[rows], y[rows], generator=generator)
-        broken = is_wrong(evaluated_outputs(model, x_adv), y[rows])
-        rows = rows[broken]
-        if len(rows):
-            nearest = _bisect(model, x[rows], x_adv[broken], y[rows], n_bisections)
-            upper[rows] = attack.threat.distance(nearest, x[rows])
-    return upper
-
-
-def _bisect(model: Model, right: Tensor, wrong: Tensor, y: Tensor, n_bisections: int) -> Tensor:
-    """Go from a wrong point towards a right one, to a wrong point near the boundary."""
-    for _ in range(n_bisections):
-        middle = (right + wrong) / 2
-        crossed = per_example(is_wrong(evaluated_outputs(model, middle), y), middle)
-        right = torch.where(crossed, right, middle)
-        wrong = torch.where(crossed, middle, wrong)
-    return wrong

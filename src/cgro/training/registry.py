@@ -1,39 +1,22 @@
-"""Objectives and extensions by name: one line in a table here, from which the command line's help and errors follow."""
+"""Objectives and extensions by name, as classes; the names are in `cgro.remedy_names`, a line each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from cgro._check import bad
 from cgro.data import Dataset
 from cgro.definitions import Attack, Model
 from cgro.named import Factory, build, listed, look_up, parameters_of
-from cgro.training.extensions import (
-    ADR,
-    AWP,
-    DOM,
-    EMA,
-    MLCATLS,
-    MLCATWP,
-    SWA,
-    CutMix,
-    Extension,
-    Extra,
-    GradAlign,
-    LabelSmoothing,
-    Mixup,
-    SameClassBoxes,
-    require_extensions,
-)
+from cgro.remedy_names import EXTENSION_NAMES, OBJECTIVE_NAMES, RemedyName
+from cgro.training.extensions import Extension, require_extensions
 from cgro.training.extensions.extra import extra_by_name
-from cgro.training.objectives import KD, MART, TRADES, Adversarial, Free, Objective, require_objective
+from cgro.training.objectives import Objective, require_objective
 from cgro.training.objectives.kd import kd_by_name
-from cgro.trust import PREFIXES
 
 __all__ = [
     "EXTENSIONS",
     "OBJECTIVES",
-    "Entry",
     "extension_by_name",
     "listed",
     "objective_by_name",
@@ -42,64 +25,35 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What stands under a name.
-
-    Args:
-        factory: called as factory(attack, **parameters) for an objective, factory(**parameters) for an extension.
-        line: what it does, for help.
-        source: paper, venue and year.
-    """
-
-    factory: Factory
-    line: str
-    source: str
+def _classes(names: Mapping[str, RemedyName]) -> dict[str, Factory]:
+    """What stands under each name, imported."""
+    found: dict[str, Factory] = {}
+    for name, remedy in names.items():
+        module, _, attribute = remedy.place.partition(":")
+        found[name] = getattr(importlib.import_module(f"cgro.training.{module}"), attribute)
+    return found
 
 
-OBJECTIVE_ENTRIES: dict[str, Entry] = {
-    "adversarial": Entry(Adversarial, "cross-entropy of adversarial and clean inputs", "Madry et al., ICLR 2018"),
-    "trades": Entry(TRADES, "clean loss plus divergence under attack", "Zhang et al., ICML 2019"),
-    "mart": Entry(MART, "boosted loss, divergence weighted by the clean mistake", "Wang et al., ICLR 2020"),
-    "kd": Entry(KD, "distills a standard and a robust run; with swa KD-SWA", "Chen et al., ICLR 2021"),
-    "free": Entry(Free, "replays each batch, one pass for weights and attack", "Shafahi et al., NeurIPS 2019"),
-}
-EXTENSION_ENTRIES: dict[str, Entry] = {
-    "ema": Entry(EMA, "evaluates a moving average of the weights", "Rebuffi et al., NeurIPS 2021"),
-    "swa": Entry(SWA, "evaluates the mean of the weights after each epoch", "Izmailov et al., UAI 2018"),
-    "awp": Entry(AWP, "gradient at weights moved against the loss", "Wu et al., NeurIPS 2020"),
-    "mlcat-wp": Entry(MLCATWP, "weights moved against the small losses", "Yu et al., ICML 2022"),
-    "mlcat-ls": Entry(MLCATLS, "small losses raised to a minimum loss", "Yu et al., ICML 2022"),
-    "dom": Entry(DOM, "leaves out examples of small clean loss", "Lin et al., ICLR 2024"),
-    "adr": Entry(ADR, "labels rectified by averaged weights", "Wu et al., ICLR 2024"),
-    "label-smoothing": Entry(LabelSmoothing, "spreads part of each label", "Szegedy et al., CVPR 2016"),
-    "mixup": Entry(Mixup, "mixes two examples and labels", "Zhang et al., ICLR 2018"),
-    "cutmix": Entry(CutMix, "pastes a box, mixes labels by area", "Yun et al., ICCV 2019"),
-    "same-class-boxes": Entry(SameClassBoxes, "pastes a box of the same class", "this package, from the theory"),
-    "extra": Entry(Extra, "images of a second data set in every batch", "Carmon et al., NeurIPS 2019"),
-    "grad-align": Entry(GradAlign, "keeps gradients in the ball parallel", "Andriushchenko et al., NeurIPS 2020"),
-}
-OBJECTIVES: dict[str, Factory] = {name: entry.factory for name, entry in OBJECTIVE_ENTRIES.items()}
+OBJECTIVES = _classes(OBJECTIVE_NAMES)
 """Called as factory(attack, **parameters)."""
-EXTENSIONS: dict[str, Factory] = {name: entry.factory for name, entry in EXTENSION_ENTRIES.items()}
+EXTENSIONS = _classes(EXTENSION_NAMES)
 """Called as factory(**parameters)."""
-assert set(OBJECTIVES) | set(EXTENSIONS) <= set(PREFIXES), "a name that is not registered would be taken for code"
 
 
-def summary_of(entries: dict[str, Entry]) -> str:
+def summary_of(names: Mapping[str, RemedyName]) -> str:
     """Names with a line and the source of each, for help.
 
     Args:
-        entries: by name.
+        names: of objectives or of extensions.
 
     Returns:
         One line each, indented.
 
     Example:
-        >>> print(summary_of({"ema": EXTENSION_ENTRIES["ema"]}))
+        >>> print(summary_of({"ema": EXTENSION_NAMES["ema"]}))
           ema               evaluates a moving average of the weights (Rebuffi et al., NeurIPS 2021)
     """
-    return "\n".join(f"  {name:17} {entry.line} ({entry.source})" for name, entry in entries.items())
+    return "\n".join(f"  {name:17} {entry.line} ({entry.source})" for name, entry in names.items())
 
 
 def _no_teacher(run: str, what: str) -> Model:

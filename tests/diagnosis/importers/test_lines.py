@@ -80,7 +80,7 @@ def test_the_full_bar_of_an_evaluation_holds_its_values() -> None:
         ("acc 45.3 (train), 45.2 (test); adv acc 35.0 (train), 30.1 (test)",
          [("train acc", "45.3"), ("test acc", "45.2"), ("train adv acc", "35.0"), ("test adv acc", "30.1")]),
         ("test acc 45.2 (clean), 30.1 (PGD-20), 27.1 (AA)",
-         [("clean test acc", "45.2"), ("pgd test acc", "30.1"), ("aa test acc", "27.1")]),
+         [("clean test acc", "45.2"), ("PGD-20 test acc", "30.1"), ("AA test acc", "27.1")]),
         ("test acc 45.2 clean, 30.1 PGD", [("clean test acc", "45.2"), ("pgd test acc", "30.1")]),
         ("test err 20.1% (nat) 55.2% (adv)", [("nat test err", "20.1%"), ("adv test err", "55.2%")]),
         ("nat acc 45 adv acc 35 (train) nat acc 44 adv acc 30 (test)",

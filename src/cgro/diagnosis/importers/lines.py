@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
+from cgro.diagnosis.importers.notes import noted
 from cgro.diagnosis.importers.numerals import (
     COMPLEMENT,
     begins_name,
@@ -169,7 +170,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = in_one_form(paired(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS])))
+    text = in_one_form(paired(noted(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))))
     found = Line(is_bar="%|" in text)
     said = _Said(weights=weights, section=section)
     epochs = epochs_of(text)
