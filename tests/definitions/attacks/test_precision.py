@@ -53,5 +53,16 @@ def test_what_auto_takes_for_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
 def test_instructions_that_are_masked_do_not_pay(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "avx2")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    for allowed, pays in (("avx2", False), ("AVX512_CORE_BF16", False), ("AVX512_CORE_AMX", True), ("default", True)):
+        monkeypatch.setenv(variable, allowed)
+        assert bfloat16_pays(torch.device("cpu")) == pays, allowed
+
+
+def test_vector_instructions_alone_do_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """avx512_bf16 without AMX, as on Cooper Lake or where a virtual machine hides it: float32 is as fast or faster."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not bfloat16_pays(torch.device("cpu"))
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     assert not bfloat16_pays(torch.device("cpu"))

@@ -13,11 +13,9 @@ Precision = Literal["float32", "bfloat16", "auto"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
 
 MIN_PARAMETERS = 2**18
-"""Smaller networks without convolutions lose more by casting than they gain. Measured on a CPU with avx512_bf16: an
+"""Smaller networks without convolutions lose more by casting than they gain. Measured on a CPU with AMX: an
 MLP 784-64-32 takes 1.5 times as long in bfloat16, one of width 1024 0.6 times, LeNet x1 to x8 0.9 to 0.6 times; vision
 transformers of 0.1, 0.9 and 2.4 million parameters 2.3, 0.9 and 0.7 times."""
-WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Values of oneDNN's variables at which it leaves bfloat16 instructions alone."""
 INNER_LAYERS = 4.0
 """Factor on `rounding_margin` for what the layers before the last add. A choice; measured in docs/decisions.md."""
 
@@ -25,25 +23,27 @@ INNER_LAYERS = 4.0
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 faster than float32.
 
+    On a CPU that takes the matrix instructions of AMX. With the vector instructions avx512_bf16 alone an Intel
+    processor makes as many products of bfloat16 a second as of float32, and casting comes on top: measured, searches
+    took 1.0 to 1.8 times as long as in float32 (docs/performance.md). AMD's have not been measured.
+
     Args:
         device: where the network is.
 
     Returns:
-        True for native instructions, False where they would be emulated.
+        True for matrix instructions that torch may use, False where there are none.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
     for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
-        if os.environ.get(variable, "").upper() in WITHOUT_BFLOAT16:
+        allowed = os.environ.get(variable, "DEFAULT").upper()
+        if "AMX" not in allowed and allowed not in ("ALL", "DEFAULT"):
             return False  # torch's own test looks at the processor, not at what its library is allowed
-    # Private names of torch, looked up softly: another version may not have them.
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        supported = getattr(torch.cpu, name, None)
-        if supported is not None and supported():
-            return True
-    return False
+    # A private name of torch, looked up softly: another version may not have it.
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return supported is not None and bool(supported())
 
 
 def uses_bfloat16(precision: Precision, model: Model, x: Tensor) -> bool:
