@@ -33,7 +33,7 @@ from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset
 from cgro.definitions import attack_by_name, predict
 from cgro.definitions.attacks import attack_choices, outputs_of
-from cgro.definitions.attacks.precision import uses_bfloat16
+from cgro.definitions.attacks.precision import proposing
 from cgro.environment import DRIVER, accelerator_of
 from cgro.models import NETWORK_NAMES, n_parameters
 from cgro.reading import read_json_object
@@ -200,10 +200,11 @@ def _device(device: torch.device) -> str:
 def _flags(subject: Subject) -> dict[str, str]:
     """What decides the speed beside device and threads."""
     x, _ = subject.batch
-    searches = "float32"
-    if uses_bfloat16(subject.attack.search_precision, subject.model, x):
-        searches = "bfloat16"
-    flags = {"searches": searches, "torch": str(torch.__version__)}
+    searches = {"exactly": "float32", "folded": "float32, BatchNorm folded", "bfloat16": "bfloat16"}
+    flags = {
+        "searches": searches[proposing(subject.attack.search_precision, subject.model, x)],
+        "torch": str(torch.__version__),
+    }
     if x.device.type == "cuda":
         accelerator = accelerator_of(torch, DRIVER)
         convolutions = str(accelerator.tf32_convolutions)

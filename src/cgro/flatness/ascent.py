@@ -8,8 +8,7 @@ from torch import Tensor
 
 from cgro._check import count_field
 from cgro.definitions import Draws, Loss, Model, ThreatModel
-from cgro.definitions.attacks import loss_gradient, per_example
-from cgro.definitions.attacks.evaluator import require_finite
+from cgro.definitions.attacks import loss_gradient, per_example, require_finite
 
 FIRST_STEP, MOMENTUM = 0.5, 0.5
 WIDEST, NARROWEST = 1.0, 0.02

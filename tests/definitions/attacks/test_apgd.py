@@ -223,7 +223,7 @@ def test_what_bfloat16_cannot_tell_is_searched_in_float32(monkeypatch) -> None:
         return attack.find(model, x, y, generator=Draws.of(0, "a", index), until_wrong=True, **how)
 
     plain, exact = found("bfloat16"), found("float32")
-    monkeypatch.setattr(evaluators, "rounding_margin", lambda outputs: 1e9 * outputs.abs().amax(1))
+    monkeypatch.setattr(evaluators, "rounding_margin", lambda outputs, by: 1e9 * outputs.abs().amax(1))
     closer = found("bfloat16")
     wrong = exact.margins <= 0
     assert 0 < int(wrong.sum()) < 24

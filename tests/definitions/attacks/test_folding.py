@@ -2,14 +2,17 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cgro.definitions import PGD, Square, ThreatModel
-from cgro.definitions.attacks import SearchOptions
-from cgro.definitions.attacks.folding import Halving, folded
+from cgro.definitions import PGD, Square, TargetedAPGD, ThreatModel, margin
+from cgro.definitions.attacks import SearchOptions, bfloat16_pays, precision
+from cgro.definitions.attacks import evaluator as evaluators
+from cgro.definitions.attacks.folding import Halving, folded, folds_norms
+from cgro.definitions.attacks.precision import proposing, rounding_margin
 from cgro.definitions.draws import draws_for
 from cgro.models import build
 
@@ -65,6 +68,60 @@ def test_the_function_and_its_gradient_are_the_same(name: str) -> None:
     ones = torch.ones_like(expected)
     gradients = [torch.autograd.grad(outputs, x, ones)[0] for outputs in (found, expected)]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_float32_outputs_are_off_by_less_than_is_assumed(name: str) -> None:
+    """`ROUNDING`: what a search takes for certain by a folded network is so by the network itself."""
+    make, _ = NETWORKS[name]
+    model = unlike_fresh(make())
+    assert folds_norms(model)
+    x = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(64) % 3
+    outputs = folded(model)(x).detach()
+    off = (margin(outputs, y) - margin(model(x).detach(), y)).abs()
+    assert bool((off <= rounding_margin(outputs, "folded")).all())
+    assert float(off.max()) > 0
+
+
+def test_what_a_search_in_float32_moves_by() -> None:
+    x = torch.rand(2, 3, 8, 8)
+    model = unlike_fresh(small())
+    assert proposing("float32", model, x) == "exactly"
+    assert proposing("bfloat16", model, x) == "bfloat16"
+    expected = "bfloat16" if bfloat16_pays(x.device) else "folded"
+    assert proposing("auto", model, x) == expected
+    assert proposing("auto", model.double(), x.double()) == "exactly"
+    assert proposing("auto", small().train(), x) == "exactly", "statistics of the batch cannot be folded"
+    assert proposing("auto", lambda v: v, torch.rand(2, 3).double()) == "exactly"
+    pooled = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).eval()
+    assert proposing("auto", pooled, x) == "exactly", "nothing to fold"
+
+
+@pytest.mark.parametrize("attack", ["pgd", "apgd-t"])
+@pytest.mark.parametrize("until_wrong", [False, True])
+def test_the_network_itself_decides(attack: str, until_wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Margins are those of the network, whatever proposed; and a wrong proposer is no success of the attack."""
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda device: False)
+    network = unlike_fresh(build("preactresnet", (3, 8, 8), 4, width=2, seed=0))
+    x = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    last = nn.Linear(4, 4)
+    with torch.no_grad():  # the mean output is none of the classes
+        last.weight.copy_(torch.eye(4))
+        last.bias.copy_(-network(x).mean(0))
+    model = nn.Sequential(network, last)
+    y = model(x).argmax(1)
+    threat = ThreatModel("inf", 0.01)
+    makes = {"pgd": PGD(threat, n_steps=6), "apgd-t": TargetedAPGD(threat, n_steps=6, n_targets=2)}
+    search = makes[attack]
+    found = search.find(model, x, y, until_wrong=until_wrong)
+    exact = replace(search, precision="float32").find(model, x, y, until_wrong=until_wrong)
+    torch.testing.assert_close(found.margins, margin(model(found.x).detach(), y), rtol=1e-5, atol=1e-5)
+    assert 0 < int((exact.margins <= 0).sum()) < 24
+    assert torch.equal(found.margins <= 0, exact.margins <= 0), "as strong"
+    monkeypatch.setattr(evaluators, "folded", lambda network: lambda v: -network(v))
+    misled = search.find(model, x, y, until_wrong=until_wrong)
+    torch.testing.assert_close(misled.margins, margin(model(misled.x).detach(), y), rtol=1e-5, atol=1e-5)
 
 
 def test_the_check_sees_a_wrong_fold() -> None:

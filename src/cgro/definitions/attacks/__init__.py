@@ -4,13 +4,14 @@ from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
 from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
-from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions, require_finite
+from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
 from cgro.definitions.attacks.function import FunctionAttack
 from cgro.definitions.attacks.gradient import FGSM, GradientAttack
 from cgro.definitions.attacks.names import ATTACK_NAMES, ATTACKS, NamedAttack, attack_by_name, attack_choices
 from cgro.definitions.attacks.passes import evaluated_outputs, first_pass, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.pgd import PGD
 from cgro.definitions.attacks.precision import Precision, bfloat16_pays
+from cgro.definitions.attacks.reads import require_finite
 from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.attacks.state import evaluation_flags, preserve_state

@@ -259,8 +259,8 @@ class APGD(GradientAttack):
         the same order as one by one, visit the same points and give the same result, whatever fits into a batch. Only
         in an evaluation: training asks for the lowest margin.
 
-        An evaluation in bfloat16 ends with the same starts in float32 on examples so close to the boundary that
-        bfloat16 cannot tell on which side the best point lies.
+        An evaluation whose search only proposes ends with the same starts by the network itself on examples so close to
+        the boundary that the search cannot tell on which side the best point lies.
 
         Args:
             evaluator: the network and the batch.
@@ -279,7 +279,7 @@ class APGD(GradientAttack):
         evaluator.best.update(part.best.x, part.best.margins, rows, part.best.step)
 
     def _starts(self, evaluator: Evaluator, draws: Draws, loss: TargetLoss, targets: Tensor, n_before: int) -> None:
-        """The starts, in the precision of the evaluator. `n_before` starts were made before these."""
+        """The starts, by what the evaluator proposes with. `n_before` starts were made before these."""
         n = targets.shape[1]
         self.restart(evaluator, draws, n_before, loss, targets[:, 0])
         limit = rows_at_once(evaluator.x.device)
@@ -399,8 +399,8 @@ class _Climb:
         return active.gradient(x, lambda outputs, y: self.loss(outputs, y, targets))
 
     def _propose(self, active: Evaluator, candidates: Best, x: Tensor, outputs: Tensor, step: int | Tensor) -> None:
-        """In float32 iterates are certain. In bfloat16 the lowest are remembered, and looked at if in doubt."""
-        if not active.bfloat16:
+        """Where outputs are not certain, the lowest iterates are remembered, and looked at if in doubt."""
+        if active.is_certain:
             active.propose(x, outputs, step)
             return
         margins = margin(outputs, active.y)
@@ -415,13 +415,13 @@ class _Climb:
         if active.dropping != "exact":
             if (step + 1) % CHUNK:
                 return None
-            if active.bfloat16:
+            if not active.is_certain:
                 active.settle(candidates, step)
         return active.shrunk(most=1 - COMPACT_SHARE)
 
     def _finish(self, candidates: Best, active: Evaluator, ascent: _Ascent, step: int | Tensor) -> None:
-        """Evaluate what bfloat16 proposed, and the step of infinite length."""
-        if active.bfloat16:
+        """Evaluate what was only proposed, and the step of infinite length."""
+        if not active.is_certain:
             active.settle(candidates, step)
         vertex = self.attack.farthest(ascent.center, ascent.top_gradient)
         if vertex is not None:

@@ -1,4 +1,4 @@
-"""What a search may ask of a network: bfloat16 proposes, float32 decides."""
+"""What a search may ask of a network: bfloat16 or a folded copy proposes, the network itself decides, in float32."""
 
 import contextlib
 import math
@@ -14,8 +14,8 @@ from cgro.definitions.attacks.dropping import Dropping, rows_to_keep
 from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
-from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, rounding_margin, uses_bfloat16
-from cgro.definitions.attacks.reads import LabelRange, Watch, require_fine_search
+from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, Proposing, proposing, rounding_margin
+from cgro.definitions.attacks.reads import LabelRange, Watch
 from cgro.definitions.inputs import describe
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 
@@ -44,9 +44,9 @@ class Evaluator:
     """A network and a batch of examples, as a search sees them, and the best points found so far.
 
     A simple attack needs two methods: `gradient`, to move, and `update`, which evaluates points in float32 and keeps
-    those of lowest margin. `gradient` and `outputs` may run in bfloat16, so their outputs say nothing certain. A search
-    that does not want to pay a second pass per step calls `propose` with them instead of `update`, and `settle` once
-    at its end; both do the right thing in either precision.
+    those of lowest margin. `gradient` and `outputs` may run in bfloat16, or through a copy with BatchNorm folded, so
+    their outputs say nothing certain. A search that does not want to pay a second pass per step calls `propose` with
+    them instead of `update`, and `settle` once at its end; both do the right thing in any case.
 
     Nothing here reads a value on the host with `dropping="never"`, except `correct`.
 
@@ -55,13 +55,13 @@ class Evaluator:
         x: (B, *S) clean inputs, the centers of the balls.
         y: (B,) labels.
         best: of the whole batch; the result of the search.
-        bfloat16: whether `gradient` and `outputs` run in bfloat16.
+        by: what `gradient` and `outputs` pass through.
         rows: (B,) int64, positions of these examples in `best`; None means that they are all of them.
         active: (B,) bool, the examples that count; None means all. The others are searched for nothing.
         dropping: how a search goes on with fewer examples.
         watch: takes note of what is checked after the search.
         plain: take float32 for `auto`.
-        proposer: what `gradient` and `outputs` call: in bfloat16 the network with BatchNorm folded; None means `model`.
+        proposer: what `gradient` and `outputs` call: the network with BatchNorm folded; None means `model`.
         n_starts: rows per example, next to one another; those behind a wrong one are left alone.
         reached: (B,) margins that other attacks reached; None if there were none.
 
@@ -77,7 +77,7 @@ class Evaluator:
     x: Tensor
     y: Tensor
     best: Best
-    bfloat16: bool = False
+    by: Proposing = "exactly"
     rows: Tensor | None = None
     active: Tensor | None = None
     dropping: Dropping = "never"
@@ -122,8 +122,8 @@ class Evaluator:
             options = SearchOptions()
         if options.plain and precision == "auto":
             precision = "float32"
-        bfloat16 = uses_bfloat16(precision, model, x)
-        quick = bfloat16 and not certain
+        by = proposing(precision, model, x)
+        quick = by == "bfloat16" and not certain
         laid_out = image_layout(x, model)
         clean, model, written = first_look(model, laid_out, bfloat16=quick)
         if quick:
@@ -140,9 +140,8 @@ class Evaluator:
             margins = torch.full_like(margins, math.inf)
         best = Best(x, margins, until_wrong=options.until_wrong)
         best.lowest_clean = lowest
-        begun = cls(model, x, y, best, bfloat16, dropping=options.dropping, watch=watch, plain=options.plain)
-        proposer = folded(model) if bfloat16 else None
-        return replace(begun, proposer=proposer, reached=options.reached)
+        begun = cls(model, x, y, best, by, dropping=options.dropping, watch=watch, plain=options.plain)
+        return replace(begun, proposer=_proposer(model, by), reached=options.reached)
 
     def finish(self) -> None:
         """Evaluate the clean inputs that may be no stronger than what the search found."""
@@ -242,31 +241,30 @@ class Evaluator:
         best = Best(known, margins, until_wrong=self.best.until_wrong)
         if self.plain and precision == "auto":
             precision = "float32"
-        bfloat16 = uses_bfloat16(precision, self.model, x)
-        proposer = folded(self.model) if bfloat16 else None
-        inner = replace(self, x=x, y=y, best=best, bfloat16=bfloat16, active=active, proposer=proposer)
+        by = proposing(precision, self.model, x)
+        inner = replace(self, x=x, y=y, best=best, by=by, active=active, proposer=_proposer(self.model, by))
         return replace(inner, reached=margins), rows
 
     def too_close_to_tell(self) -> "tuple[Evaluator, Tensor] | None":
-        """The examples that bfloat16 left right by less than it can tell: their best point is within its rounding.
+        """The examples left right by less than what proposes can tell: their best point is within its rounding.
 
         Only in an evaluation that drops examples; elsewhere their number is not to be read.
 
         Returns:
-            An evaluator in float32 of these examples, at least one, with best points of their own, and (R,) int64,
-            their positions in `best`; None if there are none.
+            An evaluator by the network itself, of these examples, at least one, with best points of their own, and
+            (R,) int64, their positions in `best`; None if there are none.
         """
-        if not (self.bfloat16 and self.best.until_wrong) or self.dropping == "never":
+        if self.is_certain or not self.best.until_wrong or self.dropping == "never":
             return None
-        margins = self.best.margins
-        close = (margins > 0) & (margins <= rounding_margin(evaluated_outputs(self.model, self.best.x)))
+        margins, outputs = self.best.margins, evaluated_outputs(self.model, self.best.x)
+        close = (margins > 0) & (margins <= rounding_margin(outputs, self.by))
         rows = rows_to_keep(close, self.dropping)
         if rows is None:
             rows = torch.arange(len(close), device=close.device)
         if not len(rows):
             return None
         best = Best(self.best.x[rows], margins[rows], until_wrong=True)
-        part = replace(self, x=self.x[rows], y=self.y[rows], best=best, bfloat16=False, proposer=None, reached=None)
+        part = replace(self, x=self.x[rows], y=self.y[rows], best=best, by="exactly", proposer=None, reached=None)
         return part, rows
 
     def side_by_side(self, n_starts: int) -> "Evaluator":
@@ -378,9 +376,9 @@ class Evaluator:
     def propose(self, points: Tensor, outputs: Tensor, step: int | Tensor, *, among: Tensor | None = None) -> None:
         """Propose points with the outputs that the search has there.
 
-        In float32 these are certain, and the points of lowest margin are kept. In bfloat16 an evaluation on a CPU
-        evaluates in float32 those that may be wrong, so that a search need not go on with them; elsewhere nothing
-        happens before `settle`.
+        Where these are certain, the points of lowest margin are kept. Else an evaluation on a CPU evaluates those that
+        may be wrong by the network itself, so that a search need not go on with them; elsewhere nothing happens before
+        `settle`.
 
         Args:
             points: (B, *S), in ball and box.
@@ -389,7 +387,7 @@ class Evaluator:
             among: (B,) bool, the examples that come into question; None means those that are still right.
         """
         margins = margin(outputs, self.y)
-        if not self.bfloat16:
+        if self.is_certain:
             self.watch.see_margins(margins)
             self.best.update(points, margins, self.rows, step, among=self.active)
             return
@@ -397,22 +395,22 @@ class Evaluator:
             return
         if among is None:
             among = self._known_margins() > 0
-        suspects = torch.nonzero(among & ~(margins > rounding_margin(outputs))).squeeze(1)
+        suspects = torch.nonzero(among & ~(margins > rounding_margin(outputs, self.by))).squeeze(1)
         if len(suspects):
             if isinstance(step, Tensor):
                 step = step[suspects]
             self.part(suspects).update(points[suspects], step)
 
     def settle(self, candidates: Best, step: int | Tensor, *, below: Tensor | None = None) -> None:
-        """Decide on the best points by the margins of the search. In float32 these are certain and cost no pass.
+        """Decide on the best points by the margins of the search, which cost no pass where they are certain.
 
         Args:
-            candidates: the points of lowest margin in the precision of the search.
+            candidates: the points of lowest margin by the outputs of the search.
             step: number of the step for candidates that the search itself did not see wrong, or (B,) one per example.
             below: (B,) margins; where a candidate's is not lower, it is passed over. None means nowhere.
         """
         steps = torch.where(candidates.step < 0, step, candidates.step)
-        if not self.bfloat16:
+        if self.is_certain:
             self.best.update(candidates.x, candidates.margins, self.rows, steps, among=self.active)
         elif below is None:
             self.update(candidates.x, steps)
@@ -451,6 +449,16 @@ class Evaluator:
         return torch.nonzero(self._known_margins() > 0).squeeze(1)
 
     @property
+    def is_certain(self) -> bool:
+        """Whether outputs of `gradient` and `outputs` are those of the network itself, in float32."""
+        return self.by == "exactly"
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether `gradient` and `outputs` run in bfloat16."""
+        return self.by == "bfloat16"
+
+    @property
     def _searched(self) -> Model:
         """The network that proposes."""
         if self.proposer is None:
@@ -466,6 +474,10 @@ class Evaluator:
         return margins[self.rows]
 
 
+def _proposer(model: Model, by: Proposing) -> Model | None:
+    return None if by == "exactly" else folded(model)
+
+
 def _per_example(value: object, y: Tensor) -> Tensor:
     """A loss of the right shape. One of (B, C) or (B, 1) has a gradient, too, and the mean depends on the batch."""
     if not isinstance(value, Tensor) or value.shape != y.shape:
@@ -479,15 +491,3 @@ def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return f"shape {tuple(value.shape)}"
     return describe(value)
-
-
-def require_finite(finite: Tensor) -> None:
-    """Refuse gradients that were not finite, at once. `Watch.see_gradient` leaves that to the end of the search.
-
-    Args:
-        finite: () bool, whether all gradients were. It is read on the host.
-
-    Raises:
-        BadRequest: they were not.
-    """
-    require_fine_search(outputs=True, gradients=bool(finite))

@@ -1,7 +1,7 @@
 """A network for passes that only propose: BatchNorm folded into the convolution before it, and a faster max-pooling.
 
 In evaluation mode both are affine: bn(w * x + b) = (s w) * x + (s (b - mean) + beta), s = gamma / sqrt(var + eps). They
-are equal up to rounding, so bfloat16 may propose with the one, and float32 decides with the other, the caller's own.
+are equal up to rounding, so the one may propose, in bfloat16 or in float32, and the other, the caller's own, decides.
 Nothing of the caller's is written: what changes is a copy of the containers around the pair, which share all else.
 
 A pair is folded only where it is known that the one is applied to the output of the other and to nothing else: in
@@ -62,14 +62,50 @@ def _folded(module: nn.Module, norms: bool) -> nn.Module:
         if found is not child:
             changed[name] = found
     for conv_name, norm_name in pairs if norms else ():
-        conv = module._modules.get(conv_name)
-        norm = module._modules.get(norm_name)
-        if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and _is_plain(conv) and _is_plain(norm):
-            changed[conv_name] = _merged(conv, norm)
+        pair = _foldable(module, conv_name, norm_name)
+        if pair is not None:
+            changed[conv_name] = _merged(*pair)
             changed[norm_name] = nn.Identity()
     if not changed:
         return module
     return _with(module, _modules={**module._modules, **changed})
+
+
+def folds_norms(model: Model) -> bool:
+    """Whether `folded` would fold any BatchNorm.
+
+    Args:
+        model: any, in its present modes.
+
+    Returns:
+        False for a function, and while a graph is made.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> folds_norms(net.train()), folds_norms(net.eval())
+        (False, True)
+    """
+    if not isinstance(model, nn.Module) or torch.compiler.is_compiling():
+        return False
+    return _folds_any(model)
+
+
+def _folds_any(module: nn.Module) -> bool:
+    pairs = _pairs(module)
+    if pairs is None or getattr(module, "_compiled_call_impl", None) is not None:
+        return False
+    if any(_foldable(module, *names) for names in pairs):
+        return True
+    return any(_folds_any(child) for child in module._modules.values() if child is not None)
+
+
+def _foldable(module: nn.Module, conv_name: str, norm_name: str) -> tuple[nn.Conv2d, nn.BatchNorm2d] | None:
+    """Two parts of a module, if they are a convolution and a BatchNorm that can be folded into it."""
+    conv = module._modules.get(conv_name)
+    norm = module._modules.get(norm_name)
+    if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and _is_plain(conv) and _is_plain(norm):
+        return conv, norm
+    return None
 
 
 def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:

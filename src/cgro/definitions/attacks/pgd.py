@@ -154,7 +154,7 @@ class PGD(GradientAttack):
             evaluator.best.replace(current, last, end, evaluator.rows, among=evaluator.active)
             return
         # The last iterate first: it is the strongest as a rule, and was evaluated in float32 in any case. The others
-        # are candidates only where they may be lower, which saves their pass in bfloat16.
+        # are candidates only where they may be lower, which saves a pass where outputs are not certain.
         found = trail.candidates()
         first_wrong = torch.where(found.step < 0, end, found.step)
         evaluator.best.update(current, last, evaluator.rows, first_wrong, among=evaluator.active)

@@ -7,10 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from cgro.definitions.attacks.folding import folds_norms
 from cgro.definitions.losses import Model
 
 Precision = Literal["float32", "bfloat16", "auto"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "auto")
+Proposing = Literal["exactly", "folded", "bfloat16"]
+"""What a search moves by: the caller's network, so that its outputs are certain; the same in float32 with BatchNorm
+folded; or that in bfloat16."""
+ROUNDING: dict[Proposing, float] = {"exactly": 0.0, "folded": 2.0**-14, "bfloat16": 2.0**-7}
+"""How far outputs that only propose may be off, relative to the largest: two roundings of 2^-8 each for bfloat16, and
+for float32, whose roundings are 2^-24, what tens of layers make of them. A choice; measured in test_precision.py."""
 
 MIN_PARAMETERS = 2**18
 """Smaller networks without convolutions lose more by casting than they gain. Measured on a CPU with AMX: an
@@ -92,14 +99,38 @@ def _cuts_patches(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.stride == module.kernel_size != (1, 1)
 
 
-def rounding_margin(outputs: Tensor) -> Tensor:
-    """How far a margin of bfloat16 outputs may lie from that of float32.
-
-    Two roundings of 2^-8 each, of the largest output. What the layers before add is not in it; it decides only at which
-    points float32 looks.
+def proposing(precision: Precision, model: Model, x: Tensor) -> Proposing:
+    """What a search moves by.
 
     Args:
-        outputs: (B, C) or (B,), of a pass in bfloat16.
+        precision: that was asked for. `auto` takes bfloat16 where that is fast, else on a CPU the network with
+            BatchNorm folded, where that is known to be possible.
+        model: the network, in its present modes.
+        x: (B, *S) inputs; float64 is never rounded to less.
+
+    Returns:
+        One word.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).eval()
+        >>> proposing("float32", net, torch.zeros(1, 3, 8, 8)), proposing("bfloat16", net, torch.zeros(1, 3, 8, 8))
+        ('exactly', 'bfloat16')
+    """
+    if uses_bfloat16(precision, model, x):
+        return "bfloat16"
+    if precision == "auto" and x.dtype == torch.float32 and x.device.type == "cpu" and folds_norms(model):
+        return "folded"
+    return "exactly"
+
+
+def rounding_margin(outputs: Tensor, by: Proposing = "bfloat16") -> Tensor:
+    """How far a margin of outputs that propose may lie from that of the caller's network.
+
+    What the layers before the last add in bfloat16 is not in it; it decides only at which points float32 looks.
+
+    Args:
+        outputs: (B, C) or (B,), of a pass that proposes.
+        by: what it passed through.
 
     Returns:
         (B,), in the unit of the outputs.
@@ -111,4 +142,4 @@ def rounding_margin(outputs: Tensor) -> Tensor:
     largest = outputs.abs()
     if outputs.ndim == 2:
         largest = largest.amax(1)
-    return 2.0**-7 * largest
+    return ROUNDING[by] * largest

@@ -185,3 +185,15 @@ def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> 
         expected = "points inside its own ball and box, and labels left as they are"
         remedy = "project them, as `self.threat.project(x, clean)` does, and change copies of `evaluator.y`"
         raise bad("attack", expected=expected, got="others", remedy=remedy)
+
+
+def require_finite(finite: Tensor) -> None:
+    """Refuse gradients that were not finite, at once. `Watch.see_gradient` leaves that to the end of the search.
+
+    Args:
+        finite: () bool, whether all gradients were. It is read on the host.
+
+    Raises:
+        BadRequest: they were not.
+    """
+    require_fine_search(outputs=True, gradients=bool(finite))

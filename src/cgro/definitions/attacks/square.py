@@ -97,7 +97,7 @@ class Square(Attack):
         part = evaluator.remaining(first=True)
         if not len(part.x):
             return
-        if not part.bfloat16:
+        if part.is_certain:
             part = replace(part, proposer=folded(part.model, norms=False))
         own = draws.copy() if part.rows is None else draws.rows(part.rows)
         kind = _Walk
@@ -211,7 +211,7 @@ class _Walk:
         """Leave alone what is wrong and what leads nowhere, if this is an evaluation. False if nothing is left."""
         if not self.evaluator.best.until_wrong:
             return True
-        if not self.evaluator.bfloat16 or self.evaluator.dropping != "exact":
+        if self.evaluator.is_certain or self.evaluator.dropping != "exact":
             self.report(step)
         if step % LOOK_EVERY == 0:
             self._give_up(step)
@@ -400,7 +400,7 @@ class _Walk:
         if n_beside > 1:
             y = y.repeat_interleave(n_beside)
         margins = margin(outputs, y)
-        if not self.evaluator.bfloat16:
+        if self.evaluator.is_certain:
             self.evaluator.watch.see_margins(margins)
         lower = margins.view(-1, n_beside) < self.margins[:, None]
         if asked is not None:
@@ -413,12 +413,12 @@ class _Walk:
             step = step + slot
             first = torch.arange(len(self.x), device=slot.device) * n_beside + slot
             points, outputs, margins = points[first], outputs[first], margins[first]
-        if self.evaluator.bfloat16:
+        if not self.evaluator.is_certain:
             self.evaluator.propose(points, outputs, step, among=taken)
         fell = taken
         if not self.evaluator.best.until_wrong:
             fell = (self.margins > 0) & ~(margins > 0)
-        elif not self.evaluator.bfloat16:
+        elif self.evaluator.is_certain:
             taken &= self.margins > 0  # the first wrong point is the one to report
         self.fell = torch.where(fell, step, self.fell)
         self.margins = torch.where(taken, margins, self.margins)
@@ -426,9 +426,9 @@ class _Walk:
         return taken, slot
 
     def report(self, step: int) -> None:
-        """Hand over where the walks are. In float32 their margins are certain; in bfloat16 they are evaluated."""
+        """Hand over where the walks are; margins that are not certain are evaluated."""
         points = self.points.view(-1, *self.shape)
-        if self.evaluator.bfloat16:
+        if not self.evaluator.is_certain:
             self.evaluator.update(points, step)
             return
         best = self.evaluator.best
