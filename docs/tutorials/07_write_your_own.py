@@ -211,6 +211,9 @@ print(f"sure: {Brackets().recognizes(text)}; columns: {', '.join(curves.values)}
 print(diagnose(curves, n_classes=10).label)
 
 # %% [markdown]
+# Saved as `brackets.py`, it reads a file by `cgro diagnose output.log --importer brackets:Brackets`, or by
+# `read_curves("output.log", importer=Brackets())`.
+#
 # To give it to everyone: this class in a file beside the others, its name in `IMPORTERS` of
 # `cgro.diagnosis.importers`, a row in [importing.md](../importing.md), and a test that the curves equal the truth
 # that a file was written from.

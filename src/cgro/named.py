@@ -58,7 +58,8 @@ def look_up(text: str, what: str, table: Mapping[str, Factory]) -> Named:
         return Named(factory_of(code, what), code, text.removeprefix(code).removeprefix(":"))
     name, _, parameters = text.partition(":")
     if name not in table:
-        raise bad(what, expected=f"one of {', '.join(table)}, or package.module:name", got=repr(text))
+        expected = f"one of {', '.join(table)}, or package.module:name" if table else "package.module:name"
+        raise bad(what, expected=expected, got=repr(text))
     return Named(table[name], name, parameters)
 
 

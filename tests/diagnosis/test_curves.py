@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from tests.cases import refused
 
 from cgro._check import BadRequest
@@ -30,6 +31,16 @@ def test_a_constant_answer_is_no_copy() -> None:
 def test_curves_of_different_lengths_are_refused() -> None:
     with pytest.raises(BadRequest, match="3 values each, one per epoch, got robust_error/test 2"):
         Curves([1, 2, 3], {"robust_error/test": [0.5, 0.4]})
+
+
+@pytest.mark.parametrize(
+    ("epoch", "errors", "words"),
+    [("x", [0.5], "epoch: expected numbers, one per epoch, got 'x'"), ([1, 2], [[0.1], [0.1, 0.2]], "robust_error/test: expected numbers"),
+     ([1.0], 0.5, "robust_error/test of shape ()"), ([1.0], torch.tensor([0.5], requires_grad=True), "robust_error/test: expected numbers"),
+     ([1.0], {"a": 0.5}, "robust_error/test: expected numbers")],
+)  # fmt: skip
+def test_what_is_no_numbers_is_refused_by_its_name(epoch: object, errors: object, words: str) -> None:
+    refused(lambda: Curves(epoch, {"robust_error/test": errors}), words)  # type: ignore[arg-type]
 
 
 def test_rows_of_a_program() -> None:

@@ -112,6 +112,19 @@ def test_an_extension_adds_the_passes_that_it_says() -> None:
     assert found["awp"].passes > found["plain"].passes == found["ema"].passes
 
 
+def test_a_warm_up_without_the_extension_is_not_paid_for() -> None:
+    """4 epochs of 4 passes and 5 of 5, where the network counts: 41 in place of plain training's 40."""
+    remedies = {"plain": {}, "awp": {"extension": ["awp:warmup=4", "ema"]}}
+    trial = {trial.name: trial for trial in trials_of(Plan(BASE, remedies, 1))}["awp"]
+    config = trial.config
+    assert (config.epochs, trial.total) == (9, 60 * 41)
+    model = Counting()
+    data = load("digits", n_train=60, n_test=30, validation=config.validation)
+    fit(model, data, config.build_objective(), config.recipe(), extensions=config.build_extensions())
+    assert model.n == trial.total
+    assert trial.passes_in(3) == 60 * 12
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

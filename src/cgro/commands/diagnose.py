@@ -52,7 +52,7 @@ from cgro.diagnosis import (
     with_caveats,
     with_lint,
 )
-from cgro.diagnosis.importers import log_in, parse_map
+from cgro.diagnosis.importers import importer_by_name, log_in, parse_map
 from cgro.diagnosis.monitor.settings import UNKNOWN
 from cgro.diagnosis.remedies import with_options_of
 from cgro.folder import seed_folders
@@ -89,6 +89,11 @@ class Config(Trusting, Output, Computing):
         "CURVE=COLUMN,... such as robust_accuracy/test=pgd_acc; COLUMN:percent or :fraction tells the unit; of a text "
         "CURVE=/PATTERN/, a regular expression with one group",
     )
+    importer: str | None = option(
+        None,
+        "package.module:Class that reads a log of your own format: cgro.diagnosis.importers.base",
+        names="importer",
+    )
     n_classes: int | None = option(
         None, "classes of the task, where the target does not say; sets the error of guessing", low=2
     )
@@ -120,6 +125,7 @@ class Config(Trusting, Output, Computing):
 
     HAS_EFFECT: ClassVar[Effects] = {
         "map": Only("a table or a log as TARGET, whose columns it names", lambda c: _is(c, TABLE)),
+        "importer": Only("a table or a log as TARGET, which it reads", lambda c: _is(c, TABLE)),
         "n_classes": Only("no checkpoints as TARGET: their data say it", lambda c: _is(c, TABLE, RUN)),
         "model": Only(
             "a run or checkpoints as TARGET: a table or a log has no weights", lambda c: _is(c, RUN, WEIGHTS)
@@ -195,13 +201,14 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
             "TARGET", expected="a run, checkpoints, a table or a log", got="none", remedy="see cgro diagnose --help"
         )
     path, columns = Path(config.target), parse_map(config.map)
+    own = None if config.importer is None else importer_by_name(config.importer)
     count(config.lint_n, "--lint-n", low=0)
     _labels(config)
     _limits(config)
     weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
     log = None
     if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
-        log = log_in(path, lambda file: read_curves(file, columns or None))
+        log = log_in(path, lambda file: read_curves(file, columns or None, importer=own))
     if log is not None:
         require_effect(replace(config, target=str(log)), config.typed)
         say(f"{log} is read: no other file of the folder holds curves")
@@ -217,7 +224,7 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
         elif is_watched(source):
             require_own(config, source.config, ("p", "radius"), where=str(path))
         return path, None
-    return path, read_curves(path, columns or None)
+    return path, read_curves(path, columns or None, importer=own)
 
 
 def check(config: Config, result: DiagnoseSummary) -> None:

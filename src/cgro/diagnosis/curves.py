@@ -57,7 +57,7 @@ class Curves:
         meta: Mapping[str, object] | None = None,
         columns: Sequence[Column] = (),
     ) -> None:
-        of_epochs = np.asarray(epoch, float)
+        of_epochs = _numbers("epoch", epoch)
         if of_epochs.ndim != 1 or not len(of_epochs):
             raise bad("curves", expected="at least one epoch", got="none")
         if not np.isfinite(of_epochs).all():
@@ -65,8 +65,8 @@ class Curves:
         if np.any(np.diff(of_epochs) <= 0):
             raise bad("epoch", expected="strictly increasing values", got="others", remedy="use Curves.from_rows")
         _require_names(values, str((meta or {}).get("source", "curves")))
-        arrays = {name: np.asarray(value, float) for name, value in values.items()}
-        other = [f"{name} {len(value)}" for name, value in arrays.items() if value.shape != of_epochs.shape]
+        arrays = {name: _numbers(name, value) for name, value in values.items()}
+        other = [f"{name} {_extent(value)}" for name, value in arrays.items() if value.shape != of_epochs.shape]
         if other:
             raise bad("curves", expected=f"{len(of_epochs)} values each, one per epoch", got=", ".join(other))
         for name in ERRORS:
@@ -220,6 +220,19 @@ def _as_rows(rows: object, source: str) -> Iterator[Mapping[str, object]]:
         if not isinstance(row, Mapping):
             raise bad(source, expected=expected, got=f"{describe(row)} among the rows")
         yield row
+
+
+def _numbers(name: str, values: ArrayLike | range) -> np.ndarray:
+    """What a caller gave for numbers, as float64."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError, RuntimeError) as error:  # a text, rows of several lengths, a tensor with a gradient
+        got = f"{describe(values)} ({one_line(str(error), 80)})"
+        raise bad(name, expected="numbers, one per epoch", got=got, remedy="give a list of floats") from None
+
+
+def _extent(values: np.ndarray) -> str:
+    return str(len(values)) if values.ndim == 1 else f"of shape {values.shape}"
 
 
 def _require_names(names: Iterable[object], source: str) -> None:

@@ -120,7 +120,7 @@ class Outcomes:
             return found
         rows = run.rows()
         found[EPOCHS] = float(len(rows))
-        found[PASSES] = float(len(rows) * trial.passes * trial.n_train)
+        found[PASSES] = float(trial.passes_in(len(rows)))
         found[SECONDS] = sum(float(row.get(SECONDS, 0.0)) for row in rows)
         found[PEAK] = read_peaks(self.workspace.path).get(jobs.training.name)
         last = self._metrics(jobs.last)

@@ -66,6 +66,7 @@ class Trial:
         settings: options of `cgro train` that are not at their default, epochs among them, without the seed.
         passes: gradient passes of one example in one step.
         n_train: training examples.
+        idle: (epochs, passes) of each extension that does nothing in the first epochs: so many passes less.
     """
 
     remedy: str
@@ -73,6 +74,7 @@ class Trial:
     settings: Settings
     passes: int
     n_train: int
+    idle: tuple[tuple[int, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,7 +93,25 @@ class Trial:
     @property
     def total(self) -> int:
         """Gradient passes of the whole training."""
-        return self.config.epochs * self.n_train * self.passes
+        return self.passes_in(self.config.epochs)
+
+    def passes_in(self, epochs: int) -> int:
+        """Gradient passes of the first epochs.
+
+        Args:
+            epochs: of the training.
+
+        Returns:
+            Of all examples.
+
+        Example:
+            AWP with a warm-up of 10 epochs.
+
+            >>> Trial("awp", None, {}, 12, 100, idle=((10, 1),)).passes_in(30)
+            35000
+        """
+        saved = sum(min(epochs, idle) * passes for idle, passes in self.idle)
+        return self.n_train * (epochs * self.passes - saved)
 
 
 @dataclass(frozen=True)
@@ -163,14 +183,20 @@ def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"
         config = train.Config(**settings)  # pyright: ignore[reportArgumentType] - checked by `read_plan`
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
-        cost = step_cost(config.build_objective(), config.build_extensions())
+        objective, extensions = config.build_objective(), config.build_extensions()
+        passes = passes_of(step_cost(objective, extensions))
+        idle: list[tuple[int, int]] = []
+        for extension in extensions:
+            if extension.idle_epochs:
+                others = [other for other in extensions if other is not extension]
+                idle.append((extension.idle_epochs, passes - passes_of(step_cost(objective, others))))
         key = task_of(config)
         if key not in tasks:
             tasks[key] = prepare(config)
     except BadRequest as error:
         raise BadRequest(f"remedy {remedy}: {error}") from error
     data, _ = tasks[key]
-    return Trial(remedy, width, settings, passes_of(cost), len(data.train))
+    return Trial(remedy, width, settings, passes, len(data.train), tuple(idle))
 
 
 def task_of(config: train.Config) -> str:
@@ -223,7 +249,8 @@ def passes_of(cost: Cost) -> int:
 def _with_budget(trial: Trial, budget: int, own: Mapping[str, object]) -> Trial:
     """The trial with the epochs that come nearest to a number of gradient passes."""
     config = trial.config
-    epochs = max(1, round(budget / (trial.n_train * trial.passes)))
+    saved = sum(idle * passes for idle, passes in trial.idle)
+    epochs = max(1, round((budget / trial.n_train + saved) / trial.passes))
     settings = {**trial.settings, "epochs": epochs}
     share = epochs / config.epochs
     if share == 1:

@@ -170,8 +170,8 @@ def alone() -> "LightningEnvironment":
 def step_precision(precision: str, device: str, network: nn.Module | None = None) -> str:
     """The precision of a training's steps, decided once, before the first.
 
-    `auto` takes bfloat16 on a CPU that multiplies it, for networks that are large enough, as attacks do. On a GPU it
-    takes float32: what bfloat16 brings there has not been measured with a step captured as a whole.
+    `auto` takes bfloat16 on a CPU with matrix instructions for it, for networks that are large enough, as attacks do.
+    On a GPU it takes float32: what bfloat16 brings there has not been measured with a step captured as a whole.
 
     Args:
         precision: auto, float32 or bfloat16.

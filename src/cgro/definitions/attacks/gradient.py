@@ -24,8 +24,9 @@ class GradientAttack(Attack):
         threat: where x_adv may lie.
         loss: (outputs, y) -> (B,), increased by the search, or a name: `dlr`, `margin` or `default`. None means
             `default`: cross-entropy for (B, C) outputs and logistic for (B,) scores.
-        precision: of the gradients alone. `auto` takes bfloat16 where the device multiplies it natively. Points
-            are always evaluated in the precision of the input.
+        precision: of the gradients alone. `auto` takes bfloat16 where the device has matrix instructions for it, else
+            float32, and a copy of the network with BatchNorm folded where that can be; `float32` takes the network
+            itself. Points are always evaluated by the network itself, in the precision of the input.
     """
 
     _: KW_ONLY

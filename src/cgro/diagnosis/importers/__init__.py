@@ -16,6 +16,7 @@ from cgro.diagnosis.importers.log import Log, read_log
 from cgro.diagnosis.importers.long_table import LongTable
 from cgro.diagnosis.importers.mair import Mair
 from cgro.diagnosis.importers.markdown import Markdown
+from cgro.diagnosis.importers.own import importer_by_name, read_by, require_importer
 from cgro.diagnosis.importers.pattern import Pattern
 from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
@@ -31,6 +32,7 @@ __all__ = [
     "Told",
     "canonical",
     "from_table",
+    "importer_by_name",
     "log_in",
     "parse_map",
     "read_curves",
@@ -86,24 +88,29 @@ def canonical(column: str) -> str | None:
     return meaning.told
 
 
-def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> list[Curves]:
+def read_curves(
+    path: str | Path, columns: Mapping[str, str] | None = None, *, importer: Importer | None = None
+) -> list[Curves]:
     """Curves from a run directory or a file; the content decides which format it is, not the name.
 
     Args:
         path: a run of `cgro train`, a file of any format of docs/importing.md, also gzipped, or a folder with one.
         columns: curve -> column or pattern, see `parse_map`.
+        importer: that reads a file of a format of your own; None chooses by the content.
 
     Returns:
         One value per seed.
 
     Raises:
-        BadRequest: nothing there, an empty or binary file, or none of these formats.
+        BadRequest: nothing there, an empty or binary file, none of these formats, or an importer that fails.
     """
+    if importer is not None:
+        importer = require_importer(importer)
     path = Path(path)
     if os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
         log = None
         if not (path / "config.yaml").exists():
-            log = log_in(path, lambda file: read_curves(file, columns))
+            log = log_in(path, lambda file: read_curves(file, columns, importer=importer))
         if log is None:
             return read_run(path)
         path = log
@@ -119,7 +126,11 @@ def read_curves(path: str | Path, columns: Mapping[str, str] | None = None) -> l
     if not text.raw and not text.content.strip():
         raise bad(str(path), expected="a log, CSV or JSONL", got="an empty file")
     told = Told.of(columns)
-    return [_checked(curves, text, told) for curves in _importer(text, told).read(text, told)]
+    if importer is None:
+        found = _importer(text, told).read(text, told)
+    else:
+        found = read_by(importer, text, told)
+    return [_checked(curves, text, told) for curves in found]
 
 
 def _checked(curves: Curves, text: Text, told: Told) -> Curves:

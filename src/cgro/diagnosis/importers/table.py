@@ -63,6 +63,12 @@ class Table:
     units: Mapping[str, Unit] = field(default_factory=dict)
     appended: bool = False
 
+    def __post_init__(self) -> None:
+        for column, meaning in self.meanings.items():
+            if not isinstance(meaning, Meaning):
+                remedy = 'write Meaning("robust_error/test"), or Meaning(..., accuracy=True)'
+                raise bad(f"Table: meaning of {column!r}", expected="a Meaning", got=repr(meaning), remedy=remedy)
+
 
 @dataclass
 class Seed:

@@ -81,6 +81,11 @@ class AWP(Extension):
         if self.warmup >= recipe.epochs:
             raise bad("awp: warmup", expected=f"less than the {recipe.epochs} epochs", got=self.warmup)
 
+    @property
+    def idle_epochs(self) -> int:
+        """Those of the warm-up."""
+        return self.warmup
+
     def cost(self, step: Cost) -> Cost:
         """The terms of the loss twice; the attack once.
 

@@ -77,6 +77,11 @@ class Extension:
         return math.inf
 
     @property
+    def idle_epochs(self) -> int:
+        """Epochs at the beginning in which it does nothing, so that steps cost what they do without it; 0 of most."""
+        return 0
+
+    @property
     def name(self) -> str:
         """Under which its state stands in a checkpoint; no two extensions of one training have the same."""
         return type(self).__name__.lower()
