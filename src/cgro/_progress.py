@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -61,6 +62,15 @@ def loudness() -> Loudness:
         As `told` has it; `normal` outside of any.
     """
     return _LOUDNESS.get()
+
+
+def is_beside() -> bool:
+    """Whether a launcher started this process beside a first one, which speaks.
+
+    Returns:
+        What the variables of torchrun say.
+    """
+    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
 
 
 def spark(values: Sequence[float]) -> str:

@@ -212,7 +212,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
     """Parse, run the command, and print its result."""
     with deferred_requests(), _without_collections():
         from cgro._check import BadRequest
-        from cgro._progress import told
+        from cgro._progress import is_beside, told
         from cgro.commands._options import in_flags
         from cgro.commands._parser import parse
 
@@ -223,7 +223,7 @@ def _run(name: str, argv: Sequence[str]) -> int:
         except SystemExit as done:  # --help
             return int(done.code or 0)
         except BadRequest:  # of the words on the command line, which all processes were given
-            if _is_beside():
+            if is_beside():
                 return BAD_REQUEST
             raise
     with told(_loudness_of(config)):
@@ -264,11 +264,6 @@ def _require_alone(name: str, config: object) -> None:
         raise bad("processes", expected="one process", got=f"WORLD_SIZE={size}", remedy=remedy)
 
 
-def _is_beside() -> bool:
-    """Whether a launcher started this process beside a first one, which speaks."""
-    return os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
-
-
 def _loudness_of(config: "Output") -> "Loudness":
     if config.quiet:
         return "quiet"
@@ -277,10 +272,11 @@ def _loudness_of(config: "Output") -> "Loudness":
 
 def _say_in_vain(config: object) -> None:
     """Say which options that a file of --config has are without effect; those that were typed are refused."""
+    from cgro._progress import is_beside
     from cgro.commands._said import remarks_of
     from cgro.runs import say
 
-    if _is_beside() or hasattr(config, "without_effect"):  # a training says it itself, also where a plan calls it
+    if is_beside() or hasattr(config, "without_effect"):  # a training says it itself, also where a plan calls it
         return
     for remark in remarks_of(config):
         say(f"remark: {remark}")

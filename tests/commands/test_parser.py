@@ -85,9 +85,6 @@ def test_words_become_values() -> None:
         (["--rad", "1"], "unrecognized arguments: --rad; did you mean --radius?"),
         (["a", "b"], "unrecognized arguments: b"),
         (["--recipe", "larg"], "--recipe: expected one of large, got 'larg'"),
-        (["--model", "lenet", "--model=mlp"], "--model: expected one value, got 'lenet' and 'mlp'; leave one out"),
-        (["--recipe", "large", "--recipe", "small"], "--recipe: expected one value, got 'large' and 'small'"),
-        (["--n", "4", "x", "--n", "5"], "--n: expected one value, got '4' and '5'"),
     ],
 )
 def test_what_is_refused_on_the_command_line(words: list[str], message: str) -> None:
@@ -121,8 +118,18 @@ def test_what_is_refused_in_a_file(text: str, message: str, tmp_path: Path) -> N
     assert message in str(error.value).replace("; did", ", did")
 
 
-def test_the_same_value_twice_is_one_value() -> None:
+def test_of_several_values_the_last_one_counts_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert parsed("--n", "4", "--n=4", "--extension", "ema", "--extension", "awp").n == 4
+    assert capsys.readouterr().err == ""
+    found = parsed("--n", "4", "x", "--model", "lenet", "--n=5", "--model", "mlp", "--recipe", "large")
+    assert (found.n, found.model) == (5, "mlp")
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "remark: --n: '5' counts, which is written last, not '4'",
+        "remark: --model: 'mlp' counts, which is written last, not 'lenet'",
+    ]
+    parsed("--n", "4", "--n", "5", "--quiet")
+    assert capsys.readouterr().err == ""
 
 
 def test_what_the_command_line_names_is_trusted_and_a_positional_word_is_not() -> None:

@@ -163,15 +163,23 @@ class Computing:
     )
 
 
-class OneValue(argparse.Action):
-    """Refuses an option that is written twice with different values: the standard library would take the last."""
+REPEATED = "repeated options"
+"""Where `LastValue` keeps what is to be said, among the words of the command line."""
+
+
+class LastValue(argparse.Action):
+    """Takes the last of several values, as scripts count on that add options to those they have; to be said."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
     ) -> None:
         before = getattr(namespace, self.dest, values)
         if before != values:
-            raise bad(str(flag), expected="one value", got=f"{before!r} and {values!r}", remedy="leave one out")
+            told = [
+                *getattr(namespace, REPEATED, ()),
+                f"{flag}: {values!r} counts, which is written last, not {before!r}",
+            ]
+            setattr(namespace, REPEATED, told)
         setattr(namespace, self.dest, values)
 
 
@@ -262,7 +270,7 @@ class Option:
         elif self.takes_several:
             group.add_argument(self.flag, action="append", default=argparse.SUPPRESS, help=self.help)
         else:
-            group.add_argument(self.flag, action=OneValue, default=argparse.SUPPRESS, help=self.help)
+            group.add_argument(self.flag, action=LastValue, default=argparse.SUPPRESS, help=self.help)
 
     def from_word(self, word: object) -> object:
         """The value of what was typed.

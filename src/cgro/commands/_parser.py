@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cgro._check import BadRequest, bad, one_line, one_of
+from cgro._progress import is_beside
 from cgro.commands._admission import admit
-from cgro.commands._options import OneValue, Option, flag_of, options_of
+from cgro.commands._options import REPEATED, LastValue, Option, flag_of, options_of
 from cgro.commands._said import require_effect
 from cgro.reading import read_yaml_mapping
 from cgro.results import BY_COMMAND, json_schema
+from cgro.runs import say
 from cgro.trust import CommandLine, Received
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def parse(
     if unknown:
         raise BadRequest(f"{_unknown(unknown, options)}; see cgro {command} --help")
     words = vars(written)
-    files = words.pop("config", [])
+    files, repeated = words.pop("config", []), words.pop(REPEATED, [])
     asked = None
     if recipes:  # otherwise a command may have an option of this name
         asked = words.pop("recipe", None)
@@ -98,6 +100,9 @@ def parse(
         values.update(typed=frozenset(typed))
     config = config_class(**values)
     require_effect(config, typed)
+    if not is_beside() and not getattr(config, "quiet", False):
+        for remark in repeated:
+            say(f"remark: {remark}")
     return config
 
 
@@ -131,7 +136,7 @@ def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mappin
         )
     if recipes:
         names = ", ".join(recipes)
-        parser.add_argument("--recipe", action=OneValue, default=argparse.SUPPRESS, help=f"defaults from: {names}")
+        parser.add_argument("--recipe", action=LastValue, default=argparse.SUPPRESS, help=f"defaults from: {names}")
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for entry in options:
         title = "" if entry.positional else entry.about.group

@@ -204,7 +204,7 @@ def _load(path: Path, identity: str, examples: str, split: Split, keep_examples:
         return None
     index, tried, by, step = (torch.from_numpy(arrays[name]) for name in _INTEGERS)
     margin = torch.from_numpy(arrays["margin"])
-    x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu()
+    x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu().clone()
     return Record(tuple(str(name) for name in arrays["attacks"]), index, tried, by, step, margin, x_adv)
 
 

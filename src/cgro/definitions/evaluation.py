@@ -87,6 +87,14 @@ class Record:
         return bool((self.wrong | (self.tried >= len(self.attacks))).all())
 
     @property
+    def clean_so_far(self) -> ErrorRate:
+        """The clean error: exact once the clean inputs have had their turn, before that a lower bound."""
+        bound: Bound = "lower"
+        if bool((self.tried >= 0).all()):
+            bound = "exact"
+        return ErrorRate(int((self.by == CLEAN).sum()), len(self.by), bound)
+
+    @property
     def so_far(self) -> ErrorRate:
         """What is proved at this moment: examples that were not tried yet count as right, so it is a lower bound."""
         return ErrorRate(int(self.wrong.sum()), len(self.by), "lower")
@@ -279,6 +287,8 @@ def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | Non
     outside = int((~attack.threat.contains(record.x_adv.to(x), x)).sum())
     if outside:
         raise bad("record", expected=expected, got=f"{outside} of {len(x)} outside", remedy=remedy)
+    if record.x_adv.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+        record.x_adv = record.x_adv.clone()  # it is written in place: the clean inputs would be, too
     return record
 
 
