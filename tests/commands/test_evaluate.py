@@ -132,6 +132,61 @@ def test_a_budget_leaves_a_lower_bound_that_a_second_call_completes(
     assert entry["metrics"]["robust_error/test@apgd"]["value"] > early["value"]
 
 
+def test_what_was_stopped_goes_on_to_the_result_of_one_call(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data of float32: the points of a record that was read were the clean images themselves, and later attacks began
+    where earlier ones had ended."""
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    words = ["--attack", "ensemble", "--parts", "test", "--radius", "0.03", "--threads", "1"]
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock.append(clock[-1] + 1.0) or clock[-1])
+    assert main(["evaluate", str(run), *words, "--budget", "2s"]) == 0
+    monkeypatch.setattr(time, "monotonic", real)
+    for path in (run, whole):
+        assert main(["evaluate", str(path), *words]) == 0
+    a, b = (arrays(next((path / "evaluations").glob("ensemble*/test.npz"))) for path in (run, whole))
+    assert [name for name in a if not np.array_equal(a[name], b[name])] == []
+    assert 0 < int(a["wrong"].sum()) < 60
+
+
+def test_an_unfinished_evaluation_judges_nothing_and_goes_on_in_its_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    weights = str(run / "checkpoints" / "last.safetensors")
+    subject = ["--data", "digits", "--model", "mlp", "--radius", "0.1"]
+    words = ["evaluate", weights, *subject, "--attack", "pgd3", "--device", "cpu", "--out", str(out)]
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock.append(clock[-1] + 1.0) or clock[-1])
+    assert main([*words, "--budget", "1s", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] is None
+    assert told["outcome"]["kind"] == "interrupted"
+    assert f"train by pgd3, test by pgd3; the same command with --out {out} goes on" in told["outcome"]["reason"]
+    assert {told["metrics"][f"clean_error/{part}"]["bound"] for part in ("train", "test")} == {"lower"}
+    assert not (out / "summary.json").exists()
+    monkeypatch.setattr(time, "monotonic", real)
+    assert main(words) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["verdict"]["label"]
+    assert summary["metrics"]["clean_error/test"]["bound"] == "exact"
+
+
+def test_numbers_of_an_unfinished_evaluation_replace_none_that_are_finished(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["evaluate", str(run), "--attack", "pgd3", "--parts", "test"]
+    assert main([*words, "--n", "50"]) == 0
+    before = json.loads((run / "summary.json").read_text())
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock.append(clock[-1] + 1.0) or clock[-1])
+    assert main([*words, "--n", "359", "--budget", "1s"]) == 0
+    after = json.loads((run / "summary.json").read_text())
+    for key in ("metrics", "verdict", "evaluations"):
+        assert after[key] == before[key]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -29,6 +29,7 @@ NOT_STORED = (
     "received",
     "typed",
     "max_seconds",
+    "budget",
     "executor",
     "workers",
     "slurm_options",

@@ -16,6 +16,7 @@ examples:
 A run is data: what it names is imported, read or fetched only if --model and --data name it too, or with --trust.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,9 @@ def _evaluated(config: Config, ranks: Ranks) -> Run | Unsaved:
         folder = Path() if done is None else done.path / "evaluations"
         stop = _records.budget(config.budget)
         measured = _measure(config, subject, parts, folder, stop, ranks)
+        if measured.unfinished:  # the run stays open, so that it can be gone on with
+            again = "" if done is None else f" with --out {shlex.quote(str(done.path))}"
+            return Unsaved(_summary(config, subject, measured, again))
         return _finished(_summary(config, subject, measured), done, ranks)
 
 
@@ -187,7 +191,7 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
         with alike(ranks):
             if ranks.writes:
                 source.write_summary(merged)
-    if config.out is None:
+    if config.out is None or measured.unfinished:
         return Unsaved(result)
     with begun_by_first(begin("evaluate", config), ranks) as done:
         return _finished(result, done, ranks)
@@ -268,6 +272,11 @@ class _Measured:
     examples: dict[str, EvaluationRecord]
     checks: list[Check]
 
+    @property
+    def unfinished(self) -> list[str]:
+        """Parts whose time was over before all examples had been through all attacks."""
+        return [part for part, record in self.examples.items() if not record.complete]
+
 
 def _measure(
     config: Config,
@@ -299,7 +308,7 @@ def _measure(
             stop=stop,
             ranks=ranks,
         )
-        errors[f"clean_error/{part}"] = ErrorRate(record.broken_by()["clean"], len(split), "exact")
+        errors[f"clean_error/{part}"] = record.clean_so_far
         errors[f"robust_error/{part}"] = record.so_far
         if record.complete and attack.exact:
             errors[f"robust_error/{part}"] = record.error("exact")
@@ -312,18 +321,26 @@ def _measure(
     return _Measured(errors, shares_on(model, test, config.n), examples, checks)
 
 
-def _summary(config: Config, subject: _Subject, measured: _Measured) -> EvaluateSummary:
+def _summary(config: Config, subject: _Subject, measured: _Measured, again: str = "") -> EvaluateSummary:
+    """The numbers of an evaluation. One that is unfinished has no verdict: examples that were not looked at count as
+    right. `again` says what the same command needs to go on with it.
+    """
     target, data = subject.target, subject.data
     settings, errors = target.settings, measured.errors
     verdict = None
-    if set(FOUR) <= set(errors):
+    outcome = OutcomeRecord(kind="completed", reason=f"{config.attack} on {config.parts}")
+    if measured.unfinished:
+        unfinished = ", ".join(f"{part} by {config.attack}" for part in measured.unfinished)
+        reason = f"unfinished, the time was over: {unfinished}; the same command{again} goes on"
+        outcome = OutcomeRecord(kind="interrupted", reason=reason)
+    elif set(FOUR) <= set(errors):
         found = cgro_verdict(errors, prediction_share=measured.shares, rule=rule_for(data), attacked=target.attacked)
         verdict = VerdictRecord.of(point_with_lint(found, measured.checks).to_dict())
     return EvaluateSummary(
         command="evaluate",
         seed=settings.seed,
         threat=ThreatRecord.of(target.threat.to_dict()),
-        outcome=OutcomeRecord(kind="completed", reason=f"{config.attack} on {config.parts}"),
+        outcome=outcome,
         verdict=verdict,
         metrics=metrics_of(errors, target.attack(config.attack, config.precision), config.attack),
         data=DatasetRecord.of(data.describe()),
@@ -333,19 +350,24 @@ def _summary(config: Config, subject: _Subject, measured: _Measured) -> Evaluate
 
 
 def _merged(before: TrainSummary, result: EvaluateSummary, suffix: str, *, own_point: bool) -> TrainSummary:
-    """The run's summary with the new numbers; each key keeps the strongest bound on the most examples."""
+    """The run's summary with the new numbers; each key keeps the strongest bound on the most examples.
+
+    Of an unfinished part only what nothing else says is taken: it counts what it did not look at as right.
+    """
     metrics = dict(before.metrics)
+    (examples,) = result.evaluations.values()
     for key, metric in result.metrics.items():
         if "@" in key:
             continue
-        _keep(metrics, f"{key}{suffix}", metric)
-        if own_point:
+        is_complete = examples[key.rpartition("/")[2]].complete is not False
+        if is_complete or f"{key}{suffix}" not in metrics:
+            _keep(metrics, f"{key}{suffix}", metric)
+        if own_point and is_complete:
             _keep(metrics, key, metric)
-    (examples,) = result.evaluations.values()
     evaluations = dict(before.evaluations or {})
     parts = dict(evaluations.get(suffix[1:], {}))
     for part, record in examples.items():
-        if part not in parts or record.n >= parts[part].n:
+        if part not in parts or (record.n >= parts[part].n and record.complete is not False):
             parts[part] = record
     evaluations[suffix[1:]] = parts
     return replace(before, metrics=metrics, evaluations=evaluations)
@@ -388,11 +410,8 @@ def describe(result: EvaluateSummary | TrainSummary) -> str:
     if isinstance(result, TrainSummary) and not result.metrics:
         return "\n".join(_curve_lines(result))
     lines = [lines_of(result)]
-    unfinished = []
-    for name, parts in (result.evaluations or {}).items():
-        unfinished += [f"{part} by {name}" for part, record in parts.items() if record.complete is False]
-    if unfinished:
-        lines.append(f"unfinished, the time was over: {', '.join(unfinished)}; the same command goes on")
+    if isinstance(result, EvaluateSummary) and result.outcome.kind == "interrupted":
+        lines.append(result.outcome.reason)
     return "\n".join(lines)
 
 
