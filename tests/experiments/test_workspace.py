@@ -28,6 +28,16 @@ def test_a_finished_run_is_found_until_its_settings_are_others(tmp_path: Path) -
         workspace(tmp_path, [other]).found(other)
 
 
+def test_a_finished_run_that_was_changed_since_is_refused(tmp_path: Path) -> None:
+    """Findings were read from rows of which some had been taken out."""
+    net = training(0)
+    make(workspace(tmp_path, [net]), net)
+    rows = tmp_path / "runs/net/seed-0/metrics.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(BadRequest, match="not as it was"):
+        workspace(tmp_path, [net]).here(net)
+
+
 def test_only_options_that_a_command_knows_are_passed_on(tmp_path: Path) -> None:
     net = training(0)
     here = workspace(tmp_path, [net])

@@ -153,7 +153,9 @@ def for_seeds(
         for seed in range(config.seed, config.seed + config.seeds):
             path = run.part(f"seed-{seed}")
             done = Run(path)
-            if not done.finished:
+            if done.finished:
+                Run.open(path)  # refuses what was changed since
+            else:
                 own = replace(config, seed=seed, seeds=1, overwrite=False)  # type: ignore[type-var]
                 done = one(own, path)
             parts.append(done.read())

@@ -119,7 +119,7 @@ class Workspace:
     def here(self, job: Job) -> Run | None:
         """The whole finished run of a job.
 
-        Settings are compared once: a finished run does not change, and the one that plans asks often.
+        Settings and files are compared once: a finished run does not change, and the one that plans asks often.
 
         Args:
             job: any.
@@ -128,13 +128,13 @@ class Workspace:
             The run; None if it is not finished here.
 
         Raises:
-            BadRequest: what is here was made with other settings, or by another version.
+            BadRequest: what is here was made with other settings, or by another version, or was changed since.
         """
         run = Run(self.folder(job))
         if not run.finished:
             return None
         if self._compared.get(job.name) != run:
-            run.check_version()
+            Run.open(run.path)  # files that changed since it was finished are refused
             there = run.config
             for name, value in plain(job.filled_in(self.runs)).items():
                 if name in job.free:

@@ -1,5 +1,6 @@
 """A training loop, watched: rows, resumption, budgets, strong attacks, and what is refused."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +244,36 @@ def test_rewinding_keeps_only_weights_of_the_epochs_that_stay(tmp_path: Path) ->
     monitor.rewind(2)
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["epoch-0001.safetensors", "epoch-0002.safetensors"]
+
+
+@pytest.mark.parametrize("back_to", [3, 99])
+def test_rewinding_to_the_last_epoch_forgets_nothing(tmp_path: Path, back_to: int) -> None:
+    """A loop that is over and is called again: its last weights and the summary went, and nothing wrote them anew."""
+    monitor = monitor_in(tmp_path / "run")
+    for epoch in (1, 2, 3):
+        monitor(busy_network(), epoch)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    monitor.rewind(back_to)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("lost", [["summary.json"], ["summary.json", "checkpoints/last.safetensors"]])
+def test_what_a_kill_left_out_of_the_last_epoch_is_written_when_it_comes_again(tmp_path: Path, lost: list[str]) -> None:
+    """Between the rows and the summary: the same loop found all epochs known, and the run stayed unfinished."""
+    monitor = monitor_in(tmp_path / "run")
+    for epoch in (1, 2, 3):
+        monitor(busy_network(), epoch)
+    first = monitor.verdict()
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())["metrics"]
+    for name in lost:
+        (tmp_path / "run" / name).unlink()
+    again = monitor_in(tmp_path / "run")
+    for epoch in (1, 2, 3):
+        again(busy_network(), epoch)
+    assert again.verdict().reason == first.reason
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["metrics"] == said
+    assert Run.open(tmp_path / "run").finished
+    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
 
 
 @pytest.mark.parametrize("back_to", [1, 2, 3])

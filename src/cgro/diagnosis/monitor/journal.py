@@ -137,6 +137,18 @@ class Journal:
         self.run.write_rows(rows)  # type: ignore[arg-type]  # numbers by name
         self.run.write_summary(self._summary(network, rows, found))
 
+    def complete(self, network: nn.Module, rows: list[Row], found: Measurement) -> None:
+        """Write what a kill, or `rewind` to an epoch that was not the last one, left out of the last epoch.
+
+        Args:
+            network: as `unwrap` gives it.
+            rows: all; the last one is known, and was compared with what was measured now.
+            found: what was measured now.
+        """
+        if not self.run.finished:
+            self._keep_weights(network, rows)
+            self.run.write_summary(self._summary(network, rows, found))
+
     def _keep_weights(self, network: nn.Module, rows: list[Row]) -> None:
         keep = self.settings.keep
         if keep == "none":
@@ -225,13 +237,18 @@ class Journal:
         self.run.finish(done, learning_curves)
 
     def rewind(self, epoch: int) -> None:
-        """Drop the rows behind an epoch, the weights of later ones and the summary, which may be of one.
+        """Drop the rows behind an epoch, the weights of later ones and the summary, which is of one.
+
+        Nothing is behind the last epoch: then all stays.
 
         Args:
             epoch: the last one that stays; -1 for none.
         """
+        rows = self.rows()
+        if not rows or _last(rows) <= epoch:
+            return
         folder = self.run.path / "checkpoints"
-        selected = selected_of(self.rows())
+        selected = selected_of(rows)
         (self.run.path / SUMMARY).unlink(missing_ok=True)
         (folder / LAST).unlink(missing_ok=True)
         if selected is None or selected.epoch > epoch:
@@ -239,7 +256,7 @@ class Journal:
         for of, path in kept_epochs(self.run).items():
             if of > epoch:
                 path.unlink()
-        self.run.write_rows([row for row in self.rows() if row[EPOCH] <= epoch])  # type: ignore[arg-type]
+        self.run.write_rows([row for row in rows if row[EPOCH] <= epoch])  # type: ignore[arg-type]
 
 
 def _require_monitor(path: Path) -> None:

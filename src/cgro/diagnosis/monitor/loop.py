@@ -1,6 +1,7 @@
 """`Monitor`: the four errors after every epoch of a training loop of one's own."""
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -197,7 +198,7 @@ class Monitor:
             caveats.append(f"the network was not finite after epoch {self._not_finite[0]}, where nothing was measured")
         found = with_caveats(diagnose(curves, errors=errors), caveats)
         say(f"{found.label}: {found.reason}")
-        say(f"next: cgro report {run.path}")
+        say(f"next: cgro report {shlex.quote(str(run.path))}")
         return found
 
     def rewind(self, epoch: int) -> None:
@@ -312,6 +313,8 @@ class Monitor:
         for known in rows:
             if known[EPOCH] == row[EPOCH]:
                 journal.same(known, row)
+                if known is rows[-1]:
+                    journal.complete(network, rows, found)
                 return known
         rows.append(row)
         alarm = alarm_of(rows, max(2, len(found.shares)))
