@@ -122,11 +122,13 @@ class CommandLine:
         everything: whether --trust stands on it.
         names: the names of networks, data and other code that stand on it as values of their options.
         options: the options that the command has for such names, for its advice; with "trust" where it has that.
+        said: those of them that stand on it with their one value, so that no other name can be added there.
     """
 
     everything: bool = False
     names: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
+    said: frozenset[str] = frozenset()
 
 
 Trust = bool | str | Collection[str] | CommandLine
@@ -171,8 +173,8 @@ class Received:
         checksum: SHA-256 of the data that a finished run was trained on; None where it is not known.
 
     Example:
-        >>> received = Received("runs/theirs", trust=["mine:Net", "./photos"])
-        >>> received.trusts("mine:Net:beta=6"), received.trusts("./photos/"), received.trusts("theirs:Net")
+        >>> received = Received("runs/theirs", trust=["mine:Loss", "./photos"])
+        >>> received.trusts("mine:Loss:beta=6"), received.trusts("./photos/"), received.trusts("theirs:Net")
         (True, True, False)
         >>> Received("runs/theirs").admit("model", "theirs:Net", "network")
         Traceback (most recent call last):
@@ -240,7 +242,7 @@ trust=True, or its name
         ways: list[str] = []
         if "trust" in self.trust.options:
             ways.append("--trust")
-        if key in self.trust.options:
+        if key in self.trust.options and key not in self.trust.said:
             ways.append(f"--{key.replace('_', '-')} {name}")
         if not ways:
             return "write it on the command line"
@@ -262,7 +264,7 @@ def is_same(name: str, other: str) -> bool:
         True if whoever says one has said the other.
 
     Example:
-        >>> is_same("mine:Net:beta=6", "mine:Net"), is_same("lenet", "mlp")
+        >>> is_same("mine:Loss:beta=6", "mine:Loss"), is_same("lenet", "mlp")
         (True, False)
     """
     if name == other:

@@ -10,6 +10,7 @@ import pytest
 from cgro._check import BadRequest
 from cgro.commands._options import Output, Trusting, option
 from cgro.commands._parser import parse
+from cgro.trust import Received, Untrusted
 
 
 @dataclass(kw_only=True)
@@ -138,6 +139,15 @@ def test_what_the_command_line_names_is_trusted_and_a_positional_word_is_not() -
     assert trust.options == {"trust", "model", "extension"}  # type: ignore[union-attr]
     assert not trust.everything  # type: ignore[union-attr]
     assert parsed("--trust").trust.everything  # type: ignore[union-attr]
+
+
+def test_an_option_that_says_something_else_is_not_advised(tmp_path: Path) -> None:
+    """Two runs with networks of their own: to add the one was the advice beside the other, and the other way round."""
+    trust = parsed("--model", "mine:A").trust
+    with pytest.raises(Untrusted, match="then add --trust$"):
+        Received("runs/b", trust).admit("model", "mine:B", "network")
+    with pytest.raises(Untrusted, match="then add --trust, or --extension mine:B"):
+        Received("runs/b", parsed("--extension", "mine:A").trust).admit("extension", "mine:B", "extension")
 
 
 def test_help_lists_groups_defaults_and_recipes(capsys: pytest.CaptureFixture[str]) -> None:

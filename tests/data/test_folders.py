@@ -48,6 +48,8 @@ def test_class_folders(tmp_path: Path) -> None:
     assert load(str(moved)).sha256 != data.sha256
     validated = load(class_folders(tmp_path / "validated", ("train", "val")))
     assert validated.note == "validated (val part as test)"
+    three = load(class_folders(tmp_path / "three", ("train", "test", "val")))
+    assert "three: left out val, beside test; --validation takes part of train" in three.remarks
     assert load(str(tmp_path / "validated"), n_train=8, n_test=1, seed=1).train.raw.shape == (8, 3, 6, 5)
 
 

@@ -63,6 +63,8 @@ def test_layouts_are_explicit_or_beyond_doubt() -> None:
         assert raw.x.flags.c_contiguous
     assert from_arrays({"x": PIXELS[:, 0], "y": LABELS}, "own").x.shape == (12, 1, 6, 5)
     doubtful = np.random.default_rng(1).integers(0, 256, (4, 3, 8, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"layout: expected none beside gray images \(N, H, W\), got 'NCHW'"):
+        from_arrays({"x": PIXELS[:, 0], "y": LABELS, "layout": "NCHW"}, "own")
     with pytest.raises(ValueError, match='layout="NCHW"'):
         from_arrays({"x": doubtful, "y": LABELS[:4]}, "own")
     assert from_arrays({"x": doubtful, "y": LABELS[:4], "layout": "NHWC"}, "own").x.shape == (4, 3, 3, 8)
@@ -194,7 +196,7 @@ def test_npz_that_is_no_file(tmp_path: Path) -> None:
      ({"x": X, "y": Y.astype("M8[s]")}, "one integer"), ({"x": np.zeros((4, 0, 2, 2)), "y": Y, "layout": "NCHW"}, "pixel"),
      ({"x": X, "y": np.array([0, 1, 2**64 - 1, 1], np.uint64)}, "labels"),
      ({"x": X, "y": Y, "classes": ["a", "\x1b[31m"]}, "control"), ({"x": X, "y": Y, "classes": ["a", "\ud800"]}, "control"),
-     ({"x": X, "y": Y, "layout": "x" * 10_000_000}, "axes|NCHW")],
+     ({"x": X, "y": Y, "layout": "x" * 10_000_000}, "layout: expected none")],
 )  # fmt: skip
 def test_what_a_function_returns(found: dict, words: str) -> None:
     text = refused_in_little_memory(lambda: from_arrays(found, "own").checked("own"))

@@ -195,7 +195,9 @@ def _trust(options: Iterable[Option], typed: Mapping[str, object]) -> CommandLin
     """What the command line trusts. Positional words are mostly folders, which others may have named: only those that
     are names of data count.
     """
-    offered, names = set(), set()
+    offered: set[str] = set()
+    names: set[str] = set()
+    said: set[str] = set()
     for entry in options:
         if entry.name == "trust":
             offered.add("trust")
@@ -204,7 +206,9 @@ def _trust(options: Iterable[Option], typed: Mapping[str, object]) -> CommandLin
         if not entry.positional:
             offered.add(entry.name)
         value = typed.get(entry.name)
+        if isinstance(value, str):
+            said.add(entry.name)
         for name in value if isinstance(value, list) else [value]:
             if isinstance(name, str):
                 names.add(name)
-    return CommandLine(bool(typed.get("trust")), frozenset(names), frozenset(offered))
+    return CommandLine(bool(typed.get("trust")), frozenset(names), frozenset(offered), frozenset(said))

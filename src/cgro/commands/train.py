@@ -25,6 +25,7 @@ hour).
 
 import contextlib
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -66,7 +67,7 @@ from cgro.training.objectives import attack_of
 from cgro.training.registry import summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
-from cgro.trust import code_of
+from cgro.trust import code_of, runs_in
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -228,7 +229,7 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
         if run is None:
             return _beside(config, data, trained_model, attack, trajectory, ranks)
         if trajectory.end.kind == "interrupted":
-            raise KeyboardInterrupt(f"everything is saved; cgro train --resume {run.path}")
+            raise KeyboardInterrupt(f"everything is saved; {resume_command(config, run)}")
         result = evaluate(config, data, trained_model, attack, trajectory, run, ranks)
         learning_curves(run.path)
         adversarial_grid(run.path)
@@ -287,6 +288,33 @@ def next_of(config: Config) -> str:
     return template
 
 
+def resume_command(config: Config, run: Run) -> str:
+    """The command that goes on with a run, ready to be pasted.
+
+    Args:
+        config: of the training.
+        run: that it keeps.
+
+    Returns:
+        With --trust where the run names what is used only if the caller says so: code, or a path.
+
+    Example:
+        >>> resume_command(Config(), Run(Path("runs/a b")))
+        "cgro train --resume 'runs/a b'"
+        >>> resume_command(Config(model="net:MyNet"), Run(Path("runs/a")))
+        'cgro train --resume runs/a --trust'
+    """
+    command = f"cgro train --resume {shlex.quote(str(run.path))}"
+    for name, entry in options_of(Config).items():
+        value = getattr(config, name)
+        if entry.names is None:
+            continue
+        for word in value if isinstance(value, list) else [value]:
+            if word is not None and (code_of(word) or runs_in(word) or (name == "data" and kind_of(word) == "path")):
+                return f"{command} --trust"
+    return command
+
+
 def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | None:
     """One line for an error inside the caller's own code; None for any other."""
     name = config.code_that_failed(error)
@@ -297,7 +325,7 @@ def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | N
         name,
         expected="code that trains",
         got=got,
-        remedy=f"-v shows where; mend it, then cgro train --resume {run.path} --trust goes on where it was saved",
+        remedy=f"-v shows where; mend it, then {resume_command(config, run)} goes on where it was saved",
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cgro._check import bad, listed
@@ -49,7 +49,12 @@ def class_folders(root: Path, storage: Storage = AS_STORED) -> Raw:
         return _Folder(root, storage, root / "train", None).read(note)
     if test_name != "test":
         note += f" ({test_name} part as test)"
-    return _Folder(root, storage, root / "train", root / test_name).read(note)
+    raw = _Folder(root, storage, root / "train", root / test_name).read(note)
+    others = [name for name in AS_TEST if name in parts and name != test_name]
+    if others:
+        said = f"{shown(root.name)}: left out {listed(others)}, beside {test_name}; --validation takes part of train"
+        raw = replace(raw, remarks=(*raw.remarks, said))
+    return raw
 
 
 @dataclass(frozen=True)

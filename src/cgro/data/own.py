@@ -100,6 +100,8 @@ def _layout(layout: str | None, shape: tuple[int, ...], what: str) -> str:
     """NCHW, NHWC or NHW, as given or as the shape says without doubt."""
     if len(shape) == 3 and layout is None:
         return "NHW"
+    if len(shape) == 3:
+        raise bad(f"{what}: layout", expected="none beside gray images (N, H, W)", got=repr(layout))
     if len(shape) != 4:
         raise bad(
             f"{what}: x",
