@@ -3,7 +3,7 @@
 Scores: F = ReLU(c - B I) - ReLU(-c - B I) + m_+ - m_-, with c = f_clean clipped to [-1, 1], m_+- the sums of the soft
 indicators of either label, I = m_+ + m_- and B = 1 + 2^-10.
 Logits, one against rest: F_k = ReLU(f_k / s - B I) - ReLU(-f_k / s - B I) + m_k - sum_(j != k) m_j, s a power of two
->= |f| on the box. Where all indicators are 0, F is f_clean (clipped, divided by s): the same prediction.
+>= |f| on the box. Where all indicators are 0, F is f_clean (scores clipped, logits divided by s): the same prediction.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,13 @@ class Combination:
         n_classes: C; 2 for scores.
         binary: whether the clean model gives scores, with labels -1 / +1.
         scale: s, by which logits are divided; 1 for scores, which are clipped.
+        clips: whether logits are clipped too, as those are for which no bound over the box is known.
     """
 
     n_classes: int
     binary: bool
     scale: float = 1.0
+    clips: bool = False
 
     def signed(self, memory: Tensor) -> Tensor:
         """Return what memory alone says: m_+ - m_-, or m_k - sum_(j != k) m_j.
@@ -58,8 +60,10 @@ class Combination:
         """
         memory = memory.to(outputs.dtype)
         total = memory.sum(1, keepdim=not self.binary)
-        clipped = (outputs / self.scale).clamp(-1, 1)
-        free = (clipped - ABOVE_ONE * total).clamp_min(0) - (-clipped - ABOVE_ONE * total).clamp_min(0)
+        clean = outputs / self.scale
+        if self.binary or self.clips:
+            clean = clean.clamp(-1, 1)
+        free = (clean - ABOVE_ONE * total).clamp_min(0) - (-clean - ABOVE_ONE * total).clamp_min(0)
         return free + self.signed(memory)
 
     def branch(self, clean: list[Layer]) -> list[Layer]:

@@ -8,12 +8,13 @@ the distance over `inner`. Four constructions of z_i:
     lean     p = 1     ReLU(2 sum_j ReLU(x_j - x_ij) - S(x) + S_i - inner),  S(x) = sum_j (x_j - low)
     shared   p = 2     ReLU(q(x) - 2 <x_i, x> + |x_i|^2 - t),  q(x) >= |x|^2 the sawtooth squares
 
-Each function below returns the layers up to 1 - z_i / gap_i, before the last ReLU.
+Each function below returns the layers up to 1 - z_i / gap_i, before the last ReLU. `compact`, `lean` and `shared` are
+right for inputs in [low, high] only; for others `indicator_layers` puts a clamp before them.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ class Balls:
         low: least coordinate of an input.
         high: largest coordinate of an input.
         depth: terms of the sawtooth (p = 2 only).
+        unbounded: whether inputs may lie outside [low, high], beyond all supports.
     """
 
     centers: Tensor
@@ -44,11 +46,20 @@ class Balls:
     low: float
     high: float
     depth: int = 0
+    unbounded: bool = False
 
     @property
     def threshold(self) -> float:
         """For p = 2 the t of ReLU(q(x) - 2 <x_i, x> + |x_i|^2 - t): inner^2 plus the error of the squares."""
         return self.inner**2 + sawtooth_error(self.centers.shape[1], self.low, self.high, self.depth)
+
+    def from_zero(self) -> "Balls":
+        """The same in the coordinates x - low, in which clamped inputs come: none is negative, so ReLU lets them pass.
+
+        Returns:
+            Balls on [0, high - low].
+        """
+        return replace(self, centers=self.centers - self.low, low=0.0, high=self.high - self.low, unbounded=False)
 
 
 class Thresholds(NamedTuple):
@@ -287,3 +298,63 @@ LAYERS: Mapping[str, Callable[[Balls], list[Layer]]] = {
 }
 NORM_OF = {"box": math.inf, "compact": math.inf, "lean": 1.0, "shared": 2.0}
 DEFAULT_VARIANT = {math.inf: "box", 1.0: "lean", 2.0: "shared"}
+N_CLAMP = 2
+"""Layers of the clamp."""
+
+
+def is_clamped(variant: str, unbounded: bool) -> bool:
+    """Whether the layers of a construction have a clamp before them.
+
+    Args:
+        variant: construction of the indicators.
+        unbounded: whether inputs may lie outside of the range that it is made for.
+
+    Returns:
+        False for `box`, which is right everywhere.
+
+    Example:
+        >>> is_clamped("shared", True), is_clamped("shared", False), is_clamped("box", True)
+        (True, False, False)
+    """
+    return unbounded and variant != "box"
+
+
+def clamp_layers(dim: int, low: float, high: float) -> list[Layer]:
+    """Build x -> clamp(x, low, high) - low as ReLU(span - ReLU(high - x)), which no huge input rounds to another value.
+
+    Args:
+        dim: D, the number of coordinates.
+        low: least coordinate of the result, before low is taken off.
+        high: largest.
+
+    Returns:
+        Two layers, before the last ReLU.
+
+    Example:
+        >>> from cgro.bounds import evaluate
+        >>> x = torch.tensor([[-1e30], [-1.0], [0.5], [1e30]])
+        >>> evaluate(clamp_layers(1, -1.0, 2.0), x).clamp_min(0).flatten().tolist()
+        [0.0, 0.0, 1.5, 3.0]
+    """
+    each = torch.arange(dim)
+    minus = -torch.ones(dim, dtype=F64)
+    levels = (high, high - low)
+    return [sparse_layer(each, each, minus, torch.full((dim,), level, dtype=F64), dim) for level in levels]
+
+
+def indicator_layers(variant: str, b: Balls) -> list[Layer]:
+    """Build the indicators for every input of the network: with a clamp where inputs have no bounds.
+
+    Beyond [low, high] no support reaches, so the clamp, which moves an input to the end of the range, changes no
+    indicator. Without it the sawtooth falls below the square there, and indicators of far points answer.
+
+    Args:
+        variant: construction of the indicators.
+        b: centers and radii.
+
+    Returns:
+        Layers up to 1 - z_i / gap_i, before the last ReLU.
+    """
+    if is_clamped(variant, b.unbounded):
+        return [*clamp_layers(b.centers.shape[1], b.low, b.high), *LAYERS[variant](b.from_zero())]
+    return LAYERS[variant](b)

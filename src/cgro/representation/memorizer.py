@@ -29,7 +29,7 @@ from cgro.definitions.losses import Model, check_labels
 from cgro.definitions.metrics import require_eval
 from cgro.definitions.threat import ThreatModel
 from cgro.representation.combination import Combination
-from cgro.representation.indicators import DEFAULT_VARIANT, LAYERS, NORM_OF
+from cgro.representation.indicators import DEFAULT_VARIANT, LAYERS, NORM_OF, indicator_layers
 from cgro.representation.parameters import (
     EXPAND_LIMIT,
     Parameters,
@@ -121,7 +121,7 @@ class RobustMemorizer(nn.Module):
         self._lowered: list[Layer] | None = None
         self._expanded: list[Layer] | None = None
         if not self.binary:
-            self.combination = Combination(self.n_classes, False, self._logit_scale())
+            self.combination = self._scaled()
 
     def _task(self, x: Tensor) -> Combination:
         """Check data and labels, and ask the clean model whether it gives scores or logits."""
@@ -139,8 +139,9 @@ class RobustMemorizer(nn.Module):
             return Combination(2, True)
         return Combination(outputs.shape[1], False)
 
-    def _logit_scale(self) -> float:
-        """A power of two above |f_clean|: over the box by intervals, or `CLEAN_RANGE` times that on the data."""
+    def _scaled(self) -> Combination:
+        """Logits with a power of two above |f_clean|: over the box by intervals, or `CLEAN_RANGE` times the data's."""
+        clips = False
         try:
             box = torch.full((1, self.dim), 1.0, dtype=torch.float64)
             inputs = Interval(self.supports.low * box, self.supports.high * box)
@@ -151,7 +152,8 @@ class RobustMemorizer(nn.Module):
             with torch.no_grad():
                 some = self.shaped(self.points(torch.arange(min(256, len(self.y)))))
                 top = CLEAN_RANGE * float(self.clean_model(some).abs().max())
-        return 2.0 ** math.ceil(math.log2(max(top, 1.0)))
+            clips = True
+        return Combination(self.n_classes, False, 2.0 ** math.ceil(math.log2(max(top, 1.0))), clips)
 
     @property
     def binary(self) -> bool:
@@ -299,6 +301,8 @@ class RobustMemorizer(nn.Module):
     def expand(self, *, limit: int = EXPAND_LIMIT) -> list[Layer]:
         """Write the network out as sparse affine layers with ReLU between them.
 
+        They are the function of `forward` on the box, and without a box everywhere.
+
         Args:
             limit: the most non-zeros that it may have.
 
@@ -309,7 +313,9 @@ class RobustMemorizer(nn.Module):
             BadRequest: more than `limit` non-zeros, or a clean model that cannot be lowered.
         """
         supports = self.supports
-        n_nonzero = generic_count(self.variant, len(supports), self.dim, supports.depth, supports.low)
+        n_nonzero = generic_count(
+            self.variant, len(supports), self.dim, supports.depth, supports.low, unbounded=supports.unbounded
+        )
         if n_nonzero > limit:
             raise bad(
                 "network",
@@ -322,7 +328,7 @@ class RobustMemorizer(nn.Module):
             every = torch.arange(len(supports))
             bias = torch.zeros(self.n_classes)
             sums = sparse_layer(self.kept_classes(every), every, torch.ones(len(supports)), bias, len(supports))
-            memory = [*LAYERS[self.variant](supports.balls()), sums]
+            memory = [*indicator_layers(self.variant, supports.balls()), sums]
             clean = self.combination.branch(self.lowered_clean())
             self._expanded = [*side_by_side([clean, memory]), *self.combination.tail()]
         return self._expanded

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.bounds import DENSE_LIMIT, Layer
-from cgro.representation.indicators import Balls, shared_thresholds
+from cgro.representation.indicators import N_CLAMP, Balls, is_clamped, shared_thresholds
 
 if TYPE_CHECKING:
     from cgro.representation.memorizer import RobustMemorizer
@@ -37,10 +37,13 @@ class Parameters:
     dense: int | None
 
 
-def generic_count(variant: str, n: int, dim: int, depth: int = 0, low: float = 0.0) -> int:
+def generic_count(
+    variant: str, n: int, dim: int, depth: int = 0, low: float = 0.0, *, unbounded: bool = False
+) -> int:
     """Count the parameters of the indicator layers when no input is zero (Theorem 4.4).
 
     box, compact: 6 N D + N (compact: at most). lean: 3 N D + 4 N + D. shared: N D + 4 N + (8 depth - 1) D + depth.
+    A clamp adds 4 D.
 
     Args:
         variant: construction of the indicators.
@@ -48,6 +51,7 @@ def generic_count(variant: str, n: int, dim: int, depth: int = 0, low: float = 0
         dim: D, inputs.
         depth: terms of the sawtooth (shared only).
         low: least coordinate of an input; if it is not 0, a few biases more are not 0.
+        unbounded: whether inputs may lie outside of the range; all constructions but `box` then clamp them.
 
     Returns:
         The count.
@@ -56,6 +60,8 @@ def generic_count(variant: str, n: int, dim: int, depth: int = 0, low: float = 0
         >>> generic_count("box", 5000, 784), generic_count("lean", 5000, 784) + 5000 + 16
         (23525000, 11785800)
     """
+    if is_clamped(variant, unbounded):
+        return 4 * dim + generic_count(variant, n, dim, depth)
     shifted = int(low != 0)
     if variant in ("box", "compact"):
         return 6 * n * dim + n
@@ -78,6 +84,9 @@ def expected_count(variant: str, b: Balls) -> int:
         The count.
     """
     n, dim = b.centers.shape
+    if is_clamped(variant, b.unbounded):
+        n_of_clamp = 3 * dim if b.high == 0 else 4 * dim
+        return n_of_clamp + expected_count(variant, b.from_zero())
     if variant == "compact":
         t = shared_thresholds(b)
         return 2 * len(t.column) - int((t.threshold == 0).sum()) + len(t.use) + n
@@ -94,16 +103,19 @@ def expected_count(variant: str, b: Balls) -> int:
     return generic - zeros - vanishing
 
 
-def hidden_layers(variant: str, depth: int) -> int:
+def hidden_layers(variant: str, depth: int, *, unbounded: bool = False) -> int:
     """Count the hidden layers up to the indicators.
 
     Args:
         variant: construction of the indicators.
         depth: terms of the sawtooth (shared only).
+        unbounded: see `generic_count`.
 
     Returns:
-        2 (box, compact), 3 (lean), depth + 3 (shared).
+        2 (box, compact), 3 (lean), depth + 3 (shared), and 2 more with a clamp.
     """
+    if is_clamped(variant, unbounded):
+        return N_CLAMP + hidden_layers(variant, depth)
     if variant in ("box", "compact"):
         return 2
     return 3 if variant == "lean" else depth + 3
@@ -141,7 +153,9 @@ def count_parameters(memorizer: "RobustMemorizer", *, measure: bool = True) -> P
     supports = memorizer.supports
     n = len(supports)
     indicators = expected_count(memorizer.variant, supports.balls())
-    generic = generic_count(memorizer.variant, n, supports.points.dim, supports.depth, supports.low)
+    generic = generic_count(
+        memorizer.variant, n, supports.points.dim, supports.depth, supports.low, unbounded=supports.unbounded
+    )
     try:
         clean = memorizer.lowered_clean()
     except BadRequest:
@@ -149,7 +163,7 @@ def count_parameters(memorizer: "RobustMemorizer", *, measure: bool = True) -> P
         return Parameters(None, None, generic, indicators + n, n_clean, None)
     n_clean = _n_nonzero(clean)
     wait_of_memory = len(clean) - 1 + memorizer.combination.added_depth
-    wait_of_memory -= hidden_layers(memorizer.variant, supports.depth) + 1
+    wait_of_memory -= hidden_layers(memorizer.variant, supports.depth, unbounded=supports.unbounded) + 1
     # Memory: the indicators, and one weight per point into the sum of its class.
     formula = indicators + n + n_clean + memorizer.combination.tail_count(clean[-1], wait_of_memory)
     if not measure or generic > EXPAND_LIMIT:

@@ -44,7 +44,8 @@ class Supports:
         inner: radius on which an indicator is 1.
         ramp: (M,) widths.
         gap: (M,) excess at which an indicator reaches 0: the ramp itself for p = 1 and inf.
-        low, high: range of the inputs.
+        low, high: range of the inputs: the box, or without one the coordinates that some support reaches.
+        unbounded: whether inputs may lie outside of it, where every indicator is 0.
         depth: terms of the sawtooth for p = 2, else 0.
 
     Raises:
@@ -64,9 +65,13 @@ class Supports:
         else:
             width = number(ramp, "ramp", low=1e-12)
             self.ramp = torch.full((len(memorized),), width, dtype=torch.float64)
-        if threat.box is None:  # the inputs that unbounded balls around the data can reach
+        self.unbounded = threat.box is None
+        if threat.box is None:
+            # A coordinate outside is alone farther from every point than its support reaches: all indicators are 0.
             least, largest = points.range
-            self.low, self.high = least - self.inner, largest + self.inner
+            widest = float(self.reach.max()) if len(memorized) else self.inner
+            beyond = widest * (1 + SLACK)
+            self.low, self.high = least - beyond, largest + beyond
         else:
             self.low, self.high = threat.box
         self.depth = 0
@@ -75,7 +80,7 @@ class Supports:
             # The squared distance has (inner + ramp)^2 - inner^2 for the ramp; the sawtooth may use half of the least.
             shell = (self.inner + self.ramp) ** 2 - self.inner**2
             self.depth = LEAST_DEPTH
-            while self._error_of_squares() > 0.5 * float(shell.min()):
+            while len(shell) and self._error_of_squares() > 0.5 * float(shell.min()):
                 self.depth += 1
             self.gap = (shell - self._error_of_squares()) * ROUNDED_DOWN
         self._neighbors = Neighbors(self.centers(torch.arange(len(self))).float(), self.p)
@@ -114,7 +119,23 @@ class Supports:
         Returns:
             All centers with their radii.
         """
-        return Balls(self.centers(torch.arange(len(self))), self.inner, self.gap, self.low, self.high, self.depth)
+        centers = self.centers(torch.arange(len(self)))
+        return Balls(centers, self.inner, self.gap, self.low, self.high, self.depth, self.unbounded)
+
+    def cover(self, x: Tensor, threat: ThreatModel) -> Tensor:
+        """Find the balls on which the written-out layers are the network, and |f_clean| keeps to its scale.
+
+        Args:
+            x: (B, D) centers.
+            threat: ball and box, which may be another than the one that the supports were made for.
+
+        Returns:
+            (B,) bool: the ball, cut at its box, lies in [low, high].
+        """
+        least, largest = x - threat.radius, x + threat.radius
+        if threat.box is not None:
+            least, largest = least.clamp_min(threat.box[0]), largest.clamp_max(threat.box[1])
+        return ((least >= self.low) & (largest <= self.high)).all(1)
 
     def near(self, x: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
         """Find the active set: which supports can meet the ball of radius `margin` about each input.

@@ -207,7 +207,7 @@ def test_where_one_leaves_no_gradient_another_does_nothing(detach: bool) -> None
             if fine or detach:
                 require_extensions(extensions)
                 continue
-            with pytest.raises(BadRequest, match="mlcatls leaves no gradient below it, mlcatwp would do nothing"):
+            with pytest.raises(BadRequest, match="mlcat-ls leaves no gradient below it, mlcat-wp would do nothing"):
                 require_extensions(extensions)
     require_extensions([MLCATWP(l_min=0.0), EMA()])
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cgro._check import bad
 from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
+from cgro.remedy_names import EXTENSION_NAMES
 from cgro.training.objectives.base import Objective
 from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
@@ -295,7 +296,7 @@ def require_loadable(extensions: Sequence[Extension]) -> None:
 
 def _require_fitting(extensions: Sequence[Extension]) -> None:
     """One network that is evaluated, gradients for each, and nothing judged by examples that are replaced behind it."""
-    own = [extension.name for extension in extensions if _evaluates_its_own(extension)]
+    own = [_called(extension) for extension in extensions if _evaluates_its_own(extension)]
     if len(own) > 1:
         remedy = (
             "one would not be evaluated, without a word: leave one out, or say evaluates_its_own = False in the class "
@@ -306,11 +307,11 @@ def _require_fitting(extensions: Sequence[Extension]) -> None:
     judge = ""
     for extension in extensions:
         if extension.brings_examples and judge:
-            got = f"{judge} before {extension.name}"
-            remedy = f"{judge} would judge examples that {extension.name} replaces: name {extension.name} first"
-            raise bad("extensions", expected=f"{extension.name} before {judge}", got=got, remedy=remedy)
+            brings = _called(extension)
+            remedy = f"{judge} would judge examples that {brings} replaces: name {brings} first"
+            raise bad("extensions", expected=f"{brings} before {judge}", got=f"{judge} before {brings}", remedy=remedy)
         if extension.judges_examples:
-            judge = extension.name
+            judge = _called(extension)
 
 
 def _require_gradients(extensions: Sequence[Extension]) -> None:
@@ -318,8 +319,9 @@ def _require_gradients(extensions: Sequence[Extension]) -> None:
     for extension in extensions:
         for other in extensions:
             if 0 < other.flat_below >= extension.looks_below:
-                expected = f"an l_min of {extension.name} above the {other.flat_below:g} of {other.name}"
-                remedy = f"{other.name} leaves no gradient below it, {extension.name} would do nothing: leave one out"
+                idle, flat = _called(extension), _called(other)
+                expected = f"an l_min of {idle} above the {other.flat_below:g} of {flat}"
+                remedy = f"{flat} leaves no gradient below it, {idle} would do nothing: leave one out"
                 raise bad("extensions", expected=expected, got=f"{extension.looks_below:g}", remedy=remedy)
 
 
@@ -328,3 +330,12 @@ def _evaluates_its_own(extension: Extension) -> bool:
     if said is None:
         return type(extension).evaluated_model is not Extension.evaluated_model
     return said
+
+
+def _called(extension: Extension) -> str:
+    """What the caller may have typed for it."""
+    kind = type(extension)
+    for name, remedy in EXTENSION_NAMES.items():
+        if f"{kind.__module__}:{kind.__name__}" == f"cgro.training.{remedy.place}":
+            return name
+    return extension.name
