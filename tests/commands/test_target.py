@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.data.samples import class_folders, gray_png
@@ -207,3 +208,37 @@ def test_data_that_changed_since_a_run_was_trained_are_noticed(
         return
     assert _target.prepare(task)[0] is data
     assert ("numbers of other data" in capsys.readouterr().err) == (ends == "said")
+
+
+def test_data_that_were_moved_are_those_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Named by a relative path, and evaluated from another folder: the same contents, to the checksum."""
+    monkeypatch.chdir(tmp_path)
+    for seed, name in ((0, "own.npz"), (1, "other.npz")):
+        rng = np.random.default_rng(seed)
+        np.savez(name, x=rng.random((80, 1, 4, 4), dtype=np.float32), y=np.arange(80) % 2)
+    words = [
+        "--model",
+        "mlp",
+        "--width",
+        "4",
+        "--radius",
+        "0.1",
+        "--epochs",
+        "1",
+        "--attack",
+        "pgd2",
+        "--eval-attack",
+        "pgd2",
+    ]
+    assert main(["train", "--data", "own.npz", *words, "--device", "cpu", "--out", "runs/a"]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    evaluate = ["evaluate", "../runs/a", "--attack", "pgd3", "--parts", "test", "--device", "cpu"]
+    assert main([*evaluate, "--data", "../own.npz"]) == 0
+    capsys.readouterr()
+    assert main([*evaluate, "--data", "../other.npz"]) == 2
+    assert "other contents" in capsys.readouterr().err
+    assert main([*evaluate, "--data", "digits"]) == 2
+    assert "a path that whoever made it chose" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from cgro.results import SeedsSummary, Summary, TrainSummary
 from cgro.runs import Run, say
 from cgro.seal import entry
 from cgro.training.checkpoint import LAST
-from cgro.trust import CommandLine, Received, Trust
+from cgro.trust import CommandLine, Received, Trust, path_of
 
 USED_IN_TRAINING = ("objective", "extension")
 """Settings of a run that only training on builds: an evaluation needs no trust in the code that they name."""
@@ -113,13 +113,16 @@ def described(options: CheckpointTask, *, model: str, p: str, radius: str) -> Tr
     )
 
 
-def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) -> tuple[Run, TrainConfig]:
+def trained(
+    path: str | Path, name: str | None = None, *, trust: Trust = False, data: str | None = None
+) -> tuple[Run, TrainConfig]:
     """One finished run of cgro train, and its settings.
 
     Args:
         path: of the run.
         name: what the path was given as, for the message.
         trust: see `settings_of`.
+        data: see `settings_of`.
 
     Returns:
         The run, and settings that `prepare` takes.
@@ -139,10 +142,10 @@ def trained(path: str | Path, name: str | None = None, *, trust: Trust = False) 
         )
     if run.unchecked:
         say(f"{run.path}: written before runs had digests; its files are read unchecked")
-    return run, settings_of(run, trust=trust)
+    return run, settings_of(run, trust=trust, data=data)
 
 
-def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
+def settings_of(run: Run, *, trust: Trust = False, data: str | None = None) -> TrainConfig:
     """The settings of a run of cgro train, of this version or of an older one with fewer or more options.
 
     A run is data: code that it names is imported later only if the caller trusts it, a path that it names read, and a
@@ -152,6 +155,8 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
         run: finished or not.
         trust: True for all that the run names, or the names that are trusted. A command passes on what its own command
             line says.
+        data: a path at which the caller says that the run's data are now, as from another folder; nothing else counts.
+            Its checksum is compared when it is read.
 
     Returns:
         Settings that `prepare` takes.
@@ -164,6 +169,8 @@ def settings_of(run: Run, *, trust: Trust = False) -> TrainConfig:
     _say_unknown(run)
     # Where training held its images says nothing of this machine, and changes no result.
     settings.pop("stream", None)
+    if data is not None and path_of(data) is not None and path_of(str(settings.get("data", ""))) is not None:
+        settings["data"] = data
     received = received_from(run, trust)
     options = options_of(TrainConfig)
     now = dict(settings)

@@ -201,7 +201,7 @@ def load_target(
     if path.is_dir():
         if options.weights is not None:
             raise bad("--weights", expected="a checkpoint without a run", got=f"a run, {path}", remedy="leave it out")
-        run, settings = trained(path, trust=trust)
+        run, settings = trained(path, trust=trust, data=options.data)
         settings = watched(run, settings, options.model, options.data, trust)
         if is_watched(run):
             settings = replace(settings, width=options.width, classes=options.classes, image_size=options.image_size)
