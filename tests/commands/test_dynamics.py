@@ -126,6 +126,14 @@ def test_sweep_writes_a_row_a_cell_and_resumes(tmp_path, sweep):
         (["--remedy", "ema=0.9", "--backend", "gram"], "--backend with --remedy"),
         (["--remedy", "ema=0.9", "--full-ball", "l2"], "no --full-ball"),
         (["--remedy", "weight_decay=1e9"], "weight_decay"),
+        (["--remedy", "mixed=0.7,share=0.004"], "share: expected above 0.005"),
+        (["--remedy", "mixed=0.7,share=0.02", "--sweep", "patch_dim=20:40:2"], "half of a coordinate of 20"),
+        (["--remedy", "ema=0.9", "--sweep", "n_signals=1:2:2"], "n_signals with --remedy"),
+        (["--patch-dim", "2"], "--patch-dim: expected an integer >= 3 where the radius follows from it, got 2"),
+        (["--patch-dim", "1"], "--patch-dim: expected an integer >= 2"),
+        (["--sweep", "patch_dim=2:4:3"], "--patch-dim: expected an integer >= 3"),
+        (["--sweep", "n_train=4:-3:3:log"], "positive ends"), (["--sweep", "radius_ratio=0.5:2:1e9"], "100,000"),
+        (["--seed", "-1"], "--seed:"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):
@@ -133,7 +141,38 @@ def test_bad_input_is_one_line_and_exit_2(args, word, tmp_path, capsys):
     error = capsys.readouterr().err
     assert word in error
     assert error.count("\n") == 1
-    assert not (tmp_path / "r" / "summary.json").exists()
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--noise-std", "2"],  # noise that is memorized at the start
+        ["--n-filters", "1"],
+        ["--radius-ratio", "1e20"],
+        ["--n-signals", "3"],
+        ["--patch-dim", "2", "--radius-ratio", "0.9"],
+        ["--patch-dim", "2", "--sweep", "radius_ratio=0.5:0.9:2"],
+        ["--sweep", "radius_ratio=0.8:0.8:3"],
+        ["--sweep", "n_filters=1:2:2"],
+        ["--sweep", "n_signals=1:3:3"],
+    ],
+)
+def test_nothing_is_refused_once_the_training_is_over(words, tmp_path):
+    small = ["--n-steps", "50", "--n-test", "20", "--threads", "1", "--quiet"]
+    assert main(["dynamics", *words, *small, "--out", str(tmp_path / "r")]) == 0
+    assert Run.open(tmp_path / "r").finished
+
+
+def test_several_directions_have_no_predicted_end_of_stage_one(tmp_path):
+    options = {**FAST, "patch_dim": None, "n_train": 12, "n_steps": 500}
+    theory = []
+    for n in (1, 2):
+        result = run(Config(**options, preset="table2", n_signals=n, out=str(tmp_path / str(n))))
+        theory.append(result.summary["theory"])
+    assert set(theory[0]) == {"signal_growth_end", "plateau", "final_signal"}
+    assert set(theory[1]) == {"plateau", "final_signal"}
+    assert theory[0]["final_signal"]["predicted"] == theory[1]["final_signal"]["predicted"]
 
 
 def test_sweep_of_three_parameters_is_refused():

@@ -7,9 +7,10 @@ import pytest
 
 from cgro._check import BadRequest
 from cgro.cli import main
-from cgro.commands._sweep import course_of, parse_sweep, row_of_cell
+from cgro.commands._sweep import course_of, parse_sweep, row_of_cell, rows_by_cell
 from cgro.commands.dynamics import Config, run, setting_of
 from cgro.dynamics import noise_limit, sample_threshold, simulate
+from cgro.runs import Run
 
 SMALL = {"patch_dim": 30, "n_train": 4, "n_filters": 6}
 
@@ -98,3 +99,60 @@ def test_the_course_of_a_remedy_is_read_along_the_way(tmp_path) -> None:
     with_it = run(Config(**options, remedy="fresh=0.5", out=str(tmp_path / "a"))).rows()
     without = run(Config(**options, out=str(tmp_path / "b"))).rows()
     assert with_it[0].keys() - without[0].keys() == {"half_memorized_at", "best_robust_test", "best_step"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n_train=4:-3:3:log", "positive ends with :log"),
+        ("lr=-4:3:3:log", "positive ends with :log"),
+        ("radius_ratio=0.5:2:1e9", "at most 100,000 cells, got 'radius_ratio=0.5:2:1e9'"),
+        ("radius_ratio=0.5:2:1000,lr=0.1:0.2:101", "at most 100,000 cells, got 101,000"),
+    ],
+)
+def test_axes_that_cannot_be_made_are_refused(text: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=f"--sweep: expected {said}"):
+        parse_sweep(text)
+
+
+def test_a_value_that_is_met_twice_is_one_cell() -> None:
+    assert parse_sweep("radius_ratio=0.8:0.8:3") == {"radius_ratio": [0.8]}
+    assert parse_sweep("n_train=1:3:9") == {"n_train": [1, 2, 3]}
+    assert parse_sweep("lr=0.3:0.1:3") == {"lr": [0.3, 0.2, 0.1]}  # as asked for, downward
+    assert len(parse_sweep("lr=0.1:0.2:100000")["lr"]) == 100_000
+
+
+def test_a_row_belongs_to_the_cell_of_its_values() -> None:
+    cells = [{"lr": 0.1, "n_train": 2}, {"lr": 0.1, "n_train": 3}, {"lr": 0.2, "n_train": 2}]
+    rows = [{"n_train": 2, "lr": 0.2, "steps": 5}, {"n_train": 2, "lr": 0.1, "steps": 6}, {"n_train": 2, "lr": 0.2}]
+    assert rows_by_cell(rows, cells, "rows") == {2: rows[0], 0: rows[1]}
+    for damaged in ({"lr": 0.1}, {"lr": 0.1, "n_train": 4}, {"lr": [0.1], "n_train": 2}, {"lr": "0.1", "n_train": 2}):
+        with pytest.raises(BadRequest, match="rows: expected rows of the cells of --sweep"):
+            rows_by_cell([rows[0], damaged], cells, "rows")
+
+
+def test_an_interrupted_sweep_makes_the_cells_that_are_missing(tmp_path) -> None:
+    options = {**SMALL, "n_train": None, "n_steps": 20, "n_test": 10, "threads": 1}
+    config = Config(**options, sweep="n_train=2:5:4", out=str(tmp_path / "r"))
+    done = run(config)
+    rows = done.rows()
+    (tmp_path / "r" / "summary.json").unlink()
+    marked = {**rows[3], "steps": 99}
+    done.write_rows([marked, rows[0], rows[0]])  # the second and third are lost, in another order, and one is doubled
+    again = run(config).rows()
+    assert [row["n_train"] for row in again] == [2, 3, 4, 5]
+    assert again == [*rows[:3], marked]
+
+
+def test_rows_of_another_sweep_are_refused(tmp_path, capsys) -> None:
+    options = "--patch-dim 30 --n-filters 6 --n-steps 20 --n-test 10 --threads 1 --sweep n_train=2:5:4"
+    arguments = ["dynamics", *options.split(), "--out", str(tmp_path / "r")]
+    assert main(arguments) == 0
+    done = Run.open(tmp_path / "r")
+    (tmp_path / "r" / "summary.json").unlink()
+    done.write_rows([{**done.rows()[0], "n_train": 7}])
+    capsys.readouterr()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "metrics.jsonl: expected rows of the cells of --sweep, got one of {'n_train': 7}; choose another" in error

@@ -86,3 +86,11 @@ def test_filters_of_another_dimension_are_refused():
     data = PatchData(5)
     with pytest.raises(ValueError, match="filters"):
         data.decompose(torch.zeros(2, 4), data.sample(2, generator()))
+
+
+def test_whole_numbers_of_another_type_are_kept_as_integers():
+    data = PatchData(10.0, 3.0, n_signals=np.int64(2), signal_position=1.0)  # type: ignore[arg-type]
+    assert data == PatchData(10, 3, n_signals=2, signal_position=1)
+    for value in (data.patch_dim, data.n_patches, data.n_signals, data.signal_position):
+        assert type(value) is int
+    assert torch.equal(data.sample(4.0, generator()).x, data.sample(4, generator()).x)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cgro._check import BadRequest
 from cgro.data.patches import PatchData
 from cgro.definitions.losses import logistic
 from cgro.dynamics import Setting, Simulation, full_ball_errors, simulate
@@ -132,3 +133,14 @@ def test_training_against_the_full_ball_fits_by_memory_what_it_does_not_generali
     assert (errors[0.5]["train"] == 0).all()
     assert (errors[0.5]["test"] == 1).all()
     assert (errors[0.0]["train"] > 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"seeds": []}, "seeds"), ({"seeds": [-1]}, "seed"), ({"n_test": 0}, "n_test"), ({"n_steps": -1}, "n_steps")],
+)
+def test_errors_of_nothing_are_refused(change, word):
+    setting = Setting(PatchData(6), n_train=2, n_filters=2)
+    batch = direct(setting, [0])
+    with pytest.raises(BadRequest, match=word):
+        full_ball_errors(batch, setting, **{"p": "l2", "n_test": 2, "seeds": [0], **change})

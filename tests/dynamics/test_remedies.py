@@ -7,7 +7,7 @@ import pytest
 from cgro._check import BadRequest
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting
-from cgro.dynamics.remedies import PLAIN, Remedy, check_covered, parse_remedy, require_weights
+from cgro.dynamics.remedies import PLAIN, Remedy, box_of, check_covered, parse_remedy, require_weights
 
 
 def test_words_and_text_are_inverse() -> None:
@@ -38,6 +38,7 @@ def test_words_and_text_are_inverse() -> None:
         ("trades=1,half_life=10", "beside it"),
         ("share=0.3", "share: expected mixed above 0 beside it, got mixed=0; leave it out"),
         ("share=0.3,fresh=0.5", "share: expected mixed above 0"),
+        ("mixed=0.7,share=0", "share: expected above 0 beside mixed, got 0; an empty box changes nothing"),
         ("inner=margin", "inner: expected trades above 0 beside it, got trades=0"),
         ("inner=margin,trades=0,weight_decay=1", "inner: expected trades above 0"),
     ],
@@ -84,7 +85,6 @@ def test_a_part_that_acts_is_taken(text: str, weight: float) -> None:
 def test_vectors_are_needed_where_noise_moves() -> None:
     assert Remedy(fresh=0.1).moves_noise
     assert Remedy(mixed=0.1).moves_noise
-    assert not Remedy(mixed=1.0, share=0.0).moves_noise
     assert not Remedy(weight_decay=1.0, trades=1.0, ema=0.9).moves_noise
 
 
@@ -102,3 +102,18 @@ def test_settings_without_a_step_here_are_refused(setting: Setting) -> None:
     check_covered(Setting())
     with pytest.raises(BadRequest, match="with --remedy"):
         check_covered(setting)
+
+
+def test_a_box_has_a_coordinate() -> None:
+    """round(share d): below half of a coordinate it would change nothing."""
+    setting = Setting()  # d = 100
+    assert box_of(setting, Remedy(mixed=0.7, share=0.0051)) == 1
+    assert box_of(setting, Remedy(mixed=0.7, share=1.0)) == 100
+    for share in (0.004, 0.005):
+        with pytest.raises(BadRequest, match=r"share: expected above 0.005, half of a coordinate of 100, got 0.00"):
+            box_of(setting, Remedy(mixed=0.7, share=share))
+    assert box_of(replace(setting, data=PatchData(400)), Remedy(mixed=0.7, share=0.004)) == 2
+
+
+def test_numbers_of_another_type_are_kept_as_numbers() -> None:
+    assert Remedy(fresh="1/4", ema="0.9") == Remedy(fresh=0.25, ema=0.9)  # type: ignore[arg-type]

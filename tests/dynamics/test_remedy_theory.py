@@ -90,10 +90,9 @@ def test_the_drive_of_boxes_is_the_mean_over_boxes(mixed: float, share: float) -
     assert np.std(total) / math.sqrt(len(total)) < 0.06 * found
 
 
-def test_boxes_that_cover_all_or_nothing_change_nothing() -> None:
+def test_boxes_that_cover_all_change_nothing() -> None:
     plain = remedied_threshold(BASE)
-    for share in (0.0, 1.0):
-        assert remedied_threshold(BASE, Remedy(mixed=1.0, share=share)) == pytest.approx(plain, rel=1e-9)
+    assert remedied_threshold(BASE, Remedy(mixed=1.0, share=1.0)) == pytest.approx(plain, rel=1e-9)
     thresholds = [remedied_threshold(BASE, Remedy(mixed=1.0, share=share)) for share in (0.25, 0.4, 0.5, 0.6, 0.75)]
     assert np.argmin(thresholds) == 2  # half of the patch is the best share
     assert thresholds[0] == pytest.approx(thresholds[-1])  # a box and what is around it are alike
@@ -224,3 +223,28 @@ def test_more_data_leave_more_time_before_the_first_is_memorized() -> None:
     beyond = best_stop(replace(PRESETS["theorem"], n_train=5000))
     assert math.isinf(beyond.step)
     assert beyond.error < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy", "word"),
+    [
+        ({"n_filters": 1}, PLAIN, "n_filters: expected >= 2"),
+        ({"n_filters": 1}, Remedy(half_life=100.0), "n_filters: expected >= 2"),
+        ({"radius_ratio": 1.0}, PLAIN, "radius_ratio"),
+        ({"robust_weight": 0.0}, PLAIN, "robust_weight"),
+        ({}, Remedy(mixed=0.7, share=0.0001), "share"),
+    ],
+)
+def test_where_there_is_no_race_there_is_no_prediction(change: dict, remedy: Remedy, word: str) -> None:
+    with pytest.raises(BadRequest, match=word):
+        remedied_threshold(replace(BASE, **change), remedy)
+
+
+def test_a_path_without_an_attacked_pull_needs_an_end() -> None:
+    for change in ({"radius_ratio": 1.0}, {"robust_weight": 0.0}):
+        setting = replace(BASE, **change)
+        with pytest.raises(BadRequest, match="radius_ratio|robust_weight"):
+            signal_path(setting, [0.1])
+        assert signal_path(setting, [0.1], n_steps=10.0).steps[-1] == 10.0
+    with pytest.raises(BadRequest, match="n_filters"):
+        best_stop(replace(BASE, n_filters=1))

@@ -76,3 +76,26 @@ def test_only_table2_is_calibrated_and_it_alone_lies_outside_the_theorem():
     assert PRESETS["theorem"].radius_ratio == theorem_radius_ratio(100) == 1 - 1 / (10 * math.log(100))
     assert PRESETS["control"] == replace(PRESETS["theorem"], robust_weight=0.0)
     assert [name for name, setting in PRESETS.items() if setting.radius_ratio > 1] == ["table2"]
+
+
+def test_numbers_of_another_type_are_kept_as_numbers():
+    """A float that is a whole number and text such as 9/10 are taken, and stored as what the code computes with."""
+    given = Setting(
+        PatchData(10.0, 3.0, n_signals=2.0, signal_position=1.0), n_train=3.0, n_filters=4.0, activation_power="3",
+        radius_ratio="9/10", robust_weight="0.5", batch_size=2.0, attack_steps=5.0,
+    )  # fmt: skip
+    meant = Setting(
+        PatchData(10, 3, n_signals=2, signal_position=1), n_train=3, n_filters=4, activation_power=3.0,
+        radius_ratio=0.9, robust_weight=0.5, batch_size=2, attack_steps=5,
+    )  # fmt: skip
+    assert given.to_dict() == meant.to_dict()
+    assert type(given.data.patch_dim) is type(given.n_train) is type(given.batch_size) is int
+    short = {"n_steps": 3.0, "n_test": 5.0, "n_records": 2.0, "threads": 1.0}
+    runs = [simulate(setting, **short) for setting in (given, meant)]
+    assert runs[0].final("loss") == runs[1].final("loss")
+
+
+def test_the_radius_of_the_theorem_needs_two_coordinates():
+    assert theorem_radius_ratio(2) < 0 < theorem_radius_ratio(3)
+    with pytest.raises(BadRequest, match="patch_dim: expected an integer >= 2, got 1"):
+        theorem_radius_ratio(1)

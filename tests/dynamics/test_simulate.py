@@ -8,7 +8,10 @@ from tests.dynamics.cases import EASY
 
 from cgro._check import BadRequest
 from cgro.data.patches import PatchData
-from cgro.dynamics import PRESETS, Setting, simulate, unseen_errors
+from cgro.dynamics import PRESETS, Setting, noise_limit, simulate, unseen_errors
+from cgro.dynamics.remedied import simulate_remedied
+from cgro.dynamics.remedies import Remedy
+from cgro.dynamics.spaces import law
 
 
 def test_a_seed_gives_the_same_run_in_every_batch_and_thread():
@@ -78,3 +81,33 @@ def test_bad_input_is_one_line(options, word):
     with pytest.raises(BadRequest, match=word) as caught:
         simulate(EASY, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([-1], r"seed: expected an integer in \[0, 9223372036854775807\], got -1"),
+        (3, "seeds: expected a sequence of integers, got 3"),
+        ([0.5], "seed"),
+        (["1"], "seed"),
+        ([2**70], "seed"),
+        ([], "seeds: expected at least one, got 0"),
+    ],
+)
+def test_seeds_that_no_generator_takes_are_refused(seeds, said):
+    small = Setting(PatchData(10), n_train=3, n_filters=2)
+    for refused in (
+        lambda: simulate(small, seeds=seeds, n_steps=3, n_test=2),
+        lambda: simulate_remedied(small, Remedy(ema=0.5), seeds=seeds, n_steps=3, n_test=2),
+        lambda: noise_limit(small, seeds),
+        lambda: law(small, seeds),
+    ):
+        with pytest.raises(BadRequest, match=said):
+            refused()
+
+
+def test_errors_of_no_unseen_examples_are_refused():
+    run = simulate(Setting(PatchData(10), n_train=3, n_filters=2), seeds=np.arange(2), n_steps=3, n_test=2)
+    assert run.seeds == (0, 1)
+    with pytest.raises(BadRequest, match="n_test"):
+        unseen_errors(run, 0)

@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from cgro._check import BadRequest
 from cgro.data.patches import PatchData
 from cgro.dynamics import (
     PRESETS,
@@ -227,3 +228,31 @@ def test_the_plateau_is_read_at_the_last_quiet_record_of_each_seed():
     assert rows["signal_growth_end"].measured == 5.0
     assert set(compare(PRESETS["theorem"], run, [5.0, 6.0])) == {"signal_growth_end"}
     assert not compare(replace(BEYOND, activation="halves"), run, [5.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: signal_exponent(2, 1), "signal_margin: expected a number above 2 - 2/q = 1, got 1"),
+        (lambda: signal_exponent(3, 10, noise_start=1), "noise_start"),
+        (lambda: signal_exponent(2, 10, noise_start=1), "noise_start"),
+        (lambda: signal_exponent(1, 10), "activation_power"),
+        (lambda: extinction_ratio(1.5, 3), "robust_weight"),
+        (lambda: extinction_ratio(0.5, 0), "activation_power"),
+        (lambda: onset_ratio(PRESETS["theorem"], []), "seeds: expected at least one"),
+        (lambda: onset_ratio(PRESETS["control"], []), "seeds: expected at least one"),
+    ],
+)
+def test_numbers_of_which_nothing_is_predicted_are_refused(call, word):
+    with pytest.raises(BadRequest, match=word):
+        call()
+
+
+def test_predictions_of_numbers_at_the_ends_of_floats_are_numbers():
+    """kappa^q = 1e-375 is no float; its logarithm is."""
+    close = Setting(radius_ratio=1 + 2.0**-50, activation_power=25)
+    assert final_signal(close) == pytest.approx(25 * 50 * math.log(2))
+    assert plateau(Setting(radius_ratio=1e200)) == 0.0
+    assert final_signal(Setting(radius_ratio=1e200)) == 0.0
+    assert growth_end(Setting(radius_ratio=1e200), 0.1) == math.inf
+    assert growth_end(Setting(radius_ratio=0.5, activation_power=9.0), 1e-60) == math.inf

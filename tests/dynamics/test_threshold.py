@@ -201,3 +201,71 @@ def test_a_limit_needs_a_power_above_two_and_an_attack_that_leaves_signal() -> N
         replace(RACE, activation="halves"),
     ):
         assert np.isinf(noise_limit(setting, [0, 1])).all()
+
+
+def test_noise_that_starts_memorized_costs_nothing() -> None:
+    """v_0 >= 1: memorized at any N; no division by a cost of 0."""
+    for change in ({"data": PatchData(100, noise_std=2.0)}, {"init_std": 10.0}):
+        for q in (2.0, 3.0):
+            setting = replace(PRESETS["theorem"], activation_power=q, **change)
+            found = sample_threshold(setting)
+            assert found is not None
+            assert found.noise > 1
+            assert math.isinf(found.critical)
+            assert math.isinf(found.half)
+            run = simulate(replace(setting, lr=1e-6), n_steps=1, n_records=1, n_test=2)
+            assert (run["noise_component"][0, 0].max(1) > 1).mean() > 0.5
+
+
+def test_of_a_single_filter_no_threshold_is_predicted() -> None:
+    """Half of the starts have the wrong sign: the median of one normal number is 0."""
+    one = replace(RACE, n_filters=1)
+    assert sample_threshold(one) is None
+    assert math.isinf(push(one))
+    assert math.isinf(examples_at_share(one, 0.4))
+    starts = direct(one, range(200)).u[:, 0].max(1)
+    assert 0.4 < (starts > 0).mean() < 0.6
+
+
+def test_an_attack_that_leaves_less_than_a_float_has_no_threshold() -> None:
+    found = sample_threshold(replace(RACE, radius_ratio=1 - 2.0**-50, activation_power=25))
+    assert found is not None
+    assert math.isinf(found.critical)
+    nearly = sample_threshold(replace(RACE, radius_ratio=1 - 2.0**-50, activation_power=20))  # rho^q = 1e-301
+    assert nearly is not None
+    assert nearly.signal is not None
+    squared = 399 * RACE.data.noise_std**2
+    expected = squared * nearly.noise**18 / RACE.strength**2 * 2.0**1000 / nearly.signal**18
+    assert nearly.critical == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.97, 1.0, 1.3])
+@pytest.mark.parametrize("margin", [-0.4, 0.0, 0.4])
+@pytest.mark.parametrize("noise", [-3.0, 0.0, 3.0])
+def test_a_lone_example_breaks_what_drawn_noise_says(ratio: float, margin: float, noise: float) -> None:
+    """One filter along one patch on 200,000 fresh patches; the attacked signal is the lesser of both ends."""
+    setting = Setting(PatchData(30), activation_power=2.5, radius_ratio=ratio)
+    rng = np.random.default_rng(0)
+    patches = setting.data.noise_std * rng.standard_normal((200_001, 29))
+    own, fresh = patches[0], patches[1:]
+    activation = math.copysign(abs(noise) ** 0.4, noise) * fresh @ own / (own @ own)
+    # As the formula does, for a patch of the expected length.
+    activation *= np.linalg.norm(own) / math.sqrt(29 * setting.data.noise_std**2)
+    ends = [math.copysign(abs(x) ** 2.5, x) * margin for x in (1 - ratio, 1 + ratio)]
+    margins = np.sign(activation) * np.abs(activation) ** 2.5 + min(ends)
+    counted = (margins < 0).mean() + 0.5 * (margins == 0).mean()
+    assert lone_example_error(setting, margin, noise) == pytest.approx(counted, abs=0.004)
+
+
+@pytest.mark.parametrize(
+    ("change", "values", "word"),
+    [
+        ({"data": PatchData(400, 3)}, (8.0, 1.0), "n_patches: expected 2"),
+        ({"activation": "halves"}, (8.0, 1.0), "activation"),
+        ({}, (math.nan, 1.0), "signal_margin"),
+        ({}, (8.0, math.inf), "noise_learned"),
+    ],
+)
+def test_of_other_examples_no_error_is_predicted(change: dict, values: tuple[float, float], word: str) -> None:
+    with pytest.raises(BadRequest, match=word):
+        lone_example_error(replace(RACE, **change), *values)

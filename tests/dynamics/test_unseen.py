@@ -8,6 +8,7 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import ks_2samp, multivariate_normal, norm
 
+from cgro._check import BadRequest
 from cgro.data.patches import PatchData
 from cgro.dynamics import Setting, noise_variance, probability_correct
 from cgro.dynamics.spaces import rule_of
@@ -131,3 +132,25 @@ def test_bad_input_is_one_line(kwargs, word):
     threshold = kwargs.pop("threshold", 1.0)
     with pytest.raises(ValueError, match=word):
         probability_correct(threshold, np.eye(2), activation_power=3, noise_std=1.0, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"noise_std": -1.0}, "noise_std"),
+        ({"noise_std": 0.0}, "noise_std"),
+        ({"activation_power": -3}, "activation_power"),
+        ({"seed": -1}, "seed"),
+        ({"n_patches": 1}, "n_patches"),
+    ],
+)
+def test_a_law_of_no_noise_is_refused(change: dict, word: str) -> None:
+    with pytest.raises(BadRequest, match=word):
+        probability_correct(1.0, np.eye(2), **{"activation_power": 3, "noise_std": 1.0, **change})
+
+
+def test_a_variance_of_no_noise_is_refused() -> None:
+    with pytest.raises(BadRequest, match="noise_std"):
+        noise_variance(np.eye(2), 3, -1.0)
+    with pytest.raises(BadRequest, match="activation_power"):
+        noise_variance(np.eye(2), -3, 1.0)

@@ -1,5 +1,6 @@
 """Phase diagrams of `cgro dynamics`: the values of a sweep, and the row of one of its cells."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -35,6 +36,8 @@ MOST_TESTED = 2000
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
 CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
 """Measurements at the end of training that the row of a cell holds."""
+MOST_CELLS = 100_000
+"""Of a sweep. A choice: at the fastest settings, a second a cell, they take a day."""
 
 
 def parse_sweep(text: str) -> dict[str, list[float]]:
@@ -44,10 +47,10 @@ def parse_sweep(text: str) -> dict[str, list[float]]:
         text: of --sweep.
 
     Returns:
-        Parameter -> its values.
+        Parameter -> its values; one that is met twice, as on an axis of whole numbers, once.
 
     Raises:
-        BadRequest: an unknown parameter, or another form.
+        BadRequest: an unknown parameter, another form, or more than 100,000 cells.
 
     Example:
         >>> parse_sweep("radius_ratio=0.5:2:4,n_train=10:40:3:log")
@@ -63,6 +66,9 @@ def parse_sweep(text: str) -> dict[str, list[float]]:
         axes[name] = _axis(name, span.split(":"), part)
     if len(axes) > 2:
         raise bad("--sweep", expected="one or two parameters", got=", ".join(axes))
+    n_cells = math.prod(len(values) for values in axes.values())
+    if n_cells > MOST_CELLS:
+        raise bad("--sweep", expected=f"at most {MOST_CELLS:,} cells", got=f"{n_cells:,}")
     return axes
 
 
@@ -98,7 +104,9 @@ def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
         raise bad("--sweep", expected="name=low:high:count[:log]", got=repr(text))
     low, high = number(words[0], name), number(words[1], name)
     n = count(number(words[2], "--sweep: count"), "--sweep: count", low=2)
-    if is_log and low <= 0:
+    if n > MOST_CELLS:
+        raise bad("--sweep", expected=f"at most {MOST_CELLS:,} cells", got=repr(text))
+    if is_log and min(low, high) <= 0:
         raise bad("--sweep", expected="positive ends with :log", got=repr(text))
     values = np.geomspace(low, high, n) if is_log else np.linspace(low, high, n)
     if name in WHOLE:
@@ -106,7 +114,42 @@ def _axis(name: str, words: Sequence[str], text: str) -> list[float]:
     # 0.3, not 0.30000000000000004; what ten decimals do not say, as on a fine axis of lr, is kept as it is.
     rounded = values.round(10)
     zero = 0.0 if is_log else 1e-12 * np.abs(values).max()
-    return np.where(np.isclose(rounded, values, rtol=1e-6, atol=zero), rounded, values).tolist()
+    found = np.where(np.isclose(rounded, values, rtol=1e-6, atol=zero), rounded, values).tolist()
+    return list(dict.fromkeys(found))
+
+
+def rows_by_cell(
+    rows: Sequence[Mapping[str, object]], cells: Sequence[Mapping[str, float]], what: str
+) -> dict[int, dict[str, object]]:
+    """Which cell each row of an interrupted sweep belongs to, by the values of its parameters.
+
+    Args:
+        rows: of `metrics.jsonl`, in any order.
+        cells: parameter -> value, all different.
+        what: how the message calls the rows.
+
+    Returns:
+        Number of the cell -> its row; of rows of the same cell the first.
+
+    Raises:
+        BadRequest: a row of none of the cells.
+
+    Example:
+        >>> rows_by_cell([{"lr": 0.2, "steps": 7}], [{"lr": 0.1}, {"lr": 0.2}], "rows")
+        {1: {'lr': 0.2, 'steps': 7}}
+    """
+    places: dict[tuple[object, ...], int] = {tuple(cell.values()): k for k, cell in enumerate(cells)}
+    found: dict[int, dict[str, object]] = {}
+    for row in rows:
+        values = {name: row.get(name) for name in cells[0]}
+        place = None
+        if all(isinstance(value, int | float) for value in values.values()):  # a list of a damaged row has no hash
+            place = places.get(tuple(values.values()))
+        if place is None:
+            expected = "rows of the cells of --sweep"
+            raise bad(what, expected=expected, got=f"one of {values}", remedy="choose another --out or add --overwrite")
+        found.setdefault(place, dict(row))
+    return found
 
 
 def row_of_cell(setting: Setting, trained: Simulation, cell: Mapping[str, float]) -> dict[str, object]:

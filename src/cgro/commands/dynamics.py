@@ -32,7 +32,7 @@ from cgro.commands._common import begin, lines_of
 from cgro.commands._options import flag_of
 from cgro.commands._simulation import Config, setting_of, stop_rule
 from cgro.commands._statements import statement_of, unfinished
-from cgro.commands._sweep import MOST_TESTED, course_of, parse_cells, parse_sweep, row_of_cell
+from cgro.commands._sweep import MOST_TESTED, course_of, parse_cells, parse_sweep, row_of_cell, rows_by_cell
 from cgro.definitions import FOUR, ErrorRate, cgro_verdict
 from cgro.definitions.metrics import Bound
 from cgro.dynamics import (
@@ -46,9 +46,10 @@ from cgro.dynamics import (
     sample_threshold,
     simulate,
     summarize_stages,
+    theorem_radius_ratio,
     unseen_errors,
 )
-from cgro.dynamics.remedied import simulate_remedied
+from cgro.dynamics.remedied import change_of, simulate_remedied
 from cgro.dynamics.remedies import check_covered, parse_remedy, require_weights
 from cgro.dynamics.stages import FEWEST_RECORDS
 from cgro.results import (
@@ -80,7 +81,13 @@ def run(config: Config) -> Run:
     Raises:
         BadRequest: options that do not fit, before any work.
     """
-    setting = setting_of(config)
+    axes = parse_sweep(config.sweep) if config.sweep else {}
+    if axes:
+        _require_of_sweep(config, axes)
+        setting = setting_of(replace(config, **cells_of(config)[0]))
+    else:
+        _require_dimension(config)
+        setting = setting_of(config)
     count(config.seeds, "--seeds")
     one_of(config.backend, "--backend", BACKENDS)
     if config.full_ball is not None:
@@ -88,21 +95,32 @@ def run(config: Config) -> Run:
         one_of(config.backend, "--backend with --full-ball", ("auto", "direct"))
     if config.remedy:
         remedy = parse_remedy(config.remedy)
-        check_covered(setting)
+        _require_remedy(config, setting)
         if not config.sweep:  # along which the weight may change
             require_weights(remedy, setting.robust_weight)
         one_of(config.backend, "--backend with --remedy", ("auto",))
         if config.full_ball is not None:
             raise bad("--remedy", expected="no --full-ball beside it", got=config.full_ball)
-    axes = parse_sweep(config.sweep) if config.sweep else {}
-    if axes:
-        _require_of_sweep(config, axes)
     if config.cells and not axes:
         raise bad("--cells", expected="a --sweep beside it", got="none")
     with begin("dynamics", config) as whole:
         if axes:
             return _sweep(config, whole, axes)
         return _single(config, whole, setting)
+
+
+def _require_dimension(config: Config) -> None:
+    """Refuse a dimension from which no radius follows, by the name of the option that was given."""
+    follows = config.radius is None and config.radius_ratio is None and config.preset not in CALIBRATED
+    if follows and config.patch_dim is not None and theorem_radius_ratio(config.patch_dim) < 0:
+        expected = "an integer >= 3 where the radius follows from it"
+        raise bad("--patch-dim", expected=expected, got=config.patch_dim, remedy="give --radius-ratio as well")
+
+
+def _require_remedy(config: Config, setting: Setting) -> None:
+    """Refuse a remedy that a setting has no step for, before any work."""
+    check_covered(setting)
+    change_of(setting, parse_remedy(config.remedy))
 
 
 def _require_of_sweep(config: Config, axes: Mapping[str, list[float]]) -> None:
@@ -329,13 +347,17 @@ def cells_of(config: Config) -> list[dict[str, float]]:
         Parameter -> value, one mapping per cell, those of the first value of the first parameter first.
 
     Raises:
-        BadRequest: see `parse_sweep` and `setting_of`.
+        BadRequest: see `parse_sweep`, `setting_of`, `check_covered` and `change_of`.
     """
     axes = parse_sweep(config.sweep)
     _require_of_sweep(config, axes)
     cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for cell in cells:
-        setting_of(replace(config, **cell))
+        of_cell = replace(config, **cell)
+        _require_dimension(of_cell)
+        setting = setting_of(of_cell)
+        if config.remedy:
+            _require_remedy(config, setting)
     return cells
 
 
@@ -352,16 +374,19 @@ def first_axis(config: Config) -> int:
 
 
 def _sweep(config: Config, whole: Run, axes: Mapping[str, list[float]]) -> Run:
-    """One row per cell; cells that are already there are kept."""
-    rows = whole.rows()
+    """One row per cell, in the order of the cells; those that are already there are kept, by their values."""
     every = cells_of(config)
     cells = [every[k] for k in parse_cells(config.cells, len(every))]
     settings = [setting_of(replace(config, **cell)) for cell in cells]
+    known = rows_by_cell(whole.rows(), cells, str(whole.path / "metrics.jsonl"))
     with progress(len(cells), "phase diagram") as update:
-        for k in range(len(rows), len(cells)):
-            rows.append(_cell(config, settings[k], cells[k]))
-            whole.write_rows(rows)
-            update(len(rows), "")
+        for k in range(len(cells)):
+            if k not in known:
+                known[k] = _cell(config, settings[k], cells[k])
+                whole.write_rows([known[i] for i in sorted(known)])
+            update(len(known), "")
+    rows = [known[k] for k in range(len(cells))]
+    whole.write_rows(rows)  # those that were there may have come in another order, or twice
     failed = [row for row in rows if row["outcome"] not in ("completed", "stopped")]
     reason = f"{len(cells)} cells, {len(failed)} diverged"
     draw = None if config.cells else partial(_draw, config)

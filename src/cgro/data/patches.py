@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count, count_field, number, one_of
 
 SMALLEST_POSITIVE = 1e-300
 """Of strengths and standard deviations; below it squares underflow. A choice."""
@@ -87,16 +87,16 @@ class PatchData:
     balanced: bool = False
 
     def __post_init__(self) -> None:
-        count(self.patch_dim, "patch_dim", low=2)
-        count(self.n_patches, "n_patches", low=2)
-        count(self.n_signals, "n_signals", high=self.patch_dim - 1)
+        count_field(self, "patch_dim", low=2)
+        count_field(self, "n_patches", low=2)
+        count_field(self, "n_signals", high=self.patch_dim - 1)
         # The class is frozen; defaults that depend on another field are set past that.
         object.__setattr__(self, "signal_strength", self._or_default("signal_strength", self.patch_dim**0.249))
         object.__setattr__(self, "noise_std", self._or_default("noise_std", self.patch_dim**-0.509))
         if isinstance(self.signal_position, str):
             one_of(self.signal_position, "signal_position", ("random",))
         else:
-            count(self.signal_position, "signal_position", low=0, high=self.n_patches - 1)
+            count_field(self, "signal_position", low=0, high=self.n_patches - 1)
 
     def _or_default(self, field: str, default: float) -> float:
         given = getattr(self, field)
@@ -120,7 +120,7 @@ class PatchData:
         Returns:
             The examples with their parts.
         """
-        count(n, "n")
+        n = count(n, "n")
         p = self.n_patches
         y = self._labels(n, generator)
         which = torch.randint(self.n_signals, (n,), generator=generator)

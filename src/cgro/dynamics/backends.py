@@ -24,7 +24,8 @@ def place(setting: Setting, seeds: Sequence[int], backend: Backend) -> tuple[Bat
         The batch, and the name of its space.
 
     Raises:
-        BadRequest: an unknown back end, or one that cannot carry the adversary or the number of noise patches.
+        BadRequest: an unknown back end, or one that cannot carry the adversary or the number of noise patches; no
+            seeds.
     """
     one_of(backend, "backend", ("auto", *SPACES))
     if setting.full_ball:

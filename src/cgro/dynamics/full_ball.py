@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cgro._check import bad, count, seed_number
+from cgro._check import bad, count
 from cgro.definitions.draws import Draws
 from cgro.dynamics.ball_attack import Carried, attack, ball_of, worst_margins
 from cgro.dynamics.rule import Array, Rule, sigmoid
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import Direct, direct
+from cgro.dynamics.spaces import Direct, direct, seeds_of
 
 TEST_SEED = 2**31
 """Unseen examples of a seed are drawn from this much above it."""
@@ -174,14 +174,16 @@ def full_ball_errors(
         `train` and `test`, (S,) each.
 
     Raises:
-        BadRequest: a norm that is neither, no random start.
+        BadRequest: a norm that is neither, no random start, counts or seeds out of range.
     """
     if p not in ("l2", "linf"):
         raise bad("p", expected="l2 or linf", got=repr(p))
-    count(n_restarts, "n_restarts")
+    n_restarts = count(n_restarts, "n_restarts")
+    n_steps = count(n_steps, "n_steps", low=0)
+    n_test = count(n_test, "n_test")
+    seeds = seeds_of(seeds)
     threat = ball_of(p, setting.radius)
-    numbers = [seed_number(seed + TEST_SEED) for seed in seeds]
-    drawn = [setting.data.sample(n_test, torch.Generator().manual_seed(number)) for number in numbers]
+    drawn = [setting.data.sample(n_test, torch.Generator().manual_seed(seed + TEST_SEED)) for seed in seeds]
     test_x = torch.stack([sample.x for sample in drawn]).numpy()
     test_y = torch.stack([sample.y for sample in drawn]).numpy()
     parts = {"train": (training_inputs(batch, setting), batch.y), "test": (test_x, test_y)}

@@ -8,7 +8,7 @@ import numpy as np
 from cgro._check import bad
 from cgro.dynamics.backends import Backend, place
 from cgro.dynamics.batch import Batch, Direct, Gram
-from cgro.dynamics.remedies import Change, Classes, Remedy, State, check_covered
+from cgro.dynamics.remedies import Change, Classes, Remedy, State, box_of, check_covered
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
 from cgro.dynamics.simulate import Schedule, Simulation, train
@@ -102,7 +102,7 @@ def simulate_remedied(
     """
     check_covered(setting)
     schedule = Schedule(seeds, n_steps=n_steps, n_records=n_records, n_test=n_test, stop_when=stop_when)
-    trained, backend = _start(setting, remedy, seeds)
+    trained, backend = _start(setting, remedy, schedule.seeds)
     return train(setting, schedule, trained, backend=backend, progress=progress)
 
 
@@ -135,7 +135,7 @@ def change_of(setting: Setting, remedy: Remedy) -> Change:
         The constants.
 
     Raises:
-        BadRequest: a weight decay of 1 and more in a step.
+        BadRequest: a weight decay of 1 and more in a step; a box without a coordinate.
     """
     decay = setting.lr * remedy.weight_decay
     if decay >= 1:
@@ -146,7 +146,7 @@ def change_of(setting: Setting, remedy: Remedy) -> Change:
     return Change(
         fresh=float(remedy.fresh),
         mixed=float(remedy.mixed),
-        box=round(remedy.share * setting.data.patch_dim),
+        box=box_of(setting, remedy),
         noise_std=float(setting.data.noise_std),
         decay=float(decay),
         ema=float(remedy.ema),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
-from cgro._check import bad, number, one_of
+from cgro._check import bad, number, number_field, one_of
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
 
@@ -23,7 +23,7 @@ class Remedy:
             again at the next. 1 is infinite data at the same labels, the ideal of augmentation.
         mixed: probability, per example and step, that a box of its noise is that of another example of its class for
             this step.
-        share: of the coordinates of a noise patch that the box covers, in [0, 1].
+        share: of the coordinates of a noise patch that the box covers, in (0, 1]; rounded to whole coordinates.
         weight_decay: mu >= 0, of (mu/2) |W|^2 in the loss.
         ema: decay in [0, 1) of the running average of the filters, which is what is evaluated; 0 for none.
         half_life: steps in which the robust weight lambda halves; 0 for a constant one.
@@ -36,7 +36,7 @@ class Remedy:
 
     Raises:
         BadRequest: a value out of its range, TRADES with smoothed labels or a robust weight that decays, `share`
-            without `mixed` or `inner` without `trades`, which would change nothing.
+            without `mixed`, `mixed` with a share of 0 or `inner` without `trades`, which would change nothing.
 
     Example:
         >>> Remedy(weight_decay=1e-3).words
@@ -56,12 +56,13 @@ class Remedy:
 
     def __post_init__(self) -> None:
         for name in ("fresh", "mixed", "share"):
-            number(getattr(self, name), name, low=0.0, high=1.0)
+            number_field(self, name, low=0.0, high=1.0)
         for name in ("ema", "smoothing_clean", "smoothing_attacked"):
-            if not 0 <= number(getattr(self, name), name) < 1:
+            number_field(self, name)
+            if not 0 <= getattr(self, name) < 1:
                 raise bad(name, expected="a number in [0, 1)", got=getattr(self, name))
         for name in ("weight_decay", "half_life", "trades"):
-            number(getattr(self, name), name, low=0.0)
+            number_field(self, name, low=0.0)
         one_of(self.inner, "inner", INNERS)
         if self.fresh + self.mixed > 1:
             raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self)
@@ -70,6 +71,8 @@ class Remedy:
             if getattr(self, name) != default and not getattr(self, needed):
                 remedy = "leave it out: alone it changes nothing"
                 raise bad(name, expected=f"{needed} above 0 beside it", got=f"{needed}=0", remedy=remedy)
+        if self.mixed > 0 and self.share == 0:
+            raise bad("share", expected="above 0 beside mixed", got=0, remedy="an empty box changes nothing")
         if self.trades > 0 and (self.smoothing_clean or self.smoothing_attacked or self.half_life):
             raise bad("trades", expected="no smoothed labels and no decaying robust weight beside it", got=self.words)
 
@@ -86,7 +89,7 @@ class Remedy:
     @property
     def moves_noise(self) -> bool:
         """Whether the noise of a step is not that of the training set, so that vectors are needed."""
-        return self.fresh > 0 or (self.mixed > 0 and self.share > 0)
+        return self.fresh > 0 or self.mixed > 0
 
 
 PLAIN = Remedy()
@@ -173,6 +176,31 @@ def check_covered(setting: Setting) -> None:
     for name, got, expected in covered:
         if got != expected:
             raise bad(f"{name} with --remedy", expected=repr(expected), got=repr(got), remedy="leave one of them out")
+
+
+def box_of(setting: Setting, remedy: Remedy) -> int:
+    """Coordinates of a noise patch that the box of `mixed` covers.
+
+    Args:
+        setting: d.
+        remedy: the share.
+
+    Returns:
+        round(share d).
+
+    Raises:
+        BadRequest: `mixed` with a share that rounds to no coordinate.
+
+    Example:
+        >>> box_of(Setting(), Remedy(mixed=0.5, share=0.25))  # of d = 100
+        25
+    """
+    dim = setting.data.patch_dim
+    box = round(remedy.share * dim)
+    if remedy.mixed > 0 and box == 0:
+        expected = f"above {0.5 / dim:g}, half of a coordinate of {dim}"
+        raise bad("share", expected=expected, got=remedy.share, remedy="an empty box changes nothing")
+    return box
 
 
 class Change(NamedTuple):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from cgro.dynamics.remedies import PLAIN, Remedy, check_covered
+from cgro._check import bad, number
+from cgro.dynamics.remedies import PLAIN, Remedy, box_of, check_covered
 from cgro.dynamics.rule import Array, sigmoid
 from cgro.dynamics.setting import Setting
 from cgro.dynamics.threshold import HALF
@@ -126,9 +127,11 @@ def remedied_threshold(setting: Setting, remedy: Remedy = PLAIN, share: float = 
         N, not rounded; infinite where every number of examples is memorized, 0 where none is.
 
     Raises:
-        BadRequest: a setting that the remedies do not cover.
+        BadRequest: a setting that the remedies do not cover, or one without a race: delta >= alpha, lambda = 0 without
+            `trades`, a single filter, whose median start is 0; a box without a coordinate.
     """
-    check_covered(setting)
+    _check_race(setting, remedy)
+    box_of(setting, remedy)
     if remedy.fresh == 1:
         return 0.0
     levels, starts = _starts(setting)
@@ -147,6 +150,14 @@ def remedied_threshold(setting: Setting, remedy: Remedy = PLAIN, share: float = 
     growth = float(drive(setting, remedy, np.array([start]))[0]) / start
     pull = float(pulls(setting, remedy, np.array(stopped**setting.activation_power)).noise)
     return setting.activation_power * _squared(setting) * growth * pull / remedy.weight_decay
+
+
+def _check_race(setting: Setting, remedy: Remedy) -> None:
+    """Refuse settings in which signal and noise do not race."""
+    check_covered(setting)
+    number(setting.radius_ratio, "radius_ratio", low=0.0, high=np.nextafter(1.0, 0.0))
+    if remedy.trades == 0:
+        number(setting.robust_weight, "robust_weight", low=np.nextafter(0.0, 1.0), high=1.0)
 
 
 def _squared(setting: Setting) -> float:
@@ -207,7 +218,7 @@ def _costs(setting: Setting, remedy: Remedy, starts: Array) -> Array:
 def _push(setting: Setting, remedy: Remedy) -> tuple[float, float | None]:
     """q int B dtau up to attacked signal margin 1, and the s at which the signal stops on its way, if it does."""
     q = setting.activation_power
-    start = setting.strength * setting.init_std * ndtri(HALF ** (1 / setting.n_filters))
+    start = setting.strength * _largest_start(setting)
     s = np.geomspace(start, 1 / (1 - setting.radius_ratio), POINTS)
     found = pulls(setting, remedy, s**q)
     grows = q * setting.strength**2 * s ** (q - 2) * found.signal
@@ -228,7 +239,9 @@ def _push_in_time(setting: Setting, remedy: Remedy) -> tuple[float, float]:
 
 
 def _largest_start(setting: Setting) -> float:
-    """The median of max_r u_r(0)."""
+    """The median of max_r u_r(0); that of one filter is 0, and a signal that starts there never grows."""
+    if setting.n_filters == 1:
+        raise bad("n_filters", expected=">= 2: the median start of one is 0, and never grows", got=1)
     return setting.init_std * float(ndtri(HALF ** (1 / setting.n_filters)))
 
 
@@ -262,7 +275,15 @@ def signal_path(
 
     Returns:
         The path at the points that the solver chose.
+
+    Raises:
+        BadRequest: a setting that the remedies do not cover; without n_steps, one without an attacked pull: delta >=
+            alpha, or lambda = 0.
     """
+    check_covered(setting)
+    if n_steps is None:
+        number(setting.radius_ratio, "radius_ratio", low=0.0, high=np.nextafter(1.0, 0.0))
+        number(setting.robust_weight, "robust_weight", low=np.nextafter(0.0, 1.0), high=1.0)
     from scipy.integrate import solve_ivp  # here, as the import takes half a second and most runs need no integral
 
     q, a = setting.activation_power, setting.strength
@@ -297,7 +318,7 @@ def untouched_error(setting: Setting, margin: float, *, shrunk: float = 1.0) -> 
 
     Args:
         setting: m, init_std, d and delta < alpha.
-        margin: M = alpha^q U.
+        margin: M = alpha^q U, of the signal direction that unseen examples carry.
         shrunk: factor on the filters off the signal, such as exp(-mu tau) of weight decay.
 
     Returns:
@@ -342,10 +363,14 @@ def stall(setting: Setting, remedy: Remedy) -> float | None:
     Returns:
         M = alpha^q U; None where the signal goes on to attacked margin 1.
 
+    Raises:
+        BadRequest: as `remedied_threshold`.
+
     Example:
         >>> round(stall(Setting(radius_ratio=0.97), Remedy(smoothing_clean=0.1)), 2)  # sigmoid(-M) = eps/2
         2.95
     """
+    _check_race(setting, remedy)
     stopped = _push(setting, remedy)[1]
     if stopped is None:
         return None
@@ -363,6 +388,9 @@ def best_stop(setting: Setting) -> EarlyStop:
 
     Returns:
         Step, margin and error.
+
+    Raises:
+        BadRequest: as `remedied_threshold`.
     """
     path = signal_path(setting, [_largest_start(setting)])
     levels, starts = _starts(setting)
@@ -385,6 +413,9 @@ def fresh_error(setting: Setting, start: Sequence[float], steps: Sequence[float]
 
     Returns:
         One probability per step.
+
+    Raises:
+        BadRequest: a setting that the remedies do not cover.
     """
     path = signal_path(setting, start, n_steps=float(max(steps)))
     margins = np.interp(np.asarray(steps, float), path.steps, path.margin)

@@ -9,6 +9,7 @@ Per class c = +-1 and signal direction k, at signal strength x,
 Sizes: S seeds, N training examples of P patches each, n = N (P-1) noise patches, K signal directions, m filters.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -183,6 +184,26 @@ class Rule(NamedTuple):
         w = self.robust_weight
         # logaddexp, as softplus functions turn linear above 20 and would be off by 1e-10 there.
         return ((1 - w) * np.logaddexp(0.0, -clean) + w * np.logaddexp(0.0, -robust)).mean(-1)
+
+
+def raised(base: float, power: float) -> float:
+    """base^power of a base that is not negative; infinite where Python raises: 0 to a negative power, and overflow.
+
+    Args:
+        base: >= 0.
+        power: any.
+
+    Returns:
+        The power.
+
+    Example:
+        >>> raised(2.0, 3.0), raised(1e200, 3.0), raised(0.0, -1.0)
+        (8.0, inf, inf)
+    """
+    try:
+        return base**power
+    except (OverflowError, ZeroDivisionError):
+        return math.inf
 
 
 def sigmoid(t: Array) -> Array:

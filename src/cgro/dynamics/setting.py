@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from cgro._check import bad, count, number, one_of
+from cgro._check import bad, count, count_field, number, number_field, one_of
 from cgro.data.patches import PatchData
 from cgro.models.patch_cnn import Activation, second_layer
 
@@ -64,17 +64,17 @@ class Setting:
     attack_steps: int = 10
 
     def __post_init__(self) -> None:
-        count(self.n_train, "n_train")
-        count(self.n_filters, "n_filters")
-        number(self.activation_power, "activation_power", low=2.0)
+        count_field(self, "n_train")
+        count_field(self, "n_filters")
+        number_field(self, "activation_power", low=2.0)
         one_of(self.activation, "activation", ("odd", "halves"))
         second_layer(self.n_filters, self.activation)
-        number(self.radius_ratio, "radius_ratio", low=0.0)
-        number(self.robust_weight, "robust_weight", low=0.0, high=1.0)
+        number_field(self, "radius_ratio", low=0.0)
+        number_field(self, "robust_weight", low=0.0, high=1.0)
         one_of(self.adversary, "adversary", ADVERSARIES)
-        count(self.attack_steps, "attack_steps")
+        count_field(self, "attack_steps")
         if self.batch_size is not None:
-            count(self.batch_size, "batch_size", high=self.n_train)
+            count_field(self, "batch_size", high=self.n_train)
         init_std = self.init_std
         if init_std is None:
             init_std = REFERENCE_INIT_STD * REFERENCE_STRENGTH / self.strength
@@ -124,12 +124,16 @@ def theorem_radius_ratio(patch_dim: int) -> float:
         patch_dim: d >= 2.
 
     Returns:
-        delta / alpha below 1.
+        delta / alpha below 1; below 0, which is no radius, for d = 2 alone.
+
+    Raises:
+        BadRequest: a smaller d.
 
     Example:
         >>> round(theorem_radius_ratio(100), 4)
         0.9783
     """
+    patch_dim = count(patch_dim, "patch_dim", low=2)
     return 1.0 - 1.0 / (math.sqrt(patch_dim) * math.log(patch_dim))
 
 

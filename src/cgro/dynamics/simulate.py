@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from cgro._check import bad, count, one_of
+from cgro._check import bad, count, count_field, one_of
 from cgro.dynamics.backends import Backend, place
 from cgro.dynamics.batch import Batch, Direct
 from cgro.dynamics.recording import Record, columns, observe, record_steps
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.spaces import rule_of
+from cgro.dynamics.spaces import rule_of, seeds_of
 from cgro.dynamics.stopping import STOP_RULES, StopName, StopRule, all_diverged, outcomes_of
 from cgro.dynamics.unseen import draw_unseen, unseen_margins
 from cgro.trajectory import Trajectory
@@ -126,9 +126,9 @@ def simulate(
         True
     """
     schedule = Schedule(seeds, n_steps=n_steps, n_records=n_records, n_test=n_test, stop_when=stop_when)
-    count(threads, "threads")
-    batch, placed = place(setting, seeds, backend)
-    with _pool(threads) as pool:
+    n_threads = count(threads, "threads")
+    batch, placed = place(setting, schedule.seeds, backend)
+    with _pool(n_threads) as pool:
         training = _Plain(batch, compiled=compiled and not setting.full_ball, pool=pool)
         return train(setting, schedule, training, backend=placed, progress=progress)
 
@@ -175,7 +175,7 @@ class Schedule:
         stop_when: a name of `STOP_RULES`, or a rule.
 
     Raises:
-        BadRequest: no seeds, counts out of range, an unknown name.
+        BadRequest: no seeds or no such, counts out of range, an unknown name.
     """
 
     seeds: Sequence[int]
@@ -186,10 +186,9 @@ class Schedule:
     stop_when: StopName | StopRule
 
     def __post_init__(self) -> None:
-        if not len(self.seeds):
-            raise bad("seeds", expected="at least one", got=0)
-        for value, what in ((self.n_steps, "n_steps"), (self.n_records, "n_records"), (self.n_test, "n_test")):
-            count(value, what)
+        object.__setattr__(self, "seeds", seeds_of(self.seeds))
+        for name in ("n_steps", "n_records", "n_test"):
+            count_field(self, name)
         if isinstance(self.stop_when, str):
             one_of(self.stop_when, "stop_when", STOP_RULES)
 
@@ -293,7 +292,11 @@ def unseen_errors(run: Simulation, n_test: int = 20_000) -> dict[str, Array]:
 
     Returns:
         `clean` and `robust`, (S,) each. The robust error counts a clean mistake as one.
+
+    Raises:
+        BadRequest: no examples.
     """
+    n_test = count(n_test, "n_test")
     rule = rule_of(run.setting)
     clean, robust = [], []
     for s, seed in enumerate(run.seeds):

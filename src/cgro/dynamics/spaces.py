@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from cgro._check import bad, seed_number
+from cgro._check import bad, count, seed_number
 from cgro.data.patches import PatchSample
 from cgro.dynamics.batch import Batch, Direct, Gram
 from cgro.dynamics.rule import Array, Rule
@@ -18,6 +18,30 @@ from cgro.models.patch_cnn import PatchCNN, second_layer
 
 LARGEST_VECTORS = 2.0**26
 """Bytes of one seed's vectors (64 MiB) above which `cheapest` takes the law. A choice."""
+
+
+def seeds_of(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds of a batch, checked.
+
+    Args:
+        seeds: at least one, integers of any type.
+
+    Returns:
+        Python's integers.
+
+    Raises:
+        BadRequest: none, one that is no integer, or one that numpy's or torch's generators do not take.
+
+    Example:
+        >>> seeds_of(np.arange(2))
+        (0, 1)
+    """
+    if not np.iterable(seeds):
+        raise bad("seeds", expected="a sequence of integers", got=seeds, remedy="write [SEED] for one run")
+    found = tuple(count(seed, "seed", low=0, high=2**63 - 1) for seed in seeds)
+    if not found:
+        raise bad("seeds", expected="at least one", got=0)
+    return found
 
 
 def draw(setting: Setting, seed: int) -> tuple[PatchSample, PatchCNN]:
@@ -78,7 +102,11 @@ def direct(setting: Setting, seeds: Sequence[int]) -> Direct:
 
     Returns:
         The batch before the first step.
+
+    Raises:
+        BadRequest: no seeds, or no such.
     """
+    seeds = seeds_of(seeds)
     ys, groups, banks, patches = [], [], [], []
     for seed in seeds:
         sample, network = draw(setting, seed)
@@ -142,8 +170,9 @@ def law(setting: Setting, seeds: Sequence[int]) -> Gram:
         The batch before the first step.
 
     Raises:
-        BadRequest: more noise patches than dimensions, n > d'.
+        BadRequest: more noise patches than dimensions, n > d'; no seeds.
     """
+    seeds = seeds_of(seeds)
     data = setting.data
     free = data.patch_dim - data.n_signals
     n = setting.n_noise

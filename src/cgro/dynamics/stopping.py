@@ -10,7 +10,7 @@ from cgro._check import number
 from cgro.dynamics.recording import Record
 from cgro.dynamics.rule import Array
 from cgro.dynamics.setting import Setting
-from cgro.dynamics.stability import OVERSHOOT, largest_stable_lr, overshoots
+from cgro.dynamics.stability import MOST_HALVINGS, OVERSHOOT, largest_stable_lr, overshoots
 from cgro.trajectory import Outcome
 
 MEMORIZED_NOISE = 0.5
@@ -128,17 +128,17 @@ def outcomes_of(
         finished = Outcome("stopped", stopped, last)
     outcomes: list[Outcome] = []
     # Measured once: a bisection of whole runs for every seed would take longer than the training did.
-    stable = None
+    advice = ""
     for s, seed in enumerate(seeds):
         if not overshot[:, s].any():
             outcomes.append(finished)
             continue
         at = int(steps[overshot[:, s].argmax()])
-        if stable is None:
+        if not advice:
             stable = largest_stable_lr(setting, seed, at)
-        reason = (
-            f"lr {setting.lr:g} overshoots: a margin moved by over {OVERSHOOT:g} in a step by step {at}; the "
-            f"largest stable lr is about {stable:.3g}"
-        )
+            advice = f"no stable lr was found in {MOST_HALVINGS} halvings"
+            if stable is not None:
+                advice = f"the largest stable lr is about {stable:.3g}"
+        reason = f"lr {setting.lr:g} overshoots: a margin moved by over {OVERSHOOT:g} in a step by step {at}; {advice}"
         outcomes.append(Outcome("diverged", reason, at))
     return tuple(outcomes)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from cgro._check import number
-from cgro.dynamics.rule import Array
+from cgro._check import bad, number
+from cgro.dynamics.rule import Array, raised
 from cgro.dynamics.setting import Setting
 from cgro.dynamics.spaces import direct
 
@@ -31,16 +31,20 @@ RACE_ENDS = 1.0
 """Attacked margin, of signal or noise, at which the race is over: V_i above it counts as memorized. A choice; a larger
 one changes N_c by less than the terms rho^(q-2) and v_0^(q-2)."""
 
+LARGEST_LOG = 700.0
+"""Above it exp ends in an overflow, and margins that large are all alike."""
+
 
 @dataclass(frozen=True)
 class SampleThreshold:
     """The number of training examples above which the signal wins the race, and the noise is not memorized.
 
     Args:
-        critical: N_c of an example whose noise starts at the median, when no other example is memorized before it.
+        critical: N_c of an example whose noise starts at the median, when no other example is memorized before it;
+            infinite where that noise is memorized at the start, v_0 >= 1.
         half: N at which half of the examples are memorized. Larger than `critical`: an example that is memorized no
             longer pulls on the signal.
-        signal: s_I = alpha u at the end of stage I; None for delta >= alpha, where the race has no end.
+        signal: s_I = alpha u at the end of stage I; None for delta >= alpha (as floats), where the race has no end.
         noise: v_0, the median over examples of the largest noise activation at the start.
     """
 
@@ -64,8 +68,9 @@ def sample_threshold(setting: Setting) -> SampleThreshold | None:
         setting: data, network, adversary and their weights.
 
     Returns:
-        The threshold, infinite for delta >= alpha; None where the derivation says nothing: standard training (see
-        `noise_limit`), an adversary that moves every patch, the halves, several signal directions.
+        The threshold, infinite for delta >= alpha and for noise that is memorized at the start; None where the
+        derivation says nothing: standard training (see `noise_limit`), an adversary that moves every patch, the halves,
+        several signal directions, and a single filter, whose median start is 0.
 
     Example:
         >>> from cgro.dynamics import PRESETS
@@ -73,17 +78,16 @@ def sample_threshold(setting: Setting) -> SampleThreshold | None:
         >>> bool(100 < found.critical < found.half < 300)  # N = 30 is far below
         True
     """
-    covered = setting.activation == "odd" and not setting.full_ball and setting.data.n_signals == 1
-    if not covered or setting.robust_weight == 0:
+    if _uncovered(setting) or setting.robust_weight == 0 or setting.n_filters == 1:
         return None
     noise = _start_of_noise(setting, HALF)
-    if setting.radius_ratio >= 1:
+    if setting.radius_ratio >= 1 or (1 - setting.radius_ratio) ** setting.activation_power == 0:
         return SampleThreshold(math.inf, math.inf, None, noise)
     total = push(setting)
     q = setting.activation_power
     lost = setting.strength**2 * (1 - setting.radius_ratio) ** q * total
     return SampleThreshold(
-        critical=total / _cost(setting, HALF),
+        critical=_over_cost(total, _cost(setting, HALF)),
         half=examples_at_share(setting, HALF),
         signal=_power_inverse(_power_of(1 / (1 - setting.radius_ratio), q) + lost, q),
         noise=noise,
@@ -94,16 +98,20 @@ def push(setting: Setting) -> float:
     """The push on the noise from the start of training to attacked signal margin 1; see the head of this module.
 
     Args:
-        setting: delta < alpha, and lambda > 0.
+        setting: odd form, one signal direction, adversary along w*, delta < alpha, and lambda > 0.
 
     Returns:
-        1/alpha^2 times the integral from s_0, the median of alpha max_r u_r(0), to 1/rho.
+        1/alpha^2 times the integral from s_0, the median of alpha max_r u_r(0), to 1/rho; infinite for a single filter,
+        whose median start is 0 and never grows, and where rho^q is 0 as a float.
 
     Raises:
-        BadRequest: delta >= alpha, or lambda = 0.
+        BadRequest: another setting.
     """
     from scipy.integrate import quad  # here, as the import takes half a second and most runs need no integral
 
+    uncovered = _uncovered(setting)
+    if uncovered:
+        raise bad("setting", expected="odd form, one signal direction, adversary along w*", got=uncovered)
     number(setting.radius_ratio, "radius_ratio", low=0.0, high=np.nextafter(1.0, 0.0))
     number(setting.robust_weight, "robust_weight", low=np.nextafter(0.0, 1.0), high=1.0)
     q = setting.activation_power
@@ -112,12 +120,15 @@ def push(setting: Setting) -> float:
     robust = setting.robust_weight
 
     def density(log_s: float) -> float:
-        margin = math.exp(q * log_s)
+        margin = math.exp(min(q * log_s, LARGEST_LOG))
         # p / r, the clean over the attacked weight of an example, without overflow at large margins.
         ratio = math.exp(np.logaddexp(0.0, kept * margin) - np.logaddexp(0.0, margin))
         return math.exp((2 - q) * log_s) * (clean * ratio + robust) / (clean * ratio + robust * kept)
 
-    start = math.log(setting.strength * setting.init_std * _largest_normal(setting.n_filters, HALF))
+    first = setting.strength * setting.init_std * _largest_normal(setting.n_filters, HALF)
+    if first <= 0 or kept == 0:
+        return math.inf
+    start = math.log(first)
     end = -math.log(1 - setting.radius_ratio)
     if start >= end:
         return 0.0
@@ -139,7 +150,8 @@ def examples_at_share(setting: Setting, share: float) -> float:
         share: in (0, 1).
 
     Returns:
-        N, not rounded; 0 where examples of this share start with no activation of the right sign.
+        N, not rounded; 0 where examples of this share start with no activation of the right sign, infinite where they
+        start memorized or where the push is.
 
     Raises:
         BadRequest: as `push`; a share out of range.
@@ -152,24 +164,46 @@ def examples_at_share(setting: Setting, share: float) -> float:
         return 0.0
     # Costs fall as the start rises: the cheapest are the largest starts.
     cheaper = quad(lambda level: _cost(setting, level), 1 - share, 1.0, limit=200)[0]
-    return push(setting) / (cheaper + (1 - share) * last)
+    return _over_cost(push(setting), cheaper + (1 - share) * last)
+
+
+def _over_cost(total: float, cost: float) -> float:
+    """N of a push, and of what an example costs of it; noise that is memorized at the start costs nothing."""
+    if cost == 0:
+        return math.inf
+    return total / cost
+
+
+def _uncovered(setting: Setting) -> str:
+    """What of a setting the race does not speak of, or nothing."""
+    if setting.activation != "odd":
+        return f"the {setting.activation}"
+    if setting.full_ball:
+        return f"adversary {setting.adversary}"
+    if setting.data.n_signals > 1:
+        return f"{setting.data.n_signals} signal directions"
+    return ""
 
 
 def lone_example_error(setting: Setting, signal_margin: float, noise_learned: float) -> float:
     """Robust test error of a network that has memorized one example: where the window of CGRO begins.
 
-    Phi( -rho sqrt(d') (M / V)^(1/q) ), d' = d - 1: a memorized patch leaves a filter w = v xi / |xi|^2, V = v^q, whose
+    Phi( -rho sqrt(d') (M / V)^(1/q) ), d' = d - K: a memorized patch leaves a filter w = v xi / |xi|^2, V = v^q, whose
     activation on fresh noise is normal with standard deviation v / sqrt(d'); the attacked signal is rho^q M. It is far
-    below 1/2 unless rho sqrt(d) is small; more memorized examples add up to 1/2. Left out: the start of the filters,
-    and other filters that share the example.
+    below 1/2 unless rho sqrt(d) is small; more memorized examples add up to 1/2. A signal of the wrong sign, M < 0, is
+    attacked by making it longer: 1 + delta/alpha in place of rho. Left out: the start of the filters, and other
+    filters that share the example.
 
     Args:
-        setting: d, q and delta <= alpha, two patches.
-        signal_margin: M = alpha^q U at the end of training.
-        noise_learned: V of the example.
+        setting: d, q and delta/alpha; odd form, two patches.
+        signal_margin: M = alpha^q U at the end of training, of the signal direction that unseen examples carry.
+        noise_learned: V of the example; by its size, and 0 leaves the answer to the signal.
 
     Returns:
         A probability.
+
+    Raises:
+        BadRequest: another number of patches, the halves, values that are not finite.
 
     Example:
         >>> from cgro.data.patches import PatchData
@@ -177,10 +211,22 @@ def lone_example_error(setting: Setting, signal_margin: float, noise_learned: fl
         >>> round(lone_example_error(setting, 8.0, 8.0), 4)  # rho sqrt(400) = 1: Phi(-1)
         0.1587
     """
+    if setting.data.n_patches != 2:
+        raise bad("n_patches", expected="2: one patch of noise", got=setting.data.n_patches)
+    if setting.activation != "odd":
+        raise bad("activation", expected="odd", got=setting.activation)
+    margin = number(signal_margin, "signal_margin")
+    noise = abs(number(noise_learned, "noise_learned"))
+    kept = 1 - setting.radius_ratio
+    if margin < 0 and setting.adversary != "transfer":
+        kept = 1 + setting.radius_ratio
+    attacked = kept * np.sign(margin)
+    if attacked == 0:
+        return 0.5
+    if noise == 0:
+        return float(attacked < 0)
     free = setting.data.patch_dim - setting.data.n_signals
-    ratio = signal_margin / noise_learned
-    reach = (1 - setting.radius_ratio) * math.sqrt(free) * ratio ** (1 / setting.activation_power)
-    return float(ndtr(-reach))
+    return float(ndtr(-attacked * math.sqrt(free) * (abs(margin) / noise) ** (1 / setting.activation_power)))
 
 
 def _cost(setting: Setting, level: float) -> float:
@@ -196,13 +242,13 @@ def _power_of(x: float, q: float) -> float:
     """x^(2-q) / (q-2), the blow-up coordinate: d/dx of it is -x^(1-q). At q = 2, -ln x, which differs by a constant."""
     if q == 2:
         return -math.log(x)
-    return x ** (2 - q) / (q - 2)
+    return raised(x, 2 - q) / (q - 2)
 
 
 def _power_inverse(value: float, q: float) -> float:
     if q == 2:
         return math.exp(-value)
-    return ((q - 2) * value) ** (1 / (2 - q))
+    return raised((q - 2) * value, 1 / (2 - q))
 
 
 def _squared_patch(setting: Setting) -> float:
@@ -250,7 +296,7 @@ def noise_limit(setting: Setting, seeds: Sequence[int] = (0,)) -> Array:
     kept = 1.0
     if setting.robust_weight > 0:
         kept = max(1 - setting.radius_ratio, 0.0) ** setting.activation_power
-    covered = setting.activation == "odd" and not setting.full_ball and setting.data.n_signals == 1
+    covered = not _uncovered(setting)
     limits = np.full(len(seeds), np.inf)
     q = setting.activation_power
     if q == 2 or kept == 0 or not covered:

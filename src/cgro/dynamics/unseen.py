@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from cgro._check import bad, count, one_of
+from cgro._check import bad, count, number, one_of
+from cgro.data.patches import SMALLEST_POSITIVE
 from cgro.dynamics.rule import Array, Rule
 from cgro.dynamics.setting import Setting
 
@@ -109,8 +110,8 @@ def probability_correct(
     Args:
         threshold: t.
         covariance: (m, m) <w_r, w_s> off the signal.
-        activation_power: q.
-        noise_std: sigma.
+        activation_power: q > 0.
+        noise_std: sigma > 0.
         n_patches: P.
         method: "auto" takes `closed` where it is exact, else `radial`.
         n_directions: of `radial`; the standard error is below 0.5 / sqrt(n_directions).
@@ -120,15 +121,16 @@ def probability_correct(
         A probability.
 
     Raises:
-        BadRequest: `closed` where it is not exact; sizes out of range.
+        BadRequest: `closed` where it is not exact; numbers out of range.
 
     Example:
         >>> round(probability_correct(1.0, np.eye(1), activation_power=3, noise_std=1.0), 4)  # Phi(1)
         0.8413
     """
     one_of(method, "method", ("auto", "closed", "radial", "gaussian"))
-    count(n_patches, "n_patches", low=2)
-    count(n_directions, "n_directions")
+    q, noise_std, n_patches = _checked(activation_power, noise_std, n_patches)
+    n_directions = count(n_directions, "n_directions")
+    seed = count(seed, "seed", low=0)
     if not np.isfinite(threshold) or not np.isfinite(covariance).all():
         raise bad("threshold and covariance", expected="finite numbers", got="NaN or inf")
     values, vectors = np.linalg.eigh(covariance)
@@ -136,7 +138,6 @@ def probability_correct(
     parallel = n_patches == 2 and values[:-1].sum() <= 1e-14 * values[-1]
     if method == "closed" and not parallel:
         raise bad("method", expected="closed only for parallel filters and 2 patches", got="others", remedy="radial")
-    q = float(activation_power)
     if parallel and method in ("auto", "closed"):
         return _closed(threshold, vectors[:, -1] * math.sqrt(values[-1]), q, noise_std)
     if method == "gaussian":
@@ -144,6 +145,15 @@ def probability_correct(
     normals = np.random.default_rng(seed).standard_normal((n_directions, n_patches - 1, len(covariance)))
     normals /= np.sqrt((normals**2).sum((1, 2), keepdims=True))
     return _radial(threshold, noise_std * normals @ (vectors * np.sqrt(values)).T, q)
+
+
+def _checked(power: float, noise_std: float, n_patches: int) -> tuple[float, float, int]:
+    """q, sigma and P of a law of noise margins."""
+    return (
+        number(power, "activation_power", low=SMALLEST_POSITIVE),
+        number(noise_std, "noise_std", low=SMALLEST_POSITIVE),
+        count(n_patches, "n_patches", low=2),
+    )
 
 
 def _gaussian(threshold: float, variance: float) -> float:
@@ -189,17 +199,21 @@ def noise_variance(covariance: Array, power: float, noise_std: float, *, n_patch
 
     Args:
         covariance: (m, m) <w_r, w_s> off the signal.
-        power: q.
-        noise_std: sigma.
+        power: q > 0.
+        noise_std: sigma > 0.
         n_patches: P.
 
     Returns:
         The variance of an unseen example's noise margin.
 
+    Raises:
+        BadRequest: numbers out of range.
+
     Example:
         >>> noise_variance(np.eye(1), 3, 1.0)  # E z^6
         15.0
     """
+    power, noise_std, n_patches = _checked(power, noise_std, n_patches)
     k = noise_std**2 * covariance
     diagonal = np.diag(k)
     if power == 3:
