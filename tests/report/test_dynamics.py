@@ -10,7 +10,7 @@ from PIL import Image
 from tests.report.runs import boundary, dynamics_rows, dynamics_run, dynamics_summary, make_run, sweep_run
 
 from cgro._check import BadRequest
-from cgro.report.dynamics import filters_figure, filters_gif, stages_figure
+from cgro.report.dynamics import _largest, filters_figure, filters_gif, stages_figure
 from cgro.report.style import ROBUST
 
 
@@ -104,3 +104,11 @@ def test_the_figures_of_one_setting_need_its_setting(tmp_path: Path) -> None:
     sweep = sweep_run(tmp_path / "sweep", "theorem", ("radius_ratio",))
     with pytest.raises(BadRequest):
         stages_figure(sweep)
+
+
+@pytest.mark.parametrize(
+    ("values", "largest"), [([1.0, -3.0], 3.0), ([2.0, np.nan, np.inf, -1e200], 2.0), ([0.0], 1.0), ([np.nan], 1.0)]
+)
+def test_axes_show_the_largest_number_that_they_can(values: list[float], largest: float) -> None:
+    """A training that diverged ended in a traceback: its filters had grown past what an axis takes."""
+    assert _largest(np.array(values)) == largest

@@ -44,6 +44,8 @@ DOTS: _Dots = {"s": 16, "color": SIGNAL, "edgecolor": MARK, "linewidth": 0.4, "a
 FRAME_MS = 120
 """Of the animation: each frame, in milliseconds. A choice, as is that of the last one."""
 LAST_FRAME_MS = 1500
+LARGEST_SHOWN = 1e150
+"""Of the axes of filter space. A choice: matplotlib squares what it draws."""
 
 
 class _Data(msgspec.Struct):
@@ -262,6 +264,13 @@ def _four_times(ends: Sequence[float | None], recorded: Recording) -> list[int]:
     return sorted(times)
 
 
+def _largest(values: np.ndarray) -> float:
+    """The largest size among numbers that an axis can show: filters of a training that diverged grow past any."""
+    sizes = np.abs(values)
+    shown = sizes[sizes < LARGEST_SHOWN]
+    return float(shown.max()) if shown.size and shown.max() > 0 else 1.0
+
+
 @dataclass(frozen=True)
 class _Limits:
     """Of the axes of filter space, the same at all times.
@@ -276,8 +285,8 @@ class _Limits:
 
     @classmethod
     def of(cls, recorded: Recording, strength: float) -> "_Limits":
-        signal = 1.1 * strength * np.nanmax(np.abs(recorded.filter_signal))
-        return cls(float(signal), float(1.1 * np.nanmax(np.abs(recorded.filter_noise))))
+        signal = _largest(strength * np.asarray(recorded.filter_signal))
+        return cls(1.1 * signal, 1.1 * _largest(np.asarray(recorded.filter_noise)))
 
     def apply(self, axes: Axes) -> None:
         axes.set(xlim=(-self.signal, self.signal), ylim=(-0.08 * self.noise, self.noise))
