@@ -5,7 +5,7 @@
 
 PreActResNet of base width 16, batches of 64 images of 32 pixels, the passes of the recipe `small-cifar10`. All ways take
 one turn in each repetition; ratios are of the common way, float32 on the caller's own layout, within a repetition.
-`convolutions` is the network without its BatchNorms, in bfloat16: no attack's pass can be faster than that.
+`convolutions` is the network without its BatchNorms: no attack's pass can be faster than that.
 """
 
 import argparse
@@ -72,6 +72,8 @@ def calls() -> dict[str, Callable[[], object]]:
     return {
         "gradient, common": lambda: gradient(common, x, y, bfloat16=False),
         "gradient, channels last": lambda: gradient(fast, laid_out, y, bfloat16=False),
+        "gradient, folded, float32": lambda: gradient(proposer, laid_out, y, bfloat16=False),
+        "gradient, convolutions, float32": lambda: gradient(bare, laid_out, y, bfloat16=False),
         "gradient, bfloat16": lambda: gradient(fast, laid_out, y, bfloat16=True),
         "gradient, folded": lambda: gradient(proposer, laid_out, y, bfloat16=True),
         "gradient, convolutions": lambda: gradient(bare, laid_out, y, bfloat16=True),
@@ -99,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--name", default="floor", help="of the file of results: another machine has another")
     options = parser.parse_args()
     torch.set_num_threads(1)
     ways = calls()
@@ -114,7 +117,7 @@ def main() -> None:
         found[name] = {"ms": round(milliseconds, 2), "q1": ratio.low, "median": ratio.median, "q3": ratio.high}
         print(f"{name:26s} {milliseconds:8.1f} ms  common gradient / it {ratio.median:.2f}")
     content = {"environment": environment(0), "about": about, "common_gradient_over": found}
-    write_atomic(RESULTS / "floor.json", dump_json(content))
+    write_atomic(RESULTS / f"{options.name}.json", dump_json(content))
 
 
 if __name__ == "__main__":
