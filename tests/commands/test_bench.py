@@ -136,3 +136,18 @@ def test_the_terminal_says_quartiles_threads_device_and_flags() -> None:
 def test_an_unknown_recipe_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--recipe", "rice"]) == 2
     assert "--recipe: expected one of rice2020" in capsys.readouterr().err
+
+
+def test_a_baseline_of_other_settings_is_refused_before_any_measurement(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(bench, "measured", never)
+    changed = [*SMALL, "--out", str(tmp_path / "now"), "--check", str(kept), "--batch-size", "4"]
+    assert main(changed) == 2
+    assert f"{kept}: expected batch_size 4, got 8; measure with the same settings" in capsys.readouterr().err
+    assert main([*SMALL, "--out", str(tmp_path / "now"), "--check", str(kept), "--attack", "pgd3"]) == 2
+    assert "expected attack PGD" in capsys.readouterr().err
+    assert not (tmp_path / "now").exists()

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from cgro.cli import main
-from cgro.commands.data import MOST_CLASSES, about, describe
+from cgro.commands._parser import parse
+from cgro.commands._training import Config as TrainConfig
+from cgro.commands.data import MOST_CLASSES, Config, about, describe, next_of
 from cgro.data import load
 from cgro.results import DataSummary, ListedDataset, OutcomeRecord
 from cgro.runs import Run
@@ -57,3 +59,16 @@ def test_what_is_missing_says_why() -> None:
     assert describe(summary(mnist=missing)) == "mnist      not found: nothing in the cache"
     assert describe(summary(a=missing, b=missing)).count("not found") == 2
     assert summary(mnist=missing).plain()["data"] == {"mnist": {"missing": "nothing in the cache"}}
+
+
+def test_the_next_command_trains_on_the_same_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten classes at full size were trained after a look at two of them at another size."""
+    assert main(["data", "digits", "--classes", "3,8", "--stream", "no"]) == 0
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == "next: cgro train --data digits --radius 8/255 --classes 3,8 --stream no"
+    assert main(["data"]) == 0
+    assert "next:" not in capsys.readouterr().err
+    settings = {"name": "photos", "classes": "cat,dog", "image_size": 32, "stream": "yes"}
+    words = next_of(Config(**settings)).format(**settings).split()
+    parsed = parse("train", "", TrainConfig, words[2:])
+    assert (parsed.data, parsed.classes, parsed.image_size, parsed.stream) == ("photos", "cat,dog", 32, "yes")

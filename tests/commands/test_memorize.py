@@ -99,6 +99,13 @@ def test_a_false_certificate_is_written_and_then_fails(tmp_path):
         (["memorize", "--data", "digits", "--classes", "3,8", "--radius", "0.9"], ["separation", "points", "below"]),
         (["memorize", "--data", "digits", "--classes", "3,8", "--verify", "cplex"], ["milp"]),
         (["memorize", "--clean-model", "nowhere"], ["run directory"]),
+        (["memorize", "--p", "2", "--verify", "milp"], ["--verify milp", "p = 1 or inf"]),
+        (["memorize", "--p", "2", "--verify", "milp", "--seeds", "2"], ["--verify milp", "p = 1 or inf"]),
+        (["memorize", "--radius", "8", "--seeds", "2"], ["8/255"]),
+        (
+            ["memorize", "--data", "digits", "--radius", "0.05", "--clean-epochs", "1", "--export"],
+            ["export", "--n-train"],
+        ),
     ],
 )
 def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):
@@ -106,6 +113,7 @@ def test_bad_requests_exit_2_with_one_line(tmp_path, capsys, argv, words):
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert all(w in text for w in words), text
+    assert not (tmp_path / "run").exists()
 
 
 def test_json_stays_clean_beside_the_solver(tmp_path):
@@ -114,3 +122,11 @@ def test_json_stays_clean_beside_the_solver(tmp_path):
                "--radius", "0.05", "--verify", "milp", "--verify-n", "1", "--out", str(tmp_path / "r"), "--json"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["checks"]["milp"]["agrees"] is True
+
+
+@pytest.mark.parametrize(("package", "argv"), [("highspy", ["--verify", "milp"]), ("onnxruntime", ["--export"])])
+def test_a_missing_package_is_told_before_any_work(tmp_path, monkeypatch, capsys, package, argv):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["memorize", "--data", "digits", "--out", str(tmp_path / "run"), *argv]) == 2
+    assert f"expected the package {package}, found none" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

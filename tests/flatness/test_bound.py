@@ -49,3 +49,16 @@ def test_bad_sizes() -> None:
     for constants in ({"constant": -1.0}, {"failure": 0.0}, {"failure": 2.0}):
         with pytest.raises(BadRequest):
             gap_bound(f, f, 0, n=5, dim=2, **constants)
+
+
+def test_a_radius_that_was_not_searched_is_refused() -> None:
+    model, (x, y) = LinearScore().eval(), points(4)
+    f, other = (flatness(model, x, y, radii) for radii in ([0.05, 0.1], [0.05, 0.2]))
+    for k in (2, 5, -1, 0.5):
+        with pytest.raises(BadRequest, match=r"k: expected an integer in \[0, 1\]"):
+            gap_bound(f, f, k, n=5, dim=2)  # type: ignore[arg-type]
+        with pytest.raises(BadRequest, match=r"k: expected an integer in \[0, 1\]"):
+            first_order(f, k)  # type: ignore[arg-type]
+    assert gap_bound(other, f, 0, n=5, dim=2).gap == pytest.approx(0, abs=1e-6)
+    with pytest.raises(BadRequest, match="radii: expected 0.05, 0.1, those of the test part, got 0.05, 0.2"):
+        gap_bound(other, f, 1, n=5, dim=2)

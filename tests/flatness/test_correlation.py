@@ -57,7 +57,17 @@ def test_blocks_make_the_interval_of_slow_curves_wider() -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [(np.zeros((1, 2)),) * 2, (np.zeros((2, 3)), np.zeros((3, 2))), (np.full((1, 4), np.nan),) * 2]
+    "pair",
+    [
+        (np.zeros((1, 2)),) * 2,
+        (np.arange(3.0)[:, None],) * 2,  # three seeds of one checkpoint, of which the interval was (1, 1)
+        (np.zeros((4, 2)),) * 2,
+        (np.zeros((0, 5)),) * 2,
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (np.full((1, 4), np.nan),) * 2,
+        (np.array([[1.0, 2.0, math.inf]]),) * 2,
+        (["a", "b", "c"],) * 2,
+    ],
 )
 def test_bad_checkpoints(pair: tuple) -> None:
     with pytest.raises(BadRequest, match="checkpoints"):
@@ -69,3 +79,22 @@ def test_constant_sides_have_no_correlation() -> None:
     assert math.isnan(found.value)
     assert found.interval is None
     assert found.to_dict()["interval"] is None
+
+
+def test_no_draws_are_refused() -> None:
+    with pytest.raises(BadRequest, match="n_draws: expected an integer >= 1, got 0"):
+        rank_correlation(np.arange(4.0), np.arange(4.0), np.random.default_rng(0), n_draws=0)
+
+
+@pytest.mark.parametrize(
+    "pair", [([1, 2], [1, 2, 3]), ([1, 2, math.nan], [1, 2, 3]), ([[1, 2]], [[1, 2]]), ("ab", "cd")]
+)
+def test_bad_values(pair: tuple) -> None:
+    with pytest.raises(BadRequest, match="values: expected"):
+        spearman(*pair)
+
+
+def test_lists_are_taken_and_inf_is_largest() -> None:
+    assert spearman([1, 2, 3], [1, 8, 27]) == 1.0
+    assert spearman([1, 2, math.inf], [1, 8, 27]) == 1.0
+    assert math.isnan(spearman([], []))

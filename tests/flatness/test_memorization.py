@@ -77,3 +77,9 @@ def test_bad_subsets() -> None:
     for n_models, share in ((1, 0.7), (5, 1.0), (5, 0.0)):
         with pytest.raises(BadRequest):
             random_subsets(10, n_models, torch.Generator(), share=share)
+
+
+def test_what_is_taken_for_an_integer_is_one() -> None:
+    expected = random_subsets(10, 3, torch.Generator().manual_seed(0), share=0.5)
+    found = random_subsets(10.0, 3.0, torch.Generator().manual_seed(0), share="1/2")  # type: ignore[arg-type]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

@@ -120,6 +120,20 @@ def test_a_flip_is_bisected_as_often_as_asked() -> None:
     assert flip(10) == pytest.approx(0.23, abs=2e-4)
 
 
+def test_a_reach_that_is_text_is_a_number() -> None:
+    model, (x, y) = LinearScore().eval(), points(6)
+    found = attacked(model, x, y, ATTACK, flips=FlipSearch(reach="1/2"))  # type: ignore[arg-type]
+    assert found.reach == 0.5
+    assert torch.equal(found.flip, attacked(model, x, y, ATTACK, flips=FlipSearch(reach=0.5)).flip)
+
+
+def test_the_spread_of_one_example_is_not_known() -> None:
+    one, two = (Attacked(torch.ones(n, dtype=torch.float64), torch.ones(n), 1.0) for n in (1, 2))
+    for pair, part in (((one, two), "training"), ((two, one), "test")):
+        with pytest.raises(BadRequest, match=f"{part} margins: expected those of 2 examples or more, got 1"):
+            memory_score(*pair)
+
+
 def test_bad_flip_searches() -> None:
     for settings in ({"n_points": 0}, {"n_halvings": -1}, {"reach": 0.0}, {"reach": -1.0}):
         with pytest.raises(BadRequest, match=next(iter(settings))):

@@ -74,10 +74,13 @@ def test_the_squares_deviate_as_the_sawtooth_does(box: tuple[float, float]) -> N
     assert (deviation - excess).abs().max() < 1e-12 * max(1.0, high) ** 2 * 10
 
 
+@pytest.mark.parametrize("box", [(0.0, 1.0), None])
 @pytest.mark.parametrize("n_classes", [1, 3])
 @pytest.mark.parametrize(("p", "variant"), NORMS)
-def test_every_ball_is_proved_from_the_layers(p: str, variant: str, n_classes: int) -> None:
-    m, *_ = case(p, variant, n=20, dim=9, n_classes=n_classes, seed=1)
+def test_every_ball_is_proved_from_the_layers(
+    p: str, variant: str, n_classes: int, box: tuple[float, float] | None
+) -> None:
+    m, *_ = case(p, variant, n=20, dim=9, n_classes=n_classes, seed=1, box=box)
     assert interval_check(m) == pytest.approx(torch.ones(20), abs=1e-9)
     pixels = pixel_case(p)
     assert interval_check(pixels) == pytest.approx(torch.ones(30), abs=1e-9)
@@ -139,6 +142,13 @@ def test_faults_before_the_indicators_are_noticed(
         number = m.supports.depth + 1  # the excess
     assert interval_check(m).min() == pytest.approx(1.0, abs=1e-9)
     assert interval_check(m, layers=edited(m, number, edit)).min() < 1 - 1e-3
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_clamp_that_changes_inputs_of_the_range_is_noticed(number: int) -> None:
+    m, *_ = case("2", "shared", n=6, dim=5, box=None)
+    assert interval_check(m).min() == pytest.approx(1.0, abs=1e-9)
+    assert interval_check(m, layers=edited(m, number, added(-1, -0.05))).min() < 1 - 1e-3
 
 
 def test_what_is_not_of_the_form_is_not_bounded() -> None:

@@ -10,7 +10,7 @@ from tests.representation.cases import VARIANTS, case, pixel_case
 from torch import nn
 
 from cgro._check import BadRequest
-from cgro.bounds import Layer
+from cgro.bounds import Layer, evaluate
 from cgro.data import Dataset
 from cgro.definitions import PGD, ThreatModel, margin
 from cgro.models import build
@@ -140,9 +140,10 @@ def _rim(p: str) -> list[tuple[Fraction, ...]]:
     return axes + thirds + [(Fraction(3, 5), none, Fraction(-4, 5)), (none, Fraction(5, 13), Fraction(12, 13))]
 
 
+@pytest.mark.parametrize("box", [(0.0, 1.0), None])
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.4999])
 @pytest.mark.parametrize(("p", "variant"), VARIANTS)
-def test_written_out_weights_keep_the_margin_in_rational_arithmetic(p, variant, part):
+def test_written_out_weights_keep_the_margin_in_rational_arithmetic(p, variant, part, box):
     """At the rational centers k / 255 and at radius times each vector of `_rim`, cut at the box."""
     g = torch.Generator().manual_seed(3)
     pixels = torch.randint(0, 256, (6, 3), generator=g).to(torch.uint8)
@@ -150,14 +151,15 @@ def test_written_out_weights_keep_the_margin_in_rational_arithmetic(p, variant, 
     y = torch.arange(6) % 2 * 2 - 1
     model = build("mlp", (3,), 1, width=4, seed=0).double().eval().requires_grad_(False)
     radius = part * separation(pixels, y, p).value
-    m = RobustMemorizer(model, pixels, y, ThreatModel(p, radius), variant=variant)
+    m = RobustMemorizer(model, pixels, y, ThreatModel(p, radius, box), variant=variant)
     assert certify(m, exact=True).min_margin > 1 - 1e-10  # square roots are rounded down at p = 2
     layers = m.expand()
     for i in range(6):
         center = [Fraction(k, 255) for k in pixels[i].tolist()]
         for vector in _rim(p):
             point = [c + Fraction(radius) * v for c, v in zip(center, vector, strict=True)]
-            point = [min(max(value, Fraction(0)), Fraction(1)) for value in point]
+            if box is not None:
+                point = [min(max(value, Fraction(0)), Fraction(1)) for value in point]
             assert int(y[i]) * _exactly(layers, point) >= 1 - Fraction(1, 10**9)
 
 
@@ -177,3 +179,43 @@ def test_where_the_ball_is_wider_than_the_core_the_margin_is_that_of_a_grid(part
     assert float(certificate.margin[1]) <= lowest[1], "where the clean model is right the bound is not sharp"
     assert certificate.holds == (lowest[0] > 0)
     assert lowest[0] < 1 - part / 2
+
+
+@pytest.mark.parametrize(("p", "variant"), VARIANTS)
+def test_what_is_certified_outside_of_the_range_of_the_data_is_what_the_layers_answer(p, variant):
+    """Without a box 74 of 461 certified inputs were answered wrongly by the layers at their very center."""
+    m, x, _, g = case(p, variant, n=12, dim=3, box=None)
+    q = 0.5 + torch.randn(300, 3, generator=g, dtype=torch.float64)
+    y = torch.where(m.clean_model(q) > 0, 1, -1)
+    proved = certified_robust(m, q, y)
+    outside = ((q < x.min()) | (q > x.max())).any(1)
+    assert (proved & outside).sum() > 30
+    direction = torch.randn(40, 3, generator=g, dtype=torch.float64)
+    direction /= torch.linalg.vector_norm(direction, ord=m.threat.p, dim=1, keepdim=True)
+    for step in torch.cat([direction, 0 * direction[:1]]):
+        answers = evaluate(m.expand(), q + m.threat.radius * step)[:, 0]
+        assert (answers * y > 0)[proved].all()
+
+
+@pytest.mark.parametrize(("p", "variant"), VARIANTS)
+def test_nothing_is_certified_of_a_ball_that_leaves_the_box_of_the_network(p, variant):
+    m, x, y, _ = case(p, variant, n=12, dim=3)
+    low, high = float(x.min()), float(x.max())  # of points on both faces, and of points inside
+    tight = ThreatModel(p, m.threat.radius, (low, high))
+    m = RobustMemorizer(m.clean_model, x, y, tight, variant=variant)
+    wider = ThreatModel(p, m.threat.radius, None)
+    leaves = ((x - wider.radius < low) | (x + wider.radius > high)).any(1)
+    assert 0 < int(leaves.sum()) < 12
+    assert certified_robust(m, x, y).all()
+    assert torch.equal(certified_robust(m, x, y, wider), ~leaves)
+    assert torch.equal(certify(m, threat=wider).margin == -math.inf, leaves)
+    narrower = ThreatModel(p, m.threat.radius, (low, high - 1e-3))
+    assert certified_robust(m, x, y, narrower).all()
+
+
+def test_certified_robust_refuses_another_norm_and_labels_that_do_not_fit():
+    m, x, y, _ = case("2", "shared")
+    with pytest.raises(BadRequest, match="threat: expected p = 2, got inf"):
+        certified_robust(m, x, y, ThreatModel("inf", m.threat.radius))
+    with pytest.raises(BadRequest, match=r"labels: expected -1 or \+1"):
+        certified_robust(m, x, (y + 1) // 2)

@@ -13,6 +13,7 @@ from cgro.representation.lower_bound import (
     checkerboard,
     family_margins,
     grid_side,
+    log2_construction,
     log2_floor,
     robust_network,
     worst_case_family,
@@ -97,3 +98,14 @@ def test_a_radius_beyond_the_construction_is_not_certified():
     family = worst_case_family(0.2, 3)
     wider = type(family)(family.points, family.labels, family.digits, 0.26, family.side)
     assert float(family_margins(robust_network(family), wider).min()) < 0.5
+
+
+def test_bad_requests_are_one_line():
+    for share in (-0.1, 1.5, math.nan):
+        with pytest.raises(BadRequest, match=r"share: expected a finite number in \[0, 1\]"):
+            binary_entropy(share)
+    for function in (worst_case_family, checkerboard, log2_floor, log2_construction):
+        with pytest.raises(BadRequest, match="dim: expected an integer >= 2, got 1"):
+            function(0.2, 1)
+    assert len(worst_case_family(0.2, 3.0).points) == 9  # type: ignore[arg-type]
+    assert grid_side("1/5") == grid_side(0.2) == 3  # type: ignore[arg-type]

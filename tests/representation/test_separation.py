@@ -142,3 +142,61 @@ def test_distances_of_floats_are_rounded_down_and_hardly(p: float) -> None:
             below, above = Fraction(float(found.nearest[i])), exact
         assert below <= above
         assert below >= above * (1 - Fraction(1, 10**13))
+
+
+@pytest.mark.parametrize("p", NORMS)
+@pytest.mark.parametrize("size", [2.0**640, 2.0**-640])
+def test_distances_of_huge_and_tiny_points_are_those_of_the_same_points_at_another_scale(p: float, size: float) -> None:
+    """Squares of 1e200 are inf, those of 1e-200 are 0; a power of two changes no digit."""
+    g = torch.Generator().manual_seed(2)
+    x, y = torch.randn(20, 5, generator=g, dtype=torch.float64), torch.arange(20) % 3
+    found, usual = separation(x * size, y, p), separation(x, y, p)
+    assert found.pair == usual.pair
+    assert found.nearest / size == pytest.approx(usual.nearest, rel=1e-12)
+    assert 0 < found.value < math.inf
+
+
+def test_a_distance_beyond_double_precision_is_refused() -> None:
+    for p in NORMS:
+        with pytest.raises(BadRequest, match="inputs: expected distances that are numbers of double precision"):
+            separation(torch.tensor([[1.5e308], [-1.5e308]], dtype=torch.float64), torch.tensor([0, 1]), p)
+
+
+def test_arrays_and_labels_of_any_kind_are_taken() -> None:
+    g = torch.Generator().manual_seed(3)
+    x, y = torch.rand(9, 4, generator=g), torch.arange(9) % 2
+    expected = separation(x, y, 2)
+    for given in ((x.numpy(), y.numpy()), (x.numpy().astype(np.float64), y.numpy().astype(np.int8)), (x, y / 2)):
+        found = separation(*given, 2)
+        assert found.nearest.tolist() == expected.nearest.tolist()
+        assert found.pair == expected.pair
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (torch.rand(5), torch.arange(5), r"inputs: .* got shape \(5,\)"),
+        (torch.rand(5, 0), torch.arange(5), "inputs: expected real numbers"),
+        (torch.rand(5, 2) + 1j, torch.arange(5), "inputs: expected real numbers"),
+        (torch.rand(5, 2), torch.arange(5)[:, None], r"labels: .* got \(5, 1\); use y.squeeze\(1\)"),
+        (torch.rand(3, 2), torch.tensor([0.0, 1.0, math.nan]), "labels: expected finite values"),
+        ([[0.1], [0.2]], torch.arange(2), "inputs: expected a torch tensor"),
+    ],
+)
+def test_points_and_labels_that_are_none_are_refused(x: torch.Tensor, y: torch.Tensor, message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        separation(x, y, 2)
+
+
+def test_threads_and_radii_that_are_none_are_refused() -> None:
+    x, y = torch.rand(5, 2), torch.arange(5)
+    for threads in (0, -3, 1.5):
+        with pytest.raises(BadRequest, match="threads: expected an integer >= 1"):
+            separation(x, y, 2, threads=threads)  # type: ignore[arg-type]
+    found = separation(x, y, 2)
+    for radius in (math.nan, -1, math.inf, None):
+        with pytest.raises(BadRequest, match="radius: expected"):
+            found.require(radius)  # type: ignore[arg-type]
+    with pytest.raises(BadRequest, match="slack"):
+        found.require(0.0, math.nan)
+    found.require(0.0)

@@ -18,7 +18,7 @@ the folder of an earlier run, or the summary.json of one, which may be kept anyw
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +43,7 @@ from cgro.results import (
     DatasetRecord,
     ModelRecord,
     OutcomeRecord,
+    PassesRecord,
     RecipeTime,
     SpeedRow,
     Spread,
@@ -109,14 +110,18 @@ def run(config: Config) -> Run:
         The run.
 
     Raises:
-        BadRequest: options that do not fit, a baseline that is none, before any work.
+        BadRequest: options that do not fit, a baseline that is none or of other settings, before any measurement.
     """
     set_up(config)
+    before = None
     if config.check is not None:
-        _baseline(config.check)
+        before = _baseline(config.check)
     recipe = _recipe(config)
     data, _ = prepare(config.task())
     subject = _subject(config, data)
+    if before is not None:
+        now = _summary(config, subject, before.passes, (), {}, None)  # its times are compared by `check`, afterwards
+        require_comparable(now, before, str(config.check))
     on_gpu = subject.fabric.device.type == "cuda"
     with begin("bench", config) as done:
         ways = ways_of(subject, compiled=config.compiled or on_gpu, captured=on_gpu)
@@ -124,7 +129,7 @@ def run(config: Config) -> Run:
         with progress(n_turns, "timing") as update:
             found = measured(subject, ways.found, config.repeats, update=update)
         estimate = None if recipe is None else _estimate(config, recipe, len(data.train), found)
-        done.finish(_summary(config, subject, found, ways.left_out, estimate), ratios_figure)
+        done.finish(_summary(config, subject, found.passes, found.rows, ways.left_out, estimate), ratios_figure)
     return done
 
 
@@ -163,7 +168,8 @@ def _estimate(config: Config, recipe: TrainConfig, n_images: int, found: Measure
 def _summary(
     config: Config,
     subject: Subject,
-    found: Measurement,
+    passes: PassesRecord,
+    rows: Sequence[SpeedRow],
     left_out: Mapping[str, str],
     estimate: RecipeTime | None,
 ) -> BenchSummary:
@@ -184,8 +190,8 @@ def _summary(
         device=_device(subject.fabric.device),
         threads=torch.get_num_threads(),
         flags=_flags(subject),
-        passes=found.passes,
-        rows=list(found.rows),
+        passes=passes,
+        rows=list(rows),
         left_out=dict(left_out),
         recipe=estimate,
     )

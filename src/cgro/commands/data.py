@@ -29,7 +29,7 @@ MOST_CLASSES = 20
 """Classes that one line of the terminal names; the summary has all."""
 
 NEXT = "cgro train --data {name} --radius 8/255"
-"""Mostly follows; see `cgro.cli`."""
+"""Mostly follows; see `cgro.cli` and `next_of`."""
 
 
 @dataclass(kw_only=True)
@@ -89,6 +89,26 @@ def run(config: Config) -> Run | Unsaved:
     with begin("data", config) as kept:
         kept.finish(result)
     return kept
+
+
+def next_of(config: Config) -> str:
+    """What mostly follows: training on the same data, cut and scaled and held in the same way.
+
+    Args:
+        config: of the listing.
+
+    Returns:
+        A template as `NEXT`.
+
+    Example:
+        >>> next_of(Config(name="digits", classes="3,8", image_size=16))
+        'cgro train --data {name} --radius 8/255 --classes {classes} --image-size {image_size}'
+    """
+    template = NEXT
+    for option_name in ("classes", "image_size", "stream"):
+        if getattr(config, option_name) != getattr(Config, option_name):
+            template += f" --{option_name.replace('_', '-')} {{{option_name}}}"
+    return template
 
 
 def _loaded(config: Config, name: str) -> "Dataset":

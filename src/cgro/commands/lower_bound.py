@@ -42,6 +42,8 @@ ASSUMPTIONS = (
     "Warren's bound on sign patterns, layer by layer; our derivation with explicit constants, not the paper's text",
 )
 LARGEST_BUILT, LARGEST_TOY = 4000, 20_000
+LEAST_DIM = 2
+"""Of the family: a grid and the coordinate across it."""
 LARGEST_DIM = 100_000
 """Of --dims; counting the floor takes seconds up to it. A choice, above the 3,072 of CIFAR-10."""
 
@@ -122,20 +124,24 @@ def _summary(
     toys: Sequence[FamilyRow],
 ) -> LowerBoundSummary:
     above = [row.dim for row in rows if row.log2_floor is not None and row.log2_floor > row.log2_memorizer]
+    crossing = above[0] if above else None
     last = len(rows) - 1
     shown = sorted({0, len(rows) // 4, len(rows) // 2, 3 * len(rows) // 4, last})
     return LowerBoundSummary(
         command="lower-bound",
         seed=config.seed,
         threat=ThreatRecord(p="any", radius=radius, box=(0.0, 1.0)),
-        outcome=OutcomeRecord(kind="completed", reason="counted, built and certified"),
+        outcome=OutcomeRecord(
+            kind="completed",
+            reason=f"counted, built and certified; the floor passes the memorizer {_where(crossing, rows[0].dim)}",
+        ),
         verdict=None,
         metrics={},
         grid_side=grid_side(radius),
         n_layers=config.layers,
         error=config.error,
         n_points=config.n_points,
-        crossing=above[0] if above else None,
+        crossing=crossing,
         assumptions=ASSUMPTIONS,
         built=built,
         toy=toys,
@@ -148,7 +154,7 @@ def _dims(text: str) -> tuple[int, int]:
         first, last = (int(v) for v in text.split(":"))
     except ValueError:
         raise bad("--dims", expected="first:last, such as 2:100", got=repr(text)) from None
-    if not 2 <= first <= last:
+    if not LEAST_DIM <= first <= last:
         raise bad("--dims", expected="2 <= first <= last", got=text)
     if last > LARGEST_DIM:
         raise bad("--dims", expected=f"dimensions up to {LARGEST_DIM:,}", got=text)
@@ -184,6 +190,19 @@ def _certified(family: Family, projection: Tensor | None) -> BuiltRecord:
     return BuiltRecord(m=len(family.points), parameters=n_parameters, least_margin=least)
 
 
+def _where(crossing: int | None, first: int) -> str:
+    """Where the floor passes the memorizer; in the first dimension of a range it may have done so before.
+
+    >>> _where(None, 2), _where(12, 2), _where(50, 50)
+    ('nowhere in this range', 'from D = 12 on', 'throughout, from a dimension of at most 50 on')
+    """
+    if crossing is None:
+        return "nowhere in this range"
+    if crossing == first > LEAST_DIM:
+        return f"throughout, from a dimension of at most {first} on"
+    return f"from D = {crossing} on"
+
+
 def describe(result: LowerBoundSummary) -> str:
     """The floor, where it passes the memorizer, what was built, and the assumptions.
 
@@ -197,7 +216,7 @@ def describe(result: LowerBoundSummary) -> str:
     for row in result.table:
         floor = "vacuous" if row.log2_floor is None else f"{row.log2_floor:.1f}"
         lines.append(f"{row.dim:4} {floor:>12} {row.log2_construction:14.1f} {row.log2_memorizer:11.1f} {1.0:8.1f}")
-    where = f"from D = {result.crossing} on" if result.crossing else "nowhere in this range"
+    where = _where(result.crossing, result.table[0].dim)
     lines += ["", f"The floor passes the memorizer of N = {result.n_points:,} points {where}."]
     for row in result.built[-2:]:
         lines.append(

@@ -42,6 +42,8 @@ from cgro.representation import (
 )
 from cgro.representation.ball_intervals import has_ball_intervals
 from cgro.representation.certificate import not_lowerable
+from cgro.representation.export import export, require_exportable, require_packages
+from cgro.representation.milp import require_solvable
 from cgro.representation.points import evenly_spaced
 from cgro.representation.slice import save_slice
 from cgro.representation.spheres import REPLAY_ROUNDING
@@ -114,6 +116,11 @@ def run(config: Config) -> Run:
     set_up(config)
     one_of(config.memorize, "--memorize", ("all", "small-margin"))
     one_of(config.verify, "--verify", ("none", "milp"))
+    threat = ThreatModel(config.p, config.radius)
+    if config.verify == "milp":
+        require_solvable(threat.p)
+    if config.export:
+        require_packages()
     for name in ("eval_n", "verify_n", "clean_epochs"):
         count(getattr(config, name), "--" + name.replace("_", "-"))
     if config.clean_model is not None and number(config.clean_radius, "--clean-radius", low=0) > 0:
@@ -126,6 +133,7 @@ def _one(config: Config, path: str | Path | None) -> Run:
     data = load(config.data, classes=config.classes, n_train=config.n_train, n_test=config.n_test, seed=config.seed)
     say_remarks(data)
     memorizer = _memorizer(config, data, threat)
+    _require_layers(config, memorizer)
     with begin("memorize", config, path) as run:
         exact = memorizer.pixels is not None
         certificate = certify(memorizer, exact=exact)
@@ -138,6 +146,14 @@ def _one(config: Config, path: str | Path | None) -> Run:
         run.finish(_summary(config.seed, data, memorizer, certificate, measured, checks))
     _require(certificate, checks)
     return run
+
+
+def _require_layers(config: Config, memorizer: RobustMemorizer) -> None:
+    """Refuse checks and files of a network that cannot be written out, before there is a run directory."""
+    if config.export:
+        require_exportable(memorizer.expand())
+    elif config.verify == "milp":
+        memorizer.expand()
 
 
 @dataclass(frozen=True)
@@ -307,8 +323,6 @@ def _checks(config: Config, run: Run, memorizer: RobustMemorizer, certificate: C
     elif written:
         spheres = sphere_check(memorizer, points, certificate=certificate)
     if config.export:
-        from cgro.representation.export import export
-
         exported = export(memorizer, run.path / "export", limit=config.verify_n, certificate=certificate)
     if config.verify == "milp":
         milp = verify_balls(memorizer, evenly_spaced(config.verify_n, len(memorizer.y)), certificate=certificate)

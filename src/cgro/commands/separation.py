@@ -23,7 +23,7 @@ from cgro.results import DatasetRecord, OutcomeRecord, SeparationRow, Separation
 from cgro.runs import Run, say, write_arrays
 
 NEXT = "cgro memorize --data {data}"
-"""Mostly follows; see `cgro.cli`."""
+"""Mostly follows; see `cgro.cli` and `next_of`."""
 
 
 @dataclass(kw_only=True)
@@ -51,7 +51,11 @@ def run(config: Config) -> Run:
     Raises:
         BadRequest: a radius with several norms; see `cgro.data.load`.
     """
-    orders = [parse_p(p.strip()) for p in config.p.split(",")]
+    orders: list[float] = []
+    for text in config.p.split(","):
+        order = parse_p(text.strip())
+        if order not in orders:
+            orders.append(order)
     radius = None if config.radius is None else number(config.radius, "radius", low=0.0)
     if radius is not None and len(orders) > 1:
         raise bad("--radius", expected="one norm for it", got=f"--p {config.p}")
@@ -65,6 +69,26 @@ def run(config: Config) -> Run:
         done.write_rows([row.plain() for row in rows])
         done.finish(_summary(config.seed, data, rows, radius, orders[0]), nearest_histogram)
     return done
+
+
+def next_of(config: Config) -> str:
+    """What mostly follows: memorizing the same points, in the norm of the distances where it is one.
+
+    Args:
+        config: of the measurement.
+
+    Returns:
+        A template as `NEXT`.
+
+    Example:
+        >>> next_of(Config(classes="3,8", p="2")), next_of(Config(p="1,2"))
+        ('cgro memorize --data {data} --classes {classes} --p {p}', 'cgro memorize --data {data}')
+    """
+    template = NEXT
+    for name in ("classes", "n_train", "seed", "p"):
+        if getattr(config, name) != getattr(Config, name) and not (name == "p" and "," in config.p):
+            template += f" --{name.replace('_', '-')} {{{name}}}"
+    return template
 
 
 def _measured(config: Config, data: Dataset, p: float) -> Separation:

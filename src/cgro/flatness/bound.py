@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cgro._check import count, number
+from cgro._check import bad, count, listed, number
 from cgro.flatness.search import Flatness
 
 
@@ -72,7 +72,7 @@ def gap_bound(
         The bound beside the measured gap.
 
     Raises:
-        BadRequest: a size below 1, or a constant out of its range.
+        BadRequest: a size below 1, a constant out of its range, a radius that was not searched or that differs.
 
     Example:
         >>> import torch
@@ -82,11 +82,19 @@ def gap_bound(
         >>> result.factor, result.bound, round(result.gap, 6), result.vacuous
         (0.5, 1.2, 0.3, False)
     """
+    k = _place(k, test)
+    if k >= len(train.radii) or train.radii[k] != test.radii[k]:
+        raise bad("radii", expected=f"{listed(test.radii)}, those of the test part", got=listed(train.radii))
     factor = count(n, "n") ** (-1 / (count(dim, "dim") + 2))
     extra = number(constant, "constant", low=0.0) / math.sqrt(number(failure, "failure", low=1e-300, high=1.0))
     robust_test = _robust_loss(test, k)
     bound = factor * (test.average("gradient", k).value + extra)
     return GapBound(factor, bound, robust_test - _robust_loss(train, k), robust_test, n, dim)
+
+
+def _place(k: int, f: Flatness) -> int:
+    """The k-th radius, if there is one."""
+    return count(k, "k", low=0, high=len(f.radii) - 1)
 
 
 def _robust_loss(f: Flatness, k: int) -> float:
@@ -126,10 +134,14 @@ def first_order(f: Flatness, k: int) -> FirstOrder:
     Returns:
         Both sides.
 
+    Raises:
+        BadRequest: a radius that was not searched.
+
     Example:
         >>> import torch
         >>> one = torch.ones(2, 1, dtype=torch.float64)
         >>> first_order(Flatness((0.5,), one, 1.5 * one, one[:, 0], one[:, 0]), 0).ratio
         3.0
     """
+    k = _place(k, f)
     return FirstOrder(f.radii[k] * float(f.slope.mean()), float(f.rise[:, k].mean()))

@@ -44,17 +44,35 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rho: Pearson's correlation of the ranks, ties at their mean rank.
 
     Args:
-        a: (N,) finite values.
+        a: (N,) values; inf is largest.
         b: (N,).
 
     Returns:
-        In [-1, 1], rounded to 12 digits; NaN if one side is constant.
+        In [-1, 1], rounded to 12 digits; NaN if one side is constant or there are no values.
+
+    Raises:
+        BadRequest: lengths that differ, NaN.
 
     Example:
         >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0]))
         1.0
     """
-    return float(_spearman_of_rows(np.asarray(a)[None], np.asarray(b)[None])[0])
+    a = _numbers(a, "values")
+    b = _numbers(b, "values")
+    if a.ndim != 1 or a.shape != b.shape:
+        raise bad("values", expected="two arrays of one length", got=f"shapes {a.shape} and {b.shape}")
+    return float(_spearman_of_rows(a[None], b[None])[0])
+
+
+def _numbers(values: np.ndarray, what: str) -> np.ndarray:
+    """The values as an array of numbers, NaN not among them."""
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):  # words, rows of different lengths
+        raise bad(what, expected="numbers", got=repr(values)) from None
+    if np.isnan(numbers).any():
+        raise bad(what, expected="numbers", got="NaN")
+    return numbers
 
 
 def _spearman_of_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -82,8 +100,8 @@ def rank_correlation(
     coarse, and with one it speaks of that seed only.
 
     Args:
-        a: (seeds, epochs).
-        b: (seeds, epochs).
+        a: (seeds, epochs), or (epochs,) of one seed; three epochs or more.
+        b: of the same shape.
         generator: of the draws.
         block: epochs that are drawn together; None means epochs^(1/2), at least 2.
         n_draws: of the bootstrap.
@@ -92,7 +110,7 @@ def rank_correlation(
         The correlation and its interval.
 
     Raises:
-        BadRequest: shapes differ, fewer than three checkpoints, values that are not finite.
+        BadRequest: shapes differ, fewer than three checkpoints of each seed, values that are not finite, no draw.
 
     Example:
         >>> t = np.arange(12.0)[None] + np.array([[0.0], [5.0]])
@@ -100,13 +118,14 @@ def rank_correlation(
         >>> result.value, result.interval
         (1.0, (1.0, 1.0))
     """
-    a = np.atleast_2d(a)
-    b = np.atleast_2d(b)
-    if a.shape != b.shape or a.ndim != 2 or a.size < 3:
-        expected = "two equal (seeds, epochs) arrays with three points or more"
-        raise bad("checkpoints", expected=expected, got=(a.shape, b.shape))
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise bad("checkpoints", expected="finite values", got="NaN or inf")
+    a = np.atleast_2d(_numbers(a, "checkpoints"))
+    b = np.atleast_2d(_numbers(b, "checkpoints"))
+    if np.isinf(a).any() or np.isinf(b).any():
+        raise bad("checkpoints", expected="finite values", got="inf")
+    if a.shape != b.shape or a.ndim != 2 or not len(a) or a.shape[1] < 3:
+        expected = "two (seeds, epochs) arrays of one shape with three epochs or more"
+        raise bad("checkpoints", expected=expected, got=f"shapes {a.shape} and {b.shape}")
+    n_draws = count(n_draws, "n_draws")
     n_seeds, n_epochs = a.shape
     if block is None:
         length = min(n_epochs, max(2, round(math.sqrt(n_epochs))))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count
+from cgro._check import bad, count, number
 from cgro.definitions import Attack, Model
 from cgro.definitions.attacks import evaluated_outputs
 from cgro.definitions.draws import draws_for
@@ -31,8 +31,9 @@ def random_subsets(n_examples: int, n_models: int, generator: torch.Generator, *
         >>> [len(rows) for rows in random_subsets(10, 3, torch.Generator())]
         [7, 7, 7]
     """
-    count(n_examples, "n_examples")
-    count(n_models, "n_models", low=2)
+    n_examples = count(n_examples, "n_examples")
+    n_models = count(n_models, "n_models", low=2)
+    share = number(share, "share")
     if not 0 < share < 1:
         raise bad("share", expected="a number in (0, 1)", got=share)
     size = max(1, round(share * n_examples))

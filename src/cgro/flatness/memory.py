@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, count_field, number, seed_number
+from cgro._check import bad, count, count_field, number_field, seed_number
 from cgro.definitions import Attack, Draws, Model, margin
 from cgro.definitions.attacks import evaluated_outputs, per_example, preserve_state, require_attack
 from cgro.definitions.attacks.dropping import dropping_on, rows_to_keep
@@ -42,8 +42,10 @@ class FlipSearch:
     def __post_init__(self) -> None:
         count_field(self, "n_points")
         count_field(self, "n_halvings", low=0)
-        if self.reach is not None and number(self.reach, "reach", low=0.0) == 0:
-            raise bad("reach", expected="> 0", got=0)
+        if self.reach is not None:
+            number_field(self, "reach", low=0.0)
+            if self.reach == 0:
+                raise bad("reach", expected="> 0", got=0)
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,9 @@ def memory_score(train: Attacked, test: Attacked) -> MemoryScore:
     Returns:
         The difference of the margins, and the area under the ROC curve of telling the parts apart by them.
 
+    Raises:
+        BadRequest: fewer than two examples of a part, of whose spread nothing is known.
+
     Example:
         >>> one = torch.ones(50, dtype=torch.float64)
         >>> a, b = Attacked(2 * one, one, 1.0), Attacked(0.5 * one, one, 1.0)
@@ -226,10 +231,11 @@ def memory_score(train: Attacked, test: Attacked) -> MemoryScore:
     """
     a = train.margin
     b = test.margin
+    for part, margins in (("training", a), ("test", b)):
+        if len(margins) < 2:
+            raise bad(f"{part} margins", expected="those of 2 examples or more", got=len(margins))
     value = float(a.mean() - b.mean())
-    half = 0.0
-    if min(len(a), len(b)) > 1:
-        half = Z95 * math.sqrt(float(a.var() / len(a) + b.var() / len(b)))
+    half = Z95 * math.sqrt(float(a.var() / len(a) + b.var() / len(b)))
     return MemoryScore(value, (value - half, value + half), _auc(a, b))
 
 

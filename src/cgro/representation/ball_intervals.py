@@ -21,7 +21,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from cgro.bounds import Interval, Layer, enclosing_box, propagate_intervals
+from cgro.bounds import Interval, Layer, compose, enclosing_box, propagate_intervals
+from cgro.representation.indicators import N_CLAMP, is_clamped
 from cgro.representation.memorizer import RobustMemorizer
 
 ROUNDING = 1e-11
@@ -65,15 +66,23 @@ def ball_intervals(memorizer: RobustMemorizer, layers: Sequence[Layer], position
         (n, n_out) bounds, float64; infinite where the layers are not of the form that can be bounded.
     """
     m = memorizer
+    clamped = is_clamped(m.variant, m.supports.unbounded)
     level = 1 if m.variant == "lean" else m.supports.depth + 1
+    if clamped:
+        level += N_CLAMP
     centers = m.points(positions)
     before = propagate_intervals(layers[: level + 1], enclosing_box(centers, m.threat))[-1]
     try:
         memory = _memory_branch(m, layers, level)
+        span = (m.supports.low, m.supports.high)
+        if clamped:
+            memory = _without_clamp(memory, m)
+            centers = centers - span[0]
+            span = (0.0, span[1] - span[0])
         if m.variant == "lean":
             bounds = [vertex_bounds(memory, center, m.threat.radius) for center in centers]
         else:
-            squares = squares_of(memory[:-1], m.dim, (m.supports.low, m.supports.high))
+            squares = squares_of(memory[:-1], m.dim, span)
             bounds = [separable_bounds(squares, memory[-1], center, m.threat.radius) for center in centers]
     except NotProvableError:
         unknown = torch.full((len(positions), layers[-1].n_out), math.inf, dtype=torch.float64)
@@ -117,6 +126,20 @@ def _memory_branch(m: RobustMemorizer, layers: Sequence[Layer], level: int) -> l
         found.append(Layer(weight.coalesce(), layer.bias[first_out:]))
         first_in = first_out
     return found
+
+
+def _without_clamp(memory: list[Layer], m: RobustMemorizer) -> list[Layer]:
+    """The layers behind the clamp, which on the range of the inputs must be x -> x - low."""
+    everywhere = torch.ones(1, m.dim, dtype=torch.float64)
+    inputs = Interval(m.supports.low * everywhere, m.supports.high * everywhere)
+    clamp = memory[:N_CLAMP]
+    least = min(float(bounds.low.min()) for bounds in propagate_intervals(clamp, inputs))
+    passed = compose(*clamp)
+    turned = (passed.weight.to_dense() - torch.eye(m.dim, dtype=torch.float64)).abs().max()
+    moved = (passed.bias + m.supports.low).abs().max()
+    if least < -ROUNDING or float(turned) > 0 or float(moved) > ROUNDING:
+        raise NotProvableError("the clamp changes inputs of the range")
+    return memory[N_CLAMP:]
 
 
 def vertex_bounds(layers: Sequence[Layer], center: Tensor, radius: float) -> Interval:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from cgro._check import BadRequest, bad
 from cgro.bounds import certified_margin
+from cgro.definitions.inputs import as_inputs, as_labels
+from cgro.definitions.losses import check_labels
 from cgro.definitions.threat import ThreatModel
 from cgro.representation.combination import ABOVE_ONE
 from cgro.representation.memorizer import RobustMemorizer
@@ -78,6 +80,9 @@ def certify(
     other support meets the ball this is exactly 1, whatever f_clean is. Points that are not memorized take
     min(1, m_i) / B from a certified bound m_i on the clean model, and no overlap at all is allowed there.
 
+    A ball on which the layers are not the network of the formula (it leaves the box that the network was made for), or
+    f_clean may exceed its scale, has the margin -inf.
+
     It bounds the network of the formula and never reads written-out layers: those have rounded weights, and checks of
     their own (`verify.interval_check`, `verify.verify_balls`, `verify.sphere_check`, `export.export`).
 
@@ -102,13 +107,12 @@ def certify(
         (1.0, False)
     """
     m = memorizer
-    threat = threat or m.threat
-    if threat.p != m.threat.p:
-        raise bad("threat", expected=f"p = {m.threat.p:g}", got=f"{threat.p:g}")
+    threat = _same_norm(m, threat)
     if exact and m.pixels is None:
         raise bad("exact", expected="pixels k / 255", got="other floats", remedy="leave exact out")
     overlap = torch.zeros(len(m.y), dtype=torch.float64)
     met = torch.zeros(len(m.y), dtype=torch.bool)
+    covered = torch.ones(len(m.y), dtype=torch.bool)
     for positions in torch.arange(len(m.y)).split(batch):
         rows, kept = _other_supports(m, m.points(positions), m.classes[positions], threat.radius)
         i = positions[rows]
@@ -116,16 +120,33 @@ def certify(
         lost = losses(m, i, kept, threat.radius)
         overlap.index_add_(0, i, lost)
         met[i[lost > 0]] = True
+        if _may_leave_range(m, threat) or (m.supports.unbounded and not m.binary):
+            covered[positions] = m.supports.cover(m.points(positions), threat)
     own = _own_value(m, threat.radius)
     margin = own - overlap - (1 - ABOVE_ONE * own).clamp_min(0)
     if not exact:
         margin = margin - ROUNDING * met
     margin, letters = _with_unmemorized(m, margin, met, threat)
+    margin = torch.where(covered, margin, -torch.inf)
     if bool(met.any()):
         letters += "'"
     arithmetic = "exact rational" if exact else "float64"
     count = m.parameters_of(measure=False)
     return Certificate(margin, threat, count.formula, count.generic, f"{letters}, {arithmetic}", m.n_memorized)
+
+
+def _same_norm(m: RobustMemorizer, threat: ThreatModel | None) -> ThreatModel:
+    """The threat to be asked about, of the network's own norm."""
+    if threat is None:
+        return m.threat
+    if threat.p != m.threat.p:
+        raise bad("threat", expected=f"p = {m.threat.p:g}", got=f"{threat.p:g}")
+    return threat
+
+
+def _may_leave_range(m: RobustMemorizer, threat: ThreatModel) -> bool:
+    """Whether a threat reaches inputs outside of the box that the network was made for; without one all are inside."""
+    return not m.supports.unbounded and threat.box != m.threat.box
 
 
 def _other_supports(m: RobustMemorizer, x: Tensor, classes: Tensor, radius: float) -> tuple[Tensor, Tensor]:
@@ -234,22 +255,29 @@ def certified_robust(memorizer: RobustMemorizer, x: Tensor, y: Tensor, threat: T
 
     Either no support of another class meets the ball and f_clean is certified on it, with a margin above what rounding
     lets such supports take, or the ball lies in the core of a memorized point of its class. Where no support meets the
-    ball at all, F is f_clean there, so nothing is lost by F beyond the bound on f_clean.
+    ball at all, F is f_clean there, so nothing is lost by F beyond the bound on f_clean. The network may have been made
+    without a box: all of this holds for any input then. If it has one, a ball that leaves it is not certified.
 
     Args:
         memorizer: the network.
         x: (B, *S) inputs.
         y: (B,) labels.
-        threat: ball and box; None for the network's own.
+        threat: ball of the network's norm, and box; None for the network's own.
 
     Returns:
         (B,) bool.
 
     Raises:
-        BadRequest: a clean model that cannot be lowered.
+        BadRequest: a clean model that cannot be lowered, another norm, labels that do not fit.
     """
     m = memorizer
-    threat = threat or m.threat
+    threat = _same_norm(m, threat)
+    x = as_inputs(x)
+    y = as_labels(y, x.device)
+    outputs = torch.zeros(len(x), m.n_classes)
+    if m.binary:
+        outputs = outputs[:, 0]
+    check_labels(outputs, y)
     flat = x.flatten(1).double()
     margins = [torch.zeros(0, dtype=torch.float64)]
     for rows in torch.arange(len(flat)).split(BATCH):
@@ -266,7 +294,10 @@ def certified_robust(memorizer: RobustMemorizer, x: Tensor, y: Tensor, threat: T
     core[rows[in_core]] = True
     # Supports of other classes that sum to I lower y F by I, and the clean part by up to B I.
     free = (clean > 0) & (clean > (1 + ABOVE_ONE) * lost) & (lost <= 2 * ROUNDING)
-    return free | (core & (lost < 1 - ROUNDING))
+    proved = free | (core & (lost < 1 - ROUNDING))
+    if _may_leave_range(m, threat):
+        proved &= m.supports.cover(flat, threat)
+    return proved
 
 
 def not_lowerable(memorizer: RobustMemorizer) -> str | None:

@@ -31,6 +31,28 @@ def _package(name: str) -> ModuleType:
         raise BadRequest(f"export: expected the package {name}, found none; pip install 'cgro[certify]'") from None
 
 
+def require_packages() -> None:
+    """Refuse an export, before any work, where a package for it is missing.
+
+    Raises:
+        BadRequest: onnx or onnxruntime is missing.
+    """
+    _package("onnx")
+    _package("onnxruntime")
+
+
+def require_exportable(layers: Sequence[Layer]) -> None:
+    """Refuse a network that is too large for an ONNX file, whose matrices are dense.
+
+    Args:
+        layers: of the network.
+
+    Raises:
+        BadRequest: more dense entries than `cgro.bounds.DENSE_LIMIT`.
+    """
+    require_few_entries(layers, "export", limit=DENSE_LIMIT, remedy="memorize fewer points (--n-train)")
+
+
 def to_onnx(layers: Sequence[Layer], *, double: bool = True) -> bytes:
     """Write a network as an ONNX model of Gemm and Relu only, input (B, D) named `x`, output (B, n_out) named `y`.
 
@@ -45,7 +67,7 @@ def to_onnx(layers: Sequence[Layer], *, double: bool = True) -> bytes:
     Raises:
         BadRequest: the dense matrices would be too large, or the package onnx is missing.
     """
-    require_few_entries(layers, "export", limit=DENSE_LIMIT, remedy="memorize fewer points (--n-train)")
+    require_exportable(layers)
     onnx = _package("onnx")
     helper = onnx.helper
     kind, dtype = onnx.TensorProto.FLOAT, np.float32

@@ -8,8 +8,9 @@ the distance over `inner`. Four constructions of z_i:
     lean     p = 1     ReLU(2 sum_j ReLU(x_j - x_ij) - S(x) + S_i - inner),  S(x) = sum_j (x_j - low)
     shared   p = 2     ReLU(q(x) - 2 <x_i, x> + |x_i|^2 - t),  q(x) >= |x|^2 the sawtooth squares
 
-Each function below returns the layers up to 1 - z_i / gap_i, before the last ReLU. `compact`, `lean` and `shared` are
-right for inputs in [low, high] only; for others `indicator_layers` puts a clamp before them.
+Each function below returns the layers up to 1 - z_i / gap_i, before the last ReLU. All but `box` are made for inputs in
+[low, high]. Where that range holds all supports, `compact` and `lean` are right outside of it too, and before `shared`
+`indicator_layers` puts a clamp.
 """
 
 import math
@@ -37,7 +38,7 @@ class Balls:
         low: least coordinate of an input.
         high: largest coordinate of an input.
         depth: terms of the sawtooth (p = 2 only).
-        unbounded: whether inputs may lie outside [low, high], beyond all supports.
+        unbounded: whether inputs may lie outside [low, high], which then holds all supports.
     """
 
     centers: Tensor
@@ -310,13 +311,14 @@ def is_clamped(variant: str, unbounded: bool) -> bool:
         unbounded: whether inputs may lie outside of the range that it is made for.
 
     Returns:
-        False for `box`, which is right everywhere.
+        Only for `shared`: outside of the range its squares fall below the square. Where the range holds all supports,
+        `compact` leaves no threshold out, and of `lean` S_i - inner >= gap: no indicator answers where S(x) < 0.
 
     Example:
-        >>> is_clamped("shared", True), is_clamped("shared", False), is_clamped("box", True)
+        >>> is_clamped("shared", True), is_clamped("shared", False), is_clamped("lean", True)
         (True, False, False)
     """
-    return unbounded and variant != "box"
+    return unbounded and variant == "shared"
 
 
 def clamp_layers(dim: int, low: float, high: float) -> list[Layer]:
@@ -346,7 +348,7 @@ def indicator_layers(variant: str, b: Balls) -> list[Layer]:
     """Build the indicators for every input of the network: with a clamp where inputs have no bounds.
 
     Beyond [low, high] no support reaches, so the clamp, which moves an input to the end of the range, changes no
-    indicator. Without it the sawtooth falls below the square there, and indicators of far points answer.
+    indicator. Without it the sawtooth falls below the square there, and indicators of far points answer (`is_clamped`).
 
     Args:
         variant: construction of the indicators.

@@ -38,7 +38,7 @@ def grid_side(radius: float) -> int:
         >>> grid_side(0.1), grid_side(0.2)
         (5, 3)
     """
-    number(radius, "radius", low=1e-6)
+    radius = number(radius, "radius", low=1e-6)
     if radius >= 0.5:
         raise bad("radius", expected="below 1/2, or no two grid points fit into the box", got=f"{radius:g}")
     k = math.ceil(1 / (2 * radius)) + 1
@@ -56,10 +56,14 @@ def binary_entropy(share: float) -> float:
     Returns:
         H(a); 0 at both ends.
 
+    Raises:
+        BadRequest: a share outside of [0, 1].
+
     Example:
         >>> binary_entropy(0.5), binary_entropy(0.0)
         (1.0, 0.0)
     """
+    share = number(share, "share", low=0.0, high=1.0)
     if share in (0, 1):
         return 0.0
     return -share * math.log2(share) - (1 - share) * math.log2(1 - share)
@@ -97,9 +101,9 @@ def log2_floor(radius: float, dim: int, *, n_layers: int = 3, error: float = 0.1
         >>> [round(log2_floor(0.1, d), 1) for d in (5, 10, 20, 50, 784)]
         [2.9, 13.5, 35.7, 104.0, 1804.3]
     """
-    count(dim, "dim", low=2)
-    count(n_layers, "n_layers")
-    number(error, "error", low=0.0, high=0.4999999)
+    dim = count(dim, "dim", low=2)
+    n_layers = count(n_layers, "n_layers")
+    error = number(error, "error", low=0.0, high=0.4999999)
     log2_m = (dim - 1) * math.log2(grid_side(radius))
     budget = log2_m + math.log2(1 - binary_entropy(error))
     if _log2_growth(0.0, n_layers, log2_m, dim) >= budget:
@@ -120,16 +124,20 @@ def log2_construction(radius: float, dim: int) -> float:
 
     Args:
         radius: delta.
-        dim: D.
+        dim: D >= 2.
 
     Returns:
         log2 of the count; a random labeling has m / 2 runs of equal labels.
+
+    Raises:
+        BadRequest: a radius of 1/2 or more, a dimension below 2.
 
     Example:
         >>> 3.9 < log2_construction(0.2, 3) < 6
         True
     """
     k = grid_side(radius)
+    dim = count(dim, "dim", low=2)
     log2_m = (dim - 1) * math.log2(k)
     linear = 5 * (k - 1) * (dim - 1)
     return log2_m + math.log2(1.5 + linear * 2.0**-log2_m)
@@ -166,15 +174,15 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
 
     Args:
         radius: delta.
-        dim: D.
-        labels: (k^(D-1),) phi; None for random ones.
+        dim: D >= 2.
+        labels: (k^(D-1),) phi; None for random ones, which may all be equal.
         seed: of random labels.
 
     Returns:
         The family.
 
     Raises:
-        BadRequest: a grid of more than 65,536 points, labels that do not fit.
+        BadRequest: a grid of more than 65,536 points, labels that do not fit, a dimension below 2.
 
     Example:
         >>> f = worst_case_family(0.2, 3)
@@ -182,6 +190,8 @@ def worst_case_family(radius: float, dim: int, labels: Tensor | None = None, *, 
         (9, True)
     """
     k = grid_side(radius)
+    radius = number(radius, "radius")
+    dim = count(dim, "dim", low=2)
     if (dim - 1) * math.log2(k) > math.log2(LARGEST_GRID):
         raise bad("dim", expected=f"a grid of at most {LARGEST_GRID} points", got=f"{k}^{dim - 1}")
     digits = _grid_digits(k, dim)
@@ -199,12 +209,15 @@ def checkerboard(radius: float, dim: int) -> Tensor:
 
     Args:
         radius: delta.
-        dim: D.
+        dim: D >= 2.
 
     Returns:
         (k^(D-1),) labels -1 / +1.
+
+    Raises:
+        BadRequest: a radius of 1/2 or more, a dimension below 2.
     """
-    return 1 - 2 * (_grid_digits(grid_side(radius), dim).sum(1) % 2)
+    return 1 - 2 * (_grid_digits(grid_side(radius), count(dim, "dim", low=2)).sum(1) % 2)
 
 
 def _interpolation(values: Tensor) -> tuple[Tensor, Tensor, float, float]:

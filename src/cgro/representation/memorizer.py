@@ -9,11 +9,13 @@ hard_memorizer   Lemma 4.5's f_S, of which it is the network
 """
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgro._check import BadRequest, bad, number, one_of
+from cgro._check import BadRequest, bad, listed, number, one_of
 from cgro.bounds import (
     DENSE_LIMIT,
     Interval,
@@ -24,7 +26,7 @@ from cgro.bounds import (
     to_layers,
     to_sequential,
 )
-from cgro.definitions.inputs import as_inputs, as_labels
+from cgro.definitions.inputs import as_inputs, as_labels, describe
 from cgro.definitions.losses import Model, check_labels
 from cgro.definitions.metrics import require_eval
 from cgro.definitions.threat import ThreatModel
@@ -65,16 +67,19 @@ class RobustMemorizer(nn.Module):
         clean_model: (B, *S) -> (B,) scores or (B, C) logits (Assumption 4.3).
         x: (N, *S) training points.
         y: (N,) labels, -1 / +1 for scores.
-        threat: norm, radius and box (Assumption 4.1).
+        threat: norm, radius and box (Assumption 4.1). Without a box all of this holds for every input, with 4 D
+            parameters more for p = 2: the layers clamp inputs that no support reaches.
         variant: `box` or `compact` for p = inf, `lean` for p = 1, `shared` for p = 2; None takes the norm's first.
         ramp: width on which an indicator falls to 0; None takes per point what keeps other classes' balls free, at most
             the radius. A given one may be too wide: `certify` says so.
-        memorize: (M,) positions or (N,) bool of the points to memorize; None for all.
+        memorize: (M,) different positions, integers, or (N,) bool of the points to memorize; a tensor, an array or a
+            list, which may be empty. None for all.
         separation: of (x, y), if it is already known (Assumption 4.2).
 
     Raises:
         BadRequest: (2 + slack) radius >= separation, equal points with different labels, data outside the box, labels
-            that do not fit the outputs, a variant of another norm, a ramp that is not positive.
+            that do not fit the outputs, a variant of another norm, a ramp that is not positive, points to memorize that
+            are not of the data.
 
     Example:
         >>> x, y = torch.tensor([[0.2], [0.8]]), torch.tensor([-1, 1])
@@ -93,7 +98,7 @@ class RobustMemorizer(nn.Module):
         *,
         variant: str | None = None,
         ramp: float | None = None,
-        memorize: Tensor | None = None,
+        memorize: Tensor | np.ndarray | Sequence[int] | Sequence[bool] | None = None,
         separation: Separation | None = None,
     ) -> None:
         super().__init__()
@@ -235,11 +240,11 @@ class RobustMemorizer(nn.Module):
         Returns:
             (B, M) float64.
         """
-        out: list[Tensor] = []
+        out = [torch.zeros(0, dtype=torch.float64)]
         for row in range(len(x)):
             for kept in torch.arange(self.n_memorized).split(CHUNK):
                 out.append(self.supports.values(x[row : row + 1], torch.zeros_like(kept), kept))
-        return torch.cat(out).view(len(x), -1)
+        return torch.cat(out).view(len(x), self.n_memorized)
 
     def memory(self, x: Tensor) -> Tensor:
         """Evaluate m_k, the sum of the indicators of class k, by the active set; differentiable in x.
@@ -367,13 +372,22 @@ class RobustMemorizer(nn.Module):
         return count_parameters(self, measure=measure)
 
 
-def _positions(memorize: Tensor | None, n: int) -> Tensor:
+def _positions(memorize: Tensor | np.ndarray | Sequence[int] | Sequence[bool] | None, n: int) -> Tensor:
     """The points to memorize as sorted positions."""
     if memorize is None:
         return torch.arange(n)
-    if memorize.dtype == torch.bool:
-        memorize = torch.nonzero(memorize).squeeze(1)
-    kept = memorize.long().sort().values
-    if len(kept) and (kept[0] < 0 or kept[-1] >= n or len(kept.unique()) < len(kept)):
-        raise bad("memorize", expected=f"different positions in 0 .. {n - 1}", got=kept.tolist()[:5])
+    expected = f"different positions in 0 .. {n - 1}, or {n} booleans"
+    try:
+        given = torch.as_tensor(memorize).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):  # a word, a list of lists of different lengths
+        raise bad("memorize", expected=expected, got=describe(memorize)) from None
+    if given.dtype == torch.bool and given.shape == (n,):
+        return torch.nonzero(given).squeeze(1)
+    if given.shape == (0,) and given.dtype != torch.bool:  # an empty list becomes an empty tensor of floats
+        return given.long()
+    if given.ndim != 1 or given.dtype == torch.bool or given.is_floating_point() or given.is_complex():
+        raise bad("memorize", expected=expected, got=f"shape {tuple(given.shape)} of {given.dtype}")
+    kept = given.long().sort().values
+    if kept[0] < 0 or kept[-1] >= n or len(kept.unique()) < len(kept):
+        raise bad("memorize", expected=expected, got=listed(kept.tolist()))
     return kept

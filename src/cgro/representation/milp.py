@@ -151,6 +151,20 @@ def _without_banner() -> Iterator[None]:
             os.close(kept)
 
 
+def require_solvable(p: float) -> None:
+    """Refuse what the solver cannot be asked, before any work.
+
+    Args:
+        p: norm of the balls.
+
+    Raises:
+        BadRequest: p = 2, whose balls are not linear, or highspy missing.
+    """
+    if p == 2:
+        raise bad("--verify milp", expected="p = 1 or inf, whose balls are linear", got="p = 2")
+    _highs()
+
+
 def _highs() -> ModuleType:
     try:
         import highspy
@@ -183,8 +197,7 @@ def least_over_ball(layers: Sequence[Layer], center: Tensor, threat: ThreatModel
         >>> round(best.value, 6)
         -0.5
     """
-    if threat.p == 2:
-        raise bad("--verify milp", expected="p = 1 or inf, whose balls are linear", got="p = 2")
+    require_solvable(threat.p)
     box = enclosing_box(center, threat)
     wider = enclosing_box(center, threat, scale=WIDER)
     bounds = propagate_intervals(layers, Interval(wider.low[None], wider.high[None]))

@@ -188,6 +188,8 @@ def _packed(truth: np.ndarray) -> np.ndarray:
 
 def _falling_variance(points: np.ndarray) -> np.ndarray:
     """The order of coordinates that settles most pairs early, from a sample of the points."""
+    if not len(points):  # the variance of none is no number
+        return np.arange(points.shape[1])
     sample = points[:: max(1, len(points) // 2000)]
     return np.argsort(-sample.astype(np.float64).var(0), kind="stable")
 

@@ -37,13 +37,11 @@ class Parameters:
     dense: int | None
 
 
-def generic_count(
-    variant: str, n: int, dim: int, depth: int = 0, low: float = 0.0, *, unbounded: bool = False
-) -> int:
+def generic_count(variant: str, n: int, dim: int, depth: int = 0, low: float = 0.0, *, unbounded: bool = False) -> int:
     """Count the parameters of the indicator layers when no input is zero (Theorem 4.4).
 
     box, compact: 6 N D + N (compact: at most). lean: 3 N D + 4 N + D. shared: N D + 4 N + (8 depth - 1) D + depth.
-    A clamp adds 4 D.
+    A clamp adds 4 D to `shared`.
 
     Args:
         variant: construction of the indicators.
@@ -51,7 +49,7 @@ def generic_count(
         dim: D, inputs.
         depth: terms of the sawtooth (shared only).
         low: least coordinate of an input; if it is not 0, a few biases more are not 0.
-        unbounded: whether inputs may lie outside of the range; all constructions but `box` then clamp them.
+        unbounded: whether inputs may lie outside of the range; `shared` then clamps them.
 
     Returns:
         The count.
@@ -85,8 +83,7 @@ def expected_count(variant: str, b: Balls) -> int:
     """
     n, dim = b.centers.shape
     if is_clamped(variant, b.unbounded):
-        n_of_clamp = 3 * dim if b.high == 0 else 4 * dim
-        return n_of_clamp + expected_count(variant, b.from_zero())
+        return (3 + int(b.high != 0)) * dim + expected_count(variant, b.from_zero())
     if variant == "compact":
         t = shared_thresholds(b)
         return 2 * len(t.column) - int((t.threshold == 0).sum()) + len(t.use) + n

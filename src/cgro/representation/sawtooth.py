@@ -27,7 +27,7 @@ def sawtooth_excess(x: Tensor, low: float, high: float, depth: int) -> Tensor:
     """Evaluate q(x) - |x|^2 >= 0, q the sum of the coordinates' sawtooth squares.
 
     Args:
-        x: (B, D) points of the box.
+        x: (B, D) points of the box; outside of it the result may be negative.
         low: least coordinate.
         high: largest coordinate.
         depth: terms of the sawtooth.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cgro._check import number
+from cgro.bounds import enclosing_box
 from cgro.definitions.threat import ThreatModel
 from cgro.representation.indicators import Balls
 from cgro.representation.neighbors import Neighbors
@@ -132,9 +133,7 @@ class Supports:
         Returns:
             (B,) bool: the ball, cut at its box, lies in [low, high].
         """
-        least, largest = x - threat.radius, x + threat.radius
-        if threat.box is not None:
-            least, largest = least.clamp_min(threat.box[0]), largest.clamp_max(threat.box[1])
+        least, largest = enclosing_box(x, threat)
         return ((least >= self.low) & (largest <= self.high)).all(1)
 
     def near(self, x: Tensor, margin: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -167,7 +166,7 @@ class Supports:
         """Evaluate z on pairs of an input and a memorized point; differentiable in x.
 
         p = inf: sum_j ReLU(|x_j - x_kj| - inner). p = 1: ReLU(‖x - x_k‖_1 - inner). p = 2: ReLU(‖x - x_k‖^2 +
-        (q(x) - ‖x‖^2) - t), q the sawtooth squares.
+        (q(x') - ‖x'‖^2) - t), q the sawtooth squares and x' = x clamped to [low, high].
 
         Args:
             x: (B, *S) inputs.
@@ -183,7 +182,8 @@ class Supports:
             return (delta.abs() - self.inner).clamp_min(0).sum(1)
         if self.p == 1:
             return (delta.abs().sum(1) - self.inner).clamp_min(0)
-        squares = sawtooth_excess(flat, self.low, self.high, self.depth)
+        # Outside of the range the sawtooth is below the square; clamped it adds to the distance, everywhere.
+        squares = sawtooth_excess(flat.clamp(self.low, self.high), self.low, self.high, self.depth)
         return ((delta**2).sum(1) + squares[rows] - self.threshold).clamp_min(0)
 
     def least_excess(self, x: Tensor, kept: Tensor, radius: float) -> Tensor:

@@ -10,7 +10,7 @@ from cgro.definitions.threat import ThreatModel
 from cgro.representation.ball_intervals import ball_intervals
 from cgro.representation.certificate import Certificate, certify
 from cgro.representation.memorizer import RobustMemorizer
-from cgro.representation.milp import Optimum, least_over_ball
+from cgro.representation.milp import Optimum, least_over_ball, require_solvable
 from cgro.representation.spheres import label_margin, replay_balls
 from cgro.results import SolverCheck, SphereCheck
 
@@ -126,8 +126,9 @@ def verify_balls(
     Raises:
         BadRequest: p = 2, a package missing, no optimum in time.
     """
-    layers = layers or memorizer.expand()
     threat = threat or memorizer.threat
+    require_solvable(threat.p)
+    layers = layers or memorizer.expand()
     certificate = certificate or certify(memorizer, threat=threat)
     optima: list[Optimum] = []
     wrong: list[int] = []

@@ -5,13 +5,16 @@ It shows Remark 3.5: as the dimension grows, clean and robust training error sta
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cgro._check import count
 from cgro.definitions import ThreatModel
 from cgro.representation.certificate import certify
-from cgro.representation.lower_bound import grid_side, worst_case_family
+from cgro.representation.lower_bound import Family, grid_side, worst_case_family
 from cgro.representation.memorizer import RobustMemorizer
+from cgro.representation.separation import Separation
 from cgro.results import FamilyRow
 
 STEEP = 1e3
@@ -33,10 +36,13 @@ def errors_on_family(
     Its balls are certified on the points that were drawn. On every other point the adversary moves the last
     coordinate across 1/2, by twice eta = radius / 2, where F is f_clean: robust test error = 1 - |seen| / m.
 
+    Labels and draws are not conditioned on: where all draws have one label (half of all labelings of two points do),
+    the errors are as exact, and their expectation over all draws is (1 - 1/m)^N.
+
     Args:
         radius: delta.
-        dim: D.
-        n_points: N draws with replacement.
+        dim: D >= 2.
+        n_points: N >= 1 draws with replacement.
         p: norm.
         seed: of labels and draws.
 
@@ -44,19 +50,26 @@ def errors_on_family(
         The errors.
 
     Raises:
-        BadRequest: a grid of more than 65,536 points, a radius of 1/2 or more.
+        BadRequest: a grid of more than 65,536 points, a radius of 1/2 or more, no draw, a dimension below 2.
 
     Example:
         >>> r = errors_on_family(0.2, 4, 20)
         >>> r.exact, r.clean_test, round(r.robust_test, 9) == round(1 - r.seen / 27, 9)
         (True, 0.0, True)
     """
+    n_points = count(n_points, "n_points")
     family = worst_case_family(radius, dim, seed=seed)
+    radius, dim = family.radius, family.points.shape[1]
     m = len(family.points)
     draws = torch.randint(0, m, (n_points,), generator=torch.Generator().manual_seed(seed + 1)).unique()
     seen = torch.zeros(m, dtype=torch.bool)
     seen[draws] = True
-    memorizer = RobustMemorizer(_clean, family.points[draws], family.labels[draws], ThreatModel(p, radius))
+    threat = ThreatModel(p, radius)
+    labels = family.labels[draws]
+    apart = None
+    if len(labels.unique()) == 1:
+        apart = _grid_separation(family, len(draws), threat.p)
+    memorizer = RobustMemorizer(_clean, family.points[draws], labels, threat, separation=apart)
     certificate = certify(memorizer)
     flipped = family.points.clone()
     flipped[:, -1] = 1 - flipped[:, -1]
@@ -77,22 +90,35 @@ def errors_on_family(
     )
 
 
+def _grid_separation(family: Family, n: int, p: float) -> Separation:
+    """How far n points of one label are from the other class: what the family grants, as the sample has none of it.
+
+    Two points of different labels differ in a coordinate of the grid, by 1 / (k - 1) or more, in every l_p.
+    """
+    step = 1 / (family.side - 1)
+    return Separation(p, step, (0, 0), np.full(n, step), None)
+
+
 def expected_unseen(radius: float, dim: int, n: int) -> float:
     """Return (1 - 1/m)^N: the expected robust test error of the memorizer that saw N draws from the family.
 
     Args:
         radius: delta.
-        dim: D.
+        dim: D >= 2.
         n: N draws with replacement.
 
     Returns:
         The expected share of points that were not drawn.
 
+    Raises:
+        BadRequest: a radius of 1/2 or more, a dimension below 2.
+
     Example:
         >>> round(expected_unseen(0.2, 6, 300), 3)
         0.29
     """
-    return math.exp(n * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))
+    dim = count(dim, "dim", low=2)
+    return math.exp(count(n, "n", low=0) * math.log1p(-(float(grid_side(radius)) ** -(dim - 1))))
 
 
 def dims_of_grids_up_to(radius: float, largest: int) -> list[int]:
