@@ -162,6 +162,7 @@ def test_other_bad_requests() -> None:
         (lambda: flatness(lambda v: v.sum(1).round().detach(), x, y, [0.1]), "differentiable"),
         (lambda: Search(n_steps=0), "n_steps"),
         (lambda: in_between(x[:1], y[:1], torch.Generator()), "two of one class"),
+        (lambda: in_between(x, y, torch.Generator(), -3), "n: expected an integer >= 1"),
     ):
         with pytest.raises(BadRequest, match=words):
             call()

@@ -260,13 +260,15 @@ def in_between(x: Tensor, y: Tensor, generator: torch.Generator, n: int | None =
         (n, *S) midpoints and their (n,) labels. A class with one example gives none.
 
     Raises:
-        BadRequest: no class has two examples.
+        BadRequest: no class has two examples; fewer than one midpoint is asked for.
 
     Example:
         >>> x, y = in_between(torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([1, 1, 2]), torch.Generator())
         >>> x.tolist(), y.tolist()
         ([[0.5], [0.5]], [1, 1])
     """
+    if n is not None:
+        n = count(n, "n")
     order = torch.randperm(len(y), generator=generator, device=generator.device)
     pairs = []
     for label in y.unique():

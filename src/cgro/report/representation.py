@@ -228,8 +228,11 @@ def hierarchy(folder: Path) -> Path | None:
         axes.plot(dims, clean, color=CLEAN, linestyle=":", label="clean: 2 parameters, error 0")
         if found.crossing is not None:
             axes.axvline(found.crossing, ymax=0.5, color=MARK, linewidth=0.9)
+            where = f"at D = {found.crossing:g}"
+            if found.crossing == min(dims) > 2:
+                where = f"at D = {found.crossing:g}, or before"
             axes.annotate(
-                f"the lower bound passes the memorizer at D = {found.crossing:g}",
+                f"the lower bound passes the memorizer {where}",
                 (found.crossing, 0),
                 xytext=(6, 6),
                 textcoords="offset points",
