@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cgro.definitions.attacks import loss_gradient
+from cgro.definitions.attacks import bfloat16_pays, loss_gradient
 from cgro.definitions.attacks.folding import folded
 from cgro.definitions.losses import default_loss
 from cgro.environment import environment
@@ -101,7 +101,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--name", default="floor", help="of the file of results: another machine has another")
     options = parser.parse_args()
     torch.set_num_threads(1)
     ways = calls()
@@ -116,8 +115,9 @@ def main() -> None:
         milliseconds = 500 * Spread.over(taken.seconds).median
         found[name] = {"ms": round(milliseconds, 2), "q1": ratio.low, "median": ratio.median, "q3": ratio.high}
         print(f"{name:26s} {milliseconds:8.1f} ms  common gradient / it {ratio.median:.2f}")
+    kind = "" if bfloat16_pays(torch.device("cpu")) else "-no_amx"
     content = {"environment": environment(0), "about": about, "common_gradient_over": found}
-    write_atomic(RESULTS / f"{options.name}.json", dump_json(content))
+    write_atomic(RESULTS / f"floor{kind}.json", dump_json(content))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from cgro.data import load
 from cgro.definitions import PGD, ThreatModel
-from cgro.definitions.attacks import Precision
+from cgro.definitions.attacks import Precision, bfloat16_pays
 from cgro.models import build, fast_layout, n_parameters
 from cgro.runs import dump_json, environment, write_atomic
 from cgro.speed import common_attack
@@ -128,7 +128,7 @@ def speed(a: argparse.Namespace) -> None:
                 shares[name].append(share)
     base = np.array(seconds["common"])
     ratios = {k: base / np.array(v) for k, v in seconds.items() if k != "common"}
-    store("speed", {
+    store("speed" if bfloat16_pays(torch.device("cpu")) else "speed-no_amx", {
         "n": a.n, "repeats": a.repeats,
         "epoch_of_5000_seconds": {k: statistics.median(v) * 5000 / a.n for k, v in seconds.items()},
         "attack_share": {k: statistics.median(v) for k, v in shares.items()},
