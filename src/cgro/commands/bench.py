@@ -32,7 +32,7 @@ from cgro.commands._target import network, prepare
 from cgro.commands._training import Config as TrainConfig
 from cgro.data import Dataset
 from cgro.definitions import attack_by_name, predict
-from cgro.definitions.attacks import attack_choices, outputs_of
+from cgro.definitions.attacks import attack_choices, evaluated_outputs
 from cgro.definitions.attacks.precision import proposing
 from cgro.environment import DRIVER, accelerator_of
 from cgro.models import NETWORK_NAMES, n_parameters
@@ -144,7 +144,7 @@ def _subject(config: Config, data: Dataset) -> Subject:
     model = network(task, data).to(fabric.device).eval()
     train, test = (part.head(config.n).to(fabric.device) for part in (data.train, data.test))
     on_device = replace(data, train=train, test=test)
-    y = torch.cat([predict(outputs_of(model, x)) for x in on_device.test.x.split(config.batch_size)])
+    y = torch.cat([predict(evaluated_outputs(model, x)) for x in on_device.test.x.split(config.batch_size)])
     return Subject(model, on_device, y, attack, eval_attack, config.batch_size, fabric)
 
 
