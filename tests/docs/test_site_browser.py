@@ -72,8 +72,8 @@ def test_a_table_of_numbers_scrolls_under_the_names_of_its_rows(browser: object)
     table = tab.locator(".md-typeset table").first
     first, second = table.locator("tbody tr").first.locator("td").all()[:2]
     before = first.bounding_box()["x"], second.bounding_box()["x"]
-    tab.locator(".md-typeset__scrollwrap").first.evaluate("wrap => wrap.scrollBy(120, 0)")
-    assert second.bounding_box()["x"] == before[1] - 120
+    tab.locator(".md-typeset__scrollwrap").first.evaluate("wrap => wrap.scrollBy(60, 0)")
+    assert second.bounding_box()["x"] == before[1] - 60
     assert 0 <= first.bounding_box()["x"] <= before[0]
     tab.close()
 
