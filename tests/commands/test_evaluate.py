@@ -173,6 +173,21 @@ def test_an_unfinished_evaluation_judges_nothing_and_goes_on_in_its_folder(
     assert summary["metrics"]["clean_error/test"]["bound"] == "exact"
 
 
+def test_what_a_second_budget_proves_is_added(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["evaluate", str(run), "--attack", "ensemble", "--parts", "test"]
+    found = []
+    for seconds in ("1s", "3s"):
+        clock = [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda clock=clock: clock.append(clock[-1] + 1.0) or clock[-1])
+        assert main([*words, "--budget", seconds]) == 0
+        summary = json.loads((run / "summary.json").read_text())
+        record = summary["evaluations"]["ensemble"]["test"]
+        assert not record["complete"]
+        found.append((summary["metrics"]["robust_error/test@ensemble"]["wrong"], sum(record["broken_by"].values())))
+    assert found[0] == (0, 0)
+    assert found[1][0] == found[1][1] > 0
+
+
 def test_numbers_of_an_unfinished_evaluation_replace_none_that_are_finished(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

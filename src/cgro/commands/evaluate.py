@@ -352,22 +352,28 @@ def _summary(config: Config, subject: _Subject, measured: _Measured, again: str 
 def _merged(before: TrainSummary, result: EvaluateSummary, suffix: str, *, own_point: bool) -> TrainSummary:
     """The run's summary with the new numbers; each key keeps the strongest bound on the most examples.
 
-    Of an unfinished part only what nothing else says is taken: it counts what it did not look at as right.
+    An unfinished part replaces no finished one, and not the run's own numbers: it counts what it did not look at as
+    right.
     """
     metrics = dict(before.metrics)
     (examples,) = result.evaluations.values()
+    known = dict(before.evaluations or {}).get(suffix[1:], {})
     for key, metric in result.metrics.items():
         if "@" in key:
             continue
-        is_complete = examples[key.rpartition("/")[2]].complete is not False
-        if is_complete or f"{key}{suffix}" not in metrics:
+        part = key.rpartition("/")[2]
+        is_complete = examples[part].complete is not False
+        was_open = part in known and known[part].complete is False
+        if is_complete or was_open or f"{key}{suffix}" not in metrics:
             _keep(metrics, f"{key}{suffix}", metric)
         if own_point and is_complete:
             _keep(metrics, key, metric)
     evaluations = dict(before.evaluations or {})
     parts = dict(evaluations.get(suffix[1:], {}))
     for part, record in examples.items():
-        if part not in parts or (record.n >= parts[part].n and record.complete is not False):
+        if part not in parts:
+            parts[part] = record
+        elif record.n >= parts[part].n and (record.complete is not False or parts[part].complete is False):
             parts[part] = record
     evaluations[suffix[1:]] = parts
     return replace(before, metrics=metrics, evaluations=evaluations)
