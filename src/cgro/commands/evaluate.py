@@ -371,12 +371,15 @@ def _merged(before: TrainSummary, result: EvaluateSummary, suffix: str, *, own_p
     evaluations = dict(before.evaluations or {})
     parts = dict(evaluations.get(suffix[1:], {}))
     for part, record in examples.items():
-        if part not in parts:
-            parts[part] = record
-        elif record.n >= parts[part].n and (record.complete is not False or parts[part].complete is False):
+        if part not in parts or _replaces(record, parts[part]):
             parts[part] = record
     evaluations[suffix[1:]] = parts
     return replace(before, metrics=metrics, evaluations=evaluations)
+
+
+def _replaces(new: EvaluationRecord, known: EvaluationRecord) -> bool:
+    """Whether a record is of as many examples, and not an unfinished one in place of a finished one."""
+    return new.n >= known.n and (new.complete is not False or known.complete is False)
 
 
 def _keep(metrics: dict[str, Metric], key: str, new: Metric) -> None:

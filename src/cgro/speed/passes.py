@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from cgro.definitions import Attack
 from cgro.definitions.attacks import evaluated_outputs, image_layout, loss_gradient
-from cgro.definitions.attacks.precision import uses_bfloat16
+from cgro.definitions.attacks.folding import folded
+from cgro.definitions.attacks.precision import proposing
 from cgro.definitions.losses import default_loss
 from cgro.models import fast_layout
 from cgro.training import Cost
@@ -37,7 +38,7 @@ class Passes:
         model: (B, *S) -> (B, C) or (B,), in evaluation mode; left as it is.
         x: (B, *S) a batch.
         y: (B,) its labels.
-        attack: whose precision the gradients are in.
+        attack: whose precision the gradients are in, and whose copy of the network they pass through.
     """
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor, attack: Attack) -> None:
@@ -45,7 +46,9 @@ class Passes:
         self._trained = copy.deepcopy(self._network).train()
         self._x = image_layout(x, self._network)
         self._y = y
-        self.bfloat16 = uses_bfloat16(attack.search_precision, self._network, x)
+        by = proposing(attack.search_precision, self._network, x)
+        self.bfloat16 = by == "bfloat16"
+        self._searched = self._network if by == "exactly" else folded(self._network)
 
     def calls(self) -> dict[str, Callable[[], object]]:
         """One turn of each kind.
@@ -61,7 +64,7 @@ class Passes:
 
     def _gradient(self) -> None:
         with torch.autocast(self._x.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-            loss_gradient(self._network, self._x, self._y, default_loss)
+            loss_gradient(self._searched, self._x, self._y, default_loss)
 
     def _update(self) -> None:
         default_loss(self._trained(self._x), self._y).mean().backward()

@@ -44,7 +44,8 @@ class Cost:
 def attack_cost(attack: Attack) -> Cost:
     """What an attack of training costs.
 
-    Exact for PGD with one start and for FGSM, in float32. An upper bound for several starts: those after the first
+    Exact for PGD with one start and for FGSM where a search moves by the network itself (precision float32); another
+    way adds up to one pass of the points that it proposes. An upper bound for several starts: those after the first
     search only for the examples that are still classified correctly.
 
     Args:
