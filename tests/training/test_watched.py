@@ -9,8 +9,9 @@ import torch
 from tests.training.cases import toy, toy_step
 from torch import Tensor
 
+from cgro.definitions.random_state import seed_torch
 from cgro.training.step import Moment, Step
-from cgro.training.watched import Reads, WatchedStep, seed_noise, watching_noise, watching_python
+from cgro.training.watched import Reads, WatchedStep, watching_noise, watching_python
 
 CPU = torch.device("cpu")
 NOW = Moment(epoch=2, progress=0.5, radius_share=0.75)
@@ -111,6 +112,6 @@ def test_noise_is_that_of_torch_and_nothing_is_remembered(seed: int) -> None:
         torch.manual_seed(seed)
         expected = torch.rand(5)
         n_queued = len(torch.cuda._queued_calls)
-        seed_noise(seed, CPU)
+        seed_torch(seed, CPU)
         assert torch.equal(torch.rand(5), expected)
         assert len(torch.cuda._queued_calls) == n_queued

@@ -121,6 +121,14 @@ class Draws:
         """
         return Draws(self.keys, self.position)
 
+    def seed(self) -> int:
+        """A seed for what draws from a generator instead of streams. Reads the first example's key on the host.
+
+        Returns:
+            In [0, 2^31); another one for another first example or position.
+        """
+        return (int(self.keys[0]) + self.position * GAMMA) % 2**31
+
     def to(self, device: torch.device) -> "Draws":
         """The same streams on a device.
 

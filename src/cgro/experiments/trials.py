@@ -18,6 +18,7 @@ from cgro.commands import train
 from cgro.commands._target import prepare
 from cgro.data import Dataset
 from cgro.definitions import attack_by_name
+from cgro.definitions.random_state import preserve_random_state
 from cgro.diagnosis.settings import attacks_nothing
 from cgro.experiments.plan import HERE, Job
 from cgro.experiments.plan_file import Plan, Settings
@@ -222,7 +223,8 @@ def _require_fit(trial: Trial, tasks: Mapping[str, "Task"]) -> None:
         prepare_extensions(extensions, model, recipe, data, data.train)
         few = data.train.head(4)  # two steps in an epoch: the first does not end it
         steps = Steps(copy.deepcopy(model), few, objective, recipe, extensions, config.seed, make_fabric("cpu"))
-        steps.take(steps.make(0, 0, torch.arange(2)), 0, 0)
+        with preserve_random_state():
+            steps.take(steps.make(0, 0, torch.arange(2)), 0, 0)
     except BadRequest as error:
         epochs = f"{config.epochs} epochs, for as many gradient passes as the reference"
         raise BadRequest(f"remedy {trial.remedy} ({epochs}): {error}") from error

@@ -13,6 +13,7 @@ from cgro.definitions.attacks import SearchOptions
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.draws import draws_for
 from cgro.definitions.graphs import N_WARM_UPS, CudaGraphs
+from cgro.definitions.random_state import preserve_random_state
 from cgro.training import Recipe
 from cgro.training.capture import StepRunner
 from cgro.training.compiling import Decision
@@ -115,7 +116,7 @@ def captured_epoch(
     batches = steps.order(0).to(fabric.device).split(recipe.batch_size)
 
     def epoch() -> None:
-        with deterministic_kernels():
+        with deterministic_kernels(), preserve_random_state(fabric.device):
             for k, rows in enumerate(batches):
                 runner.take(0, k, rows)
 

@@ -24,13 +24,14 @@ from cgro._check import one_of
 from cgro.data import Split
 from cgro.definitions.draws import Draws, base_of
 from cgro.definitions.graphs import N_WARM_UPS, Call
+from cgro.definitions.random_state import seed_torch
 from cgro.training.capturable import obstacle
 from cgro.training.compiling import OPTIONS, CompiledNetwork, Decision, decided, words
 from cgro.training.extensions.base import step_cost
 from cgro.training.state import TrainingState, addresses
 from cgro.training.step import Moment
 from cgro.training.steps import Steps
-from cgro.training.watched import Reads, WatchedStep, seed_noise, watching_python
+from cgro.training.watched import Reads, WatchedStep
 
 MOST_CAPTURES = 8
 """After so many the step changes too often. A choice: each costs some four steps."""
@@ -300,8 +301,7 @@ class StepRunner:
         def call() -> Tensor:
             streams = partial(self._noted, reads, epoch, steps.data.index[rows])
             step = steps.build(partial(WatchedStep, reads=reads), rows, streams, reads.moment)
-            with watching_python(reads):
-                loss = steps.update(step, epoch, k)
+            loss = steps.update(step, epoch, k)
             seconds.append(step.attack_seconds)
             return loss
 
@@ -384,7 +384,7 @@ class StepRunner:
         devices = [device] if device.type == "cuda" else []
         self.steps.model.train()
         with torch.random.fork_rng(devices=devices):
-            seed_noise(self.steps.noise_seed(epoch, k), device)
+            seed_torch(self.steps.noise_seed(epoch, k), device)
             loss = captured.replay()
         captured.n_replays += 1
         self.n_replays += 1

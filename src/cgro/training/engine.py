@@ -24,6 +24,7 @@ from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
 from cgro.definitions.metrics import NotFinite
+from cgro.definitions.random_state import seeded
 from cgro.runs import Run, say
 from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
@@ -41,6 +42,7 @@ from cgro.training.interrupt import StopRequest, stop_after_step
 from cgro.training.objectives.base import Objective, loss_of_guessing, require_objective
 from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
+from cgro.training.step import derive_seed
 from cgro.training.steps import Steps
 from cgro.training.store import Store, task_of
 from cgro.trajectory import Outcome, Probe, Trajectory
@@ -137,16 +139,17 @@ def fit(
         "test": data.test.to(fabric.device),
         "train": train,
     }
-    prepare_extensions(extensions, model, recipe, data, train)
-    steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
-    require_loadable(extensions)
-    history = History(recipe, loss_of_guessing(objective, max(2, data.n_outputs)))
-    runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
-    store = Store(run, steps, runner, task_of(recipe, objective, data, seed))
-    position = store.resume(history)
-    loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
-    with deterministic_kernels(), torch.enable_grad():  # also where the caller evaluates under `no_grad`
-        outcome = loop.run()
+    with seeded(derive_seed(seed, "others"), fabric.device):
+        prepare_extensions(extensions, model, recipe, data, train)
+        steps = Steps(model.to(fabric.device), train, objective, recipe, extensions, seed, fabric, ranks)
+        require_loadable(extensions)
+        history = History(recipe, loss_of_guessing(objective, max(2, data.n_outputs)))
+        runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
+        store = Store(run, steps, runner, task_of(recipe, objective, data, seed))
+        position = store.resume(history)
+        loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
+        with deterministic_kernels(), torch.enable_grad():  # also where the caller evaluates under `no_grad`
+            outcome = loop.run()
     ranks.wait("the end of the training")  # none goes before the first has saved: a launcher ends the others then
     model.eval()
     return history.trajectory(outcome, evaluated=evaluation is not None, step=runner.note, compiling=runner.compiling)

@@ -24,6 +24,7 @@ from cgro.definitions.attacks.passes import require_same_kind
 from cgro.definitions.attacks.reads import LabelRange
 from cgro.definitions.draws import Draws
 from cgro.definitions.graphs import backend_on
+from cgro.definitions.random_state import seed_generators, seed_torch
 from cgro.ranks import ALONE, Ranks
 from cgro.training.batch_norm import require_synchronizable, synchronized
 from cgro.training.craft import CraftChecks, is_plain
@@ -33,7 +34,7 @@ from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
 from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed, passed_over
-from cgro.training.watched import WatchedStep, seed_noise, watching_noise
+from cgro.training.watched import WatchedStep, watching_noise, watching_python
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -268,6 +269,9 @@ class Steps:
     def update(self, step: Step, epoch: int, k: int) -> Tensor:
         """What a graph holds of a step: gradients, clipping, the optimizer, and extensions after it.
 
+        Global generators are seeded, so that a training that code of others takes part in resumes to the same bits.
+        `fit` gives them back.
+
         Args:
             step: as `make` gave it; the learning rate is set.
             epoch: epochs that are over.
@@ -276,6 +280,17 @@ class Steps:
         Returns:
             See `take`.
         """
+        if self.capturing:
+            return self._updated(step, epoch, k)
+        # Another seed than dropout's, which is another one in each process: what an objective or extension of others
+        # draws, such as noise that it adds to the weights, must be the same in all.
+        seed_generators(derive_seed(self.seed, "others", epoch, k), step.x.device)
+        if isinstance(step, WatchedStep):
+            with watching_python(step.reads):
+                return self._updated(step, epoch, k)
+        return self._updated(step, epoch, k)
+
+    def _updated(self, step: Step, epoch: int, k: int) -> Tensor:
         compute: Callable[[], Tensor] = partial(self._gradients, step, self.noise_seed(epoch, k))
         for extension in reversed(self.extensions):
             compute = partial(_around, extension, step, compute)
@@ -298,6 +313,7 @@ class Steps:
             k: from 0.
         """
         if k + 1 == self.per_epoch:
+            seed_generators(derive_seed(self.seed, "others", epoch, "end"), self.data.y.device)
             for extension in self.extensions:
                 extension.after_epoch(self.network, epoch + 1)
 
@@ -337,7 +353,7 @@ class Steps:
 
     @contextlib.contextmanager
     def _seeded(self, step: Step, noise: int) -> Iterator[None]:
-        """The network's own noise is that of a seed; global random numbers are given back."""
+        """The network's own noise is that of a seed; after it torch's generators go on where they were."""
         if self.capturing:
             # A graph draws from the device's generator, which is seeded before each replay.
             yield
@@ -346,7 +362,7 @@ class Steps:
         if step.x.device.type == "cuda":
             devices.append(step.x.device)
         with torch.random.fork_rng(devices=devices):
-            seed_noise(noise, step.x.device)
+            seed_torch(noise, step.x.device)
             if isinstance(step, WatchedStep):
                 with watching_noise(step.reads, step.x.device):
                     yield

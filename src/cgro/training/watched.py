@@ -143,22 +143,6 @@ class WatchedStep(Step):
         return self.buffers[len(self.reads.numbers) - 1]
 
 
-def seed_noise(seed: int, device: torch.device) -> None:
-    """Seed what a network draws from in a step: the generators of the CPU and of its device.
-
-    `torch.manual_seed` gives the same numbers, and on a machine without an accelerator remembers every call for ever,
-    with its stack, in case one should come.
-
-    Args:
-        seed: in [0, 2^63).
-        device: of the network.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-
-
 @contextlib.contextmanager
 def watching_noise(reads: Reads, device: torch.device) -> Iterator[None]:
     """Note whether torch's generators are drawn from in the block.

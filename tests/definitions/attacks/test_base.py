@@ -1,8 +1,10 @@
 """What every attack promises, over every attack and model; planted faults."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from tests.cases import THREATS, LinearScore, RaisesAt, busy_network, images, linear_logits, points, refused
@@ -29,6 +31,7 @@ from cgro.definitions import (
 )
 from cgro.definitions.attacks import Evaluator, require_attack
 from cgro.definitions.attacks.reads import LabelRange
+from cgro.definitions.random_state import random_states
 from cgro.training.craft import CraftChecks
 
 
@@ -397,3 +400,47 @@ def test_an_evaluation_of_a_function_leaves_out_the_examples_that_are_wrong() ->
         return sum(seen)
 
     assert rows(None) == rows(False) < rows(True)
+
+
+DRAWS = {
+    "torch": torch.rand,
+    "numpy": lambda n: torch.from_numpy(np.random.rand(n)),  # noqa: NPY002
+    "python": lambda n: torch.tensor([random.random() for _ in range(n)]),
+    "constant": torch.zeros,
+}
+
+
+@dataclass(frozen=True)
+class DrawsGlobally(Attack):
+    """Draws from the generators of the process, as published code does, in place of its streams."""
+
+    draw: Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        evaluator.update(self.draw(evaluator.model, evaluator.x, evaluator.y))
+
+
+@pytest.mark.parametrize("source", DRAWS)
+@pytest.mark.parametrize("kind", ["class", "in an ensemble", "function"])
+def test_global_random_numbers_follow_the_seed_and_nothing_else(source: str, kind: str) -> None:
+    """They were those of the process, put back after each call: the same at every batch and under every seed."""
+    x, y = points(6)
+    threat = ThreatModel("inf", 0.2)
+    drawn: list[Tensor] = []
+
+    def draw(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        drawn.append(DRAWS[source](4))
+        return x
+
+    attack = DrawsGlobally(threat, draw)
+    if kind == "in an ensemble":
+        attack = Ensemble(threat, (NoAttack(threat), attack))
+    elif kind == "function":
+        attack = FunctionAttack(threat, draw)
+    for seed in (0, 0, 1):
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - elsewhere in the process
+        before = random_states(x.device)
+        attack(lambda v: v[:, 0] * 0 + y, x, y, generator=Draws.of(seed, "attack", torch.arange(6)))
+        assert random_states(x.device) == before
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2]) == (source == "constant")  # which no seed moves: the check can fail

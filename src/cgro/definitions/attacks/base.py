@@ -7,6 +7,7 @@ than the clean input. Only an attack that is asked for its last iterate (`PGD(ke
 and box.
 """
 
+import contextlib
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from cgro._check import bad, one_line
 from cgro.definitions.attacks.best import Best
+from cgro.definitions.attacks.capturable import declares_capturable
 from cgro.definitions.attacks.dropping import Dropping, dropping_on
 from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
 from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
@@ -30,6 +32,7 @@ from cgro.definitions.attacks.state import code_of_others, modes_of, preserve_st
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
+from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel, require_radius_fits, require_threat
 
 
@@ -99,6 +102,11 @@ class Attack(ABC):
     def reads_on_host(self) -> bool:
         """Whether its search runs code of others, which reads what it likes: then the first pass is checked before."""
         return False
+
+    @property
+    def of_others(self) -> bool:
+        """Whether its class was written outside this package."""
+        return type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
 
     def at(self, radius: float) -> Self:
         """The same attack at another radius.
@@ -260,9 +268,8 @@ class Attack(ABC):
             options=options,
         )
         # A copy: it is the search's own, whatever a network does to what it is given.
-        of_others = type(self).__module__.partition(".")[0] != __name__.partition(".")[0]
         known = y
-        if of_others:
+        if self.of_others:
             y = known.clone()  # its search may write on it, too, and the caller goes on with the labels
             begin = partial(begin, y=y)
         evaluator = begin(model, x.clone())
@@ -270,12 +277,12 @@ class Attack(ABC):
             evaluator = begin(on_copies(model), x.clone())
         if self.threat.radius > 0:
             with evaluator.searching():
-                if of_others:
+                if self.of_others:
                     self._search_guarded(evaluator, draws)
                 else:
                     self.search(evaluator, draws)
         evaluator.finish()
-        if of_others:
+        if self.of_others:
             # Those of this package are tested to stay inside, so they are spared the passes over the batch.
             evaluator.watch.inside += [self.threat.contains(evaluator.best.x, x).all(), (y == known).all()]
         return evaluator
@@ -297,6 +304,9 @@ class Attack(ABC):
     def run_search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Call `search` as code of others: with gradients enabled, and told where it is no search.
 
+        What a class of others draws from the global generators of torch, NumPy and Python begins at the stream of the
+        first example, unless it is to be captured: a graph draws from generators of its own.
+
         Args:
             evaluator: the network and the batch.
             draws: (B,) streams.
@@ -305,7 +315,7 @@ class Attack(ABC):
             BadRequest: a method with other parameters, or one that returns its points in place of handing them over.
         """
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), self._own_numbers(draws):
                 found: object = self.search(evaluator, draws)
         except TypeError:
             parameters = inspect.signature(self.search)
@@ -320,6 +330,11 @@ class Attack(ABC):
             expected = "a search that hands its points to evaluator.update"
             remedy = "write evaluator.update(x_adv) in place of return x_adv"
             raise bad(f"attack {self.name}", expected=expected, got=f"{describe(found)} returned", remedy=remedy)
+
+    def _own_numbers(self, draws: Draws) -> contextlib.AbstractContextManager[None]:
+        if not self.of_others or declares_capturable(self):
+            return contextlib.nullcontext()
+        return seeded(draws.seed(), draws.keys.device)
 
     @abstractmethod
     def search(self, evaluator: Evaluator, draws: Draws) -> None:

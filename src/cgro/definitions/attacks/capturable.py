@@ -1,10 +1,12 @@
 """Which attacks and networks may be captured: code that says so itself, or is ours."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from cgro.definitions.attacks.base import Attack
+if TYPE_CHECKING:  # which asks this module
+    from cgro.definitions.attacks.base import Attack
 
 OURS = "cgro."
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -37,7 +39,7 @@ def declares_capturable(value: object) -> bool:
     return own is True
 
 
-def obstacle_of(attack: Attack) -> str:
+def obstacle_of(attack: "Attack") -> str:
     """Why an attack is not to be captured.
 
     Args:
@@ -51,7 +53,7 @@ def obstacle_of(attack: Attack) -> str:
     return ""
 
 
-def _obstacles(attack: Attack) -> Iterator[str]:
+def _obstacles(attack: "Attack") -> Iterator[str]:
     for part in attack.parts:
         is_ours = type(part).__module__.startswith(OURS)
         if part.reads_on_host:

@@ -13,6 +13,7 @@ from cgro.definitions.attacks.state import code_of_others
 from cgro.definitions.draws import Draws
 from cgro.definitions.inputs import describe
 from cgro.definitions.losses import Model
+from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel
 
 AttackFunction = Callable[[Model, Tensor, Tensor], object]
@@ -26,8 +27,8 @@ class FunctionAttack(Attack):
     It works on copies of the network's weights: what it does to them, to modes and to the flags of torch is undone
     before its points are evaluated.
 
-    How many gradients it takes is not known, and counts as 0. Global generators of torch that it draws from are seeded
-    from the first example's stream, so its numbers depend on the batch.
+    How many gradients it takes is not known, and counts as 0. The global generators of torch, NumPy and Python are
+    seeded from the first example's stream while it runs, so numbers that it draws from them depend on the batch.
 
     Args:
         threat: what the function is taken to stay in.
@@ -76,8 +77,8 @@ class FunctionAttack(Attack):
             BadRequest: something that is no tensor of the shape of x, or lies outside ball or box.
         """
         x = evaluator.x
-        with code_of_others(evaluator.model, x.device), torch.enable_grad():
-            torch.manual_seed(int(draws.keys[0]) % 2**31)
+        seed = draws.seed()
+        with code_of_others(evaluator.model, x.device), torch.enable_grad(), seeded(seed, x.device):
             found = self.function(evaluator.model, x.clone(), evaluator.y.clone())
         if not isinstance(found, Tensor) or found.shape != x.shape:
             got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else describe(found)
