@@ -4,15 +4,14 @@ import time
 
 import pytest
 
+from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import (
     aspects_of,
     attack_of,
     has_no_radius,
     is_detail,
-    is_group,
     is_known,
     is_other_value,
-    is_step,
     is_total,
     kinds_of,
     measures_of,

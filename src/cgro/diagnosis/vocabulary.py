@@ -77,8 +77,6 @@ _GLUED = re.compile(
     r"(acc1?|accuracy|top1|prec1|err|error|loss)"
 )
 """A part, clean or robust, and a measure without anything between, as in `testadvacc`."""
-_GROUPS = (["seed"], ["run"], ["run", "id"], ["run", "name"], ["trial"])
-_STEPS = (["step"], ["steps"], ["global", "step"], ["iter"], ["iteration"], ["iterations"], ["batch"])
 
 
 def words_of(name: str) -> list[str]:
@@ -457,27 +455,3 @@ def is_total(name: str) -> bool:
     """
     words = words_of(name)
     return "total" in words and bool(measures_of(words) - {"loss"})
-
-
-def is_group(name: str) -> bool:
-    """Whether a column tells which run or seed a row belongs to.
-
-    Args:
-        name: of the column.
-
-    Returns:
-        True for `seed`, `run`, `run_id`, `trial` and the like.
-    """
-    return words_of(name) in _GROUPS
-
-
-def is_step(name: str) -> bool:
-    """Whether a column counts steps of the optimizer.
-
-    Args:
-        name: of the column.
-
-    Returns:
-        True for `step`, `global_step`, `iteration` and the like.
-    """
-    return words_of(name) in _STEPS

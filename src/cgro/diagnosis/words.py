@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from cgro._check import LONGEST_VALUE
 from cgro.diagnosis.columns import ACCURACIES, CURVES, ERRORS
+from cgro.diagnosis.keys import is_epoch
 from cgro.diagnosis.vocabulary import (
     BEST,
     DIFFERENCES,
@@ -121,7 +122,7 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
         return replace(found, guess=re.sub("accuracy|error", lambda match: other[match[0]], found.guess))
     if may_name_attack(name):
         return _Name.of(words).unknown("what stands before ' - ' may be the name of a run")
-    if words in (["epoch"], ["epochs"], ["ep"]):
+    if is_epoch(name):
         return Meaning("epoch")
     if words == ["learning", "rate"] or (words[:1] == ["lr"] and not set(map(letters_of, words[1:])) - _OPTIMIZERS):
         return Meaning("lr")

@@ -9,7 +9,8 @@ from cgro._check import listed
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.importers.layout import Cells, Rows, refusal
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.vocabulary import is_detail, is_group, is_step, kinds_of, parts_of, says_part_or_kind, words_of
+from cgro.diagnosis.keys import is_group, is_step
+from cgro.diagnosis.vocabulary import is_detail, kinds_of, parts_of, says_part_or_kind, words_of
 from cgro.diagnosis.words import Meaning, Unknown, meaning_of
 
 _OF_PARTS = (["split"], ["phase"], ["type"], ["part"], ["set"], ["subset"], ["partition"], ["mode"], ["stage"])

@@ -9,12 +9,17 @@ from cgro._check import BadRequest, listed, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.curves import NOT_MEASURED
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.keys import is_epoch, is_group, is_step
 from cgro.diagnosis.run_names import eval_beside_test, keras_training, norms_beside, without_run_names
-from cgro.diagnosis.vocabulary import is_group, is_known, is_step, kinds_of, parts_of, strength_of, words_of
+from cgro.diagnosis.vocabulary import is_known, kinds_of, parts_of, strength_of, word_set, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
 Cells = Mapping[str, object]
 Rows = Callable[[], Iterable[Cells]]
+_NO_COUNT = word_set(
+    "best last max total time seconds sec s minutes duration eta warmup patience bad since left remaining"
+)
+"""Words of a column that speaks of epochs and does not count them."""
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
 
 
@@ -100,7 +105,7 @@ def layout_of(
         units[choice.text] = choice.unit
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
-    runs = _runs_of(names, short, units, source)
+    unused = _runs_of(names, short, units, source) | _longer_epochs(short)
     norms = norms_beside(short.values())
     renamed = keras_training(short.values()) | eval_beside_test(short.values()) | norms
     unknown: dict[str, Unknown] = {}
@@ -108,7 +113,7 @@ def layout_of(
     for name in names:
         meaning = (known or {}).get(name) or _success_rate(short[name])
         meaning = meaning or meaning_of(renamed.get(short[name], short[name]))
-        if name in units or meaning is None or name in runs:
+        if name in units or meaning is None or name in unused:
             continue
         if isinstance(meaning, Unknown):
             if short[name] in norms:
@@ -152,6 +157,13 @@ def _runs_of(names: Sequence[str], short: Mapping[str, str], told: Iterable[str]
         raise refusal(source, f"columns begin with the names of several runs, {shown}; choose one, as with {option}")
     run = chosen.pop()
     return {name for other, columns in runs.items() if other != run for name in columns}
+
+
+def _longer_epochs(short: Mapping[str, str]) -> set[str]:
+    """Columns such as current_epoch, where another one is called epoch and no more."""
+    epochs = [name for name, own in short.items() if is_epoch(own)]
+    longer = {name for name in epochs if not is_epoch(short[name], alone=True)}
+    return longer if len(longer) < len(epochs) else set()
 
 
 def _success_rate(name: str) -> Unknown | None:
@@ -259,16 +271,31 @@ def require_understood(
         BadRequest: no epoch; no error; an unknown error or accuracy where none is robust on held-out data.
     """
     measured = layout.measures(ERRORS)
-    if not layout.has_epoch and (layout.steps or not (measured or layout.unknown)):
-        steps = next((name for name in names if is_step(name)), "COLUMN")
-        text = f"no column for epoch; there are: {listed(names, 20)}; use {map_option('epoch', steps)}"
-        raise refusal(source, text.replace("'epoch=COLUMN'", "epoch=COLUMN"))
+    if not layout.has_epoch:
+        counter = next((name for name in names if is_step(name)), None) or _says_epoch(names, rows)
+        if counter is not None or not (measured or layout.unknown):
+            option = "--map epoch=COLUMN" if counter is None else map_option("epoch", counter)
+            raise refusal(source, f"no column for epoch; there are: {listed(names, 20)}; use {option}")
     doubtful = layout.unknown and not layout.measures(_HELD_OUT) and not standard
     if doubtful and not (layout.told and measured):
         raise refusal(source, _doubt(layout.unknown, rows))
     if not measured and not standard:
         what = f"no column could be mapped to an error or accuracy; there are: {listed(names, 20)}"
         raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
+
+
+def _says_epoch(names: Sequence[str], rows: Rows) -> str | None:
+    """The first column that varies and speaks of epochs, but not of the best one, their number or their time."""
+    candidates = [name for name in names if "epoch" in name.lower() and _NO_COUNT.isdisjoint(words_of(name))]
+    values: dict[str, set[str]] = {name: set() for name in candidates}
+    for row in rows():
+        for name in candidates:
+            cell = str(row.get(name, "")).strip()
+            if cell:
+                values[name].add(cell)
+            if len(values[name]) > 1:
+                return name
+    return None
 
 
 def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool, tuple[int, int]]:

@@ -21,13 +21,13 @@ from cgro.diagnosis.importers.numerals import (
 )
 from cgro.diagnosis.importers.pairs import each_of, no_count, paired, with_parts_before
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
+from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.vocabulary import (
     BEST,
     MODELS,
     OTHER_WEIGHTS,
     OWN_WEIGHTS,
     has_measure,
-    is_step,
     kinds_of,
     may_be_robust,
     measures_of,

@@ -14,7 +14,8 @@ from cgro.diagnosis.importers.delimited import Delimited, delimiter_of
 from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.vocabulary import is_group, is_step, words_of
+from cgro.diagnosis.keys import is_group, is_step
+from cgro.diagnosis.vocabulary import words_of
 from cgro.diagnosis.words import Meaning, meaning_of
 
 _TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])

@@ -13,9 +13,11 @@ from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
 from cgro.diagnosis.fillers import without_fillers
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.comments import require_told
+from cgro.diagnosis.importers.counting import with_counted_steps
 from cgro.diagnosis.importers.epochs import epoch_in_cell
 from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
+from cgro.diagnosis.importers.seeds import Seed
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.importers.unread import (
     EMPTY,
@@ -24,6 +26,7 @@ from cgro.diagnosis.importers.unread import (
     require_rows_of_one_training,
     without_labels,
 )
+from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of
 from cgro.diagnosis.vocabulary import kinds_of, words_of
@@ -70,35 +73,6 @@ class Table:
                 raise bad(f"Table: meaning of {column!r}", expected="a Meaning", got=repr(meaning), remedy=remedy)
 
 
-@dataclass
-class Seed:
-    """The rows of one training.
-
-    Args:
-        rows: with `epoch` and the names of columns as keys.
-        written: column -> epochs for which NaN or infinity was written.
-        remarks: what was assumed of its rows.
-    """
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    written: dict[str, set[float]] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-
-    def add(self, values: dict[str, float], nan: Iterable[str]) -> None:
-        """Take a row, unless it has no epoch.
-
-        Args:
-            values: by column, and `epoch`.
-            nan: columns for which NaN or infinity was written.
-        """
-        epoch = values["epoch"]
-        if math.isnan(epoch):
-            return
-        self.rows.append(values)
-        for name in nan:
-            self.written.setdefault(name, set()).add(epoch)
-
-
 def curves_of(table: Table, told: Told) -> list[Curves]:
     """Curves from named columns; accuracies become errors, empty cells are not measured.
 
@@ -116,11 +90,13 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     names = table.names
     if names is None:
         names = _names(table)
+        table = replace(table, names=names)
     one = regrouped(table.rows, names, told, table.source)
     if one is not None:
         names = one.names
         table = replace(table, rows=one.rows, names=names, remarks=[*table.remarks, one.remark])
     layout = without_labels(table.rows, layout_of(names, told, table.source, table.meanings, rows=table.rows))
+    layout = with_counted_steps(table.rows, names, layout)
     standard = table.about.get("attack") == "none"
     require_understood(layout, names, table.source, standard=standard, rows=table.rows)
     passed_over = require_rows_of_one_training(table.rows, names, layout, table.source)
@@ -181,14 +157,13 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
     """The rows of each training, with the values of the columns in use; and the columns whose cells have a % sign."""
     seeds: dict[str, Seed] = {}
     signs: dict[str, set[bool]] = {name: set() for name in layout.used}
+    group = ""
     for n, row in enumerate(table.rows(), 1):
-        group = ""
-        if layout.group is not None:
-            group = str(row.get(layout.group, "")).strip()
+        of_row = "" if layout.group is None else str(row.get(layout.group, "")).strip()
+        if of_row or not _lacks_epoch(row, layout):
+            group = of_row  # a row without either belongs to the rows above it
         seed = seeds.setdefault(group, Seed())
-        values: dict[str, float] = {}
-        if not layout.has_epoch:
-            values["epoch"] = len(seed.rows) + 1
+        values: dict[str, float] = {"epoch": math.nan if layout.has_epoch else len(seed.rows) + 1}
         nan: list[str] = []
         for name, meaning in layout.used.items():
             cell = _without_total(row.get(name), meaning)
@@ -202,10 +177,26 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
                 values[name] = value
         seed.add(values, nan)
     _require_single_signs(signs, table.source)
+    errors = [name for name, meaning in layout.used.items() if meaning.curve in ERRORS]
+    for seed in seeds.values():
+        seed.settle(errors, table.source, _remedy_for_epochs(table.names or ()))
     kept = {group: seed for group, seed in seeds.items() if seed.rows}
     if not kept:
         raise refusal(table.source, f"no rows with an epoch; columns: {listed(layout.used, 20)}")
     return _joined(kept, layout.group or ""), {name for name, seen in signs.items() if True in seen}
+
+
+def _lacks_epoch(row: Cells, layout: Layout) -> bool:
+    """Whether a table has epochs and a row has none."""
+    names = [name for name, meaning in layout.used.items() if meaning.curve == "epoch"]
+    return bool(names) and not any(_is_written(row.get(name)) for name in names)
+
+
+def _remedy_for_epochs(names: Iterable[str]) -> str:
+    for name in names:
+        if is_step(name):
+            return f"order the rows by {map_option('epoch', name)}"
+    return "write the epoch into every row"
 
 
 def _without_total(cell: object, meaning: Meaning) -> object:

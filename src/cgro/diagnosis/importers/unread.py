@@ -8,16 +8,8 @@ from cgro._check import listed
 from cgro.diagnosis.importers.epochs import epoch_in_cell
 from cgro.diagnosis.importers.groups import Rows
 from cgro.diagnosis.importers.layout import Layout, map_option, refusal
-from cgro.diagnosis.vocabulary import (
-    OTHER_WEIGHTS,
-    has_measure,
-    is_step,
-    kinds_of,
-    letters_of,
-    parts_of,
-    word_set,
-    words_of,
-)
+from cgro.diagnosis.keys import is_step
+from cgro.diagnosis.vocabulary import OTHER_WEIGHTS, has_measure, kinds_of, letters_of, parts_of, word_set, words_of
 from cgro.diagnosis.words import meaning_of
 
 _NO_NUMBER = ("nan", "inf", "null", "-", "n/a")
@@ -234,7 +226,7 @@ def _says_attack(name: str, cell: str) -> bool:
 
 
 def _is_unread(name: str, layout: Layout) -> bool:
-    if name in layout.used or name == layout.group or is_step(name):
+    if name in layout.used or name == layout.group or (layout.steps and is_step(name)):
         return False
     return _TIMES.isdisjoint(words_of(name))
 
@@ -280,7 +272,7 @@ def _is_ordered(epochs: Sequence[float]) -> bool:
 def _may_tell_apart(column: _Column | None) -> bool:
     if column is None or not 1 < len(column.values) <= MOST_VALUES:
         return False
-    return column.is_text or column.is_swept
+    return column.is_text or column.is_swept or is_step(column.name)
 
 
 def _require_alike(rows: Rows, candidates: Iterable[str], epoch: str, layout: Layout, source: str) -> None:
@@ -290,7 +282,7 @@ def _require_alike(rows: Rows, candidates: Iterable[str], epoch: str, layout: La
     count only where the epochs do not go back between.
     """
     for name in candidates:
-        settings = _is_swept(name) and not layout.steps
+        settings = (_is_swept(name) or is_step(name)) and not layout.steps
         at_once = settings or not _TRAININGS.isdisjoint(words_of(name))
         seen: dict[tuple[str, str, str], tuple[str, str, int]] = {}
         apart: dict[str, tuple[str, str]] = {}
