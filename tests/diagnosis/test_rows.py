@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from tests.cases import refused
 
 from cgro.diagnosis.rows import merge
@@ -85,3 +86,29 @@ def test_a_false_start_is_named_with_both_epochs() -> None:
 def test_a_resumption_is_no_false_start() -> None:
     found = merge(rows_of((range(5), 0.5), (range(3, 20), 0.6)), "x")
     assert not any("a start" in remark for remark in found.remarks)
+
+
+def interleaved(lag: int, n: int = 30) -> list[dict[str, float]]:
+    """Two trainings written at once, the second so many epochs behind the first."""
+    rows = []
+    for e in range(n + lag):
+        if e < n:
+            rows.append({"epoch": float(e), "a": 0.5 + e / 1000})
+        if e >= lag:
+            rows.append({"epoch": float(e - lag), "a": 0.7 + e / 1000})
+    return rows
+
+
+@pytest.mark.parametrize("appended", [False, True])
+@pytest.mark.parametrize("lag", [0, 1, 2, 5, 9, 15])
+def test_two_trainings_at_once_are_none(lag: int, appended: bool) -> None:
+    """The later one stood for both, beside a false start that there was not."""
+    refused(lambda: merge(interleaved(lag), "x", appended=appended), "one training")
+
+
+def test_a_training_that_is_resumed_often_is_one() -> None:
+    passes = [(range(start, start + 6), 0.5 + start / 1000) for start in range(0, 40, 4)]
+    found = merge(rows_of(*passes), "x")
+    assert found.epoch.tolist() == list(range(42))
+    every_fifth = merge([row | {"epoch": 5 * row["epoch"]} for row in rows_of(*passes)], "x")
+    assert every_fifth.epoch.tolist() == list(range(0, 210, 5))

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import (
     aspects_of,
     attack_of,
@@ -74,11 +73,7 @@ def test_words_of_other_weights(text: str, weights: tuple[str, ...]) -> None:
     assert weights_of(text) == weights
 
 
-def test_names_that_tell_rows_apart() -> None:
-    assert is_group("run_id")
-    assert not is_group("running")
-    assert is_step("global_step")
-    assert not is_step("steps_acc")
+def test_totals_and_values_of_other_weights() -> None:
     assert is_total("robust_err_total")
     assert not is_total("total_time")
     assert is_other_value(["ema", "model"])

@@ -1,5 +1,6 @@
 """From rows in the order of a file to one value per epoch: what is repeated, resumed or belongs to another training."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from cgro._check import bad
 WHOLE = 10
 """So many epochs before a start from scratch are a training of their own, fewer a false start. A choice: the fewest
 epochs that are judged as a curve (`CurveRule.min_epochs`)."""
+MOST_RESUMED = 3
+"""Times that a training is resumed before its rows are looked at for two trainings at once. A choice."""
 SAME = 1e-9
 """Two records of one value that differ by less are equal: the rounding of whoever converted them."""
 
@@ -162,6 +165,21 @@ def _false_starts(rows: Sequence[Mapping[str, float]]) -> list[str]:
     return found
 
 
+def _is_interleaved(rows: Sequence[Mapping[str, float]]) -> bool:
+    """Whether two trainings were written at once, one behind the other: 3 1 4 2 5 3.
+
+    A training that is resumed goes back and then on, epoch by epoch. Of two at once most passes leave out the epochs
+    between them, or are of one row where both are at the same one.
+    """
+    epochs = np.unique(list(map(_epoch, rows)))
+    starts = _passes(rows)
+    n_jumps = 0
+    for start, end in itertools.pairwise([*starts, len(rows)]):
+        places = np.searchsorted(epochs, list(map(_epoch, rows[start:end])))
+        n_jumps += len(set(places)) == 1 or bool(np.any(np.diff(places) > 1))
+    return len(starts) > MOST_RESUMED + 1 and 2 * n_jumps > len(starts)
+
+
 def _require_one_training(rows: Sequence[Mapping[str, float]], source: str, beside: set[float], *, steps: bool) -> None:
     """Refuse rows of which the last record of each epoch would mix several trainings."""
     epochs = list(map(_epoch, rows))
@@ -169,6 +187,9 @@ def _require_one_training(rows: Sequence[Mapping[str, float]], source: str, besi
     n_epochs = len(set(epochs))
     if not steps and (len(beside) > max(3, n_epochs // 4) or len(beside) == n_epochs):
         got = f"several rows with other values in {len(beside)} of {n_epochs} epochs"
+        raise bad(source, expected="one training, or a column that tells the seeds apart", got=got, remedy=remedy)
+    if _is_interleaved(rows):
+        got = f"rows that go back and on by turns {len(_passes(rows)) - 1} times, with other values"
         raise bad(source, expected="one training, or a column that tells the seeds apart", got=got, remedy=remedy)
     _, n_trainings = _last_training(rows)
     if n_trainings > 1:

@@ -102,9 +102,10 @@ def test_in_every_norm(name: str, threat: ThreatModel) -> None:
 
 @dataclass(frozen=True)
 class Reads(Attack):
-    """An attack with a planted read."""
+    """An attack with a planted read, which says that it has none."""
 
     how: str = ""
+    capturable = True
 
     def search(self, evaluator: Evaluator, draws: Draws) -> None:
         margins = evaluator.margins(evaluator.x)

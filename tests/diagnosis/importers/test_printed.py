@@ -276,3 +276,38 @@ def test_eval_in_a_line_is_the_test_set_unless_another_line_says_test(file) -> N
 def test_the_epoch_of_the_best_value_is_no_epoch(file) -> None:
     for best in ("best=29.7 (ep 3)", "best 29.7, ep 3"):
         assert is_right(read(file(lines(lambda e, b=best: f"Epoch {e}: {clean_and_robust(e)} | {b}"))))
+
+
+def seeded(line: str, seeds: object = range(2)) -> str:
+    """Trainings below each other, each below a line that says which it is; the errors of each are 5 points apart."""
+    text = ""
+    for k in list(seeds):  # type: ignore[call-overload]
+        text += line.format(k) + "\n" + lines(lambda e, k=k: f"Epoch {e}: {clean_and_robust(e + 5 * k)}")
+    return text
+
+
+@pytest.mark.parametrize("line", ["seed: {}", "Seed {}", "=== Run {} ===", "Run ID: {}", "trial: {}/3", "seed={}"])
+def test_a_line_that_says_a_seed_begins_its_training(file, line: str) -> None:
+    """Its value was taken for one of the epoch above it: of the last epoch of the training before."""
+    found = read_curves(file(seeded(line)))
+    assert [curves.meta["group"].split()[-1] for curves in found] == ["0", "1"]
+    assert is_right(found[0])
+    assert np.allclose(found[1]["robust_error/test"], found[0]["robust_error/test"] - 0.05)
+
+
+@pytest.mark.parametrize("line", ["Seed: 0", "run id: abc", "Trial 1"])
+def test_a_seed_that_a_resumed_training_says_again_is_the_same(file, line: str) -> None:
+    def rows(epochs: range) -> str:
+        return lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}", epochs)
+
+    (found,) = read_curves(file(f"{line}\n{rows(range(8))}{line}\n{rows(range(8, 12))}"))
+    assert is_right(found)
+    assert "group" not in found.meta
+
+
+@pytest.mark.parametrize(
+    "line", ["Run time: 3 s", "seed everything", "run: python train.py --seed 3", "Trial: done soon 3"]
+)
+def test_other_lines_with_these_words_begin_nothing(file, line: str) -> None:
+    (found,) = read_curves(file(lines(lambda e: f"Epoch {e}: {clean_and_robust(e)}\n{line}")))
+    assert is_right(found)

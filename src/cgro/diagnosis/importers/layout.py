@@ -161,9 +161,15 @@ def _runs_of(names: Sequence[str], short: Mapping[str, str], told: Iterable[str]
 
 def _longer_epochs(short: Mapping[str, str]) -> set[str]:
     """Columns such as current_epoch, where another one is called epoch and no more."""
-    epochs = [name for name, own in short.items() if is_epoch(own)]
-    longer = {name for name in epochs if not is_epoch(short[name], alone=True)}
-    return longer if len(longer) < len(epochs) else set()
+    longer: set[str] = set()
+    n_alone = 0
+    for name, own in short.items():
+        n_alone += is_epoch(own, alone=True)
+        if is_epoch(own) and not is_epoch(own, alone=True):
+            longer.add(name)
+    if n_alone:
+        return longer
+    return set()
 
 
 def _success_rate(name: str) -> Unknown | None:
@@ -274,7 +280,7 @@ def require_understood(
     if not layout.has_epoch:
         counter = next((name for name in names if is_step(name)), None) or _says_epoch(names, rows)
         if counter is not None or not (measured or layout.unknown):
-            option = "--map epoch=COLUMN" if counter is None else map_option("epoch", counter)
+            option = map_option("epoch", counter or "COLUMN").replace("'epoch=COLUMN'", "epoch=COLUMN")
             raise refusal(source, f"no column for epoch; there are: {listed(names, 20)}; use {option}")
     doubtful = layout.unknown and not layout.measures(_HELD_OUT) and not standard
     if doubtful and not (layout.told and measured):
@@ -286,15 +292,15 @@ def require_understood(
 
 def _says_epoch(names: Sequence[str], rows: Rows) -> str | None:
     """The first column that varies and speaks of epochs, but not of the best one, their number or their time."""
-    candidates = [name for name in names if "epoch" in name.lower() and _NO_COUNT.isdisjoint(words_of(name))]
-    values: dict[str, set[str]] = {name: set() for name in candidates}
-    for row in rows():
-        for name in candidates:
+    for name in names:
+        if "epoch" not in name.lower() or not _NO_COUNT.isdisjoint(words_of(name)):
+            continue
+        seen = ""
+        for row in rows():
             cell = str(row.get(name, "")).strip()
-            if cell:
-                values[name].add(cell)
-            if len(values[name]) > 1:
+            if cell and seen and cell != seen:
                 return name
+            seen = cell or seen
     return None
 
 

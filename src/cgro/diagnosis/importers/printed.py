@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
+from cgro.diagnosis.importers.blocks import OF_TEST, Block
 from cgro.diagnosis.importers.counters import with_epochs
 from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST, ABOVE_LAST
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
@@ -18,16 +19,12 @@ from cgro.diagnosis.importers.pairs import changing_total
 from cgro.diagnosis.importers.sections import Sections, heading_of
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.keys import group_in_line
 from cgro.diagnosis.vocabulary import is_total, kinds_of, word_set, words_of
 from cgro.diagnosis.words import Meaning, Unknown, is_error, is_held_out, meaning_of
 
 _HEAD = 20_000
 """Lines that are looked at to recognize the format. A choice: some programs print each of 400 batches."""
-_OF_TEST = {
-    "natural_acc": Meaning("clean_error/test", accuracy=True),
-    "robust_acc": Meaning("robust_error/test", accuracy=True),
-}
-"""What MART prints of its test set, beside the lines of its training that TRADES and MART share."""
 _HEADING = word_set(
     "best so far model network checkpoint weights the of on with for result results evaluation evaluating evaluate "
     "eval test testing val validation ema swa wa polyak teacher student averaged average moving "
@@ -42,78 +39,6 @@ MOST_RESUMED = 3
 FEWEST_MARKED = 3
 """Numbers that are all marked as the best are those of the best epoch so far. A choice: the first ones are the best."""
 _PROGRESS = re.compile(r"Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]")
-
-
-@dataclass
-class _Block:
-    """The values between two epochs.
-
-    Args:
-        epoch: its number; None before the first one.
-        ends: whether the line that names it says that it is over.
-        values: name -> text of the number, the last one.
-        own: those of them that stand in a line that names the epoch.
-        below: those that stand in other lines.
-        fresh: names with their texts since the epoch was last named.
-        twice: names on held-out data that have two values without the epoch being named between.
-        earlier: names with their texts from before the epoch was named again.
-        again: names on held-out data with the values that follow another one of them, the epoch named between.
-        in_bars: names on held-out data with a value in a progress bar, which shows an earlier epoch's for a while.
-    """
-
-    epoch: int | None
-    ends: bool = False
-    values: dict[str, str] = field(default_factory=dict)
-    own: dict[str, str] = field(default_factory=dict)
-    below: dict[str, str] = field(default_factory=dict)
-    fresh: dict[str, str] = field(default_factory=dict)
-    twice: dict[str, tuple[str, str]] = field(default_factory=dict)
-    earlier: dict[str, str] = field(default_factory=dict)
-    again: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    in_bars: set[str] = field(default_factory=set)
-
-    def name_again(self) -> None:
-        """Take note that the epoch is named again: what follows may be a later value of it, or another quantity."""
-        self.earlier |= self.fresh
-        self.fresh.clear()
-
-    def rename(self, name: str, other: str) -> None:
-        """Put the numbers of a name under another one.
-
-        Args:
-            name: as the lines have it.
-            other: that says more.
-        """
-        for values in (self.values, self.own, self.below):
-            if name in values:
-                values[other] = values.pop(name)
-        self.twice.pop(name, None)
-        self.again.pop(name, None)
-
-    def take(self, line: Line, chosen: frozenset[str]) -> None:
-        """Add the numbers of a line; a held-out value that another one follows stays, and is noted.
-
-        `chosen` are names that the caller says are of held-out data."""
-        values = self.below if line.epoch is None else self.own
-        for name, value in line.values:
-            held_out = is_held_out(name) or name in _OF_TEST
-            if held_out and line.is_bar:
-                self.in_bars.add(name)
-                continue
-            earlier = self.fresh.get(name)
-            if earlier is not None and earlier != value and held_out:
-                self.twice.setdefault(name, (earlier, value))
-                continue
-            before = self.earlier.get(name, value)
-            held_out = held_out or name in chosen
-            if earlier is not None and earlier != value and held_out and not line.is_within:
-                self.twice.setdefault(name, (earlier, value))
-                continue
-            if before != value and held_out and not line.is_within:
-                self.again.setdefault(name, []).append((before, value))
-            self.fresh[name] = value
-            self.values[name] = value
-            values[name] = value
 
 
 @dataclass
@@ -136,7 +61,7 @@ class _Printed:
         counter: the first number at the beginning of a line that is taken for an epoch without that word.
     """
 
-    blocks: list[_Block] = field(default_factory=lambda: [_Block(None)])
+    blocks: list[Block] = field(default_factory=lambda: [Block(None)])
     settings: dict[str, str] = field(default_factory=dict)
     attack: str = ""
     is_mart: bool = False
@@ -163,6 +88,17 @@ class _Printed:
             self.named[name] = self.named.get(name, 0) + 1
         for name, total in line.totals.items():
             self.totals.setdefault(name, set()).add(total)
+
+    def begin(self, group: tuple[str, str]) -> None:
+        """Begin another training, unless the lines before are of the same: a program that is resumed says it again.
+
+        Args:
+            group: name and value of the line that says which it is.
+        """
+        if self.blocks[-1].epoch is None:
+            self.blocks[-1].group = group
+        elif self.blocks[-1].group != group:
+            self.blocks.append(Block(None, group=group))
 
     def conclude(self) -> None:
         """Take what only all lines together say: numbers that are always the best, and counts whose total changes."""
@@ -250,8 +186,8 @@ class Printed:
         rows, more = _rows(found, text.source)
         names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
         meanings: dict[str, Meaning] = {}
-        if found.is_mart and not _OF_TEST.keys().isdisjoint(names):
-            meanings = _OF_TEST
+        if found.is_mart and not OF_TEST.keys().isdisjoint(names):
+            meanings = OF_TEST
             remarks.append("natural_acc and robust_acc are taken for those of the test set, as MART prints them")
         _require_totals(names, rows, found.n_test, text.source)
         _require_robust(names, found, told, text.source)
@@ -286,6 +222,10 @@ def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
         if settings:
             found.settings |= settings
             continue
+        group = group_in_line(body)
+        if group is not None:
+            found.begin(group)
+            continue
         found.is_mart = found.is_mart or _PROGRESS.match(body) is not None
         said = parse_line(body, labeled=labeled, section=sections.part)
         block = found.blocks[-1]
@@ -296,7 +236,7 @@ def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
         found.labels |= said.labels
         found.doubt = found.doubt or said.doubt
         if said.epoch is not None and said.epoch != block.epoch:
-            block = _Block(said.epoch, said.ends)
+            block = Block(said.epoch, said.ends, group=block.group)
             found.blocks.append(block)
         elif said.epoch is not None:
             block.name_again()
@@ -340,15 +280,20 @@ def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[s
         again = listed(blocks[-1].twice, 4)
         assumed.append(f"values that come again behind those of the last epoch are left out: {again}")
     rows: list[dict[str, object]] = []
+    has_groups = len({block.group for block in blocks}) > 1
     for earlier, block in itertools.pairwise(found.blocks):
+        if block.epoch is None:
+            continue
         values = earlier.below | block.own if above else block.values
         values = {name: value for name, value in values.items() if meaning_of(name) != _EPOCH}  # "best 45.2 (ep 31)"
+        if values and has_groups:
+            values = {block.group[0]: block.group[1], **values}
         if values:
             rows.append({"epoch": block.epoch, **values})
     return rows, assumed
 
 
-def _is_above(before: set[str], found: list[_Block], source: str) -> str:
+def _is_above(before: set[str], found: list[Block], source: str) -> str:
     """Why values stand above the line that names their epoch; empty where they stand below it.
 
     Values before the first epoch may be of the network before its training, and none behind the last epoch those of a
@@ -379,11 +324,11 @@ def _is_above(before: set[str], found: list[_Block], source: str) -> str:
     raise refusal(source, text)
 
 
-def _come_again(names: Iterable[str], block: _Block, later: _Block) -> bool:
+def _come_again(names: Iterable[str], block: Block, later: Block) -> bool:
     return all(name in block.below and block.below[name] == later.below.get(name) for name in names)
 
 
-def _held_out(block: _Block) -> set[str]:
+def _held_out(block: Block) -> set[str]:
     return _held_out_of(block.values)
 
 
@@ -408,7 +353,7 @@ def _require_single(found: _Printed, source: str) -> None:
             raise refusal(source, _two_values(name, twice[0], twice[0].again[name][0]))
 
 
-def _two_values(name: str, block: _Block, values: tuple[str, str]) -> str:
+def _two_values(name: str, block: Block, values: tuple[str, str]) -> str:
     first, second = values
     return (
         f"{name!r} is printed twice in epoch {block.epoch}, {first} and {second}; if one is clean and one is "

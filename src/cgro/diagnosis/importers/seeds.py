@@ -1,7 +1,7 @@
 """The rows of one training of a table, and to which epochs those rows belong that name none."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from cgro._check import listed
@@ -23,6 +23,9 @@ class _Apart:
     values: dict[str, float]
     nan: tuple[str, ...]
 
+    def has(self, names: Collection[str]) -> bool:
+        return not self.values.keys().isdisjoint(names)
+
 
 @dataclass
 class Seed:
@@ -40,23 +43,25 @@ class Seed:
     remarks: list[str] = field(default_factory=list)
     apart: list[_Apart] = field(default_factory=list)
 
-    def add(self, values: dict[str, float], nan: Iterable[str]) -> None:
+    def add(self, epoch: float, values: dict[str, float], nan: Iterable[str]) -> None:
         """Take a row.
 
         Args:
-            values: by column, and `epoch`, NaN where it has none.
+            epoch: of the row; NaN where it has none.
+            values: by column.
             nan: columns for which NaN or infinity was written.
         """
-        epoch = values["epoch"]
         if math.isnan(epoch):
-            del values["epoch"]
             self.apart.append(_Apart(len(self.rows), values, tuple(nan)))
             return
-        self.rows.append(values)
+        self.rows.append({"epoch": epoch, **values})
+        self._write(epoch, nan)
+
+    def _write(self, epoch: float, nan: Iterable[str]) -> None:
         for name in nan:
             self.written.setdefault(name, set()).add(epoch)
 
-    def settle(self, errors: Collection[str], source: str, remedy: str) -> None:
+    def settle(self, errors: Iterable[str], source: str, remedy: str) -> None:
         """Give rows without an epoch that of the row above, where some errors stand in no other rows.
 
         So W&B writes a training that logs its epoch in one call and its evaluation in another. Where errors stand above
@@ -71,51 +76,55 @@ class Seed:
         Raises:
             BadRequest: several values of a column between two rows with epochs: nothing says which epochs they are of.
         """
-        apart, self.apart = self.apart, []
-        told = {name for row in self.rows for name in row}
-        lost = [name for name in errors if name not in told and any(name in row.values for row in apart)]
-        if not self.rows or not lost:
-            of_others = [row for row in apart if not row.values.keys().isdisjoint(errors)]
-            if self.rows and of_others:
-                names = [name for name in errors if any(name in row.values for row in of_others)]
-                n_rows = counted(len(of_others), "row")
-                self.remarks.append(f"{n_rows} without an epoch: the values of {listed(names, 4)} there are not used")
+        told: set[str] = set()
+        for row in self.rows:
+            told |= row.keys()
+        unused: list[str] = []
+        lost: list[str] = []
+        for name in errors:
+            if any(row.has([name]) for row in self.apart):
+                (unused if name in told else lost).append(name)
+        if not self.rows:
             return
-        own = [row for row in apart if not row.values.keys().isdisjoint(lost)]
-        is_above = own[0].place == 0
-        n_values = self._require_one_each(own, lost, source, remedy)
+        if lost:
+            self._join(lost, told, source, remedy)
+        if unused:
+            n_rows = counted(sum(row.has(unused) for row in self.apart), "row")
+            self.remarks.append(f"{n_rows} without an epoch: the values of {listed(unused, 4)} there are not used")
+
+    def _join(self, lost: Collection[str], told: Collection[str], source: str, remedy: str) -> None:
+        """Take over the rows without an epoch that hold some errors, of which `told` columns are left out."""
+        own = list(filter(lambda row: row.has(lost), self.apart))
+        side = "above"
+        if own[0].place == 0:
+            side = "below"
+        n_values = _require_one_each(own, lost, source, remedy)
         rows: list[dict[str, float]] = []
         begin = 0
         for row in own:
             rows += self.rows[begin : row.place]
             begin = row.place
-            at = row.place if is_above else row.place - 1
-            if at < len(self.rows):
-                epoch = self.rows[at]["epoch"]
-                rows.append({"epoch": epoch} | _only(row.values, told))
-                for name in row.nan:
-                    self.written.setdefault(name, set()).add(epoch)
+            at = row.place - (side == "above")
+            if at == len(self.rows):
+                continue  # below the last epoch, where each is told below
+            epoch = self.rows[at]["epoch"]
+            joined = {"epoch": epoch}
+            for name in row.values.keys() - told:
+                joined[name] = row.values[name]
+            rows.append(joined)
+            self._write(epoch, row.nan)
         self.rows = rows + self.rows[begin:]
-        side = "below" if is_above else "above"
         what = f"{n_values} values of {listed(lost, 4)} stand in rows without an epoch"
         self.remarks.append(f"{what}: they are taken to be of the epoch {side} them")
 
-    def _require_one_each(self, apart: Iterable[_Apart], lost: Collection[str], source: str, remedy: str) -> int:
-        """How many values there are."""
-        places: dict[str, set[int]] = {name: set() for name in lost}
-        n_values = 0
-        for row in apart:
-            for name in filter(row.values.__contains__, lost):
-                n_values += 1
-                if row.place in places[name]:
-                    text = (
-                        f"values of {name!r} stand in rows without an epoch, several to one row that has it; {remedy}"
-                    )
-                    raise refusal(source, text)
-                places[name].add(row.place)
-        return n_values
 
-
-def _only(values: Mapping[str, float], told: Collection[str]) -> dict[str, float]:
-    """The values of columns that have none in rows with an epoch."""
-    return {name: value for name, value in values.items() if name not in told}
+def _require_one_each(apart: Iterable[_Apart], lost: Collection[str], source: str, remedy: str) -> int:
+    """How many values there are, one of a column between two rows with epochs."""
+    seen: set[tuple[str, int]] = set()
+    for row in apart:
+        for name in filter(row.values.__contains__, lost):
+            if (name, row.place) in seen:
+                text = f"values of {name!r} stand in rows without an epoch, several to one row that has it"
+                raise refusal(source, f"{text}; {remedy}")
+            seen.add((name, row.place))
+    return len(seen)

@@ -159,25 +159,16 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
     signs: dict[str, set[bool]] = {name: set() for name in layout.used}
     group = ""
     for n, row in enumerate(table.rows(), 1):
-        of_row = "" if layout.group is None else str(row.get(layout.group, "")).strip()
-        if of_row or not _lacks_epoch(row, layout):
-            group = of_row  # a row without either belongs to the rows above it
+        epoch, values, nan = _read_row(row, layout, signs, f"{table.source}: row {n}")
+        of_row = str(row.get(layout.group or "", "")).strip()
+        if of_row or not math.isnan(epoch):
+            group = of_row  # a row with neither belongs to those above it
         seed = seeds.setdefault(group, Seed())
-        values: dict[str, float] = {"epoch": math.nan if layout.has_epoch else len(seed.rows) + 1}
-        nan: list[str] = []
-        for name, meaning in layout.used.items():
-            cell = _without_total(row.get(name), meaning)
-            value = _cell(cell, f"{table.source}: row {n}, column {name}", signs[name])
-            if meaning.curve == "epoch":
-                values["epoch"] = _epoch(value, table.source)
-            elif not math.isfinite(value):
-                if _is_written(row.get(name)):
-                    nan.append(name)
-            elif value != NOT_MEASURED or meaning.curve not in (*ERRORS, *LOSSES, "lr"):
-                values[name] = value
-        seed.add(values, nan)
+        if not layout.has_epoch:
+            epoch = len(seed.rows) + 1
+        seed.add(epoch, values, nan)
     _require_single_signs(signs, table.source)
-    errors = [name for name, meaning in layout.used.items() if meaning.curve in ERRORS]
+    errors = list(filter(lambda name: layout.used[name].curve in ERRORS, layout.used))
     for seed in seeds.values():
         seed.settle(errors, table.source, _remedy_for_epochs(table.names or ()))
     kept = {group: seed for group, seed in seeds.items() if seed.rows}
@@ -186,10 +177,23 @@ def _seeds(table: Table, layout: Layout) -> tuple[dict[str, Seed], set[str]]:
     return _joined(kept, layout.group or ""), {name for name, seen in signs.items() if True in seen}
 
 
-def _lacks_epoch(row: Cells, layout: Layout) -> bool:
-    """Whether a table has epochs and a row has none."""
-    names = [name for name, meaning in layout.used.items() if meaning.curve == "epoch"]
-    return bool(names) and not any(_is_written(row.get(name)) for name in names)
+def _read_row(
+    row: Cells, layout: Layout, signs: Mapping[str, set[bool]], where: str
+) -> tuple[float, dict[str, float], list[str]]:
+    """The epoch of a row, NaN for none; its other values by column; and the columns for which NaN was written."""
+    epoch = math.nan
+    values: dict[str, float] = {}
+    nan: list[str] = []
+    for name, meaning in layout.used.items():
+        value = _cell(_without_total(row.get(name), meaning), f"{where}, column {name}", signs[name])
+        if meaning.curve == "epoch":
+            epoch = _epoch(value, where)
+        elif not math.isfinite(value):
+            if _is_written(row.get(name)):
+                nan.append(name)
+        elif value != NOT_MEASURED or meaning.curve not in (*ERRORS, *LOSSES, "lr"):
+            values[name] = value
+    return epoch, values, nan
 
 
 def _remedy_for_epochs(names: Iterable[str]) -> str:
@@ -206,9 +210,9 @@ def _without_total(cell: object, meaning: Meaning) -> object:
     return epoch_in_cell(cell) or cell
 
 
-def _epoch(value: float, source: str) -> float:
+def _epoch(value: float, where: str) -> float:
     if math.isinf(value):
-        raise bad(f"{source}: epoch", expected="a finite number in every row", got=value)
+        raise bad(f"{where}: epoch", expected="a finite number in every row", got=value)
     return value
 
 
