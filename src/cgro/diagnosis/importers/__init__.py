@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cgro._check import bad, one_line
 from cgro.diagnosis.curves import Curves, require_robust
 from cgro.diagnosis.importers.base import Importer, Text
 from cgro.diagnosis.importers.comments import with_comments
+from cgro.diagnosis.importers.cut import cut_line
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.fast import Fast
 from cgro.diagnosis.importers.folder import log_in
@@ -126,14 +128,19 @@ def read_curves(
     if not text.raw and not text.content.strip():
         raise bad(str(path), expected="a log, CSV or JSONL", got="an empty file")
     told = Told.of(columns)
+    cut = cut_line(text.content)
+    text = replace(text, content=text.content.removesuffix(cut))
     if importer is None:
         found = _importer(text, told).read(text, told)
     else:
         found = read_by(importer, text, told)
-    return [_checked(curves, text, told) for curves in found]
+    return [_checked(curves, text, told, cut) for curves in found]
 
 
-def _checked(curves: Curves, text: Text, told: Told) -> Curves:
+def _checked(curves: Curves, text: Text, told: Told, cut: str) -> Curves:
+    if cut:
+        remark = f"the last line, {one_line(cut, 40)!r}, was cut off while it was written, and is left out"
+        curves = replace(curves, meta={**curves.meta, "remarks": [*curves.remarks, remark]})
     curves = with_comments(curves, text, told)
     if not curves.standard:
         require_robust(curves)
