@@ -34,6 +34,7 @@ from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_prec
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel, require_radius_fits, require_threat
+from cgro.named import misfit
 
 
 @dataclass(frozen=True)
@@ -319,7 +320,7 @@ class Attack(ABC):
                 found: object = self.search(evaluator, draws)
         except TypeError:
             parameters = inspect.signature(self.search)
-            if _takes(parameters, evaluator, draws):
+            if not misfit(self.search, evaluator, draws):
                 raise  # of the search itself
             remedy = "a function (model, x, y) -> x_adv is wrapped as FunctionAttack(threat, function)"
             got = f"search(self, {str(parameters)[1:]}"
@@ -345,14 +346,6 @@ class Attack(ABC):
                 that it is given must lie in `threat`.
             draws: (B,) one stream of random numbers per example.
         """
-
-
-def _takes(parameters: inspect.Signature, *values: object) -> bool:
-    try:
-        parameters.bind(*values)
-    except TypeError:
-        return False
-    return True
 
 
 def _made_by_hand(init: Callable[..., None]) -> Callable[..., None]:
@@ -389,6 +382,24 @@ def require_attack(attack: object) -> None:
     elif callable(attack) and not isinstance(attack, type):
         remedy = "wrap a function (model, x, y) -> x_adv as FunctionAttack(threat, function)"
     raise bad("attack", expected="an attack such as PGD(threat, n_steps=10)", got=describe(attack), remedy=remedy)
+
+
+def require_attack_on(attack: object, threat: ThreatModel, what: str = "attack") -> None:
+    """Refuse what is no attack, and one that searches elsewhere: its errors would be recorded as those of the threat.
+
+    Args:
+        attack: whatever was given for one.
+        threat: where it is to search.
+        what: how the message calls it.
+
+    Raises:
+        BadRequest: no attack, or one on another threat model.
+    """
+    require_attack(attack)
+    assert isinstance(attack, Attack)
+    if attack.threat != threat:
+        remedy = "make it from this threat"
+        raise bad(what, expected=f"one on threat, {threat}", got=f"one on {attack.threat}", remedy=remedy)
 
 
 @dataclass(frozen=True)
