@@ -28,7 +28,7 @@ from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
 from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reads import read_batch
-from cgro.definitions.attacks.state import code_of_others, modes_of, preserve_state
+from cgro.definitions.attacks.state import code_of_others, modes_of, passes_of, preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
@@ -289,18 +289,21 @@ class Attack(ABC):
         return evaluator
 
     def _search_guarded(self, evaluator: Evaluator, draws: Draws) -> None:
-        """The search of an attack of others. Its points were evaluated while it ran, so that the mode must be right.
+        """The search of an attack of others. Its points were evaluated while it ran, so that the network must be right.
 
-        One that leaves another mode and has found no point did no harm: the mode is put back.
+        One that leaves another mode or a hook and has found no point did no harm: that is put back.
         """
         model = evaluator.model
         with code_of_others(model, evaluator.x.device):
-            before = modes_of(model)
+            before = modes_of(model), passes_of(model)
             self.run_search(evaluator, draws)
-            changed = modes_of(model) != before
-        if changed and not torch.equal(evaluator.best.x, evaluator.x):
-            remedy = "put it back before `evaluator.update`"
-            raise bad(f"attack {self.name}", expected="the network's mode left as it is", got="another", remedy=remedy)
+            after = modes_of(model), passes_of(model)
+        if after == before or torch.equal(evaluator.best.x, evaluator.x):
+            return
+        what = "mode" if after[0] != before[0] else "layers, hooks and forward"
+        expected = f"the network's {what} left as it is"
+        remedy = "put it back before `evaluator.update`"
+        raise bad(f"attack {self.name}", expected=expected, got="another", remedy=remedy)
 
     def run_search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Call `search` as code of others: with gradients enabled, and told where it is no search.

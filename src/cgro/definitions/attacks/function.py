@@ -26,8 +26,8 @@ AttackFunction = Callable[[Model, Tensor, Tensor], object]
 class FunctionAttack(Attack):
     """What a function finds. Its points are evaluated anew, and refused outside ball and box.
 
-    It works on copies of the network's weights: what it does to them, to modes and to the flags of torch is undone
-    before its points are evaluated.
+    It works on copies of the network's weights: what it does to them, to layers, hooks, attributes and modes, and to
+    the flags of torch is undone before its points are evaluated; see `code_of_others` for what is not.
 
     How many gradients it takes is not known, and counts as 0. The global generators of torch, NumPy and Python are
     seeded from the first example's stream while it runs, so numbers that it draws from them depend on the batch.
