@@ -232,7 +232,9 @@ class BehindAHook(Attack):
 
 def test_an_attack_that_evaluates_behind_its_hook_is_refused() -> None:
     model, (x, y) = layered(), images(12)
-    refused(lambda: BehindAHook(THREAT)(model, x, y), "attack behindahook", "hooks and forward left as it is", "put it back")
+    refused(
+        lambda: BehindAHook(THREAT)(model, x, y), "attack behindahook", "hooks and forward left as it is", "put it back"
+    )
     assert not model._forward_hooks
     assert torch.equal(BehindAHook(THREAT, moves=False)(model, x, y), x)
     assert not torch.equal(BehindAHook(THREAT, puts_back=True)(model, x, y), x)

@@ -12,7 +12,7 @@ from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.state import code_of_others
 from cgro.definitions.draws import Draws
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import describe, shape_of
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel
@@ -91,8 +91,8 @@ class FunctionAttack(Attack):
         with code_of_others(evaluator.model, x.device), torch.enable_grad(), seeded(seed, x.device):
             found = self.function(evaluator.model, x.clone(), evaluator.y.clone())
         if not isinstance(found, Tensor) or found.shape != x.shape:
-            got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else describe(found)
-            raise bad(f"attack {self.name}", expected=f"x_adv of shape {tuple(x.shape)}", got=got)
+            expected = f"x_adv of shape {tuple(x.shape)}"
+            raise bad(f"attack {self.name}", expected=expected, got=shape_of(found))
         x_adv = found.detach().to(x)
         outside = int((~self.threat.contains(x_adv, x)).sum())
         if outside:
