@@ -1,6 +1,7 @@
 """Names that came with files of others: which are code, which are trusted, and what importing them may do."""
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from cgro.trust import (
     Untrusted,
     code_of,
     current_folder,
+    failure_of,
     one_line_if_it_fails,
     path_of,
     resolve,
@@ -144,3 +146,69 @@ def test_a_run_that_parameters_name_is_a_path_of_whoever_wrote_them() -> None:
         Received("theirs", ["/theirs"]).admit("objective", name, "objective")
     for trust in (True, name, ["/theirs", "b"]):
         Received("theirs", trust).admit("objective", name, "objective")
+
+
+FAILING = """
+def helper():
+    raise ValueError("of mine")
+
+
+def attack(model, x, y):
+    return helper()
+
+
+class Loss:
+    def __call__(self, call):
+        return call()
+
+
+class Silent:
+    def __call__(self):
+        assert False
+"""
+
+
+def _failed(call: Callable[[], object]) -> str | None:
+    try:
+        call()
+    except Exception as error:
+        failed = failure_of(error, expected="code that runs", remedy="-v shows where")
+        return None if failed is None else str(failed)
+    raise AssertionError("it was to fail")
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package of somebody's: what is named in it stands in a module of its own."""
+    (tmp_path / "failing_package").mkdir()
+    (tmp_path / "failing_package" / "parts.py").write_text(FAILING)
+    (tmp_path / "failing_package" / "__init__.py").write_text("from failing_package.parts import Loss, Silent, attack")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cgro.trust._IMPORTED", {})
+    yield
+    for name in [name for name in sys.modules if name.startswith("failing_package")]:
+        del sys.modules[name]
+
+
+def test_an_error_is_that_of_the_name_in_whose_code_it_arose(failing: None) -> None:
+    loss = resolve("failing_package:Loss", "--objective")
+    attack = resolve("failing_package:attack", "attack failing_package:attack")
+    line = "expected code that runs, got ValueError: of mine; -v shows where"
+    assert _failed(lambda: attack(None, 1, 2)) == f"attack failing_package:attack: {line}"
+    assert _failed(lambda: loss()(lambda: attack(None, 1, 2))) == f"attack failing_package:attack: {line}"
+    assert _failed(lambda: loss()(lambda: 1 / 0)).startswith(
+        "--objective failing_package:Loss: expected code that runs"
+    )
+    assert "got AssertionError; -v" in str(_failed(resolve("failing_package:Silent", "--model")()))
+
+
+def test_an_error_of_ours_or_a_refusal_is_not_theirs(failing: None) -> None:
+    def refusing() -> None:
+        raise BadRequest("radius: expected a number")
+
+    assert _failed(lambda: 1 / 0) is None
+    loss = resolve("failing_package:Loss", "--objective")
+    assert _failed(lambda: 1 / 0) is None
+    assert _failed(lambda: loss()(refusing)) is None
+    resolve("cgro.definitions:PGD", "attack cgro.definitions:PGD")
+    assert _failed(lambda: resolve("cgro.definitions:PGD", "attack")(None)) is None

@@ -33,6 +33,7 @@ TYPE_CHECKING = False  # see cgro/__init__.py
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cgro._check import BadRequest
     from cgro._progress import Loudness
     from cgro.commands._options import Output
 
@@ -234,6 +235,13 @@ def _run(name: str, argv: Sequence[str]) -> int:
             if config.verbose:
                 _show_trace()
             raise BadRequest(in_flags(str(error), config)) from error
+        except Exception as error:
+            failed = _of_their_code(error)
+            if failed is None:
+                raise
+            if config.verbose:
+                _show_trace()
+            raise failed from error
 
 
 @contextlib.contextmanager
@@ -342,6 +350,16 @@ def _show_trace() -> None:
 
     with contextlib.suppress(OSError, ValueError):
         print(printable(traceback.format_exc()), file=sys.stderr, flush=True)
+
+
+def _of_their_code(error: Exception) -> "BadRequest | None":
+    """One line for an error inside code of the caller's, which one of the options names; None for any other."""
+    from cgro._check import CheckFailed
+    from cgro.trust import failure_of
+
+    if isinstance(error, CheckFailed | BrokenPipeError) or _is_lack_of_memory(error):
+        return None
+    return failure_of(error, expected="code that runs", remedy="-v shows where")
 
 
 def _of_the_input(error: Exception) -> str:

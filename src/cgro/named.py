@@ -114,12 +114,58 @@ def build(
         6.0
     """
     named = look_up(text, what, table)
-    known = parameters_of(named.factory, skip=len(arguments))
-    values = {key: value for key, value in (options or {}).items() if key in known}
-    values |= _typed(named.parameters, known, named.name)
+    values = values_of(named, skip=len(arguments), options=options)
     said = ", ".join([*(type(argument).__name__ for argument in arguments), *values]) or "no parameters"
     with current_folder(), one_line_if_it_fails(what, f"{named.name} called with {said}"):
         return named.factory(*arguments, **values)
+
+
+def values_of(named: Named, *, skip: int = 0, options: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Read the values that a text sets, by the types of the parameters.
+
+    Args:
+        named: of `look_up`.
+        skip: positional arguments that are no parameters.
+        options: further parameters, for factories that have them; the text goes first.
+
+    Returns:
+        Values by the names of the parameters.
+
+    Raises:
+        BadRequest: an unknown parameter, or a value of the wrong type.
+
+    Example:
+        >>> values_of(Named(lambda x, y=1.0: x * y, "scaled", "y=3"), skip=1)
+        {'y': 3.0}
+    """
+    known = parameters_of(named.factory, skip=skip)
+    values = {key: value for key, value in (options or {}).items() if key in known}
+    return values | _typed(named.parameters, known, named.name)
+
+
+def misfit(function: Factory, *values: object) -> str:
+    """Why a function cannot be called with some values.
+
+    Args:
+        function: any.
+        values: its positional arguments.
+
+    Returns:
+        The reason; "" where it can be, or where Python does not know its parameters.
+
+    Example:
+        >>> misfit(lambda x, y: x, 1), misfit(lambda x, y=2: x, 1)
+        ("missing a required argument: 'y'", '')
+    """
+    try:
+        parameters = inspect.signature(function)
+    except (ValueError, TypeError):
+        return ""
+    try:
+        parameters.bind(*values)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def parameters_of(factory: Factory, *, skip: int = 0) -> dict[str, inspect.Parameter]:

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from cgro.remedy_names import REMEDY_NAMES
 
 PREFIXES = frozenset({"timm", *REMEDY_NAMES})
 """What may stand before the colon of a name without making it code: the library of networks, and the remedies."""
+
+LIBRARIES = frozenset({"cgro", "torch"})
+"""Packages that stand in the trace of every error, so that a name in them says nothing about whose error it is."""
 
 Kind = Literal["code", "path", "hub"]
 
@@ -327,15 +331,59 @@ def one_line_if_it_fails(what: str, expected: str) -> Generator[None, None, None
     except BadRequest:
         raise
     except (Exception, SystemExit) as error:
-        text = one_line(str(error), 160)
         if isinstance(error, SystemExit):
-            argument = "" if error.code is None else text
+            argument = "" if error.code is None else one_line(str(error), 160)
             remedy = 'it ends the program; put that below if __name__ == "__main__"'
             raise bad(what, expected=expected, got=f"a call of sys.exit({argument})", remedy=remedy) from None
-        got = type(error).__name__
-        if text:
-            got += f": {text}"
-        raise bad(what, expected=expected, got=got) from error
+        raise bad(what, expected=expected, got=_told(error)) from error
+
+
+_IMPORTED: dict[str, dict[str, str]] = {}
+"""Package -> attribute -> what messages call it, of the code that `resolve` has imported in this process."""
+
+
+def failure_of(error: Exception, *, expected: str, remedy: str) -> BadRequest | None:
+    """One line for an error that arose in code of the caller's: in the innermost package of the trace that was named.
+
+    Args:
+        error: with its traceback.
+        expected: what the code should have been.
+        remedy: what to do.
+
+    Returns:
+        The error to raise in its place, such as "--objective mine:Loss: expected ..."; None where it is a request that
+        cannot be done already, or arose in none of their code.
+    """
+    if isinstance(error, BadRequest):
+        return None
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        names = _IMPORTED.get(str(frame.f_globals.get("__name__")).partition(".")[0])
+        if names is None:
+            continue
+        attribute = frame.f_code.co_qualname.partition(".")[0]
+        if attribute in names:
+            found = names[attribute]
+        elif found is None or len(names) == 1:  # a helper of one of several names leaves it at that name
+            found = next(reversed(names.values()))
+    if found is None:
+        return None
+    return bad(found, expected=expected, got=_told(error), remedy=remedy)
+
+
+def _told(error: BaseException) -> str:
+    """An error by its type and, where it has one, its text."""
+    text = one_line(str(error), 160)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _note(name: str, what: str) -> None:
+    """Take note of a name that was imported, for `failure_of`."""
+    module, _, attribute = name.partition(":")
+    package = module.partition(".")[0]
+    if package not in LIBRARIES:
+        called = what if name in what else f"{what} {name}"
+        _IMPORTED.setdefault(package, {})[attribute] = called
 
 
 def resolve(name: str, what: str) -> Any:
@@ -358,6 +406,7 @@ def resolve(name: str, what: str) -> Any:
     with current_folder(), one_line_if_it_fails(f"{what} {name}", "an importable package.module:name"):
         module = importlib.import_module(module_name)
         if hasattr(module, attribute):
+            _note(name, what)
             return getattr(module, attribute)
     file = getattr(module, "__file__", None)
     remedy = ""

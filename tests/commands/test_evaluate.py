@@ -412,3 +412,54 @@ def test_raw_weights_beside_averaged_ones_are_asked(
         assert pair[0] == pair[1]
     assert main(["evaluate", str(run), "--weights", "ema"]) == 2
     assert "leave it out" in capsys.readouterr().err
+
+
+FAILING = """
+from torch import nn
+
+
+def attack(model, x, y):
+    raise RuntimeError("no device of mine")
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        if len(x) > 1:
+            raise KeyError("a key of mine")
+        return self.layer(x.flatten(1))
+"""
+
+
+@pytest.mark.parametrize(("words", "line"), [
+    (["evaluate", "RUN", "--parts", "test", "--attack", "failing_code:attack"],
+     "attack failing_code:attack: expected code that runs, got RuntimeError: no device of mine; -v shows where"),
+    (["evaluate", "WEIGHTS", "--radius", "0.1", "--parts", "test", "--attack", "pgd1"],
+     "--model failing_code:Net: expected code that runs, got KeyError: 'a key of mine'; -v shows where"),
+    (["lint", "WEIGHTS", "--radius", "0.1", "--n", "20"],
+     "--model failing_code:Net: expected code that runs, got KeyError: 'a key of mine'; -v shows where"),
+], ids=["attack", "network", "network in the lint"])  # fmt: skip
+@pytest.mark.parametrize("verbose", [False, True])
+def test_code_of_the_callers_that_fails_is_one_line(
+    run: Path,
+    words: list[str],
+    line: str,
+    verbose: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Planted: it was a traceback of ours."""
+    (run.parent / "failing_code.py").write_text(FAILING)
+    monkeypatch.chdir(run.parent)
+    weights = {"layer.weight": torch.zeros(10, 64), "layer.bias": torch.zeros(10)}
+    torch.save(weights, "weights.pt")
+    subject = [] if "RUN" in words else ["--data", "digits", "--model", "failing_code:Net"]
+    words = [{"RUN": str(run), "WEIGHTS": "weights.pt"}.get(word, word) for word in words]
+    assert main([*words, *subject, *(["-v"] if verbose else [])]) == 2
+    said = capsys.readouterr().err
+    sys.modules.pop("failing_code")
+    assert f"cgro {words[0]}: {line}" in said.splitlines()
+    assert ("Traceback" in said) == verbose

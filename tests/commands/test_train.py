@@ -172,6 +172,59 @@ def test_an_objective_that_fails_in_training_is_one_line_and_can_be_resumed(
     sys.modules.pop("failing_objective")
 
 
+FAILS_AT = """
+from pathlib import Path
+
+from cgro.training import Extension
+
+
+class Unprepared(Extension):
+    def prepare(self, model, recipe, data):
+        raise ValueError("augment is missing")
+
+
+def attack(model, x, y):
+    raise OSError("no licence")
+
+
+def late(model, x, y):
+    if Path("r/checkpoints/last.safetensors").exists():
+        raise OSError("no licence")
+    return x
+"""
+
+
+@pytest.mark.parametrize(("words", "line", "resumes"), [
+    (["--extension", "fails_at:Unprepared"],
+     "--extension fails_at:Unprepared: expected code that runs, got ValueError: augment is missing", False),
+    (["--eval-attack", "fails_at:attack"],
+     "attack fails_at:attack: expected code that trains, got OSError: no licence", True),
+    (["--eval-attack", "fails_at:late"],
+     "attack fails_at:late: expected code that trains, got OSError: no licence", True),
+], ids=["before", "in the training", "at the end"])  # fmt: skip
+def test_code_that_fails_around_the_training_is_one_line(
+    words: list[str],
+    line: str,
+    resumes: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Planted: these were tracebacks of ours."""
+    (tmp_path / "fails_at.py").write_text(FAILS_AT)
+    monkeypatch.chdir(tmp_path)
+    small = ["--data", "digits", "--n-train", "60", "--n-test", "40", "--epochs", "1", "--model", "mlp", "--width", "8",
+             "--attack", "pgd1"]  # fmt: skip
+    assert main(["train", *small, *words, "--out", "r"]) == 2
+    sys.modules.pop("fails_at")
+    err = capsys.readouterr().err
+    said = next(text for text in err.splitlines() if text.startswith("cgro train: "))
+    assert line in said
+    assert "-v shows where" in said
+    assert ("cgro train --resume r" in said) == resumes
+    assert "Traceback" not in err
+
+
 def test_an_error_of_ours_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")

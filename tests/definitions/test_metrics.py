@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from tests import oracles
 from tests.cases import THREATS, LinearScore, busy_network, images, points, refused
-from torch import nn
+from torch import Tensor, nn
 
 from cgro._check import BadRequest
 from cgro.definitions import (
@@ -101,6 +101,25 @@ def test_outputs_that_are_not_finite_predict_no_class(value: float) -> None:
     with pytest.raises(BadRequest, match="examples: expected at least one"):
         predicted_shares(lambda v: v, x[:0])
     assert sum(predicted_shares(lambda v: 1e38 * v, x)) == 1.0
+
+
+@pytest.mark.parametrize("call", [
+    lambda net, x, y: clean_error(net, x, y),
+    lambda net, x, y: robust_error(net, x, y, PGD(THREATS[0], n_steps=1)),
+    lambda net, x, y: predicted_shares(net, x),
+], ids=["clean_error", "robust_error", "predicted_shares"])  # fmt: skip
+def test_classes_that_are_masked_by_infinity_are_told_how(call) -> None:
+    """Planted: the line said no more than to check the weights."""
+    x, y = points(8)
+    labels = (y > 0).long()
+
+    def masked(v: Tensor, by: float) -> Tensor:
+        return torch.cat([v[:, :2], v.new_full((len(v), 1), by)], 1)
+
+    refused(
+        lambda: call(lambda v: masked(v, -math.inf), x, labels), "expected finite values", "masked by -1e9, not by -inf"
+    )
+    assert call(lambda v: masked(v, -1e9), x, labels) is not None
 
 
 def test_clean_and_robust_errors_come_from_one_clean_pass() -> None:

@@ -97,6 +97,37 @@ def test_guessing_is_in_no_order(n_classes: int, seed: int) -> None:
     assert found(lambda v: 0 * v, x, y, "class order").status == "PASS"
 
 
+def ghost(x: Tensor) -> Tensor:
+    """Statistics of every 16 neighbours."""
+    parts = x.view(-1, 16, x.shape[1])
+    return ((parts - parts.mean(1, keepdim=True)) / parts.std(1, keepdim=True)).view_as(x)
+
+
+@pytest.mark.parametrize("model", [
+    nn.BatchNorm1d(3, track_running_stats=False).eval(), lambda v: v - v.mean(0), lambda v: v @ (v.T @ v), ghost,
+], ids=["BatchNorm", "mean", "attention over the batch", "groups"])  # fmt: skip
+def test_answers_that_depend_on_the_batch_are_told(model) -> None:
+    """Planted: such a network had any number, by its batch size, and no check warned."""
+    one = found(model, *points(3), "determinism")
+    assert one.status == "WARN"
+    assert "the answers depend on the batch, by up to " in one.finding
+
+
+@pytest.mark.parametrize("model", [
+    nn.BatchNorm1d(3).eval(), nn.LayerNorm(3), lambda v: v - v.mean(1, keepdim=True), lambda v: 1e6 * v @ torch.eye(3),
+    lambda v: (v * 50).round(), lambda v: v.view(128, 3),
+], ids=["BatchNorm", "LayerNorm", "mean of an example", "large", "rounded", "of one batch size"])  # fmt: skip
+def test_answers_of_each_example_alone_pass(model) -> None:
+    assert found(model, *points(3), "determinism").status == "PASS"
+
+
+def test_one_example_and_noise_are_told_as_before() -> None:
+    x, y = points(3)
+    assert found(lambda v: v, x[:1], y[:1], "determinism").status == "PASS"
+    one = found(lambda v: v + torch.rand_like(v), x, y, "determinism")
+    assert (one.status, one.finding.startswith("two forward passes differ by")) == ("WARN", True)
+
+
 def test_pictures_that_use_a_share_of_the_range() -> None:
     x, y = points(6)
     for scaled in (x / 255, (x > 0.5).float() / 255):

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
-from tests.cases import LinearScore, hidden_scores, points
+import torch.nn.functional as F
+from tests.cases import LinearScore, hidden_scores, points, refused
 from tests.flatness.test_search import truth_of_a_linear_score
+from torch import nn
 
 from cgro._check import BadRequest
 from cgro.definitions import ThreatModel
@@ -52,6 +54,22 @@ def test_a_search_costs_the_passes_it_says(p: float) -> None:
     flatness(counted, x, y, [0.05, 0.1], p=p, search=search)
     one_more = search.n_restarts * (p != math.inf)
     assert sum(calls) - once == search.passes + one_more
+
+
+@pytest.mark.parametrize(("loss", "words"), [
+    (F.cross_entropy, ("loss: expected one value per example, shape (6,)", "shape ()", 'reduction="none"')),
+    (lambda outputs, y: outputs - F.one_hot(y, 3), ("loss: expected one value per example", "shape (6, 3)")),
+    (lambda outputs, y: F.cross_entropy(outputs, y, reduction="none")[:, None], ("shape (6, 1)",)),
+    (lambda outputs, y: torch.zeros(len(y)), ("loss: expected one that is differentiable in the outputs",)),
+])  # fmt: skip
+def test_a_loss_that_is_not_one_number_per_example_is_refused(loss, words: tuple[str, ...]) -> None:
+    """Planted: the mean was an IndexError, and a column gave losses of shape (N, 1)."""
+    x, y = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    model = build("mlp", (1, 4, 4), 3, width=8).eval()
+    search = Search(n_steps=1, n_loss_steps=1)
+    refused(lambda: flatness(model, x, y, [0.1], loss=loss, search=search), *words)
+    fine = flatness(model, x, y, [0.1], loss=nn.CrossEntropyLoss(reduction="none"), search=search)
+    assert torch.equal(fine.gradient, flatness(model, x, y, [0.1], search=search).gradient)
 
 
 def test_searches_of_no_steps_are_refused() -> None:

@@ -1,8 +1,6 @@
 """The options of a training: its data, network, threat, objective and recipe, as flags, files and runs spell them."""
 
 import re
-import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import ClassVar
@@ -22,7 +20,7 @@ from cgro.training.extensions import require_extensions
 from cgro.training.fabric import TRACKERS
 from cgro.training.recipe import SCHEDULES
 from cgro.training.registry import EXTENSIONS, OBJECTIVES, extension_by_name, listed, objective_by_name, takes
-from cgro.trust import Received, code_of
+from cgro.trust import Received
 
 Defaults = Mapping[str, str | int | float]
 """Options and their values."""
@@ -314,29 +312,6 @@ class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task
         """Ask for trust where code of a training is used, which an evaluation of its network never does."""
         if self.received is not None:
             self.received.admit(key, name, key)
-
-    def code_that_failed(self, error: BaseException) -> str | None:
-        """The option of the caller's own code in which a training failed.
-
-        Args:
-            error: with its traceback.
-
-        Returns:
-            Such as "--objective mine:Loss": the innermost file of the traceback that one of the options names; None
-            where the error is none of theirs.
-        """
-        named = [("--model", self.model), ("--objective", self.objective), ("--attack", self.attack)]
-        named += [("--extension", name) for name in self.extension]
-        files: dict[str, str] = {}
-        for flag, name in named:
-            code = code_of(name)
-            module = sys.modules.get((code or "").partition(":")[0])
-            if code is not None and module is not None:
-                files[getattr(module, "__file__", None) or ""] = f"{flag} {name}"
-        found = None
-        for frame, _ in traceback.walk_tb(error.__traceback__):
-            found = files.get(frame.f_code.co_filename, found)
-        return found
 
     def crafting(self) -> Attack:
         """The attack in training.

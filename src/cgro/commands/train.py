@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cgro._check import BadRequest, bad, one_line, one_of
+from cgro._check import BadRequest, bad, one_of
 from cgro._exits import INTERRUPTED
 from cgro._interrupt import stopping_after
 from cgro.commands._admission import admit
@@ -67,7 +67,7 @@ from cgro.training.objectives import attack_of
 from cgro.training.registry import summary_of
 from cgro.training.steps import Steps
 from cgro.trajectory import Trajectory
-from cgro.trust import code_of, runs_in
+from cgro.trust import code_of, failure_of, runs_in
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -199,32 +199,27 @@ def _trained(config: Config, path: str | Path | None, ranks: Ranks) -> Run | Bes
     _warn_of_few_for_validation(len(data.validation))
     for remark in config.without_effect():
         say(f"remark: {remark}")
-    with begun_by_first(begin("train", config, path), ranks) as run, _fabric(config, run) as fabric:
+    begun = begun_by_first(begin("train", config, path), ranks)
+    with begun as run, _resumable(config, run), _fabric(config, run) as fabric:
         if ranks.shared:
             fabric.launch()
         with ranks.failing_together("the run directory"):
             if run is not None:
                 keep_examples(data, run)
                 keep_given(given_to(objective, extensions), run)
-        try:
-            trajectory = fit(
-                model,
-                data,
-                objective,
-                recipe,
-                extensions=extensions,
-                evaluation=evaluation,
-                seed=config.seed,
-                run=run,
-                fabric=fabric,
-                probes=alignment_probes(attack_of(objective)),
-                compiling=config.compile,
-            )
-        except Exception as error:
-            failure = None if run is None else _in_their_code(config, run, error)
-            if failure is None:
-                raise
-            raise failure from error
+        trajectory = fit(
+            model,
+            data,
+            objective,
+            recipe,
+            extensions=extensions,
+            evaluation=evaluation,
+            seed=config.seed,
+            run=run,
+            fabric=fabric,
+            probes=alignment_probes(attack_of(objective)),
+            compiling=config.compile,
+        )
         trained_model = evaluated(model, extensions).eval()
         if run is None:
             return _beside(config, data, trained_model, attack, trajectory, ranks)
@@ -315,18 +310,19 @@ def resume_command(config: Config, run: Run) -> str:
     return command
 
 
-def _in_their_code(config: Config, run: Run, error: Exception) -> BadRequest | None:
-    """One line for an error inside the caller's own code; None for any other."""
-    name = config.code_that_failed(error)
-    if isinstance(error, BadRequest) or name is None:
-        return None
-    got = one_line(f"{type(error).__name__}: {error}", 160)
-    return bad(
-        name,
-        expected="code that trains",
-        got=got,
-        remedy=f"-v shows where; mend it, then {resume_command(config, run)} goes on where it was saved",
-    )
+@contextlib.contextmanager
+def _resumable(config: Config, run: Run | None) -> Iterator[None]:
+    """Have an error inside the caller's own code say how the training is gone on with."""
+    try:
+        yield
+    except Exception as error:
+        failed = None
+        if run is not None:
+            remedy = f"-v shows where; mend it, then {resume_command(config, run)} goes on where it was saved"
+            failed = failure_of(error, expected="code that trains", remedy=remedy)
+        if failed is None:
+            raise
+        raise failed from error
 
 
 def _warn_of_few_for_validation(n: int) -> None:

@@ -334,3 +334,21 @@ def describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return f"a value of type {type(value).__name__}"
+
+
+def shape_of(value: object) -> str:
+    """How a message names a tensor of the wrong shape, or what is none.
+
+    Args:
+        value: any.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> shape_of(torch.zeros(2, 3)), shape_of(None)
+        ('shape (2, 3)', 'None')
+    """
+    if isinstance(value, Tensor):
+        return f"shape {tuple(value.shape)}"
+    return describe(value)

@@ -11,6 +11,7 @@ from torch import Tensor
 from cgro._check import BadRequest, bad, count
 from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.attacks.captured import find_captured
+from cgro.definitions.attacks.reads import FINITE
 from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
@@ -118,7 +119,7 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
 
 def _require_finite(outputs: Tensor) -> None:
     if not bool(torch.isfinite(outputs).all()):
-        raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
+        raise NotFinite(f"model output: expected finite values, got NaN or inf; {FINITE}")
 
 
 def check_set(model: Model, x: Tensor, y: Tensor) -> tuple[Model, Tensor, Tensor]:

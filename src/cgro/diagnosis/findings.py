@@ -20,8 +20,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "give it in units of the input, such as 8/255",
     ),
     "determinism": (
-        "A random model answers otherwise each time: its errors are those of luck.",
-        "switch the randomness off, or attack its expectation (EOT)",
+        "A random model answers otherwise each time, and one that mixes its batch with every batch size: its errors "
+        "are those of luck.",
+        "switch the randomness off, or attack its expectation (EOT); use running statistics in BatchNorm",
     ),
     "classes and loss": (
         "The loss of the attack must fit the outputs; probabilities flatten it, and AutoAttack's targeted losses "

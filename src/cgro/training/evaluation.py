@@ -12,6 +12,7 @@ from cgro._check import bad, count_field, listed
 from cgro._progress import Update, progress
 from cgro.data import Dataset, Split
 from cgro.definitions import Attack, Draws, ErrorRate, NoAttack, predicted_shares
+from cgro.definitions.attacks.reads import FINITE
 from cgro.definitions.inputs import describe
 from cgro.definitions.metrics import NotFinite, WrongExamples, wrong_examples
 from cgro.ranks import ALONE, Ranks
@@ -186,7 +187,7 @@ def _wrong_of(
         except NotFinite:
             not_finite = True
     if ranks.largest([int(not_finite)]) == [1]:
-        raise NotFinite("model output: expected finite values, got NaN or inf; check the weights")
+        raise NotFinite(f"model output: expected finite values, got NaN or inf; {FINITE}")
     return found
 
 

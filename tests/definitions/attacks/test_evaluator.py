@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from tests.cases import busy_network, images, refused
@@ -166,6 +167,39 @@ def test_a_loss_that_is_not_one_number_per_example_is_refused(attack, loss, got:
     refused(lambda: robust_error(model, x, y, asked), "loss: expected one value per example, shape (16,)", got)
     fine = attack(ThreatModel("inf", 0.1), loss=nn.CrossEntropyLoss(reduction="none"))
     assert robust_error(model, x, y, fine) == robust_error(model, x, y, attack(ThreatModel("inf", 0.1)))
+
+
+@pytest.mark.parametrize("loss", [
+    lambda outputs, y: torch.zeros(len(y)),
+    lambda outputs, y: (outputs.argmax(1) != y).float(),
+    lambda outputs, y: nn.functional.cross_entropy(outputs.detach(), y, reduction="none"),
+], ids=["constant", "error", "detached"])  # fmt: skip
+def test_a_loss_without_a_gradient_is_not_blamed_on_the_network(loss) -> None:
+    x, y = images(4)
+    asked = PGD(ThreatModel("inf", 0.1), n_steps=2, loss=loss)
+    refused(lambda: asked(busy_network().eval(), x, y), "loss: expected one that is differentiable in the outputs")
+    with torch.no_grad():
+        frozen = busy_network().eval().requires_grad_(False)
+    refused(lambda: asked(lambda v: frozen(v.detach()), x, y), "model: expected an output that is differentiable")
+
+
+@pytest.mark.parametrize(("step", "got"), [
+    ("a", "got 'a'"), (None, "got None"), (1.5, "type float"), (torch.zeros(8), "got floating point"),
+])  # fmt: skip
+def test_what_is_no_number_of_a_step_is_refused(step: object, got: str) -> None:
+    words = "step: expected the number of the step", got
+    refused(lambda: begun(TwoFaces()).update(X - 0.2, step), *words)  # type: ignore[arg-type]
+    refused(lambda: begun(TwoFaces()).propose(X - 0.2, X[:, 0] - 0.45, step), *words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "step", [3, np.int64(3), torch.tensor(3), torch.full((8,), 3)], ids=["int", "NumPy", "()", "(B,)"]
+)
+def test_the_number_of_a_step_may_be_of_any_integer_type(step: int) -> None:
+    evaluator = begun(TwoFaces())
+    evaluator.update(X - 1.0, step)
+    assert set(evaluator.best.step.tolist()) <= {0, 3}
+    assert 3 in evaluator.best.step.tolist()
 
 
 def test_gradients_that_are_not_finite_are_refused() -> None:

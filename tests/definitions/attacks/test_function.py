@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.cases import LinearScore, busy_network, images, points, refused
-from torch import Tensor
+from torch import Tensor, nn
 
 from cgro.definitions import (
     FGSM,
@@ -18,6 +18,7 @@ from cgro.definitions import (
     ThreatModel,
     attack_by_name,
     boundary_distance,
+    clean_error,
     robust_error,
     survey,
 )
@@ -25,6 +26,13 @@ from cgro.definitions.attacks import Evaluator
 from cgro.definitions.attacks.function import takes_model
 
 THREAT = ThreatModel("inf", 0.05)
+
+
+def layered() -> nn.Sequential:
+    """A network with something in it that each kind of harm changes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, 3)).eval()
 
 
 def published(model: Model, x: Tensor, y: Tensor) -> Tensor:
@@ -124,6 +132,75 @@ def test_its_points_are_evaluated_by_the_network_as_it_was(harm) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+def makeup_of(model: nn.Module) -> list[object]:
+    """Classes, attributes and what lies in them."""
+    found: list[object] = []
+    for module in model.modules():
+        held = {name: {**value} if isinstance(value, dict) else value for name, value in vars(module).items()}
+        found.append((type(module), held))
+    return found
+
+
+def overridden(model: nn.Sequential) -> None:
+    model.forward = lambda x: -nn.Sequential.forward(model, x)  # type: ignore[method-assign]
+
+
+def patched_layer(model: nn.Sequential) -> None:
+    model[0].forward = lambda x: -x
+
+
+@pytest.mark.parametrize("harm", [
+    lambda model: model.register_forward_hook(lambda module, inputs, outputs: -outputs),
+    lambda model: model[0].register_forward_pre_hook(lambda module, inputs: -inputs[0]),
+    lambda model: model[0].register_full_backward_hook(lambda module, inputs, outputs: inputs),
+    lambda model: nn.modules.module.register_module_forward_hook(lambda module, inputs, outputs: -outputs),
+    overridden,
+    patched_layer,
+    lambda model: setattr(model[1], "eps", 50.0),
+    lambda model: setattr(model, "noted", 3),
+    lambda model: model.append(nn.Linear(3, 3)),
+    lambda model: setattr(model, "0", nn.Flatten(start_dim=-1)),
+    lambda model: model._modules.pop("1"),
+    lambda model: nn.utils.parametrize.register_parametrization(model[-1], "weight", nn.Softplus()),
+], ids=["hook", "pre-hook", "backward hook", "hook for all", "forward", "forward of a layer", "setting", "new attribute",
+        "layer appended", "layer replaced", "layer removed", "parametrization"])  # fmt: skip
+@pytest.mark.parametrize("low", [False, True], ids=["float32", "bfloat16"])
+def test_what_it_leaves_behind_is_taken_away(harm, low: bool) -> None:
+    """Planted: hooks, layers and attributes stayed, so that later errors, also of other attacks, were others."""
+    model, (x, y) = layered(), images(12)
+    if low:
+        model = model.bfloat16()
+    clean, makeup = clean_error(model, x, y), makeup_of(model)
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def harmful(network: Model, x: Tensor, y: Tensor) -> Tensor:
+        harm(model)
+        return x
+
+    assert robust_error(model, x, y, FunctionAttack(THREAT, harmful)).wrong == clean.wrong
+    assert clean_error(model, x, y) == clean
+    assert makeup_of(model) == makeup
+    assert not nn.modules.module._global_forward_hooks
+    assert list(model.state_dict()) == list(values)
+    assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
+
+
+def test_a_hook_that_was_there_stays_and_counts() -> None:
+    model, (x, y) = layered(), images(12)
+    seen: list[int] = []
+    model.register_forward_hook(lambda module, inputs, outputs: seen.append(len(outputs)))
+
+    def forgetful(network: Model, x: Tensor, y: Tensor) -> Tensor:
+        model._forward_hooks.clear()
+        return (x + 0.04).clamp(0, 1)
+
+    FunctionAttack(THREAT, forgetful).find(model, x, y)
+    n_seen = len(seen)
+    assert n_seen >= 2
+    model(x)
+    assert len(seen) == n_seen + 1
+
+
 @dataclass(frozen=True)
 class InTrainMode(Attack):
     """An attack of one's own that sets the mode, and may put it back."""
@@ -135,6 +212,33 @@ class InTrainMode(Attack):
         if self.puts_back:
             evaluator.model.eval()
         evaluator.update((evaluator.x + 0.04).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class BehindAHook(Attack):
+    """An attack of one's own that looks at a layer, or turns the outputs around, and may take its hook away."""
+
+    puts_back: bool = False
+    moves: bool = True
+
+    def search(self, evaluator: Evaluator, draws: Draws) -> None:
+        assert isinstance(evaluator.model, nn.Module)
+        handle = evaluator.model.register_forward_hook(lambda module, inputs, outputs: -outputs)
+        if self.puts_back:
+            handle.remove()
+        if self.moves:
+            evaluator.update((evaluator.x + 0.04).clamp(0, 1))
+
+
+def test_an_attack_that_evaluates_behind_its_hook_is_refused() -> None:
+    model, (x, y) = layered(), images(12)
+    refused(
+        lambda: BehindAHook(THREAT)(model, x, y), "attack behindahook", "hooks and forward left as it is", "put it back"
+    )
+    assert not model._forward_hooks
+    assert torch.equal(BehindAHook(THREAT, moves=False)(model, x, y), x)
+    assert not torch.equal(BehindAHook(THREAT, puts_back=True)(model, x, y), x)
+    assert not model._forward_hooks
 
 
 def test_an_attack_that_evaluates_in_another_mode_is_refused() -> None:

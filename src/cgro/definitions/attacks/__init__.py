@@ -1,7 +1,7 @@
 """Attacks: the promises (base), along the gradient (gradient, pgd, apgd), by queries (square), together (ensemble)."""
 
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
+from cgro.definitions.attacks.base import Attack, NoAttack, require_attack, require_attack_on
 from cgro.definitions.attacks.best import Best, per_example
 from cgro.definitions.attacks.ensemble import Ensemble, standard_ensemble
 from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
@@ -47,6 +47,7 @@ __all__ = [
     "per_example",
     "preserve_state",
     "require_attack",
+    "require_attack_on",
     "require_finite",
     "standard_ensemble",
 ]

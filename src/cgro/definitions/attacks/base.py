@@ -28,12 +28,13 @@ from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
 from cgro.definitions.attacks.passes import on_copies
 from cgro.definitions.attacks.precision import Precision
 from cgro.definitions.attacks.reads import read_batch
-from cgro.definitions.attacks.state import code_of_others, modes_of, preserve_state
+from cgro.definitions.attacks.state import code_of_others, modes_of, passes_of, preserve_state
 from cgro.definitions.draws import Draws, draws_for
 from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel, require_radius_fits, require_threat
+from cgro.named import misfit
 
 
 @dataclass(frozen=True)
@@ -288,18 +289,21 @@ class Attack(ABC):
         return evaluator
 
     def _search_guarded(self, evaluator: Evaluator, draws: Draws) -> None:
-        """The search of an attack of others. Its points were evaluated while it ran, so that the mode must be right.
+        """The search of an attack of others. Its points were evaluated while it ran, so that the network must be right.
 
-        One that leaves another mode and has found no point did no harm: the mode is put back.
+        One that leaves another mode or a hook and has found no point did no harm: that is put back.
         """
         model = evaluator.model
         with code_of_others(model, evaluator.x.device):
-            before = modes_of(model)
+            before = modes_of(model), passes_of(model)
             self.run_search(evaluator, draws)
-            changed = modes_of(model) != before
-        if changed and not torch.equal(evaluator.best.x, evaluator.x):
-            remedy = "put it back before `evaluator.update`"
-            raise bad(f"attack {self.name}", expected="the network's mode left as it is", got="another", remedy=remedy)
+            after = modes_of(model), passes_of(model)
+        if after == before or torch.equal(evaluator.best.x, evaluator.x):
+            return
+        what = "mode" if after[0] != before[0] else "layers, hooks and forward"
+        expected = f"the network's {what} left as it is"
+        remedy = "put it back before `evaluator.update`"
+        raise bad(f"attack {self.name}", expected=expected, got="another", remedy=remedy)
 
     def run_search(self, evaluator: Evaluator, draws: Draws) -> None:
         """Call `search` as code of others: with gradients enabled, and told where it is no search.
@@ -319,7 +323,7 @@ class Attack(ABC):
                 found: object = self.search(evaluator, draws)
         except TypeError:
             parameters = inspect.signature(self.search)
-            if _takes(parameters, evaluator, draws):
+            if not misfit(self.search, evaluator, draws):
                 raise  # of the search itself
             remedy = "a function (model, x, y) -> x_adv is wrapped as FunctionAttack(threat, function)"
             got = f"search(self, {str(parameters)[1:]}"
@@ -345,14 +349,6 @@ class Attack(ABC):
                 that it is given must lie in `threat`.
             draws: (B,) one stream of random numbers per example.
         """
-
-
-def _takes(parameters: inspect.Signature, *values: object) -> bool:
-    try:
-        parameters.bind(*values)
-    except TypeError:
-        return False
-    return True
 
 
 def _made_by_hand(init: Callable[..., None]) -> Callable[..., None]:
@@ -389,6 +385,24 @@ def require_attack(attack: object) -> None:
     elif callable(attack) and not isinstance(attack, type):
         remedy = "wrap a function (model, x, y) -> x_adv as FunctionAttack(threat, function)"
     raise bad("attack", expected="an attack such as PGD(threat, n_steps=10)", got=describe(attack), remedy=remedy)
+
+
+def require_attack_on(attack: object, threat: ThreatModel, what: str = "attack") -> None:
+    """Refuse what is no attack, and one that searches elsewhere: its errors would be recorded as those of the threat.
+
+    Args:
+        attack: whatever was given for one.
+        threat: where it is to search.
+        what: how the message calls it.
+
+    Raises:
+        BadRequest: no attack, or one on another threat model.
+    """
+    require_attack(attack)
+    assert isinstance(attack, Attack)
+    if attack.threat != threat:
+        remedy = "make it from this threat"
+        raise bad(what, expected=f"one on threat, {threat}", got=f"one on {attack.threat}", remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
 """The best point of a search so far: where an example's margin was lowest, and when it was first wrong."""
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
+
+from cgro._check import bad
+from cgro.definitions.inputs import describe
 
 
 class Best:
@@ -98,7 +103,11 @@ class Best:
             rows: (R,) int64, the examples that they belong to, each once; None means all.
             step: number of the step that found them, or (R,) one per example.
             among: (R,) bool, the examples that come into question; None means all.
+
+        Raises:
+            BadRequest: a step that is no integer.
         """
+        _require_step(step)
         # A network may answer in another precision than that of its input.
         margins = margins.to(self.margins)
         known_x = self.x
@@ -156,6 +165,15 @@ class Best:
             (R,) int64, their rows. Reads the number of them on the host.
         """
         return torch.nonzero(self.margins > 0).squeeze(1)
+
+
+def _require_step(step: object) -> None:
+    """Refuse what is no number of a step: attacks of others name theirs."""
+    whole = isinstance(step, Tensor) and not step.is_floating_point()
+    if not whole and not isinstance(step, Integral):
+        expected = "the number of the step that found the points, an integer, or one per example"
+        got = "floating point" if isinstance(step, Tensor) else describe(step)
+        raise bad("step", expected=expected, got=got)
 
 
 def per_example(values: Tensor, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from cgro.definitions.attacks.folding import folded
 from cgro.definitions.attacks.passes import evaluated_outputs, first_look, image_layout, loss_gradient, outputs_of
 from cgro.definitions.attacks.precision import INNER_LAYERS, Precision, Proposing, proposing, rounding_margin
 from cgro.definitions.attacks.reads import LabelRange, Watch
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import shape_of
 from cgro.definitions.losses import Loss, Model, check_labels, default_loss, margin
 
 
@@ -327,7 +327,7 @@ class Evaluator:
         Raises:
             BadRequest: the output does not depend differentiably on the input; the loss is not one number per example.
         """
-        return loss_gradient(self._searched, points, self.y, lambda outputs, y: _per_example(loss(outputs, y), y))
+        return loss_gradient(self._searched, points, self.y, loss)
 
     def outputs(self, points: Tensor) -> Tensor:
         """One forward pass, in the precision of the search.
@@ -370,7 +370,7 @@ class Evaluator:
         """
         if not isinstance(points, Tensor) or points.shape != self.x.shape:
             expected = f"a point for each example, shape {tuple(self.x.shape)}"
-            raise bad("evaluator.update", expected=expected, got=_described(points))
+            raise bad("evaluator.update", expected=expected, got=shape_of(points))
         self.best.update(points, self.margins(points), self.rows, step, among=self.active)
 
     def propose(self, points: Tensor, outputs: Tensor, step: int | Tensor, *, among: Tensor | None = None) -> None:
@@ -476,18 +476,3 @@ class Evaluator:
 
 def _proposer(model: Model, by: Proposing) -> Model | None:
     return None if by == "exactly" else folded(model)
-
-
-def _per_example(value: object, y: Tensor) -> Tensor:
-    """A loss of the right shape. One of (B, C) or (B, 1) has a gradient, too, and the mean depends on the batch."""
-    if not isinstance(value, Tensor) or value.shape != y.shape:
-        expected = f"one value per example, shape {tuple(y.shape)}"
-        remedy = 'sum over the classes alone; losses of torch take reduction="none"'
-        raise bad("loss", expected=expected, got=_described(value), remedy=remedy)
-    return value
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"shape {tuple(value.shape)}"
-    return describe(value)

@@ -1,5 +1,6 @@
 """A plain function as an attack: code of others, from a paper or another library, judged like our own."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
@@ -11,10 +12,11 @@ from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.state import code_of_others
 from cgro.definitions.draws import Draws
-from cgro.definitions.inputs import describe
+from cgro.definitions.inputs import describe, shape_of
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel
+from cgro.named import misfit
 
 AttackFunction = Callable[[Model, Tensor, Tensor], object]
 """(model, x, y) -> x_adv, as most published code has it. That it is a tensor is checked, not believed."""
@@ -24,8 +26,8 @@ AttackFunction = Callable[[Model, Tensor, Tensor], object]
 class FunctionAttack(Attack):
     """What a function finds. Its points are evaluated anew, and refused outside ball and box.
 
-    It works on copies of the network's weights: what it does to them, to modes and to the flags of torch is undone
-    before its points are evaluated.
+    It works on copies of the network's weights: what it does to them, to layers, hooks, attributes and modes, and to
+    the flags of torch is undone before its points are evaluated; see `code_of_others` for what is not.
 
     How many gradients it takes is not known, and counts as 0. The global generators of torch, NumPy and Python are
     seeded from the first example's stream while it runs, so numbers that it draws from them depend on the batch.
@@ -55,6 +57,14 @@ class FunctionAttack(Attack):
         if not self.label:
             name = getattr(self.function, "__name__", type(self.function).__name__)
             object.__setattr__(self, "label", str(name).strip("<>").lower())
+        reason = misfit(self.function, *"mxy")
+        if reason:
+            remedy = (
+                "set further parameters by functools.partial, or by :parameter=value behind its name; wrap any other "
+                "in a function of these three"
+            )
+            got = f"{self.label}{inspect.signature(self.function)}: {reason}"
+            raise bad("attack", expected="a function (model, x, y) -> x_adv", got=got, remedy=remedy)
 
     @property
     def name(self) -> str:
@@ -81,8 +91,8 @@ class FunctionAttack(Attack):
         with code_of_others(evaluator.model, x.device), torch.enable_grad(), seeded(seed, x.device):
             found = self.function(evaluator.model, x.clone(), evaluator.y.clone())
         if not isinstance(found, Tensor) or found.shape != x.shape:
-            got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else describe(found)
-            raise bad(f"attack {self.name}", expected=f"x_adv of shape {tuple(x.shape)}", got=got)
+            expected = f"x_adv of shape {tuple(x.shape)}"
+            raise bad(f"attack {self.name}", expected=expected, got=shape_of(found))
         x_adv = found.detach().to(x)
         outside = int((~self.threat.contains(x_adv, x)).sum())
         if outside:
@@ -95,21 +105,30 @@ class FunctionAttack(Attack):
         evaluator.update(x_adv)
 
 
-def takes_model(function: object) -> bool:
+def takes_model(function: object, parameters: str = "") -> bool:
     """Whether a function is an attack itself, rather than one that makes an attack from a threat model.
 
     Args:
         function: whatever a name stands for.
+        parameters: the text behind the name, such as `eps=0.02,steps=3`.
 
     Returns:
-        True for a function whose first three parameters have no default and are model, x, y by their number or names.
+        True for a function that is to be given three values or more: of its positional parameters so many have no
+        default, and no value in the text.
 
     Example:
         >>> takes_model(lambda net, images, labels: images), takes_model(lambda threat, n_steps=3: None)
         (True, False)
+        >>> takes_model(lambda threat, size, steps: None, "size=2,steps=3")
+        False
     """
-    code = getattr(function, "__code__", None)
-    if code is None:
+    if isinstance(function, type) or not callable(function):
         return False
-    n_defaults = len(getattr(function, "__defaults__", None) or ())
-    return code.co_argcount - n_defaults >= 3
+    try:
+        known = inspect.signature(function).parameters.values()
+    except ValueError:  # of C code, about which Python knows nothing
+        return False
+    said = {part.partition("=")[0] for part in parameters.split(",")}
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    open_ = [p for p in known if p.kind in positional and p.default is p.empty and p.name not in said]
+    return len(open_) >= 3

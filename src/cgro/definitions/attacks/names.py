@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from cgro._check import bad
 from cgro.definitions.attacks.apgd import APGD, TargetedAPGD
-from cgro.definitions.attacks.base import Attack, NoAttack, require_attack
+from cgro.definitions.attacks.base import Attack, NoAttack, require_attack_on
 from cgro.definitions.attacks.ensemble import standard_ensemble
 from cgro.definitions.attacks.function import FunctionAttack, takes_model
 from cgro.definitions.attacks.gradient import FGSM
@@ -16,7 +17,7 @@ from cgro.definitions.attacks.reference import AutoAttack
 from cgro.definitions.attacks.square import Square
 from cgro.definitions.inputs import describe
 from cgro.definitions.threat import ThreatModel, require_threat
-from cgro.named import build, look_up
+from cgro.named import build, look_up, values_of
 from cgro.trust import code_of
 
 FAST_STEP = 1.25
@@ -74,7 +75,8 @@ def attack_by_name(name: str, threat: ThreatModel, *, precision: Precision = "au
         The attack.
 
     Raises:
-        BadRequest: no such name; no threat model; code that cannot be imported, fails, or returns no attack.
+        BadRequest: no such name; no threat model; code that cannot be imported, fails, or returns no attack on this
+            threat.
 
     Example:
         >>> attack_by_name("pgd50x10", ThreatModel("inf", 0.1)).n_restarts
@@ -99,12 +101,16 @@ def _own(name: str, threat: ThreatModel, precision: Precision) -> Attack:
     """The attack of the caller's that a name stands for."""
     what = f"attack {name}"
     named = look_up(name, what, {})
-    if takes_model(named.factory) and not named.parameters:
-        return FunctionAttack(threat, named.factory)
-    attack = build(name, what, {}, (threat,), {"precision": precision})
+    label = named.name.rpartition(":")[2].lower()
+    options = {"precision": precision}
+    if takes_model(named.factory, named.parameters):
+        values = values_of(named, skip=3, options=options)
+        function = partial(named.factory, **values) if values else named.factory
+        return FunctionAttack(threat, function, label=label)
+    attack = build(name, what, {}, (threat,), options)
     if callable(attack) and not isinstance(attack, Attack | type):
-        return FunctionAttack(threat, attack, label=named.name.rpartition(":")[2].lower())
-    require_attack(attack)
+        return FunctionAttack(threat, attack, label=label)
+    require_attack_on(attack, threat, what)
     assert isinstance(attack, Attack)
     return attack
 

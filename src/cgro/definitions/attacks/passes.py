@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from cgro._check import bad
 from cgro.definitions.attacks.float32 import full_float32
-from cgro.definitions.inputs import logits_of
+from cgro.definitions.inputs import logits_of, shape_of
 from cgro.definitions.losses import Loss, Model
 
 Result = TypeVar("Result")
@@ -73,7 +73,8 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
         Outputs, (B, C) or (B,), and gradients, (B, *S), both in the dtype of x.
 
     Raises:
-        BadRequest: the output does not depend differentiably on the input.
+        BadRequest: the output does not depend differentiably on the input; the loss is not one number per example, or
+            does not depend differentiably on the outputs.
 
     Example:
         >>> outputs, gradient = loss_gradient(lambda v: v[:, 0] ** 2, torch.tensor([[3.0]]), torch.tensor([1]),
@@ -85,11 +86,14 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         outputs = logits_of(model(x))
-        value = loss(outputs.to(x.dtype), y)
+        value = _per_example(loss(outputs.to(x.dtype), y), y)
         if value.requires_grad:
             # Ones, not the sum of the losses: the same gradient with fewer operations. The loss may hang on the weights
             # alone, where the network detaches its input: then there is none.
             (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
+    if outputs.requires_grad and not value.requires_grad:
+        remedy = "leave out no_grad, detach and argmax, and use the outputs that it is given"
+        raise bad("loss", expected="one that is differentiable in the outputs", got="no gradient", remedy=remedy)
     if gradient is None:
         raise bad(
             "model",
@@ -98,6 +102,15 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
             remedy="remove no_grad, rounding and detach from the forward pass, or use a score-based attack",
         )
     return outputs.detach().to(x.dtype), gradient
+
+
+def _per_example(value: object, y: Tensor) -> Tensor:
+    """A loss of the right shape. One of (B, C) or (B, 1) has a gradient, too, and the mean depends on the batch."""
+    if not isinstance(value, Tensor) or value.shape != y.shape:
+        expected = f"one value per example, shape {tuple(y.shape)}"
+        remedy = 'sum over the classes alone; losses of torch take reduction="none"'
+        raise bad("loss", expected=expected, got=shape_of(value), remedy=remedy)
+    return value
 
 
 def image_layout(x: Tensor, model: Model) -> Tensor:

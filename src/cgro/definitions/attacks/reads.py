@@ -13,6 +13,9 @@ from cgro._check import bad
 from cgro.definitions.losses import check_labels
 from cgro.definitions.threat import ThreatModel
 
+FINITE = "check the weights (classes are masked by -1e9, not by -inf)"
+"""What to do where a network's outputs are not finite."""
+
 
 @dataclass(frozen=True)
 class LabelRange:
@@ -176,7 +179,7 @@ def require_fine_search(outputs: bool, gradients: bool, inside: bool = True) -> 
         BadRequest: they were or do not.
     """
     if not outputs:
-        remedy = "check the weights, and in an attack of your own its points"
+        remedy = f"{FINITE}, and in an attack of your own its points"
         raise bad("model output", expected="finite values", got="NaN or inf", remedy=remedy)
     if not gradients:
         remedy = "the loss overflows or is singular here"

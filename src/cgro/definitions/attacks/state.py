@@ -31,6 +31,8 @@ FLAGS: tuple[tuple[Callable[[], object], Callable[..., object]], ...] = (
     (lambda: torch.backends.cudnn.deterministic, partial(setattr, torch.backends.cudnn, "deterministic")),
 )
 """How flags of the process are read and set that attacks of others change and that decide what a training computes."""
+_CONTAINERS = frozenset({dict, OrderedDict, list, set})
+"""Types of attributes whose contents code of others changes in place: parts, hooks, and settings of a network."""
 
 
 @contextlib.contextmanager
@@ -94,8 +96,12 @@ def preserve_state(model: Model, device: torch.device, *, weights: bool = False)
 def code_of_others(model: Model, device: torch.device) -> Iterator[None]:
     """Run code that promises nothing, such as an attack from a paper: network and process are as before afterwards.
 
+    What is replaced in the classes of torch themselves, such as `nn.ReLU.forward`, and what lies deeper in objects of
+    the network than an attribute, or an entry of a list or dictionary, is not seen.
+
     Args:
-        model: that the code is given. Of a module its weights, modes and all that `preserve_state` keeps are put back.
+        model: that the code is given. Of a module its weights, modes and all that `preserve_state` keeps are put back,
+            and its parts, hooks and attributes, such as a `forward` of its own.
         device: see `preserve_state`.
 
     Returns:
@@ -106,18 +112,34 @@ def code_of_others(model: Model, device: torch.device) -> Iterator[None]:
         >>> weight = net.weight.clone()
         >>> with code_of_others(net, torch.device("cpu")):
         ...     _ = net.train(False).half()
+        ...     _ = net.register_forward_hook(lambda module, inputs, outputs: -outputs)
         ...     torch.set_default_dtype(torch.float64)
-        >>> net.training, torch.equal(net.weight, weight), torch.get_default_dtype()
-        (True, True, torch.float32)
+        >>> net.training, torch.equal(net.weight, weight), len(net._forward_hooks), torch.get_default_dtype()
+        (True, True, 0, torch.float32)
     """
     values = [read() for read, _ in FLAGS]
     try:
-        with preserve_state(model, device, weights=True):
+        # Inside: it has the lock, and copies of the weights stand where the network's own do.
+        with preserve_state(model, device, weights=True), _makeup_kept(model):
             yield
     finally:
         for (read, write), value in zip(FLAGS, values, strict=True):
             if read() != value:
                 write(value)
+
+
+@contextlib.contextmanager
+def _makeup_kept(model: Model) -> Iterator[None]:
+    """Put parts, hooks and attributes of a network back, and the hooks that torch calls for every module."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    makeup = [_Makeup(module) for module in modules]
+    of_torch = vars(nn.modules.module)
+    hooks = [_Contents(held) for name, held in of_torch.items() if "_hooks" in name and type(held) in _CONTAINERS]
+    try:
+        yield
+    finally:
+        for part in (*makeup, *hooks):
+            part.put_back()
 
 
 def _lock_of(model: nn.Module) -> "threading.RLock":
@@ -234,6 +256,47 @@ def _put_back_generators(values: Iterable[object]) -> list[Callable[[], object]]
     return found
 
 
+class _Makeup:
+    """What one module is made of: its class, its attributes, and what lies in those that are lists or dictionaries."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.kind = type(module)
+        self.contents = [_Contents(vars(module))]
+        self.contents += [_Contents(held) for held in vars(module).values() if type(held) in _CONTAINERS]
+
+    def put_back(self) -> None:
+        if type(self.module) is not self.kind:  # parametrizations make a class of their own
+            self.module.__class__ = self.kind
+        for contents in self.contents:
+            contents.put_back()
+
+
+class _Contents:
+    """What a container holds, not deeper."""
+
+    def __init__(self, container: dict | list | set) -> None:
+        self.container = container
+        self.before = container.copy()
+
+    def put_back(self) -> None:
+        if _identities(self.container) == _identities(self.before):
+            return
+        self.container.clear()
+        if isinstance(self.container, list):
+            self.container.extend(self.before)
+        else:
+            self.container.update(self.before)
+
+
+def _identities(container: Iterable[object]) -> list[int]:
+    """Which objects a container holds. They are not compared by value: tensors are no truth values."""
+    held = list(container)
+    if isinstance(container, dict):
+        held += container.values()
+    return [id(value) for value in held]
+
+
 def modes_of(model: Model) -> list[bool]:
     """Which parts of a network are in training mode.
 
@@ -246,6 +309,23 @@ def modes_of(model: Model) -> list[bool]:
     if not isinstance(model, nn.Module):
         return []
     return [getattr(module, "training", False) for module in model.modules()]
+
+
+def passes_of(model: Model) -> list[object]:
+    """What of a network, beside modes and values, decides how a forward pass goes.
+
+    Args:
+        model: any; of a function nothing is known.
+
+    Returns:
+        For each part its class, its own parts, its forward hooks, and a `forward` that it has for itself.
+    """
+    found: list[object] = []
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        held = vars(module)
+        hooks = [tuple(held.get(name, {}).values()) for name in ("_forward_pre_hooks", "_forward_hooks")]
+        found.append((type(module), tuple(module.children()), hooks, held.get("forward")))
+    return found
 
 
 def evaluation_flags(model: nn.Module) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from cgro._check import BadRequest, bad, count, count_field, number, one_of, seconds_of
 from cgro.definitions import APGD, Attack, Square, ThreatModel, attack_by_name, standard_ensemble
+from cgro.definitions.attacks import require_attack_on
 from cgro.definitions.threat import require_threat
 from cgro.results.records import Json
 from cgro.training.objectives import attack_cost
@@ -179,8 +180,7 @@ def name_of(attack: str | Attack, threat: ThreatModel) -> str:
     """
     if not isinstance(attack, Attack):
         return attack
-    if attack.threat != threat:
-        raise bad("attack", expected=f"one on threat, {threat}", got=f"one on {attack.threat}")
+    require_attack_on(attack, threat)
     name = attack.name
     if attack == standard_ensemble(threat):
         name = "ensemble"
