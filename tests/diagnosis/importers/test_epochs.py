@@ -55,3 +55,19 @@ def test_a_cell_may_name_its_epoch() -> None:
         assert epoch_in_cell(cell) == "17", cell
     for cell in ("step 17", "best", "epoch", "epoch_17_acc_45", "17 18", "deep17"):
         assert epoch_in_cell(cell) is None, cell
+
+
+@pytest.mark.parametrize(
+    ("line", "epochs"),
+    [
+        ("Epoch-3 | acc 0.5", (3,)),
+        ("Epoch No. 3: acc 0.5", (3,)),
+        ("epoch idx: 3, acc 0.5", (3,)),
+        ("epoch_3 acc 0.5", (3,)),
+        ("Epoch notes 3", ()),
+        ("epochs 60", ()),
+        ("epoch number of 3", ()),
+    ],
+)
+def test_words_and_signs_between_epoch_and_its_number(line: str, epochs: tuple[int, ...]) -> None:
+    assert epochs_of(line).numbers == epochs

@@ -1,15 +1,17 @@
 """Texts of programs that only print, by patterns: TRADES, NoiLIn, GradAlign."""
 
+import shlex
 import time
 
 import numpy as np
+import pytest
 from tests.cases import refused
 from tests.diagnosis.writers import four
 
 from cgro.diagnosis import Curves
 from cgro.diagnosis.importers import Told, parse_map
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.pattern import Pattern
+from cgro.diagnosis.importers.pattern import Pattern, option_for
 
 
 def read(text: str, columns: str) -> Curves:
@@ -97,3 +99,33 @@ def test_a_pattern_within_the_line_of_its_epoch_is_of_that_epoch() -> None:
     found = read(text, r"epoch=/Epoch (\d+)/,clean_accuracy/test=/test acc (\d+)/,robust_accuracy/test=/pgd acc (\d+)/")
     assert np.allclose(found["clean_error/test"], 0.4 - np.arange(6) / 100)
     assert np.allclose(found["robust_error/test"], 0.6 - np.arange(6) / 100)
+
+
+@pytest.mark.parametrize(
+    ("line", "curve"),
+    [
+        ("Round {e} | clean 80.1 | adv acc {acc}", "robust_accuracy/test"),
+        ("[{e}/60] epochs | test acc 40.32 | test adv acc {acc}", "robust_accuracy/test"),
+        (
+            '10:01:00 | INFO | {{"epoch": {e}, "valid_accuracy": "39.5", "valid_adv_accuracy": "{acc}"}}',
+            "robust_accuracy/validation",
+        ),
+        ("[Epoch] {e} | train adv acc 60.1 | test PGD-20 acc: {acc}%", "robust_accuracy/test"),
+    ],
+)
+def test_the_option_for_a_line_reads_such_lines(line: str, curve: str) -> None:
+    """What a refusal advises is pasted: it reads the value and no other."""
+    option = option_for(line.format(e=1, acc="41.25"))
+    (columns,) = shlex.split(option)[1:]
+    text = "".join(line.format(e=e, acc=f"{40 + e}.25") + "\n" for e in range(1, 13))
+    found = read(text, columns)
+    assert columns.count(curve) == 1
+    assert np.allclose(found[curve.replace("accuracy", "error")], 0.5975 - np.arange(1, 13) / 100)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["2024-01-01 adv 4.5", "[train] ep=3 adv acc 45.20", "lr 0.1", "ep=3 [test] clean 80.1 [train] adv acc 45.2", ""],
+)
+def test_a_line_that_does_not_say_it_gets_the_common_form(line: str) -> None:
+    assert "PGD acc:?" in option_for(line)

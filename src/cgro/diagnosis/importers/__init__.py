@@ -19,7 +19,7 @@ from cgro.diagnosis.importers.long_table import LongTable
 from cgro.diagnosis.importers.mair import Mair
 from cgro.diagnosis.importers.markdown import Markdown
 from cgro.diagnosis.importers.own import importer_by_name, read_by, require_importer
-from cgro.diagnosis.importers.pattern import Pattern
+from cgro.diagnosis.importers.pattern import Pattern, option_for
 from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.importers.table import from_table
@@ -197,11 +197,10 @@ def _importer(text: Text, told: Told) -> Importer:
     if confidence > 0:
         return best
     lines = (line for line in text.lines[:10_000] if any(map(str.isdigit, line)))
-    numbered = one_line(next(lines, text.lines[0]), 80)
+    numbered = next(lines, text.lines[0])
     raise bad(
         text.source,
         expected="a cgro run, a CSV or JSONL with columns, or a training log with a header line",
         got=f"a text that starts with {text.content.lstrip()[:40]!r}",
-        remedy=f"tell where the numbers are in lines such as {numbered!r}: "
-        r"--map 'epoch=/Epoch:? (\d+)/,robust_accuracy/test=/PGD acc:? ([\d.]+)/'",
+        remedy=f"tell where the numbers are in lines such as {one_line(numbered, 80)!r}: {option_for(numbered)}",
     )

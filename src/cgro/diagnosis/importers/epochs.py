@@ -21,7 +21,8 @@ _BEFORE_EPOCH = 60
 """Characters in which stands what is said of an epoch. A choice."""
 
 _NAMED = (
-    r"(?<![A-Za-z])epoch(?![A-Za-z])[\s:=#_'\"]{0,6}[\[(]?\s*"  # "Train Epoch: [", "'epoch': "; not "Epochs: "
+    r"(?<![A-Za-z])epoch(?![A-Za-z])(?:[\s_-]{0,2}(?:no|nr|num|number|idx|index)(?![A-Za-z])\.?)?"
+    r"[\s:=#_'\"]{0,6}-?[\[(]?\s*"  # "Train Epoch: [", "'epoch': ", "Epoch-3", "epoch no. 3"; not "Epochs: "
     r"(\d{1,7})(?:\.0+)?(?![\d.]*[\dA-Za-z])"  # "3", "3.0"; neither "3.5" nor "3rd"
     r"(?:\s*(?:/|\||of)\s*\d{1,7})?\s*[\])]?"  # "/120", "| 120]", "of 120"
 )

@@ -38,6 +38,8 @@ _COUNTER = re.compile(r"\[\s*(?:\d{1,7}\s*/\s*\d{1,7}|[Ee][Pp]?[\s:=#._-]{0,3}\d
 """Brackets that count batches or epochs: [3/30], [E003]."""
 _COLOR = re.compile(r"\x1b\[[0-9;]{0,20}m")
 """What colors a terminal."""
+_NAMED_VALUE = re.compile(r"[A-Za-z][\s:=]{1,3}\d+\.\d+\s?%?\s*(?=\||\t|\s\s|$)")
+"""A number with decimals behind a word, at the end of its part of a line."""
 _PHRASE = re.compile(r"epoch|lr|(?:train|test)\s+(?:robust\s+)?(?:time|loss|acc(?:uracy)?|grad)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)")
 _CLOCK = re.compile(r"\d{1,3}(?::\d\d){1,2}")
@@ -231,7 +233,7 @@ def headers_of(body: str) -> list[list[str]]:
         [['Epoch', 'Seconds', 'LR']]
     """
     start = body[:7].lower()
-    if not start.startswith("epoch") or "," in body or ";" in body or re.match(r"epochs?\W*\d", body, re.IGNORECASE):
+    if not start.startswith("epoch") or "," in body or ";" in body or _has_values(body):
         return []
     body = body[: 100 * MOST_FIELDS]
     by_blanks = map(str.strip, re.split(r"\t|\s{2,}|\|", body, maxsplit=10 * MOST_FIELDS))
@@ -242,6 +244,11 @@ def headers_of(body: str) -> list[list[str]]:
     if "_" in body:
         ways.append(body.split(maxsplit=MOST_FIELDS))
     return [names for names in ways if 1 < len(names) <= MOST_FIELDS]
+
+
+def _has_values(body: str) -> bool:
+    """Whether a line that begins with Epoch has its number, or the numbers of several names: no header, but printed."""
+    return re.match(r"epochs?\W*\d", body, re.IGNORECASE) is not None or len(_NAMED_VALUE.findall(body)) > 1
 
 
 def _take(body: str, found: _Log) -> None:

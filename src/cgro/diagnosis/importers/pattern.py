@@ -1,6 +1,7 @@
 """Any text, by one regular expression per curve: the way in for what a program only printed."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from cgro._check import bad, one_line
@@ -13,6 +14,47 @@ from cgro.diagnosis.importers.told import Choice, Told
 
 MOST_CHARACTERS = 2_000
 """Characters of a line in which a pattern is searched: a pattern may take the square of them. A choice."""
+
+
+_COUNTED = re.compile(
+    r"(?P<before>(?<![A-Za-z])ep\w*[^\w|]{1,4}|^\W{0,3}[A-Za-z]*\W{1,3})(?P<n>\d{1,6})(?![\d.:-])", re.IGNORECASE
+)
+"""A number behind a word that begins with ep, or behind the first word or sign of a line; no date, time or fraction."""
+_ROBUST = re.compile(
+    r"(?<![A-Za-z])(?:adv|rob|pgd|aa(?![a-z])|autoattack)[\w-]*[^\d,;|]{0,30}?[\s:=]\W{0,3}(?=\d+\.\d)", re.IGNORECASE
+)
+"""A name that may be of a robust value, up to its number."""
+_COMMON = (r"Epoch:? (\d+)", r"PGD acc:? ([\d.]+)")
+
+
+def option_for(line: str) -> str:
+    """The option that reads lines such as one: what may be its epoch, and the last value that may be robust.
+
+    Args:
+        line: with a number.
+
+    Returns:
+        `--map ...` with patterns that match the line where it has both, else those of a common form.
+
+    Example:
+        >>> print(option_for("Round 3 | clean 80.1 | adv acc 45.2"))
+        --map 'epoch=/Round (\\d+)/,robust_accuracy/test=/adv acc ([\\d.]+)/'
+    """
+    line = line[:MOST_CHARACTERS]
+    epoch = _COUNTED.search(line)
+    robust = list(_ROBUST.finditer(line))
+    patterns = _COMMON
+    part = "test"
+    if epoch is not None and robust and "train" not in line[: robust[-1].start()].lower().rpartition("test")[2]:
+        patterns = (rf"{_literal(epoch['before'])}(\d+)", rf"{_literal(robust[-1][0])}([\d.]+)")
+        if "val" in line[: robust[-1].end()][-30:].lower():
+            part = "validation"
+    return f"--map {shlex.quote(f'epoch=/{patterns[0]}/,robust_accuracy/{part}=/{patterns[1]}/')}"
+
+
+def _literal(text: str) -> str:
+    """A pattern of just this text, and readable: blanks and letters of all languages stand for themselves."""
+    return re.sub(r"([\\.^$*+?{}\[\]|()/])", r"\\\1", text)
 
 
 class Pattern:
