@@ -154,7 +154,7 @@ def _is(config: Config, *kinds: str) -> bool:
     path = Path(config.target or "")
     if config.target is None or not path.exists():
         return True
-    if (path / "config.yaml").exists():
+    if Run(path).is_begun():
         return RUN in kinds
     if is_weights(path):
         return WEIGHTS in kinds
@@ -184,7 +184,7 @@ def run(config: Config) -> Run | Unsaved | Beside:
 def _diagnosed(config: Config, ranks: Ranks) -> Run | Unsaved:
     with alike(ranks):
         path, curves = _read(config)
-    if curves is None and not (path / "config.yaml").exists():
+    if curves is None and not Run(path).is_begun():
         return _from_weights(config, path, ranks)
     with begun_by_first(begin("diagnose", config), ranks) as done:
         if curves is None:
@@ -205,7 +205,7 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
     count(config.lint_n, "--lint-n", low=0)
     _labels(config)
     _limits(config)
-    weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
+    weights = is_weights(path) or (path.is_dir() and not Run(path).is_begun())
     log = None
     if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
         log = log_in(path, lambda file: read_curves(file, columns or None, importer=own))

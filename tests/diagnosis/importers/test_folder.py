@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tests.cases import refused
 from tests.diagnosis.formats import ACC, RTE, lightning, plain
+from tests.diagnosis.importers.test_run import CONFIG, ROWS, write_run
 
 from cgro.diagnosis import read_curves
 
@@ -16,6 +18,24 @@ def test_the_only_file_with_curves_is_read(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (found,) = read_curves(tmp_path)
     assert np.allclose(found["robust_error/validation"], 1 - ACC[RTE], atol=1e-6)
+
+
+@pytest.mark.parametrize("config", ["trainer:\n  max_epochs: 50\n", "defaults: [a]\n", "wandb_version: 1\n"])
+def test_the_config_of_another_program_makes_no_run_of_a_folder(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    refused(lambda: read_curves(tmp_path), "expected a run directory (with a config.yaml of cgro)")
+    (tmp_path / "metrics.csv").write_text(lightning())
+    (found,) = read_curves(tmp_path)
+    assert found.has("robust_error/validation")
+
+
+def test_a_damaged_run_is_not_read_as_the_log_in_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", CONFIG, ROWS)
+    (run / "environment.json").unlink()
+    refused(lambda: read_curves(run), "environment.json: expected a file, got none")
+    (run / "environment.json").write_text('{"schema": 1, "cgro": "1.0"}')
+    (run / "config.yaml").write_text("")
+    refused(lambda: read_curves(run), "config.yaml: expected a YAML mapping")
 
 
 def test_two_files_are_asked_for_by_name(tmp_path: Path) -> None:

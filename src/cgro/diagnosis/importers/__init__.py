@@ -25,6 +25,7 @@ from cgro.diagnosis.importers.tensorboard import TensorBoard, is_events
 from cgro.diagnosis.importers.told import Told, parse_map
 from cgro.diagnosis.words import Meaning, meaning_of
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
+from cgro.runs import Run
 
 __all__ = [
     "IMPORTERS",
@@ -109,7 +110,7 @@ def read_curves(
     path = Path(path)
     if os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
         log = None
-        if not (path / "config.yaml").exists():
+        if not Run(path).is_begun():
             log = log_in(path, lambda file: read_curves(file, columns, importer=importer))
         if log is None:
             return read_run(path)
