@@ -158,6 +158,17 @@ def test_what_cannot_be_diagnosed_is_one_line(folder: Path, tmp_path: Path, caps
     assert "missing 1.bias" in line
 
 
+def test_checkpoints_that_store_other_epochs_than_their_names_are_asked_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epoch in (1, 2, 3):
+        path = folder / f"model_{epoch}.pth"
+        torch.save({"net": torch.load(path, weights_only=True), "epoch": 40 - 10 * epoch}, path)
+    assert "epoch 30 in model_1.pth" in fails(capsys, folder, *WEIGHTS, "--out", tmp_path / "x")
+    told = [*WEIGHTS, "--pattern", "model_{epoch}*", "--out", str(tmp_path / "o")]
+    assert main(["diagnose", str(folder), *told]) == 0
+
+
 FOREIGN = '''
 import torch
 from types import SimpleNamespace

@@ -66,7 +66,7 @@ from cgro.results import (
 )
 from cgro.runs import Run, Unsaved, say
 from cgro.training.checkpoint import checkpoint_of
-from cgro.training.weights import Series, checkpoint_series, is_weights, load_file, weights_inside
+from cgro.training.weights import Series, checkpoint_at, checkpoint_series, is_weights, load_file
 from cgro.trust import Untrusted
 
 __all__ = ["Config", "check", "describe", "of_run", "run"]
@@ -225,7 +225,7 @@ def _of_folder(config: Config, path: Path, columns: Mapping[str, str], own: Impo
     """The curves of the log in a folder; None where its checkpoints are meant."""
     if config.model is not None or any(map(is_weights, path.iterdir())):
         return None
-    checkpoints = any(map(weights_inside, path.iterdir()))
+    checkpoints = any(map(checkpoint_at, path.iterdir()))
     log = read_folder(path, columns or None, importer=own, below=not checkpoints)
     if log is None and checkpoints:
         return None
@@ -445,13 +445,17 @@ def _fit_all(model: torch.nn.Module, series: Series, entry: str | None) -> list[
         How the names were read, and which weights of the files are used; of equal choices the first alone.
     """
     said: list[str] = []
+    epochs: list[int | None] = []
     choices = {""}
     for _, file in series.files:
-        sentence = load_file(model, file, entry=entry).sentence()
+        loaded = load_file(model, file, entry=entry)
+        sentence = loaded.sentence()
+        epochs.append(loaded.epoch)
         choice = sentence.removeprefix(file.name)
         if choice not in choices:
             choices.add(choice)
             said.append(sentence)
+    series.require_order(epochs)
     if series.name or series.aside:
         said.insert(0, series.sentence())
     return said

@@ -132,13 +132,14 @@ def _readable(
         raise bad(str(folder), expected=expected, got=n_files, remedy="name the log")
     found: list[FolderLog] = []
     for files in candidates:
+        first = files[0]
         try:
             found.append(FolderLog(files, read(files)))
         except BadRequest as refused:
             if len(files) > 1:
-                alone = f"{len(files)} event files were read as one log; to read one alone name it, as {files[0]}"
+                alone = f"{len(files)} event files were read as one log; to read one alone name it, as {first}"
                 refusals.append(BadRequest(one_line(f"{refused}; {alone}")))
-            elif _is_surely_log(files[0]):
+            elif _is_surely_log(first):
                 refusals.append(refused)
     return found
 

@@ -187,18 +187,24 @@ class _Scalars:
         keys, parts = self._keys_and_parts()
         found: dict[tuple[str, int, int], dict[str, object]] = {}
         for (folder, n_file, step), values in self.rows.items():
-            run = "" if folder in keys or folder in parts else folder
-            row = found.setdefault((run, n_file, step), {STEP: step})
-            if run:
-                row[RUN] = run
-            for tag, value in values.items():
-                name = f"{parts[folder]} {tag}" if folder in parts else tag
-                row[folder if folder in keys else name] = value
+            own: dict[str, object] = {STEP: step}
+            if folder in keys:
+                own[folder] = next(iter(values.values()))
+            elif folder in parts:
+                own.update((f"{parts[folder]} {tag}", value) for tag, value in values.items())
+            else:
+                own.update(values)
+            run = folder
+            if folder in keys or folder in parts:
+                run = ""
+            elif folder:
+                own[RUN] = folder
+            found.setdefault((run, n_file, step), {}).update(own)
         return [found[key] for key in sorted(found)]
 
     def _keys_and_parts(self) -> tuple[set[str], dict[str, str]]:
         """Folders of lines of `add_scalars`, and those that are parts of one training with their words."""
-        keys = {folder for folder, tags in self.tags.items() if tags and all(_is_key(folder, tag) for tag in tags)}
+        keys = {folder for folder, tags in self.tags.items() if len(tags) == 1 and _is_key(folder, *tags)}
         parts = as_parts(folder for folder, tags in self.tags.items() if folder and tags and folder not in keys)
         return keys, parts
 
