@@ -68,6 +68,38 @@ def test_refusals(tmp_path: Path) -> None:
     refused(lambda: Run.open(run.path), "object")
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "trainer:\n  max_epochs: 50\n",
+        "command: fit\n",
+        "command: {desc: null, value: train}\n",
+        "lr: !!python/name:os.system\n",
+        "[1, 2]",
+    ],
+    ids=["LightningCLI", "another command", "Weights & Biases", "no plain YAML", "no mapping"],
+)
+def test_a_config_of_another_program_begins_no_run(tmp_path: Path, config: str) -> None:
+    (tmp_path / "config.yaml").write_text(config)
+    assert not Run(tmp_path).is_begun()
+    refused(lambda: Run.open(tmp_path), "a run directory (with a config.yaml of cgro)")
+    (tmp_path / "environment.json").write_text('{"python": "3.12"}')
+    assert not Run(tmp_path).is_begun()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("config.yaml", ""), ("config.yaml", "lr: 1\n"), ("environment.json", "{"), ("environment.json", None)],
+)
+def test_a_damaged_run_is_still_one_and_refused(tmp_path: Path, file: str, content: str | None) -> None:
+    run = started(tmp_path / "r")
+    assert run.is_begun()
+    (run.path / file).unlink()
+    if content is not None:
+        (run.path / file).write_text(content)
+    assert run.is_begun()
+
+
 def test_two_processes_on_one_run(tmp_path: Path) -> None:
     run = started(tmp_path / "r")
     with run.locked():

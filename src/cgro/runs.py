@@ -148,6 +148,24 @@ class Run:
             return False
         return config.get("command") in COMMANDS and made_in.get("schema") == SCHEMA and "cgro" in made_in
 
+    def is_begun(self) -> bool:
+        """Whether this program began a run here: its command stands in config.yaml, or its mark in environment.json.
+
+        The name config.yaml alone says nothing: Lightning and Hydra write one into every folder.
+
+        Returns:
+            True also for a damaged run, which is refused when it is opened.
+        """
+        if not (self.path / "config.yaml").exists():
+            return False
+        with contextlib.suppress(BadRequest):
+            if read_yaml_mapping(self.path / "config.yaml", follow=False).get("command") in COMMANDS:
+                return True
+        try:
+            return "cgro" in self._environment()
+        except BadRequest:
+            return (self.path / "environment.json").exists()
+
     def _begin(self, command: str, asked: dict[str, Json], defaults: dict[str, Json]) -> None:
         """Write the first two files, or check that those that are there ask for the same."""
         if not (self.path / "config.yaml").exists():
@@ -194,8 +212,8 @@ class Run:
                 of it.
         """
         run = cls(Path(path))
-        if not (run.path / "config.yaml").exists():
-            raise bad("RUN", expected="a run directory (with config.yaml)", got=path)
+        if not run.is_begun():
+            raise bad("RUN", expected="a run directory (with a config.yaml of cgro)", got=path)
         for part in (run.path, *folder.seed_folders(run.path)):  # a seed with a lock is a run of its own
             folder.check_links(part)
         run.check_version()

@@ -138,6 +138,13 @@ def test_what_cannot_be_diagnosed_is_one_line(folder: Path, tmp_path: Path, caps
     (tmp_path / "empty").mkdir()
     (tmp_path / "prose").write_text("nothing to see\nhere\n")
     assert "got nothing" in fails(capsys, tmp_path / "empty", *WEIGHTS)
+    assert "expected a run, checkpoints, a table or a log, got nothing" in fails(capsys, tmp_path / "empty")
+    (tmp_path / "hf" / "checkpoint-500").mkdir(parents=True)
+    (tmp_path / "hf" / "checkpoint-500" / "model.safetensors").touch()
+    (tmp_path / "hf" / "checkpoint-500" / "log.csv").write_text(lightning())
+    assert "--model and --radius" in fails(capsys, tmp_path / "hf")
+    (tmp_path / "hf" / "checkpoint-500" / "model.safetensors").unlink()
+    assert "below it checkpoint-500/log.csv; name one" in fails(capsys, tmp_path / "hf")
     assert "--model and --radius" in fails(capsys, folder)
     assert "does not exist" in fails(capsys, tmp_path / "missing")
     assert "a training log" in fails(capsys, tmp_path / "prose")
@@ -149,6 +156,17 @@ def test_what_cannot_be_diagnosed_is_one_line(folder: Path, tmp_path: Path, caps
     torch.save(build("lenet5", (1, 28, 28), 10).state_dict(), folder / "model_4.pth")
     line = fails(capsys, folder, *WEIGHTS, "--out", tmp_path / "z")
     assert "missing 1.bias" in line
+
+
+def test_checkpoints_that_store_other_epochs_than_their_names_are_asked_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epoch in (1, 2, 3):
+        path = folder / f"model_{epoch}.pth"
+        torch.save({"net": torch.load(path, weights_only=True), "epoch": 40 - 10 * epoch}, path)
+    assert "epoch 30 in model_1.pth" in fails(capsys, folder, *WEIGHTS, "--out", tmp_path / "x")
+    told = [*WEIGHTS, "--pattern", "model_{epoch}*", "--out", str(tmp_path / "o")]
+    assert main(["diagnose", str(folder), *told]) == 0
 
 
 FOREIGN = '''

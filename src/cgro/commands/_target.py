@@ -196,7 +196,7 @@ def load_target(
     path = Path(path)
     if not path.exists():
         raise bad(name, expected="a run directory or a checkpoint", got=f"{path}, which does not exist")
-    if not (path / "config.yaml").exists():
+    if not Run(path).is_begun():
         path = weights_inside(path) or path
     if path.is_dir():
         if options.weights is not None:

@@ -20,14 +20,14 @@ without it the verdict comes from the run's numbers and the lint is left out."""
 
 import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from cgro._check import CheckFailed, apart, bad, count, number, one_of
+from cgro._check import CheckFailed, apart, bad, count, listed, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
 from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
@@ -52,7 +52,7 @@ from cgro.diagnosis import (
     with_caveats,
     with_lint,
 )
-from cgro.diagnosis.importers import importer_by_name, log_in, parse_map
+from cgro.diagnosis.importers import Importer, importer_by_name, parse_map, read_folder
 from cgro.diagnosis.monitor.settings import UNKNOWN
 from cgro.diagnosis.remedies import with_options_of
 from cgro.folder import seed_folders
@@ -66,7 +66,7 @@ from cgro.results import (
 )
 from cgro.runs import Run, Unsaved, say
 from cgro.training.checkpoint import checkpoint_of
-from cgro.training.weights import Series, checkpoint_series, is_weights, load_file
+from cgro.training.weights import Series, checkpoint_at, checkpoint_series, is_weights, load_file
 from cgro.trust import Untrusted
 
 __all__ = ["Config", "check", "describe", "of_run", "run"]
@@ -154,7 +154,7 @@ def _is(config: Config, *kinds: str) -> bool:
     path = Path(config.target or "")
     if config.target is None or not path.exists():
         return True
-    if (path / "config.yaml").exists():
+    if Run(path).is_begun():
         return RUN in kinds
     if is_weights(path):
         return WEIGHTS in kinds
@@ -184,7 +184,7 @@ def run(config: Config) -> Run | Unsaved | Beside:
 def _diagnosed(config: Config, ranks: Ranks) -> Run | Unsaved:
     with alike(ranks):
         path, curves = _read(config)
-    if curves is None and not (path / "config.yaml").exists():
+    if curves is None and not Run(path).is_begun():
         return _from_weights(config, path, ranks)
     with begun_by_first(begin("diagnose", config), ranks) as done:
         if curves is None:
@@ -205,16 +205,10 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
     count(config.lint_n, "--lint-n", low=0)
     _labels(config)
     _limits(config)
-    weights = is_weights(path) or (path.is_dir() and not (path / "config.yaml").exists())
-    log = None
-    if weights and path.is_dir() and config.model is None and not any(map(is_weights, path.iterdir())):
-        log = log_in(path, lambda file: read_curves(file, columns or None, importer=own))
-    if log is not None:
-        require_effect(replace(config, target=str(log)), config.typed)
-        say(f"{log} is read: no other file of the folder holds curves")
-        path, weights = log, False
-    if weights and path.exists():
+    if is_weights(path) and path.exists():
         return path, None
+    if path.is_dir() and not Run(path).is_begun():
+        return path, _of_folder(config, path, columns, own)
     if path.is_dir():
         source = Run.open(path)
         if source.config.get("command") == "train":
@@ -225,6 +219,22 @@ def _read(config: Config) -> tuple[Path, Sequence[Curves] | None]:
             require_own(config, source.config, ("p", "radius"), where=str(path))
         return path, None
     return path, read_curves(path, columns or None, importer=own)
+
+
+def _of_folder(config: Config, path: Path, columns: Mapping[str, str], own: Importer | None) -> Sequence[Curves] | None:
+    """The curves of the log in a folder; None where its checkpoints are meant."""
+    if config.model is not None or any(map(is_weights, path.iterdir())):
+        return None
+    checkpoints = any(map(checkpoint_at, path.iterdir()))
+    log = read_folder(path, columns or None, importer=own, below=not checkpoints)
+    if log is None and checkpoints:
+        return None
+    if log is None:
+        there = listed(sorted(inner.name for inner in path.iterdir()), 5) or "nothing"
+        raise bad(str(path), expected="a run, checkpoints, a table or a log", got=there)
+    require_effect(replace(config, target=str(log.files[0])), config.typed)
+    say(log.sentence())
+    return log.curves
 
 
 def check(config: Config, result: DiagnoseSummary) -> None:
@@ -435,13 +445,17 @@ def _fit_all(model: torch.nn.Module, series: Series, entry: str | None) -> list[
         How the names were read, and which weights of the files are used; of equal choices the first alone.
     """
     said: list[str] = []
+    epochs: list[int | None] = []
     choices = {""}
     for _, file in series.files:
-        sentence = load_file(model, file, entry=entry).sentence()
+        loaded = load_file(model, file, entry=entry)
+        sentence = loaded.sentence()
+        epochs.append(loaded.epoch)
         choice = sentence.removeprefix(file.name)
         if choice not in choices:
             choices.add(choice)
             said.append(sentence)
+    series.require_order(epochs)
     if series.name or series.aside:
         said.insert(0, series.sentence())
     return said

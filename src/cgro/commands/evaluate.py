@@ -86,7 +86,7 @@ class Config(Trusting, Output, Computing, CheckpointOptions):
 
 def _is_run(target: str | None) -> bool:
     """Whether it is one, or nothing that is there, which is refused later."""
-    return target is None or not Path(target).exists() or (Path(target) / "config.yaml").exists()
+    return target is None or not Path(target).exists() or Run(Path(target)).is_begun()
 
 
 def run(config: Config) -> Run | Unsaved | Beside:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from tests.cases import refused
 
 from cgro.training.weights import entries_of, is_weights, read_weights, weights_inside
+from cgro.training.weights.formats import content_of
 
 
 class Runs:
@@ -245,3 +246,12 @@ def test_names_of_files_of_weights() -> None:
     names = ["a.pt", "A.PTH", "a.pth.tar", "a.ckpt", "a.safetensors", "a.t7", "model.safetensors.index.json"]
     assert all(is_weights(Path(name)) for name in names)
     assert not any(is_weights(Path(name)) for name in ("a.csv", "a.json", "a.tar", "pt", "log.txt"))
+
+
+@pytest.mark.parametrize(
+    ("beside", "epoch"), [({"epoch": 7}, 7), ({"epoch": True}, None), ({"epoch": "7"}, None), ({"epochs": 200}, None)]
+)
+def test_the_epoch_beside_the_weights_is_known(tmp_path: Path, beside: dict, epoch: int | None) -> None:
+    weights = {"a": torch.ones(2)}
+    assert content_of(saved(tmp_path / "x.pt", {"net": weights, **beside})).epoch == epoch
+    assert content_of(saved(tmp_path / "y.pt", {"epoch": weights, "net": weights})).epoch is None

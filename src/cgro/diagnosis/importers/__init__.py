@@ -1,7 +1,7 @@
 """From files to `Curves`: one file per format, chosen by content and not by name."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cgro.diagnosis.importers.comments import with_comments
 from cgro.diagnosis.importers.cut import cut_line
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.fast import Fast
-from cgro.diagnosis.importers.folder import log_in
+from cgro.diagnosis.importers.folder import FolderLog, common_folder, log_in, refuse_logs_below
 from cgro.diagnosis.importers.json_rows import JsonRows
 from cgro.diagnosis.importers.log import Log, read_log
 from cgro.diagnosis.importers.long_table import LongTable
@@ -23,10 +23,11 @@ from cgro.diagnosis.importers.pattern import Pattern, option_for
 from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.importers.table import from_table
-from cgro.diagnosis.importers.tensorboard import TensorBoard, is_events
+from cgro.diagnosis.importers.tensorboard import EventFile, TensorBoard, is_events, read_events
 from cgro.diagnosis.importers.told import Told, parse_map
 from cgro.diagnosis.words import Meaning, meaning_of
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
+from cgro.runs import Run
 
 __all__ = [
     "IMPORTERS",
@@ -35,9 +36,9 @@ __all__ = [
     "canonical",
     "from_table",
     "importer_by_name",
-    "log_in",
     "parse_map",
     "read_curves",
+    "read_folder",
     "read_log",
     "read_run",
 ]
@@ -106,21 +107,73 @@ def read_curves(
     Raises:
         BadRequest: nothing there, an empty or binary file, none of these formats, or an importer that fails.
     """
-    if importer is not None:
-        importer = require_importer(importer)
     path = Path(path)
-    if os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
-        log = None
-        if not (path / "config.yaml").exists():
-            log = log_in(path, lambda file: read_curves(file, columns, importer=importer))
-        if log is None:
-            return read_run(path)
-        path = log
-    if not os.path.exists(path):
-        raise bad("TARGET", expected="a file or a directory", got=f"{path}, which does not exist")
-    content = read_bytes(path, limit=TEXT_LIMIT)
+    if not os.path.isdir(path):  # unlike `Path.is_dir`, also with names that no system takes
+        return _of_file(path, columns, importer)
+    if not Run(path).is_begun():
+        found = read_folder(path, columns, importer=importer)
+        if found is not None:
+            return found.curves
+    return read_run(path)
+
+
+def read_folder(
+    path: Path, columns: Mapping[str, str] | None = None, *, importer: Importer | None = None, below: bool = True
+) -> FolderLog | None:
+    """The one log of a folder.
+
+    Args:
+        path: of the folder, which is no run of ours.
+        columns: see `read_curves`.
+        importer: see `read_curves`; event files are then read one by one.
+        below: whether logs in folders of the folder are asked for by name, where it has none itself.
+
+    Returns:
+        None where there is none.
+
+    Raises:
+        BadRequest: several logs, or none but such as cannot be read; see `read_curves`.
+    """
+
+    def read(files: Sequence[Path]) -> list[Curves]:
+        if len(files) == 1:
+            return _of_file(files[0], columns, importer)
+        return _of_events(files, columns)
+
+    found = log_in(path, read, together=importer is None)
+    if found is None and below:
+        refuse_logs_below(path, read, together=importer is None)
+    return found
+
+
+def _of_events(paths: Sequence[Path], columns: Mapping[str, str] | None) -> list[Curves]:
+    """The curves of several event files, of one folder or of folders beside each other."""
+    folder = common_folder(paths)
+    files: list[EventFile] = []
+    left = TEXT_LIMIT
+    for path in paths:
+        content = _content(path, left)
+        left -= len(content)
+        if not is_events(content):
+            raise bad(str(path), expected="events of TensorBoard", got="something else")
+        files.append(EventFile(str(path), path.parent.relative_to(folder).as_posix().removeprefix("."), content))
+    told = Told.of(columns)
+    return [_checked(curves, Text("", str(folder)), told) for curves in read_events(files, str(folder), told)]
+
+
+def _content(path: Path, limit: int) -> bytes:
+    content = read_bytes(path, limit=limit)
     if content.startswith(b"\x1f\x8b"):
         content = gunzip(content, str(path))
+    return content
+
+
+def _of_file(path: Path, columns: Mapping[str, str] | None, importer: Importer | None) -> list[Curves]:
+    if importer is not None:
+        importer = require_importer(importer)
+    if not os.path.exists(path):
+        raise bad("TARGET", expected="a file or a directory", got=f"{path}, which does not exist")
+    content = _content(path, TEXT_LIMIT)
     if is_events(content):
         text = Text("", str(path), content)
     else:

@@ -8,12 +8,13 @@ series    a folder of checkpoints -> its files in the order of their epochs
 
 from cgro.training.weights.fit import Loaded, load_file, load_weights, read_weights
 from cgro.training.weights.formats import Format, entries_of, is_weights, suffixes, weights_inside
-from cgro.training.weights.series import Series, checkpoint_files, checkpoint_series
+from cgro.training.weights.series import Series, checkpoint_at, checkpoint_files, checkpoint_series
 
 __all__ = [
     "Format",
     "Loaded",
     "Series",
+    "checkpoint_at",
     "checkpoint_files",
     "checkpoint_series",
     "entries_of",

@@ -6,14 +6,14 @@ than one fits the network, none is taken in silence: the caller is asked to name
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cgro._check import BadRequest, bad, listed
-from cgro.training.weights.formats import MODEL, Entries, entries_of
+from cgro.training.weights.formats import MODEL, Entries, content_of, entries_of
 
 WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Parts of keys that torch's wrappers add: DataParallel and averages, compile, sharding, activation checkpoints. They
@@ -37,6 +37,7 @@ class Loaded:
         key: one key of the network.
         source: the key of the file that was taken for it.
         left_out: keys of the entry that were not used; only where the caller named what to use.
+        epoch: that the file stores; None where it stores none.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Loaded:
     key: str
     source: str
     left_out: tuple[str, ...] = ()
+    epoch: int | None = None
 
     def sentence(self) -> str:
         """What a person should know of the choice.
@@ -108,7 +110,8 @@ def load_file(model: nn.Module, path: Path, *, entry: str | None = None) -> Load
     Raises:
         BadRequest: see `entries_of`; none fits (says which keys), or several do and none is named.
     """
-    return _load(model, entries_of(path), path, entry)
+    content = content_of(path)
+    return replace(_load(model, content.entries, path, entry), epoch=content.epoch)
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> Loaded:

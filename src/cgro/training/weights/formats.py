@@ -50,29 +50,57 @@ DEEPEST = 4
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Args:
+        entries: at least one, none of them empty.
+        epoch: that it stores beside them; None where it stores none.
+    """
+
+    entries: Entries
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
 class Format:
     """A kind of file that holds weights.
 
     Args:
         about: what it is, for messages.
         suffixes: ends of its files' names, in lower case.
-        read: file -> entries; refuses in one line what it cannot read.
+        read: of a file; refuses in one line what it cannot read.
     """
 
     about: str
     suffixes: tuple[str, ...]
-    read: Callable[[Path], Entries]
+    read: Callable[[Path], Content]
 
 
 def entries_of(path: Path) -> Entries:
     """Read all state dicts of a file.
 
     Args:
+        path: see `content_of`.
+
+    Returns:
+        Entries; at least one, none of them empty.
+
+    Raises:
+        BadRequest: see `content_of`.
+    """
+    return content_of(path).entries
+
+
+def content_of(path: Path) -> Content:
+    """Read all state dicts of a file, and the epoch that stands beside them.
+
+    Args:
         path: of one of `FORMATS`, or a folder with one as in `INSIDE`; a file of another name is read as one of
             torch.save.
 
     Returns:
-        Entries; at least one, none of them empty.
+        The content.
 
     Raises:
         BadRequest: no regular file, one of several shards, something else than weights, a damaged one, one that holds
@@ -227,20 +255,20 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _read_safetensors(path: Path) -> Entries:
+def _read_safetensors(path: Path) -> Content:
     """One state dict; a checkpoint of ours has that of the network, and those of extensions such as an average."""
     tensors, _ = read_safetensors(path)
     model = without_prefix(MODEL, tensors)
     if not model:
-        return _nonempty({"": tensors}, path)
+        return Content(_nonempty({"": tensors}, path))
     found: Entries = {MODEL.removesuffix("/"): model}
     for key, tensor in without_prefix(EXTENSION, tensors).items():
         extension, _, name = key.partition("/")
         found.setdefault(EXTENSION + extension, {})[name] = tensor
-    return found
+    return Content(found)
 
 
-def _read_shards(path: Path) -> Entries:
+def _read_shards(path: Path) -> Content:
     """Weights over several files, with an index that says which tensor lies where (Hugging Face's format)."""
     places = read_json_object(path).get("weight_map")
     if not isinstance(places, dict) or not places:
@@ -259,14 +287,14 @@ def _read_shards(path: Path) -> Entries:
     missing = [key for key in places if key not in tensors]
     if missing:
         raise bad(str(path), expected="all tensors of its index in its files", got=f"none of {listed(missing, 3)}")
-    return {"": tensors}
+    return Content({"": tensors})
 
 
 def _shard(path: Path) -> Entries:
     found = _format_of(path)
     if found is None or found.read == _read_shards:
         raise bad(str(path), expected="a file of weights in an index", got="another one")
-    return found.read(path)
+    return found.read(path).entries
 
 
 # ------------------------------------------------------------------------------------------------ files of torch.save
@@ -280,7 +308,7 @@ def _refuse_foreign(file: IO[bytes], path: Path) -> None:
         raise bad(str(path), expected="weights of torch.save or safetensors", got=what, remedy=remedy)
 
 
-def _read_pickled(path: Path) -> Entries:
+def _read_pickled(path: Path) -> Content:
     value, size = _unpickled(path)
     found: Entries = {}
     _collect(value, (), found, set(), path)
@@ -296,7 +324,17 @@ def _read_pickled(path: Path) -> Entries:
             n_bytes += tensor.numel() * tensor.element_size()
     # A tensor may stand for more values than are stored, as by `expand`; whoever copies it allocates them all.
     require_room(n_bytes, size, str(path))
-    return found
+    return Content(found, _stored_epoch(value))
+
+
+def _stored_epoch(value: object) -> int | None:
+    """The whole number under `epoch`, as checkpoints of most programs have it."""
+    if not isinstance(value, Mapping):
+        return None
+    epoch = value.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        return None
+    return epoch
 
 
 def _collect(value: object, names: tuple[str, ...], found: Entries, seen: set[int], path: Path) -> None:
