@@ -332,7 +332,9 @@ def one_line_if_it_fails(what: str, expected: str) -> Generator[None, None, None
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):
-            argument = "" if error.code is None else one_line(str(error), 160)
+            argument = ""
+            if error.code is not None:
+                argument = one_line(str(error), 160)
             remedy = 'it ends the program; put that below if __name__ == "__main__"'
             raise bad(what, expected=expected, got=f"a call of sys.exit({argument})", remedy=remedy) from None
         raise bad(what, expected=expected, got=_told(error)) from error
@@ -374,7 +376,9 @@ def failure_of(error: Exception, *, expected: str, remedy: str) -> BadRequest | 
 def _told(error: BaseException) -> str:
     """An error by its type and, where it has one, its text."""
     text = one_line(str(error), 160)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not text:
+        return type(error).__name__
+    return f"{type(error).__name__}: {text}"
 
 
 def _note(name: str, what: str) -> None:
@@ -382,7 +386,9 @@ def _note(name: str, what: str) -> None:
     module, _, attribute = name.partition(":")
     package = module.partition(".")[0]
     if package not in LIBRARIES:
-        called = what if name in what else f"{what} {name}"
+        called = what
+        if name not in what:
+            called = f"{what} {name}"
         _IMPORTED.setdefault(package, {})[attribute] = called
 
 

@@ -300,7 +300,9 @@ class Attack(ABC):
             after = modes_of(model), passes_of(model)
         if after == before or torch.equal(evaluator.best.x, evaluator.x):
             return
-        what = "mode" if after[0] != before[0] else "layers, hooks and forward"
+        what = "mode"
+        if after[0] == before[0]:
+            what = "layers, hooks and forward"
         expected = f"the network's {what} left as it is"
         remedy = "put it back before `evaluator.update`"
         raise bad(f"attack {self.name}", expected=expected, got="another", remedy=remedy)

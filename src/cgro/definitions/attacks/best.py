@@ -172,7 +172,9 @@ def _require_step(step: object) -> None:
     whole = isinstance(step, Tensor) and not step.is_floating_point()
     if not whole and not isinstance(step, Integral):
         expected = "the number of the step that found the points, an integer, or one per example"
-        got = "floating point" if isinstance(step, Tensor) else describe(step)
+        got = describe(step)
+        if isinstance(step, Tensor):
+            got = "floating point"
         raise bad("step", expected=expected, got=got)
 
 

@@ -105,8 +105,9 @@ def _own(name: str, threat: ThreatModel, precision: Precision) -> Attack:
     options = {"precision": precision}
     if takes_model(named.factory, named.parameters):
         values = values_of(named, skip=3, options=options)
-        function = partial(named.factory, **values) if values else named.factory
-        return FunctionAttack(threat, function, label=label)
+        if not values:  # the function itself, so that attacks of one name are equal
+            return FunctionAttack(threat, named.factory, label=label)
+        return FunctionAttack(threat, partial(named.factory, **values), label=label)
     attack = build(name, what, {}, (threat,), options)
     if callable(attack) and not isinstance(attack, Attack | type):
         return FunctionAttack(threat, attack, label=label)

@@ -131,8 +131,7 @@ def code_of_others(model: Model, device: torch.device) -> Iterator[None]:
 @contextlib.contextmanager
 def _makeup_kept(model: Model) -> Iterator[None]:
     """Put parts, hooks and attributes of a network back, and the hooks that torch calls for every module."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    makeup = [_Makeup(module) for module in modules]
+    makeup = [_Makeup(module) for module in _modules(model)]
     of_torch = vars(nn.modules.module)
     hooks = [_Contents(held) for name, held in of_torch.items() if "_hooks" in name and type(held) in _CONTAINERS]
     try:
@@ -297,6 +296,13 @@ def _identities(container: Iterable[object]) -> list[int]:
     return [id(value) for value in held]
 
 
+def _modules(model: Model) -> list[nn.Module]:
+    """The parts of a network; none of a function."""
+    if not isinstance(model, nn.Module):
+        return []
+    return list(model.modules())
+
+
 def modes_of(model: Model) -> list[bool]:
     """Which parts of a network are in training mode.
 
@@ -306,9 +312,7 @@ def modes_of(model: Model) -> list[bool]:
     Returns:
         One flag per part.
     """
-    if not isinstance(model, nn.Module):
-        return []
-    return [getattr(module, "training", False) for module in model.modules()]
+    return [getattr(module, "training", False) for module in _modules(model)]
 
 
 def passes_of(model: Model) -> list[object]:
@@ -321,7 +325,7 @@ def passes_of(model: Model) -> list[object]:
         For each part its class, its own parts, its forward hooks, and a `forward` that it has for itself.
     """
     found: list[object] = []
-    for module in model.modules() if isinstance(model, nn.Module) else ():
+    for module in _modules(model):
         held = vars(module)
         hooks = [tuple(held.get(name, {}).values()) for name in ("_forward_pre_hooks", "_forward_hooks")]
         found.append((type(module), tuple(module.children()), hooks, held.get("forward")))
