@@ -30,7 +30,6 @@ from cgro.training.capture import StepRunner, decision_of
 from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
 from cgro.training.extensions.base import (
     Extension,
-    evaluated,
     prepare_extensions,
     require_extensions,
     require_loadable,
@@ -434,7 +433,7 @@ class _Loop:
             self.history.rows.append(row)
             return diverged
         if evaluation is None:
-            row |= self._observed(evaluated(self.steps.network, self.steps.extensions), epoch, row)
+            row |= self._observed(self.steps.evaluated(), epoch, row)
         else:
             if evaluation.keep_every and epoch % evaluation.keep_every == 0:
                 self.store.keep(epoch)
@@ -451,7 +450,7 @@ class _Loop:
         return None
 
     def _evaluated(self, evaluation: Evaluation, epoch: int, measured: Row) -> Row:
-        network = evaluated(self.steps.network, self.steps.extensions)
+        network = self.steps.evaluated()
         self.ranks.copy_first(network.buffers())
         row: Row = evaluate(network, self.parts, evaluation, self.ranks)
         row |= self._observed(network, epoch, {**measured, **row})

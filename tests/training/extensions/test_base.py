@@ -1,5 +1,6 @@
 """When the methods of extensions are called, in which order, and what is refused."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import torch
 from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, same_weights, small, train
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from cgro._check import BadRequest
 from cgro.data import Dataset
@@ -30,7 +32,7 @@ from cgro.training import (
     fit,
     step_cost,
 )
-from cgro.training.checkpoint import LAST
+from cgro.training.checkpoint import EVALUATED, LAST, load_checkpoint
 from cgro.training.extensions.base import require_extensions
 from cgro.training.registry import EXTENSIONS, extension_by_name
 
@@ -292,3 +294,57 @@ class Any_(Extension):
 @pytest.mark.parametrize("extension", [Further(), Any_()])
 def test_signatures_that_take_what_is_given_are_taken(extension: Extension, digits: Dataset) -> None:
     assert train(small(), digits, Recipe(epochs=1), extensions=[extension]).end.kind == "completed"
+
+
+class Rounds(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.m = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.m(x.round())
+
+
+class Evaluates(Extension):
+    """Has what a function makes of the network evaluated, from some epoch on."""
+
+    evaluates_its_own = True
+
+    def __init__(self, make: Callable[[nn.Module], nn.Module], start: int = 0) -> None:
+        self.make, self.start, self.epoch = make, start, 0
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        self.epoch = epoch
+
+    def evaluated_model(self, model: nn.Module) -> nn.Module:
+        return self.make(model) if self.epoch >= self.start else model
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Rounds, "got a Rounds as the whole; its weights alone are saved"),
+        (lambda model: nn.Sequential(nn.Hardtanh(), *model), "got a Hardtanh as 0"),
+        (lambda model: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), r"got 1.weight of shape \(10, 64\)"),
+    ],
+)
+def test_a_network_that_its_saved_weights_do_not_give_back_is_refused(
+    digits: Dataset, make: Callable[[nn.Module], nn.Module], words: str, start: int
+) -> None:
+    """Planted: `evaluate` measured the bare network where the run had evaluated one that rounds its input."""
+    steps = Calls()
+    with pytest.raises(BadRequest, match=f"extension evaluates: expected from `evaluated_model` .* {words}"):
+        train(small(), digits, Recipe(epochs=3), extensions=[Evaluates(make, start), steps])
+    assert bool(steps.steps) == bool(start)
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, AveragedModel, nn.DataParallel])
+def test_a_network_in_a_wrapper_of_torch_is_saved_and_loaded(
+    digits: Dataset, tmp_path: Path, make: Callable[[nn.Module], nn.Module]
+) -> None:
+    extension, model = Evaluates(make), small()
+    train(model, digits, Recipe(epochs=1), extensions=[extension], run=run_of(tmp_path / "r"))
+    twin = small(1)
+    load_checkpoint(tmp_path / "r" / "checkpoints" / EVALUATED, twin)
+    assert same_weights(twin, model)

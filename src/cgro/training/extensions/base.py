@@ -17,6 +17,7 @@ from cgro.training.objectives.base import Objective
 from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
+from cgro.training.weights.same import difference
 
 State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 """What an extension carries from step to step: tensors and plain values by name."""
@@ -153,7 +154,8 @@ class Extension:
             model: that of the extensions behind this one, or the network that is trained; not to be changed.
 
         Returns:
-            A network of the same keys.
+            A network of the same parts and keys: its weights are saved, and whoever uses them loads them into a new one
+            of the kind that is trained. `fit` asks for it before the first step, too.
         """
         return model
 
@@ -188,14 +190,41 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
         BadRequest: an `evaluated_model` that returns none.
     """
     for extension in reversed(extensions):
-        network: object = extension.evaluated_model(model)
-        if not isinstance(network, nn.Module):
-            expected = "a network from `evaluated_model`"
-            raise bad(
-                f"extension {extension.name}", expected=expected, got=describe(network), remedy="return the model"
-            )
+        model = _evaluated_by(extension, model)
+    return model
+
+
+def evaluated_as_saved(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
+    """The same of a training, which saves the weights alone: whoever loads them must get what was evaluated.
+
+    Args:
+        model: that is trained.
+        extensions: those given to `fit`.
+
+    Returns:
+        A network in the mode in which it is kept.
+
+    Raises:
+        BadRequest: an `evaluated_model` that returns none, or one that is built otherwise than `model`.
+    """
+    for extension in reversed(extensions):
+        network = _evaluated_by(extension, model)
+        if network is not model:
+            got = difference(network, model)
+            if got:
+                expected = "from `evaluated_model` a network built as the one that is trained"
+                remedy = "its weights alone are saved: put what else it computes into the network that is trained"
+                raise bad(f"extension {extension.name}", expected=expected, got=got, remedy=remedy)
         model = network
     return model
+
+
+def _evaluated_by(extension: Extension, model: nn.Module) -> nn.Module:
+    network: object = extension.evaluated_model(model)
+    if not isinstance(network, nn.Module):
+        expected = "a network from `evaluated_model`"
+        raise bad(f"extension {extension.name}", expected=expected, got=describe(network), remedy="return the model")
+    return network
 
 
 def prepare_extensions(
