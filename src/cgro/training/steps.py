@@ -31,7 +31,7 @@ from cgro.training.craft import CraftChecks, is_plain
 from cgro.training.extensions.base import Extension, evaluated_as_saved
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
-from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
+from cgro.training.part import WHOLE, Part, add_gradients, average_statistics, require_gradients
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed, passed_over
 from cgro.training.watched import WatchedStep, watching_noise, watching_python
@@ -334,7 +334,10 @@ class Steps:
         loss = losses[0]
         if len(losses) > 1:
             loss = torch.stack(losses).sum()
-        return add_gradients([weight for weight in self.network.parameters() if weight.requires_grad], loss, self.ranks)
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        loss = add_gradients(weights, loss, self.ranks)
+        require_gradients(weights)
+        return loss
 
     def _piece(self, step: Step) -> Tensor:
         """Add the gradients of the examples that the step has now."""
