@@ -132,13 +132,16 @@ def test_gradients_that_are_not_finite_end_in_the_outcome(digits: Dataset, clip:
     assert "epoch 1, step 2" in outcome.reason
 
 
+OTHER, SCALE = small(1), torch.ones((), requires_grad=True)
+
+
 @pytest.mark.parametrize(
     "objective",
     [
         lambda step: step.loss(step.model(step.craft(ATTACK)).detach().requires_grad_()),
-        lambda step, other=small(1): step.loss(other(step.x)),
+        lambda step: step.loss(OTHER(step.x)),
         lambda step: step.loss(step.outputs().clone().requires_grad_()),
-        lambda step, scale=torch.ones((), requires_grad=True): scale * step.loss(step.model(step.x).detach()),
+        lambda step: SCALE * step.loss(step.model(step.x).detach()),
     ],
     ids=["detached", "another network", "outputs", "a weight of its own"],
 )

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from cgro._check import bad, seed_number
 from cgro._progress import Update, progress
@@ -38,6 +37,7 @@ from cgro.training.extensions.carried import with_memory
 from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
+from cgro.training.network import require_storable, require_trainable, say_modes
 from cgro.training.objectives.base import Objective, loss_of_guessing, require_objective
 from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
@@ -116,7 +116,9 @@ def fit(
     _require_kinds(data, recipe, evaluation, run)
     _require_observed(fabric, probes)
     _require_surroundings(torch.device("cpu") if fabric is None else fabric.device)
-    _require_trainable(model)
+    require_trainable(model)
+    if run is not None:
+        require_storable(model)
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)
@@ -132,6 +134,8 @@ def fit(
         remedy = "give fit a run, or leave keep_every out"
         raise bad("keep_every", expected="a run, which keeps the checkpoints", got="none", remedy=remedy)
     fabric = own_fabric(fabric, ranks)
+    if ranks.writes:
+        say_modes(model)
     train = data.train.to(fabric.device)
     parts = {
         "validation": data.validation.to(fabric.device),
@@ -201,22 +205,6 @@ def _require_surroundings(device: torch.device) -> None:
     if torch.is_autocast_enabled(device.type):
         remedy = 'say it by fabric=make_fabric("auto", precision="bfloat16")'
         raise bad("fit", expected="a call outside of torch.autocast", got="one inside of it", remedy=remedy)
-
-
-def _require_trainable(model: object) -> None:
-    """Refuse what cannot be trained before any work: a function, weights without values, weights of inference mode."""
-    if not isinstance(model, nn.Module):
-        raise bad("model", expected="a torch.nn.Module", got=describe(model))
-    for name, weight in model.named_parameters():
-        if is_lazy(weight):
-            remedy = "call it once on a batch, as by model(x[:2])"
-            raise bad("model", expected="weights with shapes", got=f"{name} of a lazy layer", remedy=remedy)
-        if weight.is_meta:
-            remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
-            raise bad("model", expected="weights with values", got=f"{name} on the meta device", remedy=remedy)
-        if weight.is_inference():
-            remedy = "make the network outside of torch.inference_mode()"
-            raise bad("model", expected="weights that autograd takes", got=f"{name} of inference mode", remedy=remedy)
 
 
 @contextlib.contextmanager
