@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, same_weights, small, train
@@ -280,6 +281,50 @@ def test_methods_that_would_not_be_called_or_not_be_resumed_are_refused(
     """A misspelt one did nothing, one of another signature failed after an epoch, a state alone resumed to other bits."""
     with pytest.raises(BadRequest, match=words):
         train(small(), digits, Recipe(epochs=1), extensions=[extension])
+
+
+class Keeps(Extension):
+    """Has a value as its state, from some step on."""
+
+    def __init__(self, value: object, start: int = 0) -> None:
+        self.value, self.start, self.k = value, start, 0
+
+    def after_step(self, model: nn.Module, k: int) -> None:
+        self.k = k
+
+    def state(self) -> Any:
+        return self.value if self.k >= self.start else {}
+
+    def load(self, state: object) -> None: ...
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1], r"got a value of type list; return \{"),
+        (None, "got None"),
+        (torch.zeros(2), "got a value of type Tensor"),
+        ({3: 1.0}, "got the name 3; names are text"),
+        ({"n": {1, 2}}, "set is not JSON"),
+        ({"n": np.ones(2)}, "ndarray is not JSON"),
+    ],
+)
+def test_a_state_that_no_checkpoint_holds_is_refused_before_work_and_when_it_is_saved(
+    digits: Dataset, tmp_path: Path, value: object, words: str, start: int
+) -> None:
+    """Planted: a list ended in an AttributeError after the first epoch."""
+    steps = Calls()
+    expected = f"extension keeps: expected a state of tensors, numbers and text by name, .*{words}"
+    with pytest.raises(BadRequest, match=expected):
+        train(small(), digits, Recipe(epochs=2), extensions=[Keeps(value, start), steps], run=run_of(tmp_path / "r"))
+    assert bool(steps.steps) == bool(start)
+
+
+@pytest.mark.parametrize("value", [{}, {"n": 1, "of": [1, 2], "weight": torch.zeros(2), "none": None}])
+def test_a_state_of_plain_values_and_tensors_is_saved(digits: Dataset, tmp_path: Path, value: object) -> None:
+    run = run_of(tmp_path / "r")
+    assert train(small(), digits, Recipe(epochs=1), extensions=[Keeps(value)], run=run).end.kind == "completed"
 
 
 class Further(Extension):

@@ -2,14 +2,15 @@
 
 import difflib
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import bad, one_line
 from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
 from cgro.remedy_names import EXTENSION_NAMES
@@ -164,7 +165,7 @@ class Extension:
 
         Returns:
             Tensors and plain values by name, which the caller does not change; empty if nothing is carried from step to
-            step.
+            step. `fit` asks for it before the first step, too.
         """
         return {}
 
@@ -308,17 +309,51 @@ def _require_hooks(extension: Extension) -> None:
             raise bad(what, expected=expected, got=f"another signature ({error})") from None
 
 
+def state_of(extension: Extension) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of an extension, which may be of the caller's own, as a checkpoint holds it.
+
+    Args:
+        extension: after `begin`.
+
+    Returns:
+        Its tensors and its plain values, by name.
+
+    Raises:
+        BadRequest: no mapping, names that are no text, values that are neither.
+    """
+    state: object = extension.state()
+    what = f"extension {extension.name}"
+    expected = "a state of tensors, numbers and text by name"
+    if not isinstance(state, Mapping):
+        raise bad(what, expected=expected, got=describe(state), remedy='return {"n": self.n}, or {} for none')
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise bad(what, expected=expected, got=f"the name {name!r}", remedy="names are text")
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        else:
+            plain[name] = value
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise bad(what, expected=expected, got=one_line(str(error), 120)) from None
+    return tensors, plain
+
+
 def require_loadable(extensions: Sequence[Extension]) -> None:
-    """Refuse a state that nobody takes back: a training that is resumed would go on otherwise, without a word.
+    """Refuse a state that no checkpoint holds, or that nobody takes back: a resumed training would go on otherwise.
 
     Args:
         extensions: after `begin`.
 
     Raises:
-        BadRequest: one has a state and no `load`.
+        BadRequest: see `state_of`; one has a state and no `load`.
     """
     for extension in extensions:
-        if type(extension).load is Extension.load and "load" not in vars(extension) and extension.state():
+        has_state = any(state_of(extension))
+        if has_state and type(extension).load is Extension.load and "load" not in vars(extension):
             expected = "load(self, state), which takes back what state returned"
             raise bad(f"extension {extension.name}", expected=expected, got="state alone")
 
