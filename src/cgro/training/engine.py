@@ -26,7 +26,7 @@ from cgro.definitions.metrics import NotFinite
 from cgro.definitions.random_state import seeded
 from cgro.runs import Run, say
 from cgro.training.capture import StepRunner, decision_of
-from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
+from cgro.training.evaluation import Evaluation, Snapshot, evaluate, own_numbers
 from cgro.training.extensions.base import (
     Extension,
     prepare_extensions,
@@ -84,7 +84,7 @@ def fit(
         fabric: device, precision and trackers; None means one CPU in float32. With strategy `ddp` all its processes
             call `fit` alike, `run` given in the first alone; see docs/distributed.md.
         probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
-            must change nothing.
+            return numbers by name, and must change nothing.
         compiling: whether the network is compiled for the steps: yes, no, or auto: on a GPU, where the training is long
             enough; decided once, and kept by a run that is resumed. See `cgro.training.compiling`.
 
@@ -460,7 +460,5 @@ class _Loop:
         with self.ranks.failing_together("a probe"):
             if self.ranks.writes:
                 for probe in self.probes:
-                    seen = probe(Snapshot(network, self.data, epoch))
-                    require_own_names(seen, {**known, **row})
-                    row.update(seen)  # type: ignore[arg-type]  # numbers, as `Probe` says
+                    row |= own_numbers(probe(Snapshot(network, self.data, epoch)), {**known, **row})
         return row
