@@ -97,7 +97,7 @@ def save_checkpoint(
     if optimizer is not None:
         found, groups = _of_optimizer(optimizer)
         tensors |= found
-    plain: dict[str, JSON] = {}
+    plain: dict[str, dict[str, object]] = {}
     for extension in extensions:
         found, plain[extension.name] = state_of(extension)
         tensors |= _prefixed(f"{EXTENSION}{extension.name}/", found)

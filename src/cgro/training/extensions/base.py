@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -309,7 +309,7 @@ def _require_hooks(extension: Extension) -> None:
             raise bad(what, expected=expected, got=f"another signature ({error})") from None
 
 
-def state_of(extension: Extension) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def state_of(extension: Extension) -> tuple[dict[str, Tensor], dict[str, object]]:
     """The state of an extension, which may be of the caller's own, as a checkpoint holds it.
 
     Args:
@@ -327,7 +327,7 @@ def state_of(extension: Extension) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(state, Mapping):
         raise bad(what, expected=expected, got=describe(state), remedy='return {"n": self.n}, or {} for none')
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, Any] = {}
+    plain: dict[str, object] = {}
     for name, value in state.items():
         if not isinstance(name, str):
             raise bad(what, expected=expected, got=f"the name {name!r}", remedy="names are text")
