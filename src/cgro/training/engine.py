@@ -1,7 +1,7 @@
 """`fit`: training that can be killed at any moment and resumed to the same bits, by one process or several.
 
-Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), files (`store`), evaluations
-(`evaluation`), Ctrl-C (`interrupt`), what several processes share (`part`).
+Its pieces: what is asked of a network (`network`), a step (`step`, `steps`), what is remembered of epochs (`history`),
+files (`store`), evaluations (`evaluation`), Ctrl-C (`interrupt`), what several processes share (`part`).
 
 Several processes run the same loop. What one of them must not decide alone (to stop, to save by the clock, how an epoch
 ended) is decided by all or by the first; what follows from numbers that all have is decided by each. The first has the
@@ -93,11 +93,11 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: no objective or extension, sharded weights, a checkpoint of another network, of other extensions or
-            of another training (recipe, objective, data, seed; more epochs are fine where the learning rate does not
-            depend on them), a full disk, patience without an evaluation or a validation part, `keep_every` without a
-            run; processes that were given other things, one that has ended or does not answer; inference mode or
-            autocast around the call.
+        BadRequest: no objective or extension, a loss that reaches no weight, an extension whose network or state cannot
+            be saved, sharded weights, a checkpoint of another network, of other extensions or of another training
+            (recipe, objective, data, seed; more epochs are fine where the learning rate does not depend on them), a
+            full disk, patience without an evaluation or a validation part, `keep_every` without a run; processes that
+            were given other things, one that has ended or does not answer; inference mode or autocast around the call.
 
     Example:
         >>> from cgro.data import load
