@@ -1,14 +1,18 @@
 """Errors after an epoch against a closed form, and how often the network is called for them."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from tests.cases import refused
 from torch import Tensor, nn
 
 from cgro.data import Dataset, Split, load
 from cgro.definitions import FGSM, PGD, ThreatModel, clean_error, robust_error
 from cgro.models import build
 from cgro.training import Evaluation, errors_on, shares_on
-from cgro.training.evaluation import evaluate
+from cgro.training.evaluation import evaluate, own_numbers
 
 ATTACK = PGD(ThreatModel("inf", 0.1), n_steps=2)
 
@@ -93,3 +97,42 @@ def test_bad_numbers() -> None:
     for change in ({"n": 0}, {"every": 0}, {"keep_every": -1}):
         with pytest.raises(ValueError, match=next(iter(change))):
             Evaluation(ATTACK, **change)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (torch.tensor(1.5, requires_grad=True), 1.5),
+        (torch.tensor(3), 3),
+        (np.float32(0.5), 0.5),
+        (np.int64(4), 4),
+        (np.array(0.25), 0.25),
+        (2, 2),
+        (math.inf, math.inf),
+    ],
+)
+def test_what_a_probe_saw_becomes_numbers_of_python(value: object, expected: float) -> None:
+    """Planted: a tensor was refused by the file after the first epoch, and taken where there was none."""
+    (found,) = own_numbers({"mine": value}, {"epoch": 1.0}).values()
+    assert type(found) is type(expected)
+    assert found == expected
+
+
+def test_a_number_that_is_not_defined_stays_one() -> None:
+    assert math.isnan(own_numbers({"correlation": math.nan}, {})["correlation"])
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"mine": "high"}, "probe: mine: expected a number, got 'high'"),
+        ({"mine": [1.0, 2.0]}, "got a value of type list"),
+        ({"mine": torch.ones(1)}, "got a value of type Tensor; record several"),
+        ({"mine": np.ones(2)}, "got a value of type ndarray"),
+        ({"mine": None}, "got None"),
+        ({"mine": 1j}, "got a value of type complex"),
+        ({1: 2.0}, "the name 1; names are text"),
+    ],
+)
+def test_what_a_probe_saw_and_is_no_number_is_refused(seen: object, words: str) -> None:
+    refused(lambda: own_numbers(seen, {}), "probe", words)

@@ -146,6 +146,13 @@ def test_one_descent_by_hand() -> None:
     torch.testing.assert_close(model.weight.detach(), before - 0.5 * gradient)
 
 
+def test_a_descent_along_a_loss_that_reaches_no_weight_is_refused() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with pytest.raises(ValueError, match="objective: expected a loss that depends on the weights, got one that reach"):
+        descend(step_of(model), lambda s: s.loss(s.outputs().requires_grad_()), optimizer)
+
+
 def test_seeds_depend_on_every_part_of_their_purpose() -> None:
     seeds = {derive_seed(0, "a", 1), derive_seed(0, "a", 2), derive_seed(0, "b", 1), derive_seed(1, "a", 1)}
     seeds |= {derive_seed(0, "a"), derive_seed(0, "a", 1, 1)}

@@ -132,6 +132,37 @@ def test_gradients_that_are_not_finite_end_in_the_outcome(digits: Dataset, clip:
     assert "epoch 1, step 2" in outcome.reason
 
 
+OTHER, SCALE = small(1), torch.ones((), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda step: step.loss(step.model(step.craft(ATTACK)).detach().requires_grad_()),
+        lambda step: step.loss(OTHER(step.x)),
+        lambda step: step.loss(step.outputs().clone().requires_grad_()),
+        lambda step: SCALE * step.loss(step.model(step.x).detach()),
+    ],
+    ids=["detached", "another network", "outputs", "a weight of its own"],
+)
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_loss_that_reaches_no_weight_is_refused(digits: Dataset, objective: Objective, accumulate: int) -> None:
+    """Planted: such a training ended as completed, with the weights that it had begun with."""
+
+    def call() -> object:
+        return fit(small(), digits, objective, Recipe(epochs=2, batch_size=30, accumulate=accumulate))
+
+    refused(call, "objective: expected a loss that depends on the weights, got one that reaches none of them")
+
+
+def test_a_loss_that_reaches_some_weights_or_has_no_slope_is_taken(digits: Dataset) -> None:
+    def last_layer(step: Step) -> torch.Tensor:
+        return step.loss(step.network[-1](step.network[:-1](step.x).detach()))
+
+    for objective in (last_layer, lambda step: step.loss(step.model(step.x)).clamp(max=0.0)):
+        assert fit(small(), digits, objective, Recipe(epochs=1, batch_size=30)).end.kind == "completed"
+
+
 @pytest.mark.parametrize("given", [None, torch.zeros(2)])
 def test_an_extension_that_loses_the_loss_is_refused_by_its_name(digits: Dataset, given: object) -> None:
     class Loses(Extension):

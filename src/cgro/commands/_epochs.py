@@ -7,13 +7,14 @@ import torch
 
 from cgro._check import bad
 from cgro.commands import _records
+from cgro.commands._settings import is_watched
 from cgro.data import Split
 from cgro.definitions import Attack, Record
 from cgro.definitions.evaluation import series_visits
 from cgro.definitions.rounds import alike
 from cgro.ranks import ALONE, Ranks
 from cgro.results import EpochRecord
-from cgro.runs import Run
+from cgro.runs import Run, say
 from cgro.training.checkpoint import kept_epochs, read_run_weights
 from cgro.training.weights import load_weights
 
@@ -68,7 +69,9 @@ def curve(
         epoch = epochs[visit.position]
         path = kept[epoch]
         with alike(ranks):
-            load_weights(model, read_run_weights(source, path), path)
+            loaded = load_weights(model, read_run_weights(source, path), path, inside=is_watched(source))
+        if ranks.writes and not rows and loaded.sentence():
+            say(loaded.sentence())
         records[visit.position] = _records.recorded(
             model,
             split,

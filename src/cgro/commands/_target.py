@@ -124,9 +124,11 @@ class Target:
         """
         file = file or self.file
         if self.run is not None:
-            load_weights(model, read_run_weights(self.run, file), file)
-            return model
-        said = load_file(model, file, entry=self.entry).sentence()
+            # A loop of others may have had the network that the caller names inside of another.
+            inside = is_watched(self.run)
+            said = load_weights(model, read_run_weights(self.run, file), file, inside=inside).sentence()
+        else:
+            said = load_file(model, file, entry=self.entry).sentence()
         if said:
             say(said)
         return model

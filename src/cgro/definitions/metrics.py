@@ -137,13 +137,30 @@ def check_set(model: Model, x: Tensor, y: Tensor) -> tuple[Model, Tensor, Tensor
         BadRequest: one of these, or no tensors.
     """
     require_eval(model)
+    x, y = checked_examples(x, y)
+    return *in_full_precision(model, x), y
+
+
+def checked_examples(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Refuse no examples, and labels that do not match.
+
+    Args:
+        x: (N, *S) inputs.
+        y: (N,) labels.
+
+    Returns:
+        Inputs and labels to compute with, see `as_inputs` and `as_labels`.
+
+    Raises:
+        BadRequest: one of these, or no tensors.
+    """
     x = as_inputs(x)
     y = as_labels(y, x.device)
     if not len(x):
         raise bad("examples", expected="at least one", got=0)
     if len(x) != len(y):
         raise bad("labels", expected=f"{len(x)}, one per example", got=len(y))
-    return *in_full_precision(model, x), y
+    return x, y
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cgro._check import BadRequest, bad, one_line
 from cgro.runs import Run, write_atomic
 from cgro.seal import digest_in_header
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, state_of
 from cgro.training.weights.fit import load_weights
 from cgro.training.weights.fit import read_weights as read_weights  # this module had it: scripts import it from here
 from cgro.training.weights.formats import (
@@ -97,11 +97,10 @@ def save_checkpoint(
     if optimizer is not None:
         found, groups = _of_optimizer(optimizer)
         tensors |= found
-    plain: dict[str, JSON] = {}
+    plain: dict[str, dict[str, object]] = {}
     for extension in extensions:
-        values = extension.state()
-        plain[extension.name] = _plain(extension.name, values)
-        tensors |= _prefixed(f"{EXTENSION}{extension.name}/", values)
+        found, plain[extension.name] = state_of(extension)
+        tensors |= _prefixed(f"{EXTENSION}{extension.name}/", found)
     for key, value in tensors.items():
         if value.layout is not torch.strided:
             remedy = "a buffer may be registered with persistent=False; a monitor may have keep='none'"
@@ -114,17 +113,6 @@ def save_checkpoint(
     # bytes.
     text = json.dumps({**whole, "sha256": digest_of(tensors, json.dumps(whole))})
     write_atomic(path, save(tensors, metadata={"state": text}))
-
-
-def _plain(name: str, values: Mapping[str, object]) -> JSON:
-    """What is no tensor of the state of an extension, which may be of the caller's own."""
-    plain = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
-    try:
-        json.dumps(plain)
-    except (TypeError, ValueError) as error:
-        expected = "a state of tensors, numbers and text"
-        raise bad(f"extension {name}", expected=expected, got=one_line(str(error), 120)) from None
-    return plain
 
 
 def _prefixed(prefix: str, values: Mapping[str, object]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """`fit`: training that can be killed at any moment and resumed to the same bits, by one process or several.
 
-Its pieces: a step (`step`, `steps`), what is remembered of epochs (`history`), files (`store`), evaluations
-(`evaluation`), Ctrl-C (`interrupt`), what several processes share (`part`).
+Its pieces: what is asked of a network (`network`), a step (`step`, `steps`), what is remembered of epochs (`history`),
+files (`store`), evaluations (`evaluation`), Ctrl-C (`interrupt`), what several processes share (`part`).
 
 Several processes run the same loop. What one of them must not decide alone (to stop, to save by the clock, how an epoch
 ended) is decided by all or by the first; what follows from numbers that all have is decided by each. The first has the
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from cgro._check import bad, seed_number
 from cgro._progress import Update, progress
@@ -27,10 +26,9 @@ from cgro.definitions.metrics import NotFinite
 from cgro.definitions.random_state import seeded
 from cgro.runs import Run, say
 from cgro.training.capture import StepRunner, decision_of
-from cgro.training.evaluation import Evaluation, Snapshot, evaluate, require_own_names
+from cgro.training.evaluation import Evaluation, Snapshot, evaluate, own_numbers
 from cgro.training.extensions.base import (
     Extension,
-    evaluated,
     prepare_extensions,
     require_extensions,
     require_loadable,
@@ -39,6 +37,7 @@ from cgro.training.extensions.carried import with_memory
 from cgro.training.fabric import make_fabric, own_fabric, ranks_of, require_whole
 from cgro.training.history import EPOCH, LOSS, LR, History, Position, Row
 from cgro.training.interrupt import StopRequest, stop_after_step
+from cgro.training.network import require_storable, require_trainable, say_modes
 from cgro.training.objectives.base import Objective, loss_of_guessing, require_objective
 from cgro.training.part import require_same_weights
 from cgro.training.recipe import Recipe
@@ -85,7 +84,7 @@ def fit(
         fabric: device, precision and trackers; None means one CPU in float32. With strategy `ddp` all its processes
             call `fit` alike, `run` given in the first alone; see docs/distributed.md.
         probes: further observers after evaluated epochs (all without an evaluation), called with a `Snapshot`; they
-            must change nothing.
+            return numbers by name, and must change nothing.
         compiling: whether the network is compiled for the steps: yes, no, or auto: on a GPU, where the training is long
             enough; decided once, and kept by a run that is resumed. See `cgro.training.compiling`.
 
@@ -94,11 +93,11 @@ def fit(
         collapse end in the outcome, never in an exception. An interrupt (Ctrl-C) saves after the step.
 
     Raises:
-        BadRequest: no objective or extension, sharded weights, a checkpoint of another network, of other extensions or
-            of another training (recipe, objective, data, seed; more epochs are fine where the learning rate does not
-            depend on them), a full disk, patience without an evaluation or a validation part, `keep_every` without a
-            run; processes that were given other things, one that has ended or does not answer; inference mode or
-            autocast around the call.
+        BadRequest: no objective or extension, a loss that reaches no weight, an extension whose network or state cannot
+            be saved, sharded weights, a checkpoint of another network, of other extensions or of another training
+            (recipe, objective, data, seed; more epochs are fine where the learning rate does not depend on them), a
+            full disk, patience without an evaluation or a validation part, `keep_every` without a run; processes that
+            were given other things, one that has ended or does not answer; inference mode or autocast around the call.
 
     Example:
         >>> from cgro.data import load
@@ -117,7 +116,9 @@ def fit(
     _require_kinds(data, recipe, evaluation, run)
     _require_observed(fabric, probes)
     _require_surroundings(torch.device("cpu") if fabric is None else fabric.device)
-    _require_trainable(model)
+    require_trainable(model)
+    if run is not None:
+        require_storable(model)
     require_objective(objective)
     require_extensions(extensions)
     extensions = with_memory(objective, extensions)
@@ -133,6 +134,8 @@ def fit(
         remedy = "give fit a run, or leave keep_every out"
         raise bad("keep_every", expected="a run, which keeps the checkpoints", got="none", remedy=remedy)
     fabric = own_fabric(fabric, ranks)
+    if ranks.writes:
+        say_modes(model)
     train = data.train.to(fabric.device)
     parts = {
         "validation": data.validation.to(fabric.device),
@@ -202,22 +205,6 @@ def _require_surroundings(device: torch.device) -> None:
     if torch.is_autocast_enabled(device.type):
         remedy = 'say it by fabric=make_fabric("auto", precision="bfloat16")'
         raise bad("fit", expected="a call outside of torch.autocast", got="one inside of it", remedy=remedy)
-
-
-def _require_trainable(model: object) -> None:
-    """Refuse what cannot be trained before any work: a function, weights without values, weights of inference mode."""
-    if not isinstance(model, nn.Module):
-        raise bad("model", expected="a torch.nn.Module", got=describe(model))
-    for name, weight in model.named_parameters():
-        if is_lazy(weight):
-            remedy = "call it once on a batch, as by model(x[:2])"
-            raise bad("model", expected="weights with shapes", got=f"{name} of a lazy layer", remedy=remedy)
-        if weight.is_meta:
-            remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
-            raise bad("model", expected="weights with values", got=f"{name} on the meta device", remedy=remedy)
-        if weight.is_inference():
-            remedy = "make the network outside of torch.inference_mode()"
-            raise bad("model", expected="weights that autograd takes", got=f"{name} of inference mode", remedy=remedy)
 
 
 @contextlib.contextmanager
@@ -434,7 +421,7 @@ class _Loop:
             self.history.rows.append(row)
             return diverged
         if evaluation is None:
-            row |= self._observed(evaluated(self.steps.network, self.steps.extensions), epoch, row)
+            row |= self._observed(self.steps.evaluated(), epoch, row)
         else:
             if evaluation.keep_every and epoch % evaluation.keep_every == 0:
                 self.store.keep(epoch)
@@ -451,7 +438,7 @@ class _Loop:
         return None
 
     def _evaluated(self, evaluation: Evaluation, epoch: int, measured: Row) -> Row:
-        network = evaluated(self.steps.network, self.steps.extensions)
+        network = self.steps.evaluated()
         self.ranks.copy_first(network.buffers())
         row: Row = evaluate(network, self.parts, evaluation, self.ranks)
         row |= self._observed(network, epoch, {**measured, **row})
@@ -473,7 +460,5 @@ class _Loop:
         with self.ranks.failing_together("a probe"):
             if self.ranks.writes:
                 for probe in self.probes:
-                    seen = probe(Snapshot(network, self.data, epoch))
-                    require_own_names(seen, {**known, **row})
-                    row.update(seen)  # type: ignore[arg-type]  # numbers, as `Probe` says
+                    row |= own_numbers(probe(Snapshot(network, self.data, epoch)), {**known, **row})
         return row

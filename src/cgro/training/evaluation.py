@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -99,21 +100,43 @@ def errors_on(
     return {f"clean_error/{part}": wrong.clean_error, f"robust_error/{part}": wrong.robust_error}
 
 
-def require_own_names(seen: object, known: Mapping[str, object]) -> None:
-    """Refuse what a probe saw unless it has names of its own: it would stand in place of what was measured.
+def own_numbers(seen: object, known: Mapping[str, object]) -> dict[str, float]:
+    """What a probe saw, as numbers under names of their own: they would stand in place of what was measured.
 
     Args:
-        seen: what a probe returned.
+        seen: what a probe returned; a number may be a tensor or array of no dimension. NaN is one that is not defined.
         known: the row of the epoch so far.
 
+    Returns:
+        Numbers of Python by name.
+
     Raises:
-        BadRequest: no mapping, or a name that is taken.
+        BadRequest: no mapping, a name that is taken or no text, a value that is no number.
+
+    Example:
+        >>> own_numbers({"norm": torch.tensor(1.5), "count": 3}, {"epoch": 1})
+        {'norm': 1.5, 'count': 3}
     """
     if not isinstance(seen, Mapping):
         raise bad("probe", expected="numbers by name, such as {}", got=describe(seen))
-    taken = sorted(str(name) for name in seen if name in known)
+    found: dict[str, float] = {}
+    for name, value in seen.items():
+        if not isinstance(name, str):
+            raise bad("probe", expected="numbers by name", got=f"the name {name!r}", remedy="names are text")
+        found[name] = _number(name, value)
+    taken = sorted(name for name in found if name in known)
     if taken:
         raise bad("probe", expected="names of its own", got=listed(taken), remedy="these are measured already")
+    return found
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, Tensor | np.ndarray | np.generic) and not value.ndim:
+        value = value.item()
+    if not isinstance(value, int | float):
+        remedy = "record several numbers under several names"
+        raise bad(f"probe: {name}", expected="a number", got=describe(value), remedy=remedy)
+    return value
 
 
 def _wrong_in_pieces(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from cgro._check import BadRequest
+from cgro._check import BadRequest, bad
 from cgro.ranks import ALONE, Ranks
 
 LEAST = 2
@@ -141,6 +141,26 @@ def add_gradients(weights: Sequence[nn.Parameter], loss: Tensor, ranks: Ranks) -
         if some:
             weight.grad = summed.reshape(weight.shape).to(weight.dtype)
     return total[0].to(loss.dtype)
+
+
+def require_gradients(weights: Sequence[Tensor]) -> None:
+    """Refuse a loss that none of the weights was in: the optimizer would pass them over, to the end of the training.
+
+    That a loss is differentiable does not say in what. No value is read: a weight that was reached has a gradient.
+
+    Args:
+        weights: that are trained, after the backward passes of a step.
+
+    Raises:
+        BadRequest: none of them has a gradient.
+    """
+    if all(weight.grad is None for weight in weights):
+        raise bad(
+            "objective",
+            expected="a loss that depends on the weights",
+            got="one that reaches none of them",
+            remedy="compute it by step.model(...), without detach",
+        )
 
 
 def statistics_of(network: nn.Module) -> list[Tensor]:

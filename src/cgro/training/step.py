@@ -31,7 +31,7 @@ from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.inputs import describe, logits_of
 from cgro.training.compiling import searching
 from cgro.training.craft import CraftChecks
-from cgro.training.part import WHOLE, Part
+from cgro.training.part import WHOLE, Part, require_gradients
 from cgro.training.pieces import Examples, Streams, joined_crafted, joined_outputs
 
 CraftMode = Literal["eval", "train", "train_update_bn"]
@@ -442,7 +442,7 @@ def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.op
         The mean loss before the update, 0-dimensional and on the device.
 
     Raises:
-        BadRequest: see `Step.mean_loss`.
+        BadRequest: see `Step.mean_loss`; a loss that reaches none of these parameters.
 
     Example:
         >>> from cgro.definitions.draws import Draws
@@ -457,5 +457,6 @@ def descend(step: Step, objective: Callable[[Step], Tensor], optimizer: torch.op
     loss = step.mean_loss(objective)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    require_gradients([weight for group in optimizer.param_groups for weight in group["params"]])
     optimizer.step()
     return loss.detach()

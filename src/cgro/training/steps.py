@@ -28,10 +28,10 @@ from cgro.definitions.random_state import seed_generators, seed_torch
 from cgro.ranks import ALONE, Ranks
 from cgro.training.batch_norm import require_synchronizable, synchronized
 from cgro.training.craft import CraftChecks, is_plain
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, evaluated_as_saved
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors
-from cgro.training.part import WHOLE, Part, add_gradients, average_statistics
+from cgro.training.part import WHOLE, Part, add_gradients, average_statistics, require_gradients
 from cgro.training.recipe import Recipe
 from cgro.training.step import Moment, Step, Streams, derive_seed, passed_over
 from cgro.training.watched import WatchedStep, watching_noise, watching_python
@@ -87,6 +87,7 @@ class Steps:
         self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
         for extension in self.extensions:
             extension.begin(self.network)
+        self.evaluated()  # refused now, not after an epoch
 
     def _require_fits(self) -> None:
         """Refuse what several processes cannot do alike."""
@@ -99,6 +100,14 @@ class Steps:
             if part.reads_on_host or not is_plain(part):
                 expected = f"an attack of as many passes in each process, with craft_mode {self.recipe.craft_mode}"
                 raise bad("--batch-norm synchronized", expected=expected, got=part.name, remedy="use --craft-mode eval")
+
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated, selected and saved for use.
+
+        Returns:
+            See `evaluated_as_saved`.
+        """
+        return evaluated_as_saved(self.network, self.extensions)
 
     @property
     def _synchronizes(self) -> bool:
@@ -325,7 +334,10 @@ class Steps:
         loss = losses[0]
         if len(losses) > 1:
             loss = torch.stack(losses).sum()
-        return add_gradients([weight for weight in self.network.parameters() if weight.requires_grad], loss, self.ranks)
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        loss = add_gradients(weights, loss, self.ranks)
+        require_gradients(weights)
+        return loss
 
     def _piece(self, step: Step) -> Tensor:
         """Add the gradients of the examples that the step has now."""

@@ -28,7 +28,6 @@ from cgro.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from cgro.training.extensions.base import evaluated
 from cgro.training.history import EPOCH, History, Position, Row, Selected
 from cgro.training.recipe import Recipe
 from cgro.training.steps import Steps
@@ -181,7 +180,7 @@ class Store:
         steps = self.steps
         path = self.run.file("checkpoints", LAST)
         save_checkpoint(path, steps.network, steps.optimizer.optimizer, state, steps.extensions)
-        network = evaluated(steps.network, steps.extensions)
+        network = steps.evaluated()
         if network is not steps.network:
             save_checkpoint(self.run.file("checkpoints", EVALUATED), network, None, {"epoch": position.epoch})
 
@@ -203,8 +202,7 @@ class Store:
 
     def _write_weights(self, name: str, state: Mapping[str, object]) -> None:
         if self.run is not None:
-            network = evaluated(self.steps.network, self.steps.extensions)
-            save_checkpoint(self.run.file("checkpoints", name), network, None, state)
+            save_checkpoint(self.run.file("checkpoints", name), self.steps.evaluated(), None, state)
 
 
 def task_of(recipe: Recipe, objective: object, data: Dataset, seed: int) -> dict[str, Json]:

@@ -123,6 +123,24 @@ def test_the_run_is_evaluated_with_the_network_and_data_of_the_loop(
     assert any("cgro.Monitor records weights alone" in text for text in card["diagnosis"]["findings"])
 
 
+@pytest.mark.parametrize("more", [[], ["--per-epoch"]])
+def test_that_the_named_network_is_a_part_of_the_watched_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, more: list[str]
+) -> None:
+    """A loop's module may only call its network, as Lightning's do, or compute something around it."""
+    (tmp_path / "loops_part.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    import loops_part
+
+    x, y, x_test, y_test = loops_part.data()
+    monitor = Monitor((x, y), (x_test, y_test), THREAT, attack="pgd1", n=20, out="run", keep=1)
+    monitor(nn.Sequential(loops_part.Net()), 1)
+    named = ["--model", "loops_part:Net", "--data", "loops_part:data"]
+    assert main(["evaluate", "run", "--attack", "pgd1", "--n", "20", *named, *more]) == 0
+    assert "its 0.0.weight is taken for 0.weight, and so on" in capsys.readouterr().err
+
+
 def test_names_that_can_be_imported_are_used_with_trust(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

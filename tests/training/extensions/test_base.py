@@ -1,13 +1,16 @@
 """When the methods of extensions are called, in which order, and what is refused."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.training.cases import ATTACK, Calls, interrupt, noisy, run_of, same_weights, small, train
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from cgro._check import BadRequest
 from cgro.data import Dataset
@@ -30,7 +33,7 @@ from cgro.training import (
     fit,
     step_cost,
 )
-from cgro.training.checkpoint import LAST
+from cgro.training.checkpoint import EVALUATED, LAST, load_checkpoint
 from cgro.training.extensions.base import require_extensions
 from cgro.training.registry import EXTENSIONS, extension_by_name
 
@@ -280,6 +283,50 @@ def test_methods_that_would_not_be_called_or_not_be_resumed_are_refused(
         train(small(), digits, Recipe(epochs=1), extensions=[extension])
 
 
+class Keeps(Extension):
+    """Has a value as its state, from some step on."""
+
+    def __init__(self, value: object, start: int = 0) -> None:
+        self.value, self.start, self.k = value, start, 0
+
+    def after_step(self, model: nn.Module, k: int) -> None:
+        self.k = k
+
+    def state(self) -> Any:
+        return self.value if self.k >= self.start else {}
+
+    def load(self, state: object) -> None: ...
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([1], r"got a value of type list; return \{"),
+        (None, "got None"),
+        (torch.zeros(2), "got a value of type Tensor"),
+        ({3: 1.0}, "got the name 3; names are text"),
+        ({"n": {1, 2}}, "set is not JSON"),
+        ({"n": np.ones(2)}, "ndarray is not JSON"),
+    ],
+)
+def test_a_state_that_no_checkpoint_holds_is_refused_before_work_and_when_it_is_saved(
+    digits: Dataset, tmp_path: Path, value: object, words: str, start: int
+) -> None:
+    """Planted: a list ended in an AttributeError after the first epoch."""
+    steps = Calls()
+    expected = f"extension keeps: expected a state of tensors, numbers and text by name, .*{words}"
+    with pytest.raises(BadRequest, match=expected):
+        train(small(), digits, Recipe(epochs=2), extensions=[Keeps(value, start), steps], run=run_of(tmp_path / "r"))
+    assert bool(steps.steps) == bool(start)
+
+
+@pytest.mark.parametrize("value", [{}, {"n": 1, "of": [1, 2], "weight": torch.zeros(2), "none": None}])
+def test_a_state_of_plain_values_and_tensors_is_saved(digits: Dataset, tmp_path: Path, value: object) -> None:
+    run = run_of(tmp_path / "r")
+    assert train(small(), digits, Recipe(epochs=1), extensions=[Keeps(value)], run=run).end.kind == "completed"
+
+
 class Further(Extension):
     def after_epoch(self, model: nn.Module, epoch: int, verbose: bool = False) -> None: ...
 
@@ -292,3 +339,57 @@ class Any_(Extension):
 @pytest.mark.parametrize("extension", [Further(), Any_()])
 def test_signatures_that_take_what_is_given_are_taken(extension: Extension, digits: Dataset) -> None:
     assert train(small(), digits, Recipe(epochs=1), extensions=[extension]).end.kind == "completed"
+
+
+class Rounds(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.m = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.m(x.round())
+
+
+class Evaluates(Extension):
+    """Has what a function makes of the network evaluated, from some epoch on."""
+
+    evaluates_its_own = True
+
+    def __init__(self, make: Callable[[nn.Module], nn.Module], start: int = 0) -> None:
+        self.make, self.start, self.epoch = make, start, 0
+
+    def after_epoch(self, model: nn.Module, epoch: int) -> None:
+        self.epoch = epoch
+
+    def evaluated_model(self, model: nn.Module) -> nn.Module:
+        return self.make(model) if self.epoch >= self.start else model
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Rounds, "got a Rounds as the whole; its weights alone are saved"),
+        (lambda model: nn.Sequential(nn.Hardtanh(), *model), "got a Hardtanh as 0"),
+        (lambda model: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), r"got 1.weight of shape \(10, 64\)"),
+    ],
+)
+def test_a_network_that_its_saved_weights_do_not_give_back_is_refused(
+    digits: Dataset, make: Callable[[nn.Module], nn.Module], words: str, start: int
+) -> None:
+    """Planted: `evaluate` measured the bare network where the run had evaluated one that rounds its input."""
+    steps = Calls()
+    with pytest.raises(BadRequest, match=f"extension evaluates: expected from `evaluated_model` .* {words}"):
+        train(small(), digits, Recipe(epochs=3), extensions=[Evaluates(make, start), steps])
+    assert bool(steps.steps) == bool(start)
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, AveragedModel, nn.DataParallel])
+def test_a_network_in_a_wrapper_of_torch_is_saved_and_loaded(
+    digits: Dataset, tmp_path: Path, make: Callable[[nn.Module], nn.Module]
+) -> None:
+    extension, model = Evaluates(make), small()
+    train(model, digits, Recipe(epochs=1), extensions=[extension], run=run_of(tmp_path / "r"))
+    twin = small(1)
+    load_checkpoint(tmp_path / "r" / "checkpoints" / EVALUATED, twin)
+    assert same_weights(twin, model)

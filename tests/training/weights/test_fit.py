@@ -219,6 +219,21 @@ def test_what_does_not_fit_is_named_where_most_of_it_does(tmp_path: Path) -> Non
         load_weights(network(3), {**state(), "extra": torch.zeros(1)}, path)
 
 
+@pytest.mark.parametrize("prefix", ["m.", "0.", "model.net.", "module.m."])
+def test_a_state_dict_of_the_network_has_its_keys_unless_it_may_be_inside_of_another(
+    tmp_path: Path, prefix: str
+) -> None:
+    """Planted: of a run whose network rounded its input the bare one was loaded, without a word."""
+    weights = behind(prefix, state())
+    refused(lambda: load_weights(network(3), weights, tmp_path / "w.pt"), "another network; missing f")
+    model = network(3)
+    said = load_weights(model, weights, tmp_path / "w.pt", inside=True).sentence()
+    assert f"its {prefix}fe" in said
+    assert torch.equal(model(X), TRUE(X))
+    weights = {"module._orig_mod." + key: value for key, value in state().items()}
+    load_weights(network(3), weights, tmp_path / "w.pt")
+
+
 def test_without_a_network_the_only_state_dict_is_read_or_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     torch.save({"a": {"w": torch.zeros(1)}, "b": {"w": torch.ones(1)}}, path)

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
-from cgro._check import bad
+from cgro._check import bad, one_line
 from cgro.data import Dataset, Split
 from cgro.definitions.inputs import describe
 from cgro.remedy_names import EXTENSION_NAMES
@@ -17,6 +18,7 @@ from cgro.training.objectives.base import Objective
 from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
+from cgro.training.weights.same import difference
 
 State: TypeAlias = Mapping[str, Tensor | bool | int | float | str | None]
 """What an extension carries from step to step: tensors and plain values by name."""
@@ -153,7 +155,8 @@ class Extension:
             model: that of the extensions behind this one, or the network that is trained; not to be changed.
 
         Returns:
-            A network of the same keys.
+            A network of the same parts and keys: its weights are saved, and whoever uses them loads them into a new one
+            of the kind that is trained. `fit` asks for it before the first step, too.
         """
         return model
 
@@ -162,7 +165,7 @@ class Extension:
 
         Returns:
             Tensors and plain values by name, which the caller does not change; empty if nothing is carried from step to
-            step.
+            step. `fit` asks for it before the first step, too.
         """
         return {}
 
@@ -188,14 +191,41 @@ def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
         BadRequest: an `evaluated_model` that returns none.
     """
     for extension in reversed(extensions):
-        network: object = extension.evaluated_model(model)
-        if not isinstance(network, nn.Module):
-            expected = "a network from `evaluated_model`"
-            raise bad(
-                f"extension {extension.name}", expected=expected, got=describe(network), remedy="return the model"
-            )
+        model = _evaluated_by(extension, model)
+    return model
+
+
+def evaluated_as_saved(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
+    """The same of a training, which saves the weights alone: whoever loads them must get what was evaluated.
+
+    Args:
+        model: that is trained.
+        extensions: those given to `fit`.
+
+    Returns:
+        A network in the mode in which it is kept.
+
+    Raises:
+        BadRequest: an `evaluated_model` that returns none, or one that is built otherwise than `model`.
+    """
+    for extension in reversed(extensions):
+        network = _evaluated_by(extension, model)
+        if network is not model:
+            got = difference(network, model)
+            if got:
+                expected = "from `evaluated_model` a network built as the one that is trained"
+                remedy = "its weights alone are saved: put what else it computes into the network that is trained"
+                raise bad(f"extension {extension.name}", expected=expected, got=got, remedy=remedy)
         model = network
     return model
+
+
+def _evaluated_by(extension: Extension, model: nn.Module) -> nn.Module:
+    network: object = extension.evaluated_model(model)
+    if not isinstance(network, nn.Module):
+        expected = "a network from `evaluated_model`"
+        raise bad(f"extension {extension.name}", expected=expected, got=describe(network), remedy="return the model")
+    return network
 
 
 def prepare_extensions(
@@ -279,17 +309,51 @@ def _require_hooks(extension: Extension) -> None:
             raise bad(what, expected=expected, got=f"another signature ({error})") from None
 
 
+def state_of(extension: Extension) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """The state of an extension, which may be of the caller's own, as a checkpoint holds it.
+
+    Args:
+        extension: after `begin`.
+
+    Returns:
+        Its tensors and its plain values, by name.
+
+    Raises:
+        BadRequest: no mapping, names that are no text, values that are neither.
+    """
+    state: object = extension.state()
+    what = f"extension {extension.name}"
+    expected = "a state of tensors, numbers and text by name"
+    if not isinstance(state, Mapping):
+        raise bad(what, expected=expected, got=describe(state), remedy='return {"n": self.n}, or {} for none')
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, object] = {}
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise bad(what, expected=expected, got=f"the name {name!r}", remedy="names are text")
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        else:
+            plain[name] = value
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise bad(what, expected=expected, got=one_line(str(error), 120)) from None
+    return tensors, plain
+
+
 def require_loadable(extensions: Sequence[Extension]) -> None:
-    """Refuse a state that nobody takes back: a training that is resumed would go on otherwise, without a word.
+    """Refuse a state that no checkpoint holds, or that nobody takes back: a resumed training would go on otherwise.
 
     Args:
         extensions: after `begin`.
 
     Raises:
-        BadRequest: one has a state and no `load`.
+        BadRequest: see `state_of`; one has a state and no `load`.
     """
     for extension in extensions:
-        if type(extension).load is Extension.load and "load" not in vars(extension) and extension.state():
+        has_state = any(state_of(extension))
+        if has_state and type(extension).load is Extension.load and "load" not in vars(extension):
             expected = "load(self, state), which takes back what state returned"
             raise bad(f"extension {extension.name}", expected=expected, got="state alone")
 

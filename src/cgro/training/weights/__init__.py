@@ -3,6 +3,7 @@
 foreign   files that are no weights: what they are, and the way out
 formats   a file -> state dicts by the name of their entry; one line of a table for each format
 fit       state dicts -> the one that is a network's, by its keys and shapes; what was chosen is said, or asked
+same      two networks -> in what they are built otherwise, so that weights of one are another function in the other
 series    a folder of checkpoints -> its files in the order of their epochs
 """
 

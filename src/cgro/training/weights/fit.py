@@ -114,13 +114,15 @@ def load_file(model: nn.Module, path: Path, *, entry: str | None = None) -> Load
     return replace(_load(model, content.entries, path, entry), epoch=content.epoch)
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> Loaded:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, inside: bool = False) -> Loaded:
     """Copy a state dict into a model.
 
     Args:
         model: takes the weights.
         weights: its state dict; parts of keys that torch's wrappers add may stand in either, see `WRAPPERS`.
         path: whence they come, for the message.
+        inside: whether the model may be a part of the network that was saved, whose keys then begin with its name: what
+            the rest of that network computes is lost, which has to be said.
 
     Returns:
         What was used.
@@ -134,7 +136,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
         >>> load_weights(model, weights, Path("w.pt")).sentence()
         'w.pt: its module.weight is taken for weight, and so on'
     """
-    return _load(model, {"": dict(weights)}, path, None)
+    return _load(model, {"": dict(weights)}, path, None, inside=inside)
 
 
 def read_weights(path: Path, *, entry: str | None = None) -> dict[str, Tensor]:
@@ -162,13 +164,13 @@ def read_weights(path: Path, *, entry: str | None = None) -> dict[str, Tensor]:
     return entries[name]
 
 
-def _load(model: nn.Module, entries: Entries, path: Path, name: str | None) -> Loaded:
+def _load(model: nn.Module, entries: Entries, path: Path, name: str | None, *, inside: bool = True) -> Loaded:
     own = model.state_dict()
     matches: list[_Match] = []
     for entry, weights in entries.items():
-        matches += _matches(own, entry, weights)
+        matches += _matches(own, entry, weights, inside=inside)
     if not matches:
-        raise BadRequest(f"{path}: a checkpoint of another network; {_difference(own, entries)}")
+        raise BadRequest(f"{path}: a checkpoint of another network; {_difference(own, entries, inside=inside)}")
     chosen = _chosen(matches, path, name)
     _require_kinds(own, chosen, path)
     model.load_state_dict(chosen.weights)
@@ -274,8 +276,8 @@ def _same_bits(tensor: Tensor, other: Tensor) -> bool:
     return torch.equal(bits, others)
 
 
-def _matches(own: Mapping[str, Tensor], entry: str, weights: Mapping[str, Tensor]) -> list[_Match]:
-    """All prefixes behind which an entry has the keys of the network.
+def _matches(own: Mapping[str, Tensor], entry: str, weights: Mapping[str, Tensor], *, inside: bool) -> list[_Match]:
+    """All prefixes behind which an entry has the keys of the network; none but "" unless it may be a part of another.
 
     Keys are compared as they are; only where that gives nothing are wrappers passed over, on both sides: a network that
     is itself wrapped has its own keys.
@@ -283,7 +285,7 @@ def _matches(own: Mapping[str, Tensor], entry: str, weights: Mapping[str, Tensor
     for names in (_as_they_are, _unwrapped):
         found: list[_Match] = []
         known = names(weights)
-        for prefix in _prefixes(names(own), known):
+        for prefix in _prefixes(names(own), known, inside=inside):
             match = _match(own, names(own), entry, weights, known, prefix)
             if match is not None:
                 found.append(match)
@@ -292,10 +294,10 @@ def _matches(own: Mapping[str, Tensor], entry: str, weights: Mapping[str, Tensor
     return []
 
 
-def _prefixes(own: Mapping[str, str], known: Mapping[str, str]) -> list[str]:
+def _prefixes(own: Mapping[str, str], known: Mapping[str, str], *, inside: bool) -> list[str]:
     """What may stand before the network's keys: before its longest one, which is the least likely to end another."""
     names = [name for name in own if not _counts(name)]
-    if not names:
+    if not (names and inside):
         return [""]
     longest = max(names, key=len)
     found: set[str] = set()
@@ -338,12 +340,24 @@ def _as_they_are(keys: Iterable[str]) -> dict[str, str]:
     return {key: key for key in keys}
 
 
+def without_wrappers(key: str) -> str:
+    """A key, or the name of a part, without what torch's wrappers add to it.
+
+    Args:
+        key: such as module.features.0.weight.
+
+    Returns:
+        Such as features.0.weight.
+    """
+    return ".".join(part for part in key.split(".") if part not in WRAPPERS)
+
+
 def _unwrapped(keys: Iterable[str]) -> dict[str, str]:
     """Key without the parts of wrappers -> key; as they are where two would become one."""
     found: dict[str, str] = {}
     originals = list(keys)
     for key in originals:
-        found[".".join(part for part in key.split(".") if part not in WRAPPERS)] = key
+        found[without_wrappers(key)] = key
     if len(found) < len(originals):
         return _as_they_are(originals)
     return found
@@ -363,14 +377,17 @@ def _common_prefix(keys: Iterable[str]) -> str:
     return prefix
 
 
-def _difference(own: Mapping[str, Tensor], entries: Entries) -> str:
+def _difference(own: Mapping[str, Tensor], entries: Entries, *, inside: bool) -> str:
     """What does not fit, in the entry and behind the prefix that have most keys in common with the network."""
     own_names = _unwrapped(own)
     best = ("", "")
     most = -1
     for entry, weights in entries.items():
         known = _unwrapped(weights)
-        for prefix in ("", _common_prefix(known)):
+        prefixes = [""]
+        if inside:
+            prefixes.append(_common_prefix(known))
+        for prefix in prefixes:
             n = sum(prefix + name in known for name in own_names)
             if n > most:
                 most = n
