@@ -190,7 +190,7 @@ def _of_file(path: Path, columns: Mapping[str, str] | None, importer: Importer |
     return [_checked(curves, text, told, cut) for curves in found]
 
 
-def _checked(curves: Curves, text: Text, told: Told, cut: str) -> Curves:
+def _checked(curves: Curves, text: Text, told: Told, cut: str = "") -> Curves:
     if cut:
         remark = f"the last line, {one_line(cut, 40)!r}, was cut off while it was written, and is left out"
         curves = replace(curves, meta={**curves.meta, "remarks": [*curves.remarks, remark]})
