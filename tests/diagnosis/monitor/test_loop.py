@@ -191,6 +191,34 @@ def test_a_training_that_diverges_is_told_of_and_goes_on(tmp_path: Path, capsys:
     assert "not finite after epoch 2" in monitor.verdict().reason
 
 
+@pytest.mark.parametrize(("broken", "epochs", "words"), [
+    ("weights", (0, 1, 2), "not finite after any of 3 epochs, the first of them 0; nothing was measured"),
+    ("averages", (4,), "not finite after epoch 4; nothing was measured"),
+    ("weights", (1, 1), "not finite after epoch 1; nothing was measured"),
+])  # fmt: skip
+def test_a_training_that_was_never_finite_has_a_verdict_that_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture, broken: str, epochs: tuple[int, ...], words: str
+) -> None:
+    """Planted: it ended in an exception that said the monitor was never called."""
+    monitor = monitor_in(tmp_path / "run")
+    model = busy_network()
+    with torch.no_grad():
+        (model[0].weight if broken == "weights" else model[1].running_var).fill_(math.nan)
+    for epoch in epochs:
+        assert monitor(model, epoch) is None
+    capsys.readouterr()
+    found = monitor.verdict()
+    assert found.label == "too_little_evidence"
+    assert words in found.reason
+    assert "lower the learning rate" in found.remedies[0]
+    assert json.dumps(found.to_dict())
+    assert capsys.readouterr().err == f"{found.label}: {found.reason}\n"
+    monitor.rewind(-1)
+    refused(monitor.verdict, "at least one evaluated epoch, got none; call it in the loop")
+    assert monitor(busy_network(), 5)
+    assert "not finite" not in monitor.verdict().reason
+
+
 @pytest.mark.parametrize("broken", ["averages", "overflow", "some examples"])
 def test_outputs_that_are_not_finite_are_told_of_and_the_loop_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture, broken: str
