@@ -120,7 +120,9 @@ def _values_of(container: object) -> list[object]:
         held = container.values()
     elif type(container) is list or type(container) is tuple or type(container) is set:
         held = container
-    return list(held) if len(held) <= LONGEST_LIST else []
+    if len(held) > LONGEST_LIST:
+        return []
+    return list(held)
 
 
 def seed_torch(seed: int, device: torch.device) -> None:

@@ -348,7 +348,9 @@ class Monitor:
 def _never_finite(epochs: list[int]) -> Diagnosis:
     """The diagnosis of a training of which nothing could be measured."""
     first, n = min(epochs), len(set(epochs))
-    times = f"epoch {first}" if n == 1 else f"any of {n} epochs, the first of them {first}"
+    times = f"epoch {first}"
+    if n > 1:
+        times = f"any of {n} epochs, the first of them {first}"
     reason = f"No verdict, training diverged: the network was not finite after {times}; nothing was measured."
     advice = remedies_for("collapsed")[:1]  # on losses that are NaN
     evidence = {"n_epochs": 0, "caveats": []}
