@@ -1,6 +1,9 @@
 """Examples from loaders and Datasets: which ones, that nothing moves, and what is refused."""
 
+import random
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -23,7 +27,15 @@ from torch.utils.data import (
 from torch.utils.data.distributed import DistributedSampler
 
 from cgro.definitions import ThreatModel
-from cgro.definitions.examples import AUGMENTED, is_collection, pair_or_sample, take_examples
+from cgro.definitions.examples import (
+    AUGMENTED,
+    ITERATED,
+    PASSES,
+    is_collection,
+    pair_or_sample,
+    reads_once,
+    take_examples,
+)
 from cgro.diagnosis import diagnose_model, lint, quick_lint
 
 X, Y = points(30)
@@ -137,6 +149,159 @@ def test_no_random_number_is_used_up(make) -> None:
     take_examples(part, 8, seed=0)
     assert torch.equal(own.get_state(), before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+class Order(Sampler):
+    """A sampler with a generator of its own that counts its epochs; over all, or over some."""
+
+    def __init__(self, rows: list[int] | None = None, *, batch: int = 0, endless: bool = False) -> None:
+        self.rows, self.batch, self.endless = rows or list(range(30)), batch, endless
+        self.rng, self.torch = np.random.default_rng(0), torch.Generator().manual_seed(0)
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[object]:
+        self.epoch += 1
+        torch.randperm(3, generator=self.torch)
+        again = True
+        while again:
+            again = self.endless
+            order = self.rng.permutation(self.rows)
+            if self.batch:
+                yield from (order[k : k + self.batch].tolist() for k in range(0, len(order), self.batch))
+            else:
+                yield from order
+
+
+class Noisy(Dataset):
+    """Augments by generators of its own, one of them in a transform."""
+
+    def __init__(self) -> None:
+        self.transforms = [SimpleNamespace(rng=random.Random(0))]
+        self.rng, self.torch = np.random.default_rng(0), torch.Generator().manual_seed(0)
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        noise = self.rng.uniform() + self.transforms[0].rng.random() + torch.rand((), generator=self.torch)
+        return X[i] + noise, Y[i]
+
+
+class NoisyStream(IterableDataset):
+    """Draws its order when it is asked for an iterator, before anything is read."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.from_numpy(self.rng.permutation(30))
+        return iter(list(zip(X[order], Y[order], strict=True)))
+
+
+class Collator:
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def __call__(self, items: list) -> object:
+        x, y = default_collate(items)
+        return x + self.rng.uniform(), y
+
+
+@pytest.mark.parametrize("make", [
+    lambda: DataLoader(DATA, 10, sampler=Order()), lambda: DataLoader(DATA, batch_sampler=Order(batch=10)),
+    lambda: DataLoader(DATA, 10, sampler=Order([3, 9, 4])), lambda: DataLoader(DATA, 10, sampler=Order(endless=True)),
+    lambda: DataLoader(DATA, batch_sampler=BatchSampler(Order(), 4, False)),
+    lambda: DataLoader(Noisy(), 10, shuffle=True, generator=torch.Generator().manual_seed(2)),
+    lambda: DataLoader(Subset(Noisy(), range(20))), lambda: Noisy(), lambda: DataLoader(NoisyStream(), 10),
+    lambda: DataLoader(DATA, 10, collate_fn=Collator()),
+], ids=range(10))  # fmt: skip
+def test_what_a_loader_gives_next_does_not_depend_on_what_was_taken(make) -> None:
+    """Planted: only what loader and sampler call `generator` was put back, and a watched training was another one."""
+    part, untouched = make(), make()
+    take_examples(part, 8, seed=0)
+    assert not reads_once(part)
+    for source in (part, untouched):
+        torch.manual_seed(0)
+        source.first = next(iter(source)) if isinstance(source, DataLoader) else source[0]
+    assert torch.equal(part.first[0], untouched.first[0])
+    assert torch.equal(part.first[1], untouched.first[1])
+
+
+@pytest.mark.parametrize("batch", [0, 7])
+def test_a_sampler_counts_no_epoch(batch: int) -> None:
+    sampler = Order([3, 9, 4], batch=batch)
+    loader = DataLoader(DATA, sampler=sampler)
+    if batch:
+        loader = DataLoader(DATA, batch_sampler=sampler)
+    assert take_examples(loader).index.tolist() == [3, 4, 9]
+    assert sampler.epoch == 0
+
+
+def test_a_sampler_that_cannot_be_copied_is_iterated_and_that_is_said() -> None:
+    sampler = Order([3, 9, 4])
+    sampler.lock = threading.Lock()
+    sample = take_examples(DataLoader(DATA, sampler=sampler))
+    assert (sample.index.tolist(), sample.remarks, sampler.epoch) == ([3, 4, 9], (ITERATED,), 1)
+    assert sampler.rng.random() == Order().rng.random()
+
+
+@pytest.mark.parametrize("make", [
+    lambda order: DataLoader(DATA, sampler=order), lambda order: DataLoader(DATA, batch_sampler=([i] for i in order)),
+])  # fmt: skip
+def test_a_sampler_of_one_reading_is_refused_before_anything_is_taken_from_it(make) -> None:
+    loader = make(i for i in range(30))
+    refused(lambda: take_examples(loader), "sampler: expected one that can be read more than once")
+    assert len(list(loader)) == 30
+
+
+@pytest.mark.parametrize("loader", [
+    DataLoader(DATA, sampler=Order([1, 2], endless=True)), DataLoader(DATA, batch_sampler=Order([1, 2], batch=2, endless=True)),
+    DataLoader(DATA, batch_sampler=BatchSampler(Order([1], endless=True), 4, False)),
+], ids=range(3))  # fmt: skip
+def test_a_sampler_without_an_end_is_refused(loader: DataLoader) -> None:
+    refused(
+        lambda: take_examples(loader), "sampler: expected one that ends, got 3,000 draws from 30 examples", "Dataset"
+    )
+
+
+class Repeating:
+    """Begins its batch sampler anew for ever, as of loaders that keep their workers."""
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[object]:
+        while True:
+            yield from iter(self.sampler)
+
+
+def test_endless_samplers_that_draw_all_and_long_ones_that_end_are_read() -> None:
+    repeating = Repeating(BatchSampler(RandomSampler(DATA), 4, drop_last=True))
+    for loader in (
+        DataLoader(DATA, sampler=Order(endless=True)),
+        DataLoader(DATA, batch_sampler=repeating),
+        DataLoader(DATA, batch_sampler=Order(batch=7, endless=True)),
+    ):
+        assert take_examples(loader).index.tolist() == list(range(30))
+    several = DataLoader(DATA, sampler=[4, 9] * (30 * PASSES // 2))
+    assert take_examples(several).index.tolist() == [4, 9]
+
+
+def test_draws_that_are_no_positions_are_refused() -> None:
+    refused(lambda: take_examples(DataLoader(DATA, sampler=[(3, 224)])), "sampler: expected positions", "tuple")
+
+
+class NoLength(Dataset):
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return X[i], Y[i]
+
+
+@pytest.mark.parametrize(
+    "part", [NoLength(), DataLoader(NoLength(), sampler=range(5)), DataLoader(NoLength(), sampler=Order())]
+)
+def test_a_dataset_without_a_length_is_refused(part: object) -> None:
+    refused(lambda: take_examples(part), "examples: expected a Dataset with a length", "NoLength", "__len__")
+    assert take_examples(Subset(NoLength(), range(5))).index.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_random_augmentation_is_noticed() -> None:

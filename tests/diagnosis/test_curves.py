@@ -122,8 +122,33 @@ def test_what_is_no_rows_is_refused(rows: object, words: tuple[str, ...]) -> Non
 
 def test_numbers_of_numpy_and_torch_are_numbers() -> None:
     torch = pytest.importorskip("torch")
-    for value in (np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)):
+    for value in (
+        np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5), np.array([0.5]), torch.tensor([[0.5]])
+    ):  # fmt: skip
         assert Curves.from_rows([{"epoch": 1, "robust_error/test": value}])["robust_error/test"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize("name", ["robust_error/test", "lr", "clean_loss/train"])
+@pytest.mark.parametrize(("value", "shape"), [
+    (torch.tensor([0.5, 0.6]), "Tensor of shape (2,)"), (np.array([0.1, 0.2, 0.3]), "ndarray of shape (3,)"),
+    (torch.zeros(2, 2), "Tensor of shape (2, 2)"), (np.array([]), "ndarray of shape (0,)"),
+])  # fmt: skip
+def test_several_numbers_of_one_epoch_are_refused(name: str, value: object, shape: str) -> None:
+    """Planted: they counted as not measured, and a curve per class or process vanished without a word."""
+    rows = [{"epoch": e, name: value} for e in range(3)]
+    refused(lambda: Curves.from_rows(rows), f"curves: {name}: expected a number", f"got {shape}; give one number")
+    columns = {"epoch": [1, 2], name: [value, value]}
+    refused(lambda: Curves.from_rows(columns), f"got {shape}")
+
+
+def test_what_an_array_masks_was_not_measured() -> None:
+    """Planted: the number behind the mask counted."""
+    errors = np.ma.masked_array([0.5, 77.0, 0.25], [False, True, False])
+    for curves in (
+        Curves([1, 2, 3], {"robust_error/test": errors}),
+        Curves.from_rows({"epoch": [1, 2, 3], "robust_error/test": errors}),
+    ):
+        assert curves.measured("robust_error/test")[1].tolist() == [0.5, 0.25]
 
 
 def test_curves_in_percent_beside_fractions_are_refused() -> None:
@@ -132,6 +157,17 @@ def test_curves_in_percent_beside_fractions_are_refused() -> None:
     percent = [{"epoch": e, "clean_error/test": 20.0 - e, "robust_error/test": 0.4} for e in (0, 1)]
     percent += [{"epoch": 2, "clean_error/test": 0.8, "robust_error/test": 60}]
     assert Curves.from_rows(percent)["robust_error/test"].tolist() == [0.004, 0.004, 0.6]
+
+
+@pytest.mark.parametrize("columns", [
+    {"clean_error/test": [20.0, 19.0], "robust_error/test": [0.5, 0.5]}, {"robust_error/test": [1.2, 0.5]},
+    {"robust_error/test": [50.0, 49.0, 48.0, 0.48, 0.47, 0.46]},
+], ids=["two columns", "in doubt", "changing"])  # fmt: skip
+def test_units_of_rows_are_not_said_on_a_command_line(columns: dict) -> None:
+    """Planted: `--map` was advised, which a program cannot say."""
+    epochs = range(len(columns["robust_error/test"]))
+    text = refused(lambda: Curves.from_rows({"epoch": epochs, **columns}), "write every error as a fraction")
+    assert "--map" not in text
 
 
 def test_several_trainings_in_rows_are_refused() -> None:

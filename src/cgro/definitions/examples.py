@@ -4,6 +4,8 @@ A DataLoader is not iterated where its Dataset can be indexed: an iteration woul
 every call, and advance its generator.
 """
 
+import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -24,7 +27,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from cgro._check import bad, count
 from cgro.definitions.inputs import as_examples, as_inputs, as_labels, describe, pair_of
-from cgro.definitions.random_state import preserve_random_state
+from cgro.definitions.random_state import generators_in, preserve_random_state
 
 CHUNK = 256
 """Examples that are read together. A choice."""
@@ -34,6 +37,13 @@ AUGMENTED = (
     "reading an example twice gave two different inputs, so the Dataset augments at random; one copy of each example is"
     " used, always the same: for errors on the images themselves give the Dataset without its augmentation"
 )
+ITERATED = (
+    "its sampler could not be copied, so it was iterated itself, once: generators of random numbers are as they were,"
+    " what else it counts or remembers moved on"
+)
+PASSES = 100
+"""A sampler that draws so many times as many examples as the Dataset has, and has not drawn all, is taken for endless.
+A choice: one that repeats each image a few times, or until all were drawn by chance, ends far below."""
 Collate = Callable[[list[object]], object]
 
 
@@ -104,7 +114,10 @@ def reads_once(part: object) -> bool:
         (True, False)
     """
     source = part.dataset if isinstance(part, DataLoader) else part
-    return isinstance(source, IterableDataset) and iter(source) is iter(source)
+    if not isinstance(source, IterableDataset):
+        return False
+    with preserve_random_state(generators=generators_in(source)):
+        return iter(source) is iter(source)
 
 
 def take_examples(part: object, n: int | None = None, *, seed: int | None = None) -> Sample:
@@ -118,10 +131,12 @@ def take_examples(part: object, n: int | None = None, *, seed: int | None = None
             An IterableDataset is a stream, of which the first ones are taken in any case.
 
     Returns:
-        The examples with their positions in the set. Random generators are as they were before.
+        The examples with their positions in the set. Random generators are as they were before: the global ones, and
+        those that loader, samplers and Dataset hold (`generators_in`).
 
     Raises:
-        BadRequest: no examples, images of different sizes, labels that do not match; see `as_examples`.
+        BadRequest: no examples, images of different sizes, labels that do not match (see `as_examples`); a Dataset
+            without a length, a sampler without an end or of one reading.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -134,13 +149,7 @@ def take_examples(part: object, n: int | None = None, *, seed: int | None = None
         count(n, "n")
     if not is_collection(part):
         return _of_arrays(part, n, seed)
-    generators: list[torch.Generator] = []
-    if isinstance(part, DataLoader):
-        for owner in (part, part.sampler):
-            generator = getattr(owner, "generator", None)
-            if isinstance(generator, torch.Generator) and generator not in generators:
-                generators.append(generator)
-    with preserve_random_state(generators=generators):
+    with preserve_random_state(generators=generators_in(part)):
         return _of_collection(part, n, seed)
 
 
@@ -208,53 +217,89 @@ def _some(values: object, rows: np.ndarray) -> Tensor | np.ndarray:
 
 def _of_collection(part: object, n: int | None, seed: int | None) -> Sample:
     source: object = part
-    positions = None
+    remarks: tuple[str, ...] = ()
     collate: Collate = default_collate
     if isinstance(part, DataLoader):
         source = part.dataset
         if isinstance(source, IterableDataset) or part.batch_sampler is None:
             return _of_stream(part, n)
         collate = part.collate_fn
-        positions = _positions(part)
     elif isinstance(part, IterableDataset):
         return _of_stream(DataLoader(part, batch_size=CHUNK), n)
-    data: Indexable = source  # type: ignore[assignment]  # whoever gives a Dataset without a length reads its error
-    if positions is None:
-        positions = np.arange(len(data))
+    data = _indexable(source)
+    positions = np.arange(len(data))
+    if isinstance(part, DataLoader):
+        positions, remarks = _positions(part, data)
     if not len(positions):
         raise bad("examples", expected="at least one", got=0)
     rows = positions[_rows(len(positions), n, seed)]
     x, y = _joined(_read(data, rows, collate))
-    remarks: tuple[str, ...] = ()
     again, _ = _joined(_read(data, rows[:READ_TWICE], collate))
     if not torch.equal(again, x[: len(again)]):
-        remarks = (AUGMENTED,)
+        remarks = (*remarks, AUGMENTED)
     return Sample(x, y, torch.from_numpy(rows), len(positions), remarks)
 
 
-def _positions(loader: DataLoader) -> np.ndarray:
-    """The positions of a loader's examples in its Dataset, increasing.
+def _indexable(data: object) -> Indexable:
+    if not hasattr(data, "__len__"):  # the Dataset of torch has none of its own
+        remedy = "give it __len__, or make it an IterableDataset if it is a stream"
+        raise bad("examples", expected="a Dataset with a length", got=describe(data), remedy=remedy)
+    return data  # type: ignore[return-value]  # whoever gives one that cannot be indexed reads its error
+
+
+def _positions(loader: DataLoader, data: Indexable) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The positions of a loader's examples in its Dataset, increasing, and what to tell about them.
 
     Those of another sampler than the usual ones are asked for: it may leave some out, as a SubsetRandomSampler does
     that cuts a validation part. A WeightedRandomSampler may draw all of positive weight. A DistributedSampler has those
     of one process; all of them together have all.
     """
-    sampler: object = loader.sampler
-    batches = loader.batch_sampler
-    n = len(loader.dataset)  # type: ignore[arg-type]
-    inner = getattr(batches, "sampler", None)
-    if inner is None and isinstance(batches, Iterable):
-        found: set[int] = set()
-        for batch in batches:
-            found.update(int(i) for i in batch)
-        return np.array(sorted(found), dtype=np.int64)
-    if isinstance(inner, Iterable):
-        sampler = inner
+    batches: object = loader.batch_sampler
+    sampler = getattr(batches, "sampler", None)
+    while isinstance(sampler, BatchSampler):  # loaders that keep their workers put another one around it
+        sampler = sampler.sampler
     if isinstance(sampler, SequentialSampler | RandomSampler | DistributedSampler):
-        return np.arange(n)
+        return np.arange(len(data)), ()
     if isinstance(sampler, WeightedRandomSampler):  # it draws some of them, others at every call
-        return np.flatnonzero(sampler.weights.cpu().numpy())
-    return np.array(sorted({int(i) for i in sampler}), dtype=np.int64)  # type: ignore[attr-defined]
+        return np.flatnonzero(sampler.weights.cpu().numpy()), ()
+    if sampler is not None:
+        draws, remarks = _copied(sampler, data)
+    else:  # a batch sampler of another kind
+        asked, remarks = _copied(batches, data)
+        draws = itertools.chain.from_iterable(asked)  # type: ignore[arg-type]
+    return _drawn(draws, len(data)), remarks
+
+
+def _copied(sampler: object, data: Indexable) -> tuple[Iterable[object], tuple[str, ...]]:
+    """A copy of a sampler, to be iterated in its place; itself, and that said, where it has none, as with a lock.
+
+    Data and generators are shared with it: they may be large, and the generators are put back.
+    """
+    shared = (data, getattr(sampler, "data_source", None), getattr(sampler, "dataset", None), *generators_in(sampler))
+    known: Iterable[object] = sampler  # type: ignore[assignment]  # the DataLoader has asked for an iterable
+    try:
+        return copy.deepcopy(known, {id(value): value for value in shared}), ()
+    except Exception:  # whatever the parts of a sampler of others raise
+        if iter(known) is not known:
+            return known, (ITERATED,)
+    remedy = "give the Dataset, or a sampler that begins anew with every iter()"
+    raise bad("sampler", expected="one that can be read more than once", got=describe(sampler), remedy=remedy)
+
+
+def _drawn(draws: Iterable[object], n: int) -> np.ndarray:
+    """The positions that a sampler draws of n, increasing; once all n were drawn it is read no further."""
+    found: set[int] = set()
+    remedy = "give the Dataset, or the Subset of it that is trained on"
+    for k, drawn in enumerate(draws):
+        if k >= PASSES * n:
+            raise bad("sampler", expected="one that ends", got=f"{k:,} draws from {n:,} examples", remedy=remedy)
+        try:
+            found.add(int(drawn))  # type: ignore[call-overload]  # refused here if it is none
+        except (TypeError, ValueError):
+            raise bad("sampler", expected="positions in the Dataset", got=describe(drawn), remedy=remedy) from None
+        if len(found) == n:
+            break
+    return np.array(sorted(found), dtype=np.int64)
 
 
 def _read(data: Indexable, rows: np.ndarray, collate: Collate) -> Iterator[object]:

@@ -2,21 +2,29 @@
 
 import contextlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from types import ModuleType
 
 import numpy as np
 import torch
+from torch import Tensor
+
+GENERATORS = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+"""Types whose state can be put back."""
+LONGEST_LIST = 1000
+"""Longer lists and dictionaries hold data, and are not searched for generators. A choice."""
+_NO_OWNERS = (str, bytes, int, float, type, ModuleType, Tensor, np.ndarray)
+"""Types of values that hold no generator of their owner's."""
 
 
 @contextlib.contextmanager
-def preserve_random_state(
-    device: torch.device | None = None, generators: Sequence[torch.Generator] = ()
-) -> Iterator[None]:
+def preserve_random_state(device: torch.device | None = None, generators: Iterable[object] = ()) -> Iterator[None]:
     """Give the global generators of torch, NumPy and Python back as they were, also when the block raises.
 
     Args:
         device: whose generator is kept beside that of the CPU, where it is a CUDA device.
-        generators: further ones, such as that of a DataLoader.
+        generators: further ones, such as that of a DataLoader; see `generators_in`.
 
     Yields:
         Nothing.
@@ -31,7 +39,7 @@ def preserve_random_state(
     cuda: list[torch.device] = []
     if device is not None and device.type == "cuda":
         cuda = [device]
-    own = [(generator, generator.get_state()) for generator in generators]
+    own = put_back_generators(generators)
     of_python = random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002 - the caller's, which is only kept
     try:
@@ -40,8 +48,81 @@ def preserve_random_state(
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)  # noqa: NPY002
-        for generator, state in own:
-            generator.set_state(state)
+        for give_back in own:
+            give_back()
+
+
+def put_back_generators(values: Iterable[object]) -> list[Callable[[], object]]:
+    """For each generator among the values, what puts its state back.
+
+    Args:
+        values: any; what is no generator, or draws from the system and has no state, is passed over.
+
+    Returns:
+        Functions without arguments.
+
+    Example:
+        >>> generator = np.random.default_rng(0)
+        >>> (give_back,) = put_back_generators([generator, "no generator"])
+        >>> first = generator.random()
+        >>> give_back()
+        >>> generator.random() == first
+        True
+    """
+    found: list[Callable[[], object]] = []
+    for value in values:
+        if isinstance(value, torch.Generator):
+            found.append(partial(value.set_state, value.get_state()))
+        elif isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+            found.append(partial(value.setstate, value.getstate()))
+        elif isinstance(value, np.random.RandomState):
+            found.append(partial(value.set_state, value.get_state()))
+        elif isinstance(value, np.random.Generator):
+            found.append(partial(setattr, value.bit_generator, "state", value.bit_generator.state))
+    return found
+
+
+def generators_in(owner: object) -> list[object]:
+    """The generators that an object has as attributes, in lists and dictionaries there, or in objects there.
+
+    Args:
+        owner: such as a DataLoader, whose Dataset and samplers are looked through as well. Nothing of it is called.
+
+    Returns:
+        Each once. One that is global to a module, or that a function keeps to itself, is not seen.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> crop = SimpleNamespace(rng=random.Random(0))
+        >>> generators_in(SimpleNamespace(transforms=[crop], again=crop)) == [crop.rng]
+        True
+    """
+    found: list[object] = []
+    seen: dict[int, object] = {}  # the values as well, so that no other one gets the number of one that is gone
+    waiting = [owner]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or isinstance(value, _NO_OWNERS):
+            continue
+        seen[id(value)] = value
+        if isinstance(value, GENERATORS):
+            found.append(value)
+            continue
+        waiting += _values_of(value)
+        waiting += _values_of(getattr(value, "__dict__", None))
+    return found
+
+
+def _values_of(container: object) -> list[object]:
+    """What a list or a dictionary holds; nothing of one that holds data, or that is of a type of others."""
+    held: Collection[object] = ()
+    if type(container) is dict:
+        held = container.values()
+    elif type(container) is list or type(container) is tuple or type(container) is set:
+        held = container
+    if len(held) > LONGEST_LIST:
+        return []
+    return list(held)
 
 
 def seed_torch(seed: int, device: torch.device) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from cgro._check import BadRequest, bad, one_line
 from cgro.definitions import ErrorRate
 from cgro.definitions.inputs import describe
-from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column
+from cgro.diagnosis.columns import CURVES, ERRORS, LOSSES, PARTS, Column, Unit
 from cgro.diagnosis.rows import merge
 from cgro.diagnosis.units import agreed_unit, unit_of
 from cgro.diagnosis.words import Meaning, closest, meaning_of
@@ -225,6 +225,8 @@ def _as_rows(rows: object, source: str) -> Iterator[Mapping[str, object]]:
 def _numbers(name: str, values: ArrayLike | range) -> np.ndarray:
     """What a caller gave for numbers, as float64."""
     try:
+        if isinstance(values, np.ma.MaskedArray):  # `asarray` would give what lies behind the mask
+            return np.ma.filled(values.astype(float), np.nan)
         return np.asarray(values, float)
     except (TypeError, ValueError, RuntimeError) as error:  # a text, rows of several lengths, a tensor with a gradient
         got = f"{describe(values)} ({one_line(str(error), 80)})"
@@ -266,15 +268,22 @@ def _epoch(row: Mapping[str, object], source: str) -> float:
 
 def _number(name: str, value: object, source: str) -> float:
     """A value of a row; NaN where it was not measured."""
-    if value is None:
+    if value is None or value is np.ma.masked:
         return math.nan
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    expected = "a number, None or an ErrorRate"
     if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
         got = f"{value!r}" if isinstance(value, bool | str) else type(value).__name__
-        raise bad(f"{source}: {name}", expected="a number, None or an ErrorRate", got=got)
+        raise bad(f"{source}: {name}", expected=expected, got=got)
     try:
         result = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):  # an array of several values, an integer of 400 digits
+    except OverflowError:  # an integer of 400 digits
         return math.nan
+    except (TypeError, ValueError, RuntimeError):  # an array of several values
+        got = f"{type(value).__name__} of shape {tuple(np.shape(value))}"  # type: ignore[arg-type]
+        remedy = "give one number an epoch, such as the mean over classes or processes"
+        raise bad(f"{source}: {name}", expected=expected, got=got, remedy=remedy) from None
     if not math.isfinite(result):
         return math.nan
     if result == NOT_MEASURED and name in (*ERRORS, *LOSSES, "lr"):
@@ -283,7 +292,11 @@ def _number(name: str, value: object, source: str) -> float:
 
 
 def _as_fractions(values: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
-    unit = agreed_unit({name: unit_of(name, value, epochs) for name, value in values.items() if name in ERRORS})
+    units: dict[str, Unit | None] = {}
+    for name, value in values.items():
+        if name in ERRORS:
+            units[name] = unit_of(name, value, epochs, by_map=False)
+    unit = agreed_unit(units, by_map=False)
     fractions = dict(values)
     if unit == "percent":
         for name in fractions.keys() & set(ERRORS):

@@ -19,17 +19,19 @@ WHOLE_PART = 10
 """So many values before or after a restart that no other unit explains are a training in another unit. A choice."""
 LITTLE = 0.1
 """By how many percent a training that answers one of a hundred classes varies at most. A choice."""
+AS_FRACTIONS = "write every error as a fraction, such as value / 100 of percent"
 ONE: Mapping[Unit, float] = {"percent": 100.0, "fraction": 1.0}
 """What stands for all examples in each unit."""
 
 
-def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None) -> Unit | None:
+def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, by_map: bool = True) -> Unit | None:
     """Percent or fraction, from all values of a column and from its name.
 
     Args:
         name: of the column; `%` or `percent` in it decides.
         values: (N,) errors or accuracies in the order of the file, NaN where not measured.
         epochs: (N,) of the values; None: they are not known, and the position stands for them.
+        by_map: whether the caller can say the unit by `--map`, which a message then advises; else to write fractions.
 
     Returns:
         The unit; None where every value is 0, which is the same in both.
@@ -50,23 +52,18 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None) -> 
     low, high = float(known.min()), float(known.max())
     if low < -ROUNDING or high > 100 + ROUNDING:
         raise bad(f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]")
+    one_unit = which = AS_FRACTIONS
+    if by_map:
+        one_unit = f"write one unit, or say that it is one: --map CURVE='{name}:percent'"
+        which = f"say which: --map CURVE='{name}:percent' or ':fraction'"
     changed = unit_change(known, places)
     if changed is not None:
-        raise bad(
-            f"column {name}",
-            expected="one unit",
-            got=f"{changed}",
-            remedy=f"write one unit, or say that it is one: --map CURVE='{name}:percent'",
-        )
+        raise bad(f"column {name}", expected="one unit", got=changed, remedy=one_unit)
     if "%" in name or {"percent", "pct"} & set(words_of(name)) or high > PERCENT:
         return "percent"
     if high > 1 + ROUNDING:
-        raise bad(
-            f"column {name}",
-            expected="fractions in [0, 1] or percent",
-            got=f"values up to {high:g}",
-            remedy=f"say which: --map CURVE='{name}:percent' or ':fraction'",
-        )
+        expected = "fractions in [0, 1] or percent"
+        raise bad(f"column {name}", expected=expected, got=f"values up to {high:g}", remedy=which)
     if high > ROUNDING:
         return "fraction"
     return None
@@ -148,12 +145,13 @@ def unit_change(values: np.ndarray, epochs: np.ndarray) -> str | None:
     return f"{first} up to epoch {epochs[t - 1]:g} and {second} from epoch {epochs[t]:g} on"
 
 
-def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = ()) -> Unit:
+def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = (), *, by_map: bool = True) -> Unit:
     """The one unit of the columns of a file.
 
     Args:
         units: column -> unit, None where it may be either.
         told: columns whose unit the caller said; they need not agree with others.
+        by_map: see `unit_of`.
 
     Returns:
         The unit of those that did not say.
@@ -172,12 +170,15 @@ def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = ()) -> U
         odd = f"{fraction[0]}:fraction"
         if len(percent) < len(fraction):
             odd = f"{percent[0]}:percent"
+        remedy = AS_FRACTIONS
         below_one = ", ".join(f"'{name}:percent'" for name in fraction[:4])
+        if by_map:
+            remedy = f"if all are in percent, say {below_one}; if not, say so: --map CURVE='{odd}'"
         raise bad(
             "units",
             expected="all columns in percent or all as fractions",
             got=f"{', '.join(percent[:4])} in percent and {', '.join(fraction[:4])} as fractions",
-            remedy=f"if all are in percent, say {below_one}; if not, say so: --map CURVE='{odd}'",
+            remedy=remedy,
         )
     if percent:
         return "percent"

@@ -1,5 +1,10 @@
 """What the callbacks share."""
 
+from cgro._check import BadRequest
+from cgro.diagnosis.monitor import Monitor
+from cgro.diagnosis.verdict import Diagnosis
+from cgro.runs import say
+
 
 def rate_of(optimizer: object | None = None) -> float | None:
     """The learning rate that an optimizer has now.
@@ -22,3 +27,19 @@ def rate_of(optimizer: object | None = None) -> float | None:
     if rate is None:
         return None
     return float(rate)
+
+
+def verdict_of(monitor: Monitor) -> Diagnosis | None:
+    """The verdict at the end of a training. Where there is none it says why: the training is over and keeps its result.
+
+    Args:
+        monitor: of the training.
+
+    Returns:
+        The diagnosis; None in processes other than the first, and where no epoch was evaluated.
+    """
+    try:
+        return monitor.verdict()
+    except BadRequest as error:
+        say(f"cgro.Monitor, no verdict: {error}")
+        return None

@@ -9,6 +9,7 @@ from torch import nn
 from cgro._check import bad
 from cgro.diagnosis.monitor import Monitor
 from cgro.diagnosis.verdict import Diagnosis
+from cgro.integrations._shared import verdict_of
 
 if TYPE_CHECKING:
 
@@ -61,12 +62,12 @@ class MonitorCallback(Callback):
         self.monitor(_Inference(self.model), epoch)
 
     def on_train_end(self, logs: Mapping[str, object] | None = None) -> None:
-        """Say the verdict; it stays in `diagnosis`.
+        """Say the verdict, or why there is none; it stays in `diagnosis`.
 
         Args:
             logs: not looked at.
         """
-        self.diagnosis = self.monitor.verdict()
+        self.diagnosis = verdict_of(self.monitor)
 
 
 class _Inference(nn.Module):

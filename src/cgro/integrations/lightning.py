@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from cgro._check import bad
 from cgro.diagnosis.monitor import Monitor
 from cgro.diagnosis.verdict import Diagnosis
-from cgro.integrations._shared import rate_of
+from cgro.integrations._shared import rate_of, verdict_of
 
 if TYPE_CHECKING:
 
@@ -75,10 +75,10 @@ class MonitorCallback(Callback):
         self.monitor(pl_module, trainer.current_epoch, lr=self._rate)
 
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Say the verdict; it stays in `diagnosis`.
+        """Say the verdict, or why there is none; it stays in `diagnosis`.
 
         Args:
             trainer: not looked at.
             pl_module: likewise.
         """
-        self.diagnosis = self.monitor.verdict()
+        self.diagnosis = verdict_of(self.monitor)

@@ -8,7 +8,7 @@ from torch import nn
 from cgro._check import bad
 from cgro.diagnosis.monitor import Monitor
 from cgro.diagnosis.verdict import Diagnosis
-from cgro.integrations._shared import rate_of
+from cgro.integrations._shared import rate_of, verdict_of
 from cgro.runs import say
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class MonitorCallback(TrainerCallback):
         self.monitor(model, epoch, lr=self._rate)
 
     def on_train_end(self, args: object, state: State, control: object, **others: object) -> None:
-        """Say the verdict; it stays in `diagnosis`.
+        """Say the verdict, or why there is none; it stays in `diagnosis`.
 
         Args:
             args: not looked at.
@@ -114,7 +114,7 @@ class MonitorCallback(TrainerCallback):
             control: likewise.
             **others: likewise.
         """
-        self.diagnosis = self.monitor.verdict()
+        self.diagnosis = verdict_of(self.monitor)
 
 
 def _whole_epochs(state: State) -> int:

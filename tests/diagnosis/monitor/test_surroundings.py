@@ -5,6 +5,7 @@ import copy
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 
 import numpy as np
 import pytest
@@ -356,16 +357,60 @@ def test_weights_without_values_are_refused_and_those_of_inference_mode_are_meas
     assert {key: found[key] for key in FOUR} == {key: plain[key] for key in FOUR}
 
 
-def test_the_forward_method_of_accelerate_is_set_aside() -> None:
-    """It computes in bfloat16; the evaluation is in float32, and the loop finds it again."""
-    net = nn.Linear(2, 1)
+def accelerated(net: nn.Module, *, method: bool) -> nn.Module:
+    """Patched as `Accelerator.prepare` does it for bfloat16, by a function or by a method."""
     net._original_forward = net.forward
-    patched = lambda x: net._original_forward(x).bfloat16()  # noqa: E731
-    net.forward = patched
+    inner = net._original_forward
+
+    def forward(*args: Tensor) -> Tensor:
+        return inner(args[-1]).bfloat16()
+
+    forward.__module__ = "accelerate.utils.operations"
+    net.forward = MethodType(forward, net) if method else forward
+    return net
+
+
+@pytest.mark.parametrize("method", [False, True])
+def test_the_forward_method_of_accelerate_is_set_aside(method: bool) -> None:
+    """It computes in bfloat16; the evaluation is in float32, and the loop finds it again."""
+    net = accelerated(nn.Linear(2, 1), method=method)
+    patched = net.forward
     with surroundings.undisturbed(net):
         assert net(torch.zeros(1, 2)).dtype == torch.float32
     assert net.forward is patched
     assert net(torch.zeros(1, 2)).dtype == torch.bfloat16
+
+
+def normalizing(net: nn.Module) -> nn.Module:
+    own = net._original_forward = net.forward
+    net.forward = lambda x: own((x - 0.5) / 0.25)
+    return net
+
+
+def flipping(net: nn.Module) -> nn.Module:
+    net._original_forward = net.forward
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        return self._original_forward(x.flip(3))
+
+    net.forward = MethodType(forward, net)
+    return net
+
+
+@pytest.mark.parametrize("patch", [
+    normalizing, flipping, lambda net: accelerated(normalizing(net), method=False),
+], ids=["function", "method", "and Accelerate over it"])  # fmt: skip
+def test_a_forward_method_that_the_user_patched_is_part_of_the_network(tmp_path: Path, patch) -> None:
+    """Planted: it was taken off by the name of what it keeps, and another function was evaluated."""
+
+    def robust_errors(net: nn.Module) -> list[float]:
+        return [survey(net.eval(), x, y, PGD(THREAT, n_steps=2)).error().value for x, y in (TRAIN, TEST)]
+
+    found = monitor_in(tmp_path / "run")(patch(loop(None, 2)), 1)
+    by_hand = flipping if patch is flipping else normalizing
+    measured = [found["robust_error/train"], found["robust_error/test"]]
+    assert measured == robust_errors(by_hand(loop(None, 2)))
+    assert measured != robust_errors(loop(None, 2))
 
 
 def test_normalization_by_hand() -> None:

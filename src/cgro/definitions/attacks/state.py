@@ -1,21 +1,19 @@
 """What runs a network between a caller's forward and backward pass must leave the network alone: here that is kept."""
 
 import contextlib
-import random
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro.definitions.graphs import is_capturing
 from cgro.definitions.losses import Model
-from cgro.definitions.random_state import preserve_random_state
+from cgro.definitions.random_state import preserve_random_state, put_back_generators
 
 _LOCKS: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
 _LOCKS_GUARD = threading.Lock()
@@ -167,7 +165,7 @@ class _State:
             if held:
                 self.attributes.append(_Attributes(module, held))
                 if generators:
-                    self.generators += _put_back_generators(held.values())
+                    self.generators += put_back_generators(held.values())
             for name, parameter in module._parameters.items():
                 if parameter is None:
                     continue
@@ -237,21 +235,6 @@ def _held_by(module: nn.Module) -> dict[str, object]:
     found = {name: value for name, value in vars(module).items() if type(value) not in _NEITHER}
     if found and isinstance(module, torch.jit.ScriptModule):
         return {}
-    return found
-
-
-def _put_back_generators(values: Iterable[object]) -> list[Callable[[], object]]:
-    """For each generator among the values, what puts its state back."""
-    found: list[Callable[[], object]] = []
-    for value in values:
-        if isinstance(value, torch.Generator):
-            found.append(partial(value.set_state, value.get_state()))
-        elif isinstance(value, random.Random):
-            found.append(partial(value.setstate, value.getstate()))
-        elif isinstance(value, np.random.RandomState):
-            found.append(partial(value.set_state, value.get_state()))
-        elif isinstance(value, np.random.Generator):
-            found.append(partial(setattr, value.bit_generator, "state", value.bit_generator.state))
     return found
 
 

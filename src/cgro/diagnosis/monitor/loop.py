@@ -21,6 +21,7 @@ from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, parts_of
 from cgro.diagnosis.monitor.ranks import Ranks, rank
 from cgro.diagnosis.monitor.settings import UNKNOWN, Keep, Settings, Statistics, name_of, named_strong, two_names
 from cgro.diagnosis.monitor.surroundings import is_distributed, is_finite, unwrap
+from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.strength import too_low
 from cgro.diagnosis.verdict import Diagnosis, diagnose
 from cgro.runs import say
@@ -172,18 +173,25 @@ class Monitor:
         """Does this training overfit robustly? Finishes the run, says the answer and how to see more.
 
         Returns:
-            The diagnosis of the curves, as `cgro diagnose` gives it; None in processes other than the first.
+            The diagnosis of the curves, as `cgro diagnose` gives it; None in processes other than the first. Where the
+            network was not finite after any epoch there are no curves: it says so, and what helps.
 
         Raises:
-            BadRequest: no epoch was evaluated.
+            BadRequest: it was called after no epoch.
         """
         if self._journal is None:
             return None
         run = self._journal.run
         with run.locked():
-            if not self._journal.rows():
-                raise bad("monitor", expected="at least one evaluated epoch", got="none", remedy="call it in the loop")
-            self._journal.finish()
+            measured = bool(self._journal.rows())
+            if measured:
+                self._journal.finish()
+        if not measured and self._not_finite:
+            found = _never_finite(self._not_finite)
+            say(f"{found.label}: {found.reason}")
+            return found
+        if not measured:
+            raise bad("monitor", expected="at least one evaluated epoch", got="none", remedy="call it in the loop")
         errors: dict[str, ErrorRate] = {}
         caveats: list[str] = []
         if run.finished:
@@ -335,3 +343,15 @@ class Monitor:
         if trained > 0:
             text += f", {spent / trained:.0%} of the {trained:.2g} s of training before"
         return f"{text}; written to {journal.run.path}"
+
+
+def _never_finite(epochs: list[int]) -> Diagnosis:
+    """The diagnosis of a training of which nothing could be measured."""
+    first, n = min(epochs), len(set(epochs))
+    times = f"epoch {first}"
+    if n > 1:
+        times = f"any of {n} epochs, the first of them {first}"
+    reason = f"No verdict, training diverged: the network was not finite after {times}; nothing was measured."
+    advice = remedies_for("collapsed")[:1]  # on losses that are NaN
+    evidence = {"n_epochs": 0, "caveats": []}
+    return Diagnosis("too_little_evidence", "curve", reason, "unknown", remedies=advice, evidence=evidence)

@@ -154,9 +154,13 @@ def _own_mode(network: nn.Module, own: list[nn.Module]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _full_precision(network: nn.Module) -> Iterator[None]:
-    """Without the forward method that Accelerate puts over a network's own for mixed precision."""
+    """Without the forward method that Accelerate puts over a network's own for mixed precision.
+
+    The name under which it keeps the own one is no sign of it: others that patch `forward` use the same, and what they
+    put there is part of the network.
+    """
     own = getattr(network, "_original_forward", None)
-    if own is None or "forward" not in vars(network):
+    if own is None or "forward" not in vars(network) or not _is_of_accelerate(network.forward):
         yield
         return
     patched = network.forward
@@ -165,6 +169,10 @@ def _full_precision(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.forward = patched
+
+
+def _is_of_accelerate(method: object) -> bool:
+    return str(getattr(method, "__module__", "")).partition(".")[0] == "accelerate"
 
 
 class Normalized(nn.Module):
