@@ -14,6 +14,7 @@ from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.lines import Line, parse_line
 from cgro.diagnosis.importers.log import without_prefix
+from cgro.diagnosis.importers.numerals import is_rounded
 from cgro.diagnosis.importers.pairs import changing_total
 from cgro.diagnosis.importers.sections import Sections, heading_of
 from cgro.diagnosis.importers.table import Table, curves_of
@@ -101,6 +102,8 @@ class _Block:
                 self.in_bars.add(name)
                 continue
             earlier = self.fresh.get(name)
+            if earlier is not None and is_rounded(earlier, value):
+                value = earlier
             if earlier is not None and earlier != value and held_out:
                 self.twice.setdefault(name, (earlier, value))
                 continue
@@ -446,7 +449,7 @@ def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int
         guess = meaning_of(re.sub(r"_?total_?", "", name))
         curve = "robust_error/test"
         if isinstance(guess, Unknown | Meaning):
-            curve = guess.guess if isinstance(guess, Unknown) else guess.told
+            curve = guess.curves[0] if isinstance(guess, Unknown) else guess.told
         pairs.append(rf"{curve}=/{re.escape(name)}\W+(?:tensor\()?([\d.]+)//{n_test or 10000}")
     of = "10000 examples"
     if n_test is not None:
