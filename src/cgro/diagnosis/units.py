@@ -49,7 +49,12 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None) -> 
         return None
     low, high = float(known.min()), float(known.max())
     if low < -ROUNDING or high > 100 + ROUNDING:
-        raise bad(f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]")
+        remedy = ""
+        if low >= 0 and np.array_equal(known, np.round(known)):
+            remedy = f"if these are counts of N examples, add --map CURVE='{name}//N'"
+        raise bad(
+            f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]", remedy=remedy
+        )
     changed = unit_change(known, places)
     if changed is not None:
         raise bad(
