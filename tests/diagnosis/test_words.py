@@ -122,10 +122,10 @@ def test_words_for_wrong_answers_suggest_an_error() -> None:
     for name in ("misclassified under pgd, test", "adv test incorrect", "test wrong (robust)"):
         meaning = meaning_of(name)
         assert isinstance(meaning, Unknown)
-        assert meaning.guess == "robust_error/test"
+        assert meaning.curves == ("robust_error/test",)
     meaning = meaning_of("test pgd correct")
     assert isinstance(meaning, Unknown)
-    assert meaning.guess == "robust_accuracy/test"
+    assert meaning.curves == ("robust_accuracy/test",)
 
 
 @pytest.mark.parametrize("name", ["test mean square error", "test_mean_squared_error", "val mean absolute error"])
@@ -143,7 +143,7 @@ def test_a_mean_square_error_is_neither_an_error_rate_nor_of_the_square_attack(n
 def test_a_radius_of_zero_attacks_nothing(name: str) -> None:
     meaning = meaning_of(name)
     assert isinstance(meaning, Unknown)
-    assert (meaning.reason, meaning.guess) == ("a radius of 0 attacks nothing", "clean_accuracy/test")
+    assert (meaning.reason, meaning.curves) == ("a radius of 0 attacks nothing", ("clean_accuracy/test",))
     for other in ("test_adv_acc_eps_0.03", "test adv acc (eps=0.031)", "test pgd acc eps 10"):
         assert isinstance(meaning_of(other), Meaning)
 
@@ -153,7 +153,7 @@ def test_a_name_that_only_says_clean_is_asked_for(name: str) -> None:
     """It was passed over, without a word."""
     meaning = meaning_of(name)
     assert isinstance(meaning, Unknown)
-    assert meaning.guess == "clean_accuracy/test"
+    assert meaning.curves == ("clean_accuracy/test",)
     for other in ("clean_time", "standard deviation", "clean up"):
         assert meaning_of(other) is None
 
@@ -173,3 +173,34 @@ def test_attacks_of_several_words(name: str) -> None:
         assert isinstance(meaning, Meaning)
         assert meaning.told == "clean_accuracy/test"
     assert isinstance(meaning_of("test_auto_acc"), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("name", "curves"),
+    [
+        ("attack failed on test", ("robust_accuracy/test", "robust_error/test")),
+        ("test adv failures", ("robust_accuracy/test", "robust_error/test")),
+        ("test robust failure rate", ("robust_accuracy/test", "robust_error/test")),
+        ("adv test fooled", ("robust_error/test",)),
+        ("test loss/acc", ("robust_accuracy/test", "robust_loss/test")),
+        ("test robust model clean acc", ("clean_accuracy/test", "robust_accuracy/test")),
+        ("test adv acc err", ("robust_accuracy/test", "robust_error/test")),
+        ("val_foo_acc", ("robust_accuracy/validation",)),
+        ("test_foo_acc", ("robust_accuracy/test",)),
+    ],
+)
+def test_what_a_name_may_mean_does_not_contradict_its_words(name: str, curves: tuple[str, ...]) -> None:
+    meaning = meaning_of(name)
+    assert isinstance(meaning, Unknown)
+    assert meaning.curves == curves
+
+
+def test_short_forms_of_train_and_test_and_of_the_first_answer() -> None:
+    for name, told in (("trn_acc", "clean_accuracy/train"), ("tst_adv_acc", "robust_accuracy/test")):
+        meaning = meaning_of(name)
+        assert isinstance(meaning, Meaning)
+        assert meaning.told == told
+    meaning = meaning_of("test Prec@1")
+    assert isinstance(meaning, Meaning)
+    assert meaning_of("test Adv Prec@5") is None
+    assert meaning_of("test Adv Acc@5") is None

@@ -51,7 +51,12 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, 
         return None
     low, high = float(known.min()), float(known.max())
     if low < -ROUNDING or high > 100 + ROUNDING:
-        raise bad(f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]")
+        remedy = ""
+        if by_map and low >= 0 and np.array_equal(known, np.round(known)):
+            remedy = f"if these are counts of N examples, add --map CURVE='{name}//N'"
+        raise bad(
+            f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]", remedy=remedy
+        )
     one_unit = which = AS_FRACTIONS
     if by_map:
         one_unit = f"write one unit, or say that it is one: --map CURVE='{name}:percent'"

@@ -23,8 +23,9 @@ def word_set(words: str) -> frozenset[str]:
 
 
 _PARTS = {
-    "train": "train", "training": "train", "tr": "train", "val": "validation", "valid": "validation",
-    "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "eval": "test",
+    "train": "train", "training": "train", "tr": "train", "trn": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test", "te": "test", "tst": "test",
+    "eval": "test",
 }  # fmt: skip
 _MEASURES = {
     "acc": "accuracy", "accuracy": "accuracy", "accuracies": "accuracy", "accuarcy": "accuracy", "acc1": "accuracy",
@@ -59,8 +60,10 @@ OWN_WEIGHTS = word_set("last current cur raw plain online now")
 """Words that end what such a word says."""
 DIFFERENCES = word_set("drop gap diff difference delta improvement")
 """Words of what is no error itself, but lies between two."""
-_WRONG = word_set("misclassified incorrect wrong mistakes failed fooled")
+_WRONG = word_set("misclassified incorrect wrong mistakes fooled")
 """Words that count answers that are wrong."""
+FAILED = word_set("fail fails failed failure failures failing")
+"""Words that count wrong answers where the network failed, and right ones where the attack did."""
 _COUNTED = word_set("set data dataset split model network")
 """Words behind which a number says which of several."""
 BEST = word_set("best max min maximum minimum highest lowest peak record")
@@ -69,8 +72,13 @@ _NOT_OF_EPOCH = OTHER_WEIGHTS | word_set("best max maximum highest lowest peak s
 """Words before a name that make its value another one than that of the network after its epoch."""
 _ANNOUNCES = word_set("new save saved saving update updated updating found improved reached load loaded loading")
 """Words of a line that only says that the best value is a new one."""
-_SPELLED = ((re.compile(r"auto[\s_-]?attack"), "autoattack"), (re.compile(r"(?<![a-z])c\s?&\s?w(?![a-z])"), "cw"))
-"""Attacks whose names have several words or signs -> as one word."""
+_SPELLED = (
+    (re.compile(r"auto[\s_-]?attack"), "autoattack"),
+    (re.compile(r"(?<![a-z])c\s?&\s?w(?![a-z])"), "cw"),
+    (re.compile(r"(?<![a-z])prec@1(?![0-9])"), "prec1"),
+    (re.compile(r"(?<![a-z])(?:acc|prec|top)@5(?![0-9])"), "top5"),
+)
+"""Names of several words or signs -> as one word."""
 _GLUED_END = re.compile(r"(?:acc|accuracy|acc1|top1|prec1|err|error|loss)$")
 _GLUED = re.compile(
     r"(train|test|val|valid|eval)?(clean|nat|natural|robust|rob|adv|adversarial|pgd|fgsm|autoattack)?"

@@ -17,6 +17,7 @@ from cgro.diagnosis.keys import is_epoch
 from cgro.diagnosis.vocabulary import (
     BEST,
     DIFFERENCES,
+    FAILED,
     MODELS,
     SMOOTHED,
     all_known,
@@ -45,7 +46,10 @@ _SYMBOL = re.compile(r"[\u0394\u2206\u03c3\u00b1]")
 _LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
 SEVERAL = "several"
 """Stands in the name of a number that is one of several behind one name; see the printed text."""
+PARTIAL = "partial"
+"""Stands in the name of the mean over those batches of an evaluation that are done."""
 _NO_CURVE = (
+    (frozenset([PARTIAL]), "the mean over some of the batches, not over all of them"),
     (BEST, "a best so far, not the value of its epoch"),
     (SMOOTHED, "smoothed over epochs or steps, not the value of its epoch"),
     (DIFFERENCES, "a difference, and not the value itself"),
@@ -82,13 +86,23 @@ class Unknown:
 
     Args:
         reason: why it is not understood, for the message.
-        guess: what it would most likely be, as `--map` writes it.
+        kinds: clean and robust, as far as it may be either.
+        measures: error, accuracy and loss, likewise.
+        parts: those of the data that its name says; empty where it says none.
         words: its words without those that say that it is a best or smoothed value.
     """
 
     reason: str
-    guess: str
+    kinds: tuple[str, ...]
+    measures: tuple[str, ...]
+    parts: tuple[str, ...] = ()
     words: frozenset[str] = frozenset()
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """What it may be, as `--map` writes it; of a part that is not said the test set."""
+        parts = self.parts or ("test",)
+        return tuple("{}_{}/{}".format(*one) for one in itertools.product(self.kinds, self.measures, parts))
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -119,7 +133,7 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
     if has_measure(words) and _COMPLEMENT.match(name):
         found = _Name.of(words).unknown("it may hold 1 minus its values")
         other = {"accuracy": "error", "error": "accuracy"}
-        return replace(found, guess=re.sub("accuracy|error", lambda match: other[match[0]], found.guess))
+        return replace(found, measures=tuple(other.get(measure, measure) for measure in found.measures))
     if may_name_attack(name):
         return _Name.of(words).unknown("what stands before ' - ' may be the name of a run")
     if is_epoch(name):
@@ -258,17 +272,26 @@ class _Name:
         return False
 
     def unknown(self, reason: str) -> Unknown:
-        """What it most likely is, for the option that the caller may paste: robust accuracy on test."""
-        kind, measure, part = "robust", "accuracy", "test"
-        if not self.robust and ("clean" in self.kinds or SEVERAL in self.words):
-            kind = "clean"
-        if has_no_radius(self.words):
-            kind = "clean"
-        if self.measures == {"error"} or says_wrong(self.words):
-            measure = "error"
-        if len(self.parts) == 1:
-            part = min(self.parts)
-        return Unknown(reason, f"{kind}_{measure}/{part}", frozenset(self.words) - BEST - SMOOTHED - DIFFERENCES)
+        """What it may be, for the option that the caller may paste: what the words say, else robust accuracy."""
+        kinds, measures, parts = self.kinds or {"robust"}, self.measures, self.parts
+        if has_no_radius(self.words) or (SEVERAL in self.words and not self.robust):
+            kinds = {"clean"}
+        if not measures:
+            measures = self.default_measures()
+        if len(parts) > 1:
+            parts = parts - {"train"}  # "adversarial training, test acc"
+        own = frozenset(self.words) - BEST - SMOOTHED - DIFFERENCES - {PARTIAL}
+        return Unknown(reason, tuple(sorted(kinds)), tuple(sorted(measures)), tuple(sorted(parts)), own)
+
+    def default_measures(self) -> set[str]:
+        """What a name without a measure may be of."""
+        if self.robust and not FAILED.isdisjoint(self.words):
+            return {"accuracy", "error"}  # the network failed, or the attack
+        if says_wrong(self.words):
+            return {"error"}
+        if SEVERAL in self.words:
+            return {"accuracy", "loss"}
+        return {"accuracy"}
 
     def lack(self) -> str:
         """Why the words make no meaning; empty if they do."""

@@ -19,7 +19,7 @@ HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [('{"epoch": ' + "9" * 5_000 + "}", "not JSON"), ('{"a": ' + "[" * 100_000, "not JSON"), ("[\n" + "[" * 100_000, "not JSON"),
-     ('{"test_robust_acc": [[1], [2]]}', "number"), ("[\n1, 2]", "object"), ("[{}, 3]", "object"), ("{}\n{}\n", "no column"),
+     ('{"test_robust_acc": [["a"], ["b"]]}', "number"), ("[\n1, 2]", "object"), ("[{}, 3]", "object"), ("{}\n{}\n", "no column"),
      ('{"a": [1], "b": [1, 2]}', "different lengths"), (csv_of(1, 2).replace("0.4", "1" * 200_000), "damaged"),
      (csv_of(1, 2).replace("1,", '1,"'), "a number"), (csv_of(1) + "2\n", "fewer fields"), (csv_of(1) + "2,3,4\n", "more"),
      ("epoch,\x1b[31m\n1,2\n", "no column"), ("epoch;" + "x" * 100_000 + "\n1;2\n", "no column"),

@@ -134,3 +134,68 @@ def test_the_option_names_the_columns_of_training_beside_those_of_the_test() -> 
     }  # fmt: skip
     names = ("epoch", "Train pgd", "Train aa", "Test clean", "Test adv")  # which of them is not known
     assert "alike" not in refused(lambda: require_understood(layout(*names), names, "x", standard=False))
+
+
+def asked(*names: str) -> str:
+    found = layout(*names)
+    return refused(lambda: require_understood(found, names, "x", standard=False), "is not understood")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (
+            ("epoch", "train_loss", "valid_loss", "accuracy", "adv_accuracy"),
+            "add --map robust_accuracy/validation=adv_a",
+        ),
+        (("epoch", "Validation accuracy", "PGD accuracy"), "add --map 'robust_accuracy/validation=PGD accuracy'"),
+        (("epoch", "train_loss", "dev_loss", "robust_error"), "add --map robust_error/validation=robust_error"),
+        (
+            ("epoch", "trn_acc", "adv_acc"),
+            "CURVE=adv_acc, where CURVE is robust_accuracy/test or robust_accuracy/train",
+        ),
+        (("epoch", "val_acc", "test_acc", "PGD acc"), "is robust_accuracy/test or robust_accuracy/validation"),
+        (("epoch", "Natural Test Acc", "Valid_acc", "PGD10 Acc"), "add --map 'robust_accuracy/test=PGD10 Acc'"),
+        (("epoch", "accuracy", "robust_accuracy"), "add --map robust_accuracy/test=robust_accuracy"),
+    ],
+)
+def test_the_part_that_a_name_lacks_is_that_of_the_names_beside_it(names: tuple[str, ...], says: str) -> None:
+    """The test set was proposed, whatever they said."""
+    assert says in asked(*names)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (
+            ("epoch", "val_acc/loader_0", "val_acc/loader_1"),
+            "is clean_accuracy/validation or robust_accuracy/validation",
+        ),
+        (("epoch", "test_foo_acc", "test_bar_acc"), "CURVE=test_foo_acc, where CURVE is clean_accuracy/test or robust"),
+        (("epoch", "test_foo_err", "test_bar_err"), "where CURVE is clean_error/test or robust_error/test"),
+        (("epoch", "test_acc_eps4", "test_acc_eps8"), "add --map robust_accuracy/test=test_acc_eps8"),
+        (("epoch", "test_acc", "test_foo_acc", "test_bar_acc"), "add --map robust_accuracy/test=test_foo_acc"),
+        (("epoch", "test_foo_acc"), "add --map robust_accuracy/test=test_foo_acc"),
+        (
+            ("epoch", "test robust model clean acc", "test robust model adv acc"),
+            "add --map 'robust_accuracy/test=test robust model adv acc'",
+        ),
+    ],
+)
+def test_of_two_names_that_say_neither_clean_nor_robust_none_is_proposed(names: tuple[str, ...], says: str) -> None:
+    """One of them is clean, unless another column is."""
+    assert says in asked(*names)
+
+
+@pytest.mark.parametrize("last", [("44.2", "", ""), ("", "", "44.2"), ("44.2", "45.0", "44.1")])
+def test_one_value_behind_the_last_epoch_is_a_summary(last: tuple[str, ...]) -> None:
+    names = ("epoch", "test adv acc", "test/adv_acc")
+    rows = [{"epoch": e, "test adv acc": 40.5 + e, "test/adv_acc": value} for e, value in enumerate(last)]
+    if last[0]:  # one of the first epoch, or a whole column
+        refused(lambda: layout_of(names, Told({}), "x", rows=lambda: rows), "both look like robust_accuracy/test")
+        return
+    found = layout_of(names, Told({}), "x", rows=lambda: rows)
+    assert found.summaries == ("test/adv_acc",)
+    assert "test/adv_acc" not in found.used
+    told = Told.of({"robust_accuracy/test": "test/adv_acc"})
+    assert layout_of(names, told, "x", rows=lambda: rows).summaries == ()

@@ -114,3 +114,56 @@ def test_a_measure_above_lists_of_kinds_belongs_to_them() -> None:
         (found,) = read({name: {"clean": [0.5, 0.6], "pgd": [0.3, 0.4]}})
         assert found["robust_error/test"].tolist() == [0.7, 0.6]
         assert found["clean_error/test"].tolist() == [0.5, 0.4]
+
+
+SERIES = {
+    f"test.{name}": {"steps": [0, 1, 2], "timestamps": ["a", "b", "c"], "values": values}
+    for name, values in (("acc", LISTS["test_acc"]), ("adv_acc", LISTS["test_adv_acc"]))
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SERIES, {name: {key: one[key] for key in ("steps", "values")} for name, one in SERIES.items()},
+        {**SERIES, "test.loss": {"steps": [0, 2], "values": [1.5, 1.2]}, "note": 3},
+        [{name: [one] if isinstance(one, float) else one for name, one in row.items()} for row in ROWS],
+        [{name: f"tensor({one})" if isinstance(one, float) else one for name, one in row.items()} for row in ROWS],
+    ],
+)  # fmt: skip
+def test_what_is_measured_with_its_own_steps_and_what_a_row_wraps_is_found(value: object) -> None:
+    (found,) = read(value)
+    assert np.allclose(found["robust_error/test"], [0.6, 0.5, 0.7])
+    assert np.allclose(found["clean_error/test"], [0.4, 0.3, 0.2])
+
+
+def test_steps_of_the_optimizer_are_asked_for() -> None:
+    value = {name: {**one, "steps": [390, 780, 1170]} for name, one in SERIES.items()}
+    refused(lambda: read(value), "no column for epoch", "epoch=step")
+
+
+@pytest.mark.parametrize("name", ["seed", "run", "trial"])
+@pytest.mark.parametrize("table", [{"history": ROWS}, LISTS, {"results": LISTS}])
+def test_trainings_in_a_list_have_their_tables_beside_their_names(name: str, table: dict[str, object]) -> None:
+    found = read([{name: 0, **table}, {name: 1, **table}])
+    assert [one.meta["group"] for one in found] == [f"{name} 0", f"{name} 1"]
+    assert all(np.allclose(one["robust_error/test"], [0.6, 0.5, 0.7]) for one in found)
+
+
+def test_several_numbers_in_a_cell_are_asked_for() -> None:
+    for value in (
+        {"test_adv": [[1.8, 0.4], [1.7, 0.5]]},
+        [{"epoch": e, "test_adv": [1.8, 0.4 + e / 10]} for e in range(2)],
+    ):
+        refused(
+            lambda value=value: read(value), "several numbers", "where CURVE is robust_accuracy/test or robust_loss"
+        )
+    second = Told.of({"robust_accuracy/test": "test_adv (second of several)"})
+    rows = json.dumps([{"epoch": e, "test_adv": [1.8, 0.4 + e / 10]} for e in range(2)])
+    (found,) = JsonRows().read(Text(rows, "x"), second)
+    assert np.allclose(found["robust_error/test"], [0.6, 0.5])
+
+
+def test_objects_and_long_lists_below_a_measure_are_refused() -> None:
+    for cell in ({"a": 0.5}, [0.1, 0.2, 0.3, 0.4], ["a"]):
+        refused(lambda cell=cell: read([{"epoch": 1, "test_robust_acc": cell}]), "expected a number")

@@ -8,6 +8,7 @@ from tests.cases import refused
 
 from cgro.diagnosis import read_curves
 from cgro.diagnosis.importers.lines import parse_line
+from cgro.diagnosis.importers.numerals import percentage_of, unwrapped
 from cgro.diagnosis.words import Meaning, meaning_of
 
 
@@ -87,3 +88,42 @@ def test_of_a_list_of_attacks_one_is_asked_for(file: Callable[[str], Path]) -> N
     ):
         path = file("".join(f"Epoch {e}: test acc 8{e}.1, {write.format(e=e)}\n" for e in range(5)))
         refused(lambda path=path: read_curves(path), f"choose with --map 'robust_accuracy/test={chosen}'")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("test acc 4032 / 10000 = 40.32%", ["40.32%"]),
+        ("test acc 4032 of 10000 (40.32%), test adv acc 2792 of 10000 (27.92%)", ["40.32%", "27.92%"]),
+        ("test acc: 4032 out of 10000", ["40.32%"]),
+        ("test acc 4032/10000 (40%)", ["40.32%"]),
+        ("test adv acc (eps 8 / 255): 45.2", ["45.2"]),
+        ("train acc 45.2 of 300 batches", ["45.2"]),
+    ],
+)
+def test_counts_with_blanks_or_words(text: str, values: list[str]) -> None:
+    assert [value for _, value in told(text)] == values
+
+
+@pytest.mark.parametrize("text", ["test acc 80 / 45", "test acc 45 / 47", "test acc 45 / 100"])
+def test_pairs_with_blanks_stay_two_values(text: str) -> None:
+    assert [name for name, _ in parse_line(text).values] == [
+        "test acc (first of several)",
+        "test acc (second of several)",
+    ]
+
+
+def test_cells_may_be_counts() -> None:
+    for cell, percentage in (("4032/10000", "40.32%"), ("4032 of 10000", "40.32%"), ("4032 / 10000 = 40.3%", "40.32%")):
+        assert percentage_of(cell) == percentage
+    for cell in ("45/47", "80/45", "17/200 (45%)", "40.32%", "4032/10000 of x", "2024/01/02"):
+        assert percentage_of(cell) == "", cell
+
+
+@pytest.mark.parametrize(
+    "text", ["np.float64({})", "tensor({}, device='cuda:0')", "np.float32({})", "Array({}, dtype=float32)", "array({})"]
+)
+def test_what_is_printed_around_a_number_is_left_out(text: str) -> None:
+    line = f"test_acc {text.format(0.8)} test_adv_acc {text.format(0.45)}"
+    assert told(line) == [("clean_accuracy/test", "0.8"), ("robust_accuracy/test", "0.45")]
+    assert unwrapped("test_float64(0.45)") == "test_float64(0.45)"

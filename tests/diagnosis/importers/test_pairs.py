@@ -78,3 +78,30 @@ def test_parts_in_brackets_behind_several_values() -> None:
         "acc 80 (train) acc 79 (test) lr 0.1",
     ):
         assert with_parts_before(line) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("test adv loss/acc 1.780/27.92", [("test adv loss", "1.780"), ("test adv acc", "27.92")]),
+        ("Epoch 3: test acc/loss 40.3/1.5, test adv acc/loss 27.9/1.8",
+         [("test acc", "40.3"), ("test loss", "1.5"), ("test adv acc", "27.9"), ("test adv loss", "1.8")]),
+        ("test acc clean/pgd/aa 80/45/43", [("test acc clean", "80"), ("test acc pgd", "45"), ("test acc aa", "43")]),
+        ("train/val/test acc 80.1 / 70.2 / 60.3", [("train acc", "80.1"), ("val acc", "70.2"), ("test acc", "60.3")]),
+        ("Epoch 3 acc test/train 40.3/35.0 robust acc test/train 27.9/24.9",
+         [("acc test", "40.3"), ("acc train", "35.0"), ("robust acc test", "27.9"), ("robust acc train", "24.9")]),
+        ("test nat/pgd-20 acc 80.1% 45.2%", [("test nat acc", "80.1%"), ("test pgd-20 acc", "45.2%")]),
+        ("clean/adv acc 80/45", [("clean acc", "80"), ("adv acc", "45")]),
+        ("acc train/test 80/79", [("acc train", "80"), ("acc test", "79")]),
+        ("test loss, acc = (1.2, 80)", [("test loss", "1.2"), ("test acc", "80")]),
+        ("test acc 4500/10000", [("test acc", "45%")]),
+    ],
+)  # fmt: skip
+def test_each_number_behind_a_list_of_names_has_its_own(line: str, values: list[tuple[str, str]]) -> None:
+    """The loss was proposed as the accuracy, and a third number was lost."""
+    assert parse_line(line).values == values
+
+
+def test_numbers_that_are_not_as_many_as_the_names_of_a_list_are_asked_for() -> None:
+    names = [name for name, _ in parse_line("test acc clean/pgd/aa 80.1/45.2").values]
+    assert names == ["test acc clean/pgd/aa (first of several)", "test acc clean/pgd/aa (second of several)"]

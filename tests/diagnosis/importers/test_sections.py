@@ -122,3 +122,33 @@ def test_what_announces_is_no_heading(file) -> None:
 )
 def test_which_lines_are_headings(line: str, part: str) -> None:
     assert heading_of(line) == part
+
+
+EVALUATION = [
+    "Test: [40/79] Time 0.1 ( 0.2) Acc@1 48.44 (38.82) Acc@5 90.0 (89.0)\n *   Acc@1 {clean} Acc@5 98.1",
+    "Adv Test: [40/79] Time 0.1 ( 0.2) Acc@1 38.44 (28.82) Acc@5 90.0 (89.0)\n *   {kind}Acc@1 {robust} Acc@5 88.1",
+]
+
+
+@pytest.mark.parametrize(("n", "kind"), [("40", "Adv "), ("40", ""), ("78", "")])
+def test_the_result_below_batches_of_an_evaluation_is_of_its_part(file, kind: str, n: str) -> None:
+    """The count of batches was proposed as the robust accuracy, and the mean over some of them read as the clean one."""
+    text = ""
+    for e in range(N):
+        (clean, robust) = (f"{100 - 100 * CURVES[f'{one}_error/test'][e]:.3f}" for one in ("clean", "robust"))
+        lines = "\n".join(EVALUATION).format(clean=clean, robust=robust, kind=kind).replace("[40/", f"[{n}/")
+        if n == "78":
+            lines = lines.replace("38.82", clean[:-1]).replace("28.82", robust[:-1])
+        text += f"Epoch: [{e}][390/391] Acc@1 45.31 (44.10)\n{lines}\n"
+    (found,) = read_curves(file(text))
+    assert np.allclose(found["clean_error/test"], CURVES["clean_error/test"])
+    assert np.allclose(found["robust_error/test"], CURVES["robust_error/test"])
+
+
+def test_the_mean_over_some_batches_is_no_value(file) -> None:
+    lines = "".join(f"Epoch {e}\nPGD Test: [70/79] Prec@1 50.0 (4{e}.10)\n" for e in range(9))
+    refused(lambda: read_curves(file(lines)), "'partial pgd test Prec@1' is no curve", "not over all of them")
+    (found,) = read_curves(file(lines.replace("[70/79]", "[79/79]")))
+    assert np.allclose(found["robust_error/test"], 0.599 - np.arange(9) / 100)
+    final = "".join(f"Epoch {e}\nPGD Test: [70/79] Prec@1 50 (49)\n PGD Final Prec@1 4{e}.10\n" for e in range(9))
+    refused(lambda: read_curves(file(final)), "add --map 'robust_accuracy/test=test PGD Final Prec@1'")

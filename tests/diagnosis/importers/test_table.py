@@ -1,6 +1,7 @@
 """From named columns to curves: names, units, seeds, missing values, and what is refused with the option that mends it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,7 @@ def test_percent_signs_decide_and_must_be_everywhere(file) -> None:
     ("name", "curve"),
     [
         ("test_foo_acc", "robust_accuracy/test"),
-        ("PGD10 Acc", "robust_accuracy/test"),
+        ("PGD10 test", "robust_accuracy/test"),
         ("val_pgd", "robust_accuracy/validation"),
         ("clean_bar_err", "clean_error/test"),
     ],
@@ -366,3 +367,16 @@ def test_other_training_accuracies_are_believed(file) -> None:
     for text in (below(8), below(20, by=0.02), below(20, name="train_clean_acc")):
         assert not any("attacked" in remark for remark in read(file(text)).remarks)
     assert read(file(below(20)), "clean_accuracy/train=train_acc").remarks == ()
+
+
+def test_counts_in_cells_and_columns(file) -> None:
+    cells = "".join(f"{e},{6000 + 100 * e}/10000,{4000 + 100 * e}/10000\n" for e in range(5))
+    found = read(file("epoch,test_acc,test_robust_acc\n" + cells))
+    assert np.allclose(found["robust_error/test"], 0.6 - np.arange(5) / 100)
+    counts = "".join(f"{e},{6000 + 100 * e},{4000 + 100 * e},10000\n" for e in range(5))
+    path = file("epoch,test_correct,test_robust_correct,test_total\n" + counts)
+    text = refused(lambda: read(path, "robust_accuracy/test=test_robust_correct"), "counts of N examples")
+    option = shlex.split(text.partition("--map ")[2])[0].replace("//N", "//10000")
+    assert np.allclose(read(path, option)["robust_error/test"], 0.6 - np.arange(5) / 100)
+    pairs = file("epoch,test_acc,test_robust_acc\n" + "".join(f"{e},80.5,45/4{e}\n" for e in range(5)))
+    refused(lambda: read(pairs), "expected a number, got '45/40'")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from cgro.diagnosis.importers.lines import Line
+from cgro.diagnosis.importers.numerals import is_rounded
 from cgro.diagnosis.keys import is_group
 from cgro.diagnosis.words import Meaning, is_held_out
 
@@ -77,6 +78,8 @@ class Block:
                 self.in_bars.add(name)
                 continue
             earlier = self.fresh.get(name)
+            if earlier is not None and is_rounded(earlier, value):
+                value = earlier
             if earlier is not None and earlier != value and held_out:
                 self.twice.setdefault(name, (earlier, value))
                 continue

@@ -7,7 +7,8 @@ from cgro._check import BadRequest, bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.nested import flat, table_in
+from cgro.diagnosis.importers.long_table import steps_as_epochs
+from cgro.diagnosis.importers.nested import flat, in_columns, series_in, table_in
 from cgro.diagnosis.importers.table import Cells, Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.reading import RepeatedKeyError, parse_json
@@ -49,6 +50,10 @@ class JsonRows:
         source = text.source
         whole = _whole(text)
         if isinstance(whole, dict | list):
+            rows = series_in(whole)
+            if rows:
+                rows, remarks = steps_as_epochs(rows, told)
+                return curves_of(Table(source, lambda: rows, None, {"format": self.name}, remarks), told)
             found = table_in(whole, source)
             if found is not None:
                 return curves_of(replace(found, about={"format": self.name}), told)
@@ -87,6 +92,6 @@ def _objects(rows: Iterable[object], source: str) -> Iterator[Cells]:
         none = False
         if not isinstance(row, dict):
             raise bad(source, expected="one JSON object a line", got="something else")
-        yield flat(row)
+        yield in_columns(flat(row))
     if none:
         raise bad(source, expected="one JSON object a line", got="something else")

@@ -1,5 +1,6 @@
 """Which column of a file is what: by what the caller says, then by the names."""
 
+import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from cgro.diagnosis.curves import NOT_MEASURED
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import is_epoch, is_group, is_step
 from cgro.diagnosis.run_names import eval_beside_test, keras_training, norms_beside, without_run_names
-from cgro.diagnosis.vocabulary import is_known, kinds_of, parts_of, strength_of, word_set, words_of
+from cgro.diagnosis.vocabulary import has_measure, is_known, kinds_of, parts_of, strength_of, word_set, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, Unknown, closest, is_error, meaning_of
 
 Cells = Mapping[str, object]
@@ -20,6 +21,8 @@ _NO_COUNT = word_set(
     "best last max total time seconds sec s minutes duration eta warmup patience bad since left remaining"
 )
 """Words of a column that speaks of epochs and does not count them."""
+FEWEST_OF_CURVE = 3
+"""Values of a column beside which one with a single value in the last row is no curve. A choice."""
 _HELD_OUT = ("robust_error/test", "robust_error/validation")
 
 
@@ -35,6 +38,7 @@ class Layout:
         steps: whether a column counts steps of the optimizer.
         run: what columns begin with and what is taken for a run's name; empty where there is none.
         evals: columns in use that say eval, which is taken for validation beside test.
+        summaries: columns left out, of which another one has the whole curve.
     """
 
     used: Mapping[str, Meaning]
@@ -44,6 +48,7 @@ class Layout:
     steps: bool
     run: str = ""
     evals: tuple[str, ...] = ()
+    summaries: tuple[str, ...] = ()
 
     @property
     def has_epoch(self) -> bool:
@@ -105,7 +110,8 @@ def layout_of(
         units[choice.text] = choice.unit
     said = {meaning.curve for meaning in used.values()}
     short = without_run_names(names)
-    unused = _runs_of(names, short, units, source) | _longer_epochs(short)
+    summaries = _summaries(names, short, units, rows)
+    unused = _runs_of(names, short, units, source) | _longer_epochs(short) | set(summaries)
     norms = norms_beside(short.values())
     renamed = keras_training(short.values()) | eval_beside_test(short.values()) | norms
     unknown: dict[str, Unknown] = {}
@@ -123,7 +129,7 @@ def layout_of(
             _require_single(name, meaning, names, found, source, rows)
             found[name] = meaning
     used |= _without_doubles(found)
-    unknown = _without_redundant(unknown, used)
+    unknown = _with_parts_beside(_without_redundant(unknown, used), names)
     group = next((name for name in names if is_group(name) and name not in used), None)
     steps = any(is_step(name) for name in names if name not in used)
     cut = next((name for name in used if short[name] != name and name not in units), None)
@@ -131,7 +137,7 @@ def layout_of(
     if cut is not None:
         run = cut.removesuffix(short[cut]).strip(" -/")
     evals = tuple(name for name in used if name not in units and "eval" in words_of(name) and short[name] in renamed)
-    return Layout(used, units, unknown, group, steps, run, evals)
+    return Layout(used, units, unknown, group, steps, run, evals, summaries)
 
 
 def _runs_of(names: Sequence[str], short: Mapping[str, str], told: Iterable[str], source: str) -> set[str]:
@@ -172,14 +178,37 @@ def _longer_epochs(short: Mapping[str, str]) -> set[str]:
     return set()
 
 
+def _summaries(names: Sequence[str], short: Mapping[str, str], told: Iterable[str], rows: Rows) -> tuple[str, ...]:
+    """Columns with one value, in the last row, where another one of their meaning has the curve: what a logger sums up
+    at the end, as Weights & Biases does."""
+    alike: dict[Meaning, list[str]] = {}
+    for name in dict.fromkeys(names):
+        meaning = meaning_of(short[name])
+        if isinstance(meaning, Meaning) and meaning.curve in ERRORS and name not in told:
+            alike.setdefault(meaning, []).append(name)
+    doubles = [group for group in alike.values() if len(group) > 1]
+    if not doubles:
+        return ()
+    n_values = dict.fromkeys(itertools.chain.from_iterable(doubles), 0)
+    last: set[str] = set()
+    for row in rows():
+        last = set(filter(lambda name, row=row: _is_measured(row.get(name, "")), n_values))
+        for name in last:
+            n_values[name] += 1
+    found: list[str] = []
+    for group in doubles:
+        if max(map(n_values.__getitem__, group)) >= FEWEST_OF_CURVE:
+            found += [name for name in group if n_values[name] == 1 and name in last]
+    return tuple(found)
+
+
 def _success_rate(name: str) -> Unknown | None:
     """A column such as test_asr: an error, but perhaps of fewer examples."""
     words = set(words_of(name)[:100])
     if "asr" not in words and not ("success" in words and kinds_of(words) == {"robust"}):
         return None
     reason = "the success rate of an attack is of all examples, or of those that were classified correctly before it"
-    part = min(parts_of(words), default="test")
-    return Unknown(reason, f"robust_error/{part}", frozenset(words))
+    return Unknown(reason, ("robust",), ("error",), tuple(sorted(parts_of(words))), frozenset(words))
 
 
 def _require_single(
@@ -207,13 +236,17 @@ def _filled(names: Sequence[str], rows: Rows) -> list[str]:
     n_values = dict.fromkeys(names, 0)
     for row in rows():
         for name in n_values:
-            try:
-                value = float(str(row.get(name, "")).rstrip("%"))
-            except ValueError:
-                continue
-            n_values[name] += math.isfinite(value) and value != NOT_MEASURED
+            n_values[name] += _is_measured(row.get(name, ""))
     most = max(n_values.values(), default=0)
     return [name for name in names if 2 * n_values[name] >= most]
+
+
+def _is_measured(cell: object) -> bool:
+    try:
+        value = float(str(cell).rstrip("%"))
+    except ValueError:
+        return False
+    return math.isfinite(value) and value != NOT_MEASURED
 
 
 def _attack_in(name: str) -> str:
@@ -238,6 +271,24 @@ def _without_redundant(unknown: Mapping[str, Unknown], used: Mapping[str, Meanin
         if not (its_own and any(doubt.words <= words for words in there)):
             kept[name] = doubt
     return kept
+
+
+def _with_parts_beside(unknown: Mapping[str, Unknown], names: Iterable[str]) -> dict[str, Unknown]:
+    """Columns that say no part, with the held-out parts that other names say, first those that say clean or robust;
+    beside names of training data alone they may be of these, or of the test set."""
+    near: set[str] = set()
+    said: set[str] = set()
+    for words in map(words_of, names):
+        if kinds_of(words):
+            near |= parts_of(words)
+        if kinds_of(words) or has_measure(words):
+            said |= parts_of(words)
+    parts = tuple(sorted(near - {"train"} or said - {"train"} or said | {"test"}))
+    found = dict(unknown)
+    for name, doubt in unknown.items():
+        if not doubt.parts:
+            found[name] = replace(doubt, parts=parts)
+    return found
 
 
 def map_option(curve: str, column: str, *others: tuple[str, str]) -> str:
@@ -284,7 +335,7 @@ def require_understood(
             raise refusal(source, f"no column for epoch; there are: {listed(names, 20)}; use {option}")
     doubtful = layout.unknown and not layout.measures(_HELD_OUT) and not standard
     if doubtful and not (layout.told and measured):
-        raise refusal(source, _doubt(layout.unknown, rows))
+        raise refusal(source, _doubt(layout, rows))
     if not measured and not standard:
         what = f"no column could be mapped to an error or accuracy; there are: {listed(names, 20)}"
         raise refusal(source, f"{what}; use --map robust_accuracy/test=COLUMN,...")
@@ -314,37 +365,61 @@ def _closeness(name: str, doubt: Unknown) -> tuple[bool, bool, bool, bool, tuple
     else:
         strength = strength_of(words)
     is_held_out = "train" not in parts_of(words)
-    return "robust" in kinds_of(words), is_curve, "robust" in doubt.guess, is_held_out, strength
+    return kinds_of(words) == {"robust"}, is_curve, "robust" in doubt.kinds, is_held_out, strength
 
 
-def _doubt(unknown: Mapping[str, Unknown], rows: Rows) -> str:
+def _doubt(layout: Layout, rows: Rows) -> str:
     """Which column is not understood, why, and the option for what it most likely is."""
-    name = max(_filled(list(unknown), rows), key=lambda one: _closeness(one, unknown[one]))
+    unknown = layout.unknown
+    filled = _filled(list(unknown), rows)
+    name = max(filled, key=lambda one: _closeness(one, unknown[one]))
     doubt = unknown[name]
     others = ""
     if len(unknown) > 1:
         others = f" (nor {listed(sorted(unknown.keys() - {name}), 5)})"
     if doubt.words < frozenset(words_of(name)):  # a best or smoothed value: mapping it would hide every rise
         return f"column {name!r} is no curve: {doubt.reason}{others}; log the value of every epoch beside it"
-    what = doubt.guess.replace("_", " ").replace("/", " on ")
+    text = f"column {name!r} is not understood: {doubt.reason}{others}"
+    curves = doubt.curves
+    if _has_twin(name, filled, unknown):
+        curves = replace(doubt, kinds=("clean", "robust")).curves
+    left = [one for one in curves if not layout.measures([one.replace("accuracy", "error")])] or list(curves)
+    if len(left) > 1:
+        which = f"{', '.join(left[:-1])} or {left[-1]}"
+        return f"{text}; say what it is with {map_option('CURVE', name)}, where CURVE is {which}"
+    (curve,) = left
+    option, condition = map_option(curve, name), f"if it is the {curve.replace('_', ' ').replace('/', ' on ')}"
     clean = _clean_beside(doubt, unknown)
     if clean is not None:
         training = _training_beside(doubt, unknown)
-        option = map_option(doubt.guess, name, (unknown[clean].guess, clean), *training)
-        condition = f"if it is the {what}, and {clean!r} the clean one"
+        option = map_option(curve, name, (curve.replace("robust", "clean"), clean), *training)
+        condition += f", and {clean!r} the clean one"
         if training:
             condition += f", and {listed([repr(column) for _, column in training], 2)} alike"
-        return f"column {name!r} is not understood: {doubt.reason}{others}; {condition}, add {option}"
-    option = map_option(doubt.guess, name)
-    return f"column {name!r} is not understood: {doubt.reason}{others}; if it is the {what}, add {option}"
+    return f"{text}; {condition}, add {option}"
+
+
+def _has_twin(name: str, names: Sequence[str], unknown: Mapping[str, Unknown]) -> bool:
+    """Whether a column that says neither clean nor robust has another one beside it that comes as close: one of the two
+    may be clean."""
+    doubt = unknown[name]
+    if kinds_of(words_of(name)) or doubt.kinds != ("robust",):
+        return False
+    close = _closeness(name, doubt)
+    for other in names:
+        if other != name and unknown[other].curves == doubt.curves and _closeness(other, unknown[other]) == close:
+            return True
+    return False
 
 
 def _clean_beside(doubt: Unknown, unknown: Mapping[str, Unknown]) -> str | None:
     """The one column that lacks what the robust one lacks, and says clean."""
+    if doubt.kinds != ("robust",):
+        return None
+    clean = replace(doubt, kinds=("clean",)).curves
     found: list[str] = []
     for name, other in unknown.items():
-        alike = other.reason == doubt.reason and other.guess == doubt.guess.replace("robust", "clean")
-        if alike and kinds_of(words_of(name)) == {"clean"} and doubt.guess.startswith("robust"):
+        if other.reason == doubt.reason and other.curves == clean and kinds_of(words_of(name)) == {"clean"}:
             found.append(name)
     return found[0] if len(found) == 1 else None
 
@@ -353,8 +428,9 @@ def _training_beside(doubt: Unknown, unknown: Mapping[str, Unknown]) -> list[tup
     """The columns of training data that lack what the robust one lacks, with their curves; none where two are alike."""
     found: dict[str, str] = {}
     for name, other in unknown.items():
-        if other.reason == doubt.reason and other.guess.endswith("/train") and len(kinds_of(words_of(name))) == 1:
-            if other.guess in found:
+        if other.reason == doubt.reason and other.parts == ("train",) and len(kinds_of(words_of(name))) == 1:
+            (curve, *more) = other.curves
+            if more or curve in found:
                 return []
-            found[other.guess] = name
+            found[curve] = name
     return list(found.items())

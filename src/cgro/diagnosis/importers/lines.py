@@ -18,8 +18,9 @@ from cgro.diagnosis.importers.numerals import (
     in_one_form,
     is_other_number,
     is_small,
+    unwrapped,
 )
-from cgro.diagnosis.importers.pairs import each_of, no_count, paired, with_parts_before
+from cgro.diagnosis.importers.pairs import comma_in, each_of, no_count, paired, with_parts_before
 from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.vocabulary import (
@@ -35,11 +36,10 @@ from cgro.diagnosis.vocabulary import (
     weights_of,
     words_of,
 )
-from cgro.diagnosis.words import SEVERAL, is_error, is_held_out
+from cgro.diagnosis.words import PARTIAL, SEVERAL, is_error, is_held_out
 
 _BETWEEN = re.compile(r"(?<!\d),|,(?!\d)|[;|]|\s-\s")
 """What separates the parts of a line; not the comma of 0,45 and 4,512."""
-_TENSOR = re.compile(r"tensor\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)", re.IGNORECASE)
 # A number with what belongs to it: 8000/10000 (80%), 45.2%. Not the 20 of PGD-20 or of 20it/s, the 10000 of "10000 test
 # images", or the 95 of "95% CI".
 _VALUE = re.compile(
@@ -81,6 +81,8 @@ class Line:
         marked: names of numbers behind which stands that they are the best.
         totals: name -> of how many its number is a count.
         inherited: name -> its own words, where only a name before it says train.
+        evaluates: what stands before a count of the batches of an evaluation, as test or adv test; empty where none is.
+        is_unfinished: whether batches of that evaluation are still to come.
     """
 
     epoch: int | None = None
@@ -96,6 +98,8 @@ class Line:
     marked: set[str] = field(default_factory=set)
     totals: dict[str, int] = field(default_factory=dict)
     inherited: dict[str, str] = field(default_factory=dict)
+    evaluates: str = ""
+    is_unfinished: bool = False
 
 
 @dataclass
@@ -114,7 +118,7 @@ class _Said:
         last: the last whole name with a measure.
         base: the name of the last number without the words behind it, as `(train)`; empty where none stand there.
         inherited: see `Line.inherited`.
-        section: the part that a heading above the line names.
+        section: the part that a heading above the line names, or a count of batches.
     """
 
     header: str = ""
@@ -129,6 +133,10 @@ class _Said:
     base: str = ""
     inherited: dict[str, str] = field(default_factory=dict)
     section: str = ""
+
+    def __post_init__(self) -> None:
+        if kinds_of(words_of(self.section)):
+            self.header = self.section
 
     def hear(self, text: str) -> None:
         """Take what a text without a number says of the names that follow.
@@ -170,13 +178,13 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
         >>> parse_line("Train Epoch: 2 [0/50000 (0%)]").epoch
         2
     """
-    text = in_one_form(paired(noted(_TENSOR.sub(r"\1", body[:MOST_CHARACTERS]))))
+    text = in_one_form(paired(noted(unwrapped(body[:MOST_CHARACTERS]))))
     found = Line(is_bar="%|" in text)
     said = _Said(weights=weights, section=section)
     epochs = epochs_of(text)
     text = epochs.after
     if epochs.numbers:
-        said.section = ""
+        said.section = said.header = ""
         found.epoch = epochs.numbers[0]
         found.ends = epochs.ends
         found.doubt = epochs.doubt
@@ -192,6 +200,7 @@ def parse_line(body: str, *, labeled: bool = False, weights: tuple[str, ...] = (
     said.averaged = said.averaged or _counts_batches(text, [found.epoch])
     _take(with_parts_before(text), said, found)
     _leave_unclear(said, found)
+    _leave_unfinished(found)
     found.inherited = said.inherited
     found.is_within = said.averaged or any(is_step(name) for name, _ in found.values)
     if not any(map(is_error, (name for name, _ in found.values))) and "two epochs" in found.doubt:
@@ -231,6 +240,15 @@ def _leave_unclear(said: _Said, line: Line) -> None:
             line.values[place] = (said.unclear[name], value)
 
 
+def _leave_unfinished(line: Line) -> None:
+    """Say in their names that values are of some batches of an evaluation."""
+    if not line.is_unfinished:
+        return
+    for place, (name, value) in enumerate(line.values):
+        if has_measure(words_of(name)):
+            line.values[place] = (f"{PARTIAL} {name}", value)
+
+
 def _leave_epoch(said: _Said, line: Line, *, labeled: bool) -> None:
     """Forget that words before the epoch say robust, as PGD-AT does: they may name the run. Beside a part they stay."""
     words = words_of(said.header)
@@ -257,7 +275,7 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
         if _is_of_name(raw, match, chunk, said):
             kept = re.sub(r"[:=]\s*$", " ", raw) + match[0]
             continue
-        if _take_unnamed(raw, match, chunk, said, line, named=follows):
+        if _take_count(raw, match, chunk, said, line) or _take_unnamed(raw, match, chunk, said, line, named=follows):
             follows = False
             continue
         name = _name(raw, said)
@@ -267,7 +285,7 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
         if follows:
             _add(name, match, line)
         elif name and is_error(name):
-            line.doubt = line.doubt or _comma(name, match[0])
+            line.doubt = line.doubt or comma_in(name, match[0])
     rest = kept + chunk[start:]
     said.is_open = follows and not rest.strip()
     if start == 0:
@@ -277,18 +295,30 @@ def _take_part(chunk: str, said: _Said, line: Line) -> None:
 
 
 def _add(name: str, match: re.Match[str], line: Line) -> None:
-    """Add a number, or the two of a list such as `clean/adv acc 80/45`; note of how many it is a count."""
-    number, total, sign = match.groups()
-    both = each_of(name)
-    if both is not None and total is not None:
-        line.values += [(both[0], number), (both[1], f"{total}{sign or ''}")]
-        return
+    """Add a number, and note of how many it is a count."""
+    number, total, _ = match.groups()
     line.values.append((name, _text_of(match)))
     if total is not None and "test" in parts_of(words_of(name)):
         line.n_test = int(total)
     if total is not None and number.isdecimal() and is_error(name):
         line.totals[name] = int(total)
         line.doubt = line.doubt or no_count(name, number, total)
+
+
+def _take_count(raw: str, match: re.Match[str], chunk: str, said: _Said, line: Line) -> bool:
+    """Take a count of batches, as [40/79] is behind what is no measure; what stands before it is said of the values
+    behind it. False for any other number."""
+    if match[2] is None or raw.rstrip()[-1:] != "[" or chunk[match.end() :].lstrip()[:1] != "]":
+        return False
+    before = raw.rstrip()[:-1]
+    if has_measure(words_of(before)):
+        return False
+    said.hear(before)
+    header = relevant(before) or said.header or said.section
+    if parts_of(words_of(header)) & {"test", "validation"}:
+        line.evaluates = header
+        line.is_unfinished = int(match[1]) + 1 < int(match[2])
+    return True
 
 
 def _is_of_name(raw: str, match: re.Match[str], chunk: str, said: _Said) -> bool:
@@ -365,13 +395,6 @@ def _qualified(rest: str, line: Line, *, named: bool) -> str:
     return rest[match.end() :]
 
 
-def _comma(name: str, value: str) -> str:
-    return (
-        f"{value!r} behind {name!r} may have a decimal comma, or a separator of thousands; write numbers with a "
-        "decimal point and without separators"
-    )
-
-
 @functools.lru_cache(maxsize=10_000)
 def _is_unnamed(raw: str) -> bool:
     """Whether a text between two numbers gives the second one no name: no words, or words in brackets of the first."""
@@ -387,7 +410,7 @@ def _take_again(found: list[tuple[str, str]], raw: str, match: re.Match[str], ch
     after = chunk[match.end() :]
     inside = _QUALIFIES.fullmatch(raw)
     both = each_of(name)
-    if both is not None and inside is None:
+    if both is not None and len(both) == 2 and inside is None:
         found[-1:] = [(both[0], value), (both[1], _text_of(match))]
         return
     if inside is not None:

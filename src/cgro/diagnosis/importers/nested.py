@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from cgro._check import bad, listed
 from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.table import Cells, Table
-from cgro.diagnosis.keys import is_step
+from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import has_measure, is_other_value, kinds_of, parts_of, says_part_or_kind, words_of
-from cgro.diagnosis.words import Meaning, is_error, meaning_of
+from cgro.diagnosis.words import SEVERAL, Meaning, is_error, meaning_of
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
 _TRAINER = "log_history"
 """Where the trainer of Hugging Face keeps its rows: those of the evaluations, and those of every few steps."""
+_SERIES = frozenset(["steps", "values"])
+"""Lists that Sacred keeps of everything that is measured, beside their times."""
+_PLACES = ("first", "second", "third")
 _EPOCH = re.compile(r"(epoch[ _:-]?)?(\d{1,7})", re.IGNORECASE)
 Json = dict[str, object]
 
@@ -39,7 +42,7 @@ def table_in(whole: object, source: str) -> Table | None:
         ["the rows are those under 'history'"]
     """
     if isinstance(whole, list):
-        return Table(source, lambda: _objects(whole, source))
+        return _of_runs(whole, source) or Table(source, lambda: _objects(whole, source))
     if not isinstance(whole, dict):
         return None
     return _by_epoch(whole, source) or _here(whole, source) or _below(whole, source)
@@ -63,6 +66,73 @@ def flat(row: Mapping[str, object]) -> dict[str, object]:
     return dict(_flat(row, (), _DEEPEST))
 
 
+def in_columns(row: Mapping[str, object]) -> dict[str, object]:
+    """A row without short lists below the name of a measure: [0.45] is a value, and each of [1.8, 0.45] has a name.
+
+    Args:
+        row: without objects inside.
+
+    Returns:
+        Plain values by name; other lists stay, to be refused.
+
+    Example:
+        >>> in_columns({"epoch": 1, "test_acc": [0.5], "test_adv": [1.8, 0.45]})
+        {'epoch': 1, 'test_acc': 0.5, 'test_adv (first of several)': 1.8, 'test_adv (second of several)': 0.45}
+    """
+    found: dict[str, object] = {}
+    for name, value in row.items():
+        if not isinstance(value, list) or not 0 < len(value) <= len(_PLACES) or not _is_measured(name, value):
+            found[name] = value
+        elif len(value) == 1:
+            found[name] = value[0]
+        else:
+            for place, one in zip(_PLACES, value, strict=False):
+                found[f"{name} ({place} of {SEVERAL})"] = one
+    return found
+
+
+def _is_measured(name: str, values: Sequence[object]) -> bool:
+    words = words_of(name)
+    if not (has_measure(words) or kinds_of(words)):
+        return False
+    return all(map(_is_number, values))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def series_in(whole: object) -> list[dict[str, object]]:
+    """The rows of measures that have each their steps and values, as Sacred writes {"test.acc": {"steps": [...], ...}}.
+
+    Args:
+        whole: of JSON.
+
+    Returns:
+        Rows with `step`, as many of a step as some measure has values of it; none for anything else.
+
+    Example:
+        >>> series_in({"test.acc": {"steps": [0, 1], "values": [0.5, 0.6], "timestamps": ["a", "b"]}})
+        [{'step': 0, 'test.acc': 0.5}, {'step': 1, 'test.acc': 0.6}]
+    """
+    rows: dict[tuple[object, int], dict[str, object]] = {}
+    if not isinstance(whole, dict):
+        return []
+    for name, value in whole.items():
+        if not isinstance(value, dict) or not value.keys() >= _SERIES:
+            continue
+        steps, values = value["steps"], value["values"]
+        if not (isinstance(steps, list) and isinstance(values, list) and len(steps) == len(values)):
+            return []
+        if not all(map(_is_number, steps)):
+            return []
+        times: dict[object, int] = {}
+        for step, one in zip(steps, values, strict=True):
+            times[step] = times.get(step, 0) + 1
+            rows.setdefault((step, times[step]), {"step": step})[name] = one
+    return list(rows.values())
+
+
 def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Iterator[tuple[str, object]]:
     for name, value in row.items():
         if isinstance(value, dict) and not isinstance(meaning_of(str(name)), Meaning):
@@ -80,7 +150,31 @@ def _objects(rows: Sequence[object], source: str) -> Iterator[Cells]:
         raise bad(source, expected="a list of JSON objects, one an epoch", got="something else")
     for row in rows:
         if isinstance(row, dict):
-            yield flat(row)
+            yield in_columns(flat(row))
+
+
+def _of_runs(whole: Sequence[object], source: str) -> Table | None:
+    """Trainings in a list, each with its seed or run beside its table: [{"seed": 0, "history": [...]}, ...]."""
+    found: list[tuple[Cells, Table]] = []
+    for one in whole:
+        if not isinstance(one, dict):
+            return None
+        names = list(filter(is_group, one))
+        if not names or isinstance(one[names[0]], list | dict):
+            return None
+        table = _here(one, source) or _below(one, source)
+        if table is None or not any(map(is_error, _names(table))):
+            return None
+        found.append(({names[0]: one[names[0]]}, table))
+    if not found:
+        return None
+
+    def rows() -> Iterator[Cells]:
+        for group, table in found:
+            for row in table.rows():
+                yield {**row, **group}
+
+    return Table(source, rows, remarks=[f"the {len(found)} objects of the list are taken for runs"])
 
 
 def _by_epoch(whole: Json, source: str) -> Table | None:
@@ -93,7 +187,7 @@ def _by_epoch(whole: Json, source: str) -> Table | None:
         if not (match[1] or "epoch" in value):
             _require_no_errors(whole, value, source)
             return None
-        rows.append({"epoch": match[2], **flat(value)})
+        rows.append({"epoch": match[2], **in_columns(flat(value))})
     return Table(source, lambda: rows) if len(rows) > 1 else None
 
 
@@ -157,7 +251,7 @@ def _of_lists(lists: Mapping[str, list[object]], source: str) -> Table:
 
     def rows() -> Iterator[Cells]:
         for n, values in enumerate(zip(*lists.values(), strict=True), 1):
-            row: dict[str, object] = dict(zip(lists, values, strict=True))
+            row = in_columns(dict(zip(lists, values, strict=True)))
             yield {"epoch": n, **row} if counts_steps else row
 
     return Table(source, rows)

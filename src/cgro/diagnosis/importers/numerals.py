@@ -48,8 +48,21 @@ _MOST_AFTER = 120
 """Characters behind a number that are looked at. A choice."""
 
 
-_COUNT = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})*|\d+)\s*(?:/|of)\s*([1-9]\d{0,2}(?:,\d{3})+)(?![\w,]|\.\d)")
-"""A count whose total has separators of thousands: `4,512/10,000`."""
+_WRAPPED = re.compile(
+    r"(?<!\w)(?:(?:np|numpy|torch|jnp)\.)?(?:tensor|array|float\d{0,3}|int\d{0,3})"
+    r"\(\s*([^\s,()]{1,40})\s*(?:,[^()]{0,80})?\)",
+    re.IGNORECASE,
+)
+_OF = r"(?:/|(?:out\s+)?of\b)"
+_COUNT = re.compile(
+    rf"(?<![\w.,/])(\d{{1,3}}(?:,\d{{3}})*|\d+)\s*{_OF}\s*([1-9]\d{{0,2}}(?:,\d{{3}})+|[1-9]\d{{2,}})(?![\w,/]|\.\d)"
+)
+"""A count of a total: `4,512/10,000`, `4512 / 10000`, `4512 out of 10000`."""
+_COUNT_CELL = re.compile(rf"(\d+)\s*{_OF}\s*(\d+)(?:\s*[=(]\s*([\d.]+)\s*%\s*\)?)?")
+_FEWEST_DIGITS = 2
+"""Digits behind the point of two numbers that may be one, rounded. A choice: 0.8 and 0.84 are two."""
+_PERCENT = 100
+"""A total up to it may be a percentage."""
 _COMMAS = re.compile(r"(?<![\w.,])\d[\d.]*(?:,\d[\d.]*)+")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*")
 _ONE_MINUS = re.compile(
@@ -77,14 +90,75 @@ def in_one_form(text: str) -> str:
     """
     if "/" in text:
         text = _PAIR.sub(r"\1 / ", text)
+    if "/" in text or "of" in text:
+        text = _COUNT.sub(_in_one_word, text)
     if "," in text:
-        text = _COUNT.sub(_without_thousands, text)
         text = _COMMAS.sub(_apart, text)
     if "1" in text:
         text = _ONE_MINUS.sub(_complement, text)
     if "(" not in text and "[" not in text and "{" not in text:
         return text
     return _BRACKETS.sub(_without_separators, text)
+
+
+def unwrapped(text: str) -> str:
+    """A text with the numbers of tensors and of NumPy without what is printed around them.
+
+    Args:
+        text: of a line, or of a cell.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> unwrapped("tensor(0.45, device='cuda:0')"), unwrapped("acc np.float64(0.45)")
+        ('0.45', 'acc 0.45')
+    """
+    return _WRAPPED.sub(r"\1", text)
+
+
+def percentage_of(text: str) -> str:
+    """The percentage that a count of a total is.
+
+    Args:
+        text: of a cell.
+
+    Returns:
+        With its sign; empty for anything else, and for a total that may be another percentage.
+
+    Example:
+        >>> [percentage_of(text) for text in ("4032/10000", "4032 of 10000 (40.32%)", "45/47", "80")]
+        ['40.32%', '40.32%', '', '']
+    """
+    match = _COUNT_CELL.fullmatch(text.strip())
+    if match is None or int(match[2]) <= _PERCENT or int(match[1]) > int(match[2]):
+        return ""
+    percentage = 100 * int(match[1]) / int(match[2])
+    if match[3] is not None and not match[3].replace(".", "", 1).isdigit():
+        return ""
+    if match[3] is not None and abs(float(match[3]) - percentage) > 1:
+        return ""
+    return f"{percentage:.10g}%"
+
+
+def is_rounded(value: str, other: str) -> bool:
+    """Whether two texts are one number with more and with fewer digits, two behind the point at least.
+
+    Args:
+        value: text of a number, perhaps with a percent sign.
+        other: likewise.
+
+    Returns:
+        False for texts of other forms.
+
+    Example:
+        >>> is_rounded("40.32", "40.320"), is_rounded("0.8", "0.84"), is_rounded("40.32", "40.34")
+        (True, False, False)
+    """
+    fewest = min(len(text.rstrip("%").partition(".")[2]) for text in (value, other))
+    if fewest < _FEWEST_DIGITS or value.endswith("%") != other.endswith("%"):
+        return False
+    return abs(float(value.rstrip("%")) - float(other.rstrip("%"))) <= 0.51 / 10**fewest
 
 
 def _complement(match: re.Match[str]) -> str:
@@ -104,8 +178,12 @@ def _without_separators(match: re.Match[str]) -> str:
     return match[1] + match[2] + re.sub(r"[,;|:]", " ", match[3]) + match[4]
 
 
-def _without_thousands(match: re.Match[str]) -> str:
-    return match[1].replace(",", "") + "/" + match[2].replace(",", "")
+def _in_one_word(match: re.Match[str]) -> str:
+    """A count as 4512/10000; the text as it is where the second number may be another value than a total."""
+    number, total = (match[group].replace(",", "") for group in (1, 2))
+    if "," not in match[2] and (int(total) <= _PERCENT or int(number) > int(total)):
+        return match[0]
+    return f"{number}/{total}"
 
 
 def _apart(match: re.Match[str]) -> str:

@@ -4,9 +4,10 @@ may be a count. Pure functions."""
 import re
 from collections.abc import Iterable, Sequence
 
-from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, parts_of, words_of
+from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, measures_of, parts_of, words_of
 
-_LISTED = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]+)\s?/\s?([A-Za-z]+[0-9]*)(?![A-Za-z0-9/])")
+_ITEM = r"[A-Za-z]{1,20}(?:-?[0-9]{1,4})?"
+_LISTED = re.compile(rf"(?<![A-Za-z0-9])({_ITEM}(?:\s?/\s?{_ITEM}){{1,9}})(?![A-Za-z0-9/])")
 _NUMBER = r"\d+(?:\.\d+)?\s?%?"
 _COMMA = r"(?<=\d\.\d),|(?<=\.\d\d),|(?<=\.\d{3}),|(?<=\.\d{4}),"
 """A comma without a blank behind it, where a number has a point already."""
@@ -16,6 +17,12 @@ _NUMBERS = re.compile(
     r"(?![\w.%/])(?:\s?[)\]}])?"
 )
 """Several numbers behind a colon or an equals sign."""
+_LISTED_NUMBERS = re.compile(
+    rf"(?<=[A-Za-z0-9)\]])\s*(?:[:=]|\s|(?<=[)\]]))\s*[(\[]?\s*"
+    rf"({_NUMBER}(?:(?:{_BETWEEN_NUMBERS}|\s+){_NUMBER}){{1,9}})(?![\w.%/])(?:\s?[)\]])?"
+)
+"""Several numbers behind a list of names."""
+_ENDS_NAME = re.compile(r"[,;|:=]|\s-\s|[)\]](?=\s*\w)|(?<![\w.@/-])\d[\d.]*\s?%?(?=[\s,;|)\]])")
 _PART_BEHIND = re.compile(r"(?<=[\d%])\s*[(\[]([A-Za-z]{2,10})[)\]]")
 _BETWEEN_NAMES = re.compile(r"\s*[,/|&]\s*|\s+and\s+")
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
@@ -28,25 +35,29 @@ _PERCENT = 100
 """A total up to it may be a percentage."""
 
 
-def each_of(name: str) -> tuple[str, str] | None:
-    """The two names of a list, as clean/adv acc and train/test acc.
+def each_of(name: str) -> tuple[str, ...] | None:
+    """The names of a list, as clean/adv acc, train/test acc and loss/acc.
 
     Args:
-        name: of two values.
+        name: of several values.
 
     Returns:
-        The name with the first and with the second word; None where it lists no two kinds, or two parts of the data.
+        The name with each of the words; None where they are no kinds, no parts of the data and no measures, or all of
+        one.
 
     Example:
         >>> each_of("test clean/adv acc"), each_of("best/current acc"), each_of("acc/test")
         (('test clean acc', 'test adv acc'), None, None)
+        >>> each_of("test adv loss/acc")
+        ('test adv loss', 'test adv acc')
     """
     for match in _LISTED.finditer(name):
-        first, second = match[1].lower(), match[2].lower()
-        for says in (kinds_of, parts_of):
-            if says([first]) and says([second]) and says([first]) != says([second]):
+        items = re.split(r"\s?/\s?", match[1])
+        for says in (kinds_of, parts_of, measures_of):
+            said = list(map(says, map(words_of, items)))
+            if all(said) and len(set(said)) > 1 and len(set(items)) == len(items):
                 before, after = name[: match.start()], name[match.end() :]
-                return f"{before}{match[1]}{after}", f"{before}{match[2]}{after}"
+                return tuple(f"{before}{item}{after}" for item in items)
     return None
 
 
@@ -93,7 +104,11 @@ def paired(text: str) -> str:
         'Epoch 3, acc clean: 80.1, acc adv: 45.2'
         >>> paired("test acc | test adv acc: 80.1 | 45.2"), paired("Results, test adv acc: 47.1, 45.2")
         ('test acc: 80.1, test adv acc: 45.2', 'Results, test adv acc: 47.1, 45.2')
+        >>> paired("test acc clean/pgd/aa 80/45/43")
+        'test acc clean: 80, test acc pgd: 45, test acc aa: 43'
     """
+    if "/" in text:
+        text = _unlisted(text)
     done: list[str] = []
     end = 0
     for match in _NUMBERS.finditer(text):
@@ -102,6 +117,26 @@ def paired(text: str) -> str:
         pairs = _in_pairs(named, re.split(_BETWEEN_NUMBERS, match[1]), counts=counts)
         if pairs:
             done += [text[end : match.start() - len(named)], pairs]
+            end = match.end()
+    return "".join([*done, text[end:]])
+
+
+def _unlisted(text: str) -> str:
+    """A line in which each of the numbers behind a list, `clean/adv acc 80/45`, stands behind its own name; as it was
+    where they are not as many."""
+    done: list[str] = []
+    end = 0
+    for match in _LISTED_NUMBERS.finditer(text):
+        start = max(end, match.start() - _MOST_NAMED)
+        for before in _ENDS_NAME.finditer(text, start, match.start()):
+            start = before.end()
+        name = text[start : match.start()]
+        names = each_of(name)
+        numbers = re.split(rf"{_BETWEEN_NUMBERS}|(?<=[\d%])\s+(?=\d)", match[1])
+        if names is not None and len(names) == len(numbers):
+            pairs = [f"{one.strip()}: {number.strip()}" for one, number in zip(names, numbers, strict=True)]
+            blank = name[: len(name) - len(name.lstrip())]
+            done += [text[end:start], blank, ", ".join(pairs)]
             end = match.end()
     return "".join([*done, text[end:]])
 
@@ -168,6 +203,22 @@ def _says(name: str) -> str:
     if kinds_of(words):
         return "kind"
     return "part" if parts_of(words) else ""
+
+
+def comma_in(name: str, value: str) -> str:
+    """Why a number with a comma is not read.
+
+    Args:
+        name: that stands before it.
+        value: its text.
+
+    Returns:
+        The reason.
+    """
+    return (
+        f"{value!r} behind {name!r} may have a decimal comma, or a separator of thousands; write numbers with a "
+        "decimal point and without separators"
+    )
 
 
 def no_count(name: str, number: str, total: str) -> str:

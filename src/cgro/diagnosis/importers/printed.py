@@ -391,7 +391,7 @@ def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int
         guess = meaning_of(re.sub(r"_?total_?", "", name))
         curve = "robust_error/test"
         if isinstance(guess, Unknown | Meaning):
-            curve = guess.guess if isinstance(guess, Unknown) else guess.told
+            curve = guess.curves[0] if isinstance(guess, Unknown) else guess.told
         pairs.append(rf"{curve}=/{re.escape(name)}\W+(?:tensor\()?([\d.]+)//{n_test or 10000}")
     of = "10000 examples"
     if n_test is not None:

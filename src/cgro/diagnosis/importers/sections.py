@@ -62,12 +62,13 @@ class Sections:
     """Follows the headings of a text from line to line.
 
     A heading is in force to the next one, to a line that names an epoch or brings values of another part, and to the
-    blank line behind its values. Headings of training values count only in a text that has one of held-out values too:
+    blank line behind its values. A line that counts the batches of an evaluation, `Adv Test: [40/79]`, is one of the
+    line with its result. Headings of training values count only in a text that has one of held-out values too:
     where no heading says where training ends, what is printed behind it may be of the test set.
 
     Args:
         known: whether headings of training count.
-        part: in force; empty where there is none.
+        part: in force, with clean or robust where a count of batches says so; empty where there is none.
         has_values: whether values have stood below it.
         used: the first heading below which values stand.
     """
@@ -98,6 +99,11 @@ class Sections:
             said: what it says.
         """
         names = list(map(itemgetter(0), said.values))
+        if said.evaluates:
+            self.part, self.has_values, self._line = said.evaluates, False, body
+            if any("test" in words_of(name) for name in names):  # "Eval [40/79] test acc": eval is no other part
+                self.part = re.sub(r"\beval\b", "test", self.part)
+            return
         heading = "" if names else heading_of(body)
         if heading and (self.known or heading != "train"):
             self.part, self.has_values, self._line = heading, False, body
@@ -107,7 +113,7 @@ class Sections:
         if not self.part or not names:
             return
         for name in names:
-            if parts_of(words_of(name)) - {self.part}:
+            if parts_of(words_of(name)) - parts_of(words_of(self.part)):
                 self.part = ""
                 return
         self.has_values = True

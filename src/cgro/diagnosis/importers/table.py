@@ -17,6 +17,7 @@ from cgro.diagnosis.importers.counting import with_counted_steps
 from cgro.diagnosis.importers.epochs import epoch_in_cell
 from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
 from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
+from cgro.diagnosis.importers.numerals import percentage_of, unwrapped
 from cgro.diagnosis.importers.seeds import Seed
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.importers.unread import (
@@ -90,7 +91,7 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     names = table.names
     if names is None:
         names = _names(table)
-        table = replace(table, names=names)
+    table = replace(table, names=names, rows=told.in_percent(table.rows))
     one = regrouped(table.rows, names, told, table.source)
     if one is not None:
         names = one.names
@@ -251,7 +252,8 @@ def _cell(value: object, where: str, signs: set[bool]) -> float:
         return math.nan
     try:
         if isinstance(value, str):
-            text = value.strip()
+            text = unwrapped(value.strip())
+            text = percentage_of(text) or text
             result = float(text.rstrip("%"))
             if result not in (0, NOT_MEASURED) and math.isfinite(result):
                 signs.add(text.endswith("%"))
@@ -305,7 +307,8 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Tabl
 def _with_curve(text: str, layout: Layout) -> str:
     """A message of `cgro.diagnosis.units`, with the curve of the column that it names in its option."""
     for name, meaning in layout.used.items():
-        text = text.replace(f"CURVE='{name}:", f"{meaning.told}='{name}:")
+        for end in (":", "//"):
+            text = text.replace(f"CURVE='{name}{end}", f"{meaning.told}='{name}{end}")
     return text
 
 
@@ -377,6 +380,8 @@ def _remarks(layout: Layout) -> list[str]:
         remarks.append(f"{layout.run!r}, with which columns begin, is taken for the name of a run and means nothing")
     if layout.evals:
         remarks.append(f"eval is taken for validation, as other columns say test: {listed(layout.evals, 4)}")
+    if layout.summaries:
+        remarks.append(f"not used, since they have one value behind the last epoch: {listed(layout.summaries, 4)}")
     for name, doubt in list(layout.unknown.items())[:MOST_REMARKS]:
         remarks.append(f"column {name!r} is not used: {doubt.reason}")
     if len(layout.unknown) > MOST_REMARKS:

@@ -1,13 +1,15 @@
 """What a caller says about a file with `--map`: which column, or which place in a text, holds which curve."""
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cgro._check import BadRequest, bad, number, one_line
 from cgro.diagnosis.columns import ACCURACIES, ERRORS, LOSSES, Unit
 from cgro.diagnosis.words import closest
 
+Rows = Callable[[], Iterable[Mapping[str, object]]]
 NAMES = ("epoch", "lr", "prediction_share", *ERRORS, *ACCURACIES, *LOSSES)
 """What stands before the equals sign."""
 _EXPECTED = "CURVE=COLUMN,... or CURVE=/PATTERN/,... with curves such as epoch, robust_error/test"
@@ -15,7 +17,7 @@ _EXPECTED = "CURVE=COLUMN,... or CURVE=/PATTERN/,... with curves such as epoch, 
 _PAIR = re.compile(
     r"""\s*(?P<curve>[^=,]*?)\s*=\s*
     (?: /(?P<pattern>(?:[^/\\]|\\.)+)/ (?P<after>(?:/[0-9.eE+]+)?(?::[a-z]+)?)
-      | (?P<quote>["'])(?P<quoted>[^"']+)(?P=quote) (?P<unit>(?::[a-z]+)?)
+      | (?P<quote>["'])(?P<quoted>[^"']+)(?P=quote) (?P<unit>(?://[0-9.eE+]+)?(?::[a-z]+)?)
       | (?P<plain>[^,]+) )
     \s*(?:,|$)""",
     re.VERBOSE,
@@ -30,7 +32,7 @@ class Choice:
         text: name of the column, or the pattern with one group around the number.
         pattern: whether it is a pattern.
         unit: percent or fraction where the caller says so; None leaves it to the values.
-        divisor: number of examples by which a count of a pattern is divided; None where it is no count.
+        divisor: number of examples by which a count is divided; None where it is no count.
     """
 
     text: str
@@ -54,6 +56,20 @@ class Told:
         """Whether curves are found by patterns in a text."""
         return any(choice.pattern for choice in self.choices.values())
 
+    def in_percent(self, rows: Rows) -> Rows:
+        """Rows in which the counts that the caller named are percentages.
+
+        Args:
+            rows: gives those of a table.
+
+        Returns:
+            Gives them with `45.2%` in place of a count; a cell that is no number stays.
+        """
+        divisors = {one.text: one.divisor for one in self.choices.values() if one.divisor is not None}
+        if not divisors or self.patterns:
+            return rows
+        return lambda: map(functools.partial(_in_percent, divisors=divisors), rows())
+
     @classmethod
     def of(cls, columns: Mapping[str, str] | None) -> "Told":
         """From curve -> text, the text as behind the equals sign of `--map`.
@@ -73,11 +89,21 @@ class Told:
         return cls(choices)
 
 
+def _in_percent(row: Mapping[str, object], divisors: Mapping[str, float]) -> dict[str, object]:
+    found = dict(row)
+    for name in divisors.keys() & row.keys():
+        try:
+            found[name] = f"{100 * float(str(row[name])) / divisors[name]:.10g}%"
+        except ValueError:
+            continue
+    return found
+
+
 def parse_map(text: str) -> dict[str, str]:
     r"""`--map CURVE=COLUMN,...`; a curve is `epoch`, `lr`, or `robust_error/test` and the like, also `_accuracy`.
 
-    COLUMN:percent or COLUMN:fraction tells the unit. In a text, CURVE=/PATTERN/ is a regular expression with one group,
-    and CURVE=/PATTERN//10000 a count of so many examples.
+    COLUMN:percent or COLUMN:fraction tells the unit, and COLUMN//10000 is a count of so many examples. In a text,
+    CURVE=/PATTERN/ is a regular expression with one group, and CURVE=/PATTERN//10000 a count likewise.
 
     Args:
         text: of the option.
@@ -126,7 +152,10 @@ def _choice(curve: str, text: str) -> Choice:
         text = body
     match = re.fullmatch(r"/((?:[^/\\]|\\.)+)/(?:/([0-9.eE+]+))?", text)
     if match is None:
-        return Choice(text, unit=unit)
+        count = re.fullmatch(r"(.+)//([0-9.eE+]+)", text)
+        if count is None:
+            return Choice(text, unit=unit)
+        return Choice(count[1], unit=unit, divisor=_n_examples(curve, count[2]))
     try:
         n_groups = re.compile(match[1]).groups
     except (re.error, OverflowError, RecursionError) as error:
@@ -135,5 +164,9 @@ def _choice(curve: str, text: str) -> Choice:
         raise bad(f"--map {curve}", expected="one group, around the number", got=f"{n_groups} in {match[1]}")
     divisor = None
     if match[2] is not None:
-        divisor = number(match[2], f"--map {curve}: number of examples", low=1)
+        divisor = _n_examples(curve, match[2])
     return Choice(match[1], pattern=True, unit=unit, divisor=divisor)
+
+
+def _n_examples(curve: str, text: str) -> float:
+    return number(text, f"--map {curve}: number of examples", low=1)
