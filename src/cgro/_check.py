@@ -14,6 +14,10 @@ LONGEST_LINE = 600
 LARGEST_COUNT = 1 << 53
 """Largest integer that is taken where nothing else limits it: larger ones are no numbers of double precision, so that
 readers of JSON in other languages lose their digits, and torch ends in an error of its own beyond 64 bits."""
+WHITE = 255
+"""Largest value of 8 bits."""
+WHITE_OF_16_BITS = 65535
+FEWER_BITS = "fewer bits than 16 have a smaller largest value"
 LARGEST_FLOAT32 = 3.4e38
 """Largest number that torch takes where it computes in float32."""
 
@@ -279,6 +283,29 @@ def number_field(owner: object, name: str, what: str = "", *, low: float = -math
     value = number(given, what or name, low=low, high=high)
     if type(given) not in (int, float):
         object.__setattr__(owner, name, value)
+
+
+def white_of(low: float, high: float) -> int | None:
+    """The value that stands for white in images, as far as their range says it.
+
+    Args:
+        low: their smallest value.
+        high: their largest value.
+
+    Returns:
+        255 of 8 bits and 65535 of 16, the smallest that all values fit; None for values that are 0 and 1 alone, below
+        0 or beyond 16 bits.
+
+    Example:
+        >>> white_of(0, 17), white_of(0, 4095), white_of(0, 1), white_of(-1, 17)
+        (255, 65535, None, None)
+    """
+    if low < 0 or high <= 1:
+        return None
+    for white in (WHITE, WHITE_OF_16_BITS):
+        if high <= white:
+            return white
+    return None
 
 
 def seed_number(value: float) -> int:

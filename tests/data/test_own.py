@@ -203,6 +203,50 @@ def test_what_a_function_returns(found: dict, words: str) -> None:
     assert any(word in text for word in words.split("|")) or "shape" in text, text
 
 
+@pytest.mark.parametrize(("y", "advice", "expected"), [
+    (np.eye(3)[LABELS], "y.argmax(1)", LABELS), (np.eye(3, dtype=int)[LABELS], "y.argmax(1)", LABELS),
+    (LABELS[:, None], "y[:, 0]", LABELS), (LABELS > 0, "y.astype('int64')", LABELS > 0),
+    (LABELS.astype("float32"), "y.astype('int64')", LABELS),
+    (np.array(["cat", "dog", "eel"])[LABELS], "numpy.unique(y, return_inverse=True)", LABELS),
+], ids=["one-hot", "one-hot integers", "a column", "bool", "whole floats", "names"])  # fmt: skip
+def test_the_advice_on_labels_is_followed_as_it_stands(y: np.ndarray, advice: str, expected: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="y: expected one integer an example") as caught:
+        from_arrays({"x": PIXELS, "y": y}, "own")
+    assert advice in str(caught.value)
+    mended = eval(advice, {"y": y, "numpy": np})
+    raw = from_arrays({"x": PIXELS, "y": mended[1] if isinstance(mended, tuple) else mended}, "own")
+    assert raw.y.tolist() == expected.astype(int).tolist()
+
+
+@pytest.mark.parametrize("y", [LABELS + 0.5, np.zeros((12, 2, 2), int), np.array(7), np.where(LABELS, np.nan, 1.0)])
+def test_other_labels_are_refused_without_advice_that_would_not_fit(y: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="y: expected one integer an example") as caught:
+        from_arrays({"x": PIXELS, "y": y}, "own")
+    assert not re.search("argmax|astype|unique", str(caught.value))
+
+
+MASK = np.zeros(PIXELS.shape, bool)
+MASK[3, 0, 0, :2] = True
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"x": np.ma.masked_array(PIXELS, MASK)}, "own: x: expected an array without masked values, got 2 masked"),
+    ({"x": np.ma.masked_array(PIXELS / 255, MASK)}, "own: x: .*got 2 masked; leave .*x.filled"),
+    ({"y": np.ma.masked_array(LABELS, LABELS == 1)}, "own: y: expected an array without masked values"),
+    ({"x_test": np.ma.masked_array(PIXELS, MASK), "y_test": LABELS}, "own: x_test: .*masked"),
+])  # fmt: skip
+def test_masked_values_are_refused(change: dict, words: str) -> None:
+    """Planted: what lies behind the mask was read, with the checksum of data without one."""
+    with pytest.raises(ValueError, match=words):
+        from_arrays({"x": PIXELS, "y": LABELS} | change, "own")
+
+
+@pytest.mark.parametrize("mask", [np.ma.nomask, np.zeros(PIXELS.shape, bool)])
+def test_an_array_that_masks_nothing_is_an_array(mask: object) -> None:
+    plain = from_arrays({"x": PIXELS, "y": LABELS}, "own")
+    assert from_arrays({"x": np.ma.masked_array(PIXELS, mask), "y": LABELS}, "own").sha256 == plain.sha256
+
+
 @pytest.mark.parametrize(
     ("x", "type_"),
     [

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cgro.data import load, named
+from cgro.data.own import from_arrays
 from cgro.data.sets import parse_classes
 
 
@@ -40,6 +41,27 @@ def test_binary_tasks_have_signs_in_listed_order() -> None:
 def test_bad_requests(arguments: dict) -> None:
     with pytest.raises(ValueError, match="expected"):
         load("mnist5k", **arguments)
+
+
+@pytest.mark.parametrize(("parts", "options", "words"), [
+    ({}, {}, "training part: expected at least one example of each of 50 classes, got 40 examples of 40 classes; give a test part"),
+    ({"test": True}, {"validation": 0.2}, "training part: .* got 40 examples of 40 classes; take a smaller validation part"),
+    ({"test": True}, {"n_train": 30}, "n_train: expected at least one example of each of 50 classes, got 30; take more"),
+    ({}, {"n_train": 40}, "training part: .*; give a test part"),
+    ({}, {"validation": 0.2}, "training part: .* 32 classes; take a smaller validation part; give a test part"),
+], ids=range(5))  # fmt: skip
+def test_classes_without_training_examples_are_told_of_by_what_took_them(
+    monkeypatch: pytest.MonkeyPatch, parts: dict, options: dict, words: str
+) -> None:
+    """Planted: n_train was blamed where none was given, and no way out was said."""
+    arrays = {"x": np.random.default_rng(0).integers(0, 256, (50, 4, 4), dtype=np.uint8), "y": np.arange(50)}
+    if parts:
+        arrays |= {"x_test": arrays["x"][:5], "y_test": arrays["y"][:5]}
+    monkeypatch.setattr("cgro.data.sets.read", lambda *_, **__: from_arrays(arrays, "own"))
+    with pytest.raises(ValueError, match=words):
+        load("own.npz", **options)
+    if parts:
+        assert len(load("own.npz").train) == 50
 
 
 def test_class_names_that_are_long_numbers() -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tests.cases import refused
 from tests.definitions.loop_cases import (
     ATTACKS,
     BY_ATTACK,
@@ -380,6 +381,8 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: robust_error(MODEL, X.where(X.max() > X, 1 + 2.4e-7), Y, ATTACKS["pgd"]),
         "1.00000024.*x.clamp",
     ),
+    "x masked": (lambda: clean_error(MODEL, np.ma.masked_array(X.numpy(), X.numpy() > 0.5), Y), "inputs: .* masked"),
+    "y masked": (lambda: clean_error(MODEL, X, np.ma.masked_array(Y.numpy(), Y.numpy() > 0)), "labels: .* masked"),  # type: ignore[arg-type]
     "y of one": (lambda: robust_error(MODEL, X[:1], Y[0], ATTACKS["pgd"]), "single number; use y.reshape"),
     "y of one for an attack": (lambda: ATTACKS["pgd"](MODEL, X[:1], Y[0]), "labels: .*single number"),
     "y of one as an array": (lambda: clean_error(MODEL, X, Y[0].numpy()), "labels: .*single number"),  # type: ignore[arg-type]
@@ -455,3 +458,34 @@ def test_an_attack_gives_all_generators_back(draw: Callable[[], object], fails: 
     with pytest.raises(RuntimeError, match="half-way") if fails else contextlib.nullcontext():
         PGD(ThreatModel("inf", 0.1), n_steps=2)(network, torch.full((3, 2), 0.5), torch.tensor([0, 1, 0]))
     assert random_states(torch.device("cpu")) == before
+
+
+BYTES = torch.randint(0, 256, (4, 1, 6, 6), generator=torch.Generator().manual_seed(0))
+BYTES.view(-1)[:2] = torch.tensor([0, 255])
+
+
+@pytest.mark.parametrize(("x", "advice", "mended"), [
+    (BYTES.to(torch.uint8), "divide images in 0..255 by 255", lambda x: x / 255),
+    (BYTES.int(), "divide images in 0..255 by 255", lambda x: x / 255),
+    ((BYTES * 257).to(torch.uint16), "divide images in 0..65535 by 65535; fewer bits", lambda x: x / 65535),
+    ((BYTES * 257).int(), "divide images in 0..65535 by 65535; fewer bits", lambda x: x / 65535),
+    ((BYTES - 128).to(torch.int8), "((x.double() - -128) / 255).float()", lambda x: ((x.double() + 128) / 255).float()),
+    (BYTES > 127, "use x.float() if 1 stands for white", lambda x: x.float()),
+    (BYTES * 2**20, "divide by the value of white", None),
+], ids=range(7))  # fmt: skip
+def test_the_advice_on_a_type_fits_the_range(x: torch.Tensor, advice: str, mended: Callable | None) -> None:
+    """Planted: images of 16 bits were to be divided by 255, and then by 255 again, which made them too bright."""
+    text = refused(lambda: INF.check_input(x), "inputs: expected floating point")
+    assert advice in text
+    if mended is not None:
+        INF.check_input(mended(x))
+        assert float(mended(x).max()) == 1
+
+
+def test_the_advice_on_a_range_beyond_8_bits() -> None:
+    for largest in (257.0, 4095.0, 65535.0):
+        x = torch.tensor([[0.0, largest]])
+        text = refused(
+            lambda x=x: INF.check_input(x), "divide by the value of white and by nothing else: 65535 of 16 bits"
+        )
+        assert "255;" not in text

@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from cgro import writing
-from cgro._check import apart, bad, listed
+from cgro._check import FEWER_BITS, WHITE, apart, bad, listed, white_of
 from cgro.data.raw import Part, Raw, shown
 from cgro.named import factory_of
 from cgro.reading import read_bytes, read_npz
 from cgro.trust import current_folder, one_line_if_it_fails
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
-WHITE = 255
-"""Largest value of 8 bits."""
-WHITE_OF_16_BITS = 65535
 ROUNDING = 1e-5
 """How far above 1 rounding may have led, in advice alone: a few roundings of float32 after a normalization and back."""
 CHANNELS = (1, 3)
@@ -79,9 +76,13 @@ def _array(value: object, what: str) -> np.ndarray:
         detach = getattr(value, "detach", None)  # of torch, without importing it
         if detach is not None:
             return detach().cpu().numpy()
-        return np.asarray(value)
+        if not np.ma.is_masked(value):
+            return np.asarray(value)
     except Exception as error:  # whatever the user's object raises where it is no array: ragged lists, sparse tensors
         raise bad(what, expected="an array", got=f"{type(value).__name__} ({error})") from None
+    n_masked = int(np.ma.count_masked(value))  # `asarray` would give what lies behind the mask
+    remedy = "leave these examples out, or say what stands for them, as in x.filled(0)"
+    raise bad(what, expected="an array without masked values", got=f"{n_masked:,} masked", remedy=remedy)
 
 
 def _text(array: np.ndarray | None) -> str | None:
@@ -179,13 +180,11 @@ def _conversion(x: np.ndarray) -> str:
         return f"shift and scale to [0, 1], such as ((x.astype('float64') - {low}) / {high - low}).astype('float32')"
     if high <= 1:
         return "x.astype('float32'), which keeps 0 and 1"
-    if high <= WHITE:
+    white = white_of(low, high)
+    if white == WHITE:
         return "x.astype('uint8'), if 255 stands for white: all values fit"
-    if high <= WHITE_OF_16_BITS:
-        return (
-            f"(x / {WHITE_OF_16_BITS}).astype('float32'), if {WHITE_OF_16_BITS} stands for white; "
-            "fewer bits than 16 have a smaller largest value"
-        )
+    if white is not None:
+        return f"(x / {white}).astype('float32'), if {white} stands for white; {FEWER_BITS}"
     return "divide by the value of white and store as float32"
 
 
@@ -200,8 +199,24 @@ def _scaling(low: float, high: float) -> str:
 
 def _labels(y: np.ndarray, what: str) -> np.ndarray:
     if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise bad(what, expected="one integer an example, shape (N,)", got=f"{y.dtype} of shape {y.shape}")
+        got = f"{y.dtype} of shape {y.shape}"
+        raise bad(what, expected="one integer an example, shape (N,)", got=got, remedy=_labels_remedy(y))
     return y.astype(np.int64)
+
+
+def _labels_remedy(y: np.ndarray) -> str:
+    """How labels of another form become class numbers; "" where nothing can be said."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        return "use y[:, 0]"  # `argmax` would make them all 0
+    if y.ndim == 2 and y.dtype.kind in "iufb":
+        return "give class numbers, such as y.argmax(1) of one-hot rows"
+    if y.ndim != 1:
+        return ""
+    if y.dtype.kind in "USO":
+        return "number the names: classes, y = numpy.unique(y, return_inverse=True), and give classes as well"
+    if y.dtype.kind == "b" or (y.dtype.kind == "f" and np.array_equal(y, np.trunc(y))):
+        return "use y.astype('int64')"
+    return "labels are class numbers, 0 .. C-1"
 
 
 def _class_names(names: np.ndarray, what: str) -> tuple[str, ...]:

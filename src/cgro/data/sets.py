@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count, listed, number
+from cgro._check import BadRequest, bad, count, listed, number
 from cgro.data.images import Images
 from cgro.data.overlap import overlap_remark
 from cgro.data.raw import Pixels, Raw, shown
@@ -256,9 +256,11 @@ def load(
     order = np.random.default_rng(seed).permutation(train_pool.index)
     n_validation = round(number(validation, "validation", low=0.0, high=0.99) * len(order))
     train = train_pool.split(_at_most(n_train, order[n_validation:], "n_train"))
-    n_labels = len(train.y.unique())
-    if n_labels < len(names):
-        raise bad("n_train", expected=f"at least one example of each of {len(names)} classes", got=len(train))
+    if len(train.y.unique()) < len(names):
+        limited = n_train is not None and len(train) < len(order) - n_validation
+        raise _without_some_classes(
+            train, len(names), limited=limited, validated=n_validation > 0, cut=raw.test is None
+        )
     test = test_pool.split(_at_most(n_test, test_pool.index, "n_test"))
     held_out = train_pool.split(order[:n_validation])
     path = path_of(name)
@@ -413,6 +415,20 @@ def _pools(raw: Raw, table: np.ndarray) -> tuple[_Pool, _Pool]:
 def _pool(x: Pixels, y: np.ndarray, index: np.ndarray, table: np.ndarray) -> _Pool:
     relabeled = table[y]
     return _Pool(x, relabeled, index[relabeled[index] != NOT_IN_TASK])
+
+
+def _without_some_classes(train: Split, n_classes: int, *, limited: bool, validated: bool, cut: bool) -> BadRequest:
+    """The error for a training part that lacks classes, by what took their examples from it."""
+    expected = f"at least one example of each of {n_classes} classes"
+    if limited:
+        return bad("n_train", expected=expected, got=len(train), remedy="take more")
+    got = f"{len(train)} examples of {len(train.y.unique())} classes"
+    remedies: list[str] = []
+    if validated:
+        remedies.append("take a smaller validation part")
+    if cut:
+        remedies.append("give a test part (x_test and y_test), as without one a fifth of the examples is taken for it")
+    return bad("training part", expected=expected, got=got, remedy="; ".join(remedies))
 
 
 def _at_most(n: int | None, rows: np.ndarray, what: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from cgro._check import bad, listed
+from cgro._check import FEWER_BITS, WHITE, bad, listed, white_of
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -303,8 +303,44 @@ def logits_of(outputs: object) -> Tensor:
     return logits
 
 
+def conversion_of(x: Tensor) -> str:
+    """How images whose type is no floating point become images in [0, 1], by the range of their values.
+
+    Args:
+        x: (B, *S). Its smallest and largest value are read on the host.
+
+    Returns:
+        What to do, for a message.
+
+    Example:
+        >>> conversion_of(torch.tensor([[0, 4095]])).partition(";")[0]
+        'divide images in 0..65535 by 65535'
+        >>> conversion_of(torch.tensor([[True, False]]))
+        'use x.float() if 1 stands for white, else divide by 255'
+    """
+    values = x.detach().cpu()
+    if values.is_complex() or not values.numel():
+        return "give images in [0, 1] as floating point"
+    array = values.numpy()  # torch finds no extremes of unsigned integers
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        return f"shift and scale to [0, 1], such as ((x.double() - {low}) / {high - low}).float()"
+    if high <= 1:
+        return "use x.float() if 1 stands for white, else divide by 255"
+    white = white_of(low, high)
+    if white == WHITE:
+        return "divide images in 0..255 by 255, as torchvision's ToTensor does"
+    if white is not None:
+        return f"divide images in 0..{white} by {white}; {FEWER_BITS}"
+    return "divide by the value of white"
+
+
 def _of_array(value: np.ndarray, what: str) -> Tensor:
     """A copy: an array may be read-only, or of a byte order that torch does not have."""
+    if np.ma.is_masked(value):  # the copy would have what lies behind the mask
+        got = f"{int(np.ma.count_masked(value)):,} masked"
+        remedy = "leave these examples out, or say what stands for them, as in x.filled(0)"
+        raise bad(what, expected="an array without masked values", got=got, remedy=remedy)
     try:
         return torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     except TypeError:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cgro._check import BadRequest, apart, bad, number
+from cgro._check import FEWER_BITS, WHITE, WHITE_OF_16_BITS, BadRequest, apart, bad, number, white_of
 from cgro.definitions.draws import Draws, draws_for
+from cgro.definitions.inputs import conversion_of
 from cgro.definitions.projections import fill_largest, scale_to_sphere, shrink_to_simplex
 
 _EPS32 = 2.0**-23
@@ -147,7 +148,7 @@ class ThreatModel:
             BadRequest: says the range that came and which conversion was probably forgotten.
         """
         if not x.is_floating_point():
-            raise bad("inputs", expected="floating point", got=x.dtype, remedy="divide images in 0..255 by 255")
+            raise bad("inputs", expected="floating point", got=x.dtype, remedy=conversion_of(x))
         if not x.numel():
             return
         low, high = (float(v) for v in torch.aminmax(x))
@@ -172,8 +173,10 @@ class ThreatModel:
         expected = f"values in [{first}, {last}]"
         remedy = "move the normalization into the model, or give another box"
         got = f"[{least}, {largest}]"
-        if low >= 0 and high > 2:  # images in 0..255
-            remedy = "divide by 255"
+        if low >= 0 and high > 2:  # images in 0..255, or of more bits
+            remedy = f"divide by the value of white and by nothing else: {WHITE_OF_16_BITS} of 16 bits; {FEWER_BITS}"
+            if white_of(low, high) == WHITE:
+                remedy = f"divide by {WHITE}"
         elif max(self.box[0] - low, high - self.box[1]) < _ROUNDED_AWAY:
             got = f"[{low:.9g}, {high:.9g}]"
             remedy = f"these are roundings; use x.clamp({self.box[0]:g}, {self.box[1]:g})"
