@@ -14,6 +14,7 @@ from cgro.data import load
 from cgro.definitions import PGD, ThreatModel
 from cgro.diagnosis.monitor.parts import UNDONE, Parts, parts_of
 from cgro.diagnosis.monitor.settings import Settings
+from cgro.writing import sha256
 
 
 def made(n: int = 1000, seed: int = 0, normalize=None, **parts: object) -> Parts:
@@ -44,6 +45,28 @@ def test_the_record_tells_other_examples_apart() -> None:
     changed[0, 0, 0, 0] += 1e-6
     for other in (made(seed=1), made(n=20), made(test=(changed, TEST[1])), made(test=(TEST[0], TEST[1].flip(0)))):
         assert other.record() != record
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_images_of_any_precision_have_a_digest(dtype: torch.dtype) -> None:
+    """Planted: bfloat16, which NumPy does not have, ended in a TypeError."""
+    part = (TEST[0].to(dtype), TEST[1])
+    found = made(train=(TRAIN[0].to(dtype), TRAIN[1]), test=part)
+    assert found.samples["test"].x.dtype == dtype
+    assert found.record() == made(train=(TRAIN[0].to(dtype), TRAIN[1]), test=part).record()
+    assert found.digest() != made(train=(TRAIN[0].to(dtype), TRAIN[1]), test=(1 - part[0], TEST[1])).digest()
+    if dtype != torch.bfloat16:
+        contents = [tensor.numpy().tobytes() for sample in found.samples.values() for tensor in (sample.x, sample.y)]
+        assert found.digest() == sha256(*contents), "runs that are there go on"
+
+
+@pytest.mark.parametrize(("x", "words"), [
+    ((TEST[0] * 65535).to(torch.uint16), "divide images in 0..65535 by 65535"),
+    ((TEST[0] * 65535).int(), "divide images in 0..65535 by 65535"),
+    ((TEST[0] * 255).to(torch.uint8), "divide images in 0..255 by 255, as torchvision's ToTensor does"),
+])  # fmt: skip
+def test_images_of_integers_are_refused_with_the_divisor_of_their_bits(x: torch.Tensor, words: str) -> None:
+    refused(lambda: made(test=(x, TEST[1])), "test part: inputs: expected floating point in [0, 1]", words)
 
 
 def test_images_that_were_normalized_are_undone_within_rounding() -> None:

@@ -9,6 +9,7 @@ from cgro._check import bad
 from cgro.data import Split
 from cgro.data.overlap import overlap_remark
 from cgro.definitions.examples import Sample, reads_once, take_examples
+from cgro.definitions.inputs import conversion_of
 from cgro.definitions.losses import labels_remedy
 from cgro.definitions.threat import require_radius_fits
 from cgro.diagnosis.monitor.settings import Settings, Statistics
@@ -55,8 +56,14 @@ class Parts:
         """
         contents: list[bytes] = []
         for sample in self.samples.values():
-            contents += [sample.x.cpu().contiguous().numpy().tobytes(), sample.y.cpu().numpy().tobytes()]
+            contents += [_bytes_of(sample.x), _bytes_of(sample.y)]
         return sha256(*contents)
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes:
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not have
+        tensor = tensor.view(torch.int16)
+    return tensor.cpu().contiguous().numpy().tobytes()
 
 
 def parts_of(given: Mapping[str, object], settings: Settings) -> Parts:
@@ -124,8 +131,7 @@ def _images(sample: Sample, settings: Settings) -> tuple[Sample, list[str]]:
         raise bad("labels", expected="integers, or -1 and +1 for scores", got=sample.y.dtype, remedy=remedy)
     told = list(sample.remarks)
     if not x.is_floating_point():
-        remedy = "divide images in 0..255 by 255, as torchvision's ToTensor does"
-        raise bad("inputs", expected="floating point in [0, 1]", got=x.dtype, remedy=remedy)
+        raise bad("inputs", expected="floating point in [0, 1]", got=x.dtype, remedy=conversion_of(x))
     require_radius_fits(settings.threat, x.shape[1:])
     if settings.normalize is not None and x.ndim > 1:
         channels(settings.normalize[0], x)  # refuses another number of them
