@@ -1,35 +1,13 @@
 """A column counts steps of the optimizer by its values, not by its name alone; which columns count epochs."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
 from tests.cases import refused
-
-from cgro.diagnosis import Curves
-from cgro.diagnosis.importers import Told, parse_map
-from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.delimited import Delimited
+from tests.diagnosis.writers import Row, measured, read_rows
 
 N = 12
-Row = Mapping[str, object]
-
-
-def csv(rows: Iterable[Row]) -> str:
-    rows = list(rows)
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    lines = [",".join(str(row.get(name, "")) for name in names) for row in rows]
-    return "\n".join([",".join(names), *lines]) + "\n"
-
-
-def read(rows: Iterable[Row], columns: str = "") -> Curves:
-    (found,) = Delimited().read(Text(csv(rows), "x"), Told.of(parse_map(columns)))
-    return found
-
-
-def measured(e: int, k: int = 0) -> Row:
-    return {"test_acc": 0.5 + e / 100 + k / 10_000, "test_robust_acc": 0.3 + e / 200 + k / 10_000}
-
 
 # ------------------------------------------------------------------------------------------------------------- steps
 
@@ -43,7 +21,8 @@ def test_rows_of_one_epoch_and_step_are_of_several_measurements(step: str, besid
         told_apart = {beside: ("none", "pgd", "cw")[k] if beside == "attack" else k} if beside else {}
         rows.append({"epoch": e, step: 391 * e} | told_apart | measured(e, 100 * k))
     refused(
-        lambda: read(rows), "several rows with other values" if beside in ("class", "rank", "fold", None) else beside
+        lambda: read_rows(rows),
+        "several rows with other values" if beside in ("class", "rank", "fold", None) else beside,
     )
 
 
@@ -51,7 +30,7 @@ def test_rows_of_one_epoch_and_step_are_of_several_measurements(step: str, besid
 @pytest.mark.parametrize("order", [(10, 20, 50), (50, 20, 10)])
 def test_steps_of_attacks_are_no_steps_of_an_optimizer(step: str, order: tuple[int, ...]) -> None:
     rows = [{"epoch": e, step: n} | measured(e, -n) for e in range(1, N + 1) for n in order]
-    refused(lambda: read(rows), "rows of one epoch differ by column", repr(step))
+    refused(lambda: read_rows(rows), "rows of one epoch differ by column", repr(step))
 
 
 def batches(e: int) -> Iterable[Row]:
@@ -62,13 +41,13 @@ def batches(e: int) -> Iterable[Row]:
 
 
 def test_steps_that_count_go_on_to_do_so() -> None:
-    found = read(row for e in range(1, N + 1) for row in batches(e))
+    found = read_rows(row for e in range(1, N + 1) for row in batches(e))
     assert found["robust_error/test"].tolist() == [round(0.7 - e / 200, 10) for e in range(1, N + 1)]
     assert found["clean_error/train"].tolist() == [round(0.3 - e / 100, 10) for e in range(1, N + 1)]
 
 
 def test_two_evaluations_an_epoch_at_their_steps_are_one_training() -> None:
-    found = read({"epoch": e, "step": 391 * e + 195 * k} | measured(e, k) for e in range(1, N + 1) for k in (0, 1))
+    found = read_rows({"epoch": e, "step": 391 * e + 195 * k} | measured(e, k) for e in range(1, N + 1) for k in (0, 1))
     assert found["robust_error/test"][-1] == pytest.approx(0.7 - N / 200 - 1e-4)
 
 
@@ -77,7 +56,7 @@ def test_steps_that_come_again_after_a_resume_are_one_training() -> None:
     before = [row for e in range(1, 9) for row in batches(e)][:-1]
     again = [dict(row) | {"train_acc": 0.65} for row in batches(8)]
     rest = [row for e in range(9, N + 1) for row in batches(e)]
-    found = read([*before, *again, *rest])
+    found = read_rows([*before, *again, *rest])
     assert found.epoch.tolist() == list(range(1, N + 1))
 
 
@@ -86,7 +65,7 @@ def test_sparse_rows_of_one_step_are_joined() -> None:
     rows = []
     for e in range(N):
         rows += [{"epoch": e, "step": 49 + 50 * e} | measured(e), {"epoch": e, "step": 49 + 50 * e, "train_acc": 0.7}]
-    found = read(rows)
+    found = read_rows(rows)
     assert len(found.epoch) == N
     assert not [column for column in found.columns if column.n_missing]
 
@@ -98,14 +77,14 @@ def test_sparse_rows_of_one_step_are_joined() -> None:
     "name", ["epoch_num", "epoch_idx", "current_epoch", "train/epoch", "Global Epoch", "epoch_number"]
 )
 def test_longer_names_of_epochs_count(name: str) -> None:
-    found = read({name: 5 * e} | measured(e) for e in range(1, N + 1))
+    found = read_rows({name: 5 * e} | measured(e) for e in range(1, N + 1))
     assert found.epoch.tolist() == [5.0 * e for e in range(1, N + 1)]
-    refused(lambda: read({name: e} | measured(e, k) for k in (0, 9) for e in range(1, N + 1)), "2 trainings")
+    refused(lambda: read_rows({name: e} | measured(e, k) for k in (0, 9) for e in range(1, N + 1)), "2 trainings")
 
 
 @pytest.mark.parametrize("name", ["current_epoch", "train/epoch", "epoch_idx"])
 def test_a_column_called_epoch_goes_before_longer_names(name: str) -> None:
-    found = read({"epoch": e, name: e - 1} | measured(e) for e in range(1, N + 1))
+    found = read_rows({"epoch": e, name: e - 1} | measured(e) for e in range(1, N + 1))
     assert found.epoch.tolist() == list(range(1, N + 1))
 
 
@@ -114,7 +93,7 @@ def test_a_column_called_epoch_goes_before_longer_names(name: str) -> None:
 )
 def test_what_may_count_epochs_is_asked_for(name: str) -> None:
     rows = [{name: 5 * e} | measured(e) for e in range(1, N + 1)]
-    refused(lambda: read(rows), "no column for epoch", f"epoch={name}")
+    refused(lambda: read_rows(rows), "no column for epoch", f"epoch={name}")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +106,6 @@ def test_what_may_count_epochs_is_asked_for(name: str) -> None:
     ],
 )
 def test_what_speaks_of_epochs_and_counts_none_is_no_epoch(name: str, values: list[float]) -> None:
-    found = read({name: values[e - 1]} | measured(e) for e in range(1, N + 1))
+    found = read_rows({name: values[e - 1]} | measured(e) for e in range(1, N + 1))
     assert found.epoch.tolist() == list(range(1, N + 1))
     assert "numbered from 1" in " ".join(found.meta["remarks"])

@@ -1,36 +1,18 @@
 """Rows without an epoch belong to the epoch above or below them, are asked for, or are said to be left out."""
 
-import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
 from tests.cases import refused
+from tests.diagnosis.writers import Row, measured, read_rows
 
 from cgro.diagnosis import Curves
-from cgro.diagnosis.importers import Told, parse_map
+from cgro.diagnosis.importers import Told
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.json_rows import JsonRows
 
 N = 12
-Row = Mapping[str, object]
-
-
-def csv(rows: Iterable[Row]) -> str:
-    rows = list(rows)
-    names = list(dict.fromkeys(itertools.chain.from_iterable(rows)))
-    lines = [",".join(str(row.get(name, "")) for name in names) for row in rows]
-    return "\n".join([",".join(names), *lines]) + "\n"
-
-
-def read(rows: Iterable[Row], columns: str = "") -> Curves:
-    (found,) = Delimited().read(Text(csv(rows), "x"), Told.of(parse_map(columns)))
-    return found
-
-
-def measured(e: int, k: int = 0) -> Row:
-    return {"test_acc": 0.5 + e / 100 + k / 10_000, "test_robust_acc": 0.3 + e / 200 + k / 10_000}
 
 
 def wandb(e: int, **of_training: object) -> list[Row]:
@@ -42,7 +24,7 @@ def jsonl(rows: Iterable[Row]) -> Curves:
     return found
 
 
-@pytest.mark.parametrize("way", [read, jsonl])
+@pytest.mark.parametrize("way", [read_rows, jsonl])
 def test_values_beside_the_rows_with_their_epochs_are_those_of_the_epoch_before(way) -> None:
     """W&B and mmengine: the epoch is logged with the training alone."""
     found = way(row for e in range(1, N + 1) for row in wandb(e, epoch=e))
