@@ -55,10 +55,9 @@ def obstacle_of(attack: "Attack") -> str:
 
 def _obstacles(attack: "Attack") -> Iterator[str]:
     for part in attack.parts:
-        is_ours = type(part).__module__.startswith(OURS)
         if part.reads_on_host:
             yield f"the attack {part.name} runs code that may read on the host"
-        elif not (is_ours or declares_capturable(part)):
+        elif part.of_others and not declares_capturable(part):
             yield f"the attack {part.name} does not declare `capturable = True`"
         loss: object = getattr(part, "loss", None)
         if loss is None or isinstance(loss, str):

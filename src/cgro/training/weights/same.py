@@ -35,15 +35,15 @@ def difference(network: nn.Module, model: nn.Module) -> str:
     return ""
 
 
-def _parts(network: nn.Module) -> list[tuple[str, type | tuple[int, ...]]]:
+def _parts(network: nn.Module) -> dict[tuple[str, type | tuple[int, ...]], None]:
     """Name -> class of every part, and key -> shape of every tensor of the state; the whole is called ""."""
-    found: list[tuple[str, type | tuple[int, ...]]] = []
+    found: dict[tuple[str, type | tuple[int, ...]], None] = {}  # in their order
     for name, part in network.named_modules(remove_duplicate=False):
         if not _only_wraps(part):
-            found.append((without_wrappers(name), type(part)))
+            found[without_wrappers(name), type(part)] = None
     for key, value in network.state_dict().items():
         if isinstance(value, Tensor) and key.rpartition(".")[2] not in COUNTERS:
-            found.append((without_wrappers(key), tuple(value.shape)))
+            found[without_wrappers(key), tuple(value.shape)] = None
     return found
 
 
