@@ -16,7 +16,7 @@ from cgro.experiments.plan import Job
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
-from cgro.results import Measured, read_value
+from cgro.results import Measured
 
 OURS = "not in the paper: our derivation, committed before it was measured; nothing is fitted"
 FACTOR_RESOLUTION = 0.15
@@ -156,8 +156,7 @@ def read_course(job: Job, n: int, remedy: str, workspace: Workspace) -> Course:
     Returns:
         The course.
     """
-    done = workspace.read(job)
-    rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+    rows = workspace.read(job).rows_as(Row)
     return Course(
         n=n,
         remedy=remedy,
