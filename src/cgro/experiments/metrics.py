@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from cgro._check import bad
+from cgro.experiments.seeds import percent
 from cgro.results import Metric, Summary
 
 CLEAN_TRAIN = "clean_error/train"
@@ -77,7 +78,7 @@ def errors(summaries: Iterable[Summary], key: str) -> list[float]:
     Returns:
         One number per seed.
     """
-    return [100 * error for error in numbers(summaries, key)]
+    return percent(numbers(summaries, key))
 
 
 def accuracies(summaries: Iterable[Summary], key: str) -> list[float]:
