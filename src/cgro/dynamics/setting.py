@@ -82,11 +82,9 @@ class Setting:
         if lr is None:
             lr = REFERENCE_LR / self.strength**2
         object.__setattr__(self, "init_std", number(init_std, "init_std", low=0.0))
-        object.__setattr__(self, "lr", number(lr, "lr", low=0.0))
+        object.__setattr__(self, "lr", number(lr, "lr", above=0.0))
         if self.init_std == 0:
             raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
-        if self.lr == 0:
-            raise bad("lr", expected="> 0", got=0)
 
     @property
     def strength(self) -> float:
