@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from cgro import __version__
 from cgro.report.markdown import line_of
-from cgro.report.page import csp_hash
+from cgro.report.page import beside, csp_hash, templates
 from cgro.report.style import MARK, PAPER, counted, figure, look_of, name_mark, plain_text
 from cgro.report.values import drawable
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
@@ -264,13 +265,9 @@ def html(result: CompareSummary, drawing: bytes) -> str:
     Returns:
         The whole file.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("cgro.report", ".")
-    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = templates()
     jinja.filters.update(line=line_of)
-    style, _, _ = loader.get_source(jinja, "compare.css")
+    style = beside("compare.css")
     return jinja.get_template("compare.html").render(
         setting=setting_of(result),
         n_open=result.n_open,
