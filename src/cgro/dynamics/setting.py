@@ -92,6 +92,16 @@ class Setting:
         return self.data.signal_strength
 
     @property
+    def rho(self) -> float:
+        """Share of the signal that the attack leaves, 1 - delta / alpha."""
+        return 1 - self.radius_ratio
+
+    @property
+    def squared_patch(self) -> float:
+        """E |xi|^2 of a noise patch."""
+        return (self.data.patch_dim - self.data.n_signals) * self.data.noise_std**2
+
+    @property
     def radius(self) -> float:
         """delta, in units of the input."""
         return self.radius_ratio * self.strength

@@ -165,7 +165,7 @@ def line_of(job: Job, workspace: Workspace) -> Line:
     return Line(
         power=setting.activation_power,
         patch_dim=setting.data.patch_dim,
-        rho=round(1 - setting.radius_ratio, 9),
+        rho=round(setting.rho, 9),
         half=half,
         overlap=overlap,
         cells=[_cell(row) for row in rows],
