@@ -98,7 +98,7 @@ class Square(Attack):
             return
         if part.is_certain:
             part = replace(part, proposer=folded(part.model, norms=False))
-        own = draws.copy() if part.rows is None else draws.rows(part.rows)
+        own = draws.rows(part.rows)
         kind = _Walk
         if self.threat.p == math.inf:
             kind = _SignWalk
