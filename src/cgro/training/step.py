@@ -375,6 +375,9 @@ class Step:
 
         Args:
             function: the losses of the examples in `rows` -> what is minimized of each; see `reweigh`.
+
+        Yields:
+            Nothing; the gradients are to be computed in the block.
         """
         self.reweigh.append(function)
         try:
