@@ -51,6 +51,11 @@ def test_what_is_not_known_of_a_machine_is_not_written() -> None:
     assert (without_torch["threads"], without_torch["seed"]) == (None, None)
 
 
+def test_a_machine_in_a_phrase_leaves_out_what_is_not_known() -> None:
+    assert Machine(system="Linux", processor="a CPU", cores=None).text == "a CPU"
+    assert Machine(system="Linux", processor="a CPU", cores=2, gpu="a GPU").text == "a CPU, 2 cores, a GPU"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"threads": "four"}, "threads"), ({"machine": []}, "machine"), ({"versions": {"torch": 2}}, "versions"),

@@ -562,3 +562,12 @@ def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(BadRequest, match="--out: expected a directory"), Run.start(name, "data", {}):
             pass
     assert not list(tmp_path.iterdir())
+
+
+def test_typed_rows_name_the_place_of_a_value_of_another_type(tmp_path: Path) -> None:
+    with Run.start(tmp_path / "r", "bench", {}) as run:
+        run.write_rows([{"a": 1.0}, {"a": 2.0}])
+        assert run.rows_as(dict[str, float]) == [{"a": 1.0}, {"a": 2.0}]
+        run.write_rows([{"a": 1.0}, {"a": "x"}])
+        with pytest.raises(BadRequest, match=r"metrics\.jsonl: expected `float` at \[1\]\[...\], got `str`"):
+            run.rows_as(dict[str, float])

@@ -159,16 +159,18 @@ def number(
     *,
     low: float = -math.inf,
     high: float = math.inf,
+    above: float = -math.inf,
     below: float = math.inf,
 ) -> float:
-    """Read a finite number, also written as a fraction, and check that it lies in [low, high], or in [low, below).
+    """Read a finite number, also written as a fraction, and check that it lies in [low, high]; either end may be open.
 
     Args:
         value: a number, or a text such as 0.1 or 8/255.
         what: how the message calls it.
         low: smallest value that is taken.
         high: largest value that is taken.
-        below: smallest value above `low` that is not taken, in place of `high`.
+        above: largest value that is not taken, in place of `low`.
+        below: smallest value that is not taken, in place of `high`.
 
     Returns:
         The number.
@@ -188,10 +190,11 @@ def number(
             result = float(value)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise bad(what, expected="a number such as 0.1 or 8/255", got=_written(value, repr)) from None
-    if not math.isfinite(result) or not low <= result <= high or result >= below:
-        least, largest, _ = apart(low, min(high, below), result)
+    if not math.isfinite(result) or not low <= result <= high or not above < result < below:
+        least, largest, _ = apart(max(low, above), min(high, below), result)
+        begin = "(" if above >= low and above > -math.inf else "["
         end = ")" if below <= high and below < math.inf else "]"
-        raise bad(what, expected=f"a finite number in [{least}, {largest}{end}", got=value)
+        raise bad(what, expected=f"a finite number in {begin}{least}, {largest}{end}", got=value)
     return result
 
 

@@ -103,6 +103,14 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     gpu: str | None = None
     accelerator: Accelerator | None = None
 
+    @property
+    def text(self) -> str:
+        """One phrase."""
+        parts = [self.processor]
+        if self.cores is not None:
+            parts.append(f"{self.cores} cores")
+        return ", ".join([*parts, *filter(None, (self.instructions, self.gpu))])
+
 
 class Environment(Struct, frozen=True, kw_only=True):
     """What `environment.json` begins with; runs add their settings, and what changed when they were resumed.

@@ -26,8 +26,8 @@ from cgro._check import BadRequest, bad, one_line
 from cgro._progress import loudness
 from cgro.environment import SCHEMA, environment
 from cgro.reading import parse_json, read_json_object, read_text, read_yaml_mapping
-from cgro.results import Summary, read_summary
-from cgro.results.reading import S, Unsaved, plain_result
+from cgro.results import Summary, read_summary, read_value
+from cgro.results.reading import S, T, Unsaved, plain_result
 from cgro.results.records import Json
 from cgro.results.summaries import BY_COMMAND
 from cgro.results.summaries import SCHEMA as SCHEMA_OF_SUMMARIES
@@ -364,6 +364,20 @@ class Run:
             BadRequest: a damaged line, or an error outside [0, 1] (says which).
         """
         return read_rows(self.path / "metrics.jsonl")
+
+    def rows_as(self, kind: type[T]) -> list[T]:
+        """The rows as typed values.
+
+        Args:
+            kind: of a row.
+
+        Returns:
+            One value per row.
+
+        Raises:
+            BadRequest: as `rows`, or a row of another type; names the place.
+        """
+        return read_value(self.rows(), str(self.path / "metrics.jsonl"), list[kind])
 
     def write_rows(self, rows: list[dict[str, Json]]) -> None:
         """Replace all rows at once. Loops call this per epoch, so a resumed run never repeats or loses one.

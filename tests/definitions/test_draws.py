@@ -36,6 +36,14 @@ def test_a_generator_gives_the_same_streams_however_it_is_cut() -> None:
         PGD(ThreatModel("inf", 0.02), n_steps=1)(linear_logits(64).eval(), *images(5), generator=whole)
 
 
+def test_streams_of_some_or_of_all_examples_go_on_independently() -> None:
+    draws = Draws.of(0, "test", torch.arange(3))
+    some, all_of_them = draws.rows(torch.tensor([2, 0])), draws.rows(None)
+    expected = draws.uniform(4)
+    assert torch.equal(some.uniform(4), expected[[2, 0]])
+    assert torch.equal(all_of_them.uniform(4), expected)
+
+
 @pytest.mark.parametrize("seed", [0, 7, 2**62])
 def test_streams_named_by_a_tensor_have_the_same_bits_and_follow_what_is_written(seed: int) -> None:
     """Also for names with the highest bit set, which are negative."""

@@ -14,7 +14,7 @@ from cgro.experiments import findings
 from cgro.experiments.artifact import Artifact, claims_of, judge_again, produce
 from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNTESTED, Statement, above
 from cgro.experiments.findings import read_findings
-from cgro.experiments.metrics import CLEAN_TEST, number
+from cgro.experiments.metrics import CLEAN_TEST
 from cgro.experiments.plan import Job
 from cgro.experiments.registry import ARTIFACTS, chosen, names
 from cgro.experiments.tables import Table
@@ -89,7 +89,7 @@ def tiny() -> Artifact:
     )
 
     def run(scale: Any, workspace: Workspace) -> TinyFindings:
-        error = number(workspace.read(job).read(Summary), CLEAN_TEST)
+        error = workspace.read(job).read(Summary).number(CLEAN_TEST)
         return TinyFindings(scale=scale, errors=[error, error + 0.01, error + 0.02])
 
     def check(found: TinyFindings, paper: float) -> list[Any]:

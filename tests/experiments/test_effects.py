@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cgro.experiments.effects import GAP, ROBUST_TEST, ROBUST_TRAIN, effect_of, paired
+from cgro.experiments.effects import effect_of, paired
+from cgro.experiments.metrics import ROBUST_TEST, ROBUST_TRAIN
+from cgro.report.compare import GAP
 from cgro.results import Metric
 
 SEEDS = 4

@@ -3,7 +3,7 @@
 import pytest
 
 from cgro._check import BadRequest
-from cgro.experiments.metrics import ROBUST_TEST, accuracies, column, errors, known, n_examples, number, per_seed
+from cgro.experiments.metrics import ROBUST_TEST, accuracies, column, errors, known, n_examples, per_seed
 from cgro.results import ErrorRate, Metric, OutcomeRecord, Summary
 
 
@@ -22,7 +22,7 @@ ONE = summary(robust_error__test=Metric.of_error(ErrorRate(30, 120, "lower")))
 
 
 def test_errors_and_accuracies_are_percent() -> None:
-    assert number(ONE, ROBUST_TEST) == 0.25
+    assert ONE.number(ROBUST_TEST) == 0.25
     assert errors([ONE, ONE], ROBUST_TEST) == [25.0, 25.0]
     assert accuracies([ONE], ROBUST_TEST) == [75.0]
     assert n_examples(ONE, ROBUST_TEST) == 120
@@ -38,7 +38,7 @@ def test_over_seeds_the_mean_or_each() -> None:
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(BadRequest, match="cgro evaluate: expected a run with clean_error/test, got none"):
-        number(ONE, "clean_error/test")
+        ONE.number("clean_error/test")
     with pytest.raises(BadRequest, match="counted"):
         n_examples(summary(memory__score=Metric(value=1.0)), "memory/score")
     for metric in (Metric(value=None), Metric.over_seeds([0.1, None])):

@@ -6,9 +6,11 @@ import pytest
 
 from cgro.experiments.compare import Comparison
 from cgro.experiments.execute import ThisProcess, carry_out_here
-from cgro.experiments.outcomes import GAP, KEYS, ROBUST_TEST, ROBUST_TRAIN, SELECTED
+from cgro.experiments.metrics import ROBUST_TEST, ROBUST_TRAIN
+from cgro.experiments.outcomes import KEYS
 from cgro.experiments.plan_file import Plan
 from cgro.experiments.trials import Evaluated, trials_of
+from cgro.report.compare import GAP, SELECTED
 from cgro.results import TrainSummary
 
 BASE: dict[str, object] = {

@@ -11,7 +11,7 @@ from cgro._check import BadRequest
 from cgro.experiments.execute import Call
 from cgro.experiments.provenance import provenance
 
-MACHINE = {"processor": "a CPU", "cores": 2}
+MACHINE = {"system": "Linux", "processor": "a CPU", "cores": 2}
 MADE_IN = {
     "machine": MACHINE,
     "threads": 1,
@@ -48,5 +48,5 @@ def test_a_damaged_environment_is_one_line(tmp_path: Path) -> None:
     finish(home, Call(job.name, job.command, home.options(job), home.folder(job)))
     path = unchecked(home.folder(job))
     path.write_text(json.dumps({**json.loads(path.read_text()), "machine": "a CPU"}))
-    with pytest.raises(BadRequest, match=r"environment.json: expected the environment of a run"):
+    with pytest.raises(BadRequest, match=r"environment.json: expected `object` at machine, got `str`"):
         provenance(home, [job])

@@ -102,15 +102,17 @@ class Draws:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def rows(self, rows: Tensor) -> "Draws":
+    def rows(self, rows: Tensor | None) -> "Draws":
         """The streams of some examples, at their current position.
 
         Args:
-            rows: (R,) int64, or (B,) bool.
+            rows: (R,) int64, or (B,) bool; None for all.
 
         Returns:
             R streams, which go on independently of these.
         """
+        if rows is None:
+            return self.copy()
         return Draws(self.keys[rows], self.position)
 
     def copy(self) -> "Draws":

@@ -63,7 +63,7 @@ def pulls(setting: Setting, remedy: Remedy, margin: Array, robust_weight: float 
         >>> float(found.signal), float(found.noise)  # at delta = alpha the attack leaves nothing to pull on
         (0.25, 0.5)
     """
-    kept = _kept(setting, 1 - setting.radius_ratio)
+    kept = _kept(setting, setting.rho)
     if remedy.trades == 0:
         weight = setting.robust_weight
         if robust_weight is not None:
@@ -149,7 +149,7 @@ def remedied_threshold(setting: Setting, remedy: Remedy = PLAIN, share: float = 
     start = float(np.interp(1 - share, levels, starts))
     growth = float(drive(setting, remedy, np.array([start]))[0]) / start
     pull = float(pulls(setting, remedy, np.array(stopped**setting.activation_power)).noise)
-    return setting.activation_power * _squared(setting) * growth * pull / remedy.weight_decay
+    return setting.activation_power * setting.squared_patch * growth * pull / remedy.weight_decay
 
 
 def _check_race(setting: Setting, remedy: Remedy) -> None:
@@ -160,16 +160,11 @@ def _check_race(setting: Setting, remedy: Remedy) -> None:
         number(setting.robust_weight, "robust_weight", low=np.nextafter(0.0, 1.0), high=1.0)
 
 
-def _squared(setting: Setting) -> float:
-    """E |xi|^2 of a noise patch."""
-    return (setting.data.patch_dim - setting.data.n_signals) * setting.data.noise_std**2
-
-
 def _starts(setting: Setting) -> tuple[Array, Array]:
     """Levels in (0, 1), and the quantiles of an example's largest noise activation at the start."""
     levels = (np.arange(POINTS) + 0.5) / POINTS
     n = setting.n_filters * (setting.data.n_patches - 1)
-    scale = setting.init_std * math.sqrt(_squared(setting))
+    scale = setting.init_std * math.sqrt(setting.squared_patch)
     return levels, np.maximum(scale * ndtri(levels ** (1 / n)), SMALLEST_START)
 
 
@@ -196,7 +191,7 @@ def drive(setting: Setting, remedy: Remedy, v: Array) -> Array:
     own = (1 - remedy.fresh - remedy.mixed) * v ** (q - 1)
     if remedy.mixed == 0:
         return own
-    variance = setting.init_std**2 * _squared(setting)
+    variance = setting.init_std**2 * setting.squared_patch
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     for part in (remedy.share, 1 - remedy.share):
         spread = math.sqrt(variance * part * (2 - part))
@@ -212,14 +207,14 @@ def _costs(setting: Setting, remedy: Remedy, starts: Array) -> Array:
     inner = v / drive(setting, remedy, v)
     steps = (inner[1:] + inner[:-1]) / 2 * np.diff(np.log(v))
     left = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
-    return np.interp(np.log(starts), np.log(v), left) / _squared(setting)
+    return np.interp(np.log(starts), np.log(v), left) / setting.squared_patch
 
 
 def _push(setting: Setting, remedy: Remedy) -> tuple[float, float | None]:
     """q int B dtau up to attacked signal margin 1, and the s at which the signal stops on its way, if it does."""
     q = setting.activation_power
     start = setting.strength * _largest_start(setting)
-    s = np.geomspace(start, 1 / (1 - setting.radius_ratio), POINTS)
+    s = np.geomspace(start, 1 / setting.rho, POINTS)
     found = pulls(setting, remedy, s**q)
     grows = q * setting.strength**2 * s ** (q - 2) * found.signal
     stops = np.nonzero(grows <= remedy.weight_decay)[0]
@@ -287,7 +282,7 @@ def signal_path(
     from scipy.integrate import solve_ivp  # here, as the import takes half a second and most runs need no integral
 
     q, a = setting.activation_power, setting.strength
-    kept = _kept(setting, 1 - setting.radius_ratio)
+    kept = _kept(setting, setting.rho)
     end = n_steps
     if end is None:
         end = 1000 / (setting.lr * a**2 * kept * setting.robust_weight)
@@ -331,7 +326,7 @@ def untouched_error(setting: Setting, margin: float, *, shrunk: float = 1.0) -> 
     free = setting.data.patch_dim - setting.data.n_signals
     covariance = (shrunk * setting.init_std) ** 2 * free * np.eye(setting.n_filters)
     return 1.0 - probability_correct(
-        _kept(setting, 1 - setting.radius_ratio) * margin,
+        _kept(setting, setting.rho) * margin,
         covariance,
         activation_power=setting.activation_power,
         noise_std=setting.data.noise_std,

@@ -82,16 +82,24 @@ class Setting:
         if lr is None:
             lr = REFERENCE_LR / self.strength**2
         object.__setattr__(self, "init_std", number(init_std, "init_std", low=0.0))
-        object.__setattr__(self, "lr", number(lr, "lr", low=0.0))
+        object.__setattr__(self, "lr", number(lr, "lr", above=0.0))
         if self.init_std == 0:
             raise bad("init_std", expected="> 0", got=0, remedy="zero filters are a saddle point and never move")
-        if self.lr == 0:
-            raise bad("lr", expected="> 0", got=0)
 
     @property
     def strength(self) -> float:
         """alpha."""
         return self.data.signal_strength
+
+    @property
+    def rho(self) -> float:
+        """Share of the signal that the attack leaves, 1 - delta / alpha."""
+        return 1 - self.radius_ratio
+
+    @property
+    def squared_patch(self) -> float:
+        """E |xi|^2 of a noise patch."""
+        return (self.data.patch_dim - self.data.n_signals) * self.data.noise_std**2
 
     @property
     def radius(self) -> float:

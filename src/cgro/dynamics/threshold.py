@@ -81,15 +81,15 @@ def sample_threshold(setting: Setting) -> SampleThreshold | None:
     if _uncovered(setting) or setting.robust_weight == 0 or setting.n_filters == 1:
         return None
     noise = _start_of_noise(setting, HALF)
-    if setting.radius_ratio >= 1 or (1 - setting.radius_ratio) ** setting.activation_power == 0:
+    if setting.radius_ratio >= 1 or setting.rho**setting.activation_power == 0:
         return SampleThreshold(math.inf, math.inf, None, noise)
     total = push(setting)
     q = setting.activation_power
-    lost = setting.strength**2 * (1 - setting.radius_ratio) ** q * total
+    lost = setting.strength**2 * setting.rho**q * total
     return SampleThreshold(
         critical=_over_cost(total, _cost(setting, HALF)),
         half=examples_at_share(setting, HALF),
-        signal=_power_inverse(_power_of(1 / (1 - setting.radius_ratio), q) + lost, q),
+        signal=_power_inverse(_power_of(1 / setting.rho, q) + lost, q),
         noise=noise,
     )
 
@@ -115,7 +115,7 @@ def push(setting: Setting) -> float:
     number(setting.radius_ratio, "radius_ratio", low=0.0, high=np.nextafter(1.0, 0.0))
     number(setting.robust_weight, "robust_weight", low=np.nextafter(0.0, 1.0), high=1.0)
     q = setting.activation_power
-    kept = (1 - setting.radius_ratio) ** q
+    kept = setting.rho**q
     clean = 1 - setting.robust_weight
     robust = setting.robust_weight
 
@@ -129,7 +129,7 @@ def push(setting: Setting) -> float:
     if first <= 0 or kept == 0:
         return math.inf
     start = math.log(first)
-    end = -math.log(1 - setting.radius_ratio)
+    end = -math.log(setting.rho)
     if start >= end:
         return 0.0
     # Split where the clean pull gives way: the integrand rises by a factor rho^-q around it.
@@ -217,7 +217,7 @@ def lone_example_error(setting: Setting, signal_margin: float, noise_learned: fl
         raise bad("activation", expected="odd", got=setting.activation)
     margin = number(signal_margin, "signal_margin")
     noise = abs(number(noise_learned, "noise_learned"))
-    kept = 1 - setting.radius_ratio
+    kept = setting.rho
     if margin < 0 and setting.adversary != "transfer":
         kept = 1 + setting.radius_ratio
     attacked = kept * np.sign(margin)
@@ -235,7 +235,7 @@ def _cost(setting: Setting, level: float) -> float:
     start = _start_of_noise(setting, level)
     if start <= 0:
         return math.inf
-    return max(_power_of(start, q) - _power_of(1.0, q), 0.0) / _squared_patch(setting)
+    return max(_power_of(start, q) - _power_of(1.0, q), 0.0) / setting.squared_patch
 
 
 def _power_of(x: float, q: float) -> float:
@@ -251,14 +251,9 @@ def _power_inverse(value: float, q: float) -> float:
     return raised((q - 2) * value, 1 / (2 - q))
 
 
-def _squared_patch(setting: Setting) -> float:
-    """E |xi|^2 of a noise patch."""
-    return (setting.data.patch_dim - setting.data.n_signals) * setting.data.noise_std**2
-
-
 def _start_of_noise(setting: Setting, level: float) -> float:
     """Quantile of v_0 = max over filters and patches of y <w_r(0), xi>, normal numbers given |xi|."""
-    scale = setting.init_std * math.sqrt(_squared_patch(setting))
+    scale = setting.init_std * math.sqrt(setting.squared_patch)
     return scale * _largest_normal(setting.n_filters * (setting.data.n_patches - 1), level)
 
 
@@ -295,7 +290,7 @@ def noise_limit(setting: Setting, seeds: Sequence[int] = (0,)) -> Array:
     n_patches = setting.data.n_patches - 1
     kept = 1.0
     if setting.robust_weight > 0:
-        kept = max(1 - setting.radius_ratio, 0.0) ** setting.activation_power
+        kept = max(setting.rho, 0.0) ** setting.activation_power
     covered = not _uncovered(setting)
     limits = np.full(len(seeds), np.inf)
     q = setting.activation_power

@@ -18,7 +18,7 @@ from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.alpha_law import Growth, alpha_law_figure
 from cgro.report.markdown import cell
-from cgro.results import Measured, read_value
+from cgro.results import Measured
 
 NAME = "alpha-law"
 TITLE = "The finite-size law of the signal learned (Theorem 5.9, made exact)"
@@ -210,8 +210,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     """
     sweeps = []
     for power, start, beyond in _planned(scale):
-        done = workspace.read(_job(scale, power, start, beyond=beyond))
-        rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+        rows = workspace.read(_job(scale, power, start, beyond=beyond)).rows_as(Row)
         strengths, learned = [], []
         for row in rows:
             strengths.append(row.signal_strength)

@@ -169,7 +169,7 @@ def value(
     spread = ours.t * ours.sd * math.sqrt(1 + 1 / ours.n)
     tolerance = math.hypot(spread, resolution, noise)
     difference = ours.mean - paper
-    verdict = _by_distance(abs(difference), tolerance)
+    verdict = by_distance(abs(difference), tolerance)
     reason = f"off by {abs(difference):.2f}, tolerance {tolerance:.2f}"
     if tolerance > WIDEST and verdict != NOT_REPRODUCED:
         verdict = UNDECIDED
@@ -180,7 +180,16 @@ def value(
     return said.judged(verdict, said.explained(verdict, reason), rule=rule, ours=shown, numbers=numbers)
 
 
-def _by_distance(off: float, tolerance: float) -> Ruling:
+def by_distance(off: float, tolerance: float) -> Ruling:
+    """The verdict on a number beside a predicted one.
+
+    Args:
+        off: their distance.
+        tolerance: the largest that counts as none; up to twice as far is partly.
+
+    Returns:
+        The verdict.
+    """
     if off <= tolerance:
         return REPRODUCED
     if off <= 2 * tolerance:
@@ -262,7 +271,7 @@ def _one_sided(
     shown = ours.text(unit, digits)
     if ours.n < MIN_SEEDS:
         return said.judged(UNTESTED, _few(ours.n), rule=rule, ours=shown, numbers=numbers_of(ours))
-    verdict = _by_interval(*distances)
+    verdict = by_interval(*distances)
     low, high = ours.interval
     reason = f"95% interval [{low:.{digits}f}, {high:.{digits}f}]"
     if verdict == UNDECIDED:  # no disagreement was found that our explanation could explain
@@ -273,8 +282,17 @@ def _one_sided(
     return said.judged(verdict, reason, rule=rule, ours=shown, numbers=numbers)
 
 
-def _by_interval(worst_end: float, mean: float, best_end: float) -> Ruling:
-    """The verdict for distances from the limit that are positive on the claimed side."""
+def by_interval(worst_end: float, mean: float, best_end: float) -> Ruling:
+    """The verdict on a number beside a limit, by distances from it that are positive on the claimed side.
+
+    Args:
+        worst_end: of the end of its interval that speaks most against the claim.
+        mean: of the number itself.
+        best_end: of the other end.
+
+    Returns:
+        The verdict.
+    """
     if worst_end > 0:
         return REPRODUCED
     if mean > 0:

@@ -13,19 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cgro.experiments.metrics import ROBUST_TEST, ROBUST_TRAIN
+from cgro.report.compare import DIFFERENCES, GAP
 from cgro.results import Measured, Metric, VerdictRecord
 
-ROBUST_TEST = "robust_error/test"
-ROBUST_TRAIN = "robust_error/train"
-GAP = "robust_gap"
-DIFFERENCES = (
-    ROBUST_TEST,
-    "robust_error/test@selected_on_validation",
-    "clean_error/test",
-    ROBUST_TRAIN,
-    GAP,
-)
-"""Metrics whose differences are told."""
 ROUNDING = 1e-9
 """Width of an interval of fractions below which its seeds are taken as equal."""
 

@@ -18,7 +18,7 @@ from cgro.experiments.table2 import dynamics
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.markdown import cell
-from cgro.results import DynamicsSummary, Measured, Metric, read_value
+from cgro.results import DynamicsSummary, Measured, Metric
 
 NAME = "figure2c"
 TITLE = "Figure 2(c): the feature-learning process"
@@ -160,7 +160,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
 def _learning(workspace: Workspace, job: Job) -> Learning:
     run = workspace.read(job)
     result = run.read(DynamicsSummary)
-    records = read_value(run.rows(), str(run.path / "metrics.jsonl"), list[Record])
+    records = run.rows_as(Record)
     assert result.stages is not None, "a run of one setting with enough records"
     assert isinstance(result.noise_learned, Metric)
     stages = Boundaries(**{name: list(boundary.per_seed) for name, boundary in result.stages.items()})

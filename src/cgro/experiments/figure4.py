@@ -9,18 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from cgro.experiments import evaluations, findings, networks
-from cgro.experiments.claims import (
-    NOT_REPRODUCED,
-    PARTLY,
-    REPRODUCED,
-    UNDECIDED,
-    UNTESTED,
-    Claim,
-    Ruling,
-    Statement,
-    above,
-    below,
-)
+from cgro.experiments.claims import UNTESTED, Claim, Statement, above, below, by_interval
 from cgro.experiments.figure3 import one_network
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import known
@@ -269,13 +258,7 @@ def _correlated(findings: Findings, paper: Paper) -> Claim:
         return said.judged(UNTESTED, "too few checkpoints or seeds", rule=rule, ours="not measured")
     sign = 1.0 if paper.correlation == "positive" else -1.0
     low, high = sorted(sign * end for end in found.interval)
-    verdict: Ruling = UNDECIDED
-    if low > 0:
-        verdict = REPRODUCED
-    elif sign * found.value > 0:
-        verdict = PARTLY
-    elif high < 0:
-        verdict = NOT_REPRODUCED
+    verdict = by_interval(low, sign * found.value, high)
     ours = f"{found.value:.2f} [{found.interval[0]:.2f}, {found.interval[1]:.2f}], {found.n_seeds} seeds"
     reason = f"interval [{low:.2f}, {high:.2f}] of the sign claimed, over epochs"
     left = within_epochs(findings)

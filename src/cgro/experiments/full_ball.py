@@ -45,9 +45,11 @@ from cgro.experiments.findings import Part
 from cgro.experiments.full_ball_places import MAP, NEAR, Phase, Place, places
 from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, per_seed
 from cgro.experiments.plan import Job, Scale
+from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.full_ball import Boundaries, Point, phase_map
+from cgro.report.markdown import cell as cell_of
 from cgro.results import DynamicsSummary, Measured, Metric
 
 NAME = "full-ball"
@@ -209,7 +211,7 @@ def _cell(place: Place, result: DynamicsSummary) -> Cell:
 
 
 def _percent(result: DynamicsSummary, key: str) -> list[float]:
-    return (100.0 * np.array(per_seed(result.metrics[key]))).tolist()
+    return percent(per_seed(result.metrics[key]))
 
 
 def check(findings: Findings, paper: Paper = PAPER) -> list[Claim]:
@@ -381,20 +383,14 @@ def tables(findings: Findings) -> list[Table]:
             cell.place.words,
             predicted,
             str(cell.phase),
-            _shown(cell.clean_test, 1),
-            _shown(cell.ball_train, 1),
-            _shown(cell.ball_test, 1),
-            _shown(cell.signal_test, 1),
-            _shown(cell.signal_margin, 2),
-            _shown(cell.noise_learned, 2),
+            cell_of(cell.clean_test, 1),
+            cell_of(cell.ball_train, 1),
+            cell_of(cell.ball_test, 1),
+            cell_of(cell.signal_test, 1),
+            cell_of(cell.signal_margin, 2),
+            cell_of(cell.noise_learned, 2),
         )
     return [table]
-
-
-def _shown(values: Sequence[float], digits: int) -> str:
-    """Mean (sd) over seeds."""
-    measured = Measured.of(values)
-    return f"{measured.mean:.{digits}f} ({measured.sd:.{digits}f})"
 
 
 def draw(findings: Findings, folder: Path, workspace: Workspace) -> None:

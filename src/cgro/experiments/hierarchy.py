@@ -10,10 +10,10 @@ from cgro.experiments.claims import Claim, Statement, derived, holds
 from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.theorem47 import OURS, log2_text, lower_bound, read_rows
+from cgro.experiments.theorem47 import OURS, log2_text, lower_bound
 from cgro.experiments.workspace import Workspace
 from cgro.representation.lower_bound import log2_floor
-from cgro.results import LowerBoundSummary
+from cgro.results import FloorRow, LowerBoundSummary
 
 NAME = "hierarchy"
 TITLE = "The hierarchy of sizes (Remark 4.8)"
@@ -110,7 +110,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     """
     done = workspace.read(_job(scale))
     result = done.read(LowerBoundSummary)
-    rows = read_rows(done.rows())
+    rows = done.rows_as(FloorRow)
     return Findings(
         scale=scale,
         dims=[row.dim for row in rows],

@@ -16,7 +16,6 @@ from cgro.experiments import findings, networks
 from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim, Statement, above, holds, limited
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import number
 from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
@@ -290,14 +289,14 @@ def _influence(first: MemorySummary, data: str, n_networks: int) -> Influence:
     assert not isinstance(first.memory.influence, UnsetType), "the first seed's networks are trained on subsets"
     with_flip: float | UnsetType = UNSET
     if RANK_WITH_FLIP in first.metrics:
-        with_flip = number(first, RANK_WITH_FLIP)
+        with_flip = first.number(RANK_WITH_FLIP)
     return Influence(
         quarters=[None if quarter is None else float(quarter) for quarter in first.memory.influence],
         n_networks=n_networks,
         data=data,
-        mean=number(first, MEAN_INFLUENCE),
+        mean=first.number(MEAN_INFLUENCE),
         rank_with_flip=with_flip,
-        rank_with_clean_flip=number(first, RANK_WITH_CLEAN_FLIP),
+        rank_with_clean_flip=first.number(RANK_WITH_CLEAN_FLIP),
     )
 
 

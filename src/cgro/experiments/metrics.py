@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from cgro._check import bad
+from cgro.experiments.seeds import percent
 from cgro.results import Metric, Summary
 
 CLEAN_TRAIN = "clean_error/train"
@@ -34,28 +35,8 @@ def known(metric: Metric) -> float:
     return float(found)
 
 
-def number(summary: Summary, key: str) -> float:
-    """A metric of a run.
-
-    Args:
-        summary: of the run.
-        key: of the metric, such as robust_error/test.
-
-    Returns:
-        Its value; over seeds the mean.
-
-    Raises:
-        BadRequest: the run has no such number.
-    """
-    metric = summary.metrics.get(key)
-    found = None if metric is None else metric.typical
-    if found is None:
-        raise bad(f"cgro {summary.command}", expected=f"a run with {key}", got="none")
-    return found
-
-
 def numbers(summaries: Iterable[Summary], key: str) -> list[float]:
-    """A metric of several runs; see `number`.
+    """A metric of several runs; see `Summary.number`.
 
     Args:
         summaries: one per seed.
@@ -64,7 +45,7 @@ def numbers(summaries: Iterable[Summary], key: str) -> list[float]:
     Returns:
         One value per seed.
     """
-    return [number(summary, key) for summary in summaries]
+    return [summary.number(key) for summary in summaries]
 
 
 def errors(summaries: Iterable[Summary], key: str) -> list[float]:
@@ -77,7 +58,7 @@ def errors(summaries: Iterable[Summary], key: str) -> list[float]:
     Returns:
         One number per seed.
     """
-    return [100 * error for error in numbers(summaries, key)]
+    return percent(numbers(summaries, key))
 
 
 def accuracies(summaries: Iterable[Summary], key: str) -> list[float]:

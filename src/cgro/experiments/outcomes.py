@@ -3,36 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cgro.experiments.effects import GAP, ROBUST_TEST, ROBUST_TRAIN, Label, effect_of, paired
+from cgro.experiments.effects import Label, effect_of, paired
+from cgro.experiments.metrics import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 from cgro.experiments.peaks import read_peaks
 from cgro.experiments.plan import Job
 from cgro.experiments.plan_file import Plan
 from cgro.experiments.trials import Jobs, Trial
 from cgro.experiments.workspace import Workspace
+from cgro.report.compare import COLUMNS, EPOCHS, FLATNESS, GAP, PASSES, PEAK, SCORE, SECONDS, SELECTED
 from cgro.results import Metric, OutcomeRecord, RemedyRecord, Summary, TrainSummary, VerdictRecord
 
-CLEAN_TEST = "clean_error/test"
-SELECTED = "@selected_on_validation"
-FLATNESS = "flatness/gradient/test"
-SCORE = "memory/score"
-EPOCHS = "epochs"
-PASSES = "passes"
-SECONDS = "seconds"
-PEAK = "peak_memory"
-KEYS = (
-    ROBUST_TEST,
-    ROBUST_TEST + SELECTED,
-    CLEAN_TEST,
-    CLEAN_TEST + SELECTED,
-    ROBUST_TRAIN,
-    GAP,
-    FLATNESS,
-    SCORE,
-    EPOCHS,
-    PASSES,
-    SECONDS,
-    PEAK,
-)
+KEYS = tuple(column.key for column in COLUMNS)
 """What is told of each remedy, in this order."""
 Numbers = dict[str, float | None]
 

@@ -2,55 +2,12 @@
 
 from collections.abc import Sequence
 
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from cgro._check import bad
+from cgro.environment import read_environment
 from cgro.experiments.plan import Job
 from cgro.experiments.workspace import Workspace
-from cgro.reading import read_json_object
 from cgro.results import MachineRecord
-
-
-class Machine(Struct, frozen=True):
-    """The machine, of environment.json.
-
-    Attributes:
-        processor: its name.
-        cores: that the process may use.
-        instructions: vector instructions; "" where they are not known.
-        gpu: its name; "" without one.
-    """
-
-    processor: str
-    cores: int
-    instructions: str = ""
-    gpu: str = ""
-
-    @property
-    def text(self) -> str:
-        """One phrase."""
-        parts = [self.processor, f"{self.cores} cores", self.instructions, self.gpu]
-        return ", ".join(part for part in parts if part)
-
-
-class MadeIn(Struct, frozen=True):
-    """What is read of environment.json.
-
-    Attributes:
-        machine: on which the run was made.
-        threads: that it used.
-        versions: package -> version.
-        cgro: version of this package.
-        commit: of the source code, if it was known.
-    """
-
-    machine: Machine
-    threads: int | None
-    versions: dict[str, str]
-    cgro: str
-    commit: str | None
 
 
 def provenance(workspace: Workspace, jobs: Sequence[Job]) -> list[MachineRecord]:
@@ -71,11 +28,7 @@ def provenance(workspace: Workspace, jobs: Sequence[Job]) -> list[MachineRecord]
         run = workspace.found(job)
         if run is None:
             continue
-        path = run.path / "environment.json"
-        try:
-            made_in = msgspec.convert(read_json_object(path, follow=False), MadeIn)
-        except msgspec.ValidationError as error:
-            raise bad(str(path), expected="the environment of a run", got=str(error)) from None
+        made_in = read_environment(run.path / "environment.json")
         row = MachineRecord(
             machine=made_in.machine.text,
             threads=made_in.threads,

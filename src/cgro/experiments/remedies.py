@@ -16,10 +16,9 @@ from cgro.experiments import remedies_runs as runs
 from cgro.experiments.claims import (
     MIN_SEEDS,
     NOT_REPRODUCED,
-    PARTLY,
-    REPRODUCED,
     UNDECIDED,
     Claim,
+    by_distance,
     holds,
     numbers_of,
     untested,
@@ -41,6 +40,7 @@ from cgro.experiments.remedies_courses import (
     stops_table,
 )
 from cgro.experiments.remedies_runs import Case, plain_of
+from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
 from cgro.experiments.transitions import Line, line_of
 from cgro.experiments.workspace import Workspace
@@ -226,11 +226,7 @@ def _shifted(case: Case, found: Sequence[float], paper: Paper) -> Claim:
     low, high = ours.interval
     tolerance = math.hypot((high - low) / 2, FACTOR_RESOLUTION)
     off = abs(ours.mean - paper.ratio)
-    verdict = NOT_REPRODUCED
-    if off <= tolerance:
-        verdict = REPRODUCED
-    elif off <= 2 * tolerance:
-        verdict = PARTLY
+    verdict = by_distance(off, tolerance)
     if tolerance > WIDEST_RATIO and verdict != NOT_REPRODUCED:
         verdict = UNDECIDED
     reason = claimed.explained(verdict, f"off by {off:.2f}, tolerance {tolerance:.2f}")
@@ -331,9 +327,9 @@ def _errors_table(findings: Findings) -> Table:
             named[case.words] = line
     for words, line in named.items():
         cell = min(line.cells, key=lambda cell: abs(cell.n - at))
-        shares = [[100 * share for share in part] for part in (cell.memorized, cell.robust_test, cell.clean_test)]
+        shares = (cell.memorized, cell.robust_test, cell.clean_test)
         learned = (cell_of(cell.signal_margin, 1), cell_of(cell.noise_learned, 2))
-        table.add(words, cell.n, *(cell_of(part, 1) for part in shares), *learned)
+        table.add(words, cell.n, *(cell_of(percent(share), 1) for share in shares), *learned)
     return table
 
 

@@ -13,10 +13,11 @@ from cgro.experiments import remedies_runs as runs
 from cgro.experiments.claims import MIN_SEEDS, Claim, Statement, above, holds, value
 from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job
+from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
-from cgro.results import Measured, read_value
+from cgro.results import Measured
 
 OURS = "not in the paper: our derivation, committed before it was measured; nothing is fitted"
 FACTOR_RESOLUTION = 0.15
@@ -156,8 +157,7 @@ def read_course(job: Job, n: int, remedy: str, workspace: Workspace) -> Course:
     Returns:
         The course.
     """
-    done = workspace.read(job)
-    rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+    rows = workspace.read(job).rows_as(Row)
     return Course(
         n=n,
         remedy=remedy,
@@ -222,7 +222,7 @@ def fresh_claims(fresh: Course, fixed: Course, paper: Paper) -> list[Claim]:
         value(
             said("fixed", "the same with the noise of the training set: robust test error at the end"),
             paper.fixed,
-            Measured.of([100 * error for error in fixed.robust_test[-1]]),
+            Measured.of(percent(fixed.robust_test[-1])),
             resolution=POINTS,
         ),
     ]
@@ -345,13 +345,12 @@ def stops_table(courses: Sequence[Course]) -> Table:
         step = f"{predicted.step:,.0f}"
         if math.isinf(predicted.step):
             step = "never"
-        best, last = ([100 * error for error in part] for part in (course.best, course.robust_test[-1]))
         table.add(
             course.n,
             f"{np.mean(course.best_steps):,.0f}",
             step,
-            cell_of(best, 1),
+            cell_of(percent(course.best), 1),
             f"{100 * predicted.error:.1f}",
-            cell_of(last, 1),
+            cell_of(percent(course.robust_test[-1]), 1),
         )
     return table

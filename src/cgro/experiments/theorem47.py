@@ -13,7 +13,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.workspace import Workspace
-from cgro.results import BuiltRow, FamilyRow, FloorRow, LowerBoundSummary, read_value
+from cgro.results import BuiltRow, FamilyRow, FloorRow, LowerBoundSummary
 
 NAME = "theorem47"
 TITLE = "Theorem 4.7: robust generalization needs exponentially many parameters"
@@ -140,21 +140,6 @@ def jobs(scale: Scale) -> list[Job]:
     return [lower_bound(scale, radius) for radius in RADII]
 
 
-def read_rows(rows: Sequence[Mapping[str, object]]) -> list[FloorRow]:
-    """The sizes in rows of `cgro lower-bound`.
-
-    Args:
-        rows: of its metrics.jsonl.
-
-    Returns:
-        One row per dimension.
-
-    Raises:
-        BadRequest: rows of another shape.
-    """
-    return read_value(list(rows), "metrics.jsonl of cgro lower-bound", list[FloorRow])
-
-
 def run(scale: Scale, workspace: Workspace) -> Findings:
     """Read floors and constructions by D, certified networks, and the toy.
 
@@ -168,7 +153,7 @@ def run(scale: Scale, workspace: Workspace) -> Findings:
     radii = {}
     for radius in RADII:
         done = workspace.read(lower_bound(scale, radius))
-        radii[radius] = _sizes(done.read(LowerBoundSummary), read_rows(done.rows()))
+        radii[radius] = _sizes(done.read(LowerBoundSummary), done.rows_as(FloorRow))
     return Findings(scale=scale, radii=radii)
 
 

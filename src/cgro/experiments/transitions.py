@@ -12,7 +12,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.plan import Job
 from cgro.experiments.workspace import Workspace
 from cgro.report.threshold import Transition
-from cgro.results import Measured, read_value
+from cgro.results import Measured
 from cgro.results.records import Real
 
 
@@ -155,8 +155,7 @@ def line_of(job: Job, workspace: Workspace) -> Line:
     Returns:
         Its cells.
     """
-    done = workspace.read(job)
-    rows = read_value(done.rows(), str(done.path / "metrics.jsonl"), list[Row])
+    rows = workspace.read(job).rows_as(Row)
     setting = setting_of(job.config())
     half, overlap = None, None
     threshold = sample_threshold(setting)
@@ -166,7 +165,7 @@ def line_of(job: Job, workspace: Workspace) -> Line:
     return Line(
         power=setting.activation_power,
         patch_dim=setting.data.patch_dim,
-        rho=round(1 - setting.radius_ratio, 9),
+        rho=round(setting.rho, 9),
         half=half,
         overlap=overlap,
         cells=[_cell(row) for row in rows],

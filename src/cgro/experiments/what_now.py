@@ -15,7 +15,7 @@ from cgro._check import bad
 from cgro.commands import train
 from cgro.commands._options import flag_of, options_of
 from cgro.diagnosis.measured_remedies import FILE, MeasuredComparison, MeasuredRemedy, MeasuredTable, points
-from cgro.experiments.effects import ROBUST_TEST
+from cgro.experiments.metrics import ROBUST_TEST
 from cgro.reading import read_json_object
 from cgro.report.compare import WORDS, setting_of
 from cgro.report.markdown import line_of

@@ -1,29 +1,34 @@
 """A comparison of remedies: one table, one figure and one HTML page, from its summary alone."""
 
 import base64
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from cgro import __version__
 from cgro.report.markdown import line_of
-from cgro.report.page import csp_hash
+from cgro.report.page import beside, csp_hash, templates
 from cgro.report.style import MARK, PAPER, counted, figure, look_of, name_mark, plain_text
 from cgro.report.values import drawable
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
-from cgro.runs import write_atomic
+from cgro.writing import dump_csv, write_atomic
 
 MEBIBYTE = float(1 << 20)
 CLEAN_TEST = "clean_error/test"
 ROBUST_TEST = "robust_error/test"
 ROBUST_TRAIN = "robust_error/train"
 SELECTED = "@selected_on_validation"
+GAP = "robust_gap"
+FLATNESS = "flatness/gradient/test"
+SCORE = "memory/score"
+EPOCHS = "epochs"
 PASSES = "passes"
+SECONDS = "seconds"
+PEAK = "peak_memory"
 WORDS = {
     "reference": "reference",
     "helps": "helps",
@@ -97,13 +102,13 @@ COLUMNS = (
     Column(CLEAN_TEST, "clean test error, last epoch (%)"),
     Column(CLEAN_TEST + SELECTED, "clean test error, selected epoch (%)"),
     Column(ROBUST_TRAIN, "robust training error (%)"),
-    Column("robust_gap", "gap (points)"),
-    Column("flatness/gradient/test", "flatness (nats / unit)", scale=1.0, digits=2),
-    Column("memory/score", "memory score (logits)", scale=1.0, digits=2),
-    Column("epochs", "epochs", scale=1.0, digits=0),
+    Column(GAP, "gap (points)"),
+    Column(FLATNESS, "flatness (nats / unit)", scale=1.0, digits=2),
+    Column(SCORE, "memory score (logits)", scale=1.0, digits=2),
+    Column(EPOCHS, "epochs", scale=1.0, digits=0),
     Column(PASSES, "gradient passes (1000)", scale=1e-3, digits=0),
-    Column("seconds", "seconds", scale=1.0, digits=0),
-    Column("peak_memory", "peak memory (MiB)", scale=1 / MEBIBYTE, digits=0),
+    Column(SECONDS, "seconds", scale=1.0, digits=0),
+    Column(PEAK, "peak memory (MiB)", scale=1 / MEBIBYTE, digits=0),
 )
 
 
@@ -155,7 +160,7 @@ DIFFERENCES: Mapping[str, str] = {
     ROBUST_TEST + SELECTED: "the same at the selected epoch",
     CLEAN_TEST: "clean test error",
     ROBUST_TRAIN: "robust training error",
-    "robust_gap": "gap",
+    GAP: "gap",
 }
 """Metric -> title of its column."""
 
@@ -222,7 +227,7 @@ def text(result: CompareSummary) -> str:
         Lines of text.
     """
     head = ["remedy", "robust last", "selected", "clean", "robust train", "gap", "passes"]
-    keys = (ROBUST_TEST, ROBUST_TEST + SELECTED, CLEAN_TEST, ROBUST_TRAIN, "robust_gap", PASSES)
+    keys = (ROBUST_TEST, ROBUST_TEST + SELECTED, CLEAN_TEST, ROBUST_TRAIN, GAP, PASSES)
     columns = {column.key: column for column in COLUMNS}
     rows = [head]
     for name, record in result.remedies.items():
@@ -243,9 +248,7 @@ def write(folder: Path, result: CompareSummary) -> None:
         folder: of the comparison.
         result: its summary; what is not made yet is left out.
     """
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([head_of(), *rows_of(result)])
-    write_atomic(folder / "tables" / "compare.csv", table.getvalue().encode())
+    write_atomic(folder / "tables" / "compare.csv", dump_csv(head_of(), rows_of(result)))
     path = folder / "figures" / "pareto"
     path.parent.mkdir(exist_ok=True)
     draw(path, result.remedies)
@@ -262,13 +265,9 @@ def html(result: CompareSummary, drawing: bytes) -> str:
     Returns:
         The whole file.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("cgro.report", ".")
-    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = templates()
     jinja.filters.update(line=line_of)
-    style, _, _ = loader.get_source(jinja, "compare.css")
+    style = beside("compare.css")
     return jinja.get_template("compare.html").render(
         setting=setting_of(result),
         n_open=result.n_open,

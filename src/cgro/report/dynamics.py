@@ -104,8 +104,7 @@ class Recording:
 
 
 def _read_recording(run: Run) -> Recording:
-    what = str(run.path / "metrics.jsonl")
-    rows = read_value(run.rows(), what, list[_Step])
+    rows = run.rows_as(_Step)
     if not rows:
         raise bad(str(run.path), expected="recorded steps in metrics.jsonl", got="none")
     try:
@@ -119,7 +118,7 @@ def _read_recording(run: Run) -> Recording:
             filter_noise=np.array([row.filter_noise for row in rows], float),
         )
     except ValueError as error:  # lists of different lengths
-        raise damaged(what, expected="as many values in every row", got=str(error)) from None
+        raise damaged(str(run.path / "metrics.jsonl"), expected="as many values in every row", got=str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cgro._check import bad
 from cgro.report.markdown import cell, table_of
-from cgro.results import EvaluateSummary, Measured, Summary, TrainSummary
+from cgro.results import EvaluateSummary, Measured, TrainSummary
 from cgro.runs import Run
 
 _ACCURACIES = {
@@ -50,7 +49,7 @@ def _network(folder: Path, name: str, runs: Sequence[Run]) -> list[str | int]:
     summaries = [run.read(TrainSummary) for run in runs]
     cells = []
     for key in _ACCURACIES.values():
-        cells.append(cell([100 - 100 * _error(summary, key) for summary in summaries]))
+        cells.append(cell([100 - 100 * summary.number(key) for summary in summaries]))
     strong = Measured.of(_beside(folder, run.path) for run in runs)
     beside = cell(strong.values)
     if strong.n == 1:
@@ -67,13 +66,5 @@ def _beside(folder: Path, trained: Path) -> float | None:
     weak = Run(folder / "runs" / "evaluations" / f"{name}-pgd")
     if not strong.finished or not weak.finished:
         return None
-    key = "robust_error/test"
-    return 100 * (_error(strong.read(EvaluateSummary), key) - _error(weak.read(EvaluateSummary), key))
-
-
-def _error(summary: Summary, key: str) -> float:
-    metric = summary.metrics.get(key)
-    found = None if metric is None else metric.typical
-    if found is None:
-        raise bad(f"cgro {summary.command}", expected=f"a run with {key}", got="none")
-    return found
+    key = _ACCURACIES["robust test"]
+    return 100 * (strong.read(EvaluateSummary).number(key) - weak.read(EvaluateSummary).number(key))

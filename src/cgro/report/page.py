@@ -8,7 +8,7 @@ brings every text that they write onto one line of printable characters.
 import base64
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import cycle
@@ -112,8 +112,8 @@ def html(cards: Sequence[Card], pictures: Sequence[Pictures], compared: Sequence
     runs = [_view(card, own) for card, own in zip(cards, pictures, strict=True)]
     rows = [key for key in ERRORS if any(key in run.table for run in runs)]
     together = robust_curves(_by_name(cards))
-    style = _beside("page.css")
-    script = _beside("page.js")
+    style = beside("page.css")
+    script = beside("page.js")
     return (
         _templates()
         .get_template("page.html")
@@ -234,22 +234,42 @@ def printable_text(value: object) -> object:
     return one_line(str(value), LONGEST_TEXT)
 
 
-@functools.cache
-def _templates() -> Environment:
-    found = Environment(
+def templates(finalize: Callable[[object], object] | None = None) -> Environment:
+    """The templates of all pages: text of a run is escaped, and a name that nothing has is an error.
+
+    Args:
+        finalize: prepares every value that a template writes.
+
+    Returns:
+        Them, without filters of a page's own.
+    """
+    return Environment(
         loader=PackageLoader("cgro.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=printable_text,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@functools.cache
+def _templates() -> Environment:
+    found = templates(printable_text)
     # Images and paths are ours, and longer than any text may be: they pass as markup.
     found.filters.update(digits=digits, shown=shown, interval=interval_text, points=points_text, verbatim=Markup)
     return found
 
 
-def _beside(name: str) -> str:
+def beside(name: str) -> str:
+    """Read a style or a script that lies beside the templates.
+
+    Args:
+        name: of the file.
+
+    Returns:
+        Its text.
+    """
     return (files("cgro.report") / name).read_text(encoding="utf-8")
 
 

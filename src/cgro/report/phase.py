@@ -26,7 +26,7 @@ from cgro.report.style import (
     plain_text,
 )
 from cgro.report.values import Number, damaged
-from cgro.results import DynamicsSummary, read_value
+from cgro.results import DynamicsSummary
 from cgro.results.records import Real
 from cgro.runs import Run
 
@@ -107,15 +107,15 @@ def phase_diagram(folder: Path) -> Path:
         BadRequest: the run is damaged.
     """
     run = Run.open(folder)
-    what = str(run.path / "metrics.jsonl")
-    cells = read_value(run.rows(), what, list[_Cell])
+    cells = run.rows_as(_Cell)
     found = run.read(DynamicsSummary, draft=True)
     if found.sweep is UNSET:
         raise bad(str(run.path), expected="a sweep", got="a run of one setting")
     values = {name: np.array(axis) for name, axis in found.sweep.items()}
     n_cells = int(np.prod([len(axis) for axis in values.values()]))
     if len(values) not in (1, 2) or len(cells) != n_cells:
-        raise damaged(what, expected=f"a row for each of {n_cells} cells of one or two parameters", got=len(cells))
+        expected = f"a row for each of {n_cells} cells of one or two parameters"
+        raise damaged(str(run.path / "metrics.jsonl"), expected=expected, got=len(cells))
     path = run.path / "figures" / "phase.png"
     seeds = counted(found.n_seeds, "seed")
     if len(values) == 1:

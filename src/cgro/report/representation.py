@@ -208,7 +208,7 @@ def hierarchy(folder: Path) -> Path | None:
         The PNG, an SVG lies beside it; None where no dimension was computed.
     """
     run = Run(folder)
-    rows = read_value(run.rows(), str(folder / "metrics.jsonl"), list[FloorRow])
+    rows = run.rows_as(FloorRow)
     found = run.read(LowerBoundSummary, draft=True)
     if not rows or found.threat is None:
         return None

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from cgro._check import bad
 from cgro.reading import read_bytes
 from cgro.report.artifacts import (
@@ -23,7 +25,7 @@ from cgro.report.artifacts import (
 )
 from cgro.report.markdown import anchor, line_of, paragraph, table_of
 from cgro.report.networks import networks
-from cgro.report.page import csp_hash
+from cgro.report.page import beside, csp_hash, templates
 from cgro.results import ClaimRecord
 from cgro.runs import write_atomic
 
@@ -195,16 +197,12 @@ def html(groups: Sequence[Sequence[Result]], start: Path, *, title: str) -> str:
     Raises:
         BadRequest: a figure is missing, cannot be read, or is larger than `LONGEST_FIGURE`.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("cgro.report", ".")
-    jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja = templates()
     jinja.filters.update(line=line_of, anchor=anchor, counts=_counts)
     jinja.globals.update(about=ABOUT, verdicts=VERDICTS, plain=PLAIN, claim_columns=CLAIM_COLUMNS, smoke=SMOKE)
     jinja.globals.update(side_by_side=SIDE_BY_SIDE, scale_columns=scale_columns, claims_by_scale=claims_by_scale)
     jinja.globals.update(shown_tables=shown_tables, rules_of=rules_of, origins_of=origins_of)
-    style, _, _ = loader.get_source(jinja, "reproduction.css")
+    style = beside("reproduction.css")
     return jinja.get_template("reproduction.html").render(
         groups=groups,
         pictures={str(group[0].path): _pictures(group[0], start) for group in groups},

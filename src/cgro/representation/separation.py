@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -69,24 +68,6 @@ class Separation:
                 got=came,
                 remedy=f"points {i} and {k} have different labels",
             )
-
-    def squared_or_plain(self, i: int) -> Fraction:
-        """Return the distance of a point to another class as an exact rational; pixels only.
-
-        Args:
-            i: position of the point.
-
-        Returns:
-            The distance; for p = 2 its square.
-
-        Example:
-            >>> x = torch.tensor([[0], [51]], dtype=torch.uint8)
-            >>> separation(x, torch.tensor([-1, 1]), "inf").squared_or_plain(0)
-            Fraction(1, 5)
-        """
-        assert self.exact is not None
-        unit = 255**2 if self.p == 2 else 255
-        return Fraction(int(self.exact[i]), unit)
 
 
 def as_pixels(x: Tensor) -> Tensor | None:

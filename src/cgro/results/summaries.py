@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
+from cgro._check import bad
 from cgro.results.artifact import ClaimRecord, FigureRecord, MachineRecord, TableRecord
 from cgro.results.measurements import (
     CheckRecord,
@@ -75,6 +76,24 @@ class Summary(Record, frozen=True, kw_only=True):
     metrics: Mapping[str, Metric]
     schema: int = SCHEMA
     provenance: Provenance | str | UnsetType | None = UNSET
+
+    def number(self, key: str) -> float:
+        """A metric that the result must have; over seeds the mean.
+
+        Args:
+            key: its name.
+
+        Returns:
+            Its value.
+
+        Raises:
+            BadRequest: there is none, or it is not known.
+        """
+        metric = self.metrics.get(key)
+        found = None if metric is None else metric.typical
+        if found is None:
+            raise bad(f"cgro {self.command}", expected=f"a run with {key}", got="none")
+        return found
 
 
 class SeedsSummary(Summary, frozen=True, kw_only=True):

@@ -369,6 +369,22 @@ class Step:
             return losses.mean()
         return losses.sum() / (self.n_batch * self.part.copies)
 
+    @contextlib.contextmanager
+    def reweighed(self, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Have a function change the losses per example, within a block; for `Extension.around`.
+
+        Args:
+            function: the losses of the examples in `rows` -> what is minimized of each; see `reweigh`.
+
+        Yields:
+            Nothing; the gradients are to be computed in the block.
+        """
+        self.reweigh.append(function)
+        try:
+            yield
+        finally:
+            self.reweigh.remove(function)
+
     @property
     def passes_over_targets(self) -> bool:
         """Whether there are soft labels and the objective has not asked `loss` since they were set."""

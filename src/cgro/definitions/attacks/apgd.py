@@ -293,9 +293,10 @@ class APGD(GradientAttack):
                 self.restart(evaluator, draws, n_before + number, loss, targets[:, number])
                 number += 1
                 continue
-            own, theirs = draws.copy(), targets[:, number : number + at_once]
+            own = draws.rows(part.rows)
+            theirs = targets[:, number : number + at_once]
             if part.rows is not None:
-                own, theirs = draws.rows(part.rows), theirs[part.rows]
+                theirs = theirs[part.rows]
             beside = part.side_by_side(at_once)
             center = image_layout(beside.x, beside.model)
             starts = [self._start(image_layout(part.x, part.model), own) for _ in range(at_once)]
@@ -319,9 +320,9 @@ class APGD(GradientAttack):
         part = evaluator.remaining(first=number == 0)
         if not len(part.x):
             return
-        own = draws.copy()
+        own = draws.rows(part.rows)
         if part.rows is not None:
-            own, targets = draws.rows(part.rows), targets[part.rows]
+            targets = targets[part.rows]
         center = image_layout(part.x, part.model)
         start = self._start(center, own)
         draws.position = own.position

@@ -82,7 +82,7 @@ class Ensemble(Attack):
                 return
             if attack is self.attacks[0]:
                 part = replace(part, reached=None)  # the margins of the clean inputs: no attack reached anything yet
-            own = draws.copy() if rows is None else draws.rows(rows)
+            own = draws.rows(rows)
             with part.searching():
                 attack.run_search(part, own)
             draws.position = own.position

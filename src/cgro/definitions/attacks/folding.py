@@ -17,13 +17,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from cgro.definitions.attacks.capturable import has_hooks
 from cgro.definitions.losses import Model
 
 FEW = 4
 """Examples below which `Halving` calls max_pool2d: there six operations in place of one cost more than they save.
 Affects speed only. LeNet x2 and x4, one thread of a busy CPU: a pass is 0.87 and 0.90 times as fast for one example,
 1.06 times for four."""
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def folded(model: Model, *, norms: bool = True) -> Model:
@@ -124,7 +124,7 @@ def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
 
 def _is_halving(module: nn.Module) -> bool:
     """Whether a part is max-pooling over windows of 2 x 2 that do not overlap, which nobody hooks into."""
-    if type(module) is not nn.MaxPool2d or module.return_indices or _is_hooked(module):
+    if type(module) is not nn.MaxPool2d or module.return_indices or has_hooks(module):
         return False
     settings = (module.kernel_size, module.stride, module.padding, module.dilation)
     for found, wanted in zip(settings, (2, 2, 0, 1), strict=True):
@@ -166,13 +166,9 @@ class Halving(nn.Module):
         return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
-def _is_hooked(module: nn.Module) -> bool:
-    return any(getattr(module, name) for name in _HOOKS)
-
-
 def _is_plain(module: nn.Conv2d | nn.BatchNorm2d) -> bool:
     """Whether a part does what its class says, in evaluation: nobody hooks in, and statistics are kept."""
-    if _is_hooked(module):
+    if has_hooks(module):
         return False
     if isinstance(module, nn.BatchNorm2d):
         return not module.training and module.running_mean is not None and module.running_var is not None

@@ -1,8 +1,5 @@
 """Passes through a network: forward, backward to the input, and networks that write on what they are given."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -11,8 +8,6 @@ from cgro._check import bad
 from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.inputs import logits_of, shape_of
 from cgro.definitions.losses import Loss, Model
-
-Result = TypeVar("Result")
 
 
 def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
@@ -153,7 +148,7 @@ def is_channels_last(model: Model) -> bool:
     return False
 
 
-def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] = outputs_of) -> tuple[Result, Model]:
+def first_pass(model: Model, x: Tensor) -> tuple[Tensor, Model]:
     """A search's first pass, on a copy of x, which shows whether the network writes on its input.
 
     `normalize(inplace=True)` does. In a search it would move the iterates, so such a network is given copies from then
@@ -162,10 +157,9 @@ def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] 
     Args:
         model: (B, *S) -> (B, C) or (B,).
         x: (B, *S), finite.
-        look: (model, x) -> anything; one forward pass.
 
     Returns:
-        What `look` returned, and the network to go on with: `model`, or one around it that copies its input.
+        The outputs, and the network to go on with: `model`, or one around it that copies its input.
 
     Example:
         >>> double = lambda v: v.mul_(2)[:, 0]
@@ -175,12 +169,12 @@ def first_pass(model: Model, x: Tensor, look: Callable[[Model, Tensor], Result] 
     """
     copy = x.clone()
     version = copy._version
-    result = look(model, copy)
+    outputs = outputs_of(model, copy)
     # A write through `.data` does not count as a new version; one that happens to change no value does.
     written = copy._version != version or not torch.equal(copy, x)
     if written:
-        return result, on_copies(model)
-    return result, model
+        return outputs, on_copies(model)
+    return outputs, model
 
 
 def first_look(model: Model, x: Tensor, *, bfloat16: bool = False) -> tuple[Tensor, Model, list[Tensor]]:

@@ -114,7 +114,7 @@ class PGD(GradientAttack):
             part = evaluator.remaining(first=restart == 0)
             if not len(part.x):
                 return
-            own = draws.copy() if part.rows is None else draws.rows(part.rows)
+            own = draws.rows(part.rows)
             start = self._start(part.x, own)
             draws.position = own.position
             self._ascend(part, start, restart * (self.n_steps + 1))

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Tensor
 
-from cgro._check import bad, count_field, number, one_of
+from cgro._check import count_field, number, one_of
 from cgro.definitions.attacks.base import Attack
 from cgro.definitions.attacks.dropping import rows_at_once
 from cgro.definitions.attacks.evaluator import Evaluator
@@ -71,8 +71,7 @@ class Square(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         count_field(self, "n_queries")
-        if number(self.first_share, "first_share", low=0.0, high=1.0) == 0:
-            raise bad("first_share", expected="a share in (0, 1]", got=self.first_share)
+        number(self.first_share, "first_share", above=0.0, high=1.0)
         one_of(self.precision, "precision", PRECISIONS)
 
     @property
@@ -99,7 +98,7 @@ class Square(Attack):
             return
         if part.is_certain:
             part = replace(part, proposer=folded(part.model, norms=False))
-        own = draws.copy() if part.rows is None else draws.rows(part.rows)
+        own = draws.rows(part.rows)
         kind = _Walk
         if self.threat.p == math.inf:
             kind = _SignWalk

@@ -25,7 +25,6 @@ from cgro.diagnosis.importers.run import read_run
 from cgro.diagnosis.importers.table import from_table
 from cgro.diagnosis.importers.tensorboard import EventFile, TensorBoard, is_events, read_events
 from cgro.diagnosis.importers.told import Told, parse_map
-from cgro.diagnosis.words import Meaning, meaning_of
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
 from cgro.runs import Run
 
@@ -33,7 +32,6 @@ __all__ = [
     "IMPORTERS",
     "Importer",
     "Told",
-    "canonical",
     "from_table",
     "importer_by_name",
     "parse_map",
@@ -70,25 +68,6 @@ _BINARY = {
     b"\x89PNG": "a picture; save the numbers as CSV",
 }
 """How a binary file begins -> what it is and what to do."""
-
-
-def canonical(column: str) -> str | None:
-    """The curve that a column's name stands for; `meaning_of` also says why a name is not understood.
-
-    Args:
-        column: its name.
-
-    Returns:
-        Such as `robust_accuracy/test`; None for other things, and where a word is not known.
-
-    Example:
-        >>> [canonical(name) for name in ("test_robust_acc", "val/adv_loss", "Train Error", "GPU", "test_foo_acc")]
-        ['robust_accuracy/test', 'robust_loss/validation', 'clean_error/train', None, None]
-    """
-    meaning = meaning_of(column)
-    if not isinstance(meaning, Meaning):
-        return None
-    return meaning.told
 
 
 def read_curves(

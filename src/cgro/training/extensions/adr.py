@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cgro._check import bad, number
+from cgro._check import number
 from cgro.data import Dataset
 from cgro.definitions import log_probabilities
 from cgro.definitions.inputs import logits_of
@@ -49,8 +49,8 @@ class ADR(Extension):
     def __init__(
         self, hot: float = 2.5, cold: float = 2.0, low: float = 0.7, high: float = 0.95, decay: float = 0.995
     ) -> None:
-        self.hot = _positive(hot, "adr: hot")
-        self.cold = _positive(cold, "adr: cold")
+        self.hot = number(hot, "adr: hot", above=0.0)
+        self.cold = number(cold, "adr: cold", above=0.0)
         self.low = number(low, "adr: low", low=0.0, high=1.0)
         self.high = number(high, "adr: high", low=0.0, high=1.0)
         self.decay = number(decay, "adr: decay", low=0.0, below=1.0)
@@ -180,10 +180,3 @@ def _rectified(outputs: Tensor, labels: Tensor, temperature: Tensor | float, mos
     ahead = p.amax(1) - (p * labels).sum(1)
     share = (most - ahead).clamp(0.0, 1.0)[:, None]
     return share * p + (1 - share) * labels
-
-
-def _positive(value: float, what: str) -> float:
-    value = number(value, what, low=0.0)
-    if value == 0:
-        raise bad(what, expected="a number > 0", got=value)
-    return value

@@ -82,8 +82,5 @@ class DOM(Extension):
         def weighted(losses: Tensor) -> Tensor:
             return losses * weights[step.rows]
 
-        step.reweigh.append(weighted)
-        try:
+        with step.reweighed(weighted):
             return compute()
-        finally:
-            step.reweigh.remove(weighted)

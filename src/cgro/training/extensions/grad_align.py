@@ -89,11 +89,8 @@ class GradAlign(Extension):
         def with_term(losses: Tensor) -> Tensor:
             return losses + self.weight * (1 - self.cosine(step))
 
-        step.reweigh.append(with_term)
-        try:
+        with step.reweighed(with_term):
             return compute()
-        finally:
-            step.reweigh.remove(with_term)
 
     def cosine(self, step: Step) -> Tensor:
         """The alignment of each example, differentiable in the weights.

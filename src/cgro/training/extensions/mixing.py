@@ -38,9 +38,7 @@ class Mixing(Extension):
     """
 
     def __init__(self, alpha: float, probability: float, *, same_class: bool) -> None:
-        self.alpha = number(alpha, f"{self.name}: alpha", low=0.0)
-        if self.alpha == 0:
-            raise bad(f"{self.name}: alpha", expected="a number > 0", got=alpha)
+        self.alpha = number(alpha, f"{self.name}: alpha", above=0.0)
         self.probability = number(probability, f"{self.name}: probability", low=0.0, high=1.0)
         self.same_class = same_class
         self._made: tuple[Step, Tensor, Tensor] | None = None

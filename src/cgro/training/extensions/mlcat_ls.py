@@ -64,11 +64,8 @@ class MLCATLS(Extension):
         Returns:
             The mean of the scaled losses.
         """
-        step.reweigh.append(self.scaled)
-        try:
+        with step.reweighed(self.scaled):
             return compute()
-        finally:
-            step.reweigh.remove(self.scaled)
 
     def scaled(self, losses: Tensor) -> Tensor:
         """The losses that the step minimizes.

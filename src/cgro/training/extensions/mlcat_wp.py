@@ -128,12 +128,8 @@ class MLCATWP(Extension):
 
     def _ascend(self, step: Step, compute: Callable[[], Tensor]) -> None:
         """Set the gradients to those of the small losses."""
-        step.reweigh.append(self._small)
-        try:
-            with without_statistics(step):
-                compute()
-        finally:
-            step.reweigh.remove(self._small)
+        with step.reweighed(self._small), without_statistics(step):
+            compute()
 
     def _small(self, losses: Tensor) -> Tensor:
         return torch.where(losses < self.l_min, losses, 0.0)

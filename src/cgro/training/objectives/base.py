@@ -74,10 +74,7 @@ def loss_of_guessing(objective: object, n_classes: int) -> float:
     own = getattr(objective, "loss_of_guessing", None)
     if own is None:
         return math.log(n_classes)
-    found = number(own(n_classes), "loss_of_guessing", low=0.0)
-    if found == 0:
-        raise bad("loss_of_guessing", expected="a number > 0", got=found)
-    return found
+    return number(own(n_classes), "loss_of_guessing", above=0.0)
 
 
 def require_objective(objective: object) -> None:

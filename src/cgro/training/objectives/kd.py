@@ -68,8 +68,7 @@ weight_standard=0
     def __post_init__(self) -> None:
         require_attack(self.attack)
         number_field(self, "weight", "kd: weight", low=0.0)
-        if number(self.temperature, "kd: temperature", low=0.0) == 0:
-            raise bad("kd: temperature", expected="a number > 0", got=self.temperature)
+        number(self.temperature, "kd: temperature", above=0.0)
         object.__setattr__(self, "standard", _teacher(self.standard, self.weight_standard, "standard"))
         object.__setattr__(self, "robust", _teacher(self.robust, self.weight_robust, "robust"))
 
