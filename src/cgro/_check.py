@@ -191,7 +191,10 @@ def number(
     if not math.isfinite(result) or not low <= result <= high or result >= below:
         least, largest, _ = apart(low, min(high, below), result)
         end = ")" if below <= high and below < math.inf else "]"
-        raise bad(what, expected=f"a finite number in [{least}, {largest}{end}", got=value)
+        bounds = f" in [{least}, {largest}{end}"
+        if min(high, below) == math.inf:
+            bounds = "" if low == -math.inf else f" >= {least}"
+        raise bad(what, expected=f"a finite number{bounds}", got=value)
     return result
 
 

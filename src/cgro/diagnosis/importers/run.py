@@ -35,7 +35,7 @@ def _one_run(run: Run) -> Curves:
     if not all(isinstance(row, dict) for row in rows):
         raise bad(f"{run.path}/metrics.jsonl", expected="one JSON object a line", got="something else")
     if not any("robust_error/test" in row for row in rows):
-        raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"{len(rows)} epochs without any")
+        raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"none in {len(rows)} epochs")
     keep = [_known(row) for row in rows]
     attack = config.get("attack")
     if attacks_nothing(config):
