@@ -97,6 +97,11 @@ def build(
     Raises:
         BadRequest: an unknown name, a width for a network that has none, no outputs, outputs that do not fit the task,
             code of the caller's that fails or ends the program, a network that the memory does not hold.
+
+    Example:
+        >>> x = torch.zeros(2, 1, 8, 8)
+        >>> [tuple(build("mlp", (1, 8, 8), n, width=16)(x).shape) for n in (10, 1)]
+        [(2, 10), (2,)]
     """
     _require_known(name, width)
     count(n_outputs, "n_outputs")
