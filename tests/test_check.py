@@ -116,6 +116,12 @@ def test_the_range_of_a_number_is_told_apart_from_a_number_just_outside_it() -> 
         number(0.49999995, "error", low=0.0, high=0.4999999)
 
 
+@pytest.mark.parametrize(("low", "words"), [(0.0, "a finite number >= 0"), (-math.inf, "a finite number")])
+def test_a_range_without_an_end_has_no_infinity_in_its_message(low: float, words: str) -> None:
+    with pytest.raises(BadRequest, match=rf"lr: expected {words}, got"):
+        number(math.nan, "lr", low=low)
+
+
 def test_a_range_may_be_half_open() -> None:
     assert number(0.0, "share", low=0.0, below=1.0) == 0.0
     assert number(1 - 2**-53, "share", low=0.0, below=1.0) < 1

@@ -44,7 +44,7 @@ def completed(line: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_bash_completes_commands_and_options() -> None:
-    assert completed("cgro mem") == ["memorize", "memory"]
+    assert completed("cgro mem") == ["memory", "memorize"]
     assert set(completed("cgro ")) == {*COMMANDS, "completion"}
     assert "--objective" in completed("cgro train --obj")
     assert completed("cgro completion z") == ["zsh"]

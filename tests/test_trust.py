@@ -130,6 +130,8 @@ def test_names_are_resolved_also_from_the_current_folder(tmp_path: Path, monkeyp
     ):
         with pytest.raises(BadRequest, match=words):
             resolve(name, "--x")
+    with pytest.raises(BadRequest, match="^attack no_such_module_at_all:x: expected"):
+        resolve("no_such_module_at_all:x", "attack no_such_module_at_all:x")  # the name stands there once
     monkeypatch.delitem(sys.modules, "module_of_a_test")
 
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 4. Choose a remedy
 #
-# Your model overfits robustly. Some twenty published remedies have a name here ([remedies.md](../remedies.md)). Which
+# Your model overfits robustly. Sixteen published remedies have a name here ([remedies.md](../remedies.md)). Which
 # one helps *you* is a question for an experiment: same data, same network, several seeds, one strong attack. This
 # page does a small one by hand, and then shows the command that does it properly.
 #

@@ -192,10 +192,21 @@ def number(
         raise bad(what, expected="a number such as 0.1 or 8/255", got=_written(value, repr)) from None
     if not math.isfinite(result) or not low <= result <= high or not above < result < below:
         least, largest, _ = apart(max(low, above), min(high, below), result)
-        begin = "(" if above >= low and above > -math.inf else "["
-        end = ")" if below <= high and below < math.inf else "]"
-        raise bad(what, expected=f"a finite number in {begin}{least}, {largest}{end}", got=value)
+        where = _interval(least, largest, open_low=above >= low, open_high=below <= high)
+        raise bad(what, expected=f"a finite number{where}", got=value)
     return result
+
+
+def _interval(least: str, largest: str, *, open_low: bool, open_high: bool) -> str:
+    """Where a number may lie, with a blank in front; nothing where it may lie anywhere."""
+    if largest != "inf":
+        begin = "(" if open_low else "["
+        end = ")" if open_high else "]"
+        return f" in {begin}{least}, {largest}{end}"
+    if least == "-inf":
+        return ""
+    relation = ">" if open_low else ">="
+    return f" {relation} {least}"
 
 
 def seconds_of(text: str, what: str, *, expected: str = "a time such as 90s, 10m or 2h") -> float:

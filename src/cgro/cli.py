@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "quickstart": "the phenomenon on real digits, in pictures, in three minutes",
+    "diagnose": "does MY model overfit robustly? a run, checkpoints, curves or a training log",
     "report": "one HTML file about one or several runs: verdict, curves, examples, numbers, lint",
+    "runs": "list, filter, compare and export the runs below a folder",
     "data": "which data sets are available, and where they were found",
     "train": "standard or adversarial training, with the four errors and the verdict",
     "evaluate": "clean and robust errors of a run or a checkpoint",
     "lint": "can the robust errors of a run or a checkpoint be believed? checks, each with what to do",
     "bench": "what this machine gives on MY network: attack, epoch, evaluation, beside the bare passes and peers",
-    "diagnose": "does MY model overfit robustly? a run, checkpoints, curves or a training log",
-    "dynamics": "the three stages of Section 5, simulated exactly on patch data",
-    "separation": "distance between the classes, and the largest admissible radius",
-    "memorize": "the robust memorizer of Theorem 4.4 on your data, with a certificate",
+    "compare": "what helps? remedies side by side on your data and network, at equal compute",
     "flatness": "how flat the loss is around training and test images; the bound",
     "memory": "does a network memorize its training images, and which ones?",
+    "separation": "distance between the classes, and the largest admissible radius",
+    "memorize": "the robust memorizer of Theorem 4.4 on your data, with a certificate",
     "lower-bound": "Theorem 4.7: how many parameters robust generalization needs",
-    "runs": "list, filter, compare and export the runs below a folder",
-    "compare": "what helps? remedies side by side on your data and network, at equal compute",
+    "dynamics": "the three stages of Section 5, simulated exactly on patch data",
     "reproduce": "the paper's tables and figures, with a verdict per claim",
 }
 

@@ -386,10 +386,12 @@ def _note(name: str, what: str) -> None:
     module, _, attribute = name.partition(":")
     package = module.partition(".")[0]
     if package not in LIBRARIES:
-        called = what
-        if name not in what:
-            called = f"{what} {name}"
-        _IMPORTED.setdefault(package, {})[attribute] = called
+        _IMPORTED.setdefault(package, {})[attribute] = _called(name, what)
+
+
+def _called(name: str, what: str) -> str:
+    """What messages call code: `what`, with the name where that does not hold it."""
+    return what if name in what else f"{what} {name}"
 
 
 def resolve(name: str, what: str) -> Any:
@@ -409,7 +411,7 @@ def resolve(name: str, what: str) -> Any:
     if code != name:
         raise bad(what, expected="package.module:name", got=repr(name))
     module_name, _, attribute = name.partition(":")
-    with current_folder(), one_line_if_it_fails(f"{what} {name}", "an importable package.module:name"):
+    with current_folder(), one_line_if_it_fails(_called(name, what), "an importable package.module:name"):
         module = importlib.import_module(module_name)
         if hasattr(module, attribute):
             _note(name, what)

@@ -85,6 +85,9 @@ def test_lines_of_a_summary() -> None:
     metrics = {
         "robust_error/test": Metric.of_error(ErrorRate(10, 100, "lower"), "pgd"),
         "bare": Metric(value=0.25),
+        "digits": Metric(value=0.1659088134765625),
+        "robust_error/test@selected_on_validation": Metric(value=0.5),
+        "of no bound": Metric(value=0.5, interval=(0.4, 0.6), n=10),
         "unknown": Metric(value=None),
         "seeds": Metric.over_seeds([0.1, 0.3]),
         "one": Metric.over_seeds([0.1]),
@@ -97,12 +100,19 @@ def test_lines_of_a_summary() -> None:
         verdict=VerdictRecord(label="cgro", reason="so it is"),
         metrics=metrics,
     )
-    lines = [" ".join(line.split()) for line in lines_of(result).splitlines()]
+    text = lines_of(result).splitlines()
+    assert {line[2 + len("robust_error/test@selected_on_validation")] for line in text[2:]} == {" "}, (
+        "no column of its own"
+    )
+    lines = [" ".join(line.split()) for line in text]
     assert lines == [
         "cgro: so it is",
         "",
         "robust_error/test 0.1000 [0.0552, 0.1744] n=100 lower",
         "bare 0.25",
+        "digits 0.165909",
+        "robust_error/test@selected_on_validation 0.5",
+        "of no bound 0.5000 [0.4000, 0.6000] n=10",
         "unknown None",
         "seeds 0.2000 sd 0.1414 (2 seeds)",
         "one 0.1000 sd n/a (1 seeds)",

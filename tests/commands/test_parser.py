@@ -186,3 +186,25 @@ def test_letters_stand_for_options() -> None:
     assert parsed("-q").quiet
     assert parsed("-v").verbose
     assert parsed("--quiet", "--verbose") == parsed("-q", "-v")
+
+
+def test_help_shows_a_default_of_zero_and_breaks_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Planted: 0 == False hid the default of every option that is off, and lines ended within `mlcat-wp`."""
+
+    @dataclass(kw_only=True)
+    class Many(Output):
+        clip: float = option(0.0, "largest norm; 0 for none")
+        seed: int = option(0, "first seed")
+        extension: str = option("", " ".join(f"mlcat-wp{n}:weight_standard={n},batch-norm=last" for n in range(20)))
+        objective: str = option("", "kd:" + ",".join(f"weight_standard_{n}=0.5" for n in range(20)))
+
+    with pytest.raises(SystemExit):
+        parse("demo", "Help.", Many, ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    text = "\n".join(lines)
+    assert "0 for none (default: 0)" in text
+    assert "first seed (default: 0)" in text
+    assert "no progress, no remarks, no next step\n" in text, "a flag has no default to show"
+    for n in range(20):
+        assert any(f"mlcat-wp{n}:weight_standard={n},batch-norm=last" in line for line in lines)
+        assert any(f"weight_standard_{n}=0.5" in line for line in lines)

@@ -88,6 +88,9 @@ def test_unknown_names_of_rows_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(("curve", "words"), [
     ("robust_eror/test", ("did you mean 'robust_error/test'",)),
+    ("robust/test", ("did you mean 'robust_error/test'",)),
+    ("clean/train", ("did you mean 'clean_error/train'",)),
+    ("robust_los/test", ("did you mean 'robust_loss/test'",)),
     ("robust_accuracy/test", ("Meaning('robust_error/test', accuracy=True)",)),
     ("clean_accuracy/train", ("Meaning('clean_error/train', accuracy=True)",)),
 ])  # fmt: skip
@@ -201,3 +204,11 @@ def test_rows_of_other_names_are_told_which_curve_they_are(name: str, said: str)
     with pytest.raises(BadRequest) as caught:
         Curves.from_rows([{"epoch": 1, name: 0.3}])
     assert said.replace("did you mean ", "") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"), [([60, 50], True), ([0.4, 1.5], True), ([-0.1, 0.5], False), ([0.5, 200], False)]
+)
+def test_errors_that_are_no_fractions_are_refused_with_percent_as_a_guess(values: list[float], remedy: bool) -> None:
+    said = refused(lambda: Curves([1, 2], {"robust_error/test": values}), "expected fractions in [0, 1], got values in")
+    assert ("divide percent by 100" in said) == remedy

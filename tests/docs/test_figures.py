@@ -45,3 +45,20 @@ def test_the_figure_of_growth_is_drawn_from_what_is_stored(tmp_path: Path) -> No
     names = [law.name for law in growth.LAWS]
     assert words[-1] == "exponent 1"
     assert [word.partition(":")[0] for word in words[-1 - len(names) : -1]] == names
+
+
+def test_the_glossary_says_what_each_color_means() -> None:
+    rows = (ROOT / "docs" / "glossary.md").read_text().partition("## Colors of figures")[2].splitlines()
+    for color, word in (
+        (style.CLEAN, "clean"),
+        (style.ROBUST, "robust"),
+        (style.GAP, "gap"),
+        (style.MEMORY, "memorized"),
+        (style.FLATNESS, "flatness"),
+        (style.SIGNAL, "signal"),
+        (style.MARK, "marked"),
+        (style.INK, "prediction"),
+        *((color, "several of one kind") for color in style.COMPARED),
+    ):
+        (row,) = [row for row in rows if f"`{color}`" in row]
+        assert word in row

@@ -10,11 +10,9 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs" / "own_data_and_network.md"
 
 
-def block(language: str) -> str:
-    """The first block of code in a language."""
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert found
-    return found[1]
+def block(language: str, n: int = 0) -> str:
+    """A block of code in a language, the first one if not told otherwise."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)[n]
 
 
 def test_the_file_of_20_lines_trains_from_the_command_line(tmp_path: Path) -> None:
@@ -24,12 +22,14 @@ def test_the_file_of_20_lines_trains_from_the_command_line(tmp_path: Path) -> No
     commands = [shlex.split(line) for line in block("sh").splitlines()]
     assert {name for name, *_ in commands} == {"cgro"}
     code = (
-        f"from cgro.cli import main\nprint([main(c[1:]) for c in {commands!r}])"  # one process: importing torch is slow
+        f"from cgro.cli import main\nprint([main(c[1:]) for c in {commands!r}])\n"  # one process: importing torch is slow
+        f"from mine import Net\nnet = Net((1, 16, 16), 3)\nbefore = net[0].bias.clone()\n{block('python', 1)}"
+        "print((net[0].bias != before).any().item())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0
     assert {line.partition(":")[0] for line in done.stderr.splitlines()} <= {"next", "remark", "training"}, done.stderr
-    assert done.stdout.endswith("[0, 0, 0]\n")
+    assert done.stdout.endswith("[0, 0, 0]\nTrue\n")
     assert "1x16x16 float32; mine:data\nclasses    row (" in done.stdout
     result = json.loads((tmp_path / "runs" / "mine" / "summary.json").read_text())
     assert result["data"]["classes"] == ["row", "column", "diagonal"]

@@ -86,6 +86,12 @@ def test_bad_networks_are_refused_before_work(name: str, width: int | None, word
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "n_outputs"), [("mlp", 0), ("lenet", -1), ("tests.models.test_networks:Pair", 0)])
+def test_a_network_without_outputs_is_refused(name: str, n_outputs: int) -> None:
+    with pytest.raises(BadRequest, match=f"n_outputs: expected an integer >= 1, got {n_outputs}"):
+        build(name, (1, 8, 8), n_outputs)
+
+
 def test_an_entry_is_all_that_a_named_network_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     def flat(shape: tuple[int, ...], n_outputs: int, *, width: int = 2) -> nn.Module:
         n_inputs = torch.Size(shape).numel()

@@ -213,7 +213,8 @@ def lines_of(result: Summary) -> str:
     lines = []
     if result.verdict is not None:
         lines += [f"{result.verdict.label}: {result.verdict.reason}", ""]
-    lines += [f"  {key:34} {_in_words(metric)}" for key, metric in result.metrics.items()]
+    width = max([34, *map(len, result.metrics)])
+    lines += [f"  {key:{width}} {_in_words(metric)}" for key, metric in result.metrics.items()]
     return "\n".join(lines)
 
 
@@ -227,8 +228,10 @@ def _in_words(metric: Metric) -> str:
         return f"{_digits(metric.mean)}  sd {_digits(metric.sd)}  ({seeds})"
     if metric.interval and metric.n and metric.value is not None:
         low, high = metric.interval
-        return f"{metric.value:.4f}  [{low:.4f}, {high:.4f}]  n={metric.n}  {metric.bound or None}"
-    return str(plain(metric.typical))
+        text = f"{metric.value:.4f}  [{low:.4f}, {high:.4f}]  n={metric.n}"
+        return f"{text}  {metric.bound}" if metric.bound else text
+    typical = plain(metric.typical)
+    return f"{typical:.6g}" if isinstance(typical, float) else str(typical)
 
 
 def _digits(value: float | msgspec.UnsetType | None) -> str:

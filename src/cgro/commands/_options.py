@@ -252,9 +252,10 @@ class Option:
     def help(self) -> str:
         """Its line in --help, with the default where there is one to show."""
         text = self.about.help.replace("%", "%%")
-        if self.default in (None, "", [], False):
+        if self.default in (None, "", []) or self.default is False:
             return text
-        return f"{text} (default: {self.default})"
+        shown = f"{self.default:g}" if isinstance(self.default, float) else self.default
+        return f"{text} (default: {shown})"
 
     def add_to(self, group: "argparse._ActionsContainer") -> None:
         """Add it to a parser. Without a default, so that the parser answers with what was written and nothing else.

@@ -9,6 +9,8 @@ a second time by hand, and its messages had to be taken apart by regular express
 import argparse
 import difflib
 import json
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -39,6 +41,26 @@ class _ShowSchema(argparse.Action):
         kind = BY_COMMAND[parser.prog.removeprefix("cgro ")]
         print(json.dumps(json_schema(kind), indent=2))
         parser.exit()
+
+
+class _WholeWords(textwrap.TextWrapper):
+    """Breaks no name at its hyphens; a word longer than a line behind its commas, which stand between parameters."""
+
+    def _split(self, text: str) -> list[str]:
+        chunks: list[str] = []
+        for chunk in re.split(r"(\s+)", text):
+            if len(chunk) <= self.width:
+                chunks.append(chunk)
+            else:
+                chunks += re.split(r"(?<=,)", chunk)
+        return [chunk for chunk in chunks if chunk]
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """The standard library's breaks lines at hyphens, and long words anywhere: `mlcat- wp`, `weight_s tandard`."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _WholeWords(width, break_long_words=False).wrap(" ".join(text.split()))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -122,7 +144,7 @@ def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mappin
         prog=f"cgro {command}",
         description=doc,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument(
         "--config",
@@ -130,10 +152,6 @@ def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mappin
         default=argparse.SUPPRESS,
         help="YAML file of these options, such as a run's config.yaml; may be repeated",
     )
-    if command in BY_COMMAND:
-        parser.add_argument(
-            "--schema", action=_ShowSchema, nargs=0, default=argparse.SUPPRESS, help="print the JSON schema of --json"
-        )
     if recipes:
         names = ", ".join(recipes)
         parser.add_argument("--recipe", action=LastValue, default=argparse.SUPPRESS, help=f"defaults from: {names}")
@@ -143,6 +161,10 @@ def parser_of(command: str, doc: str, options: Iterable[Option], recipes: Mappin
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         entry.add_to(groups[title])
+    if command in BY_COMMAND:
+        groups["results"].add_argument(
+            "--schema", action=_ShowSchema, nargs=0, default=argparse.SUPPRESS, help="print the JSON schema of --json"
+        )
     return parser
 
 

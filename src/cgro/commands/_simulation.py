@@ -30,13 +30,13 @@ class Config(Output, Seeded, Spreading):
     patch_dim: int | None = option(
         None, "d, coordinates of a patch; moves signal_strength, noise_std and lr along", low=1
     )
-    n_patches: int | None = option(None, "P", low=1)
+    n_patches: int | None = option(None, "P, patches of an example", low=1)
     signal_strength: float | None = option(None, "alpha; default d^0.249")
     noise_std: float | None = option(None, "sigma; default d^-0.509")
-    n_signals: int | None = option(None, "number of orthogonal signal directions", low=1)
-    n_train: int | None = option(None, "N", low=1)
-    n_filters: int | None = option(None, "m", low=1)
-    activation_power: float | None = option(None, "q >= 2")
+    n_signals: int | None = option(None, "K, orthogonal signal directions", low=1)
+    n_train: int | None = option(None, "N, training examples", low=1)
+    n_filters: int | None = option(None, "m, filters", low=1)
+    activation_power: float | None = option(None, "q >= 2, power of the activation")
     activation: str | None = option(None, "odd: sign(z)|z|^q; halves: signed ReLU^q")
     init_std: float | None = option(None, "standard deviation of the initial filters; default 0.094 / alpha")
     radius: float | None = option(None, "delta, in units of the input")

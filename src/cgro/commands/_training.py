@@ -77,7 +77,7 @@ RECIPE_HELP = {
     "optimizer": "sgd, adam or adamw",
     "lr": "learning rate at the start, or at the peak of a cycle",
     "momentum": "momentum of sgd",
-    "weight_decay": "weight decay",
+    "weight_decay": "of the optimizer, as torch defines it",
     "schedule": "of lr: " + ", ".join(SCHEDULES),
     "lr_drops": "epochs after which lr drops, such as 15,25",
     "lr_factor": "factor of each drop",

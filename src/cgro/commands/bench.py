@@ -268,9 +268,10 @@ def describe(result: BenchSummary) -> str:
     lines = [
         f"{model} on {result.data.name}, batch {result.batch_size}; {repeats}",
         f"{result.device}; {result.threads} threads; {flags}",
-        f"{result.attack}; evaluation: {result.eval_attack}",
+        f"attack in training: {result.attack}",
+        f"attack of the evaluation: {result.eval_attack}",
         "",
-        f"{'work':11} {'way':14} {'examples/s':>11}   seconds over the floor   as fast as the peer",
+        f"{'work':11} {'way':14} {'examples/s':>11}   time / bare passes    times as fast as the peer",
     ]
     lines += [_line(row) for row in result.rows]
     lines += [f"not measured: {way} ({reason})" for way, reason in result.left_out.items()]

@@ -8,6 +8,7 @@ examples:
   cgro diagnose runs/mnist5k
   cgro diagnose output.log                                   # the field's plain-text training log
   cgro diagnose curves.csv --map epoch=step,robust_accuracy/test=pgd_acc:percent
+  cgro diagnose curves.csv --map robust_accuracy/test=n_robust//10000      # counts of 10,000 examples
   cgro diagnose train.out --map 'epoch=/Epoch: (\\d+)/,robust_accuracy/test=/PGD acc ([\\d.]+)/'      # any text
   cgro diagnose checkpoints/ --model my_package.nets:Net --data cifar10 --radius 8/255
   cgro diagnose model.safetensors --model my_package.nets:Net --data mnist --radius 0.1 --json
@@ -86,8 +87,8 @@ class Config(Trusting, Output, Computing):
     )
     map: str = option(
         "",
-        "CURVE=COLUMN,... such as robust_accuracy/test=pgd_acc; COLUMN:percent or :fraction tells the unit; of a text "
-        "CURVE=/PATTERN/, a regular expression with one group",
+        "CURVE=COLUMN,... such as robust_accuracy/test=pgd_acc; COLUMN:percent or :fraction tells the unit, COLUMN//N "
+        "divides a count by N examples; of a text CURVE=/PATTERN/, a regular expression with one group, or /PATTERN//N",
     )
     importer: str | None = option(
         None,

@@ -12,7 +12,7 @@ examples:
 
 presets: theorem has the scales of Theorem 5.9 (delta < alpha). table2 is CALIBRATED to the paper's Table 2 (two knobs
 fitted to two targets, delta > alpha, outside the theorem): it is no evidence for the theory. control is theorem with
-robust weight 0.
+robust weight 0. A parameter that is not given is the preset's: d = 100, P = 2, K = 1, N = 30, m = 48, q = 3 in all.
 """
 
 import itertools

@@ -135,8 +135,9 @@ def describe(result: LintSummary) -> str:
         Lines for the terminal.
     """
     lines = [f"Evaluation lint: {result.outcome.reason}", ""]
+    width = max((len(one.name) for one in result.checks), default=0)
     for one in result.checks:
-        lines.append(f"{one.status}  {one.name:20} {one.finding}")
+        lines.append(f"{one.status}  {one.name:{width}} {one.finding}")
         if one.status == "WARN":
             lines.append(f"      {one.meaning} To do: {one.remedy}.")
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""Does a network act from memory inside its training balls (Lemma 4.5), and whom does it remember?
+"""Does a network act from memory inside its training balls (Lemma 4.5), and which images does it memorize?
 
 Always: attacked margins and flip radii, training against test, and the order of the three stages on the learning
-curves. With --clean, a run of standard training: who is remembered, by how near to its boundary an example is. With
---influence K: K networks trained anew by the run's recipe, each on 70% of its examples, say what each example does for
-itself.
+curves. With --clean, a run of standard training: memory by quarter of the distance to that network's boundary. With
+--influence K: memorization values (Feldman and Zhang, NeurIPS 2020), from K networks trained anew by the run's recipe
+on 70% of its examples each. docs/flatness.md says what each number is.
 
 examples:
   cgro memory runs/mnist
@@ -88,7 +88,7 @@ class Config(Trusting, Output, Computing):
     clean: str | None = option(None, "a run of cgro train --attack none on the same examples")
     attack: str = option("pgd20", "at the radius of training; see cgro evaluate", names="attack")
     n: int = option(1000, "examples of each part, at most", low=4)
-    influence: int = option(0, "networks trained anew on subsets, for the influence; 0 for none", low=0)
+    influence: int = option(0, "networks trained anew on subsets, for memorization values; 0 for none", low=0)
     model: str | None = option(
         None, "network of a run of cgro.Monitor; of another run, says that its own is yours", names="network"
     )

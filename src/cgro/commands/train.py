@@ -1,4 +1,4 @@
-"""Train a network, clean or adversarially, and judge it: the four errors over the epochs and the verdict.
+"""Train a network, clean or adversarially, and measure it: the four errors over the epochs and the verdict.
 
 examples:
   cgro train --data mnist5k --radius 0.2 --epochs 20 --out runs/mnist5k

@@ -248,6 +248,13 @@ def load(
     Raises:
         BadRequest: an unknown name or class, a part that would be empty, a missing or damaged file, labels with gaps,
             images of mixed sizes, values outside [0, 1], no network.
+
+    Example:
+        >>> data = load("digits", n_train=60, n_test=20, validation=0.1)
+        >>> tuple(data.train.x.shape), len(data.validation), len(data.test), data.n_outputs
+        ((60, 1, 8, 8), 144, 20, 10)
+        >>> sorted(set(load("digits", classes="3,8").train.y.tolist()))  # a task of two classes
+        [-1, 1]
     """
     seed = count(seed, "seed", low=0)
     raw = read(name, download=download, storage=Storage(stream, image_size))

@@ -364,7 +364,7 @@ def survey_series(
     A network is shown the lowest points of its neighbors before each attack, which costs a forward pass a neighbor; an
     example that one of them breaks is broken, as float32 on this network decides. All others go through every attack,
     with the random numbers that they have alone, so no verdict is weaker than that of `survey` (up to the rounding of
-    the model's own sums). What it saves is the search on examples that can be broken; those that stand cost as alone.
+    the model's own sums). It saves searches on examples that can be broken; the others cost as much as alone.
 
     Args:
         networks: position -> network in eval mode, asked for once per attack; may be one object with other weights.

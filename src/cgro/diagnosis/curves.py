@@ -200,8 +200,9 @@ def _texts(value: object) -> tuple[str, ...]:
 def _require_fractions(name: str, values: np.ndarray) -> None:
     known = values[~np.isnan(values)]
     if len(known) and (known.min() < 0 or known.max() > 1):
-        got = f"[{known.min():g}, {known.max():g}]"
-        raise bad(name, expected="fractions in [0, 1] or percent throughout", got=got)
+        got = f"values in [{known.min():g}, {known.max():g}]"
+        remedy = "divide percent by 100" if 1 < known.max() <= 100 and known.min() >= 0 else ""
+        raise bad(name, expected="fractions in [0, 1]", got=got, remedy=remedy)
 
 
 def _as_rows(rows: object, source: str) -> Iterator[Mapping[str, object]]:
@@ -240,7 +241,8 @@ def _extent(values: np.ndarray) -> str:
 def _require_names(names: Iterable[object], source: str) -> None:
     for name in names:
         if name not in CURVES:
-            hint = _as_curve(str(name)) or closest(str(name), CURVES) or f"; the names are {', '.join(CURVES)}"
+            likely = [one for one in CURVES if ("loss" in one) == ("los" in str(name))]  # an error unless it says loss
+            hint = _as_curve(str(name)) or closest(str(name), likely) or f"; the names are {', '.join(CURVES)}"
             raise BadRequest(one_line(f"{source}: no curve is named {str(name)!r}{hint}"))
 
 

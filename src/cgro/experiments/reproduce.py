@@ -55,7 +55,7 @@ __doc__ = (__doc__ or "").replace(
 class Config(Output, Spreading, Computing):
     """Options of `cgro reproduce`."""
 
-    names: str = option("all", "an artifact, several joined by commas, or a group; default all", positional=True)
+    names: str = option("all", "an artifact, several joined by commas, or a group", positional=True)
     scale: str = option("smoke", "smoke, cpu, gpu or paper")
     seeds: int = option(3, "of each trained network, the first so many; most claims are judged by three", low=1)
     minutes: float = option(0.0, "stop, resumable, after so long; 0 for never")

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from cgro._check import BadRequest, bad, seed_number
+from cgro._check import BadRequest, bad, count, seed_number
 from cgro.models.layout import n_parameters
 from cgro.models.lenet import lenet, lenet5, mlp
 from cgro.models.other import Logits, from_timm
@@ -95,10 +95,16 @@ def build(
         The module, in training mode.
 
     Raises:
-        BadRequest: an unknown name, a width for a network that has none, outputs that do not fit the task, code of the
-            caller's that fails or ends the program, a network that the memory does not hold.
+        BadRequest: an unknown name, a width for a network that has none, no outputs, outputs that do not fit the task,
+            code of the caller's that fails or ends the program, a network that the memory does not hold.
+
+    Example:
+        >>> x = torch.zeros(2, 1, 8, 8)
+        >>> [tuple(build("mlp", (1, 8, 8), n, width=16)(x).shape) for n in (10, 1)]
+        [(2, 10), (2,)]
     """
     _require_known(name, width)
+    count(n_outputs, "n_outputs")
     is_code = code_of(name) is not None
     # Code of the caller may import from the current folder when it is called, not only when it is imported.
     importable = current_folder() if is_code else contextlib.nullcontext()

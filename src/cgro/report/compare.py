@@ -13,7 +13,7 @@ from cgro import __version__
 from cgro.report.markdown import line_of
 from cgro.report.page import beside, csp_hash, templates
 from cgro.report.style import MARK, PAPER, counted, figure, look_of, name_mark, plain_text
-from cgro.report.values import drawable
+from cgro.report.values import drawable, radius_text
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
 from cgro.writing import dump_csv, write_atomic
 
@@ -209,10 +209,10 @@ def setting_of(result: CompareSummary) -> str:
         network += f" of width {result.model.width}"
     data = "no data yet"
     if result.data is not None:
-        data = f"{result.data.note or result.data.name}, {result.data.n_train} training images"
+        data = f"{result.data.note or result.data.name}, {result.data.n_train:,} training images"
     threat = ""
     if result.threat is not None:
-        threat = f"l_{result.threat.p} radius {result.threat.radius:.4g}"
+        threat = f"l_{result.threat.p} radius {radius_text(result.threat.radius)}"
     n = f"{result.n} images of each part"
     return f"{network} on {data}; {threat}; {result.attack} on at most {n}; {counted(result.seeds, 'seed')}"
 

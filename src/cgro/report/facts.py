@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from msgspec import UNSET
 
+from cgro.report.values import radius_text
 from cgro.results import DataSummary, Metric, Summary
 from cgro.results.records import DatasetRecord, ModelRecord, ThreatRecord
 
@@ -122,9 +123,10 @@ def _network(summary: Summary, config: Mapping[str, object]) -> str:
 def _threat(threat: ThreatRecord | None) -> str:
     if threat is None:
         return ""
-    text = f"l_{threat.p}, radius {threat.radius:.4g}"
+    radius = f"radius {radius_text(threat.radius)}"
+    text = f"l_{threat.p}, {radius}"
     if threat.p == "any":
-        text = f"every norm, radius {threat.radius:.4g}"
+        text = f"every norm, {radius}"
     if threat.box is not None:
         low, high = threat.box
         text += f", inputs in [{low:g}, {high:g}]"

@@ -4,6 +4,7 @@ A run may come from somebody else, or be damaged. `cgro.results.read_value` read
 with its place in the file; here is what types do not say.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar, get_type_hints
@@ -54,6 +55,25 @@ def drawable(values: Sequence[float | None] | Sequence[Sequence[float | None]] |
     found = np.array(values, float)
     found[~(np.abs(found) <= LARGEST)] = np.nan
     return found
+
+
+def radius_text(radius: float) -> str:
+    """A radius as people write it.
+
+    Args:
+        radius: in units of the input.
+
+    Returns:
+        Up to four digits where these are the number, else k/255 where it is that many steps of 8 bits.
+
+    Example:
+        >>> [radius_text(r) for r in (0.2, 8 / 255, 0.5 / 255, 0.123456)]
+        ['0.2', '8/255', '0.001961', '0.1235']
+    """
+    short, steps = f"{radius:.4g}", round(255 * radius)
+    if float(short) != radius and steps >= 1 and math.isclose(radius, steps / 255, rel_tol=1e-6):
+        return f"{steps}/255"
+    return short
 
 
 def read_arrays(path: Path, shape: type[T], *, writer: str) -> T:

@@ -45,3 +45,10 @@ def test_maps_that_are_none_say_why(text: str, said: str) -> None:
 def test_a_map_of_a_thousand_commas_is_read_in_its_length() -> None:
     refused(lambda: parse_map("epoch" * 50_000), "--map")
     refused(lambda: parse_map("=" * 50_000), "--map")
+
+
+def test_a_column_that_is_divided_is_told_to_be_a_count() -> None:
+    told = Told.of(parse_map("clean_accuracy/test=ok//10000,robust_accuracy/test=pgd//500"))
+    rows, remarks = told.in_percent(lambda: [{"ok": "9000", "pgd": "n/a"}])
+    assert list(rows()) == [{"ok": "90%", "pgd": "n/a"}]
+    assert remarks == ["column 'ok' counts examples, of 10,000 each", "column 'pgd' counts examples, of 500 each"]

@@ -78,6 +78,7 @@ FILES: dict[str, Callable[[], object]] = {
     "an epoch among the weights": lambda: {**state(), "epoch": 7, "_extra_state": None},
     "with an optimizer": lambda: {"net": state(), "optimizer": torch.optim.Adam(TRUE.parameters()).state_dict()},
     "two networks": lambda: {"generator": nn.Linear(3, 3).state_dict(), "classifier": state()},
+    "model/ before the keys": lambda: behind("model/", state()),
     "twice the same": lambda: {"model": state(), "ema": copy.deepcopy(state())},
 }
 

@@ -460,8 +460,10 @@ class TargetedAPGD(APGD):
         super().__post_init__()
         if self.n_targets is not None:
             count_field(self, "n_targets")
-        if self.loss is not None or self.n_restarts != 1:
-            raise bad("APGD-T", expected="its own loss and one restart per target", got=(self.loss, self.n_restarts))
+        if self.loss is not None:
+            raise bad("loss", expected="none for APGD-T, which has its own", got=self.loss, remedy="leave it out")
+        if self.n_restarts != 1:
+            raise bad("n_restarts", expected="1 for APGD-T, a start per target", got=self.n_restarts)
 
     @property
     def name(self) -> str:

@@ -36,21 +36,21 @@ two exact sums, so that no point has to be projected onto the ball again. A choi
 
 @dataclass(frozen=True)
 class Square(Attack):
-    """Random search over squares: a change that lowers the margin is kept. No gradients, so it sees through masks.
+    """Random search over squares: a change that lowers the margin is kept. Masked gradients do not stop it.
 
     p = inf: from vertical stripes X +- radius; each query sets one square of random place to +radius or -radius, a
     sign per channel. p = 1, 2: from random signs; each query empties a second window and spends its budget, and what
     was unused, in the first, on a random bump. All points lie in ball and box. Inputs that are not (B, C, H, W) are
     taken as one column. It cannot prove that nothing is there either.
 
-    In an evaluation after other attacks, a walk is given up that is still above the margin that they reached and would
-    stay right at 1.5 times the pace of its last half; alone, it asks all of its queries.
+    In an evaluation after other attacks, the search of an example is stopped if its margin is above the lowest that
+    they reached and would stay positive at 1.5 times the pace of its last half; alone, it makes all of its queries.
 
     Args:
         threat: where x_adv may lie.
         n_queries: forward passes.
         first_share: share of the image that the first squares cover.
-        precision: of the queries. `auto` is float32: a walk goes down in small steps, which bfloat16 does not see.
+        precision: of the queries. `auto` is float32: the margin falls in small steps, which bfloat16 does not see.
 
     Raises:
         BadRequest: no queries, a share outside (0, 1], an unknown precision.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cgro._check import bad, count
-from cgro.diagnosis.columns import CURVES
+from cgro.diagnosis.columns import CURVES, counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.settings import attacks_nothing
 from cgro.folder import seed_folders
@@ -35,7 +35,8 @@ def _one_run(run: Run) -> Curves:
     if not all(isinstance(row, dict) for row in rows):
         raise bad(f"{run.path}/metrics.jsonl", expected="one JSON object a line", got="something else")
     if not any("robust_error/test" in row for row in rows):
-        raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=f"{len(rows)} epochs without any")
+        got = f"{counted(len(rows), 'epoch')} without a robust error on test"
+        raise bad(str(run.path), expected="evaluated epochs in metrics.jsonl", got=got)
     keep = [_known(row) for row in rows]
     attack = config.get("attack")
     if attacks_nothing(config):

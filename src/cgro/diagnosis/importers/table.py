@@ -91,7 +91,8 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     names = table.names
     if names is None:
         names = _names(table)
-    table = replace(table, names=names, rows=told.in_percent(table.rows))
+    rows, counts = told.in_percent(table.rows)
+    table = replace(table, names=names, rows=rows, remarks=[*table.remarks, *counts])
     one = regrouped(table.rows, names, told, table.source)
     if one is not None:
         names = one.names

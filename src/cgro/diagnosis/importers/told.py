@@ -56,19 +56,20 @@ class Told:
         """Whether curves are found by patterns in a text."""
         return any(choice.pattern for choice in self.choices.values())
 
-    def in_percent(self, rows: Rows) -> Rows:
+    def in_percent(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Rows in which the counts that the caller named are percentages.
 
         Args:
             rows: gives those of a table.
 
         Returns:
-            Gives them with `45.2%` in place of a count; a cell that is no number stays.
+            Gives them with `45.2%` in place of a count (a cell that is no number stays), and a remark for each count.
         """
         divisors = {one.text: one.divisor for one in self.choices.values() if one.divisor is not None}
         if not divisors or self.patterns:
-            return rows
-        return lambda: map(functools.partial(_in_percent, divisors=divisors), rows())
+            return rows, []
+        remarks = [f"column {name!r} counts examples, of {n:,.10g} each" for name, n in divisors.items()]
+        return lambda: map(functools.partial(_in_percent, divisors=divisors), rows()), remarks
 
     @classmethod
     def of(cls, columns: Mapping[str, str] | None) -> "Told":

@@ -303,7 +303,7 @@ def _prefixes(own: Mapping[str, str], known: Mapping[str, str], *, inside: bool)
     found: set[str] = set()
     for name in known:
         prefix = name.removesuffix(longest)
-        if prefix != name and (not prefix or prefix.endswith(".")):
+        if prefix != name and (not prefix or prefix.endswith((".", "/"))):  # our own checkpoints have model/
             found.add(prefix)
     return sorted(found)
 
