@@ -43,4 +43,7 @@ def test_each_seed_is_a_training(tmp_path: Path) -> None:
 
 def test_other_runs_and_runs_without_errors_are_refused(tmp_path: Path) -> None:
     refused(lambda: read_run(write_run(tmp_path / "a", {"command": "dynamics"}, ROWS)), "a run of cgro dynamics")
-    refused(lambda: read_run(write_run(tmp_path / "b", CONFIG, [{"epoch": 1, "lr": 0.1}])), "got 1 epoch without a robust error on test")
+    refused(
+        lambda: read_run(write_run(tmp_path / "b", CONFIG, [{"epoch": 1, "lr": 0.1}])),
+        "got 1 epoch without a robust error on test",
+    )
