@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -302,6 +303,21 @@ def test_extensions_count_in_the_estimate_of_time() -> None:
     more = step_cost(awp.build_objective(), awp.build_extensions())
     assert (more.n_updates, plain.n_updates) == (2, 1)
     assert train.seconds_per_example(awp) > 0
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pytest.param([0, 1, 2] * 8, id="few"),
+        pytest.param([0, 1] * 300 + [2], id="a rare class"),
+    ],
+)
+def test_the_time_of_small_and_uneven_data_is_measured(y: list[int], tmp_path: Path) -> None:
+    """A cap on the images that are read would ask for more than there are, or leave out a class."""
+    x = np.random.default_rng(0).uniform(size=(len(y), 1, 4, 4)).astype("float32")
+    np.savez(tmp_path / "own.npz", x=x, y=y, x_test=x[-3:], y_test=y[-3:])
+    config = replace(SMALL, data=str(tmp_path / "own.npz"), n_train=None, n_test=None, validation=0.0)
+    assert train.seconds_per_example(config) > 0
 
 
 def test_single_step_training_records_the_alignment_of_its_gradients(tmp_path: Path) -> None:

@@ -251,3 +251,28 @@ def test_another_base_or_evaluation_is_refused(whole: Path, tmp_path: Path, caps
     assert "--strong: expected pgd3" in capsys.readouterr().err
     assert main(["compare"]) == 2
     assert main(["compare", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_a_directory_without_its_plan_asks_for_it(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = (whole / "out" / "plan.yaml").read_bytes()
+    (whole / "out" / "plan.yaml").unlink()
+    assert main(["compare", "--out", str(whole / "out")]) == 2
+    assert "PLAN: expected a file PLAN.yaml" in capsys.readouterr().err
+    assert compare(str(whole / "plan.yaml"), whole / "out") == 0
+    assert (whole / "out" / "plan.yaml").read_bytes() == kept
+
+
+def test_what_is_refused_stays_out_of_the_plan_of_the_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain training beside a reference with options would set other epochs than the finished runs have."""
+    out = tmp_path / "out"
+    remedies = {"trades": {"objective": "trades:beta=6"}, "ema": {"extension": ["ema:decay=0.5"]}}
+    assert compare(written(tmp_path / "plan.yaml", {"base": BASE, "seeds": 1, "remedies": remedies}), out) == 0
+    before = (out / "plan.yaml").read_bytes()
+    for number, added in enumerate(({"plain": {}}, {"late": {"extension": ["swa:start=9"]}})):
+        more = written(tmp_path / f"more{number}.yaml", added)
+        assert main(["compare", "--out", str(out), "--add", more, *QUICK]) == 2
+        assert (out / "plan.yaml").read_bytes() == before
+    assert "expected the same reference, got plain" in capsys.readouterr().err
+    assert main(["compare", "--out", str(out), *QUICK]) == 0

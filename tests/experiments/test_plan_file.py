@@ -71,20 +71,34 @@ def test_a_base_may_name_a_recipe(tmp_path: Path) -> None:
         ("remedies: {plain: {extension: ema}}", "plain: extension: expected"),
         ("remedies: {plain: {radius: 0.2}}", "plain: expected no radius"),
         ("remedies: {plain: {out: elsewhere}}", "plain: expected no out"),
-        ("remedies: {plain: {}}\nseeds: 0", "seeds: expected an integer >= 1, got 0"),
+        ("remedies: {plain: {}}\nseeds: 0", r"seeds: expected an integer in \[1, 1000\], got 0"),
         ("remedies: {plain: {}}\nseeds: many", "seeds: expected an integer"),
         ("remedies: {plain: {}}\nwidths: [4, 4]", "each width once"),
         ("remedies: {plain: {width: 3}}\nwidths: [4]", "no width beside widths"),
         ("remedies: {../up: {}}", "names of letters"),
-        ("remedies: {1: {}}", "a mapping of names"),
+        ("remedies: {1: {}}", "remedies: expected names, got 1; write it in quotes"),
+        ("remedies: {plain: {}, off: {}}", "remedies: expected names, got False; write it in quotes"),
         ("remedies: [plain]", "a mapping of names to values, got list"),
-        ("seeds: 2", "a mapping of names to values, got NoneType"),
+        ("remedies: {plain: {}, ema: no}", "ema: expected a mapping of names to values, got bool"),
+        ("remedies: {plain: 0}", "plain: expected a mapping of names to values, got int"),
+        ("remedies: {plain: {attack: off}}", "attack: expected text, got False; if it is a word, write it in quotes"),
+        ("remedies: {plain: {stream: no}}", "stream: expected one of auto, yes, no, got False; if it is a word"),
+        ("remedies: {plain: {image_size: 8}}", "plain: expected no image_size"),
+        ("remedies: {plain: {}}\nseeds: 100000000", "seeds: expected an integer in"),
+        ("seeds: 2", "at least one, NAME: {options}, got none"),
         ("remedies: {}", "at least one"),
     ],
 )
 def test_what_is_refused(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=words):
         read_plan(plan(tmp_path, BASE + text))
+
+
+def test_a_base_is_a_mapping_or_nothing(tmp_path: Path) -> None:
+    assert read_plan(plan(tmp_path, "base:\nremedies: {plain:}")).base == {}
+    for value in ("false", "[]", "0"):
+        with pytest.raises(BadRequest, match="base: expected a mapping of names to values"):
+            read_plan(plan(tmp_path, f"base: {value}\nremedies: {{plain: {{}}}}"))
 
 
 @pytest.mark.parametrize("setting", ["seeds: 3", "device: cuda", "out: here", "trust: true", "command: evaluate"])
@@ -124,3 +138,12 @@ def test_added_remedies_come_behind_and_clash_by_name(tmp_path: Path) -> None:
     path.write_text("remedies: {ema: {}}\nseeds: 3")
     with pytest.raises(BadRequest, match="expected the keys remedies, got 'seeds'"):
         read_remedies(path)
+
+
+def test_another_reference_is_refused() -> None:
+    """The first stands for plain training where none has no options; one that comes later would set other epochs."""
+    begun = Plan({}, {"trades": {"objective": "trades"}, "ema": {"extension": ["ema"]}}, 1)
+    with pytest.raises(BadRequest, match="more.yaml: expected the same reference, got plain, without options, in the"):
+        begun.with_remedies({"plain": {}}, "more.yaml")
+    assert begun.with_remedies({"longer": {"epochs": 9}}, "more.yaml").reference == "trades"
+    assert Plan({}, {"plain": {}}, 1).with_remedies({"again": {}}, "more.yaml").reference == "plain"

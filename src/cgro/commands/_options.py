@@ -337,7 +337,10 @@ class Option:
         """
         value = self._as_number(value)
         if not fits(value, self.hint):
-            raise bad(f"{where}: {self.name}", expected=in_words(self.hint), got=repr(value))
+            remedy = ""
+            if isinstance(value, bool):
+                remedy = "if it is a word, write it in quotes: YAML reads yes, no, on and off as true and false"
+            raise bad(f"{where}: {self.name}", expected=in_words(self.hint), got=repr(value), remedy=remedy)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         self.within(value, f"{where}: {self.name}")

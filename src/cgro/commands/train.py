@@ -431,7 +431,7 @@ def seconds_per_example(config: Config, batch: int | None = None) -> float:
     Returns:
         Seconds per example and epoch.
     """
-    data, model = prepare(replace(config, n_train=config.n_train or 500, n_test=10))
+    data, model = prepare(config)
     precision = step_precision(config.train_precision, config.device, model)
     fabric = make_fabric(config.device, precision=precision)
     part = data.train.head(batch or config.batch_size).to(fabric.device)

@@ -102,8 +102,8 @@ def run(config: Config, executor: Executor | None = None) -> Run:
     stored = {"strong": evaluated.attack, "n": evaluated.n}
     begun = Run.start(path, "compare", stored, overwrite=config.overwrite)
     with Run(path).locked() if taken_up else begun as whole:
-        write_atomic(whole.file(PLAN), plan.text())
         comparison = comparison.estimated()
+        write_atomic(whole.file(PLAN), plan.text())  # not before: a plan that is refused stays out of the directory
         try:
             with stopping_after(stop), place.opened(path) as (found, carry):
                 writing = _Writing(comparison, whole)
@@ -310,7 +310,7 @@ def _watched(carry: Carry, path: Path, config: Config, place: Place) -> Carry:
 
 def _plan(config: Config, there: Path | None) -> Plan:
     """The plan of this call: what the directory has, the file, and what is added."""
-    if config.plan is None and there is None:
+    if config.plan is None and (there is None or not there.exists()):
         raise bad("PLAN", expected="a file PLAN.yaml", got="none", remedy="see cgro compare --help")
     plan = None
     if there is not None and there.exists():
@@ -332,11 +332,7 @@ def _joined(there: Plan, asked: Plan, config: Config) -> Plan:
             raise bad(
                 f"{config.plan}: {key}", expected=f"the {key} it began with", got=got, remedy="choose another --out"
             )
-    joined = there.with_remedies(asked.remedies, str(config.plan))
-    if joined.reference != there.reference:
-        got = f"{joined.reference} in the place of {there.reference}"
-        raise bad(str(config.plan), expected="the same reference", got=got, remedy="choose another --out")
-    return joined
+    return there.with_remedies(asked.remedies, str(config.plan))
 
 
 def _asked(config: Config) -> Evaluated:

@@ -24,11 +24,25 @@ Settings = dict[str, object]
 KEYS = ("base", "remedies", "seeds", "widths")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}")
 """Of a remedy: it is that of a folder."""
+MOST_SEEDS = 1000
+"""Of a plan, which may be of others: each is a list of jobs in memory. A choice, far above what anybody trains."""
 RECIPE = "recipe"
 """Names the defaults of the base, as `--recipe` does."""
 OF_THE_COMMAND = ("seeds", "device", "threads", "resume", "command", *NOT_STORED)
 """Options of a run's config.yaml that a plan leaves to `cgro compare`; each may stand there with its default."""
-COMMON = ("data", "classes", "n_test", "validation", "p", "radius", "seed", "eval_attack", "eval_n", "final_n")
+COMMON = (
+    "data",
+    "classes",
+    "image_size",
+    "n_test",
+    "validation",
+    "p",
+    "radius",
+    "seed",
+    "eval_attack",
+    "eval_n",
+    "final_n",
+)
 """Options in which no remedy may differ: networks are compared on the same examples against the same threat."""
 OPTIONS = options_of(train.Config)
 
@@ -91,14 +105,20 @@ class Plan:
             Another plan.
 
         Raises:
-            BadRequest: a remedy of the same name has other options.
+            BadRequest: a remedy of the same name has other options; another would be the reference.
         """
         for name, options in remedies.items():
             if name in self.remedies and dict(self.remedies[name]) != dict(options):
                 got = "another with other options"
                 raise bad(f"{where}: {name}", expected="the remedy that is there", got=got, remedy="name it anew")
         _require_no_width(self.widths, remedies, where)
-        return replace(self, remedies={**self.remedies, **remedies})
+        joined = replace(self, remedies={**self.remedies, **remedies})
+        if joined.reference != self.reference:
+            # Its passes set the epochs of all: what is finished had those of the reference that was there.
+            got = f"{joined.reference}, without options, in the place of {self.reference}"
+            remedy = "give it an option, such as the epochs, or choose another --out"
+            raise bad(where, expected="the same reference", got=got, remedy=remedy)
+        return joined
 
     def text(self) -> bytes:
         """The plan as YAML; `read_plan` reads it back.
@@ -130,10 +150,11 @@ def read_plan(path: Path, trust: Trust = False) -> Plan:
     found = read_yaml_mapping(path)
     _require_keys(found, KEYS, f"{path}")
     where = f"{path}: base"
-    base = _base(_mapping(found.get("base") or {}, where), where)
+    base = _base(_mapping(found.get("base"), where), where)
     admit(Received(str(path), trust), base, train.Config)
     remedies = _remedies(found.get("remedies"), path, trust)
-    seeds = count(found.get("seeds", 1), f"{path}: seeds")  # type: ignore[arg-type]  # of any type, as it says
+    asked = found.get("seeds", 1)
+    seeds = count(asked, f"{path}: seeds", high=MOST_SEEDS)  # type: ignore[arg-type]  # of any type, as it says
     return Plan(base, remedies, seeds, _widths(found.get("widths"), remedies, path))
 
 
@@ -168,7 +189,7 @@ def _remedies(found: object, path: Path, trust: Trust) -> dict[str, Settings]:
         if not NAME.fullmatch(name):
             raise bad(where, expected="names of letters, digits and . _ + -, at most 40", got=repr(name))
         own = f"{where}: {name}"
-        written = _mapping(options or {}, own)
+        written = _mapping(options, own)
         if RECIPE in written:
             raise bad(own, expected="no recipe", got=written[RECIPE], remedy="write it in base")
         settings = _settings(written, own)
@@ -229,8 +250,15 @@ def _require_no_width(widths: tuple[int, ...], remedies: Mapping[str, Mapping[st
 
 
 def _mapping(found: object, where: str) -> dict[str, object]:
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+    """A mapping of names; empty where nothing is written behind the colon."""
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
         raise bad(where, expected="a mapping of names to values", got=type(found).__name__)
+    for key in found:
+        if not isinstance(key, str):
+            remedy = "write it in quotes: YAML reads numbers, yes, no, on, off and null as values"
+            raise bad(where, expected="names", got=repr(key), remedy=remedy)
     return found
 
 
