@@ -384,7 +384,7 @@ def test_pooling_that_is_written_out_is_replaced() -> None:
     assert parts(nn.Sequential(nn.MaxPool2d((2, 2), stride=(2, 2)))).count("Halving") == 1
 
 
-def test_queries_in_float32_pool_by_halves_and_keep_the_norms() -> None:
+def test_queries_in_float32_pool_by_halves_and_keep_the_norms(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same values to the bit, on a LeNet and behind a BatchNorm; `Square` asks that network."""
     x = torch.rand(9, 3, 8, 8)
     conv, norm, pool = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.MaxPool2d(2)
@@ -396,6 +396,7 @@ def test_queries_in_float32_pool_by_halves_and_keep_the_norms() -> None:
     assert nn.Identity not in kinds
     assert torch.equal(asked(x), model(x))
     seen: list[int] = []
-    pool.forward = lambda v: seen.append(len(v)) or nn.functional.max_pool2d(v, 2)
+    known = Halving.forward
+    monkeypatch.setattr(Halving, "forward", lambda part, v: seen.append(len(v)) or known(part, v))
     Square(ThreatModel("inf", 0.1), n_queries=20).find(model, x, model(x).argmax(1), until_wrong=True)
-    assert 1 <= len(seen) < 6  # the clean look and judging alone
+    assert len(seen) > 10, "the queries"
