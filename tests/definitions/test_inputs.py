@@ -489,3 +489,23 @@ def test_the_advice_on_a_range_beyond_8_bits() -> None:
             lambda x=x: INF.check_input(x), "divide by the value of white and by nothing else: 65535 of 16 bits"
         )
         assert "255;" not in text
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda x: x.to_sparse(), "expected a dense tensor, got torch.sparse_coo; use x.to_dense()"),
+    (lambda x: x.to_mkldnn(), "expected a dense tensor, got torch._mkldnn; use x.to_dense()"),
+    (lambda x: torch.nested.nested_tensor([x[0], x[1]]), "expected a dense tensor, got a nested one"),
+    (lambda x: torch.quantize_per_tensor(x, 0.01, 0, torch.quint8), "got torch.quint8; use x.dequantize()"),
+    (lambda x: x.to(torch.float8_e4m3fn), "got torch.float8_e4m3fn; use x.float()"),
+    (lambda x: x.mean(), "expected one per example, shape (N, ...), got a single number"),
+], ids=["sparse", "mkldnn", "nested", "quantized", "8 bits", "a number"])  # fmt: skip
+@pytest.mark.filterwarnings("ignore")  # torch's own, of prototypes
+def test_other_kinds_of_tensors_are_refused_in_one_line(make, said: str) -> None:
+    given = make(X)
+    refused(lambda: ATTACKS["pgd"](made("plain", train=False), given, Y), "inputs", said)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_of_no_examples_the_type_stays(dtype: torch.dtype) -> None:
+    for name in ("pgd", "square", "ensemble"):
+        assert ATTACKS[name](made("plain", train=False), X[:0].to(dtype), Y[:0]).dtype == dtype

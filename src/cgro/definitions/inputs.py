@@ -5,6 +5,7 @@ The one place that converts: NumPy arrays, integers of any width, other precisio
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ def as_inputs(x: Tensor | np.ndarray) -> Tensor:
         (B, *S), sharing memory with x unless x was made in inference mode or is an array.
 
     Raises:
-        BadRequest: x is no tensor, or has no values.
+        BadRequest: x is no tensor, a single number, sparse, nested, quantized, of 8 bits a number, or has no values.
 
     Example:
         >>> as_inputs(torch.ones(2, requires_grad=True) * 3)
@@ -79,6 +80,11 @@ def as_inputs(x: Tensor | np.ndarray) -> Tensor:
         if x.dtype == torch.float64:
             x = x.float()
     _require_tensor(x, "inputs", remedy="convert them, as in torch.as_tensor(x)")
+    if not x.ndim:
+        raise bad("inputs", expected="one per example, shape (N, ...)", got="a single number")
+    if x.is_floating_point() and x.dtype not in (*LOW_PRECISION, torch.float32, torch.float64):
+        # The points found would be rounded to it, and leave the ball.
+        raise bad("inputs", expected="float16, bfloat16, float32 or float64", got=x.dtype, remedy="use x.float()")
     if x.is_meta:
         raise bad("inputs", expected="values", got="a tensor on the meta device", remedy="make them anew")
     x = x.detach()
@@ -206,6 +212,34 @@ def in_full_precision(model: Network, x: Tensor) -> tuple[Network, Tensor]:
     if taken in LOW_PRECISION:
         return _rounding(model, taken), x.float()
     return model, x.float()
+
+
+def network_behind(model: Network) -> nn.Module | None:
+    """The module that a callable calls, as far as that is known without calling it.
+
+    Args:
+        model: a module; a method of one; what `functools.partial` makes of these, or of a function that is given one.
+
+    Returns:
+        The module; None for any other callable, of which nothing is known.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> network_behind(net.forward) is network_behind(functools.partial(lambda m, x: m(x), net)) is net
+        True
+        >>> network_behind(lambda x: net(x)) is None
+        True
+    """
+    waiting: list[object] = [model]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, nn.Module):
+            return value
+        if isinstance(value, MethodType):
+            waiting.append(value.__self__)
+        elif isinstance(value, functools.partial):
+            waiting += [*value.keywords.values(), *reversed(value.args), value.func]
+    return None
 
 
 def in_type_of(given: Tensor, points: Tensor, *, rounds: bool) -> Tensor:
@@ -350,6 +384,13 @@ def _of_array(value: np.ndarray, what: str) -> Tensor:
 def _require_tensor(value: object, what: str, *, remedy: str) -> None:
     if not isinstance(value, Tensor):
         raise bad(what, expected="a torch tensor", got=describe(value), remedy=remedy)
+    if value.is_nested:
+        remedy = "give examples of one shape, such as torch.nested.to_padded_tensor(x, 0)"
+        raise bad(what, expected="a dense tensor", got="a nested one", remedy=remedy)
+    if value.is_quantized:
+        raise bad(what, expected="floating point", got=value.dtype, remedy="use x.dequantize()")
+    if value.layout != torch.strided:
+        raise bad(what, expected="a dense tensor", got=value.layout, remedy="use x.to_dense()")
 
 
 def describe(value: object) -> str:

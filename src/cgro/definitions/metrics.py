@@ -1,9 +1,7 @@
 """Errors (Definitions 3.1-3.3), and what each number proves."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodType
 
 import torch
 from torch import Tensor
@@ -12,7 +10,7 @@ from cgro._check import BadRequest, bad, count
 from cgro.definitions.attacks import Attack, NoAttack, evaluated_outputs, preserve_state, require_attack
 from cgro.definitions.attacks.captured import find_captured
 from cgro.definitions.attacks.reads import FINITE
-from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, ordinary_tensors
+from cgro.definitions.inputs import as_inputs, as_labels, in_full_precision, network_behind, ordinary_tensors
 from cgro.definitions.losses import Model, check_labels, is_wrong, predict
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
 from cgro.results import Bound, ErrorRate
@@ -33,15 +31,8 @@ def require_eval(model: Model) -> None:
     Example:
         >>> require_eval(torch.nn.Dropout().eval().forward)
     """
-    inner: object = model
-    while not isinstance(inner, torch.nn.Module):
-        if isinstance(inner, functools.partial):
-            inner = inner.func
-        elif isinstance(inner, MethodType):
-            inner = inner.__self__
-        else:
-            return
-    if _trains(inner):
+    inner = network_behind(model)
+    if inner is not None and _trains(inner):
         remedy = "call model.eval() first"
         if _is_exported(inner):
             remedy = "torch.export keeps the mode of the network: export it in eval mode"

@@ -13,6 +13,7 @@ from cgro._check import listed
 from cgro.data import SOURCES
 from cgro.definitions import ThreatModel, margin, predict
 from cgro.definitions.attacks import evaluated_outputs, evaluation_flags, first_pass
+from cgro.definitions.inputs import network_behind
 from cgro.definitions.losses import Model, check_labels
 from cgro.diagnosis.findings import Check, check
 
@@ -59,7 +60,10 @@ def setup_checks(model: Model, x: Tensor, y: Tensor, threat: ThreatModel) -> lis
 
 def _modules(model: Model) -> list[nn.Module]:
     """The parts of a network; none for a plain function."""
-    return list(model.modules()) if isinstance(model, nn.Module) else []
+    network = network_behind(model)
+    if network is None:
+        return []
+    return list(network.modules())
 
 
 def _mode(model: Model, x: Tensor) -> Check:

@@ -1,13 +1,16 @@
 """The ensemble against exact answers."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tests import oracles
 from tests.cases import THREATS, hidden_scores, linear_logits, points, refused
+from torch import Tensor, nn
 
+from cgro._check import BadRequest
 from cgro.definitions import (
     APGD,
     PGD,
@@ -18,6 +21,7 @@ from cgro.definitions import (
     standard_ensemble,
     survey,
 )
+from cgro.definitions.attacks import precision
 
 
 @pytest.mark.parametrize(("p", "radius"), [(math.inf, 0.12), (2, 0.25), (1, 0.4)])
@@ -85,3 +89,30 @@ def test_what_is_no_ensemble_is_refused(attacks: object, words: tuple[str, ...])
 def test_names_print_the_same_in_every_process() -> None:
     """repr goes into summaries: no addresses."""
     assert " at 0x" not in repr(standard_ensemble(THREATS[0]))
+
+
+class Adds(nn.Module):
+    """As networks of experts do: under autocast it adds bfloat16 to float32, which torch refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.arange(len(x))
+        return x.new_zeros(len(x), 3).index_add(0, rows, self.weigh(x.flatten(1)))
+
+
+def test_a_network_that_does_not_run_in_bfloat16_is_attacked_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part alone was; the ensemble failed with torch's own error."""
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda device: True)
+    monkeypatch.setattr(precision, "MIN_PARAMETERS", 0)
+    model, x, y = Adds().eval(), torch.rand(4, 3, 2, 2), torch.arange(4) % 3
+    threat = ThreatModel("inf", 0.1)
+    parts = (APGD(threat, n_steps=2), Square(threat, n_queries=2))
+    plain = tuple(replace(part, precision="float32") for part in parts)
+    assert torch.equal(Ensemble(threat, parts)(model, x, y), Ensemble(threat, plain)(model, x, y))
+    nested = Ensemble(threat, (Ensemble(threat, parts),))
+    assert nested.lowest_precision == "auto"
+    with pytest.raises(BadRequest, match="float32 or auto for a network that torch cannot run in bfloat16"):
+        Ensemble(threat, (replace(parts[0], precision="bfloat16"),))(model, x, y)

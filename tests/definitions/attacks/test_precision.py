@@ -5,9 +5,11 @@ import torch
 from tests.cases import busy_network, images, linear_logits
 from torch import nn
 
-from cgro.definitions import margin
+from cgro.definitions import APGD, PGD, Attack, Ensemble, ThreatModel, margin
 from cgro.definitions.attacks import precision
 from cgro.definitions.attacks.precision import bfloat16_pays, rounding_margin, uses_bfloat16
+
+THREAT = ThreatModel("inf", 0.1)
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -66,3 +68,21 @@ def test_vector_instructions_alone_do_not_pay(monkeypatch: pytest.MonkeyPatch) -
     assert not bfloat16_pays(torch.device("cpu"))
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     assert not bfloat16_pays(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("attack", [
+    PGD(THREAT, n_steps=2, precision="bfloat16"),
+    Ensemble(THREAT, (APGD(THREAT, n_steps=2, precision="bfloat16"),)),
+], ids=["pgd", "ensemble"])  # fmt: skip
+@pytest.mark.parametrize("before", [False, True], ids=["attack first", "pass first"])
+def test_a_training_in_float16_goes_on_after_a_search_in_bfloat16(attack: Attack, before: bool) -> None:
+    """Its next pass met weights that autocast had cast for the search, and failed; so did a search after a pass."""
+    model, x, y = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(4, 3, 2, 2), torch.arange(4) % 3
+    with torch.autocast("cpu", torch.float16):
+        if before:
+            model(x)
+        points = attack(model, x, y)
+        outputs = model(points)
+    assert outputs.dtype == torch.float16
+    outputs.float().sum().backward()
+    assert model[1].weight.grad is not None

@@ -1,6 +1,7 @@
 """Attacks and evaluations inside any loop leave a network as it was: between forward and backward pass, from threads."""
 
 import copy
+import functools
 import random
 import threading
 import warnings
@@ -142,6 +143,29 @@ def test_buffers_that_a_network_deletes_and_registers(name: str) -> None:
     assert all(layer._buffers[key] is value for key, value in own.items())
     assert sorted(layer.state_dict()) == ["shift"]
     assert layer.scale is own["scale"]
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda m: m.forward,
+    lambda m: functools.partial(m.forward),
+    lambda m: functools.partial(lambda network, scale, x: network(x) * scale, m, 2.0),
+    lambda m: functools.partial(lambda x, network: network(x), network=m),
+], ids=["method", "partial", "argument", "keyword"])  # fmt: skip
+def test_methods_and_partial_functions_leave_their_network_alone(wrap) -> None:
+    """The running means moved where an attack was given `forward`, and an attack of others kept what it did to modes
+    and weights."""
+
+    class Careless(Attack):
+        def search(self, evaluator: Evaluator, draws: Draws) -> None:
+            with torch.no_grad():
+                model.first.weight.mul_(2)
+            model.eval()
+
+    for attack in (ATTACKS["pgd"], ATTACKS["square"], Careless(INF)):
+        model = made("BatchNorm", train=True)
+        held = Held.by(model)
+        attack(wrap(model), X, Y)
+        assert held.unchanged(model)
 
 
 def test_nested_searches_each_put_back_what_they_found() -> None:

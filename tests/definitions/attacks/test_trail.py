@@ -53,3 +53,13 @@ def test_a_chunk_that_is_over_is_not_written_on() -> None:
 
 def test_without_iterates_nothing_is_found() -> None:
     assert Trail(torch.zeros(2, 1), torch.ones(2), first=0, n=1).candidates().margins.isinf().all()
+
+
+def test_outputs_that_a_network_writes_in_the_same_memory_are_kept_apart() -> None:
+    """As a network does that was captured as a graph: all iterates had the outputs of the last one."""
+    trail, outputs = Trail(torch.zeros(1, 1), torch.tensor([1]), first=0, n=3), torch.zeros(1)
+    for value in (3.0, -2.0, 1.0):
+        trail.place().fill_(value)
+        trail.add(outputs.fill_(value))
+    found = trail.candidates()
+    assert (float(found.x), float(found.margins), int(found.step)) == (-2.0, -2.0, 1)

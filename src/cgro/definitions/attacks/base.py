@@ -26,11 +26,19 @@ from cgro.definitions.attacks.dropping import Dropping, dropping_on
 from cgro.definitions.attacks.evaluator import Evaluator, SearchOptions
 from cgro.definitions.attacks.layout import fast_weights, is_about_conversion
 from cgro.definitions.attacks.passes import on_copies
-from cgro.definitions.attacks.precision import Precision
+from cgro.definitions.attacks.precision import Precision, own_casts
 from cgro.definitions.attacks.reads import read_batch
 from cgro.definitions.attacks.state import code_of_others, modes_of, passes_of, preserve_state
 from cgro.definitions.draws import Draws, draws_for
-from cgro.definitions.inputs import as_inputs, as_labels, describe, in_full_precision, in_type_of, ordinary_tensors
+from cgro.definitions.inputs import (
+    as_inputs,
+    as_labels,
+    describe,
+    in_full_precision,
+    in_type_of,
+    network_behind,
+    ordinary_tensors,
+)
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import seeded
 from cgro.definitions.threat import ThreatModel, require_radius_fits, require_threat
@@ -93,6 +101,11 @@ class Attack(ABC):
     def search_precision(self) -> Precision:
         """In which precision the search calls the model; results are always evaluated in that of the input."""
         return "float32"
+
+    @property
+    def lowest_precision(self) -> Precision:
+        """The lowest precision in which it, or a part of it, calls the model: what that needs is done around them."""
+        return self.search_precision
 
     @property
     def keeps_clean(self) -> bool:
@@ -190,8 +203,8 @@ class Attack(ABC):
         require_radius_fits(self.threat, x.shape[1:])
         draws = draws_for(generator, len(x), x.device)
         if not len(x):
-            return Best(x.clone(), torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
-        if dropping is None and getattr(model, "training", False):
+            return Best(given.clone(), torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
+        if dropping is None and getattr(network_behind(model), "training", False):
             dropping = "never"  # BatchNorm mixes the examples: what one gives depends on the others of its batch
         elif dropping is None:
             dropping = dropping_on(x.device)
@@ -225,18 +238,19 @@ class Attack(ABC):
             BadRequest: labels that do not fit the outputs; a network that does not run in bfloat16, where that was
                 asked for.
         """
-        with preserve_state(model, x.device), fast_weights(model, x, self.search_precision) as converted:
+        lowest = self.lowest_precision
+        with preserve_state(model, x.device), own_casts(x.device), fast_weights(model, x, lowest) as converted:
             try:
                 return self.search_batch(model, x, y, draws.copy(), options)
             except RuntimeError as error:
-                chosen = converted or self.search_precision != "float32"
+                chosen = converted or lowest != "float32"
                 if not chosen or not is_about_conversion(error):
                     raise
-        with preserve_state(model, x.device):
+        with preserve_state(model, x.device), own_casts(x.device):
             try:
                 return self.search_batch(model, x, y, draws.copy(), replace(options, plain=True))
             except RuntimeError as error:
-                if self.search_precision != "bfloat16" or not is_about_conversion(error):
+                if lowest != "bfloat16" or not is_about_conversion(error):
                     raise
                 told = one_line(str(error).strip().split("\n")[0], 120)
                 expected = "float32 or auto for a network that torch cannot run in bfloat16 here"

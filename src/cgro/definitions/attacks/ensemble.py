@@ -52,6 +52,15 @@ class Ensemble(Attack):
         return sum(attack.n_gradients for attack in self.attacks)
 
     @property
+    def lowest_precision(self) -> Precision:
+        """That of the attack that asks for the lowest."""
+        found = {attack.lowest_precision for attack in self.attacks}
+        for precision in ("bfloat16", "auto"):
+            if precision in found:
+                return precision
+        return "float32"
+
+    @property
     def parts(self) -> tuple[Attack, ...]:
         """The attacks, in order."""
         return self.attacks

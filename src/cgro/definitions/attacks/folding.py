@@ -17,13 +17,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cgro.definitions.attacks.capturable import has_hooks
+from cgro.definitions.attacks.capturable import HOOKS, has_hooks
 from cgro.definitions.losses import Model
 
 FEW = 4
 """Examples below which `Halving` calls max_pool2d: there six operations in place of one cost more than they save.
 Affects speed only. LeNet x2 and x4, one thread of a busy CPU: a pass is 0.87 and 0.90 times as fast for one example,
 1.06 times for four."""
+_FOR_EVERY_MODULE: list[dict[int, object]] = [
+    hooks for name, hooks in vars(nn.modules.module).items() if name.startswith("_global_") and name[7:] in HOOKS
+]
+"""Hooks that torch calls for every module: dictionaries of torch's own, filled and emptied in place."""
 
 
 def folded(model: Model, *, norms: bool = True) -> Model:
@@ -110,6 +114,8 @@ def _foldable(module: nn.Module, conv_name: str, norm_name: str) -> tuple[nn.Con
 
 def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
     """Names of parts of which the second is applied to the first's output alone; None where nothing is known."""
+    if "forward" in vars(module):
+        return None
     if type(module) is nn.Sequential:
         return list(pairwise(module._modules))
     # Of the class itself: one that inherits may have another forward. A class of others may mean something else by it.
@@ -123,8 +129,8 @@ def _pairs(module: nn.Module) -> Sequence[tuple[str, str]] | None:
 
 
 def _is_halving(module: nn.Module) -> bool:
-    """Whether a part is max-pooling over windows of 2 x 2 that do not overlap, which nobody hooks into."""
-    if type(module) is not nn.MaxPool2d or module.return_indices or has_hooks(module):
+    """Whether a part is max-pooling over windows of 2 x 2 that do not overlap, as torch computes it."""
+    if type(module) is not nn.MaxPool2d or module.return_indices or _is_changed(module):
         return False
     settings = (module.kernel_size, module.stride, module.padding, module.dilation)
     for found, wanted in zip(settings, (2, 2, 0, 1), strict=True):
@@ -166,9 +172,22 @@ class Halving(nn.Module):
         return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
+def _is_changed(module: nn.Module) -> bool:
+    """Whether a pass through a part of torch is more, or other, than what its class is known to compute.
+
+    Somebody hooks into it, or into every module; or its `forward` is another, as libraries replace that of a layer
+    (to load its weights late, or to add adapters), and that of a class for all layers.
+    """
+    if has_hooks(module) or any(_FOR_EVERY_MODULE):
+        return True
+    kind = type(module)
+    of_torch = kind.forward.__module__ == kind.__module__ and not hasattr(kind.forward, "__wrapped__")
+    return "forward" in vars(module) or not of_torch
+
+
 def _is_plain(module: nn.Conv2d | nn.BatchNorm2d) -> bool:
-    """Whether a part does what its class says, in evaluation: nobody hooks in, and statistics are kept."""
-    if has_hooks(module):
+    """Whether a part does what its class says, in evaluation, and statistics are kept."""
+    if _is_changed(module):
         return False
     if isinstance(module, nn.BatchNorm2d):
         return not module.training and module.running_mean is not None and module.running_var is not None

@@ -1,6 +1,8 @@
 """When a search runs in bfloat16, and how far its margins may then be off."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -143,3 +145,35 @@ def rounding_margin(outputs: Tensor, by: Proposing = "bfloat16") -> Tensor:
     if outputs.ndim == 2:
         largest = largest.amax(1)
     return ROUNDING[by] * largest
+
+
+@contextlib.contextmanager
+def own_casts(device: torch.device) -> Iterator[None]:
+    """Keep the weights that autocast has cast for a caller apart from those that it casts for a search.
+
+    It remembers a cast until its outermost context ends, by the weight alone: of a caller in float16 a search would
+    get weights of float16 with its images of bfloat16, and the caller's next pass weights of bfloat16. What is
+    forgotten is cast once more.
+
+    Args:
+        device: where the network is.
+
+    Returns:
+        A context manager; nothing happens where the caller has no autocast.
+
+    Example:
+        >>> net, x = nn.Linear(2, 2), torch.zeros(1, 2)
+        >>> with torch.autocast("cpu", torch.float16):
+        ...     with own_casts(x.device), torch.autocast("cpu", torch.bfloat16):
+        ...         inside = net(x).dtype
+        ...     inside, net(x).dtype
+        (torch.bfloat16, torch.float16)
+    """
+    shared = torch.is_autocast_enabled(device.type)
+    if shared:
+        torch.clear_autocast_cache()
+    try:
+        yield
+    finally:
+        if shared:
+            torch.clear_autocast_cache()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro.definitions.graphs import is_capturing
+from cgro.definitions.inputs import network_behind
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import preserve_random_state, put_back_generators
 
@@ -56,7 +57,8 @@ def preserve_state(model: Model, device: torch.device, *, weights: bool = False)
     A lazy module takes shape at its first pass. Buffers that had no shape before keep what that pass wrote.
 
     Args:
-        model: a module; of any other callable nothing but the random state can be seen and kept.
+        model: a module, or what `network_behind` finds one behind, such as its method; of any other callable nothing
+            but the random state can be seen and kept.
         device: whose global generator is restored beside that of the CPU.
         weights: have copies of all parameters in their places, for what may write on them.
 
@@ -77,12 +79,13 @@ def preserve_state(model: Model, device: torch.device, *, weights: bool = False)
     kept = None
     if not is_capturing(device):  # in a capture a generator of the device can be neither read nor set
         kept = device
-    if not isinstance(model, nn.Module):
+    network = network_behind(model)
+    if network is None:
         with preserve_random_state(kept):
             yield
         return
-    with _lock_of(model), preserve_random_state(kept):
-        state = _State(model, generators=not is_capturing(device))
+    with _lock_of(network), preserve_random_state(kept):
+        state = _State(network, generators=not is_capturing(device))
         try:
             state.set_aside(weights=weights)
             yield
@@ -281,9 +284,10 @@ def _identities(container: Iterable[object]) -> list[int]:
 
 def _modules(model: Model) -> list[nn.Module]:
     """The parts of a network; none of a function."""
-    if not isinstance(model, nn.Module):
+    network = network_behind(model)
+    if network is None:
         return []
-    return list(model.modules())
+    return list(network.modules())
 
 
 def modes_of(model: Model) -> list[bool]:

@@ -62,9 +62,10 @@ class Trail:
         """Remember the iterate that was written last.
 
         Args:
-            outputs: (B, C) or (B,), there.
+            outputs: (B, C) or (B,), there. They are copied: a network may write its next ones in the same memory, as
+                one that was captured as a graph does.
         """
-        self._outputs.append(outputs)
+        self._outputs.append(outputs.clone())
         self._n_left -= 1
         if len(self._outputs) == CHUNK:
             self._compare()
