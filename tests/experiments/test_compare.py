@@ -228,7 +228,7 @@ def test_a_budget_stops_resumably_and_shows_what_there_is(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"seeds": 0}, "seeds: expected an integer >= 1"),
+        ({"seeds": 0}, "seeds: expected an integer in [1, 1000]"),
         ({"colour": "red"}, "expected the keys base, remedies, seeds, widths, got 'colour'"),
         ({"remedies": {"plain": {}, "bad": {"objective": "trades:beta=-1"}}}, "remedy bad: "),
         ({"remedies": {"plain": {}, "bad": {"extension": ["no-such"]}}}, "remedy bad: "),
@@ -251,6 +251,22 @@ def test_another_base_or_evaluation_is_refused(whole: Path, tmp_path: Path, caps
     assert "--strong: expected pgd3" in capsys.readouterr().err
     assert main(["compare"]) == 2
     assert main(["compare", str(tmp_path / "none.yaml")]) == 2
+
+
+def test_seeds_may_be_added_and_none_be_taken_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    remedies = {"plain": {}, "ema": {"extension": ["ema:decay=0.5"]}}
+    for n_seeds in (1, 2):
+        before = marks(out)
+        plan = {"base": BASE, "seeds": n_seeds, "remedies": remedies}
+        assert compare(written(tmp_path / "plan.yaml", plan), out) == 0
+        assert before.items() <= marks(out).items()  # nothing that was finished is made anew
+        for remedy in Run(out).read(CompareSummary).remedies.values():
+            assert len(remedy.metrics["robust_error/test"].by_seed) == n_seeds
+    assert "2 seeds in place of 1" in capsys.readouterr().err
+    fewer = written(tmp_path / "fewer.yaml", {"base": BASE, "seeds": 1, "remedies": remedies})
+    assert compare(fewer, out) == 2
+    assert "seeds: expected at least the 2 seeds" in capsys.readouterr().err
 
 
 def test_a_directory_without_its_plan_asks_for_it(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ A plan is data: code that it names is imported, paths read and data fetched only
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -325,14 +325,22 @@ def _plan(config: Config, there: Path | None) -> Plan:
 
 
 def _joined(there: Plan, asked: Plan, config: Config) -> Plan:
-    """Only remedies may be new: a finished run was made with the base and the seeds that were there."""
-    for key in ("base", "seeds", "widths"):
+    """Only remedies and seeds may be new: a finished run was made with the base and the widths that were there."""
+    for key in ("base", "widths"):
         if getattr(there, key) != getattr(asked, key):
             got = f"another than in {config.out}/{PLAN}"
             raise bad(
                 f"{config.plan}: {key}", expected=f"the {key} it began with", got=got, remedy="choose another --out"
             )
-    return there.with_remedies(asked.remedies, str(config.plan))
+    if asked.seeds < there.seeds:
+        expected = f"at least the {there.seeds} seeds of {config.out}/{PLAN}"
+        raise bad(f"{config.plan}: seeds", expected=expected, got=asked.seeds, remedy="choose another --out")
+    if asked.seeds > there.seeds:
+        say(
+            f"{asked.seeds} seeds in place of {there.seeds}; what is finished stays. Seeds that are added because of a "
+            "result make its interval too narrow: look at it once more when all are there"
+        )
+    return replace(there, seeds=asked.seeds).with_remedies(asked.remedies, str(config.plan))
 
 
 def _asked(config: Config) -> Evaluated:
