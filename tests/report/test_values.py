@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cgro._check import BadRequest
-from cgro.report.values import DEEPEST, LARGEST, Number, damaged, drawable, read_arrays, require_shallow
+from cgro.report.values import DEEPEST, LARGEST, Number, damaged, drawable, radius_text, read_arrays, require_shallow
 from cgro.results import read_value
 
 
@@ -38,6 +38,14 @@ def test_values_that_are_printed_are_not_deep(wrap) -> None:
 class Two:
     a: np.ndarray
     b: np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("radius", "text"),
+    [(0.0, "0"), (1 / 255, "1/255"), (1.0, "1"), (300 / 255, "300/255"), (1e308, "1e+308"), (float("nan"), "nan")],
+)
+def test_a_radius_of_steps_of_8_bits_is_said_as_such_and_any_other_number_as_a_number(radius: float, text: str) -> None:
+    assert radius_text(radius) == text
 
 
 def test_arrays_are_read_by_name(tmp_path: Path) -> None:

@@ -70,8 +70,11 @@ def radius_text(radius: float) -> str:
         >>> [radius_text(r) for r in (0.2, 8 / 255, 0.5 / 255, 0.123456)]
         ['0.2', '8/255', '0.001961', '0.1235']
     """
-    short, steps = f"{radius:.4g}", round(255 * radius)
-    if float(short) != radius and steps >= 1 and math.isclose(radius, steps / 255, rel_tol=1e-6):
+    short, scaled = f"{radius:.4g}", 255 * radius
+    if float(short) == radius or not 0.5 < scaled < LARGEST:
+        return short
+    steps = round(scaled)
+    if math.isclose(radius, steps / 255, rel_tol=1e-6):
         return f"{steps}/255"
     return short
 

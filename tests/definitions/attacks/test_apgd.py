@@ -107,7 +107,7 @@ def test_restarts_find_lower_points_of_a_rugged_score_that_never_breaks(attack: 
         (lambda t: APGD(t, n_steps=0), "n_steps"),
         (lambda t: APGD(t, n_restarts=0), "n_restarts"),
         (lambda t: APGD(t, loss="ce2"), "one of default, dlr, margin"),
-        (lambda t: TargetedAPGD(t, loss="dlr"), "own loss"),
+        (lambda t: TargetedAPGD(t, loss="dlr"), "which has its own"),
         (lambda t: TargetedAPGD(t, n_targets=0), "n_targets"),
         (lambda t: Square(t, n_queries=0), "n_queries"),
         (lambda t: Square(t, first_share=0.0), "share"),

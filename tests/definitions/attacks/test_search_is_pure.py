@@ -196,7 +196,7 @@ APGD_BOUND = 52 if torch.__version__.startswith("2.6.") else 50
 @pytest.mark.parametrize(
     ("attack", "bound"),
     [
-        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32"), 10),
+        (lambda n: PGD(THREATS[0], n_steps=n, precision="float32"), 11),
         (lambda n: PGD(THREATS[0], n_steps=n, precision="float32", keep="last"), 7),
         (lambda n: APGD(THREATS[0], n_steps=n, precision="float32"), APGD_BOUND),
     ],

@@ -152,7 +152,7 @@ def test_settings_of_square() -> None:
     assert (attack.n_queries, attack.first_share, attack.search_precision) == (5000, 0.8, "float32")
     assert Square(ThreatModel("inf", 0.1), precision="bfloat16").search_precision == "bfloat16"
     assert Square(ThreatModel("inf", 0.1), first_share=1.0).first_share == 1
-    with pytest.raises(BadRequest, match=r"a share in \(0, 1\]"):
+    with pytest.raises(BadRequest, match=r"a finite number in \(0, 1\]"):
         Square(ThreatModel("inf", 0.1), first_share=0.0)
 
 

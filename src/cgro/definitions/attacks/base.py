@@ -204,7 +204,7 @@ class Attack(ABC):
         draws = draws_for(generator, len(x), x.device)
         if not len(x):
             return Best(given.clone(), torch.zeros(0, dtype=x.dtype, device=x.device), until_wrong=until_wrong)
-        if dropping is None and getattr(network_behind(model), "training", False):
+        if dropping is None and _is_training(model):
             dropping = "never"  # BatchNorm mixes the examples: what one gives depends on the others of its batch
         elif dropping is None:
             dropping = dropping_on(x.device)
@@ -365,6 +365,14 @@ class Attack(ABC):
                 that it is given must lie in `threat`.
             draws: (B,) one stream of random numbers per example.
         """
+
+
+def _is_training(model: Model) -> bool:
+    """Whether a network, or a callable that says so, is in training mode."""
+    network: object = network_behind(model)
+    if network is None:
+        network = model
+    return bool(getattr(network, "training", False))
 
 
 def _made_by_hand(init: Callable[..., None]) -> Callable[..., None]:
