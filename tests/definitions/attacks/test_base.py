@@ -382,6 +382,16 @@ def test_what_is_no_attack_is_refused_with_how_to_make_one(given: object, remedy
     require_attack(NoAttack())
 
 
+@pytest.mark.parametrize("attack", [PGD, APGD], ids=["pgd", "apgd"])
+@pytest.mark.parametrize("shape", [(2, 0), (2, 3, 0, 4)], ids=["vectors", "images"])
+def test_examples_without_values_are_their_own_points(attack, shape: tuple[int, ...]) -> None:
+    found = attack(ThreatModel("inf", 0.1), n_steps=3).find(
+        lambda v: v.flatten(1).sum(1), torch.rand(shape), torch.ones(2)
+    )
+    assert found.x.shape == shape
+    assert found.margins.tolist() == [0.0, 0.0]
+
+
 def test_an_evaluation_of_a_function_leaves_out_the_examples_that_are_wrong() -> None:
     """Neither a function nor a module in eval mode mixes examples; one in train mode does, and gets them all."""
     weights = LinearScore()

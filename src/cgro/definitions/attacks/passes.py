@@ -199,7 +199,7 @@ def first_look(model: Model, x: Tensor, *, bfloat16: bool = False) -> tuple[Tens
             outputs = outputs_of(model, copy)
     if not compiling and copy._version != version:
         return outputs, on_copies(model), []
-    if isinstance(model, _OnCopies):
+    if isinstance(model, _OnCopies) or not x.numel():
         return outputs, model, []
     # By a difference, as numbers are subtracted and compared four times as fast as (copy != x).any(). NaN is not 0.
     return outputs, model, [(copy - x).abs_().amax() != 0]

@@ -108,5 +108,5 @@ class Trail:
         shape = self._like.shape[1:]
         if self._like.ndim == 4 and not self._like.is_contiguous():
             channels, height, width = shape
-            return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
-        return rows.view(-1, *shape)
+            return rows.view(len(rows), height, width, channels).permute(0, 3, 1, 2)
+        return rows.view(len(rows), *shape)
