@@ -242,6 +242,26 @@ def network_behind(model: Network) -> nn.Module | None:
     return None
 
 
+def parts_of(model: Network) -> list[nn.Module]:
+    """The network behind a callable and all of its parts.
+
+    Args:
+        model: see `network_behind`.
+
+    Returns:
+        Each once, the network first; none of a callable of which nothing is known.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 1))
+        >>> len(parts_of(net)), len(parts_of(net.forward)), len(parts_of(lambda x: net(x)))
+        (3, 3, 0)
+    """
+    network = network_behind(model)
+    if network is None:
+        return []
+    return list(network.modules())
+
+
 def in_type_of(given: Tensor, points: Tensor, *, rounds: bool) -> Tensor:
     """The points of a search in the type of its inputs, without leaving the ball.
 

@@ -13,7 +13,7 @@ from cgro._check import listed
 from cgro.data import SOURCES
 from cgro.definitions import ThreatModel, margin, predict
 from cgro.definitions.attacks import evaluated_outputs, evaluation_flags, first_pass
-from cgro.definitions.inputs import network_behind
+from cgro.definitions.inputs import parts_of
 from cgro.definitions.losses import Model, check_labels
 from cgro.diagnosis.findings import Check, check
 
@@ -58,16 +58,8 @@ def setup_checks(model: Model, x: Tensor, y: Tensor, threat: ThreatModel) -> lis
     return checks
 
 
-def _modules(model: Model) -> list[nn.Module]:
-    """The parts of a network; none for a plain function."""
-    network = network_behind(model)
-    if network is None:
-        return []
-    return list(network.modules())
-
-
 def _mode(model: Model, x: Tensor) -> Check:
-    parts = _modules(model)
+    parts = parts_of(model)
     training = [part for part in parts if getattr(part, "training", False)]
     if not parts:
         return check("mode", True, "a plain function has no mode")
@@ -195,7 +187,7 @@ def _first_layer_input(model: Model, x: Tensor) -> Tensor | None:
             seen.append(inputs[0].detach())
 
     hooks = []
-    for part in _modules(model):
+    for part in parts_of(model):
         if not isinstance(part, torch.jit.ScriptModule) and getattr(part, "weight", None) is not None:
             hooks.append(part.register_forward_pre_hook(note))
     try:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cgro.definitions.graphs import is_capturing
-from cgro.definitions.inputs import network_behind
+from cgro.definitions.inputs import network_behind, parts_of
 from cgro.definitions.losses import Model
 from cgro.definitions.random_state import preserve_random_state, put_back_generators
 
@@ -132,7 +132,7 @@ def code_of_others(model: Model, device: torch.device) -> Iterator[None]:
 @contextlib.contextmanager
 def _makeup_kept(model: Model) -> Iterator[None]:
     """Put parts, hooks and attributes of a network back, and the hooks that torch calls for every module."""
-    makeup = [_Makeup(module) for module in _modules(model)]
+    makeup = [_Makeup(module) for module in parts_of(model)]
     of_torch = vars(nn.modules.module)
     hooks = [_Contents(held) for name, held in of_torch.items() if "_hooks" in name and type(held) in _CONTAINERS]
     try:
@@ -282,14 +282,6 @@ def _identities(container: Iterable[object]) -> list[int]:
     return [id(value) for value in held]
 
 
-def _modules(model: Model) -> list[nn.Module]:
-    """The parts of a network; none of a function."""
-    network = network_behind(model)
-    if network is None:
-        return []
-    return list(network.modules())
-
-
 def modes_of(model: Model) -> list[bool]:
     """Which parts of a network are in training mode.
 
@@ -299,7 +291,7 @@ def modes_of(model: Model) -> list[bool]:
     Returns:
         One flag per part.
     """
-    return [getattr(module, "training", False) for module in _modules(model)]
+    return [getattr(module, "training", False) for module in parts_of(model)]
 
 
 def passes_of(model: Model) -> list[object]:
@@ -312,7 +304,7 @@ def passes_of(model: Model) -> list[object]:
         For each part its class, its own parts, its forward hooks, and a `forward` that it has for itself.
     """
     found: list[object] = []
-    for module in _modules(model):
+    for module in parts_of(model):
         held = vars(module)
         hooks = [tuple(held.get(name, {}).values()) for name in ("_forward_pre_hooks", "_forward_hooks")]
         found.append((type(module), tuple(module.children()), hooks, held.get("forward")))
