@@ -338,7 +338,7 @@ def _joined(there: Plan, asked: Plan, config: Config) -> Plan:
     if asked.seeds > there.seeds:
         say(
             f"{asked.seeds} seeds in place of {there.seeds}; what is finished stays. Seeds that are added because of a "
-            "result make its interval too narrow: look at it once more when all are there"
+            "result make its interval too narrow"
         )
     return replace(there, seeds=asked.seeds).with_remedies(asked.remedies, str(config.plan))
 
