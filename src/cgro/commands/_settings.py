@@ -80,7 +80,7 @@ def watched(run: Run, settings: TrainConfig, model: str | None, data: str | None
             raise bad(str(run.path), expected=f"--{name} for a run of cgro.Monitor", got="none", remedy=remedy)
     if run.config.get("normalize") is not None:
         say(f"remark: {run.path}: its loop normalized outside the network; the one of --model must do so inside")
-    return replace(settings, validation=0.0, **chosen)  # type: ignore[arg-type]
+    return replace(settings, validation=0.0, **chosen)
 
 
 def described(options: CheckpointTask, *, model: str, p: str, radius: str) -> TrainConfig:

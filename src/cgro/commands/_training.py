@@ -153,7 +153,7 @@ class Task:
 
 
 @dataclass(kw_only=True)
-class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):  # type: ignore[misc]  # see there
+class Config(Trusting, Output, Seeded, Spreading, Computing, RecipeOptions, Task):
     """Options of `cgro train`."""
 
     attack: str = option("pgd10", "attack in training: " + attack_choices(), names="attack")

@@ -154,7 +154,7 @@ def _recipe(config: Config) -> TrainConfig | None:
         return None
     settings = dict(_training.RECIPES[one_of(config.recipe, "--recipe", _training.RECIPES)])
     own = {"data": config.data, "model": config.model, "width": config.width, "radius": config.radius, "p": config.p}
-    return TrainConfig(**{**settings, **own})  # type: ignore[arg-type]
+    return TrainConfig(**{**settings, **own})
 
 
 def _estimate(config: Config, recipe: TrainConfig, n_images: int, found: Measurement) -> RecipeTime:

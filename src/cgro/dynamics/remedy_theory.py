@@ -301,7 +301,7 @@ def signal_path(
         u = state[:-1]
         return 1.0 - kept * a**q * float((np.sign(u) * np.abs(u) ** q).sum())
 
-    wins.terminal = True  # type: ignore[attr-defined]  # how solve_ivp is told
+    wins.terminal = True  # how solve_ivp is told
     first = np.append(np.asarray(start, float), 0.0)
     solved = solve_ivp(flow, (0.0, end), first, method="LSODA", events=wins, rtol=1e-7, atol=1e-10)
     u = solved.y[:-1]

@@ -200,7 +200,7 @@ def configuration(job: Job) -> train.Config:
     Returns:
         The options of `cgro train`.
     """
-    return train.Config(**job.settings)  # pyright: ignore[reportArgumentType] - checked by the command itself
+    return train.Config(**job.settings)  # checked by the command itself
 
 
 def compressed(job: Job, epochs: int) -> Job:

@@ -89,7 +89,7 @@ class Trial:
     @property
     def config(self) -> train.Config:
         """All options, defaults among them."""
-        return train.Config(**self.settings)  # pyright: ignore[reportArgumentType] - checked when the plan was read
+        return train.Config(**self.settings)  # checked when the plan was read
 
     @property
     def total(self) -> int:
@@ -181,7 +181,7 @@ def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"
     """
     settings = plan.settings(remedy, width)
     try:
-        config = train.Config(**settings)  # pyright: ignore[reportArgumentType] - checked by `read_plan`
+        config = train.Config(**settings)  # checked by `read_plan`
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
         objective, extensions = config.build_objective(), config.build_extensions()
@@ -342,7 +342,7 @@ def seconds_per_operation(trials: Iterable[Trial], **computing: object) -> dict[
     found: dict[int | None, float] = {}
     for trial in trials:
         if trial.width not in found:
-            config = replace(trial.config, **computing)  # pyright: ignore[reportArgumentType]
+            config = replace(trial.config, **computing)
             seconds = train.seconds_per_example(config)
             found[trial.width] = seconds / step_cost(config.build_objective(), config.build_extensions()).operations
     return found

@@ -103,7 +103,7 @@ def read_summary(found: Mapping[str, object], what: str, kind: type[S]) -> S:
     own = summary_type(found)
     if not issubclass(own, kind):
         raise bad(what, expected=f"the summary of a {_called(kind)}", got=f"that of a {_called(own)}")
-    return read_value(found, what, own)  # type: ignore[return-value]
+    return read_value(found, what, own)
 
 
 def read_value(found: object, what: str, kind: type[T]) -> T:

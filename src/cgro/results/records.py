@@ -243,7 +243,7 @@ class Metric(Record, frozen=True, kw_only=True):
             bound=error.bound,
             interval=(low, high),
             attack=named,
-        )  # type: ignore[call-arg]
+        )
 
     @classmethod
     def over_seeds(cls, values: list[float | None]) -> Self:
@@ -260,7 +260,7 @@ class Metric(Record, frozen=True, kw_only=True):
             mean=known.mean if known.n else None,
             sd=known.sd if known.n > 1 else None,
             per_seed=list(values),
-        )  # type: ignore[call-arg]
+        )
 
     @property
     def typical(self) -> float | None:

@@ -301,7 +301,7 @@ class ArtifactSummary(Summary, frozen=True, kw_only=True):
     tables: Sequence[TableRecord]
     figures: Sequence[FigureRecord]
     seconds: float | None
-    provenance: Sequence[MachineRecord] | Provenance | UnsetType | None = UNSET  # type: ignore[assignment]
+    provenance: Sequence[MachineRecord] | Provenance | UnsetType | None = UNSET
 
 
 class ReproduceSummary(Summary, frozen=True, kw_only=True):

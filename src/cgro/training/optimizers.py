@@ -44,7 +44,7 @@ class _TensorRate(torch.optim.Optimizer):
         self._rate.fill_(lr)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """Move the weights that have a gradient.
 
         Args:

@@ -134,7 +134,7 @@ class Journal:
         (self.run.path / SUMMARY).unlink(missing_ok=True)
         self._keep_weights(network, rows)
         rows[-1][MONITOR_SECONDS] = time.perf_counter() - started
-        self.run.write_rows(rows)  # type: ignore[arg-type]  # numbers by name
+        self.run.write_rows(rows)
         self.run.write_summary(self._summary(network, rows, found))
 
     def complete(self, network: nn.Module, rows: list[Row], found: Measurement) -> None:
@@ -256,7 +256,7 @@ class Journal:
         for of, path in kept_epochs(self.run).items():
             if of > epoch:
                 path.unlink()
-        self.run.write_rows([row for row in rows if row[EPOCH] <= epoch])  # type: ignore[arg-type]
+        self.run.write_rows([row for row in rows if row[EPOCH] <= epoch])
 
 
 def _require_monitor(path: Path) -> None:
