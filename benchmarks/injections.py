@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.kill_points import TRAIN, call, contents
 
 from cgro import cli
-from cgro.experiments.execute import is_held
+from cgro.jobs.execute import is_held
 from cgro.runs import dump_json, environment, write_atomic
 
 SWEEPS = {

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from cgro.commands._target import prepare
+from cgro.comparison.plan_file import read_plan
+from cgro.comparison.trials import Trial, trials_of
 from cgro.environment import environment
-from cgro.experiments.plan_file import read_plan
-from cgro.experiments.trials import Trial, trials_of
 from cgro.results import Spread
 from cgro.speed import alternated
 from cgro.training import make_fabric, step_cost

@@ -24,9 +24,9 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from cgro.experiments.execute import Call, ThisProcess, execute
-from cgro.experiments.plan import Job
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.execute import Call, ThisProcess, execute
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.runs import Run, dump_json, environment, write_atomic
 
 SETTINGS = ["--data", "digits", "--model", "mlp", "--width", "64", "--radius", "0.1", "--attack", "pgd10", "--eval-attack", "pgd10", "--eval-every", "10", "--device", "cpu"]  # fmt: skip

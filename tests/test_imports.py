@@ -13,7 +13,7 @@ FLOORS = {
     "trajectory": 0, "trust": 0, "writing": 0,
     "definitions": 1, "bounds": 1, "data": 1, "models": 1, "report": 1,
     "representation": 2, "dynamics": 2, "training": 2, "flatness": 2,
-    "diagnosis": 3, "speed": 3, "commands": 4, "integrations": 4, "experiments": 5, "cli": 6, "__main__": 7,
+    "diagnosis": 3, "speed": 3, "commands": 4, "integrations": 4, "jobs": 5, "comparison": 6, "experiments": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 WITHOUT_TORCH = (
     "_check", "_exits", "_interrupt", "_progress", "catalog", "environment", "folder", "named", "reading", "remedy_names", "resuming", "results", "rows", "runs", "seal", "trajectory", "trust", "writing",

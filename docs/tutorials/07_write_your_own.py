@@ -229,9 +229,9 @@ from cgro.experiments import findings
 from cgro.experiments.artifact import claims_of
 from cgro.experiments.claims import Statement, holds
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job
 from cgro.experiments.tables import Table as Shown
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.results import DynamicsSummary
 
 

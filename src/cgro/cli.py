@@ -60,11 +60,11 @@ COMMANDS = {
 TOGETHER = ("train", "evaluate", "lint", "diagnose", "flatness", "memory")
 """Commands that several processes of torchrun do together, each its share."""
 
-ELSEWHERE = {"compare": "cgro.experiments.compare", "reproduce": "cgro.experiments.reproduce"}
+ELSEWHERE = {"compare": "cgro.comparison.compare", "reproduce": "cgro.experiments.reproduce"}
 """Commands that call commands live a floor above them."""
 
 SPREAD = ("train", "dynamics")
-"""Commands that are made of runs of their own kind; see cgro.experiments.sweeps. Those of ELSEWHERE plan theirs."""
+"""Commands that are made of runs of their own kind; see cgro.jobs.sweeps. Those of ELSEWHERE plan theirs."""
 
 HELP_FOLDER = os.path.join(os.path.dirname(__file__), "commands", "help")  # pathlib would cost a tenth of --help
 """What the commands print for --help. Reading their options instead would import torch."""
@@ -299,7 +299,7 @@ def _asks_to_spread(config: object) -> bool:
 def _do(name: str, module: ModuleType, config: "Output") -> int:
     """Run a parsed command, print its result, and what may come next."""
     if name in SPREAD and _asks_to_spread(config):
-        from cgro.experiments import sweeps
+        from cgro.jobs import sweeps
 
         run = sweeps.run(name, config)  # type: ignore[arg-type]  # of a command in SPREAD
     else:

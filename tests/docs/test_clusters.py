@@ -10,9 +10,9 @@ import pytest
 
 from cgro.cli import ELSEWHERE
 from cgro.commands._parser import parse
-from cgro.experiments import slurm, workers
-from cgro.experiments.execute import PATIENCE
-from cgro.experiments.places import Place
+from cgro.jobs import slurm, workers
+from cgro.jobs.execute import PATIENCE
+from cgro.jobs.places import Place
 
 TEXT = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text()
 COMMANDS = re.findall(r"^cgro (\w+) (.*?)(?: &)?$", TEXT, re.MULTILINE)
@@ -30,7 +30,7 @@ def test_the_commands_are_those_that_take_an_executor() -> None:
 
 
 def test_the_python_imports_and_its_options_exist() -> None:
-    """What it does is done in tests/experiments/test_sweeps.py."""
+    """What it does is done in tests/jobs/test_sweeps.py."""
     (script,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {"__name__": "page"}
     exec(script, names)

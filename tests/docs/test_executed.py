@@ -51,10 +51,10 @@ ELSEWHERE = [
     ("train", "--image-size", "tests/data/test_streamed.py", "ImageNet"),
     ("quickstart", "", "tests/commands/test_quickstart.py", "three minutes as it stands; the test has smaller parts"),
     ("reproduce", "--slurm-options", ON_SLURM, "needs Slurm, and hours of GPUs; the test submits a sweep"),
-    ("reproduce", "--workers", "tests/experiments/test_workers.py", "minutes to hours"),
+    ("reproduce", "--workers", "tests/jobs/test_workers.py", "minutes to hours"),
     ("reproduce", "", "tests/experiments/test_reproduce.py", "minutes to hours; the test makes all at the scale smoke"),
-    ("compare", "--workers", "tests/experiments/test_compare.py", "starts processes"),
-    ("compare", "", "tests/experiments/test_compare.py", "trains all remedies of a plan, per call"),
+    ("compare", "--workers", "tests/comparison/test_compare.py", "starts processes"),
+    ("compare", "", "tests/comparison/test_compare.py", "trains all remedies of a plan, per call"),
     ("train", "--slurm-options", ON_SLURM, "needs Slurm"),
 ]
 """Command, an option ("": any), the test that executes it, and why it is not executed here. The first that fits counts."""

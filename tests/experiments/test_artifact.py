@@ -14,14 +14,14 @@ from cgro.experiments import findings
 from cgro.experiments.artifact import Artifact, claims_of, judge_again, produce
 from cgro.experiments.claims import NOT_REPRODUCED, REPRODUCED, UNTESTED, Statement, above
 from cgro.experiments.findings import read_findings
-from cgro.experiments.metrics import CLEAN_TEST
-from cgro.experiments.plan import Job
 from cgro.experiments.registry import ARTIFACTS, chosen, names
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.report import artifacts, reproduction
 from cgro.report.style import figure
 from cgro.results import ArtifactSummary, Measured, Summary
+from cgro.results.keys import CLEAN_TEST
 from cgro.runs import Run
 
 every = pytest.mark.parametrize("artifact", ARTIFACTS, ids=names())
@@ -129,7 +129,7 @@ def tiny() -> Artifact:
 
 def test_a_new_artifact_is_a_module_and_a_line_of_the_registry(tmp_path: Path) -> None:
     """Registered, its job carried out, judged, drawn, and on the page in its place; nothing else knows of it."""
-    from cgro.experiments.execute import ThisProcess, carry_out_here, execute
+    from cgro.jobs.execute import ThisProcess, carry_out_here, execute
 
     artifact = tiny()
     registered = (*ARTIFACTS[:3], artifact, *ARTIFACTS[3:])
@@ -158,7 +158,7 @@ def test_a_new_artifact_is_a_module_and_a_line_of_the_registry(tmp_path: Path) -
 
 def test_stored_findings_are_judged_and_drawn_again_without_runs(tmp_path: Path) -> None:
     """A changed limit, words and figure reach the results; findings and provenance stay, figures of old code go."""
-    from cgro.experiments.execute import ThisProcess, carry_out_here, execute
+    from cgro.jobs.execute import ThisProcess, carry_out_here, execute
 
     artifact = tiny()
     workspace = Workspace(tmp_path, artifact.jobs("smoke"))

@@ -11,7 +11,7 @@ from cgro._check import BadRequest
 from cgro.cli import main
 from cgro.commands import train
 from cgro.experiments import cost
-from cgro.experiments.plan import Job
+from cgro.jobs.plan import Job
 from cgro.models import build
 
 

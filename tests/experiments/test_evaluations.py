@@ -4,7 +4,7 @@ import pytest
 
 from cgro.experiments import evaluations, networks
 from cgro.experiments.networks import configuration
-from cgro.experiments.plan import SCALES, Scale
+from cgro.jobs.plan import SCALES, Scale
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 from tests.experiments.cases import Cases, Wrong, judged, spread
-from tests.experiments.runs import make, training, workspace
+from tests.jobs.runs import make, training, workspace
 
 from cgro.cli import main
 from cgro.commands._common import stored

@@ -9,8 +9,8 @@ from tests.experiments.cases import Cases, judged
 from tests.experiments.test_table1 import RIGHT, SWAPPED
 
 from cgro.experiments import figure2ab, table1
-from cgro.experiments.plan import Scale
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report import style
 
 CASES = Cases(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.experiments.test_theorem44 import sizes
 
 from cgro.experiments import memorizers
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.workspace import Workspace
 
 
 def test_the_power_of_what_further_points_cost_takes_off_what_does_not_depend_on_n() -> None:

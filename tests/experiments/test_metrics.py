@@ -3,8 +3,9 @@
 import pytest
 
 from cgro._check import BadRequest
-from cgro.experiments.metrics import ROBUST_TEST, accuracies, column, errors, known, n_examples, per_seed
+from cgro.experiments.metrics import accuracies, column, errors, known, n_examples, per_seed
 from cgro.results import ErrorRate, Metric, OutcomeRecord, Summary
+from cgro.results.keys import ROBUST_TEST
 
 
 def summary(**metrics: Metric) -> Summary:

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.experiments.runs import training, workspace
-from tests.experiments.test_execute import finish
+from tests.jobs.runs import training, workspace
+from tests.jobs.test_execute import finish
 
 from cgro._check import BadRequest
-from cgro.experiments.execute import Call
 from cgro.experiments.provenance import provenance
+from cgro.jobs.execute import Call
 
 MACHINE = {"system": "Linux", "processor": "a CPU", "cores": 2}
 MADE_IN = {

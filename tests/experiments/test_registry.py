@@ -6,8 +6,8 @@ from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.definitions import attack_by_name
 from cgro.experiments import registry
-from cgro.experiments.plan import SCALES, Scale, unique
 from cgro.experiments.registry import ARTIFACTS, chosen, names
+from cgro.jobs.plan import SCALES, Scale, unique
 
 
 def all_jobs(scale: Scale) -> list:

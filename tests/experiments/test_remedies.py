@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tests.experiments.cases import Cases, Wrong, judged
-from tests.experiments.runs import make, workspace
+from tests.jobs.runs import make, workspace
 
 from cgro.dynamics.remedies import parse_remedy
 from cgro.dynamics.remedy_theory import best_stop, stall

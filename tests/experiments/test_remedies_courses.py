@@ -1,7 +1,7 @@
 """What is read off a course: onsets, stalls, best steps; and the course that theory predicts under fresh noise."""
 
 import pytest
-from tests.experiments.runs import make, workspace
+from tests.jobs.runs import make, workspace
 
 from cgro.dynamics.remedy_theory import fresh_error
 from cgro.dynamics.spaces import direct

@@ -9,7 +9,7 @@ from cgro.commands.dynamics import setting_of
 from cgro.dynamics import sample_threshold
 from cgro.dynamics.remedies import PLAIN, parse_remedy
 from cgro.experiments import remedies_runs as runs
-from cgro.experiments.plan import SCALES, Scale
+from cgro.jobs.plan import SCALES, Scale
 
 ALL = (runs.PLAIN_FAR, runs.PLAIN_NEAR, *runs.CASES)
 

@@ -18,8 +18,8 @@ from cgro.experiments import figure1, table2, theorem47
 from cgro.experiments.claims import DERIVED, NOT_REPRODUCED, Claim, Ruling
 from cgro.experiments.document import main as write_document
 from cgro.experiments.registry import ARTIFACTS, names
-from cgro.experiments.store import Store
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.store import Store
+from cgro.jobs.workspace import Workspace
 from cgro.report import artifacts, reproduction
 from cgro.results import ArtifactSummary, ReproduceSummary
 from cgro.runs import Run

@@ -6,7 +6,7 @@ from cgro.commands._sweep import parse_sweep
 from cgro.commands.dynamics import setting_of
 from cgro.dynamics import sample_threshold
 from cgro.experiments import threshold_sweeps as sweeps
-from cgro.experiments.plan import SCALES, Job, Scale
+from cgro.jobs.plan import SCALES, Job, Scale
 
 
 def lines(scale: Scale) -> list[Job]:

@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from tests.experiments.runs import make, workspace
+from tests.jobs.runs import make, workspace
 
-from cgro.experiments.plan import Job
 from cgro.experiments.transitions import Cell, Line, last_crossing, line_of
+from cgro.jobs.plan import Job
 
 
 def line(half: float, ratio: float, *, rho: float = 0.05, power: float = 3.0, dim: int = 400, n_seeds: int = 3) -> Line:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from cgro.commands import train
-from cgro.experiments.plan import Job
+from cgro.jobs.plan import Job
 from cgro.runs import Run
 from cgro.training import Extension
 

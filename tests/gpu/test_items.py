@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from tests.experiments.runs import evaluation, make, training, workspace
+from tests.jobs.runs import evaluation, make, training, workspace
 from tools.gpu.items import TABLE, Item, chosen, folder_of, items
 
 from cgro._check import BadRequest
 from cgro.experiments import networks
 from cgro.experiments.networks import configuration
-from cgro.experiments.store import Store
+from cgro.jobs.store import Store
 from cgro.runs import write_atomic
 
 GPU = {item.name: item for item in items("gpu")}

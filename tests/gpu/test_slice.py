@@ -18,7 +18,7 @@ from tools.gpu.training import FINISHED, carried_out, closed, planned
 
 from cgro._check import BadRequest
 from cgro.commands.train import Config
-from cgro.experiments.store import Store
+from cgro.jobs.store import Store
 from cgro.runs import Run, write_atomic
 from cgro.training.weights.formats import read_safetensors
 

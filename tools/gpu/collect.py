@@ -20,9 +20,9 @@ from tools.gpu.report import read_record
 from tools.gpu.weights import SMALL
 
 from cgro._check import BadRequest, bad, one_line
-from cgro.experiments.folders import held, replace_files
-from cgro.experiments.ledger import FILE as SECONDS
-from cgro.experiments.store import KEPT
+from cgro.jobs.folders import held, replace_files
+from cgro.jobs.ledger import FILE as SECONDS
+from cgro.jobs.store import KEPT
 from cgro.reading import open_regular, parse_json, read_bytes
 from cgro.runs import Run, dump_json, write_atomic
 

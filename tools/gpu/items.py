@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cgro._check import bad
 from cgro.experiments import evaluations, figure3, figure4, memory, networks
-from cgro.experiments.plan import Job, Scale, unique
-from cgro.experiments.store import Store
+from cgro.jobs.plan import Job, Scale, unique
+from cgro.jobs.store import Store
 
 TABLE = "table/table.json"
 """Below results/SCALE: the result of item a."""

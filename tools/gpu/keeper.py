@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tools.gpu.parcel import Record, write_record, write_results, write_weights
 
 from cgro._check import BadRequest, one_line
-from cgro.experiments.store import Store
+from cgro.jobs.store import Store
 from cgro.runs import Run
 from cgro.training.checkpoint import LAST
 

@@ -20,7 +20,7 @@ from tools.gpu.pace import Pace
 from tools.gpu.weights import EXAMPLES, SMALL, packed
 
 from cgro.environment import Environment
-from cgro.experiments.plan import Scale
+from cgro.jobs.plan import Scale
 from cgro.runs import Run, dump_json, write_atomic
 
 RECORD = "slice.json"

@@ -8,7 +8,7 @@ from tools.gpu.training import speed
 
 from cgro._check import bad, one_line
 from cgro.commands.train import Config
-from cgro.experiments.store import Store
+from cgro.jobs.store import Store
 from cgro.reading import read_bytes
 from cgro.results import TrainSummary
 from cgro.runs import Run

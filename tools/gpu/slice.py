@@ -28,8 +28,8 @@ from cgro._check import BadRequest, bad, number, one_line
 from cgro._interrupt import SIGNALS, interrupt, stop_requests
 from cgro.environment import current_environment
 from cgro.experiments.cost import check_data
-from cgro.experiments.plan import Scale
-from cgro.experiments.store import Store
+from cgro.jobs.plan import Scale
+from cgro.jobs.store import Store
 from cgro.runs import write_atomic
 from cgro.training import make_fabric
 

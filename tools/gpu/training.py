@@ -16,11 +16,11 @@ from cgro._check import bad
 from cgro._interrupt import stopping_after
 from cgro.commands.train import Config
 from cgro.experiments import cost, networks
-from cgro.experiments.execute import Call, Tolerance, execute
-from cgro.experiments.plan import Job
-from cgro.experiments.store import KEPT, Store
-from cgro.experiments.workers import at_once
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.execute import Call, Tolerance, execute
+from cgro.jobs.plan import Job
+from cgro.jobs.store import KEPT, Store
+from cgro.jobs.workers import at_once
+from cgro.jobs.workspace import Workspace
 from cgro.reading import read_bytes, read_json_object
 from cgro.runs import Run, write_atomic
 from cgro.training.compiling import CAPTURED

@@ -28,6 +28,7 @@ from cgro.results import (
     TrainSummary,
     VerdictRecord,
 )
+from cgro.results.keys import ON_VALIDATION
 from cgro.runs import Run, write_arrays
 from cgro.training import errors_on, shares_on
 from cgro.training.checkpoint import SELECTED, checkpoint_of, load_checkpoint
@@ -151,7 +152,7 @@ def selected_errors(
     metrics = {}
     for key, error in errors.items():
         used = attack if key.startswith("robust") else None
-        metrics[f"{key}@selected_on_validation"] = Metric.of_error(error, used)
+        metrics[f"{key}{ON_VALIDATION}"] = Metric.of_error(error, used)
     return metrics
 
 

@@ -16,6 +16,7 @@ from cgro.dynamics import (
     sample_threshold,
 )
 from cgro.dynamics.spaces import cheapest
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 DATA = ("patch_dim", "n_patches", "signal_strength", "noise_std", "n_signals")
 """Options that are fields of `PatchData`."""
@@ -34,7 +35,7 @@ SWEEPABLE = (*DATA, *NUMBERS)
 MOST_TESTED = 2000
 """Unseen examples of each cell and seed, at most."""
 WHOLE = ("patch_dim", "n_patches", "n_signals", "n_train", "n_filters", "batch_size")
-CELL = ("signal_margin", "clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+CELL = ("signal_margin", CLEAN_TRAIN, CLEAN_TEST, ROBUST_TRAIN, ROBUST_TEST)
 """Measurements at the end of training that the row of a cell holds."""
 MOST_CELLS = 100_000
 """Of a sweep. A choice: at the fastest settings, a second a cell, they take a day."""
@@ -201,7 +202,7 @@ def course_of(trained: Simulation) -> dict[str, object]:
     """
     records = range(len(trained.steps))
     memorized = np.stack([(trained.at("noise_learned", k) > RACE_ENDS).mean(1) >= 0.5 for k in records])
-    errors = np.stack([trained.at("robust_error/test", k) for k in records])
+    errors = np.stack([trained.at(ROBUST_TEST, k) for k in records])
     first: list[int | None] = []
     for s in range(len(trained.seeds)):
         steps = trained.steps[memorized[:, s]]

@@ -62,6 +62,7 @@ from cgro.results import (
     ThresholdRecord,
     VerdictRecord,
 )
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Run
 from cgro.trajectory import Outcome, Trajectory
 
@@ -170,10 +171,10 @@ BY_SEED = (
     "signal_learned",
     "signal_margin",
     "loss",
-    "clean_error/train",
-    "clean_error/test",
-    "robust_error/train",
-    "robust_error/test",
+    CLEAN_TRAIN,
+    CLEAN_TEST,
+    ROBUST_TRAIN,
+    ROBUST_TEST,
 )
 """Measurements of which a row holds one number per seed."""
 
@@ -236,10 +237,10 @@ def _errors(config: Config, setting: Setting, trained: Simulation, ball: str | N
     else:
         test, n_test = {k: trained.final(f"{k}_error/test") for k in ("clean", "robust")}, trained.n_test
     errors = {
-        "clean_error/train": _Measured(trained.final("clean_error/train"), setting.n_train),
-        "clean_error/test": _Measured(test["clean"], n_test),
-        "robust_error/train": _Measured(trained.final("robust_error/train"), setting.n_train, restricted),
-        "robust_error/test": _Measured(test["robust"], n_test, restricted),
+        CLEAN_TRAIN: _Measured(trained.final(CLEAN_TRAIN), setting.n_train),
+        CLEAN_TEST: _Measured(test["clean"], n_test),
+        ROBUST_TRAIN: _Measured(trained.final(ROBUST_TRAIN), setting.n_train, restricted),
+        ROBUST_TEST: _Measured(test["robust"], n_test, restricted),
     }
     if ball is None:
         return errors

@@ -53,6 +53,7 @@ from cgro.results import (
     TrainSummary,
     VerdictRecord,
 )
+from cgro.results.keys import ON_VALIDATION
 from cgro.runs import Run, Unsaved, say
 from cgro.training import shares_on
 
@@ -170,7 +171,7 @@ def _evaluate_run(config: Config, own: Target, source: Run, parts: list[str], ra
     if changed:
         suffix += f"@{settings.p}:{settings.radius}"
     if config.selected:
-        suffix += "@selected_on_validation"
+        suffix += ON_VALIDATION
     with begun_by_first(source.locked(), ranks):
         folder = source.path / "evaluations" / _file_name(suffix[1:])
         stop = _records.budget(config.budget)

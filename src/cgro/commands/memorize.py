@@ -61,6 +61,7 @@ from cgro.results import (
     ThreatRecord,
     VerdictRecord,
 )
+from cgro.results.keys import CERTIFIED_TRAIN, CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Run
 from cgro.training import train_clean_model
 
@@ -281,13 +282,13 @@ def _measure(config: Config, data: Dataset, memorizer: RobustMemorizer, certific
     n_open = int((~(certificate.margin > 0)).sum())
     certified = ErrorRate(n_open, len(train), "exact" if n_open == 0 else "upper")
     errors = {
-        "clean_error/train": _clean_train_error(memorizer, certificate),
-        "clean_error/test": clean_error(memorizer, test.x, test.y),
-        "robust_error/train": ErrorRate(0, len(train), "exact" if n_open == 0 else "lower"),
-        "robust_error/test": found.lower,
+        CLEAN_TRAIN: _clean_train_error(memorizer, certificate),
+        CLEAN_TEST: clean_error(memorizer, test.x, test.y),
+        ROBUST_TRAIN: ErrorRate(0, len(train), "exact" if n_open == 0 else "lower"),
+        ROBUST_TEST: found.lower,
     }
     metrics = {key: Metric.of_error(error) for key, error in errors.items()}
-    metrics["robust_error/train@certified"] = Metric.of_error(certified)
+    metrics[CERTIFIED_TRAIN] = Metric.of_error(certified)
     for key, entry in found.metrics("test").items():
         metrics[key] = Metric.of(entry)
     clean = clean_error(memorizer.clean_model, test.x, test.y)

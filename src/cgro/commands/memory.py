@@ -64,13 +64,14 @@ from cgro.results import (
     RealStagesRecord,
     ThreatRecord,
 )
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Run, Unsaved, dump_json, write_arrays, write_atomic
 from cgro.training import Evaluation, evaluated, fit, make_fabric
 from cgro.training.checkpoint import checkpoint_of, save_checkpoint
 from cgro.training.weights import load_file
 
 PARTS = ("train", "test")
-CURVES = ("clean_error/test", "robust_error/train", "robust_error/test")
+CURVES = (CLEAN_TEST, ROBUST_TRAIN, ROBUST_TEST)
 CHUNK = 128
 """Examples between two steps of the progress bar."""
 SHARE = 0.7

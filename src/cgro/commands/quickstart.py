@@ -24,6 +24,7 @@ from cgro.results import (
     Summary,
     TrainSummary,
 )
+from cgro.results.keys import CERTIFIED_TEST, ROBUST_TEST
 from cgro.runs import Run
 
 S = TypeVar("S", bound=Summary)
@@ -134,7 +135,7 @@ def _certificate(result: MemorizeSummary) -> str:
     certificate = result.certificate
     state = "certified" if certificate.holds else "NOT certified"
     n_parameters = result.parameters.total or result.parameters.memorizer
-    low, high = _percent(result, "robust_error/test"), _percent(result, "robust_error/test@certified")
+    low, high = _percent(result, ROBUST_TEST), _percent(result, CERTIFIED_TEST)
     return (
         f"Theorem 4.4 on 3 against 8: a ReLU network of {n_parameters:,} parameters is {state} on all {certificate.n} "
         f"training balls; clean test error {_percent(result, 'clean_error/test')}, robust test error between {low} and "

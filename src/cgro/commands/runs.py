@@ -24,10 +24,11 @@ from cgro.catalog import OWN, Listed, Value, columns_of, differing, find_runs
 from cgro.commands._common import Telling, option
 from cgro.commands._effect import Effects, beside
 from cgro.commands._where import as_number, read_conditions, require_column
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Unsaved, write_atomic
 from cgro.writing import dump_csv
 
-HEADLINE = ("clean_error/test", "robust_error/train", "robust_error/test")
+HEADLINE = (CLEAN_TEST, ROBUST_TRAIN, ROBUST_TEST)
 """Metrics that are shown of runs that have them."""
 MOST_METRICS = 3
 """Metrics that are shown of runs without errors."""

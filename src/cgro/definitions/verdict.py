@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from cgro._check import bad
 from cgro.results import ErrorRate, difference_interval
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 Label = Literal[
     "robust",
@@ -24,7 +25,7 @@ UNPROTECTED = 0.9
 never attacked in training, unless it is known that it was. A choice; no field, as summaries store the fields.
 """
 
-FOUR = ("clean_error/train", "clean_error/test", "robust_error/train", "robust_error/test")
+FOUR = (CLEAN_TRAIN, CLEAN_TEST, ROBUST_TRAIN, ROBUST_TEST)
 """The keys of the four errors in `summary.json`."""
 
 
@@ -127,7 +128,7 @@ def cgro_verdict(
     evidence |= {"prediction_share": share, "rule": asdict(rule)}
     constant = share is not None and share >= rule.collapse_share
     lack = _lack(errors, rule)
-    if constant and _may_be_wrong(errors.get("clean_error/test"), rule):
+    if constant and _may_be_wrong(errors.get(CLEAN_TEST), rule):
         reason = f"One class takes {share:.0%} of the predictions: the model answers a constant."
         return Verdict("collapsed", reason, evidence)
     if share == 1 and not lack:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from cgro.definitions import FOUR, ErrorRate
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rise import LAST
-from cgro.diagnosis.rule import CLEAN, TEST
+from cgro.results.keys import CLEAN_TEST, CLEAN_VALIDATION, ROBUST_TEST, ROBUST_VALIDATION
 
 LIKELY_N = 1000
 """Examples behind a curve's errors where a file does not say. On the low side of what is published."""
@@ -22,10 +22,10 @@ def held_out(curves: Curves, min_epochs: int) -> tuple[Curves, str]:
         The curves, and on which set the held-out errors were measured: `test`, or `validation` where nothing robust (or
         nothing at all) was measured on test, or too little for a curve that validation has.
     """
-    on_test = curves.has(TEST) or (curves.has(CLEAN) and not curves.has("robust_error/validation"))
-    if _n_measured(curves, TEST) < min_epochs <= _n_measured(curves, "robust_error/validation"):
+    on_test = curves.has(ROBUST_TEST) or (curves.has(CLEAN_TEST) and not curves.has(ROBUST_VALIDATION))
+    if _n_measured(curves, ROBUST_TEST) < min_epochs <= _n_measured(curves, ROBUST_VALIDATION):
         on_test = False
-    if on_test or not (curves.has("robust_error/validation") or curves.has("clean_error/validation")):
+    if on_test or not (curves.has(ROBUST_VALIDATION) or curves.has(CLEAN_VALIDATION)):
         return curves, "test"
     values = dict(curves.values)
     for kind in ("clean", "robust"):

@@ -1,6 +1,6 @@
 """What remedies did in comparisons made with this program: the table that ships with it, read for advice.
 
-`python -m cgro.experiments.what_now` writes the table, `measured_remedies.json`, from stored comparisons. Nothing here
+`python -m cgro.comparison.what_now` writes the table, `measured_remedies.json`, from stored comparisons. Nothing here
 needs torch.
 """
 

@@ -1,10 +1,8 @@
-"""The thresholds of `diagnose`, and the names of the curves that it judges."""
+"""The thresholds of `diagnose`."""
 
 from dataclasses import dataclass
 
 from cgro.definitions import DEFAULT_RULE, VerdictRule
-
-TEST, TRAIN, CLEAN, CLEAN_TRAIN = "robust_error/test", "robust_error/train", "clean_error/test", "clean_error/train"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rise import LAST
-from cgro.diagnosis.rule import CLEAN, TEST, TRAIN
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN, ROBUST_VALIDATION
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,18 @@ def select(curves: Curves) -> Selection:
         >>> s.on_test.epoch, s.on_validation.epoch, round(s.bias, 3), round(s.gap, 3)
         (1.0, 2.0, 0.05, 0.052)
     """
-    if not curves.has(TEST):
-        raise bad("curves", expected=f"{TEST}", got="none of it measured", remedy="measure it, or use --map")
-    known = np.nonzero(~np.isnan(curves[TEST]))[0]
-    on_test = _at(curves, int(known[curves[TEST][known].argmin()]), "selected on test")
+    if not curves.has(ROBUST_TEST):
+        raise bad("curves", expected=ROBUST_TEST, got="none of it measured", remedy="measure it, or use --map")
+    known = np.nonzero(~np.isnan(curves[ROBUST_TEST]))[0]
+    on_test = _at(curves, int(known[curves[ROBUST_TEST][known].argmin()]), "selected on test")
     last = _at(curves, int(known[-1]), "last epoch")
     end = known[-LAST:]
     last_five = Selected(
         rule=f"mean of the last {len(end)} epochs",
         epoch=None,
-        robust_error=float(curves[TEST][end].mean()),
-        clean_error=_mean(curves, CLEAN, end),
-        robust_error_train=_mean(curves, TRAIN, end),
+        robust_error=float(curves[ROBUST_TEST][end].mean()),
+        clean_error=_mean(curves, CLEAN_TEST, end),
+        robust_error_train=_mean(curves, ROBUST_TRAIN, end),
     )
     on_validation = _on_validation(curves, known)
     bias = None
@@ -101,7 +101,7 @@ def select(curves: Curves) -> Selection:
 
 
 def _on_validation(curves: Curves, known: np.ndarray) -> Selected | None:
-    chosen = curves["robust_error/validation"][known]
+    chosen = curves[ROBUST_VALIDATION][known]
     if np.isnan(chosen).all():
         return None
     return _at(curves, int(known[np.nanargmin(chosen)]), "selected on validation")
@@ -111,9 +111,9 @@ def _at(curves: Curves, t: int, rule: str) -> Selected:
     return Selected(
         rule=rule,
         epoch=float(curves.epoch[t]),
-        robust_error=float(curves[TEST][t]),
-        clean_error=_mean(curves, CLEAN, np.array([t])),
-        robust_error_train=_mean(curves, TRAIN, np.array([t])),
+        robust_error=float(curves[ROBUST_TEST][t]),
+        clean_error=_mean(curves, CLEAN_TEST, np.array([t])),
+        robust_error_train=_mean(curves, ROBUST_TRAIN, np.array([t])),
     )
 
 

@@ -10,9 +10,10 @@ from cgro.diagnosis.checks import impossible, trailing_gap
 from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rise import ESTABLISHED, LAST, PhaseRise, Rise
-from cgro.diagnosis.rule import CLEAN, TEST, CurveRule
+from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.selection import Selection
 from cgro.diagnosis.shape import gap_curve, opened_after
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_VALIDATION
 
 NOTHING = 0.0005
 """A number of this many hundredths of a point or less prints as 0.0 points. Half of the last printed digit."""
@@ -165,7 +166,7 @@ def end_sentence(errors: Mapping[str, ErrorRate], part: str) -> str:
         One sentence; empty where nothing is known.
 
     Example:
-        >>> end_sentence({TEST: ErrorRate(50, 100), "robust_error/train": ErrorRate(1, 8)}, "test")
+        >>> end_sentence({ROBUST_TEST: ErrorRate(50, 100), "robust_error/train": ErrorRate(1, 8)}, "test")
         'At the end the robust error is 12.5% on the training set and 50.0% on the test set.'
     """
     told: list[str] = []
@@ -259,7 +260,7 @@ def signature_sentence(curves: Curves, rise: Rise, clean: Rise | None, rule: Cur
     Returns:
         One sentence; empty where the clean error was measured too rarely.
     """
-    epochs, values = curves.measured(CLEAN)
+    epochs, values = curves.measured(CLEAN_TEST)
     if len(values) < LAST + 3 or clean is None:
         return ""
     near = values[np.argsort(np.abs(epochs - rise.onset))[:3]]
@@ -309,7 +310,7 @@ def stand_in(curves: Curves) -> str:
     Returns:
         The words, with the last of those that there are.
     """
-    epochs, values = curves.measured(TEST)
+    epochs, values = curves.measured(ROBUST_TEST)
     if not len(epochs):
         return "no robust error was measured on a test set; these are validation errors"
     times = "once" if len(epochs) == 1 else f"at {len(epochs)} epochs"
@@ -354,9 +355,9 @@ def caveats_of(curves: Curves) -> tuple[str, ...]:
     """
     found = list(curves.caveats)
     found += [one.sentence for one in impossible(curves) if one.doubtful]
-    for name in (TEST, "robust_error/validation"):
+    for name in (ROBUST_TEST, ROBUST_VALIDATION):
         gap = trailing_gap(curves, name)
-        if gap is not None and (name == TEST or not curves.has(TEST)):
+        if gap is not None and (name == ROBUST_TEST or not curves.has(ROBUST_TEST)):
             first, last, n = gap
             why = "not measured"
             if any(column.curve == name and column.nan_from is not None for column in curves.columns):

@@ -7,7 +7,8 @@ import numpy as np
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.rate import sudden_drops
 from cgro.diagnosis.rise import LAST
-from cgro.diagnosis.rule import CLEAN, CLEAN_TRAIN, TEST, TRAIN, CurveRule
+from cgro.diagnosis.rule import CurveRule
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 MOST_CLASSES = 1000
 """Numbers of classes whose error of guessing is tried for a constant answer: up to ImageNet's."""
@@ -46,8 +47,8 @@ def gap_curve(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Epochs and gaps, of one length.
     """
-    both = ~np.isnan(curves[TEST]) & ~np.isnan(curves[TRAIN])
-    return curves.epoch[both], (curves[TEST] - curves[TRAIN])[both]
+    both = ~np.isnan(curves[ROBUST_TEST]) & ~np.isnan(curves[ROBUST_TRAIN])
+    return curves.epoch[both], (curves[ROBUST_TEST] - curves[ROBUST_TRAIN])[both]
 
 
 def opening(curves: Curves) -> float | None:
@@ -60,7 +61,8 @@ def opening(curves: Curves) -> float | None:
         The epoch; None without a gap.
 
     Example:
-        >>> opening(Curves(range(8), {TEST: [.9, .8, .7, .7, .7, .7, .7, .7], TRAIN: [.9, .8, .7, .6, .5, .4, .4, .4]}))
+        >>> test, train = [.9, .8, .7, .7, .7, .7, .7, .7], [.9, .8, .7, .6, .5, .4, .4, .4]
+        >>> opening(Curves(range(8), {ROBUST_TEST: test, ROBUST_TRAIN: train}))
         4.0
     """
     epochs, gap = gap_curve(curves)
@@ -108,16 +110,16 @@ def catastrophe(curves: Curves, rule: CurveRule) -> tuple[float, float, float] |
 
     Example:
         >>> robust, clean = [0.7, 0.6, 0.55, 0.99, 1.0, 1.0], [0.3, 0.25, 0.2, 0.2, 0.15, 0.1]
-        >>> catastrophe(Curves(range(6), {TEST: robust, CLEAN: clean}), CurveRule())
+        >>> catastrophe(Curves(range(6), {ROBUST_TEST: robust, CLEAN_TEST: clean}), CurveRule())
         (0.55, 0.99, 3.0)
     """
-    epochs, robust = curves.measured(TEST)
+    epochs, robust = curves.measured(ROBUST_TEST)
     if len(robust) < 3:
         return None
     ended = robust[-min(3, len(robust) // 2) :].mean() >= rule.jump_to
     if not (ended or _has_just_jumped(robust, rule)):
         return None
-    clean = curves[CLEAN][~np.isnan(curves[TEST])]
+    clean = curves[CLEAN_TEST][~np.isnan(curves[ROBUST_TEST])]
     if not np.isnan(clean[-3:]).all() and np.nanmean(clean[-3:]) > rule.jump_to - rule.jump:
         return None
     from_here = np.minimum.accumulate(robust[::-1])[::-1]
@@ -148,14 +150,14 @@ def last_jump(curves: Curves, rule: CurveRule) -> tuple[float, float, float] | N
         The error before, after, and the epoch; None without one.
 
     Example:
-        >>> last_jump(Curves(range(5), {TEST: [0.7, 0.6, 0.55, 0.54, 0.99]}), CurveRule())
+        >>> last_jump(Curves(range(5), {ROBUST_TEST: [0.7, 0.6, 0.55, 0.54, 0.99]}), CurveRule())
         (0.55, 0.99, 4.0)
     """
-    epochs, robust = curves.measured(TEST)
+    epochs, robust = curves.measured(ROBUST_TEST)
     if len(robust) < 3:
         return None
     before, after = float(robust[-3:-1].max()), float(robust[-1])
-    clean = curves[CLEAN][~np.isnan(curves[TEST])][-1]
+    clean = curves[CLEAN_TEST][~np.isnan(curves[ROBUST_TEST])][-1]
     if after < rule.jump_to or after - before < rule.jump or clean > rule.jump_to - rule.jump:
         return None
     return before, after, float(epochs[-1])
@@ -170,7 +172,7 @@ def stuck(curves: Curves) -> bool:
     Returns:
         True where a constant answer explains the errors of the last epochs.
     """
-    test = curves.measured(CLEAN)[1][-LAST:]
+    test = curves.measured(CLEAN_TEST)[1][-LAST:]
     train = curves.measured(CLEAN_TRAIN)[1][-LAST:]
     if len(test) < 3:
         return False
@@ -197,7 +199,7 @@ def shuffled(curves: Curves, rule: CurveRule) -> bool:
     Returns:
         True where every curve that is long enough looks like a random order.
     """
-    for name in (TEST, TRAIN, CLEAN, CLEAN_TRAIN):
+    for name in (ROBUST_TEST, ROBUST_TRAIN, CLEAN_TEST, CLEAN_TRAIN):
         values = curves.measured(name)[1]
         if len(values) >= rule.min_epochs and order_p_value(values) <= rule.order:
             return False

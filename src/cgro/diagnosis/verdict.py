@@ -15,7 +15,7 @@ from cgro.diagnosis.findings import Check
 from cgro.diagnosis.held_out import held_out, last_errors
 from cgro.diagnosis.remedies import remedies_for
 from cgro.diagnosis.rise import LAST, PhaseRise, Rise, rises_of
-from cgro.diagnosis.rule import CLEAN, CLEAN_TRAIN, TEST, CurveRule
+from cgro.diagnosis.rule import CurveRule
 from cgro.diagnosis.selection import Selection, select
 from cgro.diagnosis.settings import (
     classes_in,
@@ -25,6 +25,7 @@ from cgro.diagnosis.settings import (
     settings_of,
 )
 from cgro.diagnosis.shape import catastrophe, drops_of, last_jump, opening, shuffled, stuck
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST
 
 __all__ = ["MOST_EPOCHS", "CurveRule", "Diagnosis", "diagnose"]
 
@@ -112,7 +113,7 @@ def diagnose(
 ) -> Diagnosis:
     """Does this training overfit robustly? Which label does its curve deserve, and on what evidence?
 
-    Robust overfitting is a rise of the robust TEST error after its lowest point that noise between epochs does
+    Robust overfitting is a rise of the robust ROBUST_TEST error after its lowest point that noise between epochs does
     not explain (`rise_of`). Where the curve is too short, or does not rise, the last epochs are judged as one point
     (`cgro_verdict`). Where nothing was measured on test, or too little for a curve that validation has, the validation
     set is the held-out data, and that is said. It says nothing beyond the attack that measured the curve and the one
@@ -188,11 +189,11 @@ class _Case:
         if curves.standard:
             self.training = "standard"
             attacked = False
-        self.rise, phases = _rises(self.curves, TEST, rule, generator)
-        self.clean_rise, self.clean_phases = _rises(self.curves, CLEAN, rule, generator)
+        self.rise, phases = _rises(self.curves, ROBUST_TEST, rule, generator)
+        self.clean_rise, self.clean_phases = _rises(self.curves, CLEAN_TEST, rule, generator)
         self.drops = drops_of(self.curves)
         self.selection = None
-        if self.curves.has(TEST):
+        if self.curves.has(ROBUST_TEST):
             self.selection = select(self.curves)
         if not set(FOUR) <= set(errors):
             errors = last_errors(self.curves) | errors
@@ -277,7 +278,7 @@ class _Case:
                 f"the robust error jumps from {before:.1%} to {after:.1%} in the last evaluation (epoch {epoch:g}): "
                 "evaluate again; if it stays, this is catastrophic overfitting"
             )
-        if self.part != "test" and self.curves.has(TEST):
+        if self.part != "test" and self.curves.has(ROBUST_TEST):
             found.append(sentences.stand_in(self.given))
         return tuple(found)
 
@@ -286,7 +287,7 @@ class _Case:
         curves, rule, rise = self.curves, self.rule, self.rise
         if self.point.label == "collapsed" or stuck(curves):
             return "collapsed", "point", self._collapsed()
-        if not curves.has(TEST):
+        if not curves.has(ROBUST_TEST):
             return self._without_robust()
         if curves.standard:
             return self._standard()
@@ -299,7 +300,7 @@ class _Case:
             )
             return "catastrophic_overfitting", "curve", text
         if rise is None:
-            n = len(curves.measured(TEST)[0])
+            n = len(curves.measured(ROBUST_TEST)[0])
             return self._as_point(f"{n} measured epochs are too few for a curve")
         if shuffled(curves, rule):
             text = (
@@ -353,7 +354,7 @@ class _Case:
 
     def _since(self, epoch: float) -> str:
         """What a jump did after its epoch."""
-        n_after = int((self.curves.measured(TEST)[0] > epoch).sum())
+        n_after = int((self.curves.measured(ROBUST_TEST)[0] > epoch).sum())
         if n_after >= 2:
             return "does not recover"
         return "is still there in the last evaluation; go back to a checkpoint before the jump"
@@ -388,7 +389,7 @@ class _Case:
             return "clean_overfitting", "curve", self._clean_rise("Standard training", clean)
         if self.point.label != "too_little_evidence":
             return self.point.label, "point", f"{self.point.reason} (Nothing was attacked in training.)"
-        robust = self.curves.measured(TEST)[1][-LAST:].mean()
+        robust = self.curves.measured(ROBUST_TEST)[1][-LAST:].mean()
         text = f"Standard training: nothing was attacked while it learned; its robust test error ends at {robust:.1%}."
         return "standard_training", "point", text
 
@@ -416,7 +417,7 @@ class _Case:
     def _findings(self, label: Label, scope: str, aligned: float | None, opened: float | None) -> list[str]:
         lines: list[str] = []
         rise = self.rise
-        n_measured = len(self.curves.measured(TEST)[0])
+        n_measured = len(self.curves.measured(ROBUST_TEST)[0])
         if rise is not None and n_measured > MOST_EPOCHS:
             lines.append(f"{n_measured} epochs are judged as {MOST_EPOCHS} means of neighboring ones.")
         if rise is not None and label != "collapsed":

@@ -15,6 +15,7 @@ import numpy as np
 
 from cgro._check import bad
 from cgro.dynamics.rule import Array
+from cgro.results.keys import ROBUST_TRAIN
 from cgro.trajectory import Trajectory
 
 FEWEST_RECORDS = 8
@@ -125,7 +126,7 @@ def detect_stages(trajectory: Trajectory) -> tuple[Stages, ...]:
     steps = trajectory.steps.astype(float)
     signal = trajectory["signal_margin"]
     noise = trajectory["noise_learned"].mean(2)
-    robust_error = trajectory["robust_error/train"]
+    robust_error = trajectory[ROBUST_TRAIN]
     found = []
     with np.errstate(all="ignore"):
         for s in range(signal.shape[1]):

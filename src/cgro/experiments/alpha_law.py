@@ -13,9 +13,9 @@ from cgro.dynamics import Setting, sample_threshold, signal_exponent
 from cgro.experiments import findings
 from cgro.experiments.claims import Claim, Statement, value
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.alpha_law import Growth, alpha_law_figure
 from cgro.report.markdown import cell
 from cgro.results import Measured

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from cgro.experiments.claims import NOT_REPRODUCED, Claim, unjudged, worst
 from cgro.experiments.findings import FILE, Findings, encode, read_findings
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.provenance import provenance
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.reading import read_json_object
 from cgro.results import ArtifactSummary, FigureRecord, OutcomeRecord, VerdictRecord, plain_summary, read_summary
 from cgro.runs import Run, dump_json, environment, plain, write_atomic

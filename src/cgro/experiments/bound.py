@@ -8,9 +8,9 @@ from cgro.experiments import figure3, findings
 from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim, Statement, above, derived, holds, limited
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.bound import bound_points
 from cgro.report.markdown import cell
 from cgro.results import Measured

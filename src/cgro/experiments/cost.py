@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cgro._check import BadRequest
 from cgro.commands import train
 from cgro.data import SOURCES, load
-from cgro.experiments.plan import SCALES, Job, Scale, duration
+from cgro.jobs.plan import SCALES, Job, Scale, duration
 from cgro.models import build
 from cgro.runs import say
 from cgro.training import make_fabric, step_cost

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cgro.experiments.artifact import judge_again
 from cgro.experiments.registry import ARTIFACTS, names
-from cgro.experiments.store import Store
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.store import Store
+from cgro.jobs.workspace import Workspace
 from cgro.report.reproduction import document
 from cgro.runs import write_atomic
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cgro.commands import train
 from cgro.experiments.networks import N_JUDGED_TWICE, Settings, at_cpu, configuration, drops, widest
-from cgro.experiments.plan import HERE, Job, Scale
+from cgro.jobs.plan import HERE, Job, Scale
 from cgro.training.checkpoint import EVALUATED, SELECTED
 
 

@@ -10,14 +10,15 @@ from msgspec import field
 from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import Claim, Statement, above, below
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, Row, column, errors, n_examples
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import Row, column, errors, n_examples
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.experiments import curves_over_epochs
 from cgro.report.markdown import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Run
 
 NAME = "figure1"

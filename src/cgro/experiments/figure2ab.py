@@ -5,11 +5,11 @@ from pathlib import Path
 from cgro.experiments import table1
 from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.table1 import Findings, Paper
 from cgro.experiments.tables import Table
 from cgro.experiments.widths import FAMILIES, evaluated_widths, readings, with_start
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.experiments import width_curves
 from cgro.report.markdown import cell
 from cgro.report.optimizers import optimizer_curves

@@ -12,11 +12,11 @@ from cgro.experiments.artifact import copy_figure
 from cgro.experiments.claims import Claim, Statement, above, below, holds
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import per_seed
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.seeds import ratios
 from cgro.experiments.table2 import dynamics
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell
 from cgro.results import DynamicsSummary, Measured, Metric
 

@@ -11,9 +11,9 @@ from cgro.experiments import findings, networks
 from cgro.experiments.claims import Claim, Statement, above
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import known
-from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import HERE, Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.flatness import by_radius
 from cgro.report.markdown import cell
 from cgro.results import BoundRecord, FirstOrderRecord, FlatnessPart, FlatnessRecord, FlatnessSummary, Measured

@@ -13,11 +13,11 @@ from cgro.experiments.claims import UNTESTED, Claim, Statement, above, below, by
 from cgro.experiments.figure3 import one_network
 from cgro.experiments.findings import Part
 from cgro.experiments.metrics import known
-from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
 from cgro.flatness import rank_correlation
+from cgro.jobs.plan import HERE, Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.flatness import gaps, over_training
 from cgro.report.markdown import cell
 from cgro.results import FlatnessCheckpoint, Measured

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from cgro._check import bad
-from cgro.experiments.plan import Scale
+from cgro.jobs.plan import Scale
 from cgro.reading import read_bytes
 from cgro.runs import plain
 

@@ -43,14 +43,15 @@ from cgro.experiments import findings
 from cgro.experiments.claims import Claim, Statement, above, below, holds, value
 from cgro.experiments.findings import Part
 from cgro.experiments.full_ball_places import MAP, NEAR, Phase, Place, places
-from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, per_seed
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import per_seed
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.full_ball import Boundaries, Point, phase_map
 from cgro.report.markdown import cell as cell_of
 from cgro.results import DynamicsSummary, Measured, Metric
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 NAME = "full-ball"
 TITLE = "CGRO under the adversary that moves every patch, radius below the signal strength"

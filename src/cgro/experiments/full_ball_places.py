@@ -6,7 +6,7 @@ import numpy as np
 
 from cgro.dynamics.ball_theory import SIGNAL_THRESHOLD, clean_boundary, fit_boundary, mean_load
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Scale
+from cgro.jobs.plan import Scale
 
 Phase = Literal["robust", "unfitted", "cgro", "clean_overfitting", "between"]
 NEAR = 0.1

@@ -8,10 +8,10 @@ from cgro.experiments import findings
 from cgro.experiments.artifact import copy_figure
 from cgro.experiments.claims import Claim, Statement, derived, holds
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
 from cgro.experiments.theorem47 import OURS, log2_text, lower_bound
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.representation.lower_bound import log2_floor
 from cgro.results import FloorRow, LowerBoundSummary
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from cgro.commands import memorize
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import CERTIFIED_TEST, CERTIFIED_TRAIN, CLEAN_TEST, ROBUST_TEST, errors, n_examples
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import errors, n_examples
 from cgro.folder import seed_folders
+from cgro.jobs.plan import Job, Scale
 from cgro.results import MemorizeSummary
+from cgro.results.keys import CERTIFIED_TEST, CERTIFIED_TRAIN, CLEAN_TEST, ROBUST_TEST
 from cgro.runs import Run
 
 Norm = Literal["inf", "2", "1"]

@@ -16,10 +16,10 @@ from cgro.experiments import findings, networks
 from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim, Statement, above, holds, limited
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import HERE, Job, Scale
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import HERE, Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell
 from cgro.report.memory import over_seeds
 from cgro.results import Measured, MemoryRecord, MemorySummary, QuarterRecord, RealStagesRecord

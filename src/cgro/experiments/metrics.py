@@ -6,13 +6,6 @@ from cgro._check import bad
 from cgro.experiments.seeds import percent
 from cgro.results import Metric, Summary
 
-CLEAN_TRAIN = "clean_error/train"
-CLEAN_TEST = "clean_error/test"
-ROBUST_TRAIN = "robust_error/train"
-ROBUST_TEST = "robust_error/test"
-CERTIFIED_TRAIN = "robust_error/train@certified"
-CERTIFIED_TEST = "robust_error/test@certified"
-
 Row = Mapping[str, float]
 """A row of metrics.jsonl."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cgro.commands import train
 from cgro.commands.train import RECIPES
-from cgro.experiments.plan import Job, Scale
+from cgro.jobs.plan import Job, Scale
 
 SEEDS: dict[Scale, range] = {"smoke": range(2), "cpu": range(3), "gpu": range(3), "paper": range(3)}
 _asked: ContextVar[int | None] = ContextVar("seeds", default=None)

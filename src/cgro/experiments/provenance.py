@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from cgro.environment import read_environment
-from cgro.experiments.plan import Job
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.results import MachineRecord
 
 

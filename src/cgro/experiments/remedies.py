@@ -23,7 +23,6 @@ from cgro.experiments.claims import (
     numbers_of,
     untested,
 )
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.remedies_courses import (
     FACTOR_RESOLUTION,
     ROBUST,
@@ -43,7 +42,8 @@ from cgro.experiments.remedies_runs import Case, plain_of
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
 from cgro.experiments.transitions import Line, line_of
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
 from cgro.report.remedies import Curve, Shift, Stop, courses_figure, shifts_figure
 from cgro.results import Measured

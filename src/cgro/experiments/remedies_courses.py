@@ -12,10 +12,10 @@ from cgro.dynamics.spaces import direct
 from cgro.experiments import remedies_runs as runs
 from cgro.experiments.claims import MIN_SEEDS, Claim, Statement, above, holds, value
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job
 from cgro.experiments.seeds import percent
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
 from cgro.results import Measured
 

@@ -7,8 +7,8 @@ from cgro.data.patches import PatchData
 from cgro.dynamics import Setting, theorem_radius_ratio
 from cgro.dynamics.remedies import PLAIN, Remedy, parse_remedy
 from cgro.dynamics.remedy_theory import remedied_threshold
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.threshold_sweeps import SQUARED_PATCH, STRENGTH
+from cgro.jobs.plan import Job, Scale
 
 RHO = 0.035
 """Share of the signal that the attack leaves, in all sweeps over N."""

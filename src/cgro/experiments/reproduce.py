@@ -32,12 +32,12 @@ from cgro.experiments import networks, registry
 from cgro.experiments.artifact import produce
 from cgro.experiments.claims import NOT_REPRODUCED
 from cgro.experiments.cost import check_commands, check_data, check_machine
-from cgro.experiments.execute import Tolerance, execute, table_of_failures
-from cgro.experiments.places import Place
-from cgro.experiments.plan import SCALES, Job, Scale, duration, unique
 from cgro.experiments.registry import chosen
-from cgro.experiments.store import Store
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.execute import Tolerance, execute, table_of_failures
+from cgro.jobs.places import Place
+from cgro.jobs.plan import SCALES, Job, Scale, duration, unique
+from cgro.jobs.store import Store
+from cgro.jobs.workspace import Workspace
 from cgro.report import reproduction
 from cgro.report.artifacts import Result
 from cgro.results import ClaimRecord, OutcomeRecord, ReproduceSummary, VerdictRecord

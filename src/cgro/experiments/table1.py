@@ -12,8 +12,7 @@ from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import Claim, Statement, below, untested, value
 from cgro.experiments.evaluations import Twice
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN, accuracies, n_examples
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import accuracies, n_examples
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Cell, Table
 from cgro.experiments.widths import (
@@ -29,9 +28,11 @@ from cgro.experiments.widths import (
     readings,
     with_start,
 )
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell
 from cgro.results import EvaluateSummary, Measured, TrainSummary
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 
 NAME = "table1"
 TITLE = "Table 1: adversarial training at several widths"

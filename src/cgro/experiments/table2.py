@@ -7,14 +7,15 @@ from typing import Literal
 from cgro.experiments import findings
 from cgro.experiments.claims import Claim, Statement, above, value
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, accuracy, per_seed
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import accuracy, per_seed
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.experiments import accuracy_bars
 from cgro.report.markdown import cell
 from cgro.results import DynamicsSummary, Measured, Metric
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 NAME = "table2"
 TITLE = "Table 2: synthetic patch data"

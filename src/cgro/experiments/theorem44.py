@@ -11,10 +11,10 @@ from cgro.experiments.artifact import copy_figure
 from cgro.experiments.claims import Claim, Statement, holds, untested
 from cgro.experiments.findings import Part
 from cgro.experiments.memorizers import RADII, REGIONS, Size, Task
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
 from cgro.folder import seed_folders
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell
 from cgro.report.theorem44 import robust_brackets, size_law
 from cgro.results import MemorizeSummary

@@ -10,9 +10,9 @@ from cgro.experiments import findings
 from cgro.experiments.artifact import copy_figure
 from cgro.experiments.claims import Claim, Statement, derived, holds
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale
 from cgro.experiments.tables import Table
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.results import BuiltRow, FamilyRow, FloorRow, LowerBoundSummary
 
 NAME = "theorem47"

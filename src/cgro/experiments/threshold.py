@@ -12,11 +12,11 @@ from cgro.experiments import findings
 from cgro.experiments import threshold_sweeps as sweeps
 from cgro.experiments.claims import MIN_SEEDS, Claim, Statement, above, holds, untested, value
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job, Scale, unique
 from cgro.experiments.seeds import percent, rises
 from cgro.experiments.tables import Table
 from cgro.experiments.transitions import Line, line_of, lines_of
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale, unique
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
 from cgro.report.threshold import Transition, threshold_figure
 from cgro.results import Measured

@@ -21,15 +21,16 @@ from cgro.experiments import findings, networks
 from cgro.experiments.artifact import shown_data
 from cgro.experiments.claims import Claim, Statement, above, below
 from cgro.experiments.findings import Part
-from cgro.experiments.metrics import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN, accuracies, n_examples
-from cgro.experiments.plan import Job, Scale
+from cgro.experiments.metrics import accuracies, n_examples
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
 from cgro.experiments.transitions import last_crossing
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job, Scale
+from cgro.jobs.workspace import Workspace
 from cgro.report.markdown import cell as cell_of
 from cgro.report.sizes import sizes_figure
 from cgro.results import Measured, TrainSummary
+from cgro.results.keys import CLEAN_TEST, CLEAN_TRAIN, ROBUST_TEST, ROBUST_TRAIN
 
 NAME = "threshold-mnist"
 TITLE = "Does the gap on MNIST close with the number of images? (beyond the paper)"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from cgro.experiments.plan import Job, Scale
+from cgro.jobs.plan import Job, Scale
 
 RHOS = (0.06, 0.05, 0.042, 0.035, 0.03, 0.025)
 """Shares of the signal that the attack leaves, q = 3."""

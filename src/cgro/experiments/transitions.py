@@ -9,8 +9,8 @@ import numpy as np
 from cgro.commands.dynamics import setting_of
 from cgro.dynamics import sample_threshold
 from cgro.experiments.findings import Part
-from cgro.experiments.plan import Job
-from cgro.experiments.workspace import Workspace
+from cgro.jobs.plan import Job
+from cgro.jobs.workspace import Workspace
 from cgro.report.threshold import Transition
 from cgro.results import Measured
 from cgro.results.records import Real

@@ -15,13 +15,10 @@ from cgro.report.page import beside, csp_hash, templates
 from cgro.report.style import MARK, PAPER, counted, figure, look_of, name_mark, plain_text
 from cgro.report.values import drawable, radius_text
 from cgro.results import CompareSummary, Measured, Metric, RemedyRecord
+from cgro.results.keys import CLEAN_TEST, ON_VALIDATION, ROBUST_TEST, ROBUST_TRAIN
 from cgro.writing import dump_csv, write_atomic
 
 MEBIBYTE = float(1 << 20)
-CLEAN_TEST = "clean_error/test"
-ROBUST_TEST = "robust_error/test"
-ROBUST_TRAIN = "robust_error/train"
-SELECTED = "@selected_on_validation"
 GAP = "robust_gap"
 FLATNESS = "flatness/gradient/test"
 SCORE = "memory/score"
@@ -98,9 +95,9 @@ class Column:
 
 COLUMNS = (
     Column(ROBUST_TEST, "robust test error, last epoch (%)"),
-    Column(ROBUST_TEST + SELECTED, "robust test error, selected epoch (%)"),
+    Column(ROBUST_TEST + ON_VALIDATION, "robust test error, selected epoch (%)"),
     Column(CLEAN_TEST, "clean test error, last epoch (%)"),
-    Column(CLEAN_TEST + SELECTED, "clean test error, selected epoch (%)"),
+    Column(CLEAN_TEST + ON_VALIDATION, "clean test error, selected epoch (%)"),
     Column(ROBUST_TRAIN, "robust training error (%)"),
     Column(GAP, "gap (points)"),
     Column(FLATNESS, "flatness (nats / unit)", scale=1.0, digits=2),
@@ -157,7 +154,7 @@ def differences_of(result: CompareSummary) -> list[list[str]]:
 
 DIFFERENCES: Mapping[str, str] = {
     ROBUST_TEST: "robust test error",
-    ROBUST_TEST + SELECTED: "the same at the selected epoch",
+    ROBUST_TEST + ON_VALIDATION: "the same at the selected epoch",
     CLEAN_TEST: "clean test error",
     ROBUST_TRAIN: "robust training error",
     GAP: "gap",
@@ -227,7 +224,7 @@ def text(result: CompareSummary) -> str:
         Lines of text.
     """
     head = ["remedy", "robust last", "selected", "clean", "robust train", "gap", "passes"]
-    keys = (ROBUST_TEST, ROBUST_TEST + SELECTED, CLEAN_TEST, ROBUST_TRAIN, GAP, PASSES)
+    keys = (ROBUST_TEST, ROBUST_TEST + ON_VALIDATION, CLEAN_TEST, ROBUST_TRAIN, GAP, PASSES)
     columns = {column.key: column for column in COLUMNS}
     rows = [head]
     for name, record in result.remedies.items():

@@ -9,7 +9,7 @@ import numpy as np
 from cgro.folder import seed_folders
 from cgro.report.style import CLEAN, ROBUST
 from cgro.report.values import Number, damaged
-from cgro.results import read_value
+from cgro.results import keys, read_value
 from cgro.results.records import Share, Whole
 from cgro.runs import Run
 
@@ -31,11 +31,11 @@ class Curve:
     part: str
 
 
-ROBUST_TEST = Curve("robust_error/test", "robust error, test", ROBUST, "test")
-ROBUST_TRAIN = Curve("robust_error/train", "robust error, train", ROBUST, "train")
-ROBUST_VALIDATION = Curve("robust_error/validation", "robust error, validation", ROBUST, "validation")
-CLEAN_TEST = Curve("clean_error/test", "clean error, test", CLEAN, "test")
-CLEAN_TRAIN = Curve("clean_error/train", "clean error, train", CLEAN, "train")
+ROBUST_TEST = Curve(keys.ROBUST_TEST, "robust error, test", ROBUST, "test")
+ROBUST_TRAIN = Curve(keys.ROBUST_TRAIN, "robust error, train", ROBUST, "train")
+ROBUST_VALIDATION = Curve(keys.ROBUST_VALIDATION, "robust error, validation", ROBUST, "validation")
+CLEAN_TEST = Curve(keys.CLEAN_TEST, "clean error, test", CLEAN, "test")
+CLEAN_TRAIN = Curve(keys.CLEAN_TRAIN, "clean error, train", CLEAN, "train")
 CURVES = (ROBUST_TEST, ROBUST_TRAIN, ROBUST_VALIDATION, CLEAN_TEST, CLEAN_TRAIN)
 
 

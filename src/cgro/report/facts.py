@@ -8,11 +8,12 @@ from msgspec import UNSET
 
 from cgro.report.values import radius_text
 from cgro.results import DataSummary, Metric, Summary
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 from cgro.results.records import DatasetRecord, ModelRecord, ThreatRecord
 
 NAMES = ("data", "network", "threat", "attack", "n")
 """The facts of a run, in their order."""
-MEASURED = ("robust_error/test", "clean_error/test", "robust_error/train", "memory/flip_radius/test")
+MEASURED = (ROBUST_TEST, CLEAN_TEST, ROBUST_TRAIN, "memory/flip_radius/test")
 """The numbers whose count of examples is named; the first that has one."""
 
 ON_A_TARGET = ("diagnose", "evaluate", "memory")

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from cgro.report.markdown import cell, table_of
 from cgro.results import EvaluateSummary, Measured, TrainSummary
+from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
 from cgro.runs import Run
 
 _ACCURACIES = {
-    "clean test": "clean_error/test",
-    "robust test": "robust_error/test",
-    "robust train": "robust_error/train",
+    "clean test": CLEAN_TEST,
+    "robust test": ROBUST_TEST,
+    "robust train": ROBUST_TRAIN,
 }
 
 

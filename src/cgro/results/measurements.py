@@ -232,7 +232,7 @@ class QuarterRecord(Record, frozen=True, kw_only=True):
 
 
 class RemedyRecord(Record, frozen=True, kw_only=True):
-    """One remedy at one width, over seeds; see `cgro.experiments.trials`.
+    """One remedy at one width, over seeds; see `cgro.comparison.trials`.
 
     Attributes:
         remedy: its name in the plan.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from cgro.results.keys import CLEAN_TEST, CLEAN_VALIDATION, ROBUST_TEST, ROBUST_TRAIN, ROBUST_VALIDATION
 from cgro.training.compiling import Decision
 from cgro.training.recipe import Recipe
 from cgro.trajectory import Outcome, Trajectory
@@ -11,15 +12,12 @@ COLLAPSE_SHARE = 0.99
 """A network that gives one class to this share of the test examples, or to more, is called collapsed. A choice."""
 DIVERGED_FACTOR = 10.0
 """A mean training loss above this many times that of guessing is called divergence. A choice, without a source."""
-CURVES = ("robust_error/train", "robust_error/test", "clean_error/test")
+CURVES = (ROBUST_TRAIN, ROBUST_TEST, CLEAN_TEST)
 """Drawn in the terminal while training runs."""
 
 EPOCH = "epoch"
 LOSS = "train_loss"
 LR = "lr"
-CLEAN_TEST = "clean_error/test"
-CLEAN_VALIDATION = "clean_error/validation"
-ROBUST_VALIDATION = "robust_error/validation"
 PREDICTION_SHARE = "prediction_share"
 
 Row = dict[str, float]

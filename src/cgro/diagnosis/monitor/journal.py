@@ -26,10 +26,11 @@ from cgro.results import (
     ThreatRecord,
     VerdictRecord,
 )
+from cgro.results.keys import CLEAN_TEST, CLEAN_VALIDATION, ON_VALIDATION, ROBUST_TEST, ROBUST_VALIDATION
 from cgro.results.records import Json
 from cgro.runs import Run, dump_json, plain, read_json, write_atomic
 from cgro.training.checkpoint import LAST, SELECTED, epoch_file, kept_epochs, save_checkpoint
-from cgro.training.history import CLEAN_VALIDATION, EPOCH, LR, PREDICTION_SHARE, ROBUST_VALIDATION, Row
+from cgro.training.history import EPOCH, LR, PREDICTION_SHARE, Row
 
 COMMAND = "monitor"
 SECONDS = "seconds"
@@ -334,8 +335,8 @@ def _of_selected(rows: list[Row], selected: SelectedEpoch | None) -> dict[str, M
         return {}
     (row,) = (row for row in rows if row[EPOCH] == selected.epoch)
     found: dict[str, Metric] = {}
-    for key in ("clean_error/test", "robust_error/test"):
-        found[f"{key}@selected_on_validation"] = Metric(value=row[key], epoch=float(selected.epoch))
+    for key in (CLEAN_TEST, ROBUST_TEST):
+        found[f"{key}{ON_VALIDATION}"] = Metric(value=row[key], epoch=float(selected.epoch))
     return found
 
 
