@@ -83,6 +83,7 @@ SLOW = 2_000_000
 """Steps where the pull on the noise is a tenth of that of plain training."""
 SMOOTH = "smoothing_clean=0.1,smoothing_attacked=0.1"
 CASES = (
+    Case("fresh-0.25", "fresh noise in 25% of the steps", "fresh=0.25", NEAR, sizes=FEWER),
     Case("fresh-0.5", "fresh noise in 50% of the steps", "fresh=0.5", NEAR, sizes=FEWER),
     Case("boxes-1-0.25", "same-class boxes, p = 1, share 1/4", "mixed=1,share=0.25", NEAR, sizes=ABOUT_NEAR),
     Case("boxes-0.7-0.5", "same-class boxes, p = 0.7, share 1/2", "mixed=0.7,share=0.5", NEAR, sizes=ABOUT_NEAR),
@@ -99,6 +100,7 @@ CASES = (
     Case("trades-0.05", "TRADES, beta 0.05", "trades=0.05", FAR, SLOW, ABOUT),
     Case("trades-1-margin", "TRADES, beta 1, least margin", "trades=1,inner=margin", FAR, LONG, "19:46:3:log"),
     Case("trades-1", "TRADES, beta 1", "trades=1", FAR, LONG, FEWER),
+    Case("trades-6", "TRADES, beta 6", "trades=6", FAR, LONG, FEWER),
 )
 """In the order of the page."""
 BELOW = "4:19:4:log"
@@ -186,8 +188,10 @@ def sweep(scale: Scale, case: Case) -> Job:
 
 THEOREM_FILTERS = 16
 """Of the preset `theorem` in runs of one setting."""
-STOPPED = (5, 10, 30, 90)
+STOPPED = (5, 10, 30, 90, 150, 300)
 """N of the runs in which the best step is looked for."""
+BEFORE_LONG = 90
+"""N from which on 100,000 steps do not show the end: the time to memorize one example grows with N."""
 N_FRESH = 30
 EMAS = (0.999, 0.9999)
 STALLED = ("trades=1,inner=margin", "trades=1", SMOOTH, "weight_decay=0.0008")
@@ -226,6 +230,8 @@ def _steps(n_train: int, remedy: str) -> int:
         return 30_000
     if n_train == N_FRESH:
         return 200_000
+    if n_train > BEFORE_LONG:
+        return 300_000
     return 100_000
 
 
