@@ -166,7 +166,7 @@ def test_the_tables_have_a_row_per_remedy_and_n() -> None:
     shifts, errors, stops = remedies.tables(RIGHT)
     assert len(shifts.rows) == len(runs.CASES)
     assert [row[2] for row in shifts.rows].count("every N") == 4
-    assert len(errors.rows) == 1 + 4 + len(runs.BESIDE)
+    assert len(errors.rows) == 1 + 5 + len(runs.BESIDE)
     assert [row[0] for row in stops.rows] == list(runs.STOPPED)
 
 
