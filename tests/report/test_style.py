@@ -4,10 +4,12 @@ import ast
 import errno
 import os
 import xml.dom.minidom
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from tests.report.drawings import DRAWINGS
 
 from cgro._check import BadRequest
@@ -98,22 +100,37 @@ def test_a_band_is_the_mean_and_the_range_of_seeds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "third", "visible"),
+    ("others", "sides"),
     [
-        ((5.0, 9.0), (9.0, 1.0), [True, True, True]),
-        ((1.0, 1.1), (9.0, 9.0), [True, False, True]),  # the second would be written over the name of the first
-        ((1.4, 1.4), (9.0, 9.0), [False, True, True]),  # the first would be written over the mark of the second
+        ([(5.0, 9.0), (9.0, 1.0)], ["left bottom", "left bottom", "left bottom"]),  # all free: right of the mark, above
+        ([(1.0, 1.1), (9.0, 9.0)], ["left bottom", "left top", "left bottom"]),  # over the name of the first, so below
+        ([(1.5, 1.4), (9.0, 9.0)], ["left top", "left bottom", "left bottom"]),  # the first over the mark of the second
+        ([(11.9, 6.0)], ["left bottom", "right bottom"]),  # beyond the edge, so left of the mark
     ],
 )
-def test_a_name_over_another_mark_or_name_is_left_out(
-    tmp_path: Path, second: tuple[float, float], third: tuple[float, float], visible: list[bool]
-) -> None:
-    with figure(tmp_path / "x") as drawing:
+def test_a_name_stands_where_it_is_free(tmp_path: Path, others: list[tuple[float, float]], sides: list[str]) -> None:
+    axes = named_marks(tmp_path, [(1.0, 1.0), *others])
+    assert [f"{text.get_ha()} {text.get_va()}" for text in axes.texts] == sides
+    assert all(text.get_visible() for text in axes.texts)
+
+
+def test_a_name_without_a_free_place_is_left_out(tmp_path: Path) -> None:
+    around = [(x, y) for x in (5.0, 7.0) for y in (5.7, 6.3)]
+    axes = named_marks(tmp_path, [*around, (6.0, 6.0)])
+    assert not axes.texts[-1].get_visible()
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_visible()]
+    assert len(boxes) >= 2
+    for k, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[k + 1 :])
+
+
+def named_marks(folder: Path, points: Sequence[tuple[float, float]]) -> Axes:
+    with figure(folder / "x") as drawing:
         axes = drawing.add_subplot()
         axes.set(xlim=(0, 12), ylim=(0, 12))
-        for name, point in zip(("first", "second", "third"), ((1.0, 1.0), second, third), strict=True):
-            name_mark(axes, name, point, "black")
-    assert [text.get_visible() for text in axes.texts] == visible
+        for k, point in enumerate(points):
+            name_mark(axes, f"mark {k} with its name", point, "black")
+    return axes
 
 
 def drawn_from() -> set[str]:

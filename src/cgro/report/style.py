@@ -251,7 +251,7 @@ def figure(path: Path, width: float = 7.0, height: float = 4.2) -> Iterator[Figu
             # leave the axes no room, the figure is drawn without the layout. Neither is worth a line on the terminal.
             warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
             warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
-            _leave_out_crowded(drawing)
+            _place_names(drawing)
             _lay_out(drawing)
             _draw_png(drawing, raster)
             _draw_svg(drawing, vector)
@@ -280,6 +280,12 @@ NAME = "_name of a mark"
 """Label of such a text; the underscore keeps it out of legends."""
 
 
+PLACES = (("left", 7, "bottom", 5), ("left", 7, "top", -5), ("right", -7, "bottom", 5), ("right", -7, "top", -5))
+"""Around a mark, where its name may stand, in the order of trial: alignment and distance in points, across and up."""
+HALF_MARK = 4
+"""Points from the middle of a mark to its edge."""
+
+
 def name_mark(axes: Axes, name: str, point: tuple[float, float], color: str) -> None:
     """Write a name beside a mark, in a figure with a legend; left out where it would lie over another mark or name.
 
@@ -289,25 +295,44 @@ def name_mark(axes: Axes, name: str, point: tuple[float, float], color: str) -> 
         point: of the mark, in the units of the axes.
         color: of the mark.
     """
-    text = axes.annotate(name, point, xytext=(7, 5), textcoords="offset points", fontsize=8, color=color)
+    text = axes.annotate(name, point, xytext=(0, 0), textcoords="offset points", fontsize=8, color=color)
     text.set_label(NAME)
+    _put(text, PLACES[0])
 
 
-def _leave_out_crowded(drawing: Figure) -> None:
-    """Hide names of marks that lie over another mark, or over a name that was written before."""
+def _put(text: Annotation, place: tuple[str, int, str, int]) -> None:
+    across, right, along, up = place
+    text.set(horizontalalignment=across, verticalalignment=along, position=(right, up))
+
+
+def _place_names(drawing: Figure) -> None:
+    """Put names of marks where they are free of other marks, of names that were placed before, and of the edge; hide
+    those for which there is no such place."""
     for axes in drawing.axes:
         names = [text for text in axes.texts if isinstance(text, Annotation) and text.get_label() == NAME]
         if names:
             drawing.draw_without_rendering()  # the layout decides what lies where
-        marks = [axes.transData.transform(text.xy) for text in names]
+        half = HALF_MARK * drawing.dpi / 72
+        marks: list[Bbox] = []
+        for text in names:
+            x, y = axes.transData.transform(text.xy)
+            marks.append(Bbox.from_extents(x - half, y - half, x + half, y + half))
         written: list[Bbox] = []
         for k, text in enumerate(names):
-            box = text.get_window_extent()
-            others = marks[:k] + marks[k + 1 :]
-            if box.count_contains(others) or box.count_overlaps(written):
-                text.set_visible(False)
-            else:
-                written.append(box)
+            free = _free_place(text, marks[:k] + marks[k + 1 :] + written, axes.bbox)
+            text.set_visible(free is not None)
+            if free is not None:
+                written.append(free)
+
+
+def _free_place(text: Annotation, taken: list[Bbox], inside: Bbox) -> Bbox | None:
+    """Put a name in the first place that is free, and return what it covers; None where there is none."""
+    for place in PLACES:
+        _put(text, place)
+        box = text.get_window_extent()
+        if inside.x0 <= box.x0 and box.x1 <= inside.x1 and not box.count_overlaps(taken):
+            return box
+    return None
 
 
 def _look() -> contextlib.AbstractContextManager[None]:
