@@ -12,9 +12,9 @@ from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.table import Cells, Table, curves_of
-from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Cells, Told
 from cgro.diagnosis.words import Meaning, meaning_of
 
 _DELIMITERS = ",;\t"

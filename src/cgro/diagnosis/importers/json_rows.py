@@ -6,11 +6,11 @@ from dataclasses import replace
 from cgro._check import BadRequest, bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.long_table import steps_as_epochs
 from cgro.diagnosis.importers.nested import flat, in_columns, series_in, table_in
-from cgro.diagnosis.importers.table import Cells, Table, curves_of
-from cgro.diagnosis.importers.told import Told
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Cells, Told
 from cgro.reading import RepeatedKeyError, parse_json
 
 

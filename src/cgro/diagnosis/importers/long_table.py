@@ -11,8 +11,8 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited, delimiter_of
-from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.table.groups import as_parts
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import words_of

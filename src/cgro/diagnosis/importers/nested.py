@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
-from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.table import Cells, Table
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table
+from cgro.diagnosis.importers.told import Cells
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import has_measure, is_other_value, kinds_of, parts_of, says_part_or_kind, words_of
 from cgro.diagnosis.words import SEVERAL, Meaning, is_error, meaning_of

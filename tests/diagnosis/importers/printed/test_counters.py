@@ -8,7 +8,7 @@ import pytest
 from tests.cases import refused
 
 from cgro.diagnosis import Curves, read_curves
-from cgro.diagnosis.importers.counters import with_epochs
+from cgro.diagnosis.importers.printed.counters import with_epochs
 
 N = 12
 VALUES = "train clean acc {a} train robust acc {b} | test clean acc {c} test robust acc {d}"

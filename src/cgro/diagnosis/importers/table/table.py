@@ -12,21 +12,23 @@ from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
 from cgro.diagnosis.fillers import without_fillers
 from cgro.diagnosis.importers import base
-from cgro.diagnosis.importers.comments import require_told
-from cgro.diagnosis.importers.counting import with_counted_steps
-from cgro.diagnosis.importers.epochs import epoch_in_cell
-from cgro.diagnosis.importers.groups import Cells, follow_each_other, regrouped
-from cgro.diagnosis.importers.layout import Layout, layout_of, map_option, refusal, require_understood
-from cgro.diagnosis.importers.numerals import percentage_of, unwrapped
-from cgro.diagnosis.importers.seeds import Seed
-from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.importers.unread import (
+from cgro.diagnosis.importers.line.epochs import epoch_in_cell
+from cgro.diagnosis.importers.line.numerals import percentage_of, unwrapped
+from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.table.comments import require_told
+from cgro.diagnosis.importers.table.counting import with_counted_steps
+from cgro.diagnosis.importers.table.doubts import require_understood
+from cgro.diagnosis.importers.table.groups import follow_each_other, regrouped
+from cgro.diagnosis.importers.table.layout import Layout, layout_of
+from cgro.diagnosis.importers.table.seeds import Seed
+from cgro.diagnosis.importers.table.unread import (
     EMPTY,
     constants,
     not_understood,
     require_rows_of_one_training,
     without_labels,
 )
+from cgro.diagnosis.importers.told import Cells, Told
 from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.rows import Merged, merge
 from cgro.diagnosis.units import ONE, ROUNDING, agreed_unit, require_percent_that_vary, unit_of

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 
-from cgro.diagnosis.importers.epochs import without_epochs
-from cgro.diagnosis.importers.lines import Line
+from cgro.diagnosis.importers.line.epochs import without_epochs
+from cgro.diagnosis.importers.line.lines import Line
 from cgro.diagnosis.vocabulary import parts_of, weights_of, word_set, words_of
 
 _LONGEST = 60

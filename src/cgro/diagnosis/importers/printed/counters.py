@@ -6,8 +6,8 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from cgro.diagnosis.importers.epochs import epochs_of
-from cgro.diagnosis.importers.lines import parse_line
+from cgro.diagnosis.importers.line.epochs import epochs_of
+from cgro.diagnosis.importers.line.lines import parse_line
 from cgro.diagnosis.vocabulary import parts_of, words_of
 from cgro.diagnosis.words import is_error, is_held_out
 

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgro._check import listed
-from cgro.diagnosis.importers.epochs import epoch_in_cell
-from cgro.diagnosis.importers.groups import Rows
-from cgro.diagnosis.importers.layout import Layout, map_option, refusal
+from cgro.diagnosis.importers.line.epochs import epoch_in_cell
+from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.table.layout import Layout
+from cgro.diagnosis.importers.told import Rows
 from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.vocabulary import OTHER_WEIGHTS, has_measure, kinds_of, letters_of, parts_of, word_set, words_of
 from cgro.diagnosis.words import meaning_of

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cgro.diagnosis.importers.blocks import Block
-from cgro.diagnosis.importers.lines import parse_line
+from cgro.diagnosis.importers.line.lines import parse_line
+from cgro.diagnosis.importers.printed.blocks import Block
 
 
 @pytest.mark.parametrize(

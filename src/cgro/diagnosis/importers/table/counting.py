@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cgro.diagnosis.columns import ERRORS
-from cgro.diagnosis.importers.layout import Layout, Rows
+from cgro.diagnosis.importers.table.layout import Layout
+from cgro.diagnosis.importers.told import Rows
 from cgro.diagnosis.keys import is_step
 
 _HELD_OUT = ("/test", "/validation")

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cgro.diagnosis.importers.epochs import MOST_CHARACTERS, epochs_of, without_epochs
-from cgro.diagnosis.importers.notes import noted
-from cgro.diagnosis.importers.numerals import (
+from cgro.diagnosis.importers.line.epochs import MOST_CHARACTERS, epochs_of, without_epochs
+from cgro.diagnosis.importers.line.notes import noted
+from cgro.diagnosis.importers.line.numerals import (
     COMPLEMENT,
     begins_name,
     belongs_to_name,
@@ -20,8 +20,8 @@ from cgro.diagnosis.importers.numerals import (
     is_small,
     unwrapped,
 )
-from cgro.diagnosis.importers.pairs import comma_in, each_of, no_count, paired, with_parts_before
-from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
+from cgro.diagnosis.importers.line.pairs import comma_in, each_of, no_count, paired, with_parts_before
+from cgro.diagnosis.importers.line.printed_names import completed, measure_in, relevant, with_measure
 from cgro.diagnosis.keys import is_step
 from cgro.diagnosis.vocabulary import (
     BEST,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from cgro.diagnosis.importers.lines import Line
-from cgro.diagnosis.importers.numerals import is_rounded
+from cgro.diagnosis.importers.line.lines import Line
+from cgro.diagnosis.importers.line.numerals import is_rounded
 from cgro.diagnosis.keys import is_group
 from cgro.diagnosis.words import Meaning, is_held_out
 

@@ -8,7 +8,7 @@ import pytest
 from tests.cases import refused
 
 from cgro.diagnosis import Curves, read_curves
-from cgro.diagnosis.importers.sections import heading_of
+from cgro.diagnosis.importers.printed.sections import heading_of
 
 N = 12
 CURVES = {

@@ -9,7 +9,7 @@ from tests.cases import refused
 
 from cgro.diagnosis import Curves, read_curves
 from cgro.diagnosis.importers import parse_map
-from cgro.diagnosis.importers.comments import said_in
+from cgro.diagnosis.importers.table.comments import said_in
 
 File = Callable[[str], Path]
 ROWS = "".join(f"{e},{40 + e}.25\n" for e in range(12))

@@ -7,7 +7,7 @@ from cgro._check import listed, one_line
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import map_option, refusal
+from cgro.diagnosis.importers.refusals import map_option, refusal
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.vocabulary import kinds_of, may_be_robust, words_of
 

@@ -7,8 +7,8 @@ import pytest
 from tests.cases import refused
 
 from cgro.diagnosis import read_curves
-from cgro.diagnosis.importers.lines import parse_line
-from cgro.diagnosis.importers.numerals import percentage_of, unwrapped
+from cgro.diagnosis.importers.line.lines import parse_line
+from cgro.diagnosis.importers.line.numerals import percentage_of, unwrapped
 from cgro.diagnosis.words import Meaning, meaning_of
 
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from cgro.diagnosis.importers.lines import parse_line
-from cgro.diagnosis.importers.pairs import changing_total, each_of, no_count, paired, with_parts_before
+from cgro.diagnosis.importers.line.lines import parse_line
+from cgro.diagnosis.importers.line.pairs import changing_total, each_of, no_count, paired, with_parts_before
 
 
 def test_a_list_of_two_kinds_or_parts_names_two_values() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cgro.diagnosis.importers.lines import parse_line
+from cgro.diagnosis.importers.line.lines import parse_line
 
 
 @pytest.mark.parametrize(

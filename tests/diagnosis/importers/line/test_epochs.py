@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from cgro.diagnosis.importers.epochs import epoch_in_cell, epochs_of, says_over, without_epochs
+from cgro.diagnosis.importers.line.epochs import epoch_in_cell, epochs_of, says_over, without_epochs
 
 
 @pytest.mark.parametrize(

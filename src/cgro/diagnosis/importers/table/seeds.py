@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cgro._check import listed
 from cgro.diagnosis.columns import counted
-from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.refusals import refusal
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What the name of a printed number leaves out."""
 
-from cgro.diagnosis.importers.printed_names import completed, measure_in, relevant, with_measure
+from cgro.diagnosis.importers.line.printed_names import completed, measure_in, relevant, with_measure
 
 
 def test_a_measure_comes_from_the_words_before_the_colon_or_from_the_name_before() -> None:

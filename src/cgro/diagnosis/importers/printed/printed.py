@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.blocks import OF_TEST, Block
-from cgro.diagnosis.importers.counters import with_epochs
-from cgro.diagnosis.importers.epochs import ABOVE, ABOVE_FIRST, ABOVE_LAST
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
-from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.lines import Line, parse_line
+from cgro.diagnosis.importers.line.epochs import ABOVE, ABOVE_FIRST, ABOVE_LAST
+from cgro.diagnosis.importers.line.lines import Line, parse_line
+from cgro.diagnosis.importers.line.pairs import changing_total
 from cgro.diagnosis.importers.log import without_prefix
-from cgro.diagnosis.importers.pairs import changing_total
-from cgro.diagnosis.importers.sections import Sections, heading_of
+from cgro.diagnosis.importers.printed.blocks import OF_TEST, Block
+from cgro.diagnosis.importers.printed.counters import with_epochs
+from cgro.diagnosis.importers.printed.sections import Sections, heading_of
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import group_in_line

@@ -6,8 +6,8 @@ import pytest
 
 from cgro._check import BadRequest
 from cgro.diagnosis import read_curves
-from cgro.diagnosis.importers.lines import parse_line
-from cgro.diagnosis.importers.notes import noted
+from cgro.diagnosis.importers.line.lines import parse_line
+from cgro.diagnosis.importers.line.notes import noted
 
 
 @pytest.mark.parametrize(

@@ -1,43 +1,17 @@
-"""Which column is what, without any numbers."""
+"""Which option is proposed for columns that are not understood."""
 
 import shlex
 
 import pytest
 from tests.cases import refused
 
-from cgro._check import BadRequest
 from cgro.diagnosis.importers import Told, parse_map
-from cgro.diagnosis.importers.layout import layout_of, map_option, require_understood
+from cgro.diagnosis.importers.table.doubts import require_understood
+from cgro.diagnosis.importers.table.layout import layout_of
 
 
 def layout(*names: str, columns: str = ""):
     return layout_of(names, Told.of(parse_map(columns)), "x")
-
-
-def test_what_the_caller_says_goes_before_what_the_names_say() -> None:
-    found = layout("epoch", "test_acc", "b", columns="clean_accuracy/test=b")
-    assert {name: meaning.told for name, meaning in found.used.items()} == {
-        "b": "clean_accuracy/test",
-        "epoch": "epoch",
-    }
-
-
-def test_eval_beside_test_is_validation_and_alone_the_test_set() -> None:
-    found = layout("epoch", "test_acc", "eval_adv_acc", "eval/loss")
-    assert found.used["eval_adv_acc"].told == "robust_accuracy/validation"
-    assert found.evals == ("eval_adv_acc",)
-    assert layout("epoch", "eval_acc", "eval_adv_acc").used["eval_adv_acc"].told == "robust_accuracy/test"
-    for names in (("test_acc", "eval_acc", "val_acc"), ("test_acc", "eval/test_adv_acc")):
-        assert not _evals_of(*names)
-    found = layout("epoch", "test_acc", "eval_adv_acc", columns="robust_accuracy/test=eval_adv_acc")
-    assert (found.used["eval_adv_acc"].told, found.evals) == ("robust_accuracy/test", ())
-
-
-def _evals_of(*names: str) -> tuple[str, ...]:
-    try:
-        return layout("epoch", *names).evals
-    except BadRequest:  # two columns of one meaning
-        return ()
 
 
 def test_of_several_attacks_the_strongest_is_proposed_with_the_clean_column_beside_it() -> None:
@@ -52,12 +26,6 @@ def test_of_several_attacks_the_strongest_is_proposed_with_the_clean_column_besi
     assert "clean" not in text
 
 
-def test_groups_steps_and_runs() -> None:
-    found = layout("Seed", "epoch", "global_step", "myrun/test_acc")
-    assert (found.group, found.steps, found.run) == ("Seed", True, "myrun")
-    assert layout("epoch", "test_acc").group is None
-
-
 def test_a_table_needs_an_epoch_and_an_error() -> None:
     for names, said in (
         (("a", "b"), "epoch=COLUMN"),
@@ -67,37 +35,6 @@ def test_a_table_needs_an_epoch_and_an_error() -> None:
         refused(lambda names=names: require_understood(layout(*names), names, "x", standard=False), said)
     require_understood(layout("test_acc"), ["test_acc"], "x", standard=False)  # rows can be numbered
     require_understood(layout("epoch", "some_acc"), ["epoch", "some_acc"], "x", standard=True)
-
-
-def test_options_can_be_pasted_into_a_shell() -> None:
-    import shlex
-
-    for name in ("pgd", "PGD Acc", "a, b", "it's", "$HOME"):
-        option = shlex.split(map_option("robust_accuracy/test", name))
-        assert option[0] == "--map"
-        assert parse_map(option[1]) == {"robust_accuracy/test": name}
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["epoch", "trades - test_acc", "awp run - test_adv_acc"],
-        ["epoch", "a1 - test_adv_acc", "b2 - test_adv_acc"],
-        ["epoch", "a1 - test_acc", "a1 - test_adv_acc", "b2 - val_adv_acc"],
-    ],
-)
-def test_columns_of_several_runs_are_not_put_together(names: list[str]) -> None:
-    text = refused(lambda: layout(*names), "the names of several runs", "choose one, as with")
-    option = shlex.split(text.partition("--map ")[2])[0]
-    found = layout(*names, columns=option)
-    run = option.partition("=")[2].partition(" - ")[0]
-    assert all(name.startswith(run) for name in found.used if name != "epoch")
-
-
-def test_columns_of_one_run_are() -> None:
-    found = layout("run 3 - test_acc", "run 3 - test_adv_acc", "epoch")
-    assert len(found.used) == 3
-    assert found.run == "run 3"
 
 
 def test_the_doubtful_column_that_says_robust_is_asked_for_first() -> None:
@@ -185,17 +122,3 @@ def test_the_part_that_a_name_lacks_is_that_of_the_names_beside_it(names: tuple[
 def test_of_two_names_that_say_neither_clean_nor_robust_none_is_proposed(names: tuple[str, ...], says: str) -> None:
     """One of them is clean, unless another column is."""
     assert says in asked(*names)
-
-
-@pytest.mark.parametrize("last", [("44.2", "", ""), ("", "", "44.2"), ("44.2", "45.0", "44.1")])
-def test_one_value_behind_the_last_epoch_is_a_summary(last: tuple[str, ...]) -> None:
-    names = ("epoch", "test adv acc", "test/adv_acc")
-    rows = [{"epoch": e, "test adv acc": 40.5 + e, "test/adv_acc": value} for e, value in enumerate(last)]
-    if last[0]:  # one of the first epoch, or a whole column
-        refused(lambda: layout_of(names, Told({}), "x", rows=lambda: rows), "both look like robust_accuracy/test")
-        return
-    found = layout_of(names, Told({}), "x", rows=lambda: rows)
-    assert found.summaries == ("test/adv_acc",)
-    assert "test/adv_acc" not in found.used
-    told = Told.of({"robust_accuracy/test": "test/adv_acc"})
-    assert layout_of(names, told, "x", rows=lambda: rows).summaries == ()
