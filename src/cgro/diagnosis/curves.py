@@ -249,7 +249,7 @@ def _require_names(names: Iterable[object], source: str) -> None:
 def _as_curve(name: str) -> str:
     """What a name that files use is called among the curves, which are errors; empty where it is not understood."""
     meaning = meaning_of(name)
-    if not isinstance(meaning, Meaning) or meaning.curve not in CURVES:
+    if not isinstance(meaning, Meaning):
         return ""
     if meaning.accuracy:
         said = f"; write it as {meaning.curve}, the error: 1 - accuracy, or 100 - accuracy in percent"

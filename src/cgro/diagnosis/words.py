@@ -143,6 +143,23 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
     return _Name.of(words).meaning()
 
 
+def curve_of(name: str) -> str:
+    """The curve that a name is of.
+
+    Args:
+        name: of a column, or of a value in a line.
+
+    Returns:
+        Key of `Curves`; empty where the name is not understood, or is that of something else.
+
+    Example:
+        >>> curve_of("val_acc"), curve_of("ep"), curve_of("test_foo_acc")
+        ('clean_error/validation', 'epoch', '')
+    """
+    meaning = meaning_of(name)
+    return meaning.curve if isinstance(meaning, Meaning) else ""
+
+
 def is_error(name: str) -> bool:
     """Whether a name is that of an error or accuracy, of which one or that one cannot say.
 
@@ -156,8 +173,7 @@ def is_error(name: str) -> bool:
         >>> is_error("test_acc"), is_error("test_foo_acc"), is_error("test_loss")
         (True, True, False)
     """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
+    return isinstance(meaning_of(name), Unknown) or curve_of(name) in ERRORS
 
 
 def is_held_out(name: str) -> bool:
@@ -173,8 +189,8 @@ def is_held_out(name: str) -> bool:
         >>> is_held_out("val_acc"), is_held_out("train_acc"), is_held_out("acc")
         (True, False, False)
     """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
+    curve = curve_of(name)
+    return curve in ERRORS and not curve.endswith("/train")
 
 
 def compares(name: str) -> bool:

@@ -3,10 +3,10 @@
 
 import re
 
+from cgro.diagnosis.importers.line.pairs import NUMBER
 from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, parts_of, words_of
 
-_NUMBER = r"\d+(?:\.\d+)?\s?%?"
-_VALUE = rf"(?:\[\s*({_NUMBER})\s*\]|({_NUMBER})(?![\w.%/]))"
+_VALUE = rf"(?:\[\s*({NUMBER})\s*\]|({NUMBER})(?![\w.%/]))"
 _NOTE = r"[(\[]\s*([^()\[\]]{1,30}?)\s*[)\]]"
 _AND = r"\s*[,/|;]?\s*"
 _NAME = r"(?<![A-Za-z@#-])([A-Za-z][A-Za-z@ _-]{0,60}?)\s*[:=]?\s*"

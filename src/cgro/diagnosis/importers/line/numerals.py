@@ -61,7 +61,7 @@ _COUNT = re.compile(
 _COUNT_CELL = re.compile(rf"(\d+)\s*{_OF}\s*(\d+)(?:\s*[=(]\s*([\d.]+)\s*%\s*\)?)?")
 _FEWEST_DIGITS = 2
 """Digits behind the point of two numbers that may be one, rounded. A choice: 0.8 and 0.84 are two."""
-_PERCENT = 100
+PERCENT = 100
 """A total up to it may be a percentage."""
 _COMMAS = re.compile(r"(?<![\w.,])\d[\d.]*(?:,\d[\d.]*)+")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+\.\d*")
@@ -131,7 +131,7 @@ def percentage_of(text: str) -> str:
         ['40.32%', '40.32%', '', '']
     """
     match = _COUNT_CELL.fullmatch(text.strip())
-    if match is None or int(match[2]) <= _PERCENT or int(match[1]) > int(match[2]):
+    if match is None or int(match[2]) <= PERCENT or int(match[1]) > int(match[2]):
         return ""
     percentage = 100 * int(match[1]) / int(match[2])
     if match[3] is not None and not match[3].replace(".", "", 1).isdigit():
@@ -181,7 +181,7 @@ def _without_separators(match: re.Match[str]) -> str:
 def _in_one_word(match: re.Match[str]) -> str:
     """A count as 4512/10000; the text as it is where the second number may be another value than a total."""
     number, total = (match[group].replace(",", "") for group in (1, 2))
-    if "," not in match[2] and (int(total) <= _PERCENT or int(number) > int(total)):
+    if "," not in match[2] and (int(total) <= PERCENT or int(number) > int(total)):
         return match[0]
     return f"{number}/{total}"
 

@@ -4,22 +4,23 @@ may be a count. Pure functions."""
 import re
 from collections.abc import Iterable, Sequence
 
+from cgro.diagnosis.importers.line.numerals import PERCENT
 from cgro.diagnosis.vocabulary import all_known, has_measure, kinds_of, measures_of, parts_of, words_of
 
 _ITEM = r"[A-Za-z]{1,20}(?:-?[0-9]{1,4})?"
 _LISTED = re.compile(rf"(?<![A-Za-z0-9])({_ITEM}(?:\s?/\s?{_ITEM}){{1,9}})(?![A-Za-z0-9/])")
-_NUMBER = r"\d+(?:\.\d+)?\s?%?"
+NUMBER = r"\d+(?:\.\d+)?\s?%?"
 _COMMA = r"(?<=\d\.\d),|(?<=\.\d\d),|(?<=\.\d{3}),|(?<=\.\d{4}),"
 """A comma without a blank behind it, where a number has a point already."""
 _BETWEEN_NUMBERS = rf"(?:\s*[/|&]\s*|\s+and\s+|,\s+|{_COMMA})"
 _NUMBERS = re.compile(
-    rf"\s*(?:[:=]|\s(?:is|are)(?=\s))\s*[(\[{{]?\s*({_NUMBER}(?:{_BETWEEN_NUMBERS}{_NUMBER}){{1,9}})"
+    rf"\s*(?:[:=]|\s(?:is|are)(?=\s))\s*[(\[{{]?\s*({NUMBER}(?:{_BETWEEN_NUMBERS}{NUMBER}){{1,9}})"
     r"(?![\w.%/])(?:\s?[)\]}])?"
 )
 """Several numbers behind a colon or an equals sign."""
 _LISTED_NUMBERS = re.compile(
     rf"(?<=[A-Za-z0-9)\]])\s*(?:[:=]|\s|(?<=[)\]]))\s*[(\[]?\s*"
-    rf"({_NUMBER}(?:(?:{_BETWEEN_NUMBERS}|\s+){_NUMBER}){{1,9}})(?![\w.%/])(?:\s?[)\]])?"
+    rf"({NUMBER}(?:(?:{_BETWEEN_NUMBERS}|\s+){NUMBER}){{1,9}})(?![\w.%/])(?:\s?[)\]])?"
 )
 """Several numbers behind a list of names."""
 _ENDS_NAME = re.compile(r"[,;|:=]|\s-\s|[)\]](?=\s*\w)|(?<![\w.@/-])\d[\d.]*\s?%?(?=[\s,;|)\]])")
@@ -31,8 +32,6 @@ _BEHIND_LIST = re.compile(r"[\w\s,/|&]{1,80}[)\]}]\s*([A-Za-z][A-Za-z ]{0,40})$"
 _VALUE = re.compile(r"\d\.\d|^\W*\d|%")
 _MOST_NAMED = 200
 """Characters before several numbers in which their names stand. A choice."""
-_PERCENT = 100
-"""A total up to it may be a percentage."""
 
 
 def each_of(name: str) -> tuple[str, ...] | None:
@@ -261,7 +260,7 @@ def changing_total(name: str, totals: Iterable[int]) -> str:
         ('', '')
     """
     found = sorted(set(totals))
-    if len(found) < 2 or found[-1] > _PERCENT:
+    if len(found) < 2 or found[-1] > PERCENT:
         return ""
     shown = ", ".join(map(str, found[:3]))
     return (

@@ -21,7 +21,7 @@ from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import group_in_line
 from cgro.diagnosis.vocabulary import is_total, kinds_of, word_set, words_of
-from cgro.diagnosis.words import Meaning, Unknown, is_error, is_held_out, meaning_of
+from cgro.diagnosis.words import Meaning, Unknown, curve_of, is_error, is_held_out, meaning_of
 
 _HEAD = 20_000
 """Lines that are looked at to recognize the format. A choice: some programs print each of 400 batches."""
@@ -31,7 +31,6 @@ _HEADING = word_set(
     "using use switching switch to applying apply parameters params"
 )
 """Words of a line that says whose values stand below it."""
-_EPOCH = Meaning("epoch")
 _HELD_OUT = ("/test", "/validation")
 """Ends of curves of data that are not trained on."""
 MOST_RESUMED = 3
@@ -114,7 +113,7 @@ class _Printed:
     def _leave_parts_open(self) -> None:
         """Leave open whether a clean or robust value behind one of training is of training too, where no other name of
         its kind says that it is held out: "Train Loss: 1.2 | Clean Acc: 80 | PGD Acc: 45"."""
-        held_out = {_curve_of(name).partition("_")[0] for name in self.named if is_held_out(name)}
+        held_out = {curve_of(name).partition("_")[0] for name in self.named if is_held_out(name)}
         is_open = False
         for name, own in self.inherited.items():
             kinds = kinds_of(words_of(own))
@@ -122,7 +121,7 @@ class _Printed:
         if not is_open:
             return
         for name, own in self.inherited.items():
-            kind = _curve_of(name).partition("_")[0]
+            kind = curve_of(name).partition("_")[0]
             if is_error(name) and kind not in held_out:
                 for block in self.blocks:
                     block.rename(name, own)
@@ -196,11 +195,6 @@ class Printed:
         return curves_of(Table(text.source, lambda: rows, names, about, remarks, meanings, appended=True), told)
 
 
-def _curve_of(name: str) -> str:
-    meaning = meaning_of(name)
-    return meaning.curve if isinstance(meaning, Meaning) else ""
-
-
 def _has_epoch(body: str) -> bool:
     return "poch" in body.lower() and parse_line(body).epoch is not None
 
@@ -269,7 +263,7 @@ def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[s
         BadRequest: nothing says whether values stand above or below the line that names their epoch.
     """
     first, *blocks = found.blocks
-    before = _held_out(first)
+    before = _held_out_of(first.values)
     assumed: list[str] = []
     above = _is_above(before, found.blocks, source)
     if above:
@@ -285,7 +279,7 @@ def _rows(found: _Printed, source: str) -> tuple[list[dict[str, object]], list[s
         if block.epoch is None:
             continue
         values = earlier.below | block.own if above else block.values
-        values = {name: value for name, value in values.items() if meaning_of(name) != _EPOCH}  # "best 45.2 (ep 31)"
+        values = {name: value for name, value in values.items() if curve_of(name) != "epoch"}  # "best 45.2 (ep 31)"
         if values and has_groups:
             values = {block.group[0]: block.group[1], **values}
         if values:
@@ -326,10 +320,6 @@ def _is_above(before: set[str], found: list[Block], source: str) -> str:
 
 def _come_again(names: Iterable[str], block: Block, later: Block) -> bool:
     return all(name in block.below and block.below[name] == later.below.get(name) for name in names)
-
-
-def _held_out(block: Block) -> set[str]:
-    return _held_out_of(block.values)
 
 
 def _held_out_of(names: Iterable[str]) -> set[str]:
@@ -378,12 +368,7 @@ def _require_lines(found: _Printed, source: str) -> None:
 
 def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int | None, source: str) -> None:
     """Refuse counts that do not say of how many, with the patterns that divide them by what other lines count."""
-    above_one: set[str] = set()
-    broken: set[str] = set()  # percentages, as 45.25
-    for row in rows:
-        above_one |= {name for name, value in row.items() if _above_one(value)}
-        broken |= {name for name, value in row.items() if _is_broken(value)}
-    counts = [name for name in names if is_total(name) and name in above_one - broken]
+    counts = [name for name in names if is_total(name) and _are_counts(row.get(name) for row in rows)]
     if not counts:
         return
     pairs: list[str] = []
@@ -400,19 +385,18 @@ def _require_totals(names: list[str], rows: list[dict[str, object]], n_test: int
     raise refusal(source, text + rf"--map 'epoch=/[Ee]poch:? \[?(\d+)/,{','.join(pairs)}'")
 
 
-def _above_one(value: object) -> bool:
-    try:
-        return float(str(value).rstrip("%")) > 1
-    except ValueError:
-        return False
-
-
-def _is_broken(value: object) -> bool:
-    """Whether a number is no whole one."""
-    try:
-        return float(str(value).rstrip("%")) % 1 != 0
-    except ValueError:
-        return False
+def _are_counts(values: Iterable[object]) -> bool:
+    """Whether some numbers are above 1, and all are whole: those of percentages, as 45.25, are not."""
+    largest = 0.0
+    for value in values:
+        try:
+            number = float(str(value).rstrip("%"))
+        except ValueError:
+            continue
+        if number % 1 != 0:
+            return False
+        largest = max(largest, number)
+    return largest > 1
 
 
 def _require_robust(names: list[str], found: _Printed, told: Told, source: str) -> None:
@@ -420,10 +404,9 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
     if not found.attack or told.choices or found.settings.get("attack") == "none":
         return
     for name in names:
-        meaning = meaning_of(name)
-        if isinstance(meaning, Unknown):
+        if isinstance(meaning_of(name), Unknown):
             return
-        if isinstance(meaning, Meaning) and is_held_out(name) and meaning.curve.startswith("robust_"):
+        if is_held_out(name) and curve_of(name).startswith("robust_"):
             return
     held_out = [name for name in names if is_held_out(name) and not kinds_of(words_of(name))]
     if not held_out:

@@ -10,8 +10,6 @@ from cgro.diagnosis.importers.table.layout import Layout
 from cgro.diagnosis.importers.told import Rows
 from cgro.diagnosis.keys import is_step
 
-_HELD_OUT = ("/test", "/validation")
-
 
 @dataclass
 class _Count:
@@ -90,7 +88,7 @@ def _counts(rows: Rows, epoch: str, step: str, layout: Layout) -> bool:
         for name, meaning in layout.used.items():
             value = _number(row.get(name))
             if meaning.curve in ERRORS and not math.isnan(value):
-                count.take(name, value, held_out=meaning.curve.endswith(_HELD_OUT))
+                count.take(name, value, held_out=not meaning.curve.endswith("/train"))
     return all(count.counts for count in groups.values())
 
 

@@ -1,17 +1,16 @@
 """Groups of rows, by a column such as run: trainings, seeds, or parts, clean and attacked examples of one."""
 
 import itertools
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cgro._check import listed
 from cgro.diagnosis.columns import ERRORS
-from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.refusals import map_option, refusal
 from cgro.diagnosis.importers.told import Cells, Rows, Told
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import is_detail, kinds_of, parts_of, says_part_or_kind, words_of
-from cgro.diagnosis.words import Meaning, Unknown, meaning_of
+from cgro.diagnosis.words import Meaning, curve_of, meaning_of
 
 _OF_PARTS = (["split"], ["phase"], ["type"], ["part"], ["set"], ["subset"], ["partition"], ["mode"], ["stage"])
 """Columns whose values may say which part of the data a row is of."""
@@ -124,8 +123,7 @@ def _values(rows: Rows, group: str) -> list[str]:
 
 
 def _is_measured(name: str) -> bool:
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve not in ("epoch", "lr"))
+    return meaning_of(name) is not None and curve_of(name) not in ("epoch", "lr")
 
 
 def _says_kind(group: str) -> bool:
@@ -153,18 +151,15 @@ def _which(group: str, values: Sequence[str], measured: Sequence[str]) -> str:
             pairs.setdefault(meaning.told.replace("clean", kind), f"{value}/{name}")
     if not pairs:
         return text
-    chosen: list[str] = []
-    for curve, column in pairs.items():
-        quoted = f'"{column}"' if "," in column else column
-        chosen.append(f"{curve}={quoted}")
-    return f"{text}; if it is one training, add --map {shlex.quote(','.join(chosen))}"
+    first, *others = pairs.items()
+    return f"{text}; if it is one training, add {map_option(*first, *others)}"
 
 
 def _moved(
     rows: Rows, names: Sequence[str], group: str, measured: Sequence[str], forms: Mapping[str, str], said: str
 ) -> Regrouped:
     """The table with each measured column once for each group, and its rows numbered within the group if nothing is."""
-    counts = any(meaning_of(name) == Meaning("epoch") or is_step(name) for name in names)
+    counts = any(curve_of(name) == "epoch" or is_step(name) for name in names)
     rest = [name for name in names if name != group and name not in measured]
     moved = [form.format(name) for form in forms.values() for name in measured]
     numbered = [] if counts else ["epoch"]
