@@ -35,8 +35,6 @@ from cgro.diagnosis.vocabulary import (
     words_of,
 )
 
-_FIVE = word_set("acc5 top5 prec5 err5")
-"""The five likeliest classes: another quantity."""
 _COMPLEMENT = re.compile(r"\s*(?:1|100)(?:\.0*)?\s*[-\u2212\u2013]\s*(?!step|iter|restart)[A-Za-z(]", re.IGNORECASE)
 """How "1 - test_acc" begins, and not "100-step PGD acc"."""
 _OPERATOR = re.compile(r"\s[-\u2212\u2013/*+]\s")
@@ -44,6 +42,7 @@ _OPERATOR = re.compile(r"\s[-\u2212\u2013/*+]\s")
 _SYMBOL = re.compile(r"[\u0394\u2206\u03c3\u00b1]")
 """Of a difference or a deviation."""
 _LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
+"""An answer that may be any of several classes, as top5: another quantity."""
 SEVERAL = "several"
 """Stands in the name of a number that is one of several behind one name; see the printed text."""
 PARTIAL = "partial"
@@ -273,7 +272,7 @@ class _Name:
     def is_of_several_classes(self) -> bool:
         """Whether an answer may be any of the likeliest classes: top5, acc@5; under an attack 5 may be steps."""
         for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
-            if word in _FIVE or _LIKELIEST.fullmatch(word):
+            if _LIKELIEST.fullmatch(word):
                 return True
             if (word == "top" or (after == "5" and not self.robust)) and _LIKELIEST.fullmatch(word + after):
                 return True

@@ -12,7 +12,7 @@ from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
-from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_in
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
@@ -252,7 +252,7 @@ def _has_values(body: str) -> bool:
 def _take(body: str, found: _Log) -> None:
     """Add what one line says."""
     lower = body[:12].lower()
-    settings = settings_of(body)
+    settings = settings_in(body)
     if settings:
         found.settings |= settings
         return

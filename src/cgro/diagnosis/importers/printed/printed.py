@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cgro._check import listed, one_line
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_in
 from cgro.diagnosis.importers.line.epochs import ABOVE, ABOVE_FIRST, ABOVE_LAST
 from cgro.diagnosis.importers.line.lines import Line, parse_line
 from cgro.diagnosis.importers.line.pairs import changing_total
@@ -212,7 +212,7 @@ def _read(text: Text, chosen: frozenset[str], *, labeled: bool) -> _Printed:
     bodies, found.counter = with_epochs(list(map(without_prefix, text.lines)))
     sections = Sections.of(bodies)
     for body in bodies:
-        settings = settings_of(body)
+        settings = settings_in(body)
         if settings:
             found.settings |= settings
             continue

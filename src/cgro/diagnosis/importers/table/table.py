@@ -9,7 +9,7 @@ import numpy as np
 from cgro._check import BadRequest, apart, bad, listed
 from cgro.diagnosis.checks import impossible, lost_epochs
 from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
-from cgro.diagnosis.curves import NOT_MEASURED, Curves, checked
+from cgro.diagnosis.curves import NOT_MEASURED, Curves, without_copies
 from cgro.diagnosis.fillers import without_fillers
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.line.epochs import epoch_in_cell
@@ -349,7 +349,7 @@ def _one(table: Table, layout: Layout, seed: Seed, units: Mapping[str, Unit], gr
         *lost_epochs(merged.epoch),
     ]
     about["caveats"] = merged.caveats
-    return checked(Curves(merged.epoch, values, about, columns))
+    return without_copies(Curves(merged.epoch, values, about, columns))
 
 
 def _may_be_attacked(values: Mapping[str, np.ndarray], table: Table, layout: Layout) -> list[str]:
