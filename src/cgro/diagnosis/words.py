@@ -218,9 +218,9 @@ def may_name_attack(name: str) -> bool:
     Returns:
         True where all words before the dash are known, one says robust, and the metric behind it says no kind.
     """
-    before, dash, after = name.rpartition(" - ")
+    before, _, after = name.rpartition(" - ")
     words = words_of(before)
-    if not dash or "robust" not in kinds_of(words) or kinds_of(words_of(after)) or not has_measure(words_of(after)):
+    if "robust" not in kinds_of(words) or kinds_of(words_of(after)) or not has_measure(words_of(after)):
         return False
     return all_known(words)
 

@@ -177,17 +177,17 @@ class Extension:
         """
 
 
-def with_parameters(extension: Extension) -> str:
+def with_parameters(self: Extension) -> str:
     """How an extension is shown, as its `__repr__`: the call that makes it.
 
     Args:
-        extension: has each parameter of its class as an attribute of that name.
+        self: the extension; it has each parameter of its class as an attribute of that name.
 
     Returns:
         Such as "EMA(decay=0.999)".
     """
-    shown = [f"{name}={getattr(extension, name)!r}" for name in inspect.signature(type(extension)).parameters]
-    return f"{type(extension).__name__}({', '.join(shown)})"
+    shown = [f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters]
+    return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
