@@ -32,7 +32,6 @@ from cgro.diagnosis.importers.own import importer_by_name, read_by, require_impo
 from cgro.diagnosis.importers.pattern import Pattern, option_for
 from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
-from cgro.diagnosis.importers.table import from_table
 from cgro.diagnosis.importers.table.comments import with_comments
 from cgro.diagnosis.importers.tensorboard import EventFile, TensorBoard, is_events, read_events
 from cgro.diagnosis.importers.told import Told, parse_map
@@ -43,7 +42,6 @@ __all__ = [
     "IMPORTERS",
     "Importer",
     "Told",
-    "from_table",
     "importer_by_name",
     "parse_map",
     "read_curves",

@@ -10,9 +10,10 @@ from tests.cases import refused
 from tests.diagnosis.writers import columns_of, csv_of, four, table_of
 
 from cgro.diagnosis import CurveRule, Curves, diagnose, read_curves
-from cgro.diagnosis.importers import Told, base, from_table, parse_map, read_log
+from cgro.diagnosis.importers import Told, base, parse_map, read_log
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
+from cgro.diagnosis.importers.table import Table, curves_of
 
 HEAD = "Epoch \t Train Robust Acc \t Test Robust Acc\n"
 QUICK = CurveRule(n_boot=19)
@@ -58,8 +59,8 @@ def test_rows_and_columns_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "MOST_COLUMNS", 5)
     refused(lambda: read_csv(csv_of(*range(6))), "at most 5 lines")
     refused(lambda: read_log(HEAD + "0 0.5 0.4\n" * 6, "x"), "at most 5 lines")
-    refused(lambda: from_table([{"epoch": 1}] * 6, "x"), "at most 5 rows")
-    refused(lambda: from_table([{k: 1} for k in "abcdef"], "x"), "5 columns")
+    refused(lambda: curves_of(Table("x", lambda: [{"epoch": 1}] * 6), Told({})), "at most 5 rows")
+    refused(lambda: curves_of(Table("x", lambda: [{k: 1} for k in "abcdef"]), Told({})), "5 columns")
     refused(lambda: read_csv("a,b,c,d,e,f\n1,2,3,4,5,6\n"), "5 columns")
 
 

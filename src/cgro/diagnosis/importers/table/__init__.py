@@ -10,6 +10,6 @@ comments  what the file says of an attack beside its columns
 seeds     the rows of one training, those without an epoch too; what repeats is merged in `cgro.diagnosis.rows`
 """
 
-from cgro.diagnosis.importers.table.table import Table, curves_of, from_table
+from cgro.diagnosis.importers.table.table import Table, curves_of
 
-__all__ = ["Table", "curves_of", "from_table"]
+__all__ = ["Table", "curves_of"]

@@ -120,32 +120,6 @@ def curves_of(table: Table, told: Told) -> list[Curves]:
     return found
 
 
-def from_table(rows: Sequence[Cells], source: str, columns: Mapping[str, str] | None = None, **about: object) -> Curves:
-    """Curves of one training from rows of named values.
-
-    Args:
-        rows: one per record.
-        source: for errors.
-        columns: curve -> column, beside those whose names speak for themselves; see `parse_map`.
-        about: goes into `Curves.meta`.
-
-    Returns:
-        The curves.
-
-    Raises:
-        BadRequest: see `curves_of`; several seeds.
-
-    Example:
-        >>> c = from_table([{"epoch": 1, "test_robust_acc": 45.0}, {"epoch": 2, "test_robust_acc": 50.0}], "x.csv")
-        >>> c["robust_error/test"].tolist(), c.columns[0].unit
-        ([0.55, 0.5], 'percent')
-    """
-    found = curves_of(Table(source, lambda: rows, about=about), Told.of(columns))
-    if len(found) > 1:
-        raise bad(source, expected="one training", got=f"{len(found)} seeds")
-    return found[0]
-
-
 def _names(table: Table) -> list[str]:
     names: dict[str, None] = {}
     for n_rows, row in enumerate(table.rows(), 1):

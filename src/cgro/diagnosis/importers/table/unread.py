@@ -76,10 +76,6 @@ class _Column:
         return not words.isdisjoint(words_of(self.name))
 
     @property
-    def is_swept(self) -> bool:
-        return _is_swept(self.name)
-
-    @property
     def varies(self) -> bool:
         return len(self.values) > 1
 
@@ -253,27 +249,24 @@ def _require_epochs(column: _Column, epochs: Sequence[float], source: str, *, co
     new = whole and column.is_new_in_every_row
     what = f"{column.name!r} has the values {column.shown}"
     if not counted:
-        swept = new and not column.is_text and column.is_swept
+        swept = new and not column.is_text and _is_swept(column.name)
         if (new and column.is_text) or (column.is_text and column.varies and column.says(_TRAININGS)) or swept:
             remedy = "if the rows are epochs, add a column named epoch"
             if swept or all(map(epoch_in_cell, column.values)):
                 remedy = f"if it counts epochs, add {map_option('epoch', column.name)}"
             raise refusal(source, f"no column counts epochs, and {what}: the rows may be no epochs; {remedy}")
         return
+    is_ordered = list(epochs) in (sorted(epochs), sorted(epochs, reverse=True))
     may_be_trainings = new and column.is_text and 2 * column.epochs < column.n
-    if may_be_trainings and (column.says(_TRAININGS | _NAMES) or not _is_ordered(epochs)):
+    if may_be_trainings and (column.says(_TRAININGS | _NAMES) or not is_ordered):
         remedy = "save the epochs of one training"
         raise refusal(source, f"{what}, another one in every row: these are trainings, one a row; {remedy}")
-
-
-def _is_ordered(epochs: Sequence[float]) -> bool:
-    return list(epochs) in (sorted(epochs), sorted(epochs, reverse=True))
 
 
 def _may_tell_apart(column: _Column | None) -> bool:
     if column is None or not 1 < len(column.values) <= MOST_VALUES:
         return False
-    return column.is_text or column.is_swept or is_step(column.name)
+    return column.is_text or _is_swept(column.name) or is_step(column.name)
 
 
 def _require_alike(rows: Rows, candidates: Iterable[str], epoch: str, layout: Layout, source: str) -> None:
