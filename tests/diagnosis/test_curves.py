@@ -8,7 +8,7 @@ from tests.cases import refused
 from cgro._check import BadRequest
 from cgro.definitions import ErrorRate
 from cgro.diagnosis import CurveRule, Curves, diagnose
-from cgro.diagnosis.importers import Told, from_table
+from cgro.diagnosis.importers import Told
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.words import Meaning
 
@@ -57,7 +57,8 @@ def test_values_that_are_not_finite_were_not_measured() -> None:
     assert Curves.from_rows(rows)["robust_error/test"][0] == 0.5
     for value in ("0.5", True, [0.5], {}):
         refused(lambda value=value: Curves.from_rows([{"epoch": 1, "robust_error/test": value}]), "a number")
-    found = from_table([{"epoch": 1, "robust_error/test": "inf"}, {"epoch": 2, "robust_error/test": 0.5}], "table")
+    rows = [{"epoch": 1, "robust_error/test": "inf"}, {"epoch": 2, "robust_error/test": 0.5}]
+    (found,) = curves_of(Table("table", lambda: rows), Told({}))
     assert found.measured("robust_error/test")[1].tolist() == [0.5]  # infinity does not make the others percent
     diagnose(found, rule=QUICK)
 

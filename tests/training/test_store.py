@@ -126,7 +126,7 @@ def test_a_checkpoint_of_an_earlier_version_says_nothing_of_its_training(
 ) -> None:
     run = run_of(tmp_path / "run")
     with monkeypatch.context() as earlier:
-        earlier.setattr(engine, "task_of", lambda *given: {})
+        earlier.setattr(engine, "task_of", lambda *given: None)
         train(small(), digits, Recipe(epochs=1), run=run)
     assert train(small(), digits, Recipe(epochs=2, lr=0.1), run=run).end.kind == "completed"
 

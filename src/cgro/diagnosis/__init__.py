@@ -1,4 +1,19 @@
-"""Does MY model overfit robustly? Verdicts on curves, runs, logs and models, selection accounting, evaluation lint."""
+"""Does MY model overfit robustly? Verdicts on curves, runs, logs and models, selection accounting, evaluation lint.
+
+The modules in the order in which a log passes through them:
+
+importers                             a file -> named columns -> `Curves`
+vocabulary, keys, words, run_names    what the name of a column means: its words, then the whole name
+columns, units, rows, fillers, checks what columns hold: curves, percent, one value an epoch, nothing, the impossible
+curves                                `Curves`, what all that follows reads
+rate, valley, noise, rise, shape      the statistics of a curve: did it rise, from when, did it jump
+rule, held_out, selection, settings   thresholds, the part that is judged, the epoch that is reported, what a log says
+sentences, remedies, verdict          `diagnose`: the label with everything behind it, in words
+
+setup_checks, lint, findings          can the robust numbers of a model be believed; `headline` puts it into a verdict
+model, strength                       verdicts on a model, and on errors under stronger attacks
+monitor                               the same beside any training loop
+"""
 
 from cgro.diagnosis.columns import Column
 from cgro.diagnosis.curves import Curves

@@ -188,7 +188,7 @@ class Curves:
         merged = merge(plain, source)
         about["remarks"] = [*_texts(about.get("remarks")), *merged.remarks]
         about["caveats"] = [*_texts(about.get("caveats")), *merged.caveats]
-        return checked(cls(merged.epoch, _as_fractions(merged.values, merged.epoch), about))
+        return without_copies(cls(merged.epoch, _as_fractions(merged.values, merged.epoch), about))
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ def _require_names(names: Iterable[object], source: str) -> None:
 def _as_curve(name: str) -> str:
     """What a name that files use is called among the curves, which are errors; empty where it is not understood."""
     meaning = meaning_of(name)
-    if not isinstance(meaning, Meaning) or meaning.curve not in CURVES:
+    if not isinstance(meaning, Meaning):
         return ""
     if meaning.accuracy:
         said = f"; write it as {meaning.curve}, the error: 1 - accuracy, or 100 - accuracy in percent"
@@ -306,7 +306,7 @@ def _as_fractions(values: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[
     return fractions
 
 
-def checked(curves: Curves) -> Curves:
+def without_copies(curves: Curves) -> Curves:
     """Take robust columns away that are copies of the clean ones: standard training, nothing was attacked.
 
     Args:
@@ -316,7 +316,7 @@ def checked(curves: Curves) -> Curves:
         The same, or without its robust curves and with a remark.
 
     Example:
-        >>> c = checked(Curves([1, 2], {"clean_error/test": [0.2, 0.1], "robust_error/test": [0.2, 0.1]}))
+        >>> c = without_copies(Curves([1, 2], {"clean_error/test": [0.2, 0.1], "robust_error/test": [0.2, 0.1]}))
         >>> c.standard, c.has("robust_error/test")
         (True, False)
     """

@@ -2,23 +2,23 @@
 
 import numpy as np
 
+DROP = 1.5
+"""A rate that falls by more than this factor from one epoch to the next has dropped: more than the step of a smooth
+schedule. A choice."""
 PLATEAU = 0.01
 """Rates that differ by less than this share are one plateau. A choice."""
-
-
 SMALL = 0.0099
 """Below this share of the largest rate nothing counts: logs round rates to four digits, and a rounded tail has steps.
 Just below the 1% from which the last of three usual drops by ten starts. A choice."""
 
 
-def sudden_drops(rate: np.ndarray, factor: float = 1.5) -> np.ndarray:
-    """Where a learning rate falls from a plateau by more than a factor in one step.
+def sudden_drops(rate: np.ndarray) -> np.ndarray:
+    """Where a learning rate falls from a plateau by more than `DROP` in one step.
 
     The tail of a cosine or of a cycle falls by such factors too, ever faster and from no plateau.
 
     Args:
         rate: (T,) without NaN.
-        factor: that is more than a smooth schedule's step.
 
     Returns:
         (T,) True for the first value after a drop.
@@ -30,7 +30,7 @@ def sudden_drops(rate: np.ndarray, factor: float = 1.5) -> np.ndarray:
         False
     """
     fell = np.zeros(len(rate), bool)
-    fell[1:] = rate[:-1] > factor * rate[1:]
+    fell[1:] = rate[:-1] > DROP * rate[1:]
     level = np.isclose(rate[1:], rate[:-1], rtol=PLATEAU, atol=0)
     before = np.zeros(len(rate), bool)
     before[2:] = level[:-1]

@@ -20,12 +20,11 @@ STILL_IN_TRAINING = 0.02
 """The same for a training error where the held-out error does not move at all: a running mean over random batches."""
 
 
-def drops_of(curves: Curves, factor: float = 1.5) -> tuple[float, ...]:
-    """The epochs at which the learning rate, in one step, fell from a plateau by more than a factor.
+def drops_of(curves: Curves) -> tuple[float, ...]:
+    """The epochs at which the learning rate, in one step, fell from a plateau (`sudden_drops`).
 
     Args:
         curves: with `lr`, the rate in force during each epoch.
-        factor: that is more than a smooth schedule's step.
 
     Returns:
         The first epoch of each new rate.
@@ -35,7 +34,7 @@ def drops_of(curves: Curves, factor: float = 1.5) -> tuple[float, ...]:
         (3.0,)
     """
     epochs, rate = curves.measured("lr")
-    return tuple(epochs[sudden_drops(rate, factor)].tolist())
+    return tuple(epochs[sudden_drops(rate)].tolist())
 
 
 def gap_curve(curves: Curves) -> tuple[np.ndarray, np.ndarray]:

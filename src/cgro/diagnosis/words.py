@@ -35,8 +35,6 @@ from cgro.diagnosis.vocabulary import (
     words_of,
 )
 
-_FIVE = word_set("acc5 top5 prec5 err5")
-"""The five likeliest classes: another quantity."""
 _COMPLEMENT = re.compile(r"\s*(?:1|100)(?:\.0*)?\s*[-\u2212\u2013]\s*(?!step|iter|restart)[A-Za-z(]", re.IGNORECASE)
 """How "1 - test_acc" begins, and not "100-step PGD acc"."""
 _OPERATOR = re.compile(r"\s[-\u2212\u2013/*+]\s")
@@ -44,6 +42,7 @@ _OPERATOR = re.compile(r"\s[-\u2212\u2013/*+]\s")
 _SYMBOL = re.compile(r"[\u0394\u2206\u03c3\u00b1]")
 """Of a difference or a deviation."""
 _LIKELIEST = re.compile(r"(?:top|acc|accuracy|prec|precision|err|error)(?!1$)\d{1,3}")
+"""An answer that may be any of several classes, as top5: another quantity."""
 SEVERAL = "several"
 """Stands in the name of a number that is one of several behind one name; see the printed text."""
 PARTIAL = "partial"
@@ -143,6 +142,23 @@ def meaning_of(name: str) -> Meaning | Unknown | None:
     return _Name.of(words).meaning()
 
 
+def curve_of(name: str) -> str:
+    """The curve that a name is of.
+
+    Args:
+        name: of a column, or of a value in a line.
+
+    Returns:
+        Key of `Curves`; empty where the name is not understood, or is that of something else.
+
+    Example:
+        >>> curve_of("val_acc"), curve_of("ep"), curve_of("test_foo_acc")
+        ('clean_error/validation', 'epoch', '')
+    """
+    meaning = meaning_of(name)
+    return meaning.curve if isinstance(meaning, Meaning) else ""
+
+
 def is_error(name: str) -> bool:
     """Whether a name is that of an error or accuracy, of which one or that one cannot say.
 
@@ -156,8 +172,7 @@ def is_error(name: str) -> bool:
         >>> is_error("test_acc"), is_error("test_foo_acc"), is_error("test_loss")
         (True, True, False)
     """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Unknown) or (isinstance(meaning, Meaning) and meaning.curve in ERRORS)
+    return isinstance(meaning_of(name), Unknown) or curve_of(name) in ERRORS
 
 
 def is_held_out(name: str) -> bool:
@@ -173,8 +188,8 @@ def is_held_out(name: str) -> bool:
         >>> is_held_out("val_acc"), is_held_out("train_acc"), is_held_out("acc")
         (True, False, False)
     """
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.curve in ERRORS and not meaning.curve.endswith("/train")
+    curve = curve_of(name)
+    return curve in ERRORS and not curve.endswith("/train")
 
 
 def compares(name: str) -> bool:
@@ -203,9 +218,9 @@ def may_name_attack(name: str) -> bool:
     Returns:
         True where all words before the dash are known, one says robust, and the metric behind it says no kind.
     """
-    before, dash, after = name.rpartition(" - ")
+    before, _, after = name.rpartition(" - ")
     words = words_of(before)
-    if not dash or "robust" not in kinds_of(words) or kinds_of(words_of(after)) or not has_measure(words_of(after)):
+    if "robust" not in kinds_of(words) or kinds_of(words_of(after)) or not has_measure(words_of(after)):
         return False
     return all_known(words)
 
@@ -257,7 +272,7 @@ class _Name:
     def is_of_several_classes(self) -> bool:
         """Whether an answer may be any of the likeliest classes: top5, acc@5; under an attack 5 may be steps."""
         for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
-            if word in _FIVE or _LIKELIEST.fullmatch(word):
+            if _LIKELIEST.fullmatch(word):
                 return True
             if (word == "top" or (after == "5" and not self.robust)) and _LIKELIEST.fullmatch(word + after):
                 return True

@@ -148,7 +148,7 @@ def fit(
         require_loadable(extensions)
         history = History(recipe, loss_of_guessing(objective, max(2, data.n_outputs)))
         runner = StepRunner(steps, decision_of(steps, compiling), asked=compiling == "yes")
-        store = Store(run, steps, runner, task_of(recipe, objective, data, seed))
+        store = Store(run, runner, task_of(recipe, objective, data, seed))
         position = store.resume(history)
         loop = _Loop(data, parts, runner, history, store, position, evaluation, probes)
         with deterministic_kernels(), torch.enable_grad():  # also where the caller evaluates under `no_grad`

@@ -115,6 +115,19 @@ def ranks_of(fabric: "Fabric") -> Ranks:
     return ranks
 
 
+def is_sharded(network: nn.Module) -> bool:
+    """Whether weights of a network lie in pieces in several processes.
+
+    Args:
+        network: any.
+
+    Returns:
+        True for FSDP, of one module or more.
+    """
+    parts = (*network.modules(), *network.parameters())
+    return any(type(part).__name__ in SHARDED for part in parts)
+
+
 def require_whole(network: nn.Module) -> None:
     """Refuse weights that no process has as a whole.
 
@@ -127,8 +140,7 @@ def require_whole(network: nn.Module) -> None:
     Raises:
         BadRequest: some are sharded.
     """
-    parts = (*network.modules(), *network.parameters())
-    if any(type(part).__name__ in SHARDED for part in parts):
+    if is_sharded(network):
         remedy = "train with strategy ddp, or write a loop of your own: see FSDP2 in docs/distributed.md"
         raise bad("model", expected="whole weights in every process", got="sharded ones (FSDP)", remedy=remedy)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from cgro.training.extensions.base import State
 from cgro.training.optimizers import PARAMS
 from cgro.training.steps import Steps
+from cgro.training.weights.fit import same_bits
 
 CHECKS = "checks of attacks"
 
@@ -114,12 +115,5 @@ def _different(ours: State, theirs: State, prefix: str) -> list[str]:
 
 def _same(a: object, b: object) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        # As bytes: NaN equals NaN, and -0.0 is not 0.0.
-        return torch.equal(_bytes(a), _bytes(b))
+        return same_bits(a, b)
     return repr(a) == repr(b)  # of plain values; NaN as well
-
-
-def _bytes(value: Tensor) -> Tensor:
-    return value.detach().reshape(-1).contiguous().view(torch.uint8)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from cgro._check import bad
 from cgro.data import Split, augmentation_by_name
+from cgro.definitions.attacks.captured import is_plain
 from cgro.definitions.attacks.layout import is_about_conversion
 from cgro.definitions.attacks.passes import require_same_kind
 from cgro.definitions.attacks.reads import LabelRange
@@ -27,7 +28,7 @@ from cgro.definitions.graphs import backend_on
 from cgro.definitions.random_state import seed_generators, seed_torch
 from cgro.ranks import ALONE, Ranks
 from cgro.training.batch_norm import require_synchronizable, synchronized
-from cgro.training.craft import CraftChecks, is_plain
+from cgro.training.craft import CraftChecks
 from cgro.training.extensions.base import Extension, evaluated_as_saved
 from cgro.training.objectives.base import Objective, attack_of
 from cgro.training.optimizers import TensorAdam, TensorSGD, on_tensors

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import MappingProxyType
 
 from cgro import resuming
 from cgro._check import BadRequest
@@ -30,7 +29,6 @@ from cgro.training.checkpoint import (
 )
 from cgro.training.history import EPOCH, History, Position, Row, Selected
 from cgro.training.recipe import Recipe
-from cgro.training.steps import Steps
 from cgro.writing import write_atomic
 
 
@@ -39,23 +37,16 @@ class Store:
 
     Args:
         run: its directory; None keeps nothing.
-        steps: network, optimizer and extensions.
-        runner: takes the steps; how it does is recorded. None records nothing.
-        task: what is trained, see `task_of`; a checkpoint of another training is refused. Empty checks nothing.
+        runner: takes the steps, of which network, optimizer and extensions are kept; how it does is recorded.
+        task: what is trained, see `task_of`; a checkpoint of another training is refused.
 
     Several processes call every method together. The first one has the run and writes; the others hear of it.
     """
 
-    def __init__(
-        self,
-        run: Run | None,
-        steps: Steps,
-        runner: StepRunner | None = None,
-        task: Mapping[str, Json] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, run: Run | None, runner: StepRunner, task: Mapping[str, Json]) -> None:
         self.run = run
         self.task = task
-        self.steps = steps
+        self.steps = runner.steps
         self._runner = runner
         self.saved_at = time.monotonic()
         self._state: Mapping[str, object] = {}
@@ -104,8 +95,7 @@ class Store:
             raise BadRequest(
                 f"{path}: expected the state of a training, got another; is it {LAST} of this run?"
             ) from None
-        if self._runner is not None:
-            self._runner.keep(state.get("compile"))
+        self._runner.keep(state.get("compile"))
         self._state = state
         self._sizes = sizes
         history.selected = selected
@@ -168,12 +158,11 @@ class Store:
             **asdict(position),
             "selected": _plain(history.selected),
             "rows": _seal(history.rows),
+            "task": self.task,
         }
-        if self.task:
-            state |= {"task": self.task}
-        if self._runner is not None and self._runner.note:
+        if self._runner.note:
             state |= {"capture": self._runner.note}
-        if self._runner is not None and self._runner.compiling is not None:
+        if self._runner.compiling is not None:
             state |= {"compile": self._runner.compiling.text}
         if self._sizes:
             state |= {"processes": self._sizes}

@@ -2,11 +2,11 @@
 
 import time
 
-from cgro.diagnosis.importers.heads import said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import said_of_itself, settings_in
 
 
 def test_settings_of_a_namespace() -> None:
-    found = settings_of("Namespace(attack='pgd', fname='a(b)_c', lr=0.1, note='x, y', resume=None)")
+    found = settings_in("Namespace(attack='pgd', fname='a(b)_c', lr=0.1, note='x, y', resume=None)")
     assert found == {"attack": "pgd", "fname": "a(b)_c", "lr": "0.1", "note": "x, y", "resume": "None"}
 
 
@@ -20,5 +20,5 @@ def test_what_is_said_is_one_printable_line() -> None:
 def test_a_head_of_any_length_takes_no_time() -> None:
     start = time.process_time()
     for text in ("a=" * 100_000, "a='" * 100_000, "(" * 100_000, "a" * 100_000):
-        settings_of(f"Namespace({text}")
+        settings_in(f"Namespace({text}")
     assert time.process_time() - start < 2

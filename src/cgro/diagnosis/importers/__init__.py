@@ -1,4 +1,15 @@
-"""From files to `Curves`: one file per format, chosen by content and not by name."""
+"""From files to `Curves`: one file per format, chosen by content and not by name.
+
+A file is read here, its format chosen (`IMPORTERS`), and its importer makes named columns of it, in this folder for all
+formats but one. From there on all are alike:
+
+line      how a printed line is split into an epoch and named numbers; `printed` makes rows of such lines
+table     what each column is, which rows are one training, units; `table.table.curves_of` says the order
+refusals  how a file is refused; that of columns which are not understood is worded in `table.doubts`
+told      what the caller says with `--map`
+
+What a name means is said in `cgro.diagnosis.words`; rows become one value an epoch in `cgro.diagnosis.rows`.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +19,6 @@ from pathlib import Path
 from cgro._check import bad, one_line
 from cgro.diagnosis.curves import Curves, require_robust
 from cgro.diagnosis.importers.base import Importer, Text
-from cgro.diagnosis.importers.comments import with_comments
 from cgro.diagnosis.importers.cut import cut_line
 from cgro.diagnosis.importers.delimited import Delimited
 from cgro.diagnosis.importers.fast import Fast
@@ -22,7 +32,7 @@ from cgro.diagnosis.importers.own import importer_by_name, read_by, require_impo
 from cgro.diagnosis.importers.pattern import Pattern, option_for
 from cgro.diagnosis.importers.printed import Printed
 from cgro.diagnosis.importers.run import read_run
-from cgro.diagnosis.importers.table import from_table
+from cgro.diagnosis.importers.table.comments import with_comments
 from cgro.diagnosis.importers.tensorboard import EventFile, TensorBoard, is_events, read_events
 from cgro.diagnosis.importers.told import Told, parse_map
 from cgro.reading import TEXT_LIMIT, gunzip, read_bytes
@@ -32,7 +42,6 @@ __all__ = [
     "IMPORTERS",
     "Importer",
     "Told",
-    "from_table",
     "importer_by_name",
     "parse_map",
     "read_curves",

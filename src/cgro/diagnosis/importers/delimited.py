@@ -12,10 +12,10 @@ from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.table import Cells, Table, curves_of
-from cgro.diagnosis.importers.told import Told
-from cgro.diagnosis.words import Meaning, meaning_of
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.told import Cells, Told
+from cgro.diagnosis.words import curve_of, meaning_of
 
 _DELIMITERS = ",;\t"
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s?%?\s*")
@@ -156,16 +156,9 @@ def _content(text: Text) -> str:
 def _epoch_columns(names: Sequence[str], told: Told) -> list[int]:
     """The places of the columns that count epochs, by their names or as the caller says."""
     choice = told.choices.get("epoch")
-    found: list[int] = []
-    for place, name in enumerate(names):
-        meaning = meaning_of(name)
-        if choice is not None:
-            is_epoch = name == choice.text
-        else:
-            is_epoch = isinstance(meaning, Meaning) and meaning.curve == "epoch"
-        if is_epoch:
-            found.append(place)
-    return found
+    if choice is not None:
+        return [place for place, name in enumerate(names) if name == choice.text]
+    return [place for place, name in enumerate(names) if curve_of(name) == "epoch"]
 
 
 def _thousands_in(text: Text, delimiter: str, epochs: Sequence[int]) -> list[int]:

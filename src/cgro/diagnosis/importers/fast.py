@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_in
 from cgro.diagnosis.importers.log import headers_of, numbers_of, rate_in_force, without_prefix
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
@@ -44,7 +44,7 @@ class Fast:
         settings: dict[str, str] = {}
         for line in text.lines[:1000]:
             body = without_prefix(line)
-            settings |= settings_of(body)
+            settings |= settings_in(body)
             for names in headers_of(body):
                 if list(map(str.lower, names[:5])) == _FIRST and not settings.keys().isdisjoint(_PROGRAMS):
                     return 0.95
@@ -73,7 +73,7 @@ class Fast:
         is_evaluation = False
         for line in text.lines:
             body = without_prefix(line)
-            settings |= settings_of(body)
+            settings |= settings_in(body)
             names = next(iter(headers_of(body)), names)
             if body.split("\t")[0].strip() == _LAST[0] and _AT_THE_END.keys().isdisjoint(names):
                 is_evaluation = True

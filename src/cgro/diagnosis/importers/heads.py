@@ -27,7 +27,7 @@ _SHOWN = {
 """What is shown -> names of the setting; the first that is there."""
 
 
-def settings_of(body: str) -> dict[str, str]:
+def settings_in(body: str) -> dict[str, str]:
     """The settings in a line, where it is a Namespace.
 
     Args:
@@ -37,9 +37,9 @@ def settings_of(body: str) -> dict[str, str]:
         Name -> value as text; empty where the line is something else.
 
     Example:
-        >>> settings_of("Namespace(attack='pgd', epsilon=8, lr_max=0.1)")
+        >>> settings_in("Namespace(attack='pgd', epsilon=8, lr_max=0.1)")
         {'attack': 'pgd', 'epsilon': '8', 'lr_max': '0.1'}
-        >>> settings_of("Epoch 1")
+        >>> settings_in("Epoch 1")
         {}
     """
     place = body[:_BEFORE].find("Namespace(")
@@ -56,7 +56,7 @@ def said_of_itself(settings: Mapping[str, str]) -> list[str]:
     """What the head of a log says about threat, network and data. It is shown, and no number rests on it.
 
     Args:
-        settings: see `settings_of`.
+        settings: see `settings_in`.
 
     Returns:
         One sentence, or none.
@@ -79,7 +79,7 @@ def about_of(settings: Mapping[str, str], name: str) -> dict[str, object]:
     """What `Curves.meta` keeps of a log with a head.
 
     Args:
-        settings: see `settings_of`.
+        settings: see `settings_in`.
         name: of the format.
 
     Returns:

@@ -1,17 +1,19 @@
 """JSON: one object a line, a list of objects, one object of equally long lists, and what libraries wrap around them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from cgro._check import BadRequest, bad
+from cgro._check import BadRequest
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import refusal
 from cgro.diagnosis.importers.long_table import steps_as_epochs
-from cgro.diagnosis.importers.nested import flat, in_columns, series_in, table_in
-from cgro.diagnosis.importers.table import Cells, Table, curves_of
+from cgro.diagnosis.importers.nested import objects, series_in, table_in
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.reading import RepeatedKeyError, parse_json
+
+_LINES = "one JSON object a line"
 
 
 class JsonRows:
@@ -57,7 +59,8 @@ class JsonRows:
             found = table_in(whole, source)
             if found is not None:
                 return curves_of(replace(found, about={"format": self.name}), told)
-        return curves_of(Table(source, lambda: _objects(_lines(text), source), about={"format": self.name}), told)
+        table = Table(source, lambda: objects(_lines(text), source, _LINES), about={"format": self.name})
+        return curves_of(table, told)
 
 
 def _whole(text: Text) -> object:
@@ -83,15 +86,3 @@ def _lines(text: Text) -> Iterator[object]:
                 raise refusal(text.source, f"line {n} is not JSON") from None
             return
         yield row
-
-
-def _objects(rows: Iterable[object], source: str) -> Iterator[Cells]:
-    """The rows, which must be JSON objects, at least one."""
-    none = True
-    for row in rows:
-        none = False
-        if not isinstance(row, dict):
-            raise bad(source, expected="one JSON object a line", got="something else")
-        yield in_columns(flat(row))
-    if none:
-        raise bad(source, expected="one JSON object a line", got="something else")

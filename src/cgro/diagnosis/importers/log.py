@@ -12,7 +12,7 @@ from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited
-from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_of
+from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_in
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.rate import sudden_drops
@@ -23,8 +23,6 @@ MOST_FIELDS = 1_000
 """Numbers of a row of a log; twelve are usual. A choice."""
 MOST_HEADER = 400
 """Characters of a header below which one evaluation stands. A choice; that of FGSM-PGI has 50."""
-DROP = 1.5
-"""A learning rate that falls by more than this factor from one epoch to the next has dropped. A choice."""
 
 # What logging puts before a message: a time in brackets or not, a level, the name of the logger. Each part begins with
 # a character that no other one allows, so that a line takes time in proportion to its length.
@@ -254,7 +252,7 @@ def _has_values(body: str) -> bool:
 def _take(body: str, found: _Log) -> None:
     """Add what one line says."""
     lower = body[:12].lower()
-    settings = settings_of(body)
+    settings = settings_in(body)
     if settings:
         found.settings |= settings
         return
@@ -455,6 +453,6 @@ def rate_in_force(curves: Curves) -> Curves:
     if len(rate) < 2:
         return curves
     moved = curves["lr"].copy()
-    for after in np.nonzero(sudden_drops(rate, DROP))[0]:
+    for after in np.nonzero(sudden_drops(rate))[0]:
         moved[np.searchsorted(curves.epoch, epochs[after])] = rate[after - 1]
     return replace(curves, values={**curves.values, "lr": moved})

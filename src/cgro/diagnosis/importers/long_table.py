@@ -11,12 +11,12 @@ from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.delimited import Delimited, delimiter_of
-from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.table.groups import as_parts
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import words_of
-from cgro.diagnosis.words import Meaning, meaning_of
+from cgro.diagnosis.words import curve_of
 
 _TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])
 _VALUES = (["value"], ["val"], ["scalar"], ["metric", "value"])
@@ -90,7 +90,7 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
         return rows, []
     steps: set[float] = set()
     for row in rows:
-        if any(map(_is_error, row)):
+        if not set(ERRORS).isdisjoint(map(curve_of, row)):
             try:
                 steps.add(float(str(row[STEP])))
             except ValueError:
@@ -108,11 +108,6 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
             rest = dict(row)
             moved.append({"epoch": rest.pop(STEP), **rest})
     return moved, [f"the steps, {ordered[0]:g} to {ordered[-1]:g} by one, are taken for epochs"]
-
-
-def _is_error(name: str) -> bool:
-    meaning = meaning_of(name)
-    return isinstance(meaning, Meaning) and meaning.curve in ERRORS
 
 
 @dataclass(frozen=True)
@@ -165,9 +160,7 @@ def _pivoted(
     if columns.group is not None:
         parts = as_parts(record[columns.group] for record in records)
     used = (columns.tag, columns.value, columns.epoch, columns.step, columns.group)
-    others = [
-        place for place, name in enumerate(names) if place not in used and not isinstance(meaning_of(name), Meaning)
-    ]
+    others = [place for place, name in enumerate(names) if place not in used and not curve_of(name)]
     tags: set[str] = set()
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     for record in records:

@@ -7,7 +7,7 @@ from cgro._check import bad
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.layout import refusal
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Told
 

@@ -4,14 +4,15 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cgro._check import bad, listed
-from cgro.diagnosis.importers.layout import refusal
-from cgro.diagnosis.importers.table import Cells, Table
+from cgro.diagnosis.importers.refusals import refusal
+from cgro.diagnosis.importers.table import Table
+from cgro.diagnosis.importers.told import Cells
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import has_measure, is_other_value, kinds_of, parts_of, says_part_or_kind, words_of
-from cgro.diagnosis.words import SEVERAL, Meaning, is_error, meaning_of
+from cgro.diagnosis.words import SEVERAL, curve_of, is_error, meaning_of
 
 _DEEPEST = 8
 """Levels of objects inside a row. A choice: {"metrics": {"test": {"robust": {"linf": {"acc": 0.5}}}}} has four."""
@@ -19,6 +20,7 @@ _TRAINER = "log_history"
 """Where the trainer of Hugging Face keeps its rows: those of the evaluations, and those of every few steps."""
 _SERIES = frozenset(["steps", "values"])
 """Lists that Sacred keeps of everything that is measured, beside their times."""
+_LIST = "a list of JSON objects, one an epoch"
 _PLACES = ("first", "second", "third")
 _EPOCH = re.compile(r"(epoch[ _:-]?)?(\d{1,7})", re.IGNORECASE)
 Json = dict[str, object]
@@ -42,7 +44,7 @@ def table_in(whole: object, source: str) -> Table | None:
         ["the rows are those under 'history'"]
     """
     if isinstance(whole, list):
-        return _of_runs(whole, source) or Table(source, lambda: _objects(whole, source))
+        return _of_runs(whole, source) or Table(source, lambda: objects(whole, source, _LIST))
     if not isinstance(whole, dict):
         return None
     return _by_epoch(whole, source) or _here(whole, source) or _below(whole, source)
@@ -135,7 +137,7 @@ def series_in(whole: object) -> list[dict[str, object]]:
 
 def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Iterator[tuple[str, object]]:
     for name, value in row.items():
-        if isinstance(value, dict) and not isinstance(meaning_of(str(name)), Meaning):
+        if isinstance(value, dict) and not curve_of(str(name)):
             if left:
                 yield from _flat(value, (*names, str(name)), left - 1)
             else:
@@ -144,13 +146,28 @@ def _flat(row: Mapping[str, object], names: tuple[str, ...], left: int) -> Itera
             yield "/".join((*names, str(name))), value
 
 
-def _objects(rows: Sequence[object], source: str) -> Iterator[Cells]:
-    """The rows, which must be JSON objects, at least one."""
-    if not rows or not all(map(_is_object, rows)):
-        raise bad(source, expected="a list of JSON objects, one an epoch", got="something else")
+def objects(rows: Iterable[object], source: str, expected: str) -> Iterator[Cells]:
+    """The rows, which must be JSON objects, at least one.
+
+    Args:
+        rows: values of JSON.
+        source: the file, for messages.
+        expected: what they are, for messages.
+
+    Yields:
+        Plain values by name.
+
+    Raises:
+        BadRequest: no row, or one that is no object.
+    """
+    n_rows = 0
     for row in rows:
-        if isinstance(row, dict):
-            yield in_columns(flat(row))
+        if not isinstance(row, dict):
+            raise bad(source, expected=expected, got="something else")
+        yield in_columns(flat(row))
+        n_rows += 1
+    if not n_rows:
+        raise bad(source, expected=expected, got="something else")
 
 
 def _of_runs(whole: Sequence[object], source: str) -> Table | None:
@@ -284,7 +301,7 @@ def _below(whole: Json, source: str) -> Table | None:
 
 def _under(value: object, source: str) -> Table | None:
     if isinstance(value, list) and value and all(map(_is_object, value)):
-        return Table(source, lambda: _objects(value, source))
+        return Table(source, lambda: objects(value, source, _LIST))
     if not isinstance(value, dict):
         return None
     found = _by_epoch(value, source) or _here(value, source)
@@ -318,11 +335,10 @@ def _named(name: str, table: Table, whole: Json) -> Table:
 
 def _behind(front: str, column: str) -> str:
     """A column with the name above it, unless it says the same, or counts."""
-    meaning = meaning_of(column)
     if has_measure(words_of(front)) and kinds_of(words_of(column)) and not has_measure(words_of(column)):
         return front + column
-    counts = isinstance(meaning, Meaning) and meaning.curve in ("epoch", "lr")
-    if meaning is None or counts or set(words_of(front)) <= set(words_of(column)):
+    counts = curve_of(column) in ("epoch", "lr")
+    if meaning_of(column) is None or counts or set(words_of(front)) <= set(words_of(column)):
         return column
     return front + column
 

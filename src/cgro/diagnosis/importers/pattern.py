@@ -8,7 +8,7 @@ from cgro._check import bad, one_line
 from cgro.diagnosis.columns import ERRORS, Unit
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.epochs import ABOVE, says_over
+from cgro.diagnosis.importers.line.epochs import ABOVE, says_over
 from cgro.diagnosis.importers.table import Table, curves_of
 from cgro.diagnosis.importers.told import Choice, Told
 

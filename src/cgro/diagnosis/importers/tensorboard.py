@@ -15,9 +15,9 @@ from cgro.diagnosis.columns import counted
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.groups import as_parts
 from cgro.diagnosis.importers.long_table import STEP, steps_as_epochs
 from cgro.diagnosis.importers.table import Table, curves_of
+from cgro.diagnosis.importers.table.groups import as_parts
 from cgro.diagnosis.importers.told import Told
 
 NAME = "TensorBoard events"

@@ -9,7 +9,10 @@ from cgro._check import BadRequest, bad, number, one_line
 from cgro.diagnosis.columns import ACCURACIES, ERRORS, LOSSES, Unit
 from cgro.diagnosis.words import closest
 
-Rows = Callable[[], Iterable[Mapping[str, object]]]
+Cells = Mapping[str, object]
+"""A row of a table: what stands below each name."""
+Rows = Callable[[], Iterable[Cells]]
+"""Gives the rows of a table, anew at each call."""
 NAMES = ("epoch", "lr", "prediction_share", *ERRORS, *ACCURACIES, *LOSSES)
 """What stands before the equals sign."""
 _EXPECTED = "CURVE=COLUMN,... or CURVE=/PATTERN/,... with curves such as epoch, robust_error/test"

@@ -11,6 +11,7 @@ from torch import nn
 from cgro import resuming
 from cgro._check import BadRequest, bad
 from cgro.definitions import DEFAULT_RULE, FOUR, Attack, cgro_verdict
+from cgro.diagnosis.columns import counted
 from cgro.diagnosis.monitor.measure import Measurement
 from cgro.diagnosis.monitor.parts import TEST, TRAIN, VALIDATION, Parts
 from cgro.diagnosis.monitor.settings import Settings
@@ -177,7 +178,9 @@ class Journal:
             command=COMMAND,
             seed=settings.seed,
             threat=ThreatRecord.of(settings.threat.to_dict()),
-            outcome=OutcomeRecord(kind="interrupted", reason=f"watched so far: {_epochs(rows)}", step=_last(rows)),
+            outcome=OutcomeRecord(
+                kind="interrupted", reason=f"watched so far: {counted(len(rows), 'epoch')}", step=_last(rows)
+            ),
             verdict=VerdictRecord.of(verdict.to_dict()),
             metrics={**metrics, **_of_selected(rows, selected)},
             data=DatasetRecord(
@@ -233,7 +236,7 @@ class Journal:
         if not self.run.finished:
             return
         before = self.run.read(MonitorSummary)
-        reason = f"watched: {_epochs(self.rows())}"
+        reason = f"watched: {counted(len(self.rows()), 'epoch')}"
         done = structs.replace(before, outcome=OutcomeRecord(kind="completed", reason=reason))
         self.run.finish(done, learning_curves)
 
@@ -292,12 +295,6 @@ def _keep_examples(run: Run, parts: Parts) -> None:
         raise bad("examples", expected=f"those with which {run.path} was begun", got="others", remedy=remedy)
     if not path.exists():
         write_atomic(path, dump_json(used))
-
-
-def _epochs(rows: list[Row]) -> str:
-    if len(rows) == 1:
-        return "1 epoch"
-    return f"{len(rows)} epochs"
 
 
 def _last(rows: list[Row]) -> int:

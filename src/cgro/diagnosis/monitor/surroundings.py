@@ -11,10 +11,9 @@ from torch.nn.parameter import is_lazy
 from cgro._check import bad
 from cgro.definitions.attacks import evaluation_flags, preserve_state
 from cgro.definitions.inputs import describe, logits_of
+from cgro.training.fabric import is_sharded
 
 PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-SHARDED = ("FullyShardedDataParallel", "DTensor")
-"""Names of types of torch whose weights lie in pieces in several processes."""
 
 
 def unwrap(model: object) -> nn.Module:
@@ -45,8 +44,7 @@ def unwrap(model: object) -> nn.Module:
     if any(parameter.is_meta for parameter in model.parameters()):
         remedy = "give it values, as by model.to_empty(device=...) and load_state_dict"
         raise bad("model", expected="weights with values", got="weights on the meta device", remedy=remedy)
-    parts = (*model.modules(), *model.parameters())
-    if any(type(part).__name__ in SHARDED for part in parts):
+    if is_sharded(model):
         remedy = "train with DistributedDataParallel, or evaluate its saved weights with cgro evaluate"
         raise bad("model", expected="whole weights in every process", got="sharded ones (FSDP)", remedy=remedy)
     return model

@@ -12,7 +12,7 @@ from cgro._check import number
 from cgro.data import Dataset
 from cgro.definitions import log_probabilities
 from cgro.definitions.inputs import logits_of
-from cgro.training.extensions.base import Extension, State
+from cgro.training.extensions.base import Extension, State, with_parameters
 from cgro.training.extensions.ema import EMA
 from cgro.training.extensions.labels import Classes, against
 from cgro.training.objectives.cost import Cost
@@ -58,9 +58,7 @@ class ADR(Extension):
         self._classes: Classes | None = None
         self._made: tuple[Step, Tensor] | None = None
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"ADR(hot={self.hot}, cold={self.cold}, low={self.low}, high={self.high}, decay={self.decay})"
+    __repr__ = with_parameters
 
     def temperature(self, progress: float) -> float:
         """The temperature at a time.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cgro._check import bad, count, number, one_of
 from cgro.data import Dataset
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
@@ -62,9 +62,7 @@ class AWP(Extension):
         self.scale = one_of(scale, "awp: scale", SCALES)
         self.batchnorm = one_of(batchnorm, "awp: batchnorm", STATISTICS)
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"AWP(gamma={self.gamma}, warmup={self.warmup}, scale={self.scale!r}, batchnorm={self.batchnorm!r})"
+    __repr__ = with_parameters
 
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
         """Refuse a warm-up after which nothing is left, and a network of which nothing would be perturbed.

@@ -177,6 +177,19 @@ class Extension:
         """
 
 
+def with_parameters(self: Extension) -> str:
+    """How an extension is shown, as its `__repr__`: the call that makes it.
+
+    Args:
+        self: the extension; it has each parameter of its class as an attribute of that name.
+
+    Returns:
+        Such as "EMA(decay=0.999)".
+    """
+    shown = [f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters]
+    return f"{type(self).__name__}({', '.join(shown)})"
+
+
 def evaluated(model: nn.Module, extensions: Sequence[Extension]) -> nn.Module:
     """The network that is evaluated under some extensions; `model` itself if none of them averages weights.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cgro._check import number, one_of
 from cgro.definitions import default_loss
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
 
@@ -47,9 +47,7 @@ class DOM(Extension):
         self.start = number(start, "dom: start", low=0.0, below=1.0)
         self.mean = one_of(mean, "dom: mean", MEANS)
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"DOM(threshold={self.threshold}, start={self.start}, mean={self.mean!r})"
+    __repr__ = with_parameters
 
     def cost(self, step: Cost) -> Cost:
         """A clean pass; none where the objective asks for it anyway (TRADES).

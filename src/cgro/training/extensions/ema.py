@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cgro._check import number
-from cgro.training.extensions.base import Extension, State
+from cgro.training.extensions.base import Extension, State, with_parameters
 
 
 class EMA(Extension):
@@ -41,9 +41,7 @@ class EMA(Extension):
         self.decay = number(decay, "ema: decay", low=0.0, below=1.0)
         self._average: nn.Module | None = None
 
-    def __repr__(self) -> str:
-        """With its parameter."""
-        return f"EMA(decay={self.decay})"
+    __repr__ = with_parameters
 
     def begin(self, model: nn.Module) -> None:
         """Start from the initial weights.

@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity
 from cgro._check import bad, number
 from cgro.definitions import default_loss
 from cgro.definitions.inputs import logits_of
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.objectives.cost import Cost
 from cgro.training.step import Step
 
@@ -53,9 +53,7 @@ class GradAlign(Extension):
         """As on a command line."""
         return "grad-align"
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"GradAlign(weight={self.weight}, detach={self.detach})"
+    __repr__ = with_parameters
 
     def cost(self, step: Cost) -> Cost:
         """Two gradients in the input, of which both or one are differentiated again.

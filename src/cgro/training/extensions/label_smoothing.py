@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cgro._check import number
 from cgro.data import Dataset
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.extensions.labels import Classes, against
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
@@ -39,9 +39,7 @@ class LabelSmoothing(Extension):
         self.attack = attack
         self._classes: Classes | None = None
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"LabelSmoothing(smoothing={self.smoothing}, attack={self.attack})"
+    __repr__ = with_parameters
 
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
         """Find the number of classes.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from cgro._check import number
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.step import Step
 
 TINY = 1e-12
@@ -45,9 +45,7 @@ class MLCATLS(Extension):
         self.l_min = number(l_min, "mlcat-ls: l_min", low=0.0)
         self.detach = detach
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"MLCATLS(l_min={self.l_min}, detach={self.detach})"
+    __repr__ = with_parameters
 
     @property
     def flat_below(self) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cgro._check import count, number
 from cgro.data import Dataset
-from cgro.training.extensions.base import Extension
+from cgro.training.extensions.base import Extension, with_parameters
 from cgro.training.objectives.cost import Cost
 from cgro.training.recipe import Recipe
 from cgro.training.step import Step
@@ -55,9 +55,7 @@ class MLCATWP(Extension):
         self.l_min = number(l_min, "mlcat-wp: l_min", low=0.0)
         self.n_steps = count(n_steps, "mlcat-wp: n_steps")
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"MLCATWP(gamma={self.gamma}, l_min={self.l_min}, n_steps={self.n_steps})"
+    __repr__ = with_parameters
 
     @property
     def looks_below(self) -> float:

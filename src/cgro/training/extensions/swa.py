@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cgro._check import bad, count, one_of
 from cgro.data import Dataset, Split
-from cgro.training.extensions.base import Extension, State
+from cgro.training.extensions.base import Extension, State, with_parameters
 from cgro.training.recipe import Recipe
 
 SOURCES = ("recomputed", "averaged", "last")
@@ -62,9 +62,7 @@ class SWA(Extension):
         self._average: nn.Module | None = None
         self._n = 0
 
-    def __repr__(self) -> str:
-        """With its parameters."""
-        return f"SWA(start={self.start}, every={self.every}, batchnorm={self.batchnorm!r})"
+    __repr__ = with_parameters
 
     def prepare(self, model: nn.Module, recipe: Recipe, data: Dataset) -> None:
         """Find the first epoch, and keep the data that statistics are recomputed on.

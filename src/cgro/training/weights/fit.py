@@ -263,13 +263,21 @@ def _equal(matches: Sequence[_Match]) -> bool:
     first = matches[0]
     for match in matches:
         for key, tensor in match.weights.items():
-            if not _same_bits(tensor, first.weights[key]):
+            if not same_bits(tensor, first.weights[key]):
                 return False
     return True
 
 
-def _same_bits(tensor: Tensor, other: Tensor) -> bool:
-    """Compared as bytes: torch compares no floating point of one byte, and NaN is itself here."""
+def same_bits(tensor: Tensor, other: Tensor) -> bool:
+    """Compare as bytes: torch compares no floating point of one byte; here NaN is itself, and -0.0 is not 0.0.
+
+    Args:
+        tensor: of any type.
+        other: likewise.
+
+    Returns:
+        False for other types or shapes.
+    """
     if tensor.dtype != other.dtype or tensor.shape != other.shape:
         return False
     bits, others = (one.detach().contiguous().reshape(-1).view(torch.uint8) for one in (tensor, other))
