@@ -78,6 +78,42 @@ def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights
     assert saved
 
 
+class Doubled(torch.nn.Module):
+    """A line with float64 weights that takes any images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.double()[:, 0, 0, 0] - self.shift
+
+
+@pytest.mark.parametrize("keep_examples", [True, False])
+def test_a_float64_network_is_evaluated_and_gone_on_with(
+    keep_examples: bool, split: Split, weights: Path, tmp_path: Path
+) -> None:
+    """Planted: `Index put requires the source and destination dtypes match`, with the whole trace."""
+    path, model = tmp_path / "test.npz", Doubled().eval()
+    whole = recorded(model, split, ATTACK, tmp_path / "whole.npz", weights, keep_examples=keep_examples)
+    assert torch.equal(whole.by, recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False).by)
+    path.unlink()
+    recorded(model, split, ATTACK, path, weights, keep_examples=keep_examples, stages=0)
+    seen: list[torch.Tensor] = []
+
+    def stop() -> bool:
+        seen.append(torch.ones(1))
+        return False
+
+    again = recorded(model, split, ATTACK, path, weights, keep_examples=keep_examples, stop=stop)
+    assert len(seen) == 1, "the clean inputs were not looked at again"
+    assert torch.equal(again.by, whole.by)
+    assert torch.equal(again.margin, whole.margin)
+    if keep_examples:
+        assert again.x_adv.dtype == torch.float64
+        assert torch.equal(again.x_adv, whole.x_adv)
+
+
 @pytest.mark.parametrize("change", ["version", "commit", "before digests", "extra", "nothing"])
 def test_what_was_evaluated_earlier_is_said(
     change: str, split: Split, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture

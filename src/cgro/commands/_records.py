@@ -19,6 +19,7 @@ from cgro._progress import progress
 from cgro.data import Split
 from cgro.definitions import Attack, Record, predict, survey
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.inputs import in_full_precision
 from cgro.definitions.rounds import alike
 from cgro.environment import changes, environment, sentence
 from cgro.ranks import ALONE, Ranks
@@ -94,6 +95,8 @@ def recorded(
             _say_known(path, record, made_in)
         key = {"identity": identity, "examples": examples, "made_in": made_in}
     fresh = record or Record.fresh(attack, split.x, split.index)
+    # In every process alike, before the first one's is copied: a float64 network is attacked in float64.
+    fresh.x_adv = in_full_precision(model, fresh.x_adv)[1]
     ranks.copy_first([fresh.tried, fresh.by, fresh.step, fresh.margin, fresh.x_adv])
     last = time.monotonic()
 
@@ -217,7 +220,9 @@ def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> b
     kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
     kinds["margin"] = np.dtype(np.float32), (n,)
     if keep_examples:
-        kinds["x_adv"] = np.dtype(np.float32), (n, *split.shape[1:])
+        points = arrays.get("x_adv")
+        kept = np.float64 if points is not None and points.dtype == np.float64 else np.float32
+        kinds["x_adv"] = np.dtype(kept), (n, *split.shape[1:])
     if not all(k in arrays and (arrays[k].dtype, arrays[k].shape) == kind for k, kind in kinds.items()):
         return False
     attacks = arrays.get("attacks")
