@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,45 @@ def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights
     )
     assert not record.complete, "it began anew, and was stopped at once"
     assert saved
+
+
+class Edited(torch.nn.Module):
+    """A line whose code is changed beside its weights."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.change(line(x))
+
+
+@pytest.mark.parametrize("stages", [0, None])
+@pytest.mark.parametrize(
+    ("change", "is_other"),
+    [
+        (lambda z: z + 0.3, True),  # another normalization
+        (lambda z: -z, True),
+        (lambda z: z + 1e-5, False),  # another machine
+        (lambda z: z + 0.2 * torch.rand_like(z) - 0.1, False),  # random, now as then
+    ],
+)
+def test_a_record_of_other_code_is_refused(
+    change: Callable, is_other: bool, stages: int | None, split: Split, weights: Path, tmp_path: Path
+) -> None:
+    """Planted: the normalization of a network was mended, and `cgro evaluate` gave the numbers of before."""
+    path = tmp_path / "test.npz"
+    known = recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False, stages=stages)
+    if stages == 0:  # no attack has lowered a margin yet
+        with pytest.raises(BadRequest, match="others on 20 of 21 clean inputs"):
+            recorded(Edited(lambda z: 3 * z).eval(), split, ATTACK, path, weights, keep_examples=False)
+    if is_other:
+        with pytest.raises(BadRequest, match="the answers of the network that was evaluated earlier.*its code has"):
+            recorded(Edited(change).eval(), split, ATTACK, path, weights, keep_examples=False)
+        return
+    found = recorded(Edited(change).eval(), split, ATTACK, path, weights, keep_examples=False)
+    if stages is None:
+        assert torch.equal(found.by, known.by)
 
 
 class Doubled(torch.nn.Module):

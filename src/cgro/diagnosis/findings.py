@@ -41,7 +41,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "gradients": (
         "Where the gradient is zero or missing, an attack that follows it stands still.",
-        "remove rounding, clipping and no_grad from the forward pass; attack the margin; add Square",
+        "remove rounding, clipping, no_grad and roots of 0 from the forward pass; attack the margin; add Square",
     ),
     "loss rises with steps": (
         "More steps must find lower margins; if one step beats twenty, the gradient misleads.",
