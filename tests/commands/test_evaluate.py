@@ -14,6 +14,7 @@ import torch
 
 from cgro.cli import main
 from cgro.commands import evaluate
+from cgro.data import load
 from cgro.models import build
 
 TINY = ["--data", "digits", "--n-train", "120", "--n-test", "60", "--model", "mlp", "--epochs", "2", "--radius", "0.1",
@@ -337,6 +338,10 @@ class Soft(Net):
 class Stairs(Net):
     def forward(self, x):
         return super().forward((x * 8).round() / 8)
+
+class Backwards(Net):
+    def forward(self, x):
+        return super().forward(2 * x.detach() - x)
 """
 
 
@@ -357,6 +362,34 @@ def test_what_makes_every_attack_doubtful_is_told(
     error = capsys.readouterr().err
     assert told in error
     assert ("warning" in error) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("network", "attack", "told"),
+    [
+        ("Net", "ensemble", ""),
+        ("Stairs", "pgd1", "gradients: zero gradient"),
+        ("Backwards", "ensemble", "order of attacks: attacks without gradients break"),
+    ],
+)
+def test_masked_gradients_are_told_in_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, network: str, attack: str, told: str
+) -> None:
+    """Planted: "robust" in the verdict, above a warning that no gradient could be followed."""
+    (tmp_path / "nets_of_masking.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    data = load("digits")
+    x, y = data.train.x.flatten(1), torch.nn.functional.one_hot(data.train.y, 10).float() - 0.1
+    weight = torch.linalg.solve(x.T @ x + torch.eye(64), x.T @ y).T.contiguous()
+    torch.save({"1.weight": weight, "1.bias": torch.zeros(10)}, "w.pt")
+    words = ["--data", "digits", "--model", f"nets_of_masking:{network}", "--radius", "0.02", "--attack", attack]
+    assert main(["evaluate", "w.pt", *words, "--n", "60", "--device", "cpu", "--out", "out", "--json"]) == 0
+    out, error = capsys.readouterr()
+    verdict = json.loads(out)["verdict"]
+    assert told in error
+    assert ("warning" in error) == bool(told)
+    assert (verdict["label"] == "gradient_masking") == bool(told)
+    assert told in verdict["reason"]
 
 
 def test_no_collapse_is_said_above_images_that_use_a_share_of_the_range(

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,81 @@ def test_a_file_of_something_else_is_replaced(change: str, split: Split, weights
     )
     assert not record.complete, "it began anew, and was stopped at once"
     assert saved
+
+
+class Edited(torch.nn.Module):
+    """A line whose code is changed beside its weights."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.change(line(x))
+
+
+@pytest.mark.parametrize("stages", [0, None])
+@pytest.mark.parametrize(
+    ("change", "is_other"),
+    [
+        (lambda z: z + 0.3, True),  # another normalization
+        (lambda z: -z, True),
+        (lambda z: z + 1e-5, False),  # another machine
+        (lambda z: z + 0.2 * torch.rand_like(z) - 0.1, False),  # random, now as then
+    ],
+)
+def test_a_record_of_other_code_is_refused(
+    change: Callable, is_other: bool, stages: int | None, split: Split, weights: Path, tmp_path: Path
+) -> None:
+    """Planted: the normalization of a network was mended, and `cgro evaluate` gave the numbers of before."""
+    path = tmp_path / "test.npz"
+    known = recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False, stages=stages)
+    if stages == 0:  # no attack has lowered a margin yet
+        with pytest.raises(BadRequest, match="others on 20 of 21 clean inputs"):
+            recorded(Edited(lambda z: 3 * z).eval(), split, ATTACK, path, weights, keep_examples=False)
+    if is_other:
+        with pytest.raises(BadRequest, match="the answers of the network that was evaluated earlier.*its code has"):
+            recorded(Edited(change).eval(), split, ATTACK, path, weights, keep_examples=False)
+        return
+    found = recorded(Edited(change).eval(), split, ATTACK, path, weights, keep_examples=False)
+    if stages is None:
+        assert torch.equal(found.by, known.by)
+
+
+class Doubled(torch.nn.Module):
+    """A line with float64 weights that takes any images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.double()[:, 0, 0, 0] - self.shift
+
+
+@pytest.mark.parametrize("keep_examples", [True, False])
+def test_a_float64_network_is_evaluated_and_gone_on_with(
+    keep_examples: bool, split: Split, weights: Path, tmp_path: Path
+) -> None:
+    """Planted: `Index put requires the source and destination dtypes match`, with the whole trace."""
+    path, model = tmp_path / "test.npz", Doubled().eval()
+    whole = recorded(model, split, ATTACK, tmp_path / "whole.npz", weights, keep_examples=keep_examples)
+    assert torch.equal(whole.by, recorded(Line().eval(), split, ATTACK, path, weights, keep_examples=False).by)
+    path.unlink()
+    recorded(model, split, ATTACK, path, weights, keep_examples=keep_examples, stages=0)
+    seen: list[torch.Tensor] = []
+
+    def stop() -> bool:
+        seen.append(torch.ones(1))
+        return False
+
+    again = recorded(model, split, ATTACK, path, weights, keep_examples=keep_examples, stop=stop)
+    assert len(seen) == 1, "the clean inputs were not looked at again"
+    assert torch.equal(again.by, whole.by)
+    assert torch.equal(again.margin, whole.margin)
+    if keep_examples:
+        assert again.x_adv.dtype == torch.float64
+        assert torch.equal(again.x_adv, whole.x_adv)
 
 
 @pytest.mark.parametrize("change", ["version", "commit", "before digests", "extra", "nothing"])

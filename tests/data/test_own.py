@@ -72,9 +72,19 @@ def test_layouts_are_explicit_or_beyond_doubt() -> None:
         from_arrays({"x": np.zeros((4, 2, 8, 8)), "y": LABELS[:4]}, "own")
 
 
+def test_the_names_of_keras(tmp_path: Path) -> None:
+    other = PIXELS[::-1]
+    path = saved(tmp_path / "mnist.npz", x_train=PIXELS, y_train=LABELS, x_test=other, y_test=LABELS)
+    data = load(str(path))
+    assert torch.equal(data.train.raw, torch.from_numpy(PIXELS)[data.train.index])
+    assert torch.equal(data.test.raw, torch.from_numpy(other.copy())[data.test.index])
+    assert np.array_equal(from_arrays({"x_train": PIXELS, "y": LABELS}, "own").x, PIXELS)
+
+
 WRONG = {
     "no y": ({"y": None}, "got no y"),
     "half a test part": ({"x_test": PIXELS}, "got no y_test"),
+    "two names of one": ({"x_train": PIXELS}, "got x_train"),
     "unknown key": ({"xtest": PIXELS}, "got xtest"),
     "gap": ({"y": np.array([0, 1, 3] * 4)}, "0 .. 3 without gaps, got no example of 2"),
     "negative": ({"y": np.array([-1, 1, 1] * 4)}, "expected 0 .. 1, got -1 .. 1"),

@@ -94,6 +94,21 @@ def test_bookkeeping_agrees_with_the_points() -> None:
     assert bool((record.tried[~record.wrong] == len(PARTS)).all())
 
 
+@pytest.mark.parametrize("made_of", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+def test_a_record_may_be_of_another_precision_than_the_network(made_of: torch.dtype, weights: torch.dtype) -> None:
+    """Planted: a float64 network was evaluated in float64, and its points did not fit a record of float32 inputs."""
+    model, x, y = case(24)
+    attack = Ensemble(THREAT, PARTS[:2])
+    given = Record.fresh(attack, x.to(made_of), torch.arange(24))
+    record = survey(model.to(weights), x, y, attack, record=given)
+    assert record is given
+    assert record.x_adv.dtype == weights
+    alone = survey(model, x, y, attack)
+    assert same(record, alone)
+    assert torch.equal(record.x_adv, alone.x_adv)
+
+
 def test_the_recorded_attack_breaks_the_example_alone_and_those_before_do_not() -> None:
     model, x, y = case()
     record = survey(model, x, y, TOGETHER)

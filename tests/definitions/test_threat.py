@@ -12,7 +12,7 @@ from tests import oracles
 from tests.cases import THREATS, points
 
 from cgro._check import BadRequest
-from cgro.definitions import PGD, ThreatModel
+from cgro.definitions import PGD, ThreatModel, robust_error
 from cgro.definitions.threat import require_no_bytes, require_radius_fits
 
 IDS = [f"p={t.p:g} box={t.box}" for t in THREATS]
@@ -220,3 +220,16 @@ def test_an_edge_that_float32_does_not_have_is_inside(box: tuple[float, float]) 
     for outside in (box[1] + 1e-3 * width, box[0] - 1e-3 * width):
         with pytest.raises(BadRequest, match="inputs: expected values in"):
             threat.check_input(torch.tensor([[outside]]))
+
+
+@pytest.mark.parametrize("p", ["inf", 2, 1])
+def test_one_number_per_example_needs_an_axis(p: float | str) -> None:
+    """Planted: an index error of torch from within the attack."""
+    x, y = torch.linspace(0.1, 0.9, 5), torch.tensor([-1, -1, -1, 1, 1])
+    attack = PGD(ThreatModel(p, 0.1), n_steps=2)
+    for call in (lambda: attack(lambda v: v - 0.55, x, y), lambda: robust_error(lambda v: v - 0.55, x, y, attack)):
+        with pytest.raises(
+            BadRequest, match=r"inputs: expected \(B, \*S\), such as \(B, 1\), got \(B,\); use x\[:, None\]"
+        ):
+            call()
+    assert robust_error(lambda v: v[:, 0] - 0.55, x[:, None], y, attack).wrong == 1

@@ -3,7 +3,8 @@
 import pytest
 from scipy.stats import binomtest
 
-from cgro.diagnosis.findings import MISSED, SIGNIFICANT, TEXTS, check, masked, missed_by_masking
+from cgro.definitions import PGD, Square, ThreatModel
+from cgro.diagnosis.findings import MISSED, SIGNIFICANT, TEXTS, check, left_for_queries, masked, missed_by_masking
 
 
 def test_only_a_warning_can_be_a_sign_of_masking() -> None:
@@ -20,6 +21,22 @@ def test_every_check_has_a_meaning_and_something_to_do() -> None:
         assert found["meaning"] == meaning.strip()
         assert meaning.endswith(".")
         assert not remedy.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("pgd", "square", "warns"), [(2, 8, True), (0, 1, False), (0, 2, True), (30, 2, False), (0, 0, False)]
+)
+def test_an_ensemble_tells_what_gradients_left_for_queries(pgd: int, square: int, warns: bool) -> None:
+    """Planted: a network whose backward pass has the wrong sign, of which an ensemble said nothing."""
+    threat = ThreatModel("inf", 0.1)
+    together = PGD(threat, n_steps=2), Square(threat, n_queries=3)
+    counts = {"clean": 90, "given": 50, "pgd2": pgd, "square": square}
+    found = left_for_queries(together, counts)
+    assert masked(found) == bool(found) == warns
+    for one in found:
+        assert f"break {square} that" in one.finding
+    assert left_for_queries(together[1:], counts) == []
+    assert left_for_queries(together[::-1], counts) == [], "queries that come first take what gradients would find"
 
 
 @pytest.mark.parametrize(("n_missed", "most_found"), [(2, 5), (3, 19), (4, 38)])

@@ -117,6 +117,22 @@ def test_preprocessing_without_a_derivative(trained: Trained, before) -> None:
     assert masked(checks)
 
 
+@pytest.mark.parametrize(
+    "root", [torch.sqrt, lambda v: v / v.flatten(1).square().sum(1).sqrt().clamp_min(1e-9).view(-1, 1, 1, 1)]
+)
+def test_a_gradient_that_is_not_finite_is_told_and_the_other_checks_go_on(trained: Trained, root) -> None:
+    """Planted: the lint itself ended in "gradient: expected finite values", and said nothing of the rest."""
+    net, x, y = trained
+    x = torch.cat([torch.zeros_like(x[:4]), x])
+    y = torch.cat([net(root(x[:4])).argmax(1), y])
+    checks = lint(Wrapped(net, root), x, y, THREAT)
+    found = next(one for one in checks if one.name == "gradients")
+    assert found.status == "WARN"
+    assert "NaN or infinite" in found.finding
+    assert checks[-1].name == "8-bit rounding"
+    assert masked(checks)
+
+
 def test_clipped_logits(trained: Trained) -> None:
     net, x, y = trained
     checks = lint(Wrapped(net, after=lambda z: z.clamp(-1, 1) + 1e-3 * z.detach()), x, y, THREAT)

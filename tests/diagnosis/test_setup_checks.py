@@ -168,3 +168,26 @@ def test_an_attack_or_a_radius_in_the_place_of_the_threat_is_refused(call) -> No
     x, y = points(3)
     for given in (PGD(THREAT, n_steps=2), 0.1):
         refused(lambda g=given: call(lambda v: v, x, y, g), "threat: expected a ThreatModel")
+
+
+def test_of_two_explanations_the_better_one_is_told() -> None:
+    """Planted: scores of the other sign were "normalized twice", since a conversion made half of the answers right."""
+    x, y = binary()
+    turned = found(lambda v: 0.5 - v[:, 1], x, y, "normalization")
+    assert (turned.status, turned.finding.endswith(", which class order explains better")) == ("PASS", True)
+    assert found(lambda v: 0.5 - v[:, 1], x, y, "class order").status == "WARN"
+    not_scaled = found(lambda v: v[:, 1] - 128, x, y, "normalization")
+    assert not_scaled.status == "WARN"
+    assert "on x * 255" in not_scaled.finding
+    assert found(lambda v: v[:, 1] - 128, x, y, "class order").status == "PASS"
+
+
+def test_the_weaker_order_is_not_told_beside_a_conversion() -> None:
+    x, y = points(4)
+
+    def mixed(v: Tensor) -> Tensor:  # right in 0..255; else two classes for one another, and one as another
+        usual = 8 * v[:, [1, 0, 2, 2]]
+        return torch.where(v.amax(1, keepdim=True) > 2, v, usual)
+
+    assert found(mixed, x, y, "class order").finding.endswith(", which normalization explains better")
+    assert found(mixed, x, y, "normalization").status == "WARN"

@@ -62,6 +62,21 @@ class Failing(nn.Module):
         raise KeyError
 
 
+def doubled() -> nn.Module:
+    return own_function().double()
+
+
+def halved() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10)).half()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("doubled", "float64"), ("halved", "float16")])
+def test_weights_that_take_no_float32_images_are_told_with_a_remedy(name: str, dtype: str) -> None:
+    words = f"its weights are torch.{dtype}: make it in float32, to which weights of a file are converted"
+    with pytest.raises(BadRequest, match=words):
+        build(f"tests.models.test_networks:{name}", (1, 8, 8), 10)
+
+
 def test_networks_of_the_users_own() -> None:
     for name in ("tests.models.test_networks:Own", "tests.models.test_networks:own_function"):
         assert build(name, (1, 8, 8), 10)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)

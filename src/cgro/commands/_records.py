@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgro._check import seconds_of
+from cgro._check import bad, seconds_of
 from cgro._progress import progress
 from cgro.data import Split
-from cgro.definitions import Attack, Record, predict, survey
+from cgro.definitions import Attack, Record, margin, predict, survey
 from cgro.definitions.attacks import evaluated_outputs
+from cgro.definitions.evaluation import CLEAN
+from cgro.definitions.inputs import in_full_precision
 from cgro.definitions.rounds import alike
 from cgro.environment import changes, environment, sentence
 from cgro.ranks import ALONE, Ranks
@@ -27,6 +29,12 @@ from cgro.runs import say, write_arrays
 
 SAVE_EVERY = 10.0
 """Seconds between two saves of an unfinished evaluation."""
+BATCH = 256
+"""Examples at a time."""
+ROUNDING = 1e-3
+"""Share of the largest output that machines may differ by; as between batches in the lint."""
+OTHERS = 0.05
+"""Share of the examples that may be answered otherwise all the same, where a network rounds. A choice."""
 
 
 def budget(text: str | None) -> Callable[[], bool]:
@@ -92,8 +100,12 @@ def recorded(
             made_in = _written_by(path)  # kept: what was begun by another version stays partly of that
         if record is not None and stages is None:  # the stages of a series come back to their own files
             _say_known(path, record, made_in)
+        if record is not None and not stages:
+            _require_same_answers(path, model, split, record)
         key = {"identity": identity, "examples": examples, "made_in": made_in}
     fresh = record or Record.fresh(attack, split.x, split.index)
+    # In every process alike, before the first one's is copied: a float64 network is attacked in float64.
+    fresh.x_adv = in_full_precision(model, fresh.x_adv)[1]
     ranks.copy_first([fresh.tried, fresh.by, fresh.step, fresh.margin, fresh.x_adv])
     last = time.monotonic()
 
@@ -111,6 +123,7 @@ def recorded(
                 split.x,
                 split.y,
                 attack,
+                batch=BATCH,
                 index=split.index,
                 record=fresh,
                 saved=save,
@@ -166,6 +179,29 @@ def _written_by(path: Path) -> str:
     return str(arrays.get("made_in", ""))
 
 
+def _require_same_answers(path: Path, model: torch.nn.Module, split: Split, record: Record) -> None:
+    """Refuse a record whose network has changed beside its weights: its code is in no digest, but what it answers is.
+
+    The first batch of `survey`, whole, as a network may mix its batch; passed twice, as it may be random.
+    """
+    n = min(len(split), BATCH)
+    x, y = split.batch(torch.arange(n, device=split.y.device))
+    network, x = in_full_precision(model, x)
+    outputs = evaluated_outputs(network, x)
+    again = evaluated_outputs(network, x)
+    slack = 2 * (ROUNDING * float(outputs.abs().max()) + float((outputs - again).abs().max()))
+    now = margin(outputs, y).cpu().float()
+    by, tried, lowest = record.by[:n], record.tried[:n], record.margin[:n]
+    # A margin on record is the one of the clean input, or a lower one that an attack found.
+    of_clean = (by == CLEAN) | (tried == 0)
+    other = torch.where(of_clean, (lowest - now).abs() > slack, (lowest - now > slack) | (now < -slack))
+    n_other, n_seen = int((other & (tried >= 0)).sum()), int((tried >= 0).sum())
+    if n_other > OTHERS * n_seen:
+        expected = "the answers of the network that was evaluated earlier"
+        remedy = "its code has changed since: put it back, or delete the file, and what the summary says of it"
+        raise bad(str(path), expected=expected, got=f"others on {n_other} of {n_seen} clean inputs", remedy=remedy)
+
+
 def _say_known(path: Path, record: Record, made_in: str) -> None:
     """Say that the numbers of a file are used, and what found them if that was another version."""
     known = int((record.wrong | (record.tried >= len(record.attacks))).sum())
@@ -203,9 +239,9 @@ def _load(path: Path, identity: str, examples: str, split: Split, keep_examples:
     if str(arrays.get("examples", examples)) != examples or not np.array_equal(arrays.get("y", ()), labels):
         return None
     index, tried, by, step = (torch.from_numpy(arrays[name]) for name in _INTEGERS)
-    margin = torch.from_numpy(arrays["margin"])
+    lowest = torch.from_numpy(arrays["margin"])
     x_adv = torch.from_numpy(arrays["x_adv"]) if keep_examples else split.x.cpu().clone()
-    return Record(tuple(str(name) for name in arrays["attacks"]), index, tried, by, step, margin, x_adv)
+    return Record(tuple(str(name) for name in arrays["attacks"]), index, tried, by, step, lowest, x_adv)
 
 
 _INTEGERS = ("index", "tried", "by", "step")
@@ -217,7 +253,9 @@ def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> b
     kinds: dict[str, tuple[np.dtype, tuple[int, ...]]] = {k: (np.dtype(np.int64), (n,)) for k in _INTEGERS}
     kinds["margin"] = np.dtype(np.float32), (n,)
     if keep_examples:
-        kinds["x_adv"] = np.dtype(np.float32), (n, *split.shape[1:])
+        points = arrays.get("x_adv")
+        kept = np.float64 if points is not None and points.dtype == np.float64 else np.float32
+        kinds["x_adv"] = np.dtype(kept), (n, *split.shape[1:])
     if not all(k in arrays and (arrays[k].dtype, arrays[k].shape) == kind for k, kind in kinds.items()):
         return False
     attacks = arrays.get("attacks")
@@ -227,7 +265,7 @@ def _fits(arrays: dict[str, np.ndarray], split: Split, keep_examples: bool) -> b
     return bool(reached.min() >= -1 and reached.max() <= len(attacks) and by.min() >= -2 and by.max() <= len(attacks))
 
 
-def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record, batch: int = 256) -> dict[str, int]:
+def rounded(model: torch.nn.Module, split: Split, attack: Attack, record: Record, batch: int = BATCH) -> dict[str, int]:
     """What becomes of the examples that an attack broke when they are stored with 8 bits per channel.
 
     Rounding moves a pixel by up to 1/510, which can leave the ball, or make the answer right again.

@@ -392,7 +392,18 @@ def warned_checks(model: torch.nn.Module, test: Split, threat: ThreatModel) -> l
         Those that warn.
     """
     few = test.head(LINT_N)
-    found = [one for one in quick_lint(model, few.x, few.y, threat, n=LINT_N) if one.status == "WARN"]
+    return say_checks([one for one in quick_lint(model, few.x, few.y, threat, n=LINT_N) if one.status == "WARN"])
+
+
+def say_checks(found: list[Check]) -> list[Check]:
+    """Tell warnings on stderr.
+
+    Args:
+        found: checks that warn.
+
+    Returns:
+        The same.
+    """
     for one in found:
         say(f"warning: {one.name}: {one.finding}. To do: {one.remedy}")
     return found

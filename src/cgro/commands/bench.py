@@ -13,8 +13,9 @@ examples:
   cgro bench --data mnist5k --check runs/speed
   cgro bench --data mnist5k --check baselines/workstation.json
 
---check compares ratios, not times, with a stored baseline, and exits with 1 if one fell by more than 15%. A baseline is
-the folder of an earlier run, or the summary.json of one, which may be kept anywhere under any name.
+--check compares ratios, not times, with a stored baseline, and exits with 1 if one fell by more than 15%, in three
+measurements one after another: a neighbor of the machine may make one fall once. A baseline is the folder of an earlier
+run, or the summary.json of one, which may be kept anywhere under any name.
 """
 
 import os
@@ -50,10 +51,12 @@ from cgro.results import (
     ThreatRecord,
     read_summary,
 )
-from cgro.runs import Run
-from cgro.speed import PASSES, Measurement, Subject, falls, measured, recipe_time, require_comparable, ways_of
+from cgro.runs import Run, say
+from cgro.speed import PASSES, Measurement, Subject, Ways, falls, measured, recipe_time, require_comparable, ways_of
 from cgro.training import make_fabric
 
+ATTEMPTS = 3
+"""Measurements that must all show a fall. On a machine that other jobs kept busy one of three showed some: a choice."""
 MINUTE = 60.0
 WHERE = "data, network, threat"
 ISA = "ONEDNN_MAX_CPU_ISA"
@@ -125,12 +128,26 @@ def run(config: Config) -> Run:
     on_gpu = subject.fabric.device.type == "cuda"
     with begin("bench", config) as done:
         ways = ways_of(subject, compiled=config.compiled or on_gpu, captured=on_gpu)
-        n_turns = (config.repeats + 1) * (len(ways.found) + len(PASSES))
-        with progress(n_turns, "timing") as update:
-            found = measured(subject, ways.found, config.repeats, update=update)
+        found = _measured(config, subject, ways, before)
         estimate = None if recipe is None else _estimate(config, recipe, len(data.train), found)
         done.finish(_summary(config, subject, found.passes, found.rows, ways.left_out, estimate), ratios_figure)
     return done
+
+
+def _measured(config: Config, subject: Subject, ways: Ways, before: BenchSummary | None) -> Measurement:
+    """Once; again where ratios are lower than those of the baseline: what a busy neighbor takes does not last."""
+    n_turns = (config.repeats + 1) * (len(ways.found) + len(PASSES))
+    n_left = ATTEMPTS
+    while True:
+        with progress(n_turns, "timing") as update:
+            found = measured(subject, ways.found, config.repeats, update=update)
+        n_left -= 1
+        if before is None or not n_left:
+            return found
+        fell = falls(_summary(config, subject, found.passes, found.rows, ways.left_out, None), before)
+        if not fell:
+            return found
+        say(f"remark: slower than {config.check}: {'; '.join(fell)}; measured again, in case the machine was busy")
 
 
 def _subject(config: Config, data: Dataset) -> Subject:

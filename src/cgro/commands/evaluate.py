@@ -17,6 +17,7 @@ A run is data: what it names is imported, read or fetched only if --model and --
 """
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +32,22 @@ from cgro.commands import _records
 from cgro.commands._common import Computing, Output, Trusting, begin, lines_of, option, set_up
 from cgro.commands._effect import Effects, Only, of_attack
 from cgro.commands._epochs import curve
-from cgro.commands._target import CheckpointOptions, Target, load_target, metrics_of, prepare, rule_for, warned_checks
+from cgro.commands._target import (
+    CheckpointOptions,
+    Target,
+    load_target,
+    metrics_of,
+    prepare,
+    rule_for,
+    say_checks,
+    warned_checks,
+)
 from cgro.commands._together import Beside, begun_by_first, device_for, in_processes
 from cgro.data import Dataset
 from cgro.definitions import FOUR, ErrorRate, VerdictRule, cgro_verdict
 from cgro.definitions.attacks import attack_choices
 from cgro.definitions.rounds import alike
-from cgro.diagnosis import BESIDE, Check, name_of_attack, point_with_lint, too_low
+from cgro.diagnosis import BESIDE, Check, left_for_queries, name_of_attack, point_with_lint, too_low
 from cgro.models import n_parameters
 from cgro.ranks import Ranks
 from cgro.report.training import robust_error_by_epoch
@@ -297,6 +307,7 @@ def _measure(
                 raise bad("--parts", expected="parts with examples", got=part)
     errors: dict[str, ErrorRate] = {}
     examples: dict[str, EvaluationRecord] = {}
+    broken_by: Counter[str] = Counter()
     for part in parts:
         split = getattr(data, part).to(device).head(config.n)
         record = _records.recorded(
@@ -313,12 +324,13 @@ def _measure(
         errors[f"robust_error/{part}"] = record.so_far
         if record.complete and attack.exact:
             errors[f"robust_error/{part}"] = record.error("exact")
+        broken_by.update(record.broken_by())
         counts = _records.rounded(model, split, attack, record) if config.save_examples else UNSET
         examples[part] = EvaluationRecord(
             broken_by=record.broken_by(), n=len(split), complete=record.complete, rounded_to_8_bits=counts
         )
     test = data.test.to(device)
-    checks = warned_checks(model, test, target.threat)
+    checks = warned_checks(model, test, target.threat) + say_checks(left_for_queries(attack.parts, broken_by))
     return _Measured(errors, shares_on(model, test, config.n), examples, checks)
 
 

@@ -13,6 +13,8 @@ from cgro.reading import read_bytes, read_npz
 from cgro.trust import current_folder, one_line_if_it_fails
 
 KEYS = ("x", "y", "x_test", "y_test", "layout", "classes")
+OTHER_NAMES = {"x_train": "x", "y_train": "y"}
+"""As Keras names the arrays of its .npz."""
 ROUNDING = 1e-5
 """How far above 1 rounding may have led, in advice alone: a few roundings of float32 after a normalization and back."""
 CHANNELS = (1, 3)
@@ -25,7 +27,7 @@ def from_arrays(found: Mapping[str, object], what: str, sha256: str | None = Non
     Args:
         found: arrays or tensors under these names:
             `x` (N, C, H, W), (N, H, W, C) or (N, H, W), uint8 or floating point in [0, 1];
-            `y` (N,) integers 0 .. C-1;
+            `y` (N,) integers 0 .. C-1; also as `x_train` and `y_train`;
             optionally both `x_test` and `y_test`;
             optionally `layout`, "NCHW" or "NHWC", needed where the shape leaves it open, which is when not exactly one
             of the axes 1 and 3 has size 1 or 3;
@@ -40,6 +42,7 @@ def from_arrays(found: Mapping[str, object], what: str, sha256: str | None = Non
     Raises:
         BadRequest: a key that is missing or unknown, a shape, type, range or layout that does not fit.
     """
+    found = _as_named_here(found)
     _require_keys(found, what)
     arrays = {name: _array(value, f"{what}: {name}") for name, value in found.items()}
     layout = _layout(_text(arrays.get("layout")), arrays["x"].shape, what)
@@ -58,6 +61,17 @@ def from_arrays(found: Mapping[str, object], what: str, sha256: str | None = Non
     if "classes" in arrays:
         classes = _class_names(arrays["classes"], what)
     return Raw(x, y, test, what, sha256 or _digest(digested), note, classes)
+
+
+def _as_named_here(found: Mapping[str, object]) -> dict[str, object]:
+    """With the names of `KEYS`; a key whose name is taken keeps its own, and is refused."""
+    named: dict[str, object] = {}
+    for key, value in found.items():
+        name = OTHER_NAMES.get(key, key)
+        if name in found:
+            name = key
+        named[name] = value
+    return named
 
 
 def _require_keys(found: Mapping[str, object], what: str) -> None:

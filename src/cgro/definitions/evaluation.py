@@ -284,6 +284,8 @@ def _begun(record: Record | None, attack: Attack, x: Tensor, index: Tensor | Non
     expected = "points in the balls around these examples"
     if record.x_adv.shape != x.shape:
         raise bad("record", expected=expected, got=f"points of shape {tuple(record.x_adv.shape)}", remedy=remedy)
+    # Of the inputs that are searched: those of a float64 network are float64, whatever the record was made of.
+    record.x_adv = record.x_adv.to(x.dtype)
     outside = int((~attack.threat.contains(record.x_adv.to(x), x)).sum())
     if outside:
         raise bad("record", expected=expected, got=f"{outside} of {len(x)} outside", remedy=remedy)

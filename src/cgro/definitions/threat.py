@@ -438,15 +438,17 @@ def require_no_bytes(x: Tensor) -> None:
 
 
 def require_radius_fits(threat: ThreatModel, shape: torch.Size) -> None:
-    """Refuse a radius beyond the diameter of the box: every input would be allowed.
+    """Refuse a radius beyond the diameter of the box: every input would be allowed. And inputs without an axis.
 
     Args:
         threat: whose radius is looked at.
         shape: of one input.
 
     Raises:
-        BadRequest: says the diameter.
+        BadRequest: says the diameter; one number per example, without an axis of its own, of which there is no norm.
     """
+    if not len(shape) and threat.radius > 0:
+        raise bad("inputs", expected="(B, *S), such as (B, 1)", got="(B,)", remedy="use x[:, None]")
     if threat.box is None:
         return
     n = math.prod(shape)

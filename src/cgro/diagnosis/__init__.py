@@ -17,7 +17,7 @@ monitor                               the same beside any training loop
 
 from cgro.diagnosis.columns import Column
 from cgro.diagnosis.curves import Curves
-from cgro.diagnosis.findings import Check, faults, masked
+from cgro.diagnosis.findings import Check, faults, left_for_queries, masked
 from cgro.diagnosis.headline import point_with_lint, with_caveats, with_lint
 from cgro.diagnosis.importers import read_curves, read_log, read_run
 from cgro.diagnosis.lint import lint, quick_lint
@@ -42,6 +42,7 @@ __all__ = [
     "diagnose",
     "diagnose_model",
     "faults",
+    "left_for_queries",
     "lint",
     "masked",
     "measured",

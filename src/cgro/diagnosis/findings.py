@@ -6,6 +6,8 @@ from typing import Literal
 
 from scipy.special import bdtrc
 
+from cgro.definitions import Attack
+
 TEXTS: Mapping[str, tuple[str, str]] = {
     "mode": (
         "BatchNorm and dropout behave otherwise in train mode, and attacks on it are weak.",
@@ -41,7 +43,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "gradients": (
         "Where the gradient is zero or missing, an attack that follows it stands still.",
-        "remove rounding, clipping and no_grad from the forward pass; attack the margin; add Square",
+        "remove rounding, clipping, no_grad and roots of 0 from the forward pass; attack the margin; add Square",
     ),
     "loss rises with steps": (
         "More steps must find lower margins; if one step beats twenty, the gradient misleads.",
@@ -157,6 +159,30 @@ def missed_by_masking(n_missed: int, n_found: int) -> bool:
         (False, True, False)
     """
     return n_missed > 0 and bool(bdtrc(n_missed - 1, n_missed + n_found, MISSED) <= SIGNIFICANT)
+
+
+def left_for_queries(parts: Iterable[Attack], broken_by: Mapping[str, int]) -> list[Check]:
+    """What an ensemble says of masking itself: how many examples its queries break that its gradients left.
+
+    Args:
+        parts: its attacks, in order.
+        broken_by: name of an attack -> examples that it broke of those that were left; see `Record.broken_by`.
+
+    Returns:
+        A warning; none where gradient attacks would not be believed to have missed so many, or were not tried first.
+    """
+    n_found = n_missed = 0
+    tried = False
+    for part in parts:
+        if part.uses_gradient:
+            tried = True
+            n_found += broken_by[part.name]
+        elif tried:
+            n_missed += broken_by[part.name]
+    if not missed_by_masking(n_missed, n_found):
+        return []
+    text = f"attacks without gradients break {n_missed} that those along gradients, which break {n_found}, left"
+    return [check("order of attacks", False, text, masking=True)]
 
 
 def masked(checks: Iterable[Check]) -> bool:

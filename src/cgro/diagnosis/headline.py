@@ -27,9 +27,8 @@ def with_lint(found: Diagnosis, checks: Sequence[Check]) -> Diagnosis:
     """
     found = replace(found, lint=tuple(checks))
     if masked(checks) and found.label != "collapsed":
-        signs = "; ".join(f"{check.name}: {check.finding}" for check in checks if check.masking)
-        reason = f"Gradient masking: robust errors found along gradients are too low here. {signs}."
-        found = replace(_overruled(found, "gradient_masking", reason), remedies=remedies_for("gradient_masking"))
+        overruled = _overruled(found, "gradient_masking", _masking_reason(checks))
+        found = replace(overruled, remedies=remedies_for("gradient_masking"))
     elif "errors" not in found.evidence:  # a curve by the attack of a training; the errors of a point are an ensemble's
         weak = [f"{check.name}: {check.finding}" for check in checks if _is_weak(check)]
         found = with_caveats(found, weak)
@@ -40,6 +39,11 @@ def with_lint(found: Diagnosis, checks: Sequence[Check]) -> Diagnosis:
     if found.label in EXPLAINED:
         return replace(_overruled(found, "too_little_evidence", first), remedies=as_advice(wrong))
     return replace(found, reason=f"{first} {found.reason}", remedies=(*as_advice(wrong), *found.remedies))
+
+
+def _masking_reason(checks: Sequence[Check]) -> str:
+    signs = "; ".join(f"{check.name}: {check.finding}" for check in checks if check.masking)
+    return f"Gradient masking: robust errors found along gradients are too low here. {signs}."
 
 
 def _is_weak(check: Check) -> bool:
@@ -81,8 +85,12 @@ def point_with_lint(found: Verdict, checks: Sequence[Check]) -> Verdict:
         checks: of the model that they were measured on.
 
     Returns:
-        The verdict; `too_little_evidence` instead of a label that a fault explains.
+        The verdict; `gradient_masking` where its robust errors are too low, and `too_little_evidence` instead of a
+        label that a fault explains.
     """
+    if masked(checks) and found.label not in ("collapsed", "standard_training"):
+        told = f"By the numbers alone it would be {found.label}: {found.reason}"
+        found = replace(found, label="gradient_masking", reason=f"{_masking_reason(checks)} {told}")
     wrong = faults(checks)
     if not wrong:
         return found

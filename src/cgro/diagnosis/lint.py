@@ -161,6 +161,10 @@ def _gradients(model: Model, x: Tensor, y: Tensor) -> tuple[Check, bool]:
         except (BadRequest, RuntimeError):
             text = "the output does not depend differentiably on the input"
             return check("gradients", False, text, masking=True), False
+        singular = float((~torch.isfinite(gradient).flatten(1).all(1)).double().mean())
+        if singular:  # such as of a square root at 0
+            text = f"the gradient is NaN or infinite on {singular:.1%} of the examples: the network is singular there"
+            return check("gradients", False, text, masking=True), False
         shares.append(float((gradient.flatten(1).abs().amax(1) == 0).double().mean()))
     of_loss, of_margin = shares
     text = f"zero gradient: {of_loss:.1%} of the examples for the loss, {of_margin:.1%} for the margin"

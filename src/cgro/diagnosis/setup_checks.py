@@ -54,8 +54,21 @@ def setup_checks(model: Model, x: Tensor, y: Tensor, threat: ThreatModel) -> lis
     outputs, model = first_pass(model, x)
     check_labels(outputs, y)
     checks += [_range(x, threat), _radius(x, threat), _determinism(model, x), _outputs(model, x, y)]
-    checks += [_normalization(model, x, y), _class_order(model, x, y)]
+    normalization, by_conversion = _normalization(model, x, y)
+    order, by_order = _class_order(model, x, y)
+    checks.append(_unless_better(normalization, by_conversion, order, by_order))
+    checks.append(_unless_better(order, by_order, normalization, by_conversion))
     return checks
+
+
+def _unless_better(one: Check, gain: int, other: Check, other_gain: int) -> Check:
+    """A check, but no warning where another one turns more answers right.
+
+    Of two classes in the wrong order, say, whatever spoils the answers turns half of them right.
+    """
+    if 0 < gain < other_gain:
+        return check(one.name, True, f"{one.finding}, which {other.name} explains better")
+    return one
 
 
 def _mode(model: Model, x: Tensor) -> Check:
@@ -217,9 +230,9 @@ def _clear_gain(right: Tensor, now: Tensor) -> int:
     return 0
 
 
-def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
+def _normalization(model: Model, x: Tensor, y: Tensor) -> tuple[Check, int]:
     """What the first layer sees, and McNemar's test of each conversion: does it turn many more answers right than
-    wrong?"""
+    wrong? And how many more."""
     right, best, gain = margin(evaluated_outputs(model, x), y) > 0, "", 0
     for name, convert in _conversions(x).items():
         now = margin(evaluated_outputs(model, convert(x)), y) > 0
@@ -229,18 +242,18 @@ def _normalization(model: Model, x: Tensor, y: Tensor) -> Check:
     error, given = 1 - float(right.double().mean()), _first_layer_input(model, x)
     text = f"clean error {error:.1%}"
     if best:
-        return check("normalization", False, f"{text}, but {error - gain / len(x):.1%} on {best}")
+        return check("normalization", False, f"{text}, but {error - gain / len(x):.1%} on {best}"), gain
     if given is not None:
         spread = float(given.float().std())
         mean = float(given.float().mean())
         text += f"; the first layer sees mean {mean:.2g}, standard deviation {spread:.2g}"
         if TWICE[0] < spread < TWICE[1]:
-            return check("normalization", False, text + ", not 0 and 1: normalized twice?")
-    return check("normalization", True, text + "; no usual conversion of the inputs lowers it much")
+            return check("normalization", False, text + ", not 0 and 1: normalized twice?"), 0
+    return check("normalization", True, text + "; no usual conversion of the inputs lowers it much"), 0
 
 
-def _class_order(model: Model, x: Tensor, y: Tensor) -> Check:
-    """Whether the outputs stand for the classes in another order than the labels.
+def _class_order(model: Model, x: Tensor, y: Tensor) -> tuple[Check, int]:
+    """Whether the outputs stand for the classes in another order than the labels, and how many more are right in it.
 
     The best order is fitted on one half of the examples and tried on the other (an assignment of many classes to few
     examples fits chance), so that its errors are those of examples that it has not seen.
@@ -263,10 +276,10 @@ def _class_order(model: Model, x: Tensor, y: Tensor) -> Check:
     error = 1 - float(right.double().mean())
     gain = _clear_gain(right, torch.from_numpy(now))
     if not gain:
-        return check(name, True, f"no other order of the classes lowers the clean error, {error:.1%}, much")
+        return check(name, True, f"no other order of the classes lowers the clean error, {error:.1%}, much"), 0
     order = _best_order(predicted, labels)
     text = f"clean error {error:.1%}, but {error - gain / len(labels):.1%} if the outputs are in another order"
-    return check(name, False, f"{text}: {_order_text(order, n_classes, predicted, labels)}")
+    return check(name, False, f"{text}: {_order_text(order, n_classes, predicted, labels)}"), gain
 
 
 def _best_order(predicted: np.ndarray, labels: np.ndarray) -> dict[int, int]:

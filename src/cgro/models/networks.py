@@ -270,11 +270,19 @@ def _blank_output(model: nn.Module, shape: tuple[int, ...], name: str) -> object
     except (Exception, SystemExit) as error:  # whatever a network of the user's raises: it does not fit these images
         lines = str(error).splitlines() or [type(error).__name__]
         raise BadRequest(
-            f"{name}: expected a network for inputs of shape {shape}; it failed with: {lines[0]}"
+            f"{name}: expected a network for inputs of shape {shape}; it failed with: {lines[0]}{_other_type(model)}"
         ) from None
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _other_type(model: nn.Module) -> str:
+    """What to do about weights that do not take images in float32, for the end of an error; "" where all do."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            return f"; its weights are {parameter.dtype}: make it in float32, to which weights of a file are converted"
+    return ""
 
 
 def _require_shape(out: object, n_outputs: int, name: str) -> None:
