@@ -65,7 +65,7 @@ class Remedy:
             number_field(self, name, low=0.0)
         one_of(self.inner, "inner", INNERS)
         if self.fresh + self.mixed > 1:
-            raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self)
+            raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self.words)
         for name, needed in (("share", "mixed"), ("inner", "trades")):
             default = type(self).__dataclass_fields__[name].default
             if getattr(self, name) != default and not getattr(self, needed):

@@ -189,7 +189,7 @@ def sentences_of(result: CompareSummary) -> list[str]:
         for number, outcome in enumerate(record.outcomes):
             if outcome.kind not in GOOD:
                 lines.append(f"{name}, seed {result.seed + number}: {outcome.kind}: {outcome.reason}")
-    return lines
+    return [*lines, *result.remarks]
 
 
 def setting_of(result: CompareSummary) -> str:
