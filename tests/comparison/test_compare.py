@@ -326,6 +326,26 @@ def test_code_that_was_edited_between_two_calls_is_told(tmp_path: Path) -> None:
     assert "changed between trainings" in (tmp_path / "out" / "index.html").read_text()
 
 
+def test_a_remedy_that_reads_runs_of_own_code(tmp_path: Path) -> None:
+    """A teacher on own data or an own network was refused whatever the caller trusted."""
+    (tmp_path / "teaching_net.py").write_text(CHANGING.replace("SIZE", "4"))
+    quick = ["--n-train", "60", "--n-test", "30", "--eval-attack", "pgd2", "--epochs", "1", "--threads", "1"]
+    train = ["train", "--data", "digits", "--model", "teaching_net:Net", "--radius", "0.1", "--attack", "pgd1", *quick]
+    assert cgro(tmp_path, *train, "--out", "teacher").returncode == 0
+    kd = "kd:robust=teacher,weight_standard=0,weight_robust=0.6,weight=0.4"
+    remedies = {"plain": {}, "kd": {"objective": kd}}
+    written(tmp_path / "plan.yaml", {"base": {**BASE, "epochs": 1}, "seeds": 1, "remedies": remedies})
+    words = ["compare", "plan.yaml", "--out", "out", *QUICK, "--objective", kd]
+    refused = cgro(tmp_path, *words)  # the plan names the teacher, and the teacher a network that nobody said
+    assert refused.returncode == 2
+    assert "its network is teaching_net:Net, code of whoever made it" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = cgro(tmp_path, *words, "--model", "teaching_net:Net")
+    assert done.returncode == 0, done.stderr
+    found = Run(tmp_path / "out").read(CompareSummary).remedies
+    assert found["kd"].metrics["robust_error/test"].by_seed != [None]
+
+
 @pytest.mark.parametrize("deleted", ["", "runs"])
 def test_a_directory_that_is_deleted_meanwhile_is_not_taken_for_done(
     deleted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from msgspec import UNSET
+
 from cgro._check import BadRequest, CheckFailed, bad, count, seconds_of
 from cgro._interrupt import acknowledge, stopping_after
 from cgro.commands._common import Computing, Output, Spreading, Trusting, option, set_up
@@ -264,7 +266,7 @@ class Comparison:
             remedies=records,
             n_open=n_open,
             failed=dict(self.failed),
-            remarks=outcomes.remarks(),
+            remarks=outcomes.remarks() or UNSET,
         )
 
     def _data(self) -> DatasetRecord | None:

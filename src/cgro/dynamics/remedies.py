@@ -128,6 +128,25 @@ def parse_remedy(text: str) -> Remedy:
     return Remedy(**values)  # type: ignore[arg-type]  # checked there
 
 
+def alone(remedy: Remedy, n_train: int) -> str:
+    """A remark where no example has another of its class to take a box from.
+
+    Args:
+        remedy: of a training.
+        n_train: N. With two and more it depends on the labels that a seed draws.
+
+    Returns:
+        A sentence with a space behind it; "" where there is nothing to say.
+
+    Example:
+        >>> alone(Remedy(mixed=0.7), 1)
+        'The only example has no other of its class: boxes change nothing. '
+    """
+    if remedy.mixed > 0 and n_train == 1:
+        return "The only example has no other of its class: boxes change nothing. "
+    return ""
+
+
 def require_weights(remedy: Remedy, robust_weight: float) -> None:
     """Refuse parts of a remedy that act on a half of the loss that has no weight.
 
