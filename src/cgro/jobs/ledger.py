@@ -1,13 +1,13 @@
 """How long jobs took, and how long the open ones will take. Written beside the runs and beside the store."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cgro.jobs.folders import held
 from cgro.jobs.plan import Job, duration
-from cgro.reading import attempt, read_json_object
+from cgro.reading import attempt, read_json
+from cgro.results import read_value
 from cgro.runs import dump_json, write_atomic
 
 FILE = "seconds.json"
@@ -78,9 +78,6 @@ class Ledger:
 
 
 def _read(folder: Path) -> dict[str, float]:
-    """What was written down; empty where there is no file or a damaged one: no job fails for the time that others took.
-
-    Numbers that are no times are left out.
-    """
-    found = attempt(lambda: read_json_object(folder / FILE, follow=False)) or {}
-    return {name: value for name, value in found.items() if type(value) in (int, float) and 0 <= value < math.inf}
+    """What was written down; empty where there is no file or a damaged one: no job fails for the time that others took."""
+    path = folder / FILE
+    return attempt(lambda: read_value(read_json(path, follow=False), str(path), dict[str, float])) or {}
