@@ -78,6 +78,6 @@ class Ledger:
 
 
 def _read(folder: Path) -> dict[str, float]:
-    """What was written down; empty where there is no file or a damaged one: no job fails for the time that others took."""
+    """What was written down; nothing where there is no file or a damaged one, for which no job fails."""
     path = folder / FILE
     return attempt(lambda: read_value(read_json(path, follow=False), str(path), dict[str, float])) or {}
