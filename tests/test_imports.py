@@ -9,14 +9,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "cgro"
 FLOORS = {
-    "__init__": 0, "_check": 0, "_exits": 0, "_interrupt": 0, "_progress": 0, "catalog": 0, "environment": 0, "folder": 0, "named": 0, "ranks": 0, "reading": 0, "remedy_names": 0, "resuming": 0, "results": 0, "rows": 0, "runs": 0, "seal": 0,
+    "__init__": 0, "_check": 0, "_exits": 0, "_interrupt": 0, "_progress": 0, "catalog": 0, "environment": 0, "folder": 0, "named": 0, "own_code": 0, "ranks": 0, "reading": 0, "remedy_names": 0, "resuming": 0, "results": 0, "rows": 0, "runs": 0, "seal": 0,
     "trajectory": 0, "trust": 0, "writing": 0,
     "definitions": 1, "bounds": 1, "data": 1, "models": 1, "report": 1,
     "representation": 2, "dynamics": 2, "training": 2, "flatness": 2,
     "diagnosis": 3, "speed": 3, "commands": 4, "integrations": 4, "jobs": 5, "comparison": 6, "experiments": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 WITHOUT_TORCH = (
-    "_check", "_exits", "_interrupt", "_progress", "catalog", "environment", "folder", "named", "reading", "remedy_names", "resuming", "results", "rows", "runs", "seal", "trajectory", "trust", "writing",
+    "_check", "_exits", "_interrupt", "_progress", "catalog", "environment", "folder", "named", "own_code", "reading", "remedy_names", "resuming", "results", "rows", "runs", "seal", "trajectory", "trust", "writing",
     "report", "cli",
 )  # fmt: skip
 LAZY = ("cli", "__init__")

@@ -177,6 +177,15 @@ def test_a_link_a_file_and_the_current_folder_are_not_deleted(tmp_path: Path) ->
     assert run.summary
 
 
+@pytest.mark.parametrize("name", ["file", "file/below", "broken"])
+def test_what_is_in_the_way_of_a_directory_is_named(name: str, tmp_path: Path) -> None:
+    """It said "free space or change --out"."""
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    words = f"expected a directory, got {tmp_path / name}, where a file or a broken link is in the way"
+    refused(lambda: started(tmp_path / name), words)
+
+
 def test_killed_while_it_deletes_a_run_is_whole_or_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished(tmp_path / "r")
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from cgro._check import BadRequest, one_line
 from cgro.environment import changes, environment, sentence
+from cgro.own_code import CODE, SHOWN, digests_of_code
 from cgro.results.records import Json
+from cgro.seal import entry
 
 LONGEST = 80
 """Characters of a value in a message."""
@@ -70,16 +72,23 @@ def with_changes(made_in: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
         made_in: as it was begun, and resumed before.
 
     Returns:
-        The same with an entry under `resumed` where software, threads or instructions are others than last time, and
-        what is other in words; "" where nothing is.
+        The same with an entry under `resumed` where software, threads, instructions or the caller's own code are others
+        than last time, and what is other in words; "" where nothing is.
     """
     now = environment()
+    code = digests_of_code(entry(made_in, "settings"))
+    if code:
+        now = {**now, CODE: code}
     earlier = made_in.get("resumed", [])
     latest = dict(made_in)
     if isinstance(earlier, list) and earlier:
         latest |= earlier[-1].get("environment", {})
     found = changes(latest, now)
+    for module, digest in code.items():
+        before = entry(latest, CODE).get(module)
+        if before not in (None, digest):
+            found[f"the file of {module}"] = (str(before)[:SHOWN], digest[:SHOWN])
     if not found:
         return dict(made_in), ""
-    entry = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
-    return {**made_in, "resumed": [*earlier, entry]}, sentence(found)
+    change = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
+    return {**made_in, "resumed": [*earlier, change]}, sentence(found)

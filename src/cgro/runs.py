@@ -25,6 +25,7 @@ from cgro import folder, resuming
 from cgro._check import BadRequest, bad, one_line
 from cgro._progress import loudness
 from cgro.environment import SCHEMA, environment
+from cgro.own_code import CODE, codes_of, digests_of_code
 from cgro.reading import parse_json, read_json_object, read_text, read_yaml_mapping
 from cgro.results import Summary, read_summary, read_value
 from cgro.results.reading import S, T, Unsaved, plain_result
@@ -120,7 +121,11 @@ class Run:
         folder.remove_set_aside(run.path)
         if overwrite and (run.path.is_symlink() or run.path.exists()):
             run._delete(parts)
-        run.path.mkdir(parents=True, exist_ok=True)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            got = f"{run.path}, where a file or a broken link is in the way"
+            raise bad("--out", expected="a directory", got=got, remedy="choose another") from None
         with run.locked():
             run._begin(command, plain({"command": command, **config}), plain(defaults or {}))
             yield run
@@ -171,7 +176,8 @@ class Run:
         if not (self.path / "config.yaml").exists():
             if not folder.is_new(self.path):
                 raise bad("--out", expected="a new or empty directory", got=self.path, remedy="choose another")
-            made_in = {**environment(asked.get("seed")), "settings": asked}
+            code = digests_of_code(asked)
+            made_in = {**environment(asked.get("seed")), **({CODE: code} if code else {}), "settings": asked}
             write_atomic(self.path / "environment.json", dump_json(made_in))
             write_atomic(self.path / "config.yaml", yaml.safe_dump(asked, sort_keys=False).encode())
             return
@@ -182,7 +188,8 @@ class Run:
         resuming.check_settings(self.path, self.config, asked, defaults)
         made_in, changed = resuming.with_changes(self._environment())
         if changed:
-            say(f"{self.path}: resumed with {changed}; its last bits may differ from those of an undisturbed run")
+            what = "what it ends with" if "the file of" in changed else "its last bits"
+            say(f"{self.path}: resumed with {changed}; {what} may differ from those of an undisturbed run")
             write_atomic(self.path / "environment.json", dump_json(made_in))
 
     def check_known(self, there: Iterable[str], known: Iterable[str]) -> None:
@@ -284,6 +291,11 @@ class Run:
                     f"{one_line(str(value), 80)}; one of them was changed: restore it"
                 )
         return {**recorded, **found}
+
+    @property
+    def codes(self) -> list[Mapping[str, str]]:
+        """Digests of the caller's own modules, as it was begun and each time it was resumed otherwise."""
+        return codes_of(self._environment())
 
     @property
     def renamed(self) -> str:

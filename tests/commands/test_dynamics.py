@@ -211,6 +211,8 @@ def test_a_remedy_is_trained_and_said(tmp_path):
     other = run(Config(**FAST, remedy="weight_decay=0.5", out=str(tmp_path / "b")))
     assert other.summary["statement"].startswith("Trained under a remedy: weight_decay=0.5.")
     assert not plain.summary["statement"].startswith("Trained under")
+    lone = run(Config(**{**FAST, "n_train": 1}, remedy="mixed=0.7", out=str(tmp_path / "d")))
+    assert "no other of its class: boxes change nothing" in lone.summary["statement"]
     assert plain.rows()[-1]["signal_margin"] != other.rows()[-1]["signal_margin"]
     untold = run(Config(**FAST, out=str(tmp_path / "c")))
     assert untold.rows()[-1]["signal_margin"] == pytest.approx(plain.rows()[-1]["signal_margin"], rel=1e-9)

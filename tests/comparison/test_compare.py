@@ -1,6 +1,7 @@
 """`cgro compare` on digits: once whole, then resuming, failures, trust and bad input."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from tests.test_interrupt import wait_for
 
+from cgro._check import BadRequest, CheckFailed
 from cgro.cli import main
 from cgro.comparison.compare import Comparison, Config, run
 from cgro.comparison.plan_file import Plan
@@ -292,3 +294,78 @@ def test_what_is_refused_stays_out_of_the_plan_of_the_directory(
         assert (out / "plan.yaml").read_bytes() == before
     assert "expected the same reference, got plain" in capsys.readouterr().err
     assert main(["compare", "--out", str(out), *QUICK]) == 0
+
+
+CHANGING = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, shape, n_outputs):
+        super().__init__(nn.Flatten(), nn.Linear(64, SIZE), nn.ReLU(), nn.Linear(SIZE, n_outputs))
+"""
+
+
+def cgro(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, which imports what is there now."""
+    return subprocess.run([sys.executable, "-m", "cgro", *words], cwd=folder, capture_output=True, text=True)
+
+
+def test_code_that_was_edited_between_two_calls_is_told(tmp_path: Path) -> None:
+    """Half of a comparison was of another network of the same name."""
+    remedies = {"plain": {}}
+    named = ["--model", "changing_net:Net", *QUICK]
+    for size, remedies in ((4, {"plain": {}}), (6, {"plain": {}, "ema": {"extension": ["ema:decay=0.5"]}})):
+        (tmp_path / "changing_net.py").write_text(CHANGING.replace("SIZE", str(size)))
+        base = {**BASE, "model": "changing_net:Net", "epochs": 1}
+        del base["width"]
+        written(tmp_path / "plan.yaml", {"base": base, "seeds": 1, "remedies": remedies})
+        done = cgro(tmp_path, "compare", "plan.yaml", "--out", "out", *named)
+        assert done.returncode == 0, done.stderr
+        assert ("the file of changing_net was changed between trainings" in done.stdout) == (size == 6)
+    assert "changed between trainings" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_a_remedy_that_reads_runs_of_own_code(tmp_path: Path) -> None:
+    """A teacher on own data or an own network was refused whatever the caller trusted."""
+    (tmp_path / "teaching_net.py").write_text(CHANGING.replace("SIZE", "4"))
+    quick = ["--n-train", "60", "--n-test", "30", "--eval-attack", "pgd2", "--epochs", "1", "--threads", "1"]
+    train = ["train", "--data", "digits", "--model", "teaching_net:Net", "--radius", "0.1", "--attack", "pgd1", *quick]
+    assert cgro(tmp_path, *train, "--out", "teacher").returncode == 0
+    kd = "kd:robust=teacher,weight_standard=0,weight_robust=0.6,weight=0.4"
+    remedies = {"plain": {}, "kd": {"objective": kd}}
+    written(tmp_path / "plan.yaml", {"base": {**BASE, "epochs": 1}, "seeds": 1, "remedies": remedies})
+    words = ["compare", "plan.yaml", "--out", "out", *QUICK, "--objective", kd]
+    refused = cgro(tmp_path, *words)  # the plan names the teacher, and the teacher a network that nobody said
+    assert refused.returncode == 2
+    assert "its network is teaching_net:Net, code of whoever made it" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = cgro(tmp_path, *words, "--model", "teaching_net:Net")
+    assert done.returncode == 0, done.stderr
+    found = Run(tmp_path / "out").read(CompareSummary).remedies
+    assert found["kd"].metrics["robust_error/test"].by_seed != [None]
+
+
+@pytest.mark.parametrize("deleted", ["", "runs"])
+def test_a_directory_that_is_deleted_meanwhile_is_not_taken_for_done(
+    deleted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was made anew without its first files, so that no later call took it up; without its runs the exit was 0."""
+    out = tmp_path / "out"
+    plan = written(tmp_path / "plan.yaml", {"base": {**BASE, "epochs": 1}, "seeds": 1, "remedies": {"plain": {}}})
+
+    class Deleting(ThisProcess):
+        n = 0
+
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            done = super().submit(fn, *args, **kwargs)
+            self.n += 1
+            if self.n == 2:
+                shutil.rmtree(out / deleted)
+            return done
+
+    config = Config(plan=plan, out=str(out), strong="pgd3", threads=1, device="cpu", workers=1)
+    error, words = (CheckFailed, "jobs are not made") if deleted else (BadRequest, "moved or deleted")
+    with pytest.raises(error, match=words):
+        run(config, Deleting())
+    assert "memory/plain/seed-0" not in capsys.readouterr().err or deleted

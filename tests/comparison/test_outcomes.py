@@ -1,9 +1,11 @@
 """What is read of runs: errors of the strong attack, the gap, and a training that selected its last epoch."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cgro._check import BadRequest
 from cgro.comparison.compare import Comparison
 from cgro.comparison.outcomes import KEYS
 from cgro.comparison.plan_file import Plan
@@ -68,3 +70,15 @@ def test_of_what_is_not_made_nothing_is_known(tmp_path: Path) -> None:
     assert result.data is None
     assert result.remedies["ema"].effect.label == "too_few_seeds"
     assert [outcome.kind for outcome in result.remedies["plain"].outcomes] == ["open", "open"]
+
+
+@pytest.mark.parametrize("which", ["last", "flatness", "memory"])
+def test_what_was_measured_of_a_training_that_is_gone_is_refused(which: str, made: Comparison, tmp_path: Path) -> None:
+    """The training was made again, with other code perhaps, and the errors of the old network stood beside it."""
+    (jobs,) = made.jobs["plain"]
+    job = getattr(jobs, which)
+    shutil.copytree(made.workspace.folder(job), tmp_path / "runs" / job.name)
+    alone = Comparison.of(made.plan, made.trials, made.evaluated, tmp_path, {"device": "cpu"})
+    with pytest.raises(BadRequest, match=f"{job.name}: expected the finished training that it measured.*, got none"):
+        alone.outcomes.require_trainings()
+    made.outcomes.require_trainings()

@@ -34,7 +34,10 @@ def test_a_finished_run_that_was_changed_since_is_refused(tmp_path: Path) -> Non
     make(workspace(tmp_path, [net]), net)
     rows = tmp_path / "runs/net/seed-0/metrics.jsonl"
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:1]))
-    with pytest.raises(BadRequest, match="not as it was"):
+    with pytest.raises(BadRequest, match=r"not as it was.*; or delete \S+net/seed-0, and the same command makes it"):
+        workspace(tmp_path, [net]).here(net)
+    (tmp_path / "runs/net/seed-0/config.yaml").unlink()
+    with pytest.raises(BadRequest, match=r"expected a run directory.*; or delete \S+net/seed-0"):
         workspace(tmp_path, [net]).here(net)
 
 

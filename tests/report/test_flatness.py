@@ -41,6 +41,22 @@ def test_by_radius_one_run(tmp_path: Path, drawn: list[Figure], lines_of: Any) -
         assert axes.get_yscale() == "log"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_constant_network_has_no_logarithm(value: float, tmp_path: Path, drawn: list[Figure]) -> None:
+    """Matplotlib's warning stood among the lines of the command."""
+    flat = [Metric(value=0.0, interval=(0.0, 0.0))] * 3
+    rise = [Metric(value=value, interval=(value, value))] * 3
+    part = msgspec.structs.replace(flatness_part([], []), gradient=flat, rise=rise)
+    point = FlatnessCheckpoint(label="last", epoch=1, parts={"train": part, "test": part})
+    record = with_checkpoints(flatness_record(), [point])
+    by_radius(tmp_path / "a", [record])
+    by_epoch(tmp_path, [record])
+    expected = ["linear", "log" if value else "linear"]
+    for figure in drawn:
+        assert [axes.get_yscale() for axes in figure.axes] == expected
+
+
 def test_by_radius_of_several_runs_draws_their_mean_and_spread(
     tmp_path: Path, drawn: list[Figure], lines_of: Any
 ) -> None:

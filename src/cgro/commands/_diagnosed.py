@@ -1,12 +1,16 @@
 """What is written of diagnoses: their summary, rows and lines."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from cgro.data.sources import kind_of
 from cgro.diagnosis import (
     Column,
     Curves,
     Diagnosis,
 )
+from cgro.diagnosis.remedies import COMMAND, with_options_of
 from cgro.results import (
     DiagnoseSummary,
     DiagnosisRecord,
@@ -15,7 +19,13 @@ from cgro.results import (
     VerdictRecord,
     commonest,
 )
+from cgro.runs import Run
+from cgro.trust import Received, Trust, code_of, runs_in
 
+INCOMPLETE = (
+    "- These commands are the beginning of one: add your own --data, --model, --radius and --epochs, which are not "
+    "known here."
+)
 NOT_RUN = "Evaluation lint: "
 """How a finding begins that says why there is no lint."""
 
@@ -123,6 +133,57 @@ def not_run(findings: Sequence[str]) -> list[str]:
     return [text for text in findings if text.startswith(NOT_RUN)]
 
 
+def with_its_options(found: Diagnosis, run: Run, trust: Trust) -> Diagnosis:
+    """Commands that help take the options of a run of `cgro train`; other runs have none that it knows.
+
+    Args:
+        found: the diagnosis of the run.
+        run: that was diagnosed.
+        trust: what the caller trusts of the names in it.
+
+    Returns:
+        The diagnosis with commands that can be pasted.
+    """
+    settings = run.config
+    if settings.get("command") != "train":
+        return found
+    epochs, every = settings.get("epochs"), settings.get("eval_every")
+    n_evaluations = epochs // every if isinstance(epochs, int) and isinstance(every, int) and every > 0 else None
+    again = trusted_again(Received(str(run.path), trust), settings)
+    texts = [with_options_of(text, str(run.path), n_evaluations, more=again) for text in found.remedies]
+    return replace(found, remedies=tuple(texts))
+
+
+def trusted_again(received: Received, settings: Mapping[str, object]) -> str:
+    """The options by which a further command may use what a run names, as far as this one may.
+
+    Args:
+        received: where the settings stand, and what is trusted.
+        settings: of the run.
+
+    Returns:
+        Words of a command line, each with a space before it; "" where nothing is foreign or trusted.
+
+    Example:
+        >>> mine = Received("runs/a", ("mine:Net", "mine:data"))
+        >>> trusted_again(mine, {"data": "mine:data", "model": "mine:Net", "objective": "trades"})
+        ' --data mine:data --model mine:Net'
+        >>> trusted_again(Received("runs/a", False), {"data": "mine:data"})
+        ''
+    """
+    for key in ("objective", "extension"):
+        value = settings.get(key)
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str) and (code_of(word) or runs_in(word)) and received.trusts(word):
+                return " --trust"  # the command may name another one, so it cannot be named again
+    words = ""
+    for key in ("data", "model"):
+        name = settings.get(key)
+        if isinstance(name, str) and (code_of(name) or (key == "data" and kind_of(name) == "path")):
+            words += f" --{key} {shlex.quote(name)}" if received.trusts(name) else ""
+    return words
+
+
 def describe(result: DiagnoseSummary) -> str:
     """The verdict, its sentences, what was read, the lint and the remedies.
 
@@ -139,6 +200,8 @@ def describe(result: DiagnoseSummary) -> str:
     n_epochs = first.evidence.get("n_epochs", 0)
     read = [f"- {Column(**column).sentence(n_epochs)}" for column in first.evidence.get("columns", ())]
     remedies = [f"- {text}" for text in first.remedies]
+    if any(COMMAND in text.replace(f"{COMMAND}config ", "") for text in first.remedies):
+        remedies.append(INCOMPLETE)  # a command for a run of cgro train takes its options instead
     blocks = {
         "": findings,
         "Read:": read,

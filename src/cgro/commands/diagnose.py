@@ -31,7 +31,7 @@ import torch
 from cgro._check import CheckFailed, apart, bad, count, listed, number, one_of
 from cgro._progress import progress
 from cgro.commands._common import Computing, Output, Trusting, begin, option, set_up
-from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of
+from cgro.commands._diagnosed import NOT_RUN, describe, errors_of, metrics_of, rows_of, verdict_of, with_its_options
 from cgro.commands._effect import Effects, Only, beside
 from cgro.commands._said import given, require_effect, require_own
 from cgro.commands._settings import described, is_watched, settings_of, watched
@@ -55,7 +55,6 @@ from cgro.diagnosis import (
 )
 from cgro.diagnosis.importers import Importer, importer_by_name, parse_map, read_folder
 from cgro.diagnosis.monitor.settings import UNKNOWN
-from cgro.diagnosis.remedies import with_options_of
 from cgro.folder import seed_folders
 from cgro.ranks import ALONE, Ranks
 from cgro.report.diagnosis import diagnosis_figure
@@ -306,19 +305,9 @@ def of_run(config: Config, path: Path, ranks: Ranks = ALONE) -> tuple[list[Curve
             found_here = diagnose(one, errors=_final_errors(part), n_classes=config.n_classes, seed=config.seed)
         if config.lint_n:
             found_here = _with_lint_of_run(config, found_here, part, ranks)
-        found_here = _with_its_options(found_here, part)
+        found_here = with_its_options(found_here, Run.open(part), config.trust)
         found.append(with_caveats(found_here, _too_low(part)))
     return curves, found
-
-
-def _with_its_options(found: Diagnosis, part: Path) -> Diagnosis:
-    """Commands that help take the options of a run of `cgro train`; other runs have none that it knows."""
-    settings = Run.open(part).config
-    if settings.get("command") != "train":
-        return found
-    epochs, every = settings.get("epochs"), settings.get("eval_every")
-    n_evaluations = epochs // every if isinstance(epochs, int) and isinstance(every, int) and every > 0 else None
-    return replace(found, remedies=tuple(with_options_of(text, str(part), n_evaluations) for text in found.remedies))
 
 
 def _with_lint_of_run(config: Config, found_here: Diagnosis, part: Path, ranks: Ranks) -> Diagnosis:

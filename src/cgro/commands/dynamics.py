@@ -50,7 +50,7 @@ from cgro.dynamics import (
     unseen_errors,
 )
 from cgro.dynamics.remedied import change_of, simulate_remedied
-from cgro.dynamics.remedies import check_covered, parse_remedy, require_weights
+from cgro.dynamics.remedies import alone, check_covered, parse_remedy, require_weights
 from cgro.dynamics.stages import FEWEST_RECORDS
 from cgro.results import (
     BoundaryRecord,
@@ -313,11 +313,12 @@ def _threshold(setting: Setting) -> ThresholdRecord | None:
 
 def _statement(config: Config, setting: Setting, outcomes: Sequence[Outcome] = ()) -> str:
     """What a run can show; that its theory is of plain training, where it has a remedy."""
-    words = parse_remedy(config.remedy).words if config.remedy else ""
+    remedy = parse_remedy(config.remedy or "none")
     statement = unfinished(outcomes, statement_of(config.preset, setting))
-    if not words:
+    if not remedy.words:
         return statement
-    return f"Trained under a remedy: {words}. Losses, theory and what follows speak of training without it. {statement}"
+    trained = f"Trained under a remedy: {remedy.words}. {alone(remedy, setting.n_train)}"
+    return f"{trained}Losses, theory and what follows speak of training without it. {statement}"
 
 
 def outcome_of(outcomes: Sequence[Outcome]) -> OutcomeRecord:

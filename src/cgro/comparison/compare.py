@@ -26,7 +26,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from cgro._check import CheckFailed, bad, count, seconds_of
+from msgspec import UNSET
+
+from cgro._check import BadRequest, CheckFailed, bad, count, seconds_of
 from cgro._interrupt import acknowledge, stopping_after
 from cgro.commands._common import Computing, Output, Spreading, Trusting, option, set_up
 from cgro.commands._effect import Effects
@@ -44,7 +46,7 @@ from cgro.report import compare as report
 from cgro.results import CompareSummary, DatasetRecord, ModelRecord, OutcomeRecord, ThreatRecord, TrainSummary
 from cgro.runs import Run, say, write_atomic
 from cgro.training import make_fabric
-from cgro.trust import Received, code_of
+from cgro.trust import Received, code_of, runs_in
 
 PLAN = "plan.yaml"
 """In the directory: the plan with all remedies that were added."""
@@ -86,7 +88,7 @@ def run(config: Config, executor: Executor | None = None) -> Run:
 
     Raises:
         BadRequest: a plan that cannot be carried out, before any work.
-        CheckFailed: a job failed; everything else is made and written.
+        CheckFailed: a job failed, or a run was deleted meanwhile; everything else is made and written.
         KeyboardInterrupt: it was stopped, or its time is over; what is finished is in the table.
     """
     set_up(config)
@@ -98,10 +100,12 @@ def run(config: Config, executor: Executor | None = None) -> Run:
     evaluated = _as_before(Run(path), config) if taken_up else _asked(config)
     plan = _plan(config, path / PLAN if taken_up else None)
     place = Place.of(config, config.threads, executor)
-    comparison = Comparison.of(plan, trials_of(plan), evaluated, path, _computing(config, plan, place.threads))
+    computing = _computing(config, plan, place.threads)
+    comparison = Comparison.of(plan, trials_of(plan, config.trust), evaluated, path, computing)
     stored = {"strong": evaluated.attack, "n": evaluated.n}
     begun = Run.start(path, "compare", stored, overwrite=config.overwrite)
     with Run(path).locked() if taken_up else begun as whole:
+        comparison.outcomes.require_trainings()
         comparison = comparison.estimated()
         write_atomic(whole.file(PLAN), plan.text())  # not before: a plan that is refused stays out of the directory
         try:
@@ -115,6 +119,8 @@ def run(config: Config, executor: Executor | None = None) -> Run:
         say(table_of_failures(comparison.failed))
         names = ", ".join(comparison.failed)
         raise CheckFailed(f"{len(comparison.failed)} jobs failed: {names}; see {path}/index.html")
+    if n_open := comparison.outcomes.open():
+        raise CheckFailed(f"{n_open} jobs are not made, as runs in {path} were deleted; the same command goes on")
     return whole
 
 
@@ -260,6 +266,7 @@ class Comparison:
             remedies=records,
             n_open=n_open,
             failed=dict(self.failed),
+            remarks=outcomes.remarks() or UNSET,
         )
 
     def _data(self) -> DatasetRecord | None:
@@ -272,10 +279,20 @@ class Comparison:
 
 
 def _write(comparison: Comparison, whole: Run) -> None:
-    """Table, figure, page and summary of what there is."""
+    """Table, figure, page and summary of what there is; a directory that was deleted meanwhile is not made anew.
+
+    Raises:
+        BadRequest: it was; else each job would go on in a folder that no later call takes up.
+    """
+    _require_there(whole)
     result = comparison.summary()
     report.write(whole.path, result)
     whole.write_summary(result)
+
+
+def _require_there(whole: Run) -> None:
+    if not whole.file("config.yaml").exists():
+        raise BadRequest(f"{whole.path}: was moved or deleted while a command worked in it")
 
 
 @dataclass
@@ -290,6 +307,7 @@ class _Writing:
     last: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> None:
+        _require_there(self.whole)
         if time.monotonic() - self.last >= WRITE_EVERY:
             _write(self.comparison, self.whole)
             self.last = time.monotonic()
@@ -375,7 +393,8 @@ def _computing(config: Config, plan: Plan, threads: int | None) -> dict[str, obj
     if threads is not None:
         found |= {"threads": threads}
     if any(_needs_trust(options) for options in (plan.base, *plan.remedies.values())):
-        found |= {"trust": True}  # all names of the plan have been admitted, and no run has others
+        # All names of the plan have been admitted, and those of the runs that its remedies read: no job meets others.
+        found |= {"trust": True}
     return found
 
 
@@ -385,7 +404,9 @@ def _needs_trust(options: Mapping[str, object]) -> bool:
             continue
         value = options.get(name)
         for word in value if isinstance(value, list) else [value]:
-            if isinstance(word, str) and (code_of(word) is not None or (name == "data" and kind_of(word) != "named")):
+            if not isinstance(word, str):
+                continue
+            if code_of(word) is not None or runs_in(word) or (name == "data" and kind_of(word) != "named"):
                 return True
     return False
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from cgro._check import bad
 from cgro.comparison.effects import Label, effect_of, paired
 from cgro.comparison.plan_file import Plan
 from cgro.comparison.trials import Jobs, Trial
 from cgro.jobs.peaks import read_peaks
 from cgro.jobs.plan import Job
 from cgro.jobs.workspace import Workspace
+from cgro.own_code import changed_code
 from cgro.report.compare import COLUMNS, EPOCHS, FLATNESS, GAP, ON_VALIDATION, PASSES, PEAK, SCORE, SECONDS
 from cgro.results import Metric, OutcomeRecord, RemedyRecord, Summary, TrainSummary, VerdictRecord
 from cgro.results.keys import CLEAN_TEST, ROBUST_TEST, ROBUST_TRAIN
@@ -73,6 +75,35 @@ class Outcomes:
                 if self.workspace.here(job) is None and not (has_ended and self.skips(job)):
                     n += 1
         return n
+
+    def require_trainings(self) -> None:
+        """Refuse what was measured of a training that is gone: made again, with other code perhaps, it is another one.
+
+        Raises:
+            BadRequest: names the measurement.
+        """
+        for one in self._each_seed():
+            if self.workspace.here(one.training) is not None:
+                continue
+            gone = self.workspace.folder(one.training)
+            for job in one.all[1:]:
+                if self.workspace.here(job) is not None:
+                    expected = f"the finished training that it measured, {gone}"
+                    remedy = "restore that, or delete this folder too, and both are made again"
+                    raise bad(str(self.workspace.folder(job)), expected=expected, got="none", remedy=remedy)
+
+    def remarks(self) -> list[str]:
+        """What must be known of the trainings as a whole: that the caller's own code changed between them.
+
+        Returns:
+            A sentence for each module whose file did.
+        """
+        codes: dict[str, list[Mapping[str, str]]] = {}
+        for one in self._each_seed():
+            run = self.workspace.here(one.training)
+            if run is not None:
+                codes[one.training.name] = run.codes
+        return changed_code(codes)
 
     def _each_seed(self) -> list[Jobs]:
         found: list[Jobs] = []

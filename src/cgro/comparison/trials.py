@@ -28,6 +28,7 @@ from cgro.training.extensions.base import prepare_extensions
 from cgro.training.extensions.carried import with_memory
 from cgro.training.objectives.cost import Cost, attack_cost
 from cgro.training.steps import Steps
+from cgro.trust import Trust
 
 N_FLATNESS = 64
 """Examples of each part whose flatness is measured. A choice: their mean has a tenth of their spread."""
@@ -68,6 +69,7 @@ class Trial:
         passes: gradient passes of one example in one step.
         n_train: training examples.
         idle: (epochs, passes) of each extension that does nothing in the first epochs: so many passes less.
+        trust: what of the names in the settings, and in the runs that they name, may be used.
     """
 
     remedy: str
@@ -76,6 +78,7 @@ class Trial:
     passes: int
     n_train: int
     idle: tuple[tuple[int, int], ...] = ()
+    trust: Trust = False
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ class Trial:
     @property
     def config(self) -> train.Config:
         """All options, defaults among them."""
-        return train.Config(**self.settings)  # checked when the plan was read
+        return train.Config(**self.settings, trust=self.trust)  # checked when the plan was read
 
     @property
     def total(self) -> int:
@@ -140,7 +143,7 @@ class Jobs:
         return [job for job in jobs if job is not None]
 
 
-def trials_of(plan: Plan) -> list[Trial]:
+def trials_of(plan: Plan, trust: Trust = False) -> list[Trial]:
     """Build every remedy once, refuse what does not fit, and set the epochs so that all make as many gradient passes.
 
     Epochs are rounded to whole ones, so passes differ by at most half an epoch. A remedy that sets `epochs` itself
@@ -149,19 +152,21 @@ def trials_of(plan: Plan) -> list[Trial]:
 
     Args:
         plan: as read: what it names has been admitted.
+        trust: what the caller trusts; of a run that a remedy reads, such as a teacher, the names are admitted here.
 
     Returns:
         One trial per remedy and width, widths of one remedy together.
 
     Raises:
         BadRequest: a remedy does not fit the setting, with the message of its option.
+        Untrusted: a run that a remedy reads names what is not trusted.
     """
     found: list[Trial] = []
     tasks: dict[str, Task] = {}
     for width in plan.widths or (None,):
-        budget = _checked(plan, plan.reference, width, tasks).total
+        budget = _checked(plan, plan.reference, width, tasks, trust).total
         for remedy, options in plan.remedies.items():
-            trial = _checked(plan, remedy, width, tasks)
+            trial = _checked(plan, remedy, width, tasks, trust)
             if "epochs" not in options:
                 trial = _with_budget(trial, budget, options)
             _require_fit(trial, tasks)
@@ -170,7 +175,7 @@ def trials_of(plan: Plan) -> list[Trial]:
     return sorted(found, key=lambda trial: order.index(trial.remedy))
 
 
-def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"]) -> Trial:
+def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"], trust: Trust) -> Trial:
     """A trial with the epochs of the plan; everything that its options stand for has been built.
 
     Args:
@@ -178,10 +183,11 @@ def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"
         remedy: its name.
         width: of the network.
         tasks: data and network by what names them; each pair is read once.
+        trust: see `trials_of`.
     """
     settings = plan.settings(remedy, width)
     try:
-        config = train.Config(**settings)  # checked by `read_plan`
+        config = train.Config(**settings, trust=trust)  # checked by `read_plan`
         config.recipe()
         attack_by_name(config.eval_attack, config.threat())
         objective, extensions = config.build_objective(), config.build_extensions()
@@ -197,7 +203,7 @@ def _checked(plan: Plan, remedy: str, width: int | None, tasks: dict[str, "Task"
     except BadRequest as error:
         raise BadRequest(f"remedy {remedy}: {error}") from error
     data, _ = tasks[key]
-    return Trial(remedy, width, settings, passes, len(data.train), tuple(idle))
+    return Trial(remedy, width, settings, passes, len(data.train), tuple(idle), trust)
 
 
 def task_of(config: train.Config) -> str:

@@ -16,6 +16,9 @@ LARGER = "Otherwise a larger network"
 COMMAND = "cgro train --"
 """How every command in the sentences begins."""
 
+RADIUS = " --radius R"
+"""What stands in a command for the radius of the reader."""
+
 PATIENCE = 10
 """Evaluations without a lower error after which training is advised to stop; fewer where a run has few of them."""
 
@@ -65,7 +68,7 @@ REMEDIES: dict[Label, tuple[str, ...]] = {
     ),
     "standard_training": (
         "Train adversarially: nothing was attacked in training, so nothing defends it, whatever the size of the "
-        "network (cgro train --attack pgd10 --radius R; Madry et al., ICLR 2018).",
+        f"network (cgro train --attack pgd10{RADIUS}; Madry et al., ICLR 2018).",
         "If it was trained adversarially with a single-step attack, this is catastrophic overfitting: train with "
         "several steps. If its training did attack, check that radius and normalization here are the training's.",
     ),
@@ -111,7 +114,7 @@ def remedies_for(label: Label, *, too_small: bool = True, also: Label | None = N
     return tuple(found)
 
 
-def with_options_of(text: str, run: str, n_evaluations: int | None = None) -> str:
+def with_options_of(text: str, run: str, n_evaluations: int | None = None, *, more: str = "") -> str:
     """A sentence whose commands take the options of a run, so that they can be typed as they stand.
 
     Args:
@@ -119,6 +122,8 @@ def with_options_of(text: str, run: str, n_evaluations: int | None = None) -> st
         run: directory of a run of `cgro train`.
         n_evaluations: that the run makes; a patience that could not end so short a run is cut to a third of them. None
             if it is not known.
+        more: words behind the options of the run, such as the names of the caller's own data and network, which a
+            command uses only where they stand on its line.
 
     Returns:
         The sentence; one without a command as it is.
@@ -128,7 +133,10 @@ def with_options_of(text: str, run: str, n_evaluations: int | None = None) -> st
         'Run: cgro train --config runs/a/config.yaml --extension awp:gamma=0.01'
         >>> with_options_of("Run: cgro train --patience 10", "runs/a", n_evaluations=9)
         'Run: cgro train --config runs/a/config.yaml --patience 3'
+        >>> with_options_of("(cgro train --attack pgd10 --radius R; ...)", "runs/a")  # the run has a radius
+        '(cgro train --config runs/a/config.yaml --attack pgd10; ...)'
     """
+    text = text.replace(RADIUS, "")
     if n_evaluations is not None and n_evaluations <= PATIENCE + 1:
         text = text.replace(f"--patience {PATIENCE}", f"--patience {max(1, n_evaluations // 3)}")
-    return text.replace(COMMAND, f"cgro train --config {shlex.quote(f'{run}/config.yaml')} --")
+    return text.replace(COMMAND, f"cgro train --config {shlex.quote(f'{run}/config.yaml')}{more} --")

@@ -65,7 +65,7 @@ class Remedy:
             number_field(self, name, low=0.0)
         one_of(self.inner, "inner", INNERS)
         if self.fresh + self.mixed > 1:
-            raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self)
+            raise bad("fresh + mixed", expected="at most 1: an example is one or the other in a step", got=self.words)
         for name, needed in (("share", "mixed"), ("inner", "trades")):
             default = type(self).__dataclass_fields__[name].default
             if getattr(self, name) != default and not getattr(self, needed):
@@ -126,6 +126,25 @@ def parse_remedy(text: str) -> Remedy:
         else:
             values[name] = number(value.strip(), name)
     return Remedy(**values)  # type: ignore[arg-type]  # checked there
+
+
+def alone(remedy: Remedy, n_train: int) -> str:
+    """A remark where no example has another of its class to take a box from.
+
+    Args:
+        remedy: of a training.
+        n_train: N. With two and more it depends on the labels that a seed draws.
+
+    Returns:
+        A sentence with a space behind it; "" where there is nothing to say.
+
+    Example:
+        >>> alone(Remedy(mixed=0.7), 1)
+        'The only example has no other of its class: boxes change nothing. '
+    """
+    if remedy.mixed > 0 and n_train == 1:
+        return "The only example has no other of its class: boxes change nothing. "
+    return ""
 
 
 def require_weights(remedy: Remedy, robust_weight: float) -> None:

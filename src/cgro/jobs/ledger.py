@@ -6,7 +6,9 @@ from pathlib import Path
 
 from cgro.jobs.folders import held
 from cgro.jobs.plan import Job, duration
-from cgro.runs import dump_json, read_json, write_atomic
+from cgro.reading import attempt, read_json
+from cgro.results import read_value
+from cgro.runs import dump_json, write_atomic
 
 FILE = "seconds.json"
 ENOUGH = 30.0
@@ -76,5 +78,6 @@ class Ledger:
 
 
 def _read(folder: Path) -> dict[str, float]:
+    """What was written down; nothing where there is no file or a damaged one, for which no job fails."""
     path = folder / FILE
-    return read_json(path) if path.exists() else {}
+    return attempt(lambda: read_value(read_json(path, follow=False), str(path), dict[str, float])) or {}

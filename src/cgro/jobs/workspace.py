@@ -134,7 +134,10 @@ class Workspace:
         if not run.finished:
             return None
         if self._compared.get(job.name) != run:
-            Run.open(run.path)  # files that changed since it was finished are refused
+            try:
+                Run.open(run.path)  # files that changed since it was finished are refused
+            except BadRequest as error:
+                raise BadRequest(f"{error}; or delete {run.path}, and the same command makes it again") from None
             there = run.config
             for name, value in plain(job.filled_in(self.runs)).items():
                 if name in job.free:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from msgspec import UnsetType
 
 from cgro import __version__
 from cgro.report.markdown import line_of
@@ -189,6 +190,8 @@ def sentences_of(result: CompareSummary) -> list[str]:
         for number, outcome in enumerate(record.outcomes):
             if outcome.kind not in GOOD:
                 lines.append(f"{name}, seed {result.seed + number}: {outcome.kind}: {outcome.reason}")
+    if not isinstance(result.remarks, UnsetType):
+        lines += result.remarks
     return lines
 
 

@@ -184,7 +184,8 @@ def _title(curves: Sequence[FlatnessRecord]) -> str:
 
 def _mark(axes: Axes, curve: FlatnessRecord) -> None:
     """Draw the training radius, and make the axis of values logarithmic with plain numbers."""
-    axes.set_yscale("log")
+    if any(np.any(np.asarray(line.get_ydata(), float) > 0) for line in axes.get_lines()):
+        axes.set_yscale("log")  # of a constant network all values are 0, and have no logarithm
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(_two_and_five)
     axes.axvline(curve.training_radius, color=MARK, linewidth=1, linestyle="-.", label="training radius")

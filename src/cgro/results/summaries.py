@@ -325,6 +325,8 @@ class CompareSummary(Summary, frozen=True, kw_only=True):
         remedies: name, with the width behind it where there are several -> what was measured.
         n_open: jobs that are not made yet.
         failed: job -> why it failed.
+        remarks: what must be known of the trainings as a whole, such as that the caller's code changed between them;
+            not written where there is nothing.
     """
 
     data: DatasetRecord | None
@@ -336,6 +338,7 @@ class CompareSummary(Summary, frozen=True, kw_only=True):
     remedies: Mapping[str, RemedyRecord]
     n_open: int
     failed: Mapping[str, str]
+    remarks: Sequence[str] | UnsetType = UNSET
 
 
 BY_COMMAND: Mapping[str, type[Summary]] = {
