@@ -2,6 +2,9 @@
 
 import pytest
 
+from cgro._check import BadRequest
+from cgro.definitions import ThreatModel
+from cgro.definitions.attacks import attack_by_name
 from cgro.diagnosis.measured_remedies import (
     FILE,
     MeasuredComparison,
@@ -13,6 +16,7 @@ from cgro.diagnosis.measured_remedies import (
 from cgro.diagnosis.remedies import PATIENCE, REMEDIES, remedies_for, with_options_of
 from cgro.reading import read_json
 from cgro.results.reading import read_value
+from cgro.training.objectives import MART, TRADES
 
 
 def remedy(name: str, effect: str, difference: float | None) -> MeasuredRemedy:
@@ -76,3 +80,22 @@ def test_the_patience_that_is_advised_can_stop_such_a_run(n_evaluations: int) ->
     assert 1 <= patience <= PATIENCE
     assert patience + 1 < n_evaluations
     assert (patience == PATIENCE) == (n_evaluations > PATIENCE + 1)
+
+
+@pytest.mark.parametrize(
+    ("attack", "named"), [("pgd7", 0), ("pgd20", 0), ("fgsm", 1), ("pgd2x2", 1), ("apgd", 1), ("mine:attack", 1)]
+)
+@pytest.mark.parametrize(("objective", "kind"), [("trades", TRADES), ("mart", MART)])
+def test_an_objective_that_is_made_of_pgd_is_advised_with_it_to_a_run_of_another_attack(
+    objective: str, kind: type[TRADES | MART], attack: str, named: int
+) -> None:
+    """TRADES refuses FGSM: the three commands that were printed for such a run ended in an error."""
+    text = f"Run: cgro train --objective {objective}:beta=6; cgro train --extension awp"
+    changed = with_options_of(text, "a", attack=attack)
+    assert changed.count("--attack pgd10") == named
+    assert changed.endswith("cgro train --config a/config.yaml --extension awp")
+    threat = ThreatModel("inf", 0.1)
+    kind(attack_by_name("pgd10" if named else attack, threat), beta=6.0)
+    if named and ":" not in attack:
+        with pytest.raises(BadRequest):
+            kind(attack_by_name(attack, threat), beta=6.0)

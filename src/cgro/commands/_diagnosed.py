@@ -150,7 +150,10 @@ def with_its_options(found: Diagnosis, run: Run, trust: Trust) -> Diagnosis:
     epochs, every = settings.get("epochs"), settings.get("eval_every")
     n_evaluations = epochs // every if isinstance(epochs, int) and isinstance(every, int) and every > 0 else None
     again = trusted_again(Received(str(run.path), trust), settings)
-    texts = [with_options_of(text, str(run.path), n_evaluations, more=again) for text in found.remedies]
+    texts: list[str] = []
+    for text in found.remedies:
+        attack = str(settings.get("attack"))
+        texts.append(with_options_of(text, str(run.path), n_evaluations, attack=attack, more=again))
     return replace(found, remedies=tuple(texts))
 
 

@@ -5,6 +5,7 @@ Text only; no computation. The commands are the beginning of one: data, network 
 literature says (`cgro.diagnosis.measured_remedies`). docs/remedies.md has all that `cgro train` can do.
 """
 
+import re
 import shlex
 
 from cgro.definitions import Label
@@ -18,6 +19,9 @@ COMMAND = "cgro train --"
 
 RADIUS = " --radius R"
 """What stands in a command for the radius of the reader."""
+
+OF_PGD = ("--objective trades", "--objective mart")
+"""Options whose search is made of PGD with one start, and of no other attack."""
 
 PATIENCE = 10
 """Evaluations without a lower error after which training is advised to stop; fewer where a run has few of them."""
@@ -114,7 +118,9 @@ def remedies_for(label: Label, *, too_small: bool = True, also: Label | None = N
     return tuple(found)
 
 
-def with_options_of(text: str, run: str, n_evaluations: int | None = None, *, more: str = "") -> str:
+def with_options_of(
+    text: str, run: str, n_evaluations: int | None = None, *, attack: str = "pgd10", more: str = ""
+) -> str:
     """A sentence whose commands take the options of a run, so that they can be typed as they stand.
 
     Args:
@@ -122,6 +128,7 @@ def with_options_of(text: str, run: str, n_evaluations: int | None = None, *, mo
         run: directory of a run of `cgro train`.
         n_evaluations: that the run makes; a patience that could not end so short a run is cut to a third of them. None
             if it is not known.
+        attack: of the run. Where an objective cannot make its search of it, the command names PGD.
         more: words behind the options of the run, such as the names of the caller's own data and network, which a
             command uses only where they stand on its line.
 
@@ -135,8 +142,13 @@ def with_options_of(text: str, run: str, n_evaluations: int | None = None, *, mo
         'Run: cgro train --config runs/a/config.yaml --patience 3'
         >>> with_options_of("(cgro train --attack pgd10 --radius R; ...)", "runs/a")  # the run has a radius
         '(cgro train --config runs/a/config.yaml --attack pgd10; ...)'
+        >>> with_options_of("Run: cgro train --objective trades:beta=6", "runs/a", attack="fgsm")
+        'Run: cgro train --config runs/a/config.yaml --attack pgd10 --objective trades:beta=6'
     """
     text = text.replace(RADIUS, "")
+    if not re.fullmatch("pgd[0-9]+", attack):
+        for option in OF_PGD:
+            text = text.replace(option, f"--attack pgd10 {option}")
     if n_evaluations is not None and n_evaluations <= PATIENCE + 1:
         text = text.replace(f"--patience {PATIENCE}", f"--patience {max(1, n_evaluations // 3)}")
     return text.replace(COMMAND, f"cgro train --config {shlex.quote(f'{run}/config.yaml')}{more} --")
