@@ -27,7 +27,7 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
         The array, uint8, read-only; it shares the memory of `content`.
 
     Raises:
-        BadRequest: another format, no axes or more than eight, a header or values that are cut, or more of them.
+        BadRequest: another format, no axes or more than eight, no values, a header or values that are cut, or more of them.
 
     Example:
         >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), Path("x")).tolist()
@@ -44,6 +44,8 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
         raise bad(str(path), expected=f"a header of {header} bytes", got=len(content), remedy=TRUNCATED)
     shape = struct.unpack(f">{rank}I", content[4:header])
     n_values = math.prod(shape)  # of Python's integers, which do not overflow
+    if not n_values:  # no images; and NumPy makes no array of a size 0 beside sizes that are too large
+        raise bad(str(path), expected="values", got=f"none, of shape {shape}", remedy=AGAIN)
     if len(content) - header != n_values:
         raise bad(str(path), expected=f"{n_values} values", got=len(content) - header, remedy=TRUNCATED)
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
