@@ -27,7 +27,7 @@ def read_idx(content: bytes, path: Path) -> np.ndarray:
         The array, uint8, read-only; it shares the memory of `content`.
 
     Raises:
-        BadRequest: another format, no axes or more than eight, no values, a header or values that are cut, or more of them.
+        BadRequest: another format, no axes or more than eight, no values, or a header or values of another length.
 
     Example:
         >>> read_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]), Path("x")).tolist()
