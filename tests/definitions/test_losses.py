@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from cgro._check import BadRequest
 from cgro.definitions.losses import (
     FromClean,
     check_labels,
     cross_entropy,
+    cross_entropy_slope,
     default_loss,
     divergence,
     dlr,
@@ -80,6 +82,46 @@ def test_losses_of_logits_are_their_formulas(n_classes: int) -> None:
             assert value == pytest.approx((row[target] - row[label]) / (ranked[0] - low))
         expected = -gap if n_classes == 2 else -gap / (ranked[0] - ranked[2])
         assert float(dlr(z, y)[k]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 10.0, 30.0, 60.0])
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_cross_entropy_and_its_gradient_are_precise_for_confident_networks(n_classes: int, spread: float) -> None:
+    """In the usual form both lose the label from a margin of 17 on: an attack then climbs the other logits alone."""
+    g = torch.Generator().manual_seed(1)
+    z = spread * torch.randn(40, n_classes, generator=g)
+    y = torch.where(torch.arange(40) < 30, z.argmax(1), z.argmin(1))
+    exact = z.double().requires_grad_(True)
+    wanted = F.cross_entropy(exact, y, reduction="none")
+    (slope,) = torch.autograd.grad(wanted.sum(), exact)
+    # float64 loses the label itself beyond a margin of 36: the sum of the others is exact.
+    slope = slope.scatter(1, y[:, None], 0).detach()
+    slope = slope.scatter(1, y[:, None], -slope.sum(1, keepdim=True))
+
+    taken = z.clone().requires_grad_(True)
+    value = cross_entropy(taken, y)
+    (by_autograd,) = torch.autograd.grad(value.sum(), taken)
+    near = wanted > 1e-12  # beyond that float64's own loss is rounded
+    torch.testing.assert_close(value[near].double(), wanted[near], rtol=1e-4, atol=1e-30)
+    for found in (by_autograd, cross_entropy_slope(z, y)):
+        torch.testing.assert_close(found.double(), slope, rtol=1e-4, atol=1e-30)
+
+    usual = z.clone().requires_grad_(True)
+    (planted,) = torch.autograd.grad(F.cross_entropy(usual, y, reduction="sum"), usual)
+    lost = (planted.double() - slope).abs() > 0.5 * slope.abs()
+    assert bool(lost.any()) == (spread > 1.0)
+
+
+def test_cross_entropy_of_outputs_of_16_bits_and_without_other_classes() -> None:
+    z = torch.tensor([[3.0, 1.0, -2.0]])
+    y = torch.tensor([0])
+    for dtype in (torch.bfloat16, torch.float16):
+        torch.testing.assert_close(cross_entropy(z.to(dtype), y), cross_entropy(z, y), rtol=1e-2, atol=0)
+    impossible = torch.tensor([[1.0, -math.inf, -math.inf]], requires_grad=True)
+    value = cross_entropy(impossible, y)
+    assert value.item() == 0
+    assert torch.autograd.grad(value.sum(), impossible)[0].tolist() == [[0.0, 0.0, 0.0]]
+    assert torch.autograd.gradgradcheck(lambda v: cross_entropy(v, y), z.double().requires_grad_(True))
 
 
 def test_losses_of_scores_are_their_formulas() -> None:

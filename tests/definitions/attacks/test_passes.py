@@ -172,3 +172,17 @@ def test_a_network_that_converts_its_input_takes_any_dtype() -> None:
 
     for name, attack in ATTACKS.items():
         assert attack(Casting().eval(), X.double(), Y).dtype == torch.float64, name
+
+
+@pytest.mark.parametrize("attack", [PGD(INF, n_steps=20), APGD(INF, n_steps=20)], ids=["pgd", "apgd"])
+def test_a_network_whose_logits_are_scaled_is_as_weak_as_it_is(attack: Attack) -> None:
+    """Scaling changes no answer. Logits times 30 end beyond float32's softmax: attacks on cross-entropy lost the label."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(120, 1, 4, 4, generator=g)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 5)).eval()
+    for parameter in net.parameters():
+        parameter.requires_grad_(False).copy_(torch.randn(parameter.shape, generator=g))
+    y = net(x).argmax(1)
+    wrong = [attack.find(lambda v, s=scale: s * net(v), x, y).margins <= 0 for scale in (1.0, 30.0)]
+    assert wrong[1].sum() >= wrong[0].sum() - 1
+    assert 10 < wrong[0].sum() < 110

@@ -15,7 +15,7 @@ from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
 from cgro.definitions.attacks.passes import evaluated_outputs, image_layout
 from cgro.definitions.draws import Draws
-from cgro.definitions.losses import margin, most_likely_others, targeted_dlr
+from cgro.definitions.losses import Loss, margin, most_likely_others, targeted_dlr
 from cgro.definitions.threat import ThreatModel
 
 TargetLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -248,9 +248,8 @@ class APGD(GradientAttack):
             evaluator: the network and the batch.
             draws: (B,) streams, for the starts.
         """
-        objective = self.objective
         targets = evaluator.y[:, None].expand(-1, self.n_restarts)
-        self.restarts(evaluator, draws, lambda outputs, y, _: objective(outputs, y), targets)
+        self.restarts(evaluator, draws, _Untargeted(self.objective), targets)
 
     def restarts(self, evaluator: Evaluator, draws: Draws, loss: TargetLoss, targets: Tensor) -> None:
         """All starts: the first alone, which breaks most of what can be broken, then as many at a time as pays.
@@ -353,6 +352,16 @@ class APGD(GradientAttack):
 
 
 @dataclass(frozen=True)
+class _Untargeted:
+    """A loss of outputs and labels, where one of outputs, labels and targets is asked for."""
+
+    objective: Loss
+
+    def __call__(self, outputs: Tensor, y: Tensor, targets: Tensor) -> Tensor:
+        return self.objective(outputs, y)
+
+
+@dataclass(frozen=True)
 class _Climb:
     """One ascent at one radius. Unless it `counts`, its points only lead to the next radius."""
 
@@ -397,6 +406,8 @@ class _Climb:
         return ascent.top_x
 
     def _gradient(self, active: Evaluator, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(self.loss, _Untargeted):
+            return active.gradient(x, self.loss.objective)  # by itself, as the gradient of the usual one is known
         return active.gradient(x, lambda outputs, y: self.loss(outputs, y, targets))
 
     def _propose(self, active: Evaluator, candidates: Best, x: Tensor, outputs: Tensor, step: int | Tensor) -> None:

@@ -7,7 +7,7 @@ from torch.nn.parameter import is_lazy
 from cgro._check import bad
 from cgro.definitions.attacks.float32 import full_float32
 from cgro.definitions.inputs import logits_of, shape_of
-from cgro.definitions.losses import Loss, Model
+from cgro.definitions.losses import Loss, Model, cross_entropy_slope, default_loss
 
 
 def outputs_of(model: Model, x: Tensor, *, bfloat16: bool = False) -> Tensor:
@@ -81,11 +81,16 @@ def loss_gradient(model: Model, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tenso
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         outputs = logits_of(model(x))
-        value = _per_example(loss(outputs.to(x.dtype), y), y)
+        value = outputs.to(x.dtype)
+        if loss is default_loss and value.ndim == 2:
+            upstream = cross_entropy_slope(value.detach(), y)
+        else:
+            value = _per_example(loss(value, y), y)
+            # Ones, not the sum of the losses: the same gradient with fewer operations.
+            upstream = torch.ones_like(value)
         if value.requires_grad:
-            # Ones, not the sum of the losses: the same gradient with fewer operations. The loss may hang on the weights
-            # alone, where the network detaches its input: then there is none.
-            (gradient,) = torch.autograd.grad(value, x, torch.ones_like(value), allow_unused=True)
+            # It may hang on the weights alone, where the network detaches its input: then there is none.
+            (gradient,) = torch.autograd.grad(value, x, upstream, allow_unused=True)
     if outputs.requires_grad and not value.requires_grad:
         remedy = "leave out no_grad, detach and argmax, and use the outputs that it is given"
         raise bad("loss", expected="one that is differentiable in the outputs", got="no gradient", remedy=remedy)
