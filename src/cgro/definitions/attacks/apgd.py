@@ -1,15 +1,14 @@
 """Auto-PGD: gradient ascent whose step adapts to each example (Croce and Hein, ICML 2020 and ICML 2021)."""
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
 
 from cgro._check import bad, count_field
-from cgro.definitions.attacks.best import Best, per_example
+from cgro.definitions.attacks.ascents import Ascent, Halving, Sparse
+from cgro.definitions.attacks.best import Best
 from cgro.definitions.attacks.dropping import rows_at_once
 from cgro.definitions.attacks.evaluator import Evaluator
 from cgro.definitions.attacks.gradient import GradientAttack
@@ -21,19 +20,6 @@ from cgro.definitions.threat import ThreatModel
 TargetLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, y, targets) -> (B,)."""
 
-MOMENTUM = 0.75
-"""alpha: share of the new step; the rest is the step before. Croce and Hein (2020), Section 3.1."""
-MIN_RISES = 0.75
-"""rho: a step size survives if the loss rose in at least this share of the steps since the last checkpoint. Croce and
-Hein (2020). The loss at the start counts as a rise of the first stretch, as it does in the code of AutoAttack."""
-SHRINK = 1.5
-"""Factor by which step and support shrink for p = 1. Croce and Hein (2021), Section 3.3."""
-MIN_STEP = 0.1
-"""Smallest step for p = 1, in radii. Croce and Hein (2021)."""
-FIRST_SUPPORT = 0.2
-"""Share of the coordinates that the first steps move for p = 1. Croce and Hein (2021)."""
-PERIOD = 0.04
-"""Share of the steps between two reviews for p = 1. Croce and Hein (2021)."""
 RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """p = 1: (factor of the radius, share of the steps), from wide to narrow. Croce and Hein (2021), Section 3.4."""
 N_TARGETS = 9
@@ -42,146 +28,6 @@ CHUNK = 10
 """Steps of an evaluation on a GPU between two looks at which examples are wrong. Affects speed only; no source."""
 COMPACT_SHARE = 0.125
 """The batch is cut to the examples that are right when this share of it is wrong. Affects speed only; no source."""
-
-
-class _Ascent(ABC):
-    """Iterates, their loss and gradient, and the best of each, for all examples of a batch at once."""
-
-    def __init__(self, threat: ThreatModel, center: Tensor, start: Tensor) -> None:
-        n = len(start)
-        self.threat = threat
-        self.center = center
-        self.x = start
-        self.before = start
-        self.top_x = start
-        self.gradient = torch.zeros_like(start)
-        self.top_gradient = self.gradient
-        self.value = torch.full((n,), -math.inf, dtype=start.dtype, device=start.device)
-        self.top_value = self.value
-        self.rises = torch.zeros(n, device=start.device)
-
-    def observe(self, value: Tensor, gradient: Tensor) -> None:
-        """Take note of the loss and the gradient at x."""
-        self.rises = self.rises + (value > self.value)
-        higher = value > self.top_value
-        self.value = value
-        self.gradient = gradient
-        self.top_value = torch.where(higher, value, self.top_value)
-        self.top_x = torch.where(per_example(higher, self.x), self.x, self.top_x)
-        self.top_gradient = torch.where(per_example(higher, self.x), gradient, self.top_gradient)
-
-    @abstractmethod
-    def review(self, step: int) -> None:
-        """Adapt the size of the step."""
-
-    @abstractmethod
-    def advance(self, step: int) -> None:
-        """Go to the next iterate."""
-
-    def back_to_top(self, rows: Tensor) -> None:
-        """Go on from the best iterate, without momentum."""
-        mask = per_example(rows, self.x)
-        self.x = torch.where(mask, self.top_x, self.x)
-        self.before = torch.where(mask, self.top_x, self.before)
-        self.gradient = torch.where(mask, self.top_gradient, self.gradient)
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget the other examples. Every tensor here has one row per example."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value[rows])
-
-
-class _Halving(_Ascent):
-    """p = 2, inf: momentum, and a step that is halved at checkpoints where it no longer helps.
-
-    Z = Proj(X_k + size * direction(grad)), X_(k+1) = Proj(X_k + alpha (Z - X_k) + (1 - alpha) (X_k - X_(k-1))).
-    At a checkpoint the step is halved, and the search goes on from the best iterate, if the loss rose in fewer than
-    a share rho of the steps since the last one, or if neither the step nor the best loss has changed since.
-    """
-
-    def __init__(self, threat: ThreatModel, center: Tensor, start: Tensor, n_steps: int) -> None:
-        super().__init__(threat, center, start)
-        self.size = torch.full_like(self.value, 2 * threat.radius)
-        self.halved = torch.ones(len(start), dtype=torch.bool, device=start.device)
-        self.last_top = self.top_value
-        self.last = 0
-        self.checkpoints = set(_checkpoints(n_steps))
-
-    def review(self, step: int) -> None:
-        if step not in self.checkpoints:
-            return
-        stuck = ~self.halved & (self.top_value <= self.last_top)
-        self.halved = (self.rises < MIN_RISES * (step - self.last)) | stuck
-        self.size = torch.where(self.halved, self.size / 2, self.size)
-        self.back_to_top(self.halved)
-        self.last_top = self.top_value
-        self.last = step
-        self.rises = torch.zeros_like(self.rises)
-
-    def advance(self, step: int) -> None:
-        length = per_example(self.size, self.x)
-        # In place on what was made here: memory that is taken anew costs a CPU more than the arithmetic.
-        z = self.threat.pull_in(self.threat.direction(self.gradient).mul_(length).add_(self.x), self.center)
-        if step > 0:
-            mixed = z.sub_(self.x).mul_(MOMENTUM).add_(self.x)
-            mixed += (self.x - self.before).mul_(1 - MOMENTUM)
-            z = self.threat.pull_in(mixed, self.center)
-        self.before = self.x
-        self.x = z
-
-
-class _Sparse(_Ascent):
-    """p = 1: steps of l_1 length `size` along the signs of the largest entries of the gradient, as many as `support`.
-
-    Every 4% of the steps the support becomes |{i : (top_x - X)_i != 0}| / 1.5. Where that is at least 95% of the
-    last one, the step shrinks by 1.5; elsewhere it is set back to the radius and the search goes on from the best.
-    """
-
-    def __init__(self, threat: ThreatModel, center: Tensor, start: Tensor, n_steps: int) -> None:
-        super().__init__(threat, center, start)
-        self.size = torch.full_like(self.value, threat.radius)
-        self.support = torch.full_like(self.value, FIRST_SUPPORT * start[0].numel()).clamp_min(1)
-        # A start away from X says by itself how many coordinates are of use. By a mask: nothing is read on the host.
-        moved = (start != center).any() & (threat.radius > 0)
-        self.support = torch.where(moved, torch.minimum(self.support, self._moved(start)).clamp_min(1), self.support)
-        self.period = math.ceil(PERIOD * n_steps)  # 0 only without steps, which have no review
-
-    def _moved(self, x: Tensor) -> Tensor:
-        return (x != self.center).flatten(1).sum(1).to(self.value) / SHRINK
-
-    def review(self, step: int) -> None:
-        if step == 0 or step % self.period:
-            return
-        support = self._moved(self.top_x).clamp_min(1)
-        shrunk = support < 0.95 * self.support
-        narrower = (self.size / SHRINK).clamp_min(MIN_STEP * self.threat.radius)
-        self.size = torch.where(shrunk, self.threat.radius, narrower)
-        self.support = support
-        self.back_to_top(shrunk)
-
-    def advance(self, step: int) -> None:
-        g = self.gradient.flatten(1)
-        n = self.support.long().clamp(1, g.shape[1])
-        ranked = g.abs().sort(dim=1, descending=True).values
-        chosen = g.sign() * (g.abs() >= ranked.gather(1, n[:, None] - 1))
-        move = chosen / chosen.abs().sum(1, keepdim=True).clamp_min(1) * self.size[:, None]
-        self.x = self.threat.project(self.x + move.view_as(self.x), self.center)
-
-
-def _checkpoints(n_steps: int) -> Iterator[int]:
-    """Steps ceil(p_j n) with p = 0, 0.22 and intervals that shrink by 0.03 down to 0.06 (Croce and Hein, 2020).
-
-    >>> list(_checkpoints(100))
-    [22, 41, 57, 70, 80, 87, 93, 99]
-    """
-    position = 0.22
-    length = 0.22
-    while position < 1:
-        # Rounded first: 0.41 * 100 is 41.000000000000004 in floating point.
-        yield math.ceil(round(position * n_steps, 9))
-        length = max(length - 0.03, 0.06)
-        position += length
 
 
 @dataclass(frozen=True)
@@ -376,9 +222,9 @@ class _Climb:
 
         Where it counts, examples that are wrong are left out on the way, so that its points are those of the others.
         """
-        kind = _Halving
+        kind = Halving
         if self.threat.p == 1:
-            kind = _Sparse
+            kind = Sparse
         ascent = kind(self.threat, center, start, n_steps)
         active = self.evaluator
         candidates = Best.nothing(ascent.x)
@@ -431,7 +277,7 @@ class _Climb:
                 active.settle(candidates, step)
         return active.shrunk(most=1 - COMPACT_SHARE)
 
-    def _finish(self, candidates: Best, active: Evaluator, ascent: _Ascent, step: int | Tensor) -> None:
+    def _finish(self, candidates: Best, active: Evaluator, ascent: Ascent, step: int | Tensor) -> None:
         """Evaluate what was only proposed, and the step of infinite length."""
         if not active.is_certain:
             active.settle(candidates, step)
