@@ -73,7 +73,7 @@ def with_changes(made_in: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
 
     Returns:
         The same with an entry under `resumed` where software, threads, instructions or the caller's own code are others
-        than last time, and what is other in words; "" where nothing is.
+        than last time; and words that say what is other, and what that may change: "" where nothing is.
     """
     now = environment()
     code = digests_of_code(entry(made_in, "settings"))
@@ -84,11 +84,14 @@ def with_changes(made_in: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     if isinstance(earlier, list) and earlier:
         latest |= earlier[-1].get("environment", {})
     found = changes(latest, now)
+    moved = "its last bits"
     for module, digest in code.items():
         before = entry(latest, CODE).get(module)
         if before not in (None, digest):
             found[f"the file of {module}"] = (str(before)[:SHOWN], digest[:SHOWN])
+            moved = "what it ends with"
     if not found:
         return dict(made_in), ""
     change = {"changed": {name: list(pair) for name, pair in found.items()}, "environment": now}
-    return {**made_in, "resumed": [*earlier, change]}, sentence(found)
+    words = f"{sentence(found)}; {moved} may differ from those of an undisturbed run"
+    return {**made_in, "resumed": [*earlier, change]}, words

@@ -188,8 +188,7 @@ class Run:
         resuming.check_settings(self.path, self.config, asked, defaults)
         made_in, changed = resuming.with_changes(self._environment())
         if changed:
-            what = "what it ends with" if "the file of" in changed else "its last bits"
-            say(f"{self.path}: resumed with {changed}; {what} may differ from those of an undisturbed run")
+            say(f"{self.path}: resumed with {changed}")
             write_atomic(self.path / "environment.json", dump_json(made_in))
 
     def check_known(self, there: Iterable[str], known: Iterable[str]) -> None:
