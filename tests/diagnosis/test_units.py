@@ -10,6 +10,12 @@ from tests.cases import refused
 from cgro.diagnosis import Curves, read_curves
 from cgro.diagnosis.units import agreed_unit, require_percent_that_vary, unit_change, unit_of
 
+CURVES = {
+    "acc %": "clean_accuracy/test", "robust acc %": "robust_accuracy/test", "adv": "robust_accuracy/test",
+    "adv err": "robust_error/test",
+}  # fmt: skip
+"""What `--map` calls some columns."""
+
 
 def test_units_come_from_the_whole_range() -> None:
     falls = np.array([0.62, 45.0, 0.3, 0.0])  # percent whose first and last values look like fractions
@@ -19,7 +25,12 @@ def test_units_come_from_the_whole_range() -> None:
     assert unit_of("acc", np.full(3, np.nan)) is None
     assert unit_of("acc percent", np.array([0.5])) == "percent"
     assert unit_of("acc", np.array([0.5, 1 + 5e-7])) == "fraction"
-    refused(lambda: unit_of("acc", np.array([1.2, 0.5])), "column acc", "1.2", ":percent")
+    refused(
+        lambda: unit_of("acc", np.array([1.2, 0.5]), curve="clean_accuracy/test"),
+        "column acc",
+        "1.2",
+        "--map clean_accuracy/test=acc:percent",
+    )
     refused(lambda: unit_of("acc", np.array([101.0])), "101")
     refused(lambda: unit_of("acc", np.array([-0.2])), "-0.2")
 
@@ -28,7 +39,11 @@ def test_columns_agree_or_the_caller_says() -> None:
     assert agreed_unit({"a": "percent", "b": "percent", "c": None}) == "percent"
     assert agreed_unit({"a": None}) == "fraction"
     assert agreed_unit({"a": "percent", "b": "fraction"}, told=["b"]) == "percent"
-    refused(lambda: agreed_unit({"a": "percent", "b": "fraction", "c": "percent"}), "a, c in percent", "b:fraction")
+    refused(
+        lambda: agreed_unit({"a": "percent", "b": "fraction", "c": "percent"}),
+        "a, c in percent",
+        "write every error as a fraction",
+    )
 
 
 @pytest.mark.parametrize("cell", ["{:.4f}", "{:.4f}%"])
@@ -58,9 +73,9 @@ def test_less_than_a_percent_is_believed_where_it_is_common(file: Callable[[str]
 
 
 def test_a_constant_answer_in_percent_is_one() -> None:
-    require_percent_that_vary({"acc %": np.array([1.0, 0.97, 1.0]), "robust acc %": np.zeros(3)})
-    require_percent_that_vary({"acc %": np.array([0.2, 90.0]), "robust acc %": np.array([0.0, 0.4])})
-    refused(lambda: require_percent_that_vary({"acc %": np.array([0.2, 0.9, np.nan])}), "acc %", "[0.2, 0.9]")
+    require_percent_that_vary({"acc %": np.array([1.0, 0.97, 1.0]), "robust acc %": np.zeros(3)}, CURVES)
+    require_percent_that_vary({"acc %": np.array([0.2, 90.0]), "robust acc %": np.array([0.0, 0.4])}, CURVES)
+    refused(lambda: require_percent_that_vary({"acc %": np.array([0.2, 0.9, np.nan])}, CURVES), "acc %", "[0.2, 0.9]")
 
 
 def accuracy(n: int) -> np.ndarray:
@@ -75,7 +90,11 @@ def test_a_unit_that_changes_inside_a_column_is_refused_with_its_epoch(split: in
     later[split:] /= 100
     earlier[:split] /= 100
     refused(lambda: unit_of("acc", later, epochs), f"percent up to epoch {split - 1} and fractions from epoch {split}")
-    refused(lambda: unit_of("acc", earlier, epochs), f"fractions up to epoch {split - 1} and percent", "acc:percent")
+    refused(
+        lambda: unit_of("acc", earlier, epochs, curve="clean_error/test"),
+        f"fractions up to epoch {split - 1} and percent",
+        "acc:percent",
+    )
 
 
 def test_appended_trainings_in_two_units_are_refused_whatever_their_levels() -> None:
@@ -107,8 +126,10 @@ def test_files_and_rows_say_so_and_the_caller_decides(file: Callable[[str], Path
 
 def test_both_readings_of_columns_that_disagree_are_named() -> None:
     """A robust accuracy may stay below 1%, and so may the errors of a good network."""
-    text = refused(lambda: agreed_unit({"acc": "percent", "test acc": "percent", "adv": "fraction"}))
-    assert "if all are in percent, say 'adv:percent'; if not, say so: --map CURVE='adv:fraction'" in text
-    text = refused(lambda: agreed_unit({"adv err": "percent", "err": "fraction", "test err": "fraction"}))
-    assert "say 'err:percent', 'test err:percent'; if not, say so: --map CURVE='adv err:percent'" in text
+    text = refused(lambda: agreed_unit({"acc": "percent", "test acc": "percent", "adv": "fraction"}, curves=CURVES))
+    assert "if all are in percent, say 'adv:percent'; if not, say so: --map robust_accuracy/test=adv:fraction" in text
+    text = refused(
+        lambda: agreed_unit({"adv err": "percent", "err": "fraction", "test err": "fraction"}, curves=CURVES)
+    )
+    assert "say 'err:percent', 'test err:percent'; if not, say so: --map 'robust_error/test=adv err:percent'" in text
     assert agreed_unit({"adv": "fraction", "acc": "percent"}, ["adv"]) == "percent"

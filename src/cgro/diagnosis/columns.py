@@ -1,5 +1,6 @@
 """The curves there are, and a column of a file that was read as one of them."""
 
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -14,6 +15,34 @@ CURVES = ("epoch", *ERRORS, *LOSSES, "lr", "prediction_share")
 """The names that `Curves` knows; those of errors are the keys of `summary.json`."""
 
 Unit = Literal["percent", "fraction"]
+
+
+def map_option(curve: str, column: str, *others: tuple[str, str], unit: str = "") -> str:
+    """The option that names columns, ready to paste into a shell.
+
+    Args:
+        curve: as `--map` has it.
+        column: of the file.
+        others: further curves with their columns.
+        unit: what follows each column: `:percent`, `:fraction` or `//N`, a count of N.
+
+    Returns:
+        `--map CURVE=COLUMN,...`, quoted where a shell or `--map` itself needs it.
+
+    Example:
+        >>> map_option("robust_accuracy/test", "PGD Acc")
+        "--map 'robust_accuracy/test=PGD Acc'"
+        >>> map_option("robust_accuracy/test", "PGD, 10 steps", unit=":percent")
+        '--map \\'robust_accuracy/test="PGD, 10 steps":percent\\''
+    """
+    pairs: list[str] = []
+    for of_curve, name in ((curve, column), *others):
+        written = name
+        if "," in name or name[:1] in ("'", '"') or name != name.strip():  # else read as two, or as quoted
+            mark = "'" if '"' in name else '"'
+            written = mark + name + mark
+        pairs.append(f"{of_curve}={written}{unit}")
+    return "--map " + shlex.quote(",".join(pairs))
 
 
 @dataclass(frozen=True)

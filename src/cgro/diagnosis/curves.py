@@ -297,8 +297,8 @@ def _as_fractions(values: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[
     units: dict[str, Unit | None] = {}
     for name, value in values.items():
         if name in ERRORS:
-            units[name] = unit_of(name, value, epochs, by_map=False)
-    unit = agreed_unit(units, by_map=False)
+            units[name] = unit_of(name, value, epochs)
+    unit = agreed_unit(units)
     fractions = dict(values)
     if unit == "percent":
         for name in fractions.keys() & set(ERRORS):

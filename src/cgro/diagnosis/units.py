@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cgro._check import bad
-from cgro.diagnosis.columns import Unit
+from cgro.diagnosis.columns import Unit, map_option
 from cgro.diagnosis.vocabulary import words_of
 
 PERCENT = 1.5
@@ -24,14 +24,17 @@ ONE: Mapping[Unit, float] = {"percent": 100.0, "fraction": 1.0}
 """What stands for all examples in each unit."""
 
 
-def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, by_map: bool = True) -> Unit | None:
+def unit_of(
+    name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, curve: str | None = None
+) -> Unit | None:
     """Percent or fraction, from all values of a column and from its name.
 
     Args:
         name: of the column; `%` or `percent` in it decides.
         values: (N,) errors or accuracies in the order of the file, NaN where not measured.
         epochs: (N,) of the values; None: they are not known, and the position stands for them.
-        by_map: whether the caller can say the unit by `--map`, which a message then advises; else to write fractions.
+        curve: what `--map` calls it, where the caller can say the unit by that option; a message then advises it, else
+            to write fractions.
 
     Returns:
         The unit; None where every value is 0, which is the same in both.
@@ -52,15 +55,16 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, 
     low, high = float(known.min()), float(known.max())
     if low < -ROUNDING or high > 100 + ROUNDING:
         remedy = ""
-        if by_map and low >= 0 and np.array_equal(known, np.round(known)):
-            remedy = f"if these are counts of N examples, add --map CURVE='{name}//N'"
+        if curve is not None and low >= 0 and np.array_equal(known, np.round(known)):
+            remedy = f"if these are counts of N examples, add {map_option(curve, name, unit='//N')}"
         raise bad(
             f"column {name}", expected="fractions in [0, 1] or percent", got=f"[{low:g}, {high:g}]", remedy=remedy
         )
     one_unit = which = AS_FRACTIONS
-    if by_map:
-        one_unit = f"write one unit, or say that it is one: --map CURVE='{name}:percent'"
-        which = f"say which: --map CURVE='{name}:percent' or ':fraction'"
+    if curve is not None:
+        say_percent = map_option(curve, name, unit=":percent")
+        one_unit = f"write one unit, or say that it is one: {say_percent}"
+        which = f"say which: {say_percent} or ':fraction'"
     changed = unit_change(known, places)
     if changed is not None:
         raise bad(f"column {name}", expected="one unit", got=changed, remedy=one_unit)
@@ -74,22 +78,24 @@ def unit_of(name: str, values: np.ndarray, epochs: np.ndarray | None = None, *, 
     return None
 
 
-def require_percent_that_vary(columns: Mapping[str, np.ndarray]) -> None:
+def require_percent_that_vary(columns: Mapping[str, np.ndarray], curves: Mapping[str, str]) -> None:
     """Refuse columns that say percent where all of them are as fractions would be: a program that wrote 0.45 as `%`.
 
     A training that stays below 1% with all its errors or accuracies is one that answers a constant, and varies little.
 
     Args:
         columns: name -> values, NaN where not measured, of all columns that are in percent by their names or cells.
+        curves: name -> what `--map` calls it.
 
     Raises:
         BadRequest: no value is above 1, and they vary by more than a tenth of a percent.
 
     Example:
-        >>> require_percent_that_vary({"acc %": np.array([1.0, 1.0, 0.98])})
-        >>> require_percent_that_vary({"acc %": np.array([0.3, 0.6]), "robust acc %": np.array([20.0, 40.0])})
+        >>> curves = {"acc %": "clean_accuracy/test", "robust acc %": "robust_accuracy/test"}
+        >>> require_percent_that_vary({"acc %": np.array([1.0, 1.0, 0.98])}, curves)
+        >>> require_percent_that_vary({"acc %": np.array([0.3, 0.6]), "robust acc %": np.array([20.0, 40.0])}, curves)
         >>> try:
-        ...     require_percent_that_vary({"acc %": np.array([0.3, 0.6])})
+        ...     require_percent_that_vary({"acc %": np.array([0.3, 0.6])}, curves)
         ... except ValueError as error:
         ...     print(str(error).partition(";")[0])
         column acc %: expected percent, as it says, got values in [0.3, 0.6]
@@ -107,7 +113,7 @@ def require_percent_that_vary(columns: Mapping[str, np.ndarray]) -> None:
                 f"column {name}",
                 expected="percent, as it says",
                 got=f"values in [{low:g}, {high:g}]",
-                remedy=f"say which: --map CURVE='{name}:fraction' or ':percent'",
+                remedy=f"say which: {map_option(curves[name], name, unit=':fraction')} or ':percent'",
             )
 
 
@@ -150,13 +156,15 @@ def unit_change(values: np.ndarray, epochs: np.ndarray) -> str | None:
     return f"{first} up to epoch {epochs[t - 1]:g} and {second} from epoch {epochs[t]:g} on"
 
 
-def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = (), *, by_map: bool = True) -> Unit:
+def agreed_unit(
+    units: Mapping[str, Unit | None], told: Iterable[str] = (), *, curves: Mapping[str, str] | None = None
+) -> Unit:
     """The one unit of the columns of a file.
 
     Args:
         units: column -> unit, None where it may be either.
         told: columns whose unit the caller said; they need not agree with others.
-        by_map: see `unit_of`.
+        curves: column -> what `--map` calls it; None: the caller cannot say by that option.
 
     Returns:
         The unit of those that did not say.
@@ -172,13 +180,15 @@ def agreed_unit(units: Mapping[str, Unit | None], told: Iterable[str] = (), *, b
     percent = [name for name, unit in kept.items() if unit == "percent"]
     fraction = [name for name, unit in kept.items() if unit == "fraction"]
     if percent and fraction:
-        odd = f"{fraction[0]}:fraction"
-        if len(percent) < len(fraction):
-            odd = f"{percent[0]}:percent"
         remedy = AS_FRACTIONS
-        below_one = ", ".join(f"'{name}:percent'" for name in fraction[:4])
-        if by_map:
-            remedy = f"if all are in percent, say {below_one}; if not, say so: --map CURVE='{odd}'"
+        if curves is not None:
+            odd, unit = fraction[0], ":fraction"
+            if len(percent) < len(fraction):
+                odd, unit = percent[0], ":percent"
+            below_one = ", ".join(f"'{name}:percent'" for name in fraction[:4])
+            remedy = (
+                f"if all are in percent, say {below_one}; if not, say so: {map_option(curves[odd], odd, unit=unit)}"
+            )
         raise bad(
             "units",
             expected="all columns in percent or all as fractions",

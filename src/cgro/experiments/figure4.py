@@ -6,7 +6,6 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.stats import rankdata
 
 from cgro.experiments import evaluations, findings, networks
 from cgro.experiments.claims import UNTESTED, Claim, Statement, above, below, by_interval
@@ -15,7 +14,7 @@ from cgro.experiments.findings import Part
 from cgro.experiments.metrics import known
 from cgro.experiments.seeds import rises
 from cgro.experiments.tables import Table
-from cgro.flatness import rank_correlation
+from cgro.flatness import rank_correlation, spearman
 from cgro.jobs.plan import HERE, Job, Scale
 from cgro.jobs.workspace import Workspace
 from cgro.report.flatness import gaps, over_training
@@ -238,7 +237,7 @@ def within_epochs(findings: Findings) -> float | None:
     flatness_left = (flatness - flatness.mean(0)).ravel()
     if not gap_left.any() or not flatness_left.any():
         return None
-    return float(np.corrcoef(rankdata(gap_left), rankdata(flatness_left))[0, 1])
+    return spearman(gap_left, flatness_left)
 
 
 def _correlated(findings: Findings, paper: Paper) -> Claim:

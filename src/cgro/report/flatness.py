@@ -301,7 +301,10 @@ def _draw_gaps(axes: Axes, curves: Sequence[FlatnessRecord], flatness: np.ndarra
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation over all checkpoints of all runs; NaN where a side is constant or not known."""
+    """Spearman's rank correlation over all checkpoints of all runs; NaN where a side is constant or not known.
+
+    Not `cgro.flatness.spearman`: pictures are drawn without PyTorch.
+    """
     from scipy.stats import rankdata  # scipy.stats takes a second to import
 
     if np.ptp(a) == 0 or np.ptp(b) == 0:

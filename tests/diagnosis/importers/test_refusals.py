@@ -1,13 +1,11 @@
-"""The option in a refusal."""
+"""How a file is refused."""
 
-from cgro.diagnosis.importers import parse_map
-from cgro.diagnosis.importers.refusals import map_option
+from cgro.diagnosis.importers.refusals import refusal
 
 
-def test_options_can_be_pasted_into_a_shell() -> None:
-    import shlex
-
-    for name in ("pgd", "PGD Acc", "a, b", "it's", "$HOME"):
-        option = shlex.split(map_option("robust_accuracy/test", name))
-        assert option[0] == "--map"
-        assert parse_map(option[1]) == {"robust_accuracy/test": name}
+def test_a_refusal_is_one_printable_line_that_begins_with_the_file() -> None:
+    text = str(refusal("a\x1b[31m.csv", "line 3\nbroken\x00"))
+    assert text.startswith("a")
+    assert text.isprintable()
+    assert "line 3" in text
+    assert "broken" in text

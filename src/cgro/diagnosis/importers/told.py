@@ -20,7 +20,7 @@ _EXPECTED = "CURVE=COLUMN,... or CURVE=/PATTERN/,... with curves such as epoch, 
 _PAIR = re.compile(
     r"""\s*(?P<curve>[^=,]*?)\s*=\s*
     (?: /(?P<pattern>(?:[^/\\]|\\.)+)/ (?P<after>(?:/[0-9.eE+]+)?(?::[a-z]+)?)
-      | (?P<quote>["'])(?P<quoted>[^"']+)(?P=quote) (?P<unit>(?://[0-9.eE+]+)?(?::[a-z]+)?)
+      | (?P<quote>["'])(?P<quoted>(?:(?!(?P=quote)).)+)(?P=quote) (?P<unit>(?://[0-9.eE+]+)?(?::[a-z]+)?)
       | (?P<plain>[^,]+) )
     \s*(?:,|$)""",
     re.VERBOSE,

@@ -126,9 +126,9 @@ def test_units_that_disagree_are_refused_unless_told(file) -> None:
     columns["test_robust_acc"] = columns["test_robust_acc"] / 100
     path = file(table_of(columns))
     text = refused(
-        lambda: read(path), "test_robust_acc as fractions", "--map robust_accuracy/test='test_robust_acc:fraction'"
+        lambda: read(path), "test_robust_acc as fractions", "--map robust_accuracy/test=test_robust_acc:fraction"
     )
-    found = read(path, text.partition("--map ")[2].replace("'", ""))  # as pasted into a shell
+    found = read(path, shlex.split(text.partition("--map ")[2])[0])  # as pasted into a shell
     assert np.allclose(found["robust_error/test"], four(20)["robust_error/test"], atol=1e-7)
     columns["test_robust_acc"] = np.full(20, 0.5)  # of 0.5% or 50%?
     refused(lambda: read(file(table_of(columns))), "as fractions")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cgro._check import listed, one_line
+from cgro.diagnosis.columns import map_option
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
 from cgro.diagnosis.importers.heads import about_of, said_of_itself, settings_in
@@ -413,6 +414,6 @@ def _require_robust(names: list[str], found: _Printed, told: Told, source: str) 
         return
     text = (
         f"the line {one_line(found.attack, 80)!r} speaks of an attack, and {held_out[0]!r} does not say whether it is "
-        f"clean; if it is, add --map 'clean_accuracy/test={held_out[0]}', and under attack robust_accuracy/test"
+        f"clean; if it is, add {map_option('clean_accuracy/test', held_out[0])}, and under attack robust_accuracy/test"
     )
     raise refusal(source, text)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cgro._check import listed, one_line
-from cgro.diagnosis.columns import ERRORS
+from cgro.diagnosis.columns import ERRORS, map_option
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers.base import Text
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.vocabulary import kinds_of, may_be_robust, words_of
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cgro._check import listed
-from cgro.diagnosis.columns import ERRORS
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.columns import ERRORS, map_option
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.table.layout import Layout, well_filled
 from cgro.diagnosis.importers.told import Rows
 from cgro.diagnosis.keys import is_step

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cgro._check import listed
-from cgro.diagnosis.columns import ERRORS
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.columns import ERRORS, map_option
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.told import Cells, Rows, Told
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import is_detail, kinds_of, parts_of, says_part_or_kind, words_of

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cgro._check import listed
-from cgro.diagnosis.columns import ERRORS, Unit
+from cgro.diagnosis.columns import ERRORS, Unit, map_option
 from cgro.diagnosis.curves import NOT_MEASURED
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.told import Rows, Told
 from cgro.diagnosis.keys import is_epoch, is_group, is_step
 from cgro.diagnosis.run_names import eval_beside_test, keras_training, norms_beside, without_run_names

@@ -8,13 +8,13 @@ import numpy as np
 
 from cgro._check import BadRequest, apart, bad, listed
 from cgro.diagnosis.checks import impossible, lost_epochs
-from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit
+from cgro.diagnosis.columns import ERRORS, LOSSES, Column, Unit, map_option
 from cgro.diagnosis.curves import NOT_MEASURED, Curves, without_copies
 from cgro.diagnosis.fillers import without_fillers
 from cgro.diagnosis.importers import base
 from cgro.diagnosis.importers.line.epochs import epoch_in_cell
 from cgro.diagnosis.importers.line.numerals import percentage_of, unwrapped
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.table.comments import require_told
 from cgro.diagnosis.importers.table.counting import with_counted_steps
 from cgro.diagnosis.importers.table.doubts import require_understood
@@ -258,6 +258,7 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Tabl
             for name in values.keys() & row.keys():
                 values[name].append(row[name])
                 epochs[name].append(row.get("epoch", math.nan))
+    curves = {name: meaning.told for name, meaning in layout.used.items()}
     units: dict[str, Unit | None] = {}
     told: list[str] = []
     try:
@@ -268,25 +269,17 @@ def _units(seeds: Iterable[Seed], layout: Layout, percent: set[str], table: Tabl
             elif name in percent:
                 unit = "percent"
             else:
-                unit = unit_of(name, np.array(column), np.array(epochs[name]))
+                unit = unit_of(name, np.array(column), np.array(epochs[name]), curve=curves[name])
             units[name] = unit
             _require_range(name, column, unit)
         # Robust accuracies and errors below 1% are common, and believed; a clean accuracy is not.
         said = [name for name, unit in units.items() if unit == "percent" and name not in told]
         clean = [name for name in said if layout.used[name].told.startswith(CLEAN_ACCURACY)]
-        require_percent_that_vary({name: np.array(values[name]) for name in clean})
-        common = agreed_unit(units, told)
+        require_percent_that_vary({name: np.array(values[name]) for name in clean}, curves)
+        common = agreed_unit(units, told, curves=curves)
     except BadRequest as error:
-        raise refusal(table.source, _with_curve(str(error), layout)) from None
+        raise refusal(table.source, str(error)) from None
     return {name: unit or common for name, unit in units.items()}
-
-
-def _with_curve(text: str, layout: Layout) -> str:
-    """A message of `cgro.diagnosis.units`, with the curve of the column that it names in its option."""
-    for name, meaning in layout.used.items():
-        for end in (":", "//"):
-            text = text.replace(f"CURVE='{name}{end}", f"{meaning.told}='{name}{end}")
-    return text
 
 
 def _require_range(name: str, column: Sequence[float], unit: Unit | None) -> None:

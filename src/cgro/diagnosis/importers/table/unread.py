@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cgro._check import listed
+from cgro.diagnosis.columns import map_option
 from cgro.diagnosis.importers.line.epochs import epoch_in_cell
-from cgro.diagnosis.importers.refusals import map_option, refusal
+from cgro.diagnosis.importers.refusals import refusal
 from cgro.diagnosis.importers.table.layout import Layout
 from cgro.diagnosis.importers.told import Rows
 from cgro.diagnosis.keys import is_step
