@@ -72,8 +72,14 @@ def test_a_seed_that_either_lacks_is_left_out() -> None:
 def test_one_seed_has_no_interval_and_no_effect() -> None:
     found = paired(metrics([0.6], [0.3]), metrics([0.1], [0.1]))
     assert found[ROBUST_TEST].interval is None
-    assert effect_of(found).label == "too_few_seeds"
-    assert effect_of({}).label == "too_few_seeds"
+    one = effect_of(found)
+    assert one.label == "too_few_seeds"
+    assert one.reason.startswith("one seed is trained")
+    none = effect_of({})
+    assert none.label == "too_few_seeds"
+    assert none.reason.startswith("no seed is trained")
+    lacking = effect_of(paired(metrics([0.6, None], [0.3, None]), metrics([None, 0.1], [None, 0.1])))
+    assert lacking.reason == none.reason
 
 
 def test_seeds_that_agree_to_the_bit_show_nothing() -> None:

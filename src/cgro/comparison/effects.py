@@ -120,7 +120,7 @@ def effect_of(differences: Mapping[str, Metric]) -> VerdictRecord:
     """
     test, train, gap = (_change(differences.get(key)) for key in (ROBUST_TEST, ROBUST_TRAIN, GAP))
     if test is None or train is None or gap is None:
-        return _found(Label.TOO_FEW, "an interval needs two seeds that were trained both with and without it")
+        return _found(Label.TOO_FEW, _seeds_so_far(differences))
     learned = f"robust training error {train}, gap {gap}{_left_out(differences[ROBUST_TEST])}"
     if test.falls:
         return _found(Label.HELPS, f"the robust test error falls: {test} ({learned})")
@@ -148,9 +148,21 @@ def _change(metric: Metric | None) -> Change | None:
     return Change(metric.typical, *metric.interval)
 
 
+def _seeds_so_far(differences: Mapping[str, Metric]) -> str:
+    """Why there is no interval yet."""
+    fewest = min((_n_known(differences[key]) if key in differences else 0) for key in (ROBUST_TEST, ROBUST_TRAIN, GAP))
+    if fewest == 0:
+        return "no seed is trained and measured both with and without it so far; an interval needs two"
+    return "one seed is trained and measured both with and without it so far; an interval needs two"
+
+
+def _n_known(metric: Metric) -> int:
+    return sum(value is not None for value in metric.by_seed)
+
+
 def _left_out(metric: Metric) -> str:
     """How many seeds a difference is of, where some have none: they may be those in which a training diverged."""
-    known = sum(value is not None for value in metric.by_seed)
+    known = _n_known(metric)
     if known == len(metric.by_seed):
         return ""
     return f"; of {known} of {len(metric.by_seed)} seeds, the others are not measured in both"
