@@ -36,6 +36,21 @@ def test_steps_that_do_not_run_by_one_are_asked_for() -> None:
     assert found.measured("robust_error/test")[0].tolist() == [390 * e for e in range(N)]
 
 
+def test_columns_of_another_counter_are_left_out_unless_they_are_named() -> None:
+    """A learning rate and a training accuracy of every batch beside evaluations by epoch."""
+    lines = ["step,tag,value"]
+    lines += [f"{e},test/adv_acc,{ACC[RTE][e]:.6f}" for e in range(N)]
+    for step in range(20 * N):
+        lines += [f"{step},train/acc,{0.3 + step / 2000}", f"{step},lr,{0.1 if step < N else 0.01}"]
+    (found,) = read("\n".join(lines))
+    assert found.epoch.tolist() == list(range(N))
+    assert not found.has("lr")
+    assert not found.has("clean_error/train")
+    assert any("'lr', 'train/acc': left out" in remark for remark in found.remarks)
+    (named,) = read("\n".join(lines), "robust_accuracy/test=test/adv_acc,clean_accuracy/train=train/acc,epoch=step")
+    assert named.has("clean_error/train")
+
+
 def test_an_epoch_among_the_tags_counts_for_its_step() -> None:
     """Lightning logs the epoch as a scalar beside the others, at steps of the optimizer."""
     lines = ["step,tag,value"]

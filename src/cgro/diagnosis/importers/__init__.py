@@ -28,6 +28,7 @@ from cgro.diagnosis.importers.log import Log, read_log
 from cgro.diagnosis.importers.long_table import LongTable
 from cgro.diagnosis.importers.mair import Mair
 from cgro.diagnosis.importers.markdown import Markdown
+from cgro.diagnosis.importers.metric_files import is_metric, metrics_in, read_metrics
 from cgro.diagnosis.importers.own import importer_by_name, read_by, require_importer
 from cgro.diagnosis.importers.pattern import Pattern, option_for
 from cgro.diagnosis.importers.printed import Printed
@@ -122,6 +123,13 @@ def read_folder(
     Raises:
         BadRequest: several logs, or none but such as cannot be read; see `read_curves`.
     """
+
+    if importer is None:
+        metrics = metrics_in(path)
+        if metrics is not None:
+            told = Told.of(columns)
+            curves = [_checked(one, Text("", str(path)), told) for one in read_metrics(metrics, told)]
+            return FolderLog(tuple(metrics.files.values()), curves, metrics=True)
 
     def read(files: Sequence[Path]) -> list[Curves]:
         if len(files) == 1:
@@ -239,6 +247,9 @@ def _importer(text: Text, told: Told) -> Importer:
         return best
     lines = (line for line in text.lines[:10_000] if any(map(str.isdigit, line)))
     numbered = next(lines, text.lines[0])
+    if is_metric(text.lines[0]):
+        expected, remedy = "a log of several curves", "name the folder that holds all metrics of the run"
+        raise bad(text.source, expected=expected, got="one metric of MLflow", remedy=remedy)
     raise bad(
         text.source,
         expected="a cgro run, a CSV or JSONL with columns, or a training log with a header line",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cgro._check import BadRequest, bad, listed, one_line
 from cgro.diagnosis.curves import Curves
+from cgro.diagnosis.importers.metric_files import metrics_in
 
 _SUFFIXES = (".csv", ".tsv", ".log", ".txt", ".out", ".json", ".jsonl", ".ndjson", ".md", ".gz")
 _LOGS = (".csv", ".log")
@@ -30,17 +31,19 @@ class FolderLog:
     """The log that a folder stands for.
 
     Args:
-        files: one, or event files that belong together.
+        files: one, or several that belong together.
         curves: one value per seed.
+        metrics: whether they hold one metric each.
     """
 
     files: tuple[Path, ...]
     curves: list[Curves]
+    metrics: bool = False
 
     @property
     def named(self) -> Path:
         """What a caller names to have it read: the file, or the folder of several."""
-        if len(self.files) == 1:
+        if len(self.files) == 1 and not self.metrics:
             return self.files[0]
         return common_folder(self.files)
 
@@ -50,8 +53,10 @@ class FolderLog:
         Returns:
             One sentence.
         """
-        if len(self.files) == 1:
+        if len(self.files) == 1 and not self.metrics:
             return f"{self.files[0]} is read: no other file of the folder holds curves"
+        if self.metrics:
+            return f"the {len(self.files)} files of {self.named}, each of one metric, are read together"
         return f"the {len(self.files)} event files of {self.named} are read together: no other file holds curves"
 
 
@@ -160,6 +165,7 @@ def refuse_logs_below(folder: Path, read: Read, *, together: bool = True) -> Non
     if len(files) <= MOST_FILES:
         readable = _readable(folder, _candidates(files, together), read, [])
         named = [one.named for one in readable] or named
+    named += _metric_folders(folder, DEEPEST)
     if named:
         names = listed((path.relative_to(folder) for path in named), 6)
         expected = "a log in the folder itself"
@@ -186,6 +192,15 @@ def _below(folder: Path, levels: int) -> Iterator[Path]:
                 yield path
         if levels > 1:
             yield from _below(inner, levels - 1)
+
+
+def _metric_folders(folder: Path, levels: int) -> Iterator[Path]:
+    """The folders of runs with one file for each metric."""
+    for inner in _folders(folder):
+        if metrics_in(inner) is not None:
+            yield inner
+        elif levels > 1:
+            yield from _metric_folders(inner, levels - 1)
 
 
 def _folders(folder: Path) -> list[Path]:

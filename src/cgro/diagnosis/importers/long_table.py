@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cgro._check import bad
+from cgro._check import bad, listed
 from cgro.diagnosis.columns import ERRORS
 from cgro.diagnosis.curves import Curves
 from cgro.diagnosis.importers import base
@@ -16,12 +16,15 @@ from cgro.diagnosis.importers.table.groups import as_parts
 from cgro.diagnosis.importers.told import Told
 from cgro.diagnosis.keys import is_group, is_step
 from cgro.diagnosis.vocabulary import words_of
-from cgro.diagnosis.words import curve_of
+from cgro.diagnosis.words import curve_of, is_held_out
 
 _TAGS = (["tag"], ["metric"], ["metric", "name"], ["name"], ["key"], ["variable"], ["measure"])
 _VALUES = (["value"], ["val"], ["scalar"], ["metric", "value"])
 STEP = "step"
 """The name of the column of steps in the table that is made of a long one."""
+FAR = 3
+"""How many times further than the errors on held-out data a column of another counter goes on. A choice: an epoch has
+more batches than that, and a training whose evaluations end so early says nothing of its end."""
 
 
 class LongTable:
@@ -74,6 +77,8 @@ class LongTable:
 def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dict[str, object]], list[str]]:
     """Steps that run by one, where an error was measured, are epochs; any others are asked for.
 
+    Columns that are counted otherwise, as training errors by batches, are left out: their steps are no epochs.
+
     Args:
         rows: each with `step`.
         told: what the caller says; a told epoch is not touched.
@@ -88,18 +93,18 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
     """
     if "epoch" in told.choices or any("epoch" in row for row in rows):
         return rows, []
+    used, remarks = _of_one_counter(rows, told)
     steps: set[float] = set()
-    for row in rows:
+    for row in used:
         if not set(ERRORS).isdisjoint(map(curve_of, row)):
             try:
                 steps.add(float(str(row[STEP])))
             except ValueError:
                 return rows, []
-    ordered = sorted(steps)
-    if len(ordered) < 2 or any(later - earlier != 1 for earlier, later in itertools.pairwise(ordered)):
+    if not _run_by_one(steps):
         return rows, []
     moved: list[dict[str, object]] = []
-    for row in rows:
+    for row in used:
         try:
             step = float(str(row[STEP]))
         except ValueError:
@@ -107,7 +112,46 @@ def steps_as_epochs(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
         if step in steps:  # a learning rate at every step of the optimizer would make thousands of epochs
             rest = dict(row)
             moved.append({"epoch": rest.pop(STEP), **rest})
-    return moved, [f"the steps, {ordered[0]:g} to {ordered[-1]:g} by one, are taken for epochs"]
+    return moved, [f"the steps, {min(steps):g} to {max(steps):g} by one, are taken for epochs", *remarks]
+
+
+def _of_one_counter(rows: list[dict[str, object]], told: Told) -> tuple[list[dict[str, object]], list[str]]:
+    """The rows without the columns that are counted otherwise than errors on held-out data, and which those are.
+
+    A training that logs its own errors at every batch, and its evaluations by the number of the epoch, has two counters
+    in one column: batch 9 would stand beside epoch 9.
+    """
+    held_out: set[float] = set()
+    last: dict[str, float] = {}
+    for row in rows:
+        try:
+            step = float(str(row[STEP]))
+        except ValueError:
+            return rows, []
+        for name in row:
+            if is_held_out(name):
+                held_out.add(step)
+            elif curve_of(name):
+                last[name] = max(last.get(name, step), step)
+    if not _run_by_one(held_out):
+        return rows, []
+    end = max(held_out)
+    named = {choice.text for choice in told.choices.values()}
+    others = sorted(name for name, step in last.items() if step > FAR * max(end, 1) and name not in named)
+    if not others:
+        return rows, []
+    used = [{name: value for name, value in row.items() if name not in others} for row in rows]
+    furthest = max(last[name] for name in others)
+    names = listed((repr(name) for name in others), 4)
+    return used, [
+        f"{names}: left out, as it goes on to step {furthest:g} where the errors on held-out data end at {end:g}: "
+        "batches, it seems, where those are epochs"
+    ]
+
+
+def _run_by_one(steps: set[float]) -> bool:
+    ordered = sorted(steps)
+    return len(ordered) > 1 and all(later - earlier == 1 for earlier, later in itertools.pairwise(ordered))
 
 
 @dataclass(frozen=True)
