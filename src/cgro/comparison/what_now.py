@@ -27,6 +27,7 @@ from cgro.runs import Json, dump_json, write_atomic
 DATA = {
     "cifar10": "CIFAR-10 (JPEG mirror)",
     "cifar10-rest": "CIFAR-10 (JPEG mirror), the other remedies",
+    "cifar10-boxes": "CIFAR-10 (JPEG mirror), two remedies together, and crops",
     "mnist": "MNIST",
 }
 """Name of a comparison -> title, in the order of the page."""

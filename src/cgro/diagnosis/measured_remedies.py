@@ -81,7 +81,8 @@ def measured_sentences(label: Label, table: MeasuredTable | None = None) -> tupl
         table: None for that of this version.
 
     Returns:
-        A sentence per comparison with its numbers and the commands; nothing for other labels.
+        A sentence per setting with its best remedies of all comparisons, their numbers and the commands; nothing for
+        other labels.
 
     Example:
         >>> awp = MeasuredRemedy(
@@ -100,18 +101,23 @@ adversarial training at equal gradient passes: awp -2.0 points [-3.0, -1.0]. Run
         return ()
     if table is None:
         table = measured_table()
-    return tuple(_sentence(comparison) for comparison in table.comparisons)
+    settings: dict[str, dict[str, MeasuredRemedy]] = {}
+    for comparison in table.comparisons:
+        remedies = settings.setdefault(comparison.setting, {})
+        for one in comparison.remedies:
+            remedies.setdefault(one.command, one)  # a remedy that a second comparison repeats is named once
+    return tuple(_sentence(setting, list(remedies.values())) for setting, remedies in settings.items())
 
 
-def _sentence(comparison: MeasuredComparison) -> str:
+def _sentence(setting: str, remedies: Sequence[MeasuredRemedy]) -> str:
     beginning = (
-        f"Measured with this program ({comparison.setting}), robust test error at the last epoch against plain "
+        f"Measured with this program ({setting}), robust test error at the last epoch against plain "
         "adversarial training at equal gradient passes: "
     )
-    helping = [one for one in comparison.remedies if one.effect == HELPS and one.difference is not None]
+    helping = [one for one in remedies if one.effect == HELPS and one.difference is not None]
     helping.sort(key=lambda one: one.difference or 0.0)
     if not helping:
-        return f"{beginning}no remedy of {len(comparison.remedies)} was shown to lower it."
+        return f"{beginning}no remedy of {len(remedies)} was shown to lower it."
     named = ", ".join(f"{one.name} {points(one)}" for one in helping[:N_NAMED])
     commands = "; ".join(one.command for one in helping[:N_NAMED])
     return f"{beginning}{named}. Run: {commands}"
