@@ -1,5 +1,6 @@
 """Folders with one file for each metric: steps, settings, several runs, and what is cut, damaged or of no step."""
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -161,6 +162,13 @@ def test_links_and_other_files_are_no_metrics(tmp_path: Path) -> None:
     (run / "metrics" / "notes").write_text("hello\n")
     assert metrics_in(run) is None
     assert not is_metric("epoch 3 acc 0.5")
+
+
+@pytest.mark.parametrize("name", [b"a\x1b[2Jb", b"acc\xff", b"acc\n"])
+def test_names_that_cannot_be_printed_are_no_metrics(tmp_path: Path, name: bytes) -> None:
+    run = mlflow(tmp_path / "run", accuracies())
+    (run / "metrics" / os.fsdecode(name)).write_text("1700000000000 0.5 0\n")
+    assert metrics_in(run) is None
 
 
 def test_more_files_than_a_run_has_are_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def metrics_in(folder: Path) -> MetricFolder | None:
         BadRequest: more than `MOST_METRICS`.
     """
     for inner in (folder / "metrics", folder / "plots" / "metrics", folder):
-        if inner.is_dir() and (inner == folder or not inner.is_symlink()):
+        if os.path.isdir(inner) and os.access(inner, os.R_OK | os.X_OK) and (inner == folder or not inner.is_symlink()):
             found = _metrics_of(inner)
             if found is not None:
                 return found
@@ -128,6 +128,8 @@ def _metrics_of(folder: Path) -> MetricFolder | None:
         if written_by is None:
             return None
         name = path.relative_to(folder).as_posix()
+        if not name.isprintable():  # bytes that are no text, or signs that move the cursor
+            return None
         if "/metrics/" in f"/{name}" and folder.name != "metrics":
             return None  # runs in a folder of runs
         if written_by == "DVCLive metrics":
@@ -212,8 +214,8 @@ class _Values:
                 own.append((int(match["step"] or 0), match["value"]))
         else:
             own = list(_rows_of_tsv(path, lines))
-        if sum(map(len, self.values.values())) + len(own) > base.MOST_ROWS:
-            raise bad(self.source, expected=f"at most {base.MOST_ROWS:,} values", got="more")
+        if len(own) > base.MOST_ROWS:
+            raise bad(str(path), expected=f"at most {base.MOST_ROWS:,} values", got=f"{len(own):,}")
         self.values[name] = own
 
     def rows(self) -> list[dict[str, object]]:
