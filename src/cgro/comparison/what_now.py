@@ -28,6 +28,7 @@ DATA = {
     "cifar10": "CIFAR-10 (JPEG mirror)",
     "cifar10-rest": "CIFAR-10 (JPEG mirror), the other remedies",
     "cifar10-boxes": "CIFAR-10 (JPEG mirror), two remedies together, and crops",
+    "recipe": "CIFAR-10 (JPEG mirror), 5,000 images and a wider network",
     "mnist": "MNIST",
 }
 """Name of a comparison -> title, in the order of the page."""
