@@ -144,7 +144,7 @@ def _of_one_counter(rows: list[dict[str, object]], told: Told) -> tuple[list[dic
     furthest = max(last[name] for name in others)
     names = listed((repr(name) for name in others), 4)
     return used, [
-        f"{names}: left out, as it goes on to step {furthest:g} where the errors on held-out data end at {end:g}: "
+        f"{names}: left out; steps go on to {furthest:g} there, where the errors on held-out data end at {end:g}: "
         "batches, it seems, where those are epochs"
     ]
 
